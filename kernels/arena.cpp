@@ -1,0 +1,39 @@
+#include "kernels/arena.h"
+
+#include <algorithm>
+
+#include "kernels/kernels.h"
+
+namespace ropewalk {
+namespace {
+constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector
+int64_t round_up(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+}  // namespace
+
+Tensor Arena::allocate(DType dtype, Shape shape) {
+  const int64_t bytes = round_up(std::max<int64_t>(shape.elements() * size_of(dtype), 1));
+  while (block_ < blocks_.size() && offset_ + bytes > blocks_[block_]->bytes()) {
+    ++block_;
+    offset_ = 0;
+  }
+  if (block_ == blocks_.size()) blocks_.push_back(kernels_.allocate(std::max(bytes, block_bytes_)));
+  void* data = static_cast<std::byte*>(blocks_[block_]->data()) + offset_;
+  offset_ += bytes;
+  used_ += bytes;
+  peak_ = std::max(peak_, used_);
+  return Tensor(data, dtype, kernels_.device(), shape);
+}
+
+int64_t Arena::reserved_bytes() const {
+  int64_t total = 0;
+  for (const auto& block : blocks_) total += block->bytes();
+  return total;
+}
+
+void Arena::release(Position position) {
+  block_ = position.block;
+  offset_ = position.offset;
+  used_ = position.used;
+}
+
+}  // namespace ropewalk

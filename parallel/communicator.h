@@ -1,0 +1,61 @@
+// How a rank talks to the others of a group. Every rank of the group makes the same calls in the same order; there are no
+// tags. Collectives add in rank order, so the same group gives the same bits every time. Tensors may be empty of rows, on
+// any device the transport serves, of any element type (sums and maxima: floating types and i32).
+//
+// A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError naming the
+// operation and the peer. After that the communicator is not usable.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kernels/tensor.h"
+#include "parallel/partition.h"
+
+namespace ropewalk {
+
+enum class Reduction { kSum, kMax };
+
+// One message of an exchange: all of `data` to or from rank `peer`, which may be this rank itself. Several messages between
+// the same two ranks match in the order in which they are listed.
+struct Message {
+  int peer;
+  Tensor data;
+};
+
+// Messages in flight. The tensors of the sends may not change, nor those of the receives be read, until wait() returns.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;  // an exchange that was not waited for is waited for; errors then are lost
+  virtual void wait() = 0;        // throws CommunicationError
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // Starts all messages and returns at once. Everyone's sends must be matched by receives of the same size.
+  virtual std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) = 0;
+
+  virtual void all_reduce(const Tensor& x, Reduction reduction) = 0;  // x = reduction over ranks of x
+  // mine = sum over ranks of all[rows.begin(rank), rows.end(rank)); `all` has rows.total() rows and is left as it was.
+  virtual void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) = 0;
+  // all[rows.begin(r), rows.end(r)) = rank r's `mine`, for every r; `mine` may be this rank's rows of `all`.
+  virtual void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) = 0;
+  virtual void broadcast(const Tensor& x, int root) = 0;  // x = root's x
+  virtual void barrier() = 0;
+
+  // The ranks that pass the same color become a group, ordered by key, then by rank here. Called by all ranks.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+};
+
+// Helpers for single numbers of the host, in terms of the above; the group must serve host tensors.
+double sum_of(Communicator& group, double value);
+double maximum_of(Communicator& group, double value);
+bool any_of(Communicator& group, bool value);
+void broadcast_bytes(Communicator& group, std::vector<uint8_t>& bytes, int root);  // resized to the root's
+
+}  // namespace ropewalk

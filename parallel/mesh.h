@@ -1,0 +1,44 @@
+// The ranks as a grid: data x context x tensor, tensor fastest. Groups are asked for by purpose, never by axis number.
+#pragma once
+
+#include <memory>
+
+#include "parallel/communicator.h"
+
+namespace ropewalk {
+
+struct MeshShape {
+  int data_parallel = 1;     // copies of the model that see different sequences
+  int context_parallel = 1;  // ranks that share one sequence
+  int tensor_parallel = 1;   // ranks that share each weight
+  int size() const { return data_parallel * context_parallel * tensor_parallel; }
+  bool operator==(const MeshShape&) const = default;
+};
+
+// This rank's place and its groups. Rank = (data * context_parallel + context) * tensor_parallel + tensor.
+class Mesh {
+ public:
+  // Collective over `world`, whose size must be shape.size(). key_heads: of the model; where the tensor group is larger, each
+  // key head is held by `key_replicas().size()` ranks in a row.
+  Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30);
+
+  const MeshShape& shape() const { return shape_; }
+  int data_rank() const { return data_rank_; }
+  int context_rank() const { return context_rank_; }
+  int tensor_rank() const { return tensor_rank_; }
+
+  Communicator& world() const { return *world_; }
+  Communicator& tensor() const { return *tensor_; }            // shares each weight
+  Communicator& sequence() const { return *sequence_; }        // shares each sequence
+  Communicator& batch() const { return *batch_; }              // sees different sequences (data only)
+  Communicator& gradient() const { return *gradient_; }        // data x context: holds the same weights, sums their gradients
+  Communicator& key_replicas() const { return *key_replicas_; }  // holds the same key head; of size 1 if tensor_parallel <= key heads
+
+ private:
+  MeshShape shape_;
+  int data_rank_, context_rank_, tensor_rank_;
+  std::shared_ptr<Communicator> world_;
+  std::unique_ptr<Communicator> tensor_, sequence_, batch_, gradient_, key_replicas_;
+};
+
+}  // namespace ropewalk
