@@ -1,0 +1,30 @@
+// Where batches come from. Sample i of the endless training order is a pure function of (seed, i): resuming needs only the count
+// of samples consumed, on any mesh.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "trainer/config.h"
+#include "trainer/data/batch.h"
+
+namespace ropewalk {
+
+class Samples {
+ public:
+  virtual ~Samples() = default;
+  virtual Sample at(uint64_t index) const = 0;         // any index: after an epoch comes the next, in another order
+  virtual uint64_t samples_per_epoch() const = 0;
+};
+
+// The training part and the validation part (perhaps null) of data.prefix. Throws DataError or ConfigurationError.
+struct Dataset {
+  std::unique_ptr<Samples> training, validation;
+  int64_t tokens = 0, documents = 0;
+};
+Dataset open_dataset(const DataConfig& data, int64_t vocabulary);
+
+// The batch of step `step` for data rank `data_rank`: samples step * batch + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
+Batch batch_at(const Samples& samples, int64_t step, int64_t batch, int data_rank, int data_parallel);
+
+}  // namespace ropewalk
