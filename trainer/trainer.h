@@ -1,0 +1,62 @@
+// A model in training on one rank of a mesh: weights, gradients, the sharded optimizer, and THE STEP (Trainer::step).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "trainer/config.h"
+#include "trainer/data/batch.h"
+#include "trainer/rank.h"
+#include "trainer/state.h"
+
+namespace ropewalk {
+
+struct StepResult {
+  double loss = 0;           // mean over the step's targets, over all ranks, in nats
+  double gradient_norm = 0;  // global, before clipping
+  double learning_rate = 0;
+  int64_t targets = 0;       // over all ranks
+};
+
+// Sums of losses over equal ranges of positions in the sequence; over all ranks.
+struct LossByPosition {
+  std::vector<double> loss;      // summed, in nats
+  std::vector<int64_t> targets;  // counted
+  double mean() const;
+};
+
+class Trainer {
+ public:
+  // Collective. Weights are initialised from training.seed. config, rank and what rank refers to must outlive this.
+  Trainer(const Config& config, Rank rank);
+  ~Trainer();
+
+  // One optimizer step on this data rank's batch; `step` counts from 0. Throws NumericalError naming step, rank and tensor
+  // when the loss or the gradient is not finite; weights are then still those before the step.
+  StepResult step(const Batch& batch, int64_t step);
+
+  // The parts of step(), for tests and tools: zeroes the gradients, goes forward and backward over the batch, sums the
+  // gradients over the mesh; returns the mean loss. gradients() then holds this rank's shard of the sum.
+  double compute_gradients(const Batch& batch);
+  std::vector<StateTensor> gradients() const;
+
+  LossByPosition evaluate(const Batch& batch, int64_t position_ranges);
+
+  // Continues `prompt` by up to `count` tokens, drawn at `temperature` (0: the likeliest); the same on all ranks. Collective.
+  // Stops before the token `end`.
+  std::vector<int32_t> generate(std::vector<int32_t> prompt, int64_t count, double temperature, uint64_t seed, int32_t end);
+
+  // What a checkpoint holds of this rank: master weights and moments. After loading into it, call state_loaded().
+  std::vector<StateTensor> state() const;
+  void state_loaded();  // brings the weights up to date with the master weights; collective
+
+  int64_t parameter_count() const;        // of the whole model
+  double flops(const Batch& batch) const;  // of one step on this data rank's batch by all its ranks, visible pairs only, forward and backward
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace ropewalk
