@@ -1,0 +1,44 @@
+// Text to training data: reads documents, encodes them, ends each with the tokenizer's end-of-document token, and
+// writes PREFIX.bin and PREFIX.idx (indexed_writer.h).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "trainer/data/documents.h"
+
+namespace ropewalk {
+
+struct PrepareOptions {
+  std::vector<std::string> inputs;  // files and folders (list_input_files)
+  std::string prefix;               // of the output; nothing is added to it but .bin and .idx
+  std::string tokenizer = "bytes";  // make_tokenizer
+  DocumentOptions documents;
+  bool overwrite = false;  // replace PREFIX.bin and PREFIX.idx where they exist
+};
+
+struct PrepareProgress {
+  int64_t bytes_done = 0, bytes_total = 0;  // of input; total counts regular files only (a pipe's size is unknown)
+  int64_t documents = 0, tokens = 0;
+  double seconds = 0;                   // since the start
+  double megabytes_per_second() const;  // of input, 1e6 bytes; 0 at the start
+  double seconds_left() const;          // at the speed so far; 0 where it cannot be told
+};
+
+struct PrepareSummary {
+  PrepareProgress done;
+  int64_t input_files = 0;
+  int64_t vocabulary = 0;            // ids are below this
+  std::string token_type;            // in PREFIX.bin: "u16" or "i32"
+  SkippedLines skipped;              // with documents.skip_bad_lines
+  std::vector<std::string> written;  // paths
+};
+
+// Throws ConfigurationError (nothing to read, output that exists or is also an input, unknown tokenizer) or DataError.
+// On an exception, also one thrown by `progress`, nothing is left under the final names. `progress` may be empty; it is
+// called about ten times a second, and at the end.
+PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress = {});
+
+}  // namespace ropewalk
