@@ -36,6 +36,8 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  // Payload that has left this rank through this communicator so far; messages to itself do not count.
+  virtual int64_t bytes_sent() const = 0;
 
   // Starts all messages and returns at once. Everyone's sends must be matched by receives of the same size.
   virtual std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) = 0;

@@ -1,0 +1,68 @@
+// The collectives of tensors in host memory, written once over the exchange that a transport offers. They are direct:
+// every rank sends every other rank exactly the rows that are that rank's, so with P ranks and n bytes in all this rank
+// sends
+//
+//     reduce_scatter   n - (this rank's part)
+//     all_gather       (P - 1) * (this rank's part)
+//     all_reduce       both, over an even cut of the elements
+//     broadcast        n to each child in a binomial tree
+//
+// and every sum is taken by one rank, in rank order: the same bits on all ranks, all transports and all runs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/communicator.h"
+#include "parallel/operation.h"
+
+namespace ropewalk {
+
+class HostCommunicator : public Communicator {
+ public:
+  int rank() const final { return rank_; }
+  int size() const final { return size_; }
+  int64_t bytes_sent() const final { return bytes_sent_; }
+
+  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
+  void all_reduce(const Tensor& x, Reduction reduction) final;
+  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
+  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
+  void broadcast(const Tensor& x, int root) final;
+  void barrier() final;
+  std::unique_ptr<Communicator> split(int color, int key) final;
+
+ protected:
+  HostCommunicator(int rank, int size) : rank_(rank), size_(size) {}
+
+  // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
+  virtual std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
+                                         std::span<const Message> receives) = 0;
+  // ... and to make a group of these ranks, in this order. Called by all of them, all of whom have entered split.
+  virtual std::unique_ptr<Communicator> make_group(OperationLabel label, const std::vector<int>& members) = 0;
+
+ private:
+  OperationLabel next(Operation operation) { return {operation, ++sequence_}; }
+  std::unique_ptr<Exchange> exchange(OperationLabel label, std::span<const Message> sends,
+                                     std::span<const Message> receives);
+  void reduce_scatter_flat(OperationLabel label, const Tensor& all, const Partition& cut, const Tensor& mine,
+                           Reduction reduction);
+  void all_gather_flat(OperationLabel label, const Tensor& mine, const Partition& cut, const Tensor& all);
+  std::byte* scratch(int64_t bytes);
+
+  int rank_, size_;
+  int64_t sequence_ = 0;
+  int64_t bytes_sent_ = 0;
+  std::vector<Message> sends_, receives_;  // reused from call to call, as is the scratch
+  std::unique_ptr<std::byte[]> scratch_;
+  int64_t scratch_bytes_ = 0;
+};
+
+// "400 bytes of f32 from rank 2": for the messages of a transport that waited in vain.
+std::string describe_send(const Message& message);
+std::string describe_receive(const Message& message);
+// "all_reduce (operation 17)"
+std::string describe(OperationLabel label);
+
+}  // namespace ropewalk

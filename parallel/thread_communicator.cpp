@@ -1,0 +1,272 @@
+#include "parallel/thread_communicator.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "parallel/host_communicator.h"
+
+namespace ropewalk {
+
+// What all groups that were split from one world share: whether it has failed.
+class ThreadFate {
+ public:
+  explicit ThreadFate(std::chrono::milliseconds longest_wait) : deadline(longest_wait) {}
+  void add(const std::shared_ptr<ThreadGroup>& group);
+  void fail(const std::string& reason);  // the first reason stays
+  bool failed() const { return failed_.load(); }
+  [[noreturn]] void raise();  // once no other thread touches the messages of this one any more
+
+  const std::chrono::milliseconds deadline;
+
+ private:
+  std::mutex mutex_;
+  std::atomic<bool> failed_ = false;
+  std::string reason_;
+  std::vector<std::weak_ptr<ThreadGroup>> groups_;
+};
+
+namespace {
+
+// Where a rank waits for its exchanges.
+struct Member {
+  std::mutex mutex;
+  std::condition_variable changed;
+};
+
+// One message of an exchange, posted and not yet copied. `open` belongs to the exchange and is guarded by the member's
+// mutex.
+struct Post {
+  Message message;
+  OperationLabel label;
+  Member* member;
+  bool* open;
+  int* open_count;
+};
+
+// From one rank to another: what was posted on one side and not yet on the other, so at most one queue is not empty.
+struct Channel {
+  std::mutex mutex;
+  std::deque<Post> sends, receives;
+};
+
+void complete(const Post& post) {
+  const std::lock_guard lock(post.member->mutex);
+  *post.open = false;
+  if (--*post.open_count == 0) post.member->changed.notify_all();
+}
+
+// Why the two do not belong together, or nothing. The send is to rank `receiver`, the receive from rank `sender`.
+std::string mismatch(const Post& send, const Post& receive) {
+  const Tensor &from = send.message.data, &to = receive.message.data;
+  if (send.label == receive.label && from.bytes() == to.bytes() && from.dtype() == to.dtype()) return {};
+  return fmt::format("rank {} sends {} in {}, but rank {} expects {} in {}", receive.message.peer,
+                     describe_send(send.message), describe(send.label), send.message.peer,
+                     describe_receive(receive.message), describe(receive.label));
+}
+
+}  // namespace
+
+// The channels and members of one group, and the groups that are being split from it.
+class ThreadGroup {
+ public:
+  ThreadGroup(std::shared_ptr<ThreadFate> shared_fate, int ranks)
+      : fate(std::move(shared_fate)),
+        size(ranks),
+        members(static_cast<size_t>(ranks)),
+        channels_(static_cast<size_t>(ranks * ranks)) {}
+
+  Channel& channel(int from, int to) { return channels_[static_cast<size_t>(from * size + to)]; }
+  void post(const Post& post, int rank, bool is_send);
+  void clear();
+  std::shared_ptr<ThreadGroup> subgroup(int64_t sequence, const std::vector<int>& ranks);
+
+  const std::shared_ptr<ThreadFate> fate;
+  const int size;
+  std::vector<Member> members;
+
+ private:
+  struct Forming {
+    std::shared_ptr<ThreadGroup> group;
+    size_t missing;
+  };
+  std::vector<Channel> channels_;
+  std::mutex forming_mutex_;
+  std::map<std::pair<int64_t, int>, Forming> forming_;  // by the split's sequence number and the first rank
+};
+
+void ThreadGroup::post(const Post& post, int rank, bool is_send) {
+  Channel& channel = is_send ? this->channel(rank, post.message.peer) : this->channel(post.message.peer, rank);
+  std::string complaint;
+  {
+    const std::lock_guard lock(channel.mutex);
+    if (fate->failed()) return;  // the wait will say so
+    std::deque<Post>& counterparts = is_send ? channel.receives : channel.sends;
+    if (counterparts.empty()) {
+      (is_send ? channel.sends : channel.receives).push_back(post);
+      return;
+    }
+    const Post other = counterparts.front();
+    const Post &send = is_send ? post : other, &receive = is_send ? other : post;
+    complaint = mismatch(send, receive);
+    if (complaint.empty()) {
+      const Tensor& from = send.message.data;
+      if (from.bytes() > 0) std::memcpy(receive.message.data.raw(), from.raw(), static_cast<size_t>(from.bytes()));
+      counterparts.pop_front();
+      complete(send);
+      complete(receive);
+    }
+  }
+  if (!complaint.empty()) fate->fail(complaint);
+}
+
+// After a failure: forgets all messages, once nobody is copying one, and wakes all ranks.
+void ThreadGroup::clear() {
+  for (Channel& channel : channels_) {
+    const std::lock_guard lock(channel.mutex);
+    channel.sends.clear();
+    channel.receives.clear();
+  }
+  for (Member& member : members) {
+    const std::lock_guard lock(member.mutex);
+    member.changed.notify_all();
+  }
+}
+
+// The first of the ranks to come makes the group, the last one to come takes it off the table.
+std::shared_ptr<ThreadGroup> ThreadGroup::subgroup(int64_t sequence, const std::vector<int>& ranks) {
+  const std::lock_guard lock(forming_mutex_);
+  const auto [entry, is_new] = forming_.try_emplace({sequence, ranks.front()});
+  Forming& forming = entry->second;
+  if (is_new) {
+    forming = {std::make_shared<ThreadGroup>(fate, static_cast<int>(ranks.size())), ranks.size()};
+    fate->add(forming.group);
+  }
+  const std::shared_ptr<ThreadGroup> group = forming.group;
+  if (--forming.missing == 0) forming_.erase(entry);
+  return group;
+}
+
+void ThreadFate::add(const std::shared_ptr<ThreadGroup>& group) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(groups_, [](const std::weak_ptr<ThreadGroup>& other) { return other.expired(); });
+  groups_.push_back(group);
+}
+
+void ThreadFate::fail(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  if (failed_.load()) return;
+  reason_ = reason;
+  failed_.store(true);
+  for (const std::weak_ptr<ThreadGroup>& entry : groups_) {
+    if (const std::shared_ptr<ThreadGroup> group = entry.lock()) group->clear();
+  }
+}
+
+void ThreadFate::raise() {
+  const std::lock_guard lock(mutex_);  // held by fail() until all messages are forgotten
+  throw CommunicationError(reason_);
+}
+
+namespace {
+
+class ThreadExchange : public Exchange {
+ public:
+  ThreadExchange(ThreadGroup& group, int rank, OperationLabel label, std::span<const Message> sends,
+                 std::span<const Message> receives)
+      : group_(group), member_(group.members[static_cast<size_t>(rank)]), rank_(rank), label_(label) {
+    messages_.assign(sends.begin(), sends.end());
+    messages_.insert(messages_.end(), receives.begin(), receives.end());
+    sends_ = sends.size();
+    open_count_ = static_cast<int>(messages_.size());
+    open_ = std::make_unique<bool[]>(messages_.size());
+    std::fill_n(open_.get(), messages_.size(), true);
+    for (size_t i = 0; i < messages_.size(); ++i) {
+      group.post({messages_[i], label, &member_, &open_[i], &open_count_}, rank, i < sends_);
+    }
+  }
+
+  ~ThreadExchange() override {
+    try {
+      wait();
+    } catch (const CommunicationError&) {  // the interface says: errors then are lost
+    }
+  }
+
+  void wait() override {
+    std::string overdue;
+    {
+      std::unique_lock lock(member_.mutex);
+      const auto done = [&] { return open_count_ == 0 || group_.fate->failed(); };
+      if (!member_.changed.wait_for(lock, group_.fate->deadline, done)) overdue = describe_open();
+      if (open_count_ == 0) return;
+    }
+    if (!overdue.empty()) group_.fate->fail(overdue);
+    group_.fate->raise();
+  }
+
+ private:
+  std::string describe_open() const {
+    std::string list;
+    for (size_t i = 0; i < messages_.size(); ++i) {
+      if (!open_[i]) continue;
+      list += (list.empty() ? "" : ", ") + (i < sends_ ? describe_send(messages_[i]) : describe_receive(messages_[i]));
+    }
+    return fmt::format("rank {} of {} waited {:.1f} s in {} for {}", rank_, group_.size,
+                       std::chrono::duration<double>(group_.fate->deadline).count(), describe(label_), list);
+  }
+
+  ThreadGroup& group_;
+  Member& member_;
+  int rank_;
+  OperationLabel label_;
+  std::vector<Message> messages_;  // sends, then receives
+  size_t sends_;
+  std::unique_ptr<bool[]> open_;  // this and the next are guarded by the member's mutex
+  int open_count_;
+};
+
+class ThreadCommunicator : public HostCommunicator {
+ public:
+  ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank)
+      : HostCommunicator(rank, group->size), group_(std::move(group)) {}
+
+ protected:
+  std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
+                                 std::span<const Message> receives) override {
+    if (group_->fate->failed()) group_->fate->raise();
+    return std::make_unique<ThreadExchange>(*group_, rank(), label, sends, receives);
+  }
+
+  std::unique_ptr<Communicator> make_group(OperationLabel label, const std::vector<int>& members) override {
+    const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
+    return std::make_unique<ThreadCommunicator>(group_->subgroup(label.sequence, members), static_cast<int>(place));
+  }
+
+ private:
+  std::shared_ptr<ThreadGroup> group_;
+};
+
+}  // namespace
+
+ThreadWorld::ThreadWorld(int size, std::chrono::milliseconds deadline)
+    : group_(std::make_shared<ThreadGroup>(std::make_shared<ThreadFate>(deadline), size)) {
+  CHECK(size > 0, "a world of {} ranks", size);
+  group_->fate->add(group_);
+}
+
+ThreadWorld::~ThreadWorld() = default;
+
+std::shared_ptr<Communicator> ThreadWorld::communicator(int rank) const {
+  CHECK(rank >= 0 && rank < group_->size, "rank {} of a world of {}", rank, group_->size);
+  return std::make_shared<ThreadCommunicator>(group_, rank);
+}
+
+void ThreadWorld::fail(const std::string& reason) { group_->fate->fail(reason); }
+
+}  // namespace ropewalk
