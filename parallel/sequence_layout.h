@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -40,5 +41,11 @@ class SequenceLayout {
   std::vector<std::vector<Piece>> pieces_;
   std::vector<int64_t> local_lengths_;
 };
+
+// The (query, key) pairs that rank `rank` computes: its queries with every key each of them sees. The measure of balance.
+// window: keys that a query sees, itself included; nullopt: all before it. document_begin[i]: where the document of position i
+// begins, [S]; empty: one document.
+int64_t visible_pairs(const SequenceLayout& layout, int rank, std::optional<int64_t> window,
+                      const std::vector<int32_t>& document_begin = {});
 
 }  // namespace ropewalk
