@@ -2,6 +2,7 @@
 // checkpoints, export. Names and shapes are those of Hugging Face's Cohere2.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 
 namespace ropewalk {
 
-// A block of rows and columns of a global tensor [rows, columns]; a vector is a tensor of one row... of `columns` elements.
+// A block of rows and columns of a global tensor [rows, columns]; a vector [columns] counts as one row.
 struct Box {
   int64_t row_begin, row_end, column_begin, column_end;
   int64_t rows() const { return row_end - row_begin; }
@@ -65,13 +66,13 @@ class ParameterTable {
   int64_t elements_ = 0;
 };
 
-// Values for the table (weights, or gradients), in one flat buffer of the rank's compute type.
+// Values for the table (weights, or gradients) in one flat buffer.
 class ParameterValues {
  public:
-  ParameterValues(const ParameterTable& table, Kernels& kernels);  // uninitialised
+  ParameterValues(const ParameterTable& table, DType dtype, Kernels& kernels);  // uninitialised
   const ParameterTable& table() const { return table_; }
   const Tensor& flat() const { return flat_; }
-  Tensor operator[](int index) const;  // [rows, columns] of this rank's box, or [columns] of a norm
+  Tensor operator[](int index) const;  // [rows, columns] of this rank's box
 
  private:
   const ParameterTable& table_;
@@ -79,7 +80,8 @@ class ParameterValues {
   Tensor flat_;
 };
 
-// Initial weights: a function of (seed, name, global index) only, so every mesh starts from the same ones.
+// Initial weights (fp32 or fp64): a function of (seed, name, place in the whole tensor) only, so every mesh starts from the
+// same ones. Matrices are normal(0, initializer_range), norms one.
 void initialize(const ParameterValues& weights, const ModelConfig& model, uint64_t seed, Kernels& kernels);
 
 }  // namespace ropewalk

@@ -1,9 +1,7 @@
 // A model in training on one rank of a mesh: weights, gradients, the sharded optimizer, and THE STEP (Trainer::step).
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <optional>
 
 #include "trainer/config.h"
 #include "trainer/data/batch.h"
@@ -16,7 +14,6 @@ struct StepResult {
   double loss = 0;           // mean over the step's targets, over all ranks, in nats
   double gradient_norm = 0;  // global, before clipping
   double learning_rate = 0;
-  int64_t targets = 0;       // over all ranks
 };
 
 // Sums of losses over equal ranges of positions in the sequence; over all ranks.
@@ -43,16 +40,12 @@ class Trainer {
 
   LossByPosition evaluate(const Batch& batch, int64_t position_ranges);
 
-  // Continues `prompt` by up to `count` tokens, drawn at `temperature` (0: the likeliest); the same on all ranks. Collective.
-  // Stops before the token `end`.
-  std::vector<int32_t> generate(std::vector<int32_t> prompt, int64_t count, double temperature, uint64_t seed, int32_t end);
+  // Logits of the token after `tokens` (at least one), scaled, over the whole vocabulary; the same on all ranks. Collective.
+  std::vector<double> next_token_logits(const std::vector<int32_t>& tokens);
 
   // What a checkpoint holds of this rank: master weights and moments. After loading into it, call state_loaded().
   std::vector<StateTensor> state() const;
   void state_loaded();  // brings the weights up to date with the master weights; collective
-
-  int64_t parameter_count() const;        // of the whole model
-  double flops(const Batch& batch) const;  // of one step on this data rank's batch by all its ranks, visible pairs only, forward and backward
 
  private:
   struct Parts;

@@ -1,0 +1,170 @@
+#include "trainer/model/block.h"
+
+namespace ropewalk {
+namespace {
+
+// x [rows, a, b] seen as a matrix [rows, a * b].
+Tensor matrix(const Tensor& x, int64_t rows) { return x.reshape({rows, rows ? x.elements() / rows : 0}); }
+
+Tensor keys(const Tensor& kv) { return kv.slice(0, 1).reshape({kv.extent(1), kv.extent(2), kv.extent(3)}); }
+Tensor values(const Tensor& kv) { return kv.slice(1, 2).reshape({kv.extent(1), kv.extent(2), kv.extent(3)}); }
+
+}  // namespace
+
+Block::Block(const ModelConfig& model, const LayerKind& kind, const BlockParameters& parameters, Rank rank, TensorRegion region)
+    : model_(model), kind_(kind), at_(parameters), rank_(rank), region_(region) {
+  attention_ = kind.mask == LayerKind::Mask::kSliding
+                   ? make_halo_attention(rank.kernels, rank.mesh.sequence(), kind.window)
+                   : make_ring_attention(rank.kernels, rank.mesh.sequence());
+}
+
+Tensor Block::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, BlockActivations& saved) const {
+  Kernels& k = rank_.kernels;
+  Arena& arena = rank_.arena;
+  const DType type = k.dtype(), accumulator = accumulator_of(type);
+  const int64_t rows = sequences.count * sequences.local_length, D = model_.width, K = model_.head_size;
+  const int64_t heads = weights[at_.q].rows() / K, hidden = weights[at_.gate].rows();
+
+  const Tensor y = arena.allocate(type, {x.rows(), D});
+  saved.x = x;
+  saved.mean = arena.allocate(accumulator, {x.rows()});
+  saved.rstd = arena.allocate(accumulator, {x.rows()});
+  const Tensor n_here = arena.allocate(type, {x.rows(), D});
+  k.layer_norm_forward(x, weights[at_.norm], model_.norm_epsilon, n_here, saved.mean, saved.rstd);
+  saved.n = region_.enter(n_here, rows, arena);
+
+  attention_inputs(weights, sequences, saved);
+  saved.o = arena.allocate(accumulator, {rows, heads, K});
+  saved.lse = arena.allocate(accumulator, {rows, heads});
+  attention_->forward(saved.q, saved.kv, sequences, saved.o, saved.lse, arena);
+
+  saved.gate = arena.allocate(type, {rows, hidden});
+  saved.up = arena.allocate(type, {rows, hidden});
+  k.linear_forward(saved.n, weights[at_.gate], saved.gate, Write::kSet);
+  k.linear_forward(saved.n, weights[at_.up], saved.up, Write::kSet);
+
+  ArenaScope scratch(arena);
+  const Tensor h = arena.allocate(type, {rows, hidden}), sum = arena.allocate(type, {rows, D});
+  k.swiglu_forward(saved.gate, saved.up, h);
+  k.linear_forward(matrix(in_compute_type(saved.o), rows), weights[at_.o], sum, Write::kSet);
+  k.linear_forward(h, weights[at_.down], sum, Write::kAdd);
+  k.add(x, region_.leave(sum, arena), y);
+  return y;
+}
+
+Tensor Block::backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved, const Tensor& dy,
+                       const ParameterValues& gradients) const {
+  Kernels& k = rank_.kernels;
+  Arena& arena = rank_.arena;
+  const DType type = k.dtype(), accumulator = accumulator_of(type);
+  const int64_t rows = sequences.count * sequences.local_length, D = model_.width;
+  const Shape& heads = saved.o.shape();
+
+  const Tensor dx = arena.allocate(type, {dy.rows(), D});
+  ArenaScope scratch(arena);
+  const Tensor dsum = region_.leave_backward(dy, rows, arena);
+  const Tensor dn = arena.allocate(type, {rows, D});
+
+  {  // dn = the MLP's part
+    ArenaScope mlp(arena);
+    const Tensor h = arena.allocate(type, saved.gate.shape()), dh = arena.allocate(type, saved.gate.shape());
+    const Tensor dgate = arena.allocate(type, saved.gate.shape()), dup = arena.allocate(type, saved.gate.shape());
+    k.swiglu_forward(saved.gate, saved.up, h);  // cheaper to make again than to keep
+    k.linear_backward_weight(dsum, h, gradients[at_.down]);
+    k.linear_backward_input(dsum, weights[at_.down], dh, Write::kSet);
+    k.swiglu_backward(dh, saved.gate, saved.up, dgate, dup);
+    k.linear_backward_weight(dgate, saved.n, gradients[at_.gate]);
+    k.linear_backward_weight(dup, saved.n, gradients[at_.up]);
+    k.linear_backward_input(dgate, weights[at_.gate], dn, Write::kSet);
+    k.linear_backward_input(dup, weights[at_.up], dn, Write::kAdd);
+  }
+  {  // dn += attention's part
+    ArenaScope attention(arena);
+    const Tensor d_o = arena.allocate(type, heads), dq = arena.allocate(accumulator, heads);
+    const Tensor dkv = arena.allocate(accumulator, saved.kv.shape());
+    k.linear_backward_weight(dsum, matrix(in_compute_type(saved.o), rows), gradients[at_.o]);
+    k.linear_backward_input(dsum, weights[at_.o], matrix(d_o, rows), Write::kSet);
+    attention_->backward(saved.q, saved.kv, sequences, saved.o, saved.lse, d_o, dq, dkv, arena);
+    attention_inputs_backward(weights, sequences, saved, dq, dkv, dn, gradients);
+  }
+  const Tensor dn_here = region_.enter_backward(dn, arena);
+  k.layer_norm_backward(dn_here, saved.x, weights[at_.norm], saved.mean, saved.rstd, /*through=*/dy, dx, gradients[at_.norm]);
+  return dx;
+}
+
+// q, k, v = W n; then QK-Norm and the rotation, where the layer has them.
+void Block::attention_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
+  Kernels& k = rank_.kernels;
+  Arena& arena = rank_.arena;
+  const DType type = k.dtype(), accumulator = accumulator_of(type);
+  const int64_t rows = saved.n.rows(), K = model_.head_size;
+  const int64_t heads = weights[at_.q].rows() / K, key_heads = weights[at_.k].rows() / K;
+
+  saved.q = arena.allocate(type, {rows, heads, K});
+  saved.kv = arena.allocate(type, {2, rows, key_heads, K});
+  const bool normed = kind_.qk_norm == LayerKind::QkNorm::kLayerNorm;
+  if (normed) {
+    saved.q_raw = arena.allocate(type, saved.q.shape());
+    saved.k_raw = arena.allocate(type, {rows, key_heads, K});
+  }
+  const Tensor q = normed ? saved.q_raw : saved.q, key = normed ? saved.k_raw : keys(saved.kv);
+  k.linear_forward(saved.n, weights[at_.q], matrix(q, rows), Write::kSet);
+  k.linear_forward(saved.n, weights[at_.k], matrix(key, rows), Write::kSet);
+  k.linear_forward(saved.n, weights[at_.v], matrix(values(saved.kv), rows), Write::kSet);
+  if (normed) {
+    saved.q_mean = arena.allocate(accumulator, {rows * heads});
+    saved.q_rstd = arena.allocate(accumulator, {rows * heads});
+    saved.k_mean = arena.allocate(accumulator, {rows * key_heads});
+    saved.k_rstd = arena.allocate(accumulator, {rows * key_heads});
+    k.layer_norm_forward(q.reshape({rows * heads, K}), weights[at_.q_norm], model_.norm_epsilon,
+                         saved.q.reshape({rows * heads, K}), saved.q_mean, saved.q_rstd);
+    k.layer_norm_forward(key.reshape({rows * key_heads, K}), weights[at_.k_norm], model_.norm_epsilon,
+                         keys(saved.kv).reshape({rows * key_heads, K}), saved.k_mean, saved.k_rstd);
+  }
+  rotate(saved.q, sequences, Rotation::kForward);
+  rotate(keys(saved.kv), sequences, Rotation::kForward);
+}
+
+void Block::attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
+                                      const Tensor& dq, const Tensor& dkv, const Tensor& dn,
+                                      const ParameterValues& gradients) const {
+  Kernels& k = rank_.kernels;
+  const int64_t rows = saved.n.rows(), K = model_.head_size;
+  rotate(dq, sequences, Rotation::kBackward);
+  rotate(keys(dkv), sequences, Rotation::kBackward);
+  const Tensor q = in_compute_type(dq), key = in_compute_type(keys(dkv)), value = in_compute_type(values(dkv));
+  if (kind_.qk_norm == LayerKind::QkNorm::kLayerNorm) {
+    const int64_t n_q = q.elements() / K, n_k = key.elements() / K;
+    const Tensor q_heads = q.reshape({n_q, K}), k_heads = key.reshape({n_k, K});
+    k.layer_norm_backward(q_heads, saved.q_raw.reshape({n_q, K}), weights[at_.q_norm], saved.q_mean, saved.q_rstd, Tensor(),
+                          q_heads, gradients[at_.q_norm]);
+    k.layer_norm_backward(k_heads, saved.k_raw.reshape({n_k, K}), weights[at_.k_norm], saved.k_mean, saved.k_rstd, Tensor(),
+                          k_heads, gradients[at_.k_norm]);
+  }
+  const auto project_back = [&](const Tensor& d, int parameter) {
+    k.linear_backward_weight(matrix(d, rows), saved.n, gradients[parameter]);
+    k.linear_backward_input(matrix(d, rows), weights[parameter], dn, Write::kAdd);
+  };
+  project_back(q, at_.q);
+  project_back(key, at_.k);
+  project_back(value, at_.v);
+}
+
+// Each piece of each sequence by its own global positions; nothing in a layer without positions.
+void Block::rotate(const Tensor& heads, const Sequences& sequences, Rotation direction) const {
+  if (kind_.position != LayerKind::Position::kRope) return;
+  for (int64_t b = 0; b < sequences.count; ++b)
+    for (const Piece& piece : sequences.layout->pieces(rank_.mesh.context_rank())) {
+      const int64_t row = b * sequences.local_length + piece.local;
+      rank_.kernels.rotate(heads.slice(row, row + piece.size()), piece.begin, kind_.theta, direction);
+    }
+}
+
+Tensor Block::in_compute_type(const Tensor& x) const {
+  if (x.dtype() == rank_.kernels.dtype()) return x;
+  const Tensor out = rank_.arena.allocate(rank_.kernels.dtype(), x.shape());
+  rank_.kernels.cast(x, out);
+  return out;
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,38 @@
+// The whole model: embedding, blocks, loss head; each forward beside its backward, no tape.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "trainer/model/block.h"
+#include "trainer/model/embedding.h"
+#include "trainer/model/loss_head.h"
+
+namespace ropewalk {
+
+// What a micro-batch's forward keeps for its backward.
+struct Activations {
+  std::vector<BlockActivations> blocks;
+  LossActivations loss;
+};
+
+class Model {
+ public:
+  // config, table and what rank refers to must outlive this.
+  Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk);
+
+  // Tokens -> the last block's output [N', D].
+  Tensor forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const;
+  // From the loss head's `saved.loss` back to the tokens; adds to all gradients.
+  void backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved, const ParameterValues& gradients) const;
+
+  const LossHead& head() const { return head_; }
+
+ private:
+  Rank rank_;
+  Embedding embedding_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  LossHead head_;
+};
+
+}  // namespace ropewalk

@@ -1,0 +1,168 @@
+#include "trainer/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "trainer/data/slice.h"
+#include "trainer/finite_check.h"
+#include "trainer/model/model.h"
+#include "trainer/optimizer.h"
+#include "trainer/schedule.h"
+
+namespace ropewalk {
+
+struct Trainer::Parts {
+  Parts(const Config& config_, Rank rank_)
+      : config(config_),
+        rank(rank_),
+        region(rank.mesh.tensor(), config.parallel.sequence_parallel),
+        table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split()),
+        weights(initialized()),
+        gradients(table, rank.kernels.dtype(), rank.kernels),
+        optimizer(weights, config.training, rank),
+        model(config.model, table, rank, region, config.training.loss_chunk),
+        layout(config.data.sequence_length, config.parallel.mesh.context_parallel) {}
+
+  ParameterValues initialized() const {
+    ParameterValues values(table, rank.kernels.dtype(), rank.kernels);
+    initialize(values, config.model, config.training.seed, rank.kernels);
+    return values;
+  }
+
+  // The batch's samples in micro-batches, each cut to this rank's share.
+  template <typename Visit>
+  void for_each_micro_batch(const Batch& batch, const Visit& visit) {
+    const size_t size = static_cast<size_t>(config.training.micro_batch);
+    for (size_t begin = 0; begin < batch.samples.size(); begin += size) {
+      ArenaScope scope(rank.arena);
+      const std::span<const Sample> samples(batch.samples.data() + begin, std::min(size, batch.samples.size() - begin));
+      visit(slice(samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena));
+    }
+  }
+
+  std::vector<double> to_host(const Tensor& x) const {
+    ArenaScope scope(rank.arena);
+    const Tensor wide = rank.arena.allocate(DType::kF64, {x.elements()});
+    rank.kernels.cast(x.flat(), wide);
+    std::vector<double> out(static_cast<size_t>(x.elements()));
+    rank.kernels.download(wide, out.data());
+    return out;
+  }
+
+  const Config& config;
+  Rank rank;
+  TensorRegion region;
+  ParameterTable table;
+  ParameterValues weights, gradients;
+  ShardedOptimizer optimizer;
+  Model model;
+  SequenceLayout layout;
+};
+
+Trainer::Trainer(const Config& config, Rank rank) : parts_(std::make_unique<Parts>(config, rank)) {}
+Trainer::~Trainer() = default;
+
+StepResult Trainer::step(const Batch& batch, int64_t step) {
+  Parts& run = *parts_;
+  const TrainingConfig& training = run.config.training;
+  StepResult result;
+  result.loss = compute_gradients(batch);
+  result.gradient_norm = run.optimizer.gradient_norm();
+  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
+    throw_not_finite(step, result.loss, result.gradient_norm, run.weights, run.gradients, run.rank);
+
+  const bool clip = training.clip_norm > 0 && result.gradient_norm > training.clip_norm;
+  result.learning_rate = learning_rate_at(training, step);
+  run.optimizer.update(result.learning_rate, step + 1, clip ? training.clip_norm / result.gradient_norm : 1.0);
+  run.optimizer.gather(run.weights);
+  return result;
+}
+
+double Trainer::compute_gradients(const Batch& batch) {
+  Parts& run = *parts_;
+  Kernels& kernels = run.rank.kernels;
+  const double targets = sum_of(run.rank.mesh.batch(), static_cast<double>(batch.target_count()));
+  const double scale = targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums
+  double loss = 0;
+  kernels.fill(run.gradients.flat(), 0);
+  run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
+    Activations saved;
+    const Tensor x = run.model.forward(run.weights, sequences, saved);
+    const Tensor losses = run.model.head().forward(run.weights, sequences, x, scale, saved.loss, run.gradients);
+    loss += kernels.sum(losses);
+    run.model.backward(run.weights, sequences, saved, run.gradients);
+  });
+  run.optimizer.reduce(run.gradients);
+  return sum_of(run.rank.mesh.gradient(), loss) * scale;
+}
+
+double LossByPosition::mean() const {
+  double sum = 0, count = 0;
+  for (size_t i = 0; i < loss.size(); ++i) {
+    sum += loss[i];
+    count += static_cast<double>(targets[i]);
+  }
+  return count > 0 ? sum / count : 0;
+}
+
+LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
+  Parts& run = *parts_;
+  LossByPosition out;
+  std::vector<double> counts(static_cast<size_t>(position_ranges));
+  out.loss.resize(static_cast<size_t>(position_ranges));
+  std::vector<int32_t> targets;
+  run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
+    Activations saved;
+    const Tensor x = run.model.forward(run.weights, sequences, saved);
+    const std::vector<double> losses = run.to_host(run.model.head().losses(run.weights, sequences, x));
+    targets.resize(losses.size());
+    run.rank.kernels.download(sequences.targets, targets.data());
+    for (int64_t b = 0; b < sequences.count; ++b)
+      for (const Piece& piece : run.layout.pieces(run.rank.mesh.context_rank()))
+        for (int64_t position = piece.begin; position < piece.end; ++position) {
+          const size_t row = static_cast<size_t>(b * sequences.local_length + piece.local + position - piece.begin);
+          const size_t range = static_cast<size_t>(position * position_ranges / run.layout.length());
+          out.loss[range] += losses[row];
+          counts[range] += targets[row] >= 0;
+        }
+  });
+  for (size_t range = 0; range < counts.size(); ++range) {
+    out.loss[range] = sum_of(run.rank.mesh.gradient(), out.loss[range]);
+    out.targets.push_back(static_cast<int64_t>(sum_of(run.rank.mesh.gradient(), counts[range])));
+  }
+  return out;
+}
+
+std::vector<StateTensor> Trainer::gradients() const { return parts_->optimizer.gradients(); }
+std::vector<StateTensor> Trainer::state() const { return parts_->optimizer.state(); }
+void Trainer::state_loaded() { parts_->optimizer.gather(parts_->weights); }
+
+std::vector<double> Trainer::next_token_logits(const std::vector<int32_t>& tokens) {
+  Parts& run = *parts_;
+  Mesh& mesh = run.rank.mesh;
+  ArenaScope scope(run.rank.arena);
+
+  // Padded behind the last token, which the causal mask keeps out of its sight, so that every rank has rows.
+  const int64_t unit = 8 * mesh.shape().context_parallel * mesh.shape().tensor_parallel;
+  const int64_t last = static_cast<int64_t>(tokens.size()) - 1, length = (last / unit + 1) * unit;
+  Sample sample{tokens, std::vector<int32_t>(static_cast<size_t>(length), -1), std::vector<int32_t>(static_cast<size_t>(length), 0)};
+  sample.tokens.resize(static_cast<size_t>(length), 0);
+  const SequenceLayout layout(length, mesh.shape().context_parallel);
+  const Sequences sequences = slice({&sample, 1}, layout, mesh.context_rank(), run.rank.kernels, run.rank.arena);
+
+  Activations saved;
+  const Tensor x = run.model.forward(run.weights, sequences, saved);
+  std::vector<double> logits(static_cast<size_t>(run.config.model.vocabulary));
+  int owner = 0;
+  for (int rank = 0; rank < layout.ranks(); ++rank)
+    for (const Piece& piece : layout.pieces(rank)) {
+      if (last < piece.begin || last >= piece.end) continue;
+      owner = rank;
+      if (rank == mesh.context_rank())
+        logits = run.model.head().logits(run.weights, sequences.local_length, x, piece.local + last - piece.begin);
+    }
+  mesh.sequence().broadcast(Tensor(logits.data(), DType::kF64, Device{}, {static_cast<int64_t>(logits.size())}), owner);
+  return logits;
+}
+
+}  // namespace ropewalk
