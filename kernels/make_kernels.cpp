@@ -1,0 +1,20 @@
+// One of the two places with conditional compilation: which backends this build has.
+#include "kernels/reference/reference_kernels.h"
+
+namespace ropewalk {
+
+std::unique_ptr<Kernels> make_kernels(Backend backend, int) {
+  switch (backend) {
+    case Backend::kReferenceF64:
+      return std::make_unique<ReferenceKernels<double>>();
+    case Backend::kReferenceF32:
+      return std::make_unique<ReferenceKernels<float>>();
+    case Backend::kCpu:
+      break;
+    case Backend::kCuda:
+      break;
+  }
+  throw ConfigurationError("this build has no CUDA backend; configure it with -DROPEWALK_CUDA=ON");
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,94 @@
+// Cross-entropy over a vocabulary that is split over ranks: per row, each piece is summarised by (max, sum of
+// exponentials, logit of the target), and the summaries are merged.
+#pragma once
+
+#include "kernels/reference/scalar.h"
+
+namespace ropewalk::reference {
+
+struct CrossEntropySizes {
+  int64_t N, V;
+};
+
+inline CrossEntropySizes cross_entropy_sizes(const Kernels& kernels, const Tensor& logits, const Tensor& targets) {
+  check_rank("cross_entropy: logits", logits, 2);
+  const CrossEntropySizes sizes{logits.extent(0), logits.extent(1)};
+  check_operand(kernels, "cross_entropy: logits", logits, kernels.dtype(), {sizes.N, sizes.V});
+  check_operand(kernels, "cross_entropy: targets", targets, DType::kI32, {sizes.N});
+  return sizes;
+}
+
+struct CrossEntropyMergeSizes {
+  int64_t R, N;
+};
+
+inline CrossEntropyMergeSizes cross_entropy_merge_sizes(const Kernels& kernels, const Tensor& partials,
+                                                        const Tensor& targets, const Tensor& log_sum,
+                                                        const Tensor& losses) {
+  check_rank("cross_entropy: partials", partials, 3);
+  const CrossEntropyMergeSizes sizes{partials.extent(0), partials.extent(1)};
+  const DType accumulator = accumulator_of(kernels.dtype());
+  check_operand(kernels, "cross_entropy: partials", partials, accumulator, {sizes.R, sizes.N, 3});
+  check_operand(kernels, "cross_entropy: targets", targets, DType::kI32, {sizes.N});
+  check_operand(kernels, "cross_entropy: log_sum", log_sum, accumulator, {sizes.N});
+  check_operand(kernels, "cross_entropy: losses", losses, accumulator, {sizes.N});
+  return sizes;
+}
+
+// partials[n] = (m, sum_v exp(s l_v - m), s l_target or 0),  m = max_v s l_v
+template <typename S>
+void cross_entropy_partials(const CrossEntropySizes& s, const S* logits, const int32_t* targets, int64_t v_begin,
+                            double logit_scale, S* partials) {
+  using std::exp;
+  const S factor(logit_scale);
+  for (int64_t n = 0; n < s.N; ++n) {
+    const S* row = logits + n * s.V;
+    S largest = minus_infinity<S>(), sum{};
+    for (int64_t v = 0; v < s.V; ++v)
+      if (real_part(factor * row[v]) > real_part(largest)) largest = factor * row[v];
+    for (int64_t v = 0; v < s.V; ++v) sum += exp(factor * row[v] - largest);
+    const int64_t target = targets[n] - v_begin;
+    const bool mine = targets[n] >= 0 && 0 <= target && target < s.V;
+    partials[3 * n] = largest;
+    partials[3 * n + 1] = sum;
+    partials[3 * n + 2] = mine ? factor * row[target] : S{};
+  }
+}
+
+// log_sum = log sum_v exp(s l_v) over all R pieces, losses = log_sum - s l_target, or 0 where the target is -1
+template <typename S>
+void cross_entropy_merge(const CrossEntropyMergeSizes& s, const S* partials, const int32_t* targets, S* log_sum,
+                         S* losses) {
+  using std::exp, std::log;
+  for (int64_t n = 0; n < s.N; ++n) {
+    S largest = minus_infinity<S>(), sum{}, target{};
+    for (int64_t r = 0; r < s.R; ++r) {
+      const S* piece = partials + (r * s.N + n) * 3;
+      if (real_part(piece[0]) > real_part(largest)) largest = piece[0];
+    }
+    for (int64_t r = 0; r < s.R; ++r) {
+      const S* piece = partials + (r * s.N + n) * 3;
+      if (!is_minus_infinity(piece[0])) sum += exp(piece[0] - largest) * piece[1];
+      target += piece[2];
+    }
+    log_sum[n] = largest + log(sum);
+    losses[n] = targets[n] == -1 ? S{} : log_sum[n] - target;
+  }
+}
+
+// logits = (exp(s l_v - log_sum) - [v = target]) * s * loss_scale, or 0 in rows whose target is -1
+template <typename S>
+void cross_entropy_backward(const CrossEntropySizes& s, S* logits, const int32_t* targets, const S* log_sum,
+                            int64_t v_begin, double logit_scale, double loss_scale) {
+  using std::exp;
+  const S factor(logit_scale), outer(logit_scale * loss_scale);
+  for (int64_t n = 0; n < s.N; ++n) {
+    for (int64_t v = 0; v < s.V; ++v) {
+      S& logit = logits[n * s.V + v];
+      const S hit = v_begin + v == targets[n] ? S(1) : S{};
+      logit = targets[n] == -1 ? S{} : (exp(factor * logit - log_sum[n]) - hit) * outer;
+    }
+  }
+}
+
+}  // namespace ropewalk::reference

@@ -1,0 +1,56 @@
+// Products with a weight [O, I]: the forward and its two adjoints.
+#pragma once
+
+#include "kernels/reference/scalar.h"
+
+namespace ropewalk::reference {
+
+struct LinearSizes {
+  int64_t N, I, O;
+};
+
+inline LinearSizes linear_sizes(const Kernels& kernels, const char* name, const Tensor& x, const Tensor& w,
+                                const Tensor& y) {
+  check_rank(name, x, 2);
+  check_rank(name, w, 2);
+  const LinearSizes sizes{x.extent(0), x.extent(1), w.extent(0)};
+  check_operand(kernels, name, x, kernels.dtype(), {sizes.N, sizes.I});
+  check_operand(kernels, name, w, kernels.dtype(), {sizes.O, sizes.I});
+  check_operand(kernels, name, y, kernels.dtype(), {sizes.N, sizes.O});
+  return sizes;
+}
+
+// y (+)= x w^T
+template <typename S>
+void linear_forward(const LinearSizes& s, const S* x, const S* w, S* y, Write write) {
+  for (int64_t n = 0; n < s.N; ++n) {
+    for (int64_t o = 0; o < s.O; ++o) {
+      S sum{};
+      for (int64_t i = 0; i < s.I; ++i) sum += x[n * s.I + i] * w[o * s.I + i];
+      S& out = y[n * s.O + o];
+      out = write == Write::kAdd ? out + sum : sum;
+    }
+  }
+}
+
+// dx (+)= dy w
+template <typename S>
+void linear_backward_input(const LinearSizes& s, const S* dy, const S* w, S* dx, Write write) {
+  for (int64_t n = 0; n < s.N; ++n) {
+    S* row = dx + n * s.I;
+    if (write == Write::kSet)
+      for (int64_t i = 0; i < s.I; ++i) row[i] = S{};
+    for (int64_t o = 0; o < s.O; ++o)
+      for (int64_t i = 0; i < s.I; ++i) row[i] += dy[n * s.O + o] * w[o * s.I + i];
+  }
+}
+
+// dw += dy^T x
+template <typename S>
+void linear_backward_weight(const LinearSizes& s, const S* dy, const S* x, S* dw) {
+  for (int64_t n = 0; n < s.N; ++n)
+    for (int64_t o = 0; o < s.O; ++o)
+      for (int64_t i = 0; i < s.I; ++i) dw[o * s.I + i] += dy[n * s.O + o] * x[n * s.I + i];
+}
+
+}  // namespace ropewalk::reference

@@ -1,0 +1,190 @@
+// The reference backend: checks of the contract, then the loops of this folder, in fp64 or fp32 on the host. It is the
+// definition that other backends are compared with.
+#pragma once
+
+#include "kernels/host_buffer.h"
+#include "kernels/reference/adamw.h"
+#include "kernels/reference/attention.h"
+#include "kernels/reference/cross_entropy.h"
+#include "kernels/reference/elementwise.h"
+#include "kernels/reference/embedding.h"
+#include "kernels/reference/layer_norm.h"
+#include "kernels/reference/linear.h"
+#include "kernels/reference/rotate.h"
+#include "kernels/reference/swiglu.h"
+
+namespace ropewalk {
+
+// S is float or double: the compute type, and the accumulator type.
+template <typename S>
+class ReferenceKernels : public Kernels {
+ public:
+  Device device() const override { return {}; }
+  DType dtype() const override { return dtype_of<S>; }
+  const char* name() const override { return "reference"; }
+
+  std::unique_ptr<Buffer> allocate(int64_t bytes) override { return allocate_host(bytes); }
+  void upload(const void* host, const Tensor& x) override { reference::copy_bytes(host, x.raw(), x.bytes()); }
+  void download(const Tensor& x, void* host) override { reference::copy_bytes(x.raw(), host, x.bytes()); }
+  void synchronize() override {}
+
+  void copy(const Tensor& from, const Tensor& to) override {
+    check_operand(*this, "copy: to", to, from.dtype(), from.shape());
+    check_apart("copy: to", to, {from});
+    reference::copy_bytes(from.raw(), to.raw(), from.bytes());
+  }
+  void cast(const Tensor& from, const Tensor& to) override {
+    check_floating(*this, "cast: from", from);
+    check_floating(*this, "cast: to", to);
+    check_operand(*this, "cast: to", to, to.dtype(), from.shape());
+    check_apart("cast: to", to, {from});
+    reference::visit_floating(from.dtype(), [&](auto source) {
+      reference::visit_floating(to.dtype(), [&](auto target) {
+        reference::cast(from.elements(), from.data<decltype(source)>(), to.data<decltype(target)>());
+      });
+    });
+  }
+  void fill(const Tensor& x, double value) override {
+    check_floating(*this, "fill: x", x);
+    reference::visit_floating(x.dtype(),
+                              [&](auto element) { reference::fill(x.elements(), x.data<decltype(element)>(), value); });
+  }
+  void add(const Tensor& a, const Tensor& b, const Tensor& y) override {
+    check_floating(*this, "add: a", a);
+    check_operand(*this, "add: b", b, a.dtype(), a.shape());
+    check_operand(*this, "add: y", y, a.dtype(), a.shape());
+    check_apart("add: y", y, {a, b}, InPlace::kAllowed);
+    reference::visit_floating(a.dtype(), [&](auto element) {
+      using E = decltype(element);
+      reference::add(a.elements(), a.data<E>(), b.data<E>(), y.data<E>());
+    });
+  }
+  void scale(const Tensor& x, double factor) override {
+    check_floating(*this, "scale: x", x);
+    reference::visit_floating(
+        x.dtype(), [&](auto element) { reference::scale(x.elements(), x.data<decltype(element)>(), factor); });
+  }
+
+  void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override {
+    const auto sizes = reference::linear_sizes(*this, "linear_forward", x, w, y);
+    check_apart("linear_forward: y", y, {x, w});
+    reference::linear_forward(sizes, x.data<S>(), w.data<S>(), y.data<S>(), write);
+  }
+  void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override {
+    const auto sizes = reference::linear_sizes(*this, "linear_backward_input", dx, w, dy);
+    check_apart("linear_backward_input: dx", dx, {dy, w});
+    reference::linear_backward_input(sizes, dy.data<S>(), w.data<S>(), dx.data<S>(), write);
+  }
+  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) override {
+    const auto sizes = reference::linear_sizes(*this, "linear_backward_weight", x, dw, dy);
+    check_apart("linear_backward_weight: dw", dw, {dy, x});
+    reference::linear_backward_weight(sizes, dy.data<S>(), x.data<S>(), dw.data<S>());
+  }
+
+  void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) override {
+    const auto sizes = reference::embedding_sizes(*this, tokens, table, x);
+    check_apart("embedding_forward: x", x, {tokens, table});
+    reference::embedding_forward(sizes, tokens.data<int32_t>(), table.data<S>(), v_begin, x.data<S>());
+  }
+  void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) override {
+    const auto sizes = reference::embedding_sizes(*this, tokens, dtable, dx);
+    check_apart("embedding_backward: dtable", dtable, {tokens, dx});
+    reference::embedding_backward(sizes, tokens.data<int32_t>(), dx.data<S>(), v_begin, dtable.data<S>());
+  }
+
+  void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
+                          const Tensor& rstd) override {
+    const auto sizes = reference::layer_norm_forward_sizes(*this, x, w, y, mean, rstd);
+    reference::layer_norm_forward(sizes, x.data<S>(), w.data<S>(), epsilon, y.data<S>(), mean.data<S>(),
+                                  rstd.data<S>());
+  }
+  void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
+                           const Tensor& through, const Tensor& dx, const Tensor& dw) override {
+    const auto sizes = reference::layer_norm_backward_sizes(*this, dy, x, w, mean, rstd, through, dx, dw);
+    reference::layer_norm_backward(sizes, dy.data<S>(), x.data<S>(), w.data<S>(), mean.data<S>(), rstd.data<S>(),
+                                   through.empty() ? nullptr : through.data<S>(), dx.data<S>(), dw.data<S>());
+  }
+
+  void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override {
+    const auto sizes = reference::rotate_sizes(*this, x, first_position, theta);
+    reference::rotate(sizes, x.data<S>(), first_position, theta, direction);
+  }
+
+  void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) override {
+    const int64_t count = reference::swiglu_count(*this, gate, {up, h});
+    check_apart("swiglu_forward: h", h, {gate, up});
+    reference::swiglu_forward(count, gate.data<S>(), up.data<S>(), h.data<S>());
+  }
+  void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
+                       const Tensor& dup) override {
+    const int64_t count = reference::swiglu_count(*this, gate, {dh, up, dgate, dup});
+    reference::swiglu_check_gradients(dh, gate, up, dgate, dup);
+    reference::swiglu_backward(count, dh.data<S>(), gate.data<S>(), up.data<S>(), dgate.data<S>(), dup.data<S>());
+  }
+
+  void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
+                         const Tensor& lse) override {
+    const auto sizes = attention_forward_sizes(*this, q, k, v, span, o, lse);
+    reference::attention_forward(sizes, AttentionMask(sizes, span), q.data<S>(), k.data<S>(), v.data<S>(), o.data<S>(),
+                                 lse.data<S>());
+  }
+  void attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) override {
+    const auto sizes = attention_delta_sizes(*this, d_o, o, delta);
+    reference::attention_delta(sizes.rows, sizes.K, d_o.data<S>(), o.data<S>(), delta.data<S>());
+  }
+  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
+                          const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override {
+    const auto sizes = attention_backward_sizes(*this, q, k, v, d_o, lse, delta, span, dq, dk, dv);
+    reference::attention_backward(sizes, AttentionMask(sizes, span), q.data<S>(), k.data<S>(), v.data<S>(),
+                                  d_o.data<S>(), lse.data<S>(), delta.data<S>(), dq.data<S>(), dk.data<S>(),
+                                  dv.data<S>());
+  }
+
+  void cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,
+                              const Tensor& partials) override {
+    const auto sizes = reference::cross_entropy_sizes(*this, logits, targets);
+    check_operand(*this, "cross_entropy: partials", partials, accumulator_of(dtype()), {sizes.N, 3});
+    reference::cross_entropy_partials(sizes, logits.data<S>(), targets.data<int32_t>(), v_begin, logit_scale,
+                                      partials.data<S>());
+  }
+  void cross_entropy_merge(const Tensor& partials, const Tensor& targets, const Tensor& log_sum,
+                           const Tensor& losses) override {
+    const auto sizes = reference::cross_entropy_merge_sizes(*this, partials, targets, log_sum, losses);
+    reference::cross_entropy_merge(sizes, partials.data<S>(), targets.data<int32_t>(), log_sum.data<S>(),
+                                   losses.data<S>());
+  }
+  void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
+                              double logit_scale, double loss_scale) override {
+    const auto sizes = reference::cross_entropy_sizes(*this, logits, targets);
+    check_operand(*this, "cross_entropy: log_sum", log_sum, accumulator_of(dtype()), {sizes.N});
+    reference::cross_entropy_backward(sizes, logits.data<S>(), targets.data<int32_t>(), log_sum.data<S>(), v_begin,
+                                      logit_scale, loss_scale);
+  }
+
+  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) override {
+    const int64_t count = reference::adamw_count(*this, w, g, m, v, step);
+    reference::adamw(count, w.data<S>(), g.data<S>(), m.data<S>(), v.data<S>(), step);
+  }
+  double sum(const Tensor& x) override {
+    check_floating(*this, "sum: x", x);
+    return reference::visit_floating(
+        x.dtype(), [&](auto element) { return reference::sum(x.elements(), x.data<decltype(element)>()); });
+  }
+  double sum_of_squares(const Tensor& x) override {
+    check_floating(*this, "sum_of_squares: x", x);
+    return reference::visit_floating(
+        x.dtype(), [&](auto element) { return reference::sum_of_squares(x.elements(), x.data<decltype(element)>()); });
+  }
+  std::optional<int64_t> first_not_finite(const Tensor& x) override {
+    check_floating(*this, "first_not_finite: x", x);
+    return reference::visit_floating(x.dtype(), [&](auto element) {
+      return reference::first_not_finite(x.elements(), x.data<decltype(element)>());
+    });
+  }
+};
+
+extern template class ReferenceKernels<float>;
+extern template class ReferenceKernels<double>;
+
+}  // namespace ropewalk
