@@ -1,0 +1,28 @@
+// Small models, weights and texts for tests: functions of a seed.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/support/naive_model.h"
+#include "trainer/config.h"
+#include "trainer/data/batch.h"
+
+namespace ropewalk {
+
+LayerKind sliding_rope(int64_t window, double theta = 10000);
+LayerKind full_nope();
+LayerKind full_rope(double theta = 10000);
+LayerKind with_qk_norm(LayerKind kind);
+
+// A model of a few thousand weights: D 16, F 24, four query and two key heads of size 4, V 37, logit_scale 0.7. Its
+// initial weights are large (0.3), so that attention is far from uniform and every gradient far from rounding.
+ModelConfig small_model(std::vector<LayerKind> layers);
+
+// Random weights: matrices normal(0, initializer_range), norms 1 + normal(0, 0.2).
+NaiveWeights random_weights(const ModelConfig& model, uint64_t seed);
+
+// A sequence of `length` random tokens made of documents that begin at 0 and at `document_begins` (in order).
+Sample random_sample(int64_t length, int64_t vocabulary, const std::vector<int64_t>& document_begins, uint64_t seed);
+
+}  // namespace ropewalk
