@@ -1,0 +1,34 @@
+// What the tests of plans share: patterns of documents, and a count of how often each (query, key) pair is visited.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "parallel/sequence_layout.h"
+
+namespace ropewalk {
+
+// document_begin of every position, where a document begins at 0 and at each i whose bit i-1 of `boundaries` is set.
+std::vector<int32_t> documents_from_bits(int64_t length, uint64_t boundaries);
+
+// The definition: query i sees key j iff j <= i, i - j < window, and j is not before i's document.
+bool sees(int64_t i, int64_t j, std::optional<int64_t> window, const std::vector<int32_t>& document_begin);
+
+// How often each pair of positions of a sequence is visited.
+class PairCounts {
+ public:
+  explicit PairCounts(int64_t length) : length_(length), counts_(static_cast<size_t>(length * length)) {}
+
+  // Visits the pairs of queries [q_begin, q_end) and keys [k_begin, k_end) that see each other.
+  void visit(int64_t q_begin, int64_t q_end, int64_t k_begin, int64_t k_end, std::optional<int64_t> window,
+             const std::vector<int32_t>& document_begin);
+  // Pairs that were not visited once though they see each other, or visited though they do not.
+  int64_t wrong_pairs(std::optional<int64_t> window, const std::vector<int32_t>& document_begin) const;
+
+ private:
+  int64_t length_;
+  std::vector<uint8_t> counts_;
+};
+
+}  // namespace ropewalk
