@@ -24,7 +24,8 @@ struct Dataset {
 };
 Dataset open_dataset(const DataConfig& data, int64_t vocabulary);
 
-// The batch of step `step` for data rank `data_rank`: samples step * batch + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
-Batch batch_at(const Samples& samples, int64_t step, int64_t batch, int data_rank, int data_parallel);
+// The share of data rank `data_rank` in the `batch` samples that follow the first `consumed` ones: samples
+// consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
+Batch batch_at(const Samples& samples, int64_t consumed, int64_t batch, int data_rank, int data_parallel);
 
 }  // namespace ropewalk
