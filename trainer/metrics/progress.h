@@ -56,9 +56,9 @@ class StatusLine {
 };
 
 // Training: a status line after each step, or a plain line every `log_interval` steps and after the first and the last.
-class TrainingProgress {
+class StepProgress {
  public:
-  TrainingProgress(StatusLine& line, int64_t log_interval) : line_(line), log_interval_(log_interval) {}
+  StepProgress(StatusLine& line, int64_t log_interval) : line_(line), log_interval_(log_interval) {}
   void step(const StepMetrics& metrics);
 
  private:
