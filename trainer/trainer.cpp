@@ -96,15 +96,6 @@ double Trainer::compute_gradients(const Batch& batch) {
   return sum_of(run.rank.mesh.gradient(), loss) * scale;
 }
 
-double LossByPosition::mean() const {
-  double sum = 0, count = 0;
-  for (size_t i = 0; i < loss.size(); ++i) {
-    sum += loss[i];
-    count += static_cast<double>(targets[i]);
-  }
-  return count > 0 ? sum / count : 0;
-}
-
 LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
   Parts& run = *parts_;
   LossByPosition out;

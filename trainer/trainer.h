@@ -5,6 +5,7 @@
 
 #include "trainer/config.h"
 #include "trainer/data/batch.h"
+#include "trainer/loss_by_position.h"
 #include "trainer/rank.h"
 #include "trainer/state.h"
 
@@ -14,13 +15,6 @@ struct StepResult {
   double loss = 0;           // mean over the step's targets, over all ranks, in nats
   double gradient_norm = 0;  // global, before clipping
   double learning_rate = 0;
-};
-
-// Sums of losses over equal ranges of positions in the sequence; over all ranks.
-struct LossByPosition {
-  std::vector<double> loss;      // summed, in nats
-  std::vector<int64_t> targets;  // counted
-  double mean() const;
 };
 
 class Trainer {
@@ -38,6 +32,7 @@ class Trainer {
   double compute_gradients(const Batch& batch);
   std::vector<StateTensor> gradients() const;
 
+  // Losses of the whole batch, over all ranks, by equal ranges of positions.
   LossByPosition evaluate(const Batch& batch, int64_t position_ranges);
 
   // Logits of the token after `tokens` (at least one), scaled, over the whole vocabulary; the same on all ranks. Collective.

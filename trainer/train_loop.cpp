@@ -1,0 +1,136 @@
+#include "trainer/train_loop.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/data/samples.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/generate.h"
+#include "trainer/run_reporter.h"
+#include "trainer/trainer.h"
+#include "trainer/work.h"
+
+namespace ropewalk {
+namespace {
+
+// Saves that may fail one after another (a full disk) before the run stops: the newest whole checkpoint then is this many
+// intervals old.
+constexpr int kFailedSavesBeforeStopping = 3;
+
+class Run {
+ public:
+  Run(const Config& config, Rank rank, bool resume)
+      : config_(config),
+        rank_(rank),
+        dataset_(open_dataset(config.data, config.model.vocabulary)),
+        tokenizer_(make_tokenizer(config.data.tokenizer)),
+        trainer_(config, rank) {
+    if (resume) load_newest();
+    reporter_.emplace(config, rank, progress_.step);
+    for (const std::string& line : to_say_) reporter_->say(line);
+    saved_step_ = progress_.step;
+  }
+
+  bool done() const { return progress_.step >= config_.training.steps; }
+
+  void step() {
+    const Batch batch = batch_at(*dataset_.training, progress_.consumed_samples, config_.training.batch,
+                                 rank_.mesh.data_rank(), config_.parallel.mesh.data_parallel);
+    reporter_->start_step();
+    const StepResult result = trainer_.step(batch, progress_.step);
+    progress_.step += 1;
+    progress_.consumed_samples += config_.training.batch;
+    progress_.consumed_tokens += config_.training.batch * config_.data.sequence_length;
+    std::optional<ValidationMetrics> validation;
+    if (due(config_.validation.interval) || done()) validation = validate();
+    reporter_->step(result, progress_, training_flops(config_.model, batch), validation);
+  }
+
+  // What is due after a step besides: a sample of text, a checkpoint.
+  void after_step() {
+    if (due(config_.validation.sample_interval) || done()) sample();
+    if (due(config_.checkpoint.interval) && !done()) save(/*must_succeed=*/false);
+  }
+
+  void save(bool must_succeed) {
+    if (saved_step_ == progress_.step && progress_.step > 0) return;
+    try {
+      save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, config_.checkpoint.keep, rank_.mesh,
+                      rank_.kernels);
+      saved_step_ = progress_.step;
+      failed_saves_ = 0;
+      reporter_->say(fmt::format("saved a checkpoint after step {}", progress_.step));
+    } catch (const CheckpointError& error) {  // the same on all ranks
+      if (must_succeed || ++failed_saves_ >= kFailedSavesBeforeStopping) throw;
+      reporter_->say(fmt::format("no checkpoint after step {}, going on: {}", progress_.step, error.what()));
+    }
+  }
+
+ private:
+  std::filesystem::path checkpoints() const { return std::filesystem::path(config_.output.directory) / "checkpoints"; }
+  bool due(int64_t interval) const { return interval > 0 && progress_.step % interval == 0; }
+
+  void load_newest() {
+    const std::vector<StateTensor> state = trainer_.state();
+    const auto warn = [&](const std::string& line) { to_say_.push_back(line); };
+    const auto loaded = load_newest_checkpoint(checkpoints(), state, rank_.mesh, rank_.kernels, warn);
+    if (!loaded) return;
+    trainer_.state_loaded();
+    progress_ = loaded->progress;
+    to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
+  }
+
+  std::optional<ValidationMetrics> validate() {
+    if (!dataset_.validation || config_.validation.interval == 0) return std::nullopt;
+    const int ranks = config_.parallel.mesh.data_parallel;
+    const int64_t per_batch = config_.training.micro_batch * ranks;
+    const int64_t available = static_cast<int64_t>(dataset_.validation->samples_per_epoch()) / per_batch;
+    const int64_t batches = std::clamp<int64_t>(available, 1, config_.validation.batches);
+    LossByPosition total;
+    for (int64_t b = 0; b < batches; ++b)
+      total += trainer_.evaluate(batch_at(*dataset_.validation, b * per_batch, per_batch, rank_.mesh.data_rank(), ranks),
+                                 config_.validation.position_ranges);
+    return ValidationMetrics{total.mean(), total.means()};
+  }
+
+  void sample() {
+    if (config_.validation.sample_tokens == 0) return;
+    std::vector<int32_t> prompt;
+    tokenizer_->encode(config_.validation.prompt, prompt);
+    if (prompt.empty()) prompt.push_back(tokenizer_->end_of_document());
+    const std::vector<int32_t> text =
+        generate(trainer_, prompt,
+                 {config_.validation.sample_tokens, config_.validation.temperature, config_.training.seed, tokenizer_->end_of_document()});
+    reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_->decode(text));
+  }
+
+  const Config& config_;
+  Rank rank_;
+  Dataset dataset_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  Trainer trainer_;
+  TrainingProgress progress_;
+  std::vector<std::string> to_say_;  // before there is a reporter
+  std::optional<RunReporter> reporter_;
+  int64_t saved_step_ = 0;
+  int failed_saves_ = 0;
+};
+
+}  // namespace
+
+RunEnd train(const Config& config, Rank rank, const TrainOptions& options) {
+  Run run(config, rank, options.resume);
+  while (!run.done()) {
+    if (any_of(rank.mesh.world(), options.stop_requested && options.stop_requested())) {
+      run.save(/*must_succeed=*/true);
+      return RunEnd::kStopped;
+    }
+    run.step();
+    run.after_step();
+  }
+  run.save(/*must_succeed=*/true);
+  return RunEnd::kDone;
+}
+
+}  // namespace ropewalk
