@@ -28,7 +28,7 @@ struct DocumentOptions {
 struct DocumentSink {
   std::function<void(std::string_view piece)> piece;
   std::function<void()> end;
-  std::function<void(int64_t bytes)> progress;  // so many more bytes of input are done
+  std::function<void(int64_t bytes)> progress;  // bytes of the file that are done
 };
 
 struct SkippedLines {

@@ -1,5 +1,5 @@
-// Where batches come from. Sample i of the endless training order is a pure function of (seed, i): resuming needs only the count
-// of samples consumed, on any mesh.
+// Where batches come from. Sample i of the endless training order is a pure function of (seed, i): resuming needs only
+// the count of samples consumed, on any mesh.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace ropewalk {
 class Samples {
  public:
   virtual ~Samples() = default;
-  virtual Sample at(uint64_t index) const = 0;         // any index: after an epoch comes the next, in another order
+  virtual Sample at(uint64_t index) const = 0;  // any index: after an epoch comes the next, in another order
   virtual uint64_t samples_per_epoch() const = 0;
 };
 

@@ -1,0 +1,30 @@
+// The readers behind read_documents(), one a format.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "trainer/data/documents.h"
+
+namespace ropewalk {
+
+// What becomes of a bad line: an error, or a number in the summary.
+class BadLines {
+ public:
+  BadLines(std::string file, bool skip, SkippedLines& skipped)
+      : file_(std::move(file)), skip_(skip), skipped_(skipped) {}
+  void report(int64_t line, const std::string& what);  // throws DataError unless such lines are skipped
+
+ private:
+  std::string file_;
+  bool skip_;
+  SkippedLines& skipped_;
+};
+
+// "invalid UTF-8 at byte 3 of the line (0xff)", for a line that has some.
+std::string describe_invalid_utf8(std::string_view line);
+
+void read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines);
+void read_json_lines(const std::string& file, const std::string& key, const DocumentSink& sink, BadLines bad_lines);
+
+}  // namespace ropewalk

@@ -1,0 +1,93 @@
+#include "trainer/data/documents.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "kernels/error.h"
+#include "trainer/data/document_readers.h"
+#include "trainer/data/utf8.h"
+
+namespace ropewalk {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMessagesKept = 10;
+
+bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
+
+std::vector<std::string> files_below(const fs::path& folder) {
+  std::vector<fs::path> files;
+  try {
+    for (auto entry = fs::recursive_directory_iterator(folder); entry != fs::recursive_directory_iterator(); ++entry) {
+      if (is_hidden(entry->path())) {
+        entry.disable_recursion_pending();
+      } else if (entry->is_regular_file()) {
+        files.push_back(entry->path());
+      }
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw DataError(
+        fmt::format("cannot list {}: {}; give this user the permission", folder.string(), error.code().message()));
+  }
+  if (files.empty())
+    throw DataError(fmt::format("{} is a folder without files; name one that has text", folder.string()));
+  std::sort(files.begin(), files.end());
+  return {files.begin(), files.end()};
+}
+
+InputFormat format_of(const std::string& file, InputFormat asked) {
+  std::string extension = fs::path(file).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
+  for (const char* compressed : {".gz", ".zst", ".xz", ".bz2", ".zip"}) {
+    if (extension == compressed) {
+      throw DataError(
+          fmt::format("{} is compressed; decompress it first, or pass what decompresses it as a pipe", file));
+    }
+  }
+  if (asked != InputFormat::kByExtension) return asked;
+  return extension == ".jsonl" || extension == ".json" ? InputFormat::kJsonLines : InputFormat::kText;
+}
+
+}  // namespace
+
+void BadLines::report(int64_t line, const std::string& what) {
+  const std::string message = fmt::format("{}:{}: {}", file_, line, what);
+  if (!skip_) throw DataError(message + "; correct it, or skip bad lines");
+  if (++skipped_.count <= static_cast<int64_t>(kMessagesKept)) skipped_.messages.push_back(message);
+}
+
+std::string describe_invalid_utf8(std::string_view line) {
+  const size_t at = first_invalid_utf8(line);
+  CHECK(at < line.size(), "the line of {} bytes is valid", line.size());
+  return fmt::format("invalid UTF-8 at byte {} of the line (0x{:02x})", at + 1, static_cast<unsigned char>(line[at]));
+}
+
+std::vector<std::string> list_input_files(const std::vector<std::string>& inputs) {
+  std::vector<std::string> files;
+  for (const std::string& input : inputs) {
+    std::error_code error;
+    const fs::file_status status = fs::status(input, error);
+    if (!fs::exists(status)) throw DataError(fmt::format("cannot read {}: {}; check the path", input, error.message()));
+    if (fs::is_directory(status)) {
+      const auto below = files_below(input);
+      files.insert(files.end(), below.begin(), below.end());
+    } else {
+      files.push_back(input);
+    }
+  }
+  return files;
+}
+
+void read_documents(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
+                    SkippedLines& skipped) {
+  BadLines bad_lines(file, options.skip_bad_lines, skipped);
+  if (format_of(file, options.format) == InputFormat::kJsonLines) {
+    read_json_lines(file, options.json_key, sink, bad_lines);
+  } else {
+    read_text(file, options.document_separator, sink, bad_lines);
+  }
+}
+
+}  // namespace ropewalk

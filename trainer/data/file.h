@@ -1,0 +1,52 @@
+// Files as the data code uses them: every failure is a DataError that names the file, the cause and a remedy.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace ropewalk {
+
+class File {
+ public:
+  static File open(const std::string& path);    // for reading; also a pipe, not a folder
+  static File create(const std::string& path);  // empty, for writing and reading
+  File(File&& other) noexcept;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File();
+
+  const std::string& path() const { return path_; }
+  int descriptor() const { return descriptor_; }
+  int64_t size() const;
+  size_t read(std::span<char> bytes);                              // the next bytes, fewer only at the end
+  void read_at(int64_t offset, void* bytes, size_t count) const;   // all of them
+  void write(const void* bytes, size_t count);                     // after what was written
+  void write_at(int64_t offset, const void* bytes, size_t count);  // all of them
+  void sync();                                                     // until the device has them
+
+ private:
+  File(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  std::string path_;
+  int descriptor_;
+};
+
+void rename_file(const std::string& from, const std::string& to);
+void sync_folder_of(const std::string& path);  // makes a rename last
+
+// A file's bytes as memory, read-only. The file must not shrink meanwhile.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::string& path);
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace ropewalk

@@ -1,0 +1,50 @@
+// Reads a Megatron dataset (indexed_format.h). Opening costs one pass over the index, which is mapped, and nothing per
+// token; tokens are read where they are asked for. Safe for several threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "trainer/data/file.h"
+#include "trainer/data/indexed_format.h"
+
+namespace ropewalk {
+
+class IndexedDataset {
+ public:
+  // Checks everything but the tokens. Throws DataError naming the file, the wrong value and a remedy.
+  IndexedDataset(const std::string& prefix, int64_t vocabulary);
+
+  int64_t tokens() const { return tokens_; }
+  int64_t sequences() const { return sequences_; }
+  int64_t documents() const { return documents_; }
+  indexed::TokenType token_type() const { return token_type_; }
+
+  // The tokens from `begin` on, as the sequences lie in the .bin. Throws DataError at one that is not in [0,
+  // vocabulary).
+  void read(int64_t begin, std::span<int32_t> tokens) const;
+
+  // The position of a document's first token; document_begin(documents()) == tokens().
+  int64_t document_begin(int64_t document) const;
+  int64_t document_at(int64_t token) const;  // the document that holds the token; O(log documents)
+
+ private:
+  void read_header();
+  void check_sequences();
+  void check_documents() const;
+  template <typename T>
+  T load(int64_t offset) const;  // from the index, aligned or not
+  int32_t length(int64_t sequence) const;
+  int64_t offset(int64_t sequence) const;
+  int64_t document_entry(int64_t document) const;
+
+  std::string index_path_;
+  MappedFile index_;
+  File data_;
+  int64_t vocabulary_, data_bytes_;
+  indexed::TokenType token_type_{};
+  int64_t token_bytes_ = 0, tokens_ = 0, sequences_ = 0, documents_ = 0;
+};
+
+}  // namespace ropewalk

@@ -1,0 +1,163 @@
+#include "trainer/data/indexed_writer.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/error.h"
+
+namespace ropewalk {
+namespace {
+
+constexpr size_t kBlockTokens = size_t{1} << 18;  // of a write
+constexpr size_t kBlockEntries = size_t{1} << 16;
+
+std::string temporary(const std::string& prefix, const char* extension) { return prefix + extension + ".tmp"; }
+
+// Collects the entries of an array of the index and writes them a block at a time.
+class ArrayWriter {
+ public:
+  explicit ArrayWriter(File& file) : file_(file) { entries_.reserve(kBlockEntries); }
+  void add(int64_t entry) {
+    entries_.push_back(entry);
+    if (entries_.size() == kBlockEntries) flush();
+  }
+  void flush() {
+    file_.write(entries_.data(), entries_.size() * sizeof(int64_t));
+    entries_.clear();
+  }
+
+ private:
+  File& file_;
+  std::vector<int64_t> entries_;
+};
+
+void narrow(std::span<const int32_t> tokens, indexed::TokenType type, char* to) {
+  if (type == indexed::TokenType::kI32) {
+    std::memcpy(to, tokens.data(), tokens.size_bytes());
+    return;
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const auto token = static_cast<uint16_t>(tokens[i]);
+    std::memcpy(to + 2 * i, &token, 2);
+  }
+}
+
+}  // namespace
+
+IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens)
+    : prefix_(prefix),
+      vocabulary_(vocabulary),
+      max_sequence_tokens_(max_sequence_tokens),
+      type_(indexed::token_type_for(vocabulary)),
+      data_(File::create(temporary(prefix, ".bin"))),
+      index_(File::create(temporary(prefix, ".idx"))) {
+  CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
+  CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
+        max_sequence_tokens);
+  const std::vector<char> header(indexed::kHeaderBytes);
+  index_.write(header.data(), header.size());
+}
+
+IndexedWriter::~IndexedWriter() {
+  if (finished_) return;
+  ::unlink(data_.path().c_str());
+  ::unlink(index_.path().c_str());
+}
+
+void IndexedWriter::append(std::span<const int32_t> tokens) {
+  const auto token_bytes = static_cast<size_t>(size_of(type_));
+  while (!tokens.empty()) {
+    if (sequence_tokens_ == max_sequence_tokens_) {
+      continued_.push_back(sequences_);
+      end_sequence();
+    }
+    const size_t room = kBlockTokens - data_bytes_.size() / token_bytes;
+    const auto count = std::min({tokens.size(), room, static_cast<size_t>(max_sequence_tokens_ - sequence_tokens_)});
+    const auto now = tokens.first(count);
+    uint32_t largest = 0;
+    for (const int32_t token : now) largest = std::max(largest, static_cast<uint32_t>(token));
+    CHECK(largest < static_cast<uint64_t>(vocabulary_), "token {} of a vocabulary of {}", static_cast<int32_t>(largest),
+          vocabulary_);
+
+    const size_t end = data_bytes_.size();
+    data_bytes_.resize(end + count * token_bytes);
+    narrow(now, type_, data_bytes_.data() + end);
+    if (data_bytes_.size() == kBlockTokens * token_bytes) {
+      data_.write(data_bytes_.data(), data_bytes_.size());
+      data_bytes_.clear();
+    }
+    tokens = tokens.subspan(count);
+    tokens_ += static_cast<int64_t>(count);
+    sequence_tokens_ += static_cast<int64_t>(count);
+  }
+}
+
+void IndexedWriter::end_sequence() {
+  lengths_.push_back(static_cast<int32_t>(sequence_tokens_));
+  if (lengths_.size() == kBlockEntries) {
+    index_.write(lengths_.data(), lengths_.size() * sizeof(int32_t));
+    lengths_.clear();
+  }
+  ++sequences_;
+  sequence_tokens_ = 0;
+}
+
+void IndexedWriter::end_document() {
+  end_sequence();
+  ++documents_;
+}
+
+// The offsets are the running sum of the lengths, which are read back; the document array counts the sequences.
+void IndexedWriter::write_index() {
+  index_.write(lengths_.data(), lengths_.size() * sizeof(int32_t));
+  ArrayWriter array(index_);
+  int64_t offset = 0;
+  for (int64_t begin = 0; begin < sequences_; begin += static_cast<int64_t>(kBlockEntries)) {
+    lengths_.resize(static_cast<size_t>(std::min<int64_t>(kBlockEntries, sequences_ - begin)));
+    index_.read_at(indexed::kHeaderBytes + 4 * begin, lengths_.data(), lengths_.size() * sizeof(int32_t));
+    for (const int32_t length : lengths_) {
+      array.add(offset);
+      offset += length * size_of(type_);
+    }
+  }
+  array.add(0);
+  auto continued = continued_.begin();
+  for (int64_t s = 0; s < sequences_; ++s) {
+    if (continued != continued_.end() && *continued == s) {
+      ++continued;
+    } else {
+      array.add(s + 1);
+    }
+  }
+  array.flush();
+
+  char header[indexed::kHeaderBytes];
+  const auto type = static_cast<uint8_t>(type_);
+  const auto sequences = static_cast<uint64_t>(sequences_), entries = static_cast<uint64_t>(documents_) + 1;
+  std::memcpy(header, indexed::kMagic.data(), 9);
+  std::memcpy(header + 9, &indexed::kVersion, 8);
+  std::memcpy(header + 17, &type, 1);
+  std::memcpy(header + 18, &sequences, 8);
+  std::memcpy(header + 26, &entries, 8);
+  index_.write_at(0, header, sizeof(header));
+}
+
+void IndexedWriter::finish() {
+  CHECK(sequence_tokens_ == 0 && !finished_, "finished within a document, or twice");
+  data_.write(data_bytes_.data(), data_bytes_.size());
+  write_index();
+  data_.sync();
+  index_.sync();
+
+  // An index always belongs to the .bin beside it: the old one goes before the new .bin comes.
+  const std::string data = prefix_ + ".bin", index = prefix_ + ".idx";
+  ::unlink(index.c_str());
+  rename_file(data_.path(), data);
+  rename_file(index_.path(), index);
+  finished_ = true;
+  sync_folder_of(index);
+}
+
+}  // namespace ropewalk

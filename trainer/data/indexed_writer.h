@@ -1,0 +1,50 @@
+// Writes a Megatron dataset (indexed_format.h) as a stream: memory does not grow with it. The files are written beside
+// their names (.tmp), fsynced, and renamed by finish(), the .bin first; until then nothing is under the final names but
+// what was there.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "trainer/data/file.h"
+#include "trainer/data/indexed_format.h"
+
+namespace ropewalk {
+
+class IndexedWriter {
+ public:
+  // Tokens are below `vocabulary`, which chooses their type. A document longer than max_sequence_tokens becomes several
+  // sequences.
+  IndexedWriter(const std::string& prefix, int64_t vocabulary,
+                int64_t max_sequence_tokens = indexed::kMaxSequenceTokens);
+  IndexedWriter(const IndexedWriter&) = delete;
+  IndexedWriter& operator=(const IndexedWriter&) = delete;
+  ~IndexedWriter();  // removes what was written, unless finish() was reached
+
+  void append(std::span<const int32_t> tokens);  // to the document that is open
+  void end_document();
+  // Puts both files under their names, in place of what is there. No document may be open.
+  void finish();
+
+  int64_t tokens() const { return tokens_; }
+  int64_t documents() const { return documents_; }
+  indexed::TokenType token_type() const { return type_; }
+
+ private:
+  void end_sequence();
+  void write_index();
+
+  std::string prefix_;
+  int64_t vocabulary_, max_sequence_tokens_;
+  indexed::TokenType type_;
+  File data_, index_;  // the index holds the lengths, the first of its arrays, until write_index() completes it
+  std::vector<char> data_bytes_;    // tokens on their way to the file
+  std::vector<int32_t> lengths_;    // likewise
+  std::vector<int64_t> continued_;  // sequences whose document goes on in the next: few, as sequences are long
+  int64_t tokens_ = 0, sequences_ = 0, documents_ = 0, sequence_tokens_ = 0;
+  bool finished_ = false;
+};
+
+}  // namespace ropewalk

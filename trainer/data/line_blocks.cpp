@@ -1,0 +1,52 @@
+#include "trainer/data/line_blocks.h"
+
+#include <cstring>
+
+#include "kernels/error.h"
+#include "trainer/data/utf8.h"
+
+namespace ropewalk {
+
+LineBlocks::LineBlocks(const std::string& path, LongLines long_lines)
+    : file_(File::open(path)), long_lines_(long_lines), buffer_(kBlockBytes + kPadding) {
+  fill();
+  if (std::string_view(buffer_.data(), end_).starts_with("\xEF\xBB\xBF")) begin_ = 3;
+  position_ = static_cast<int64_t>(begin_);
+}
+
+void LineBlocks::fill() {
+  std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+  end_ -= begin_;
+  begin_ = 0;
+  const size_t room = buffer_.size() - kPadding - end_;
+  const size_t count = file_.read({buffer_.data() + end_, room});
+  end_ += count;
+  at_end_ = count < room;
+}
+
+size_t LineBlocks::block_length() const {
+  const std::string_view rest(buffer_.data() + begin_, end_ - begin_);
+  if (at_end_) return rest.size();
+  if (const size_t newline = rest.rfind('\n'); newline != std::string_view::npos) return newline + 1;
+  return long_lines_ == LongLines::kCut ? length_in_whole_characters(rest) : 0;
+}
+
+std::string_view LineBlocks::next() {
+  if (!at_end_) fill();
+  size_t length = block_length();
+  while (length == 0 && !at_end_) {
+    if (buffer_.size() > kMaxLineBytes) {
+      throw DataError(fmt::format("{} has a line of more than {} bytes; JSON lines hold one object a line",
+                                  file_.path(), kMaxLineBytes));
+    }
+    buffer_.resize(2 * buffer_.size());
+    fill();
+    length = block_length();
+  }
+  const std::string_view block(buffer_.data() + begin_, length);
+  begin_ += length;
+  position_ += static_cast<int64_t>(length);
+  return block;
+}
+
+}  // namespace ropewalk

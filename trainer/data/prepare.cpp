@@ -1,0 +1,163 @@
+#include "trainer/data/prepare.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+
+#include "kernels/error.h"
+#include "trainer/data/file.h"
+#include "trainer/data/indexed_writer.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/data/utf8.h"
+
+namespace ropewalk {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr double kSecondsBetweenReports = 0.1;
+
+void check_options(const PrepareOptions& options) {
+  if (options.inputs.empty())
+    throw ConfigurationError("there is nothing to prepare: name files or folders of text as input");
+  if (options.prefix.empty() || fs::path(options.prefix).filename().empty()) {
+    throw ConfigurationError(
+        fmt::format("the output '{}' names no file: give a path and the beginning of a file's name, as in "
+                    "data/corpus",
+                    options.prefix));
+  }
+  if (!is_utf8(options.documents.document_separator)) {
+    throw ConfigurationError("the document separator is not valid UTF-8");
+  }
+}
+
+void check_output(const PrepareOptions& options, const std::vector<std::string>& inputs) {
+  for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp"}) {
+    const std::string output = options.prefix + extension;
+    std::error_code error;
+    if (!fs::exists(output, error)) continue;
+    for (const std::string& input : inputs) {
+      if (fs::equivalent(input, output, error)) {
+        throw ConfigurationError(fmt::format("{} is an input and would be an output; choose another output", output));
+      }
+    }
+    if (!options.overwrite && !output.ends_with(".tmp")) {
+      throw ConfigurationError(fmt::format("{} exists; choose another output, or allow it to be overwritten", output));
+    }
+  }
+}
+
+// The bytes of the regular files; each is opened once, so that a missing permission is not found hours later.
+int64_t check_inputs(const std::vector<std::string>& files) {
+  int64_t bytes = 0;
+  for (const std::string& file : files) {
+    if (fs::is_regular_file(file)) bytes += File::open(file).size();
+  }
+  return bytes;
+}
+
+void create_folder_of(const std::string& prefix) {
+  const fs::path folder = fs::path(prefix).parent_path();
+  std::error_code error;
+  if (!folder.empty()) fs::create_directories(folder, error);
+  if (error)
+    throw DataError(fmt::format("cannot create {}: {}; choose another output", folder.string(), error.message()));
+}
+
+// Keeps the figures, and passes them on now and then.
+class Reporter {
+ public:
+  Reporter(int64_t bytes_total, const IndexedWriter& writer,
+           const std::function<void(const PrepareProgress&)>& callback)
+      : writer_(writer), callback_(callback), start_(Clock::now()) {
+    progress_.bytes_total = bytes_total;
+  }
+
+  void update(int64_t bytes_done) {
+    progress_.bytes_done = bytes_done;
+    progress_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    if (progress_.seconds - reported_ >= kSecondsBetweenReports) report();
+  }
+
+  PrepareProgress finish() {
+    update(progress_.bytes_done);
+    report();
+    return progress_;
+  }
+
+  int64_t bytes_done() const { return progress_.bytes_done; }
+
+ private:
+  void report() {
+    progress_.documents = writer_.documents();
+    progress_.tokens = writer_.tokens();
+    reported_ = progress_.seconds;
+    if (callback_) callback_(progress_);
+  }
+
+  const IndexedWriter& writer_;
+  const std::function<void(const PrepareProgress&)>& callback_;
+  Clock::time_point start_;
+  PrepareProgress progress_;
+  double reported_ = 0;
+};
+
+}  // namespace
+
+double PrepareProgress::megabytes_per_second() const {
+  return seconds > 0 ? static_cast<double>(bytes_done) / seconds / 1e6 : 0;
+}
+
+double PrepareProgress::seconds_left() const {
+  if (bytes_done <= 0 || bytes_done >= bytes_total) return 0;
+  return seconds * static_cast<double>(bytes_total - bytes_done) / static_cast<double>(bytes_done);
+}
+
+PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress) {
+  check_options(options);
+  const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options.tokenizer);
+  const std::vector<std::string> files = list_input_files(options.inputs);
+  check_output(options, files);
+  const int64_t bytes_total = check_inputs(files);
+  create_folder_of(options.prefix);
+
+  PrepareSummary summary;
+  IndexedWriter writer(options.prefix, tokenizer->vocabulary_size());
+  Reporter reporter(bytes_total, writer, progress);
+  std::vector<int32_t> ids;
+  int64_t bytes_before = 0;  // of the files before the current one
+  const int32_t end_of_document = tokenizer->end_of_document();
+  const DocumentSink sink = {.piece =
+                                 [&](std::string_view text) {
+                                   ids.clear();
+                                   tokenizer->encode(text, ids);
+                                   writer.append(ids);
+                                 },
+                             .end =
+                                 [&] {
+                                   writer.append({&end_of_document, 1});
+                                   writer.end_document();
+                                 },
+                             .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
+  for (const std::string& file : files) {
+    read_documents(file, options.documents, sink, summary.skipped);
+    bytes_before = reporter.bytes_done();
+  }
+  if (writer.documents() == 0) {
+    throw DataError(fmt::format("no text in {} ({} in all); name inputs that hold some",
+                                files.size() == 1 ? files.front() : fmt::format("{} files", files.size()),
+                                fmt::format("{} bytes, {} bad lines skipped", bytes_before, summary.skipped.count)));
+  }
+  writer.finish();
+
+  summary.done = reporter.finish();
+  summary.input_files = static_cast<int64_t>(files.size());
+  summary.vocabulary = tokenizer->vocabulary_size();
+  summary.token_type = name_of(writer.token_type());
+  summary.written = {options.prefix + ".bin", options.prefix + ".idx"};
+  return summary;
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,133 @@
+#include "trainer/data/samples.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "kernels/error.h"
+#include "kernels/random.h"
+#include "trainer/data/indexed_dataset.h"
+
+namespace ropewalk {
+namespace {
+
+// A part of the token stream, in windows of S + 1 tokens that share one: window p is [p S, p S + S + 1), so that each
+// token but the first is a target once. What does not fill a window is left out.
+class WindowSamples : public Samples {
+ public:
+  enum class Order { kInSequence, kShuffled };
+
+  WindowSamples(std::shared_ptr<const IndexedDataset> dataset, int64_t begin, int64_t end, int64_t sequence_length,
+                Order order, uint64_t seed)
+      : dataset_(std::move(dataset)),
+        begin_(begin),
+        sequence_length_(sequence_length),
+        windows_(static_cast<uint64_t>((end - begin - 1) / sequence_length)),
+        order_(order),
+        seed_(seed) {}
+
+  uint64_t samples_per_epoch() const override { return windows_; }
+
+  Sample at(uint64_t index) const override {
+    const uint64_t epoch = index / windows_;
+    uint64_t window = index % windows_;
+    if (order_ == Order::kShuffled) {
+      window = RandomPermutation(seed_, fmt::format("sample order of epoch {}", epoch), windows_)(window);
+    }
+    return read(begin_ + static_cast<int64_t>(window) * sequence_length_);
+  }
+
+ private:
+  Sample read(int64_t begin) const {
+    const auto length = static_cast<size_t>(sequence_length_);
+    std::vector<int32_t> tokens(length + 1);
+    dataset_->read(begin, tokens);
+
+    Sample sample;
+    sample.targets.assign(tokens.begin() + 1, tokens.end());
+    sample.document_begin.resize(length);
+    for (int64_t position = 0; position < sequence_length_;) {  // a document at a time
+      const int64_t document = dataset_->document_at(begin + position);
+      const int64_t document_end = dataset_->document_begin(document + 1) - begin;
+      if (document_end <= sequence_length_) sample.targets[static_cast<size_t>(document_end - 1)] = -1;
+      const int64_t end = std::min(document_end, sequence_length_);
+      std::fill(sample.document_begin.begin() + position, sample.document_begin.begin() + end,
+                static_cast<int32_t>(position));
+      position = end;
+    }
+    tokens.pop_back();
+    sample.tokens = std::move(tokens);
+    return sample;
+  }
+
+  std::shared_ptr<const IndexedDataset> dataset_;
+  int64_t begin_, sequence_length_;
+  uint64_t windows_;
+  Order order_;
+  uint64_t seed_;
+};
+
+void check(const DataConfig& data, int64_t vocabulary) {
+  if (data.prefix.empty()) {
+    throw ConfigurationError("data.prefix is empty; set it to the output of `ropewalk prepare`");
+  }
+  if (data.sequence_length < 1 || data.sequence_length >= std::numeric_limits<int32_t>::max()) {
+    throw ConfigurationError(
+        fmt::format("data.sequence_length is {}; it must be in [1, 2^31 - 2]", data.sequence_length));
+  }
+  if (!(data.validation_fraction >= 0 && data.validation_fraction < 1)) {
+    throw ConfigurationError(
+        fmt::format("data.validation_fraction is {}; it must be in [0, 1)", data.validation_fraction));
+  }
+  if (vocabulary < 1 || vocabulary > std::numeric_limits<int32_t>::max()) {
+    throw ConfigurationError(fmt::format("model.vocabulary is {}; it must be in [1, 2^31 - 1]", vocabulary));
+  }
+}
+
+}  // namespace
+
+Dataset open_dataset(const DataConfig& data, int64_t vocabulary) {
+  check(data, vocabulary);
+  const auto file = std::make_shared<const IndexedDataset>(data.prefix, vocabulary);
+  const int64_t tokens = file->tokens(), needed = data.sequence_length + 1;
+  const auto validation = static_cast<int64_t>(std::floor(static_cast<double>(tokens) * data.validation_fraction));
+  const int64_t training = tokens - validation;
+  if (training < needed) {
+    throw DataError(
+        fmt::format("{}.bin has {} tokens, {} of them for training; one sample takes data.sequence_length + 1 = {}: "
+                    "prepare more text, or lower data.sequence_length or data.validation_fraction",
+                    data.prefix, tokens, training, needed));
+  }
+  if (data.validation_fraction > 0 && validation < needed) {
+    throw DataError(
+        fmt::format("{}.bin has {} tokens, {} of them for validation (data.validation_fraction = {}); one sample "
+                    "takes data.sequence_length + 1 = {}: raise data.validation_fraction, or set it to 0 for "
+                    "none, or prepare more text",
+                    data.prefix, tokens, validation, data.validation_fraction, needed));
+  }
+
+  Dataset dataset;
+  dataset.tokens = tokens;
+  dataset.documents = file->documents();
+  dataset.training = std::make_unique<WindowSamples>(file, 0, training, data.sequence_length,
+                                                     WindowSamples::Order::kShuffled, data.seed);
+  if (validation > 0) {
+    dataset.validation = std::make_unique<WindowSamples>(file, training, tokens, data.sequence_length,
+                                                         WindowSamples::Order::kInSequence, data.seed);
+  }
+  return dataset;
+}
+
+Batch batch_at(const Samples& samples, int64_t consumed, int64_t batch, int data_rank, int data_parallel) {
+  CHECK(consumed >= 0 && batch > 0 && data_parallel > 0 && batch % data_parallel == 0 && data_rank >= 0 &&
+            data_rank < data_parallel,
+        "{} samples after {}, data rank {} of {}", batch, consumed, data_rank, data_parallel);
+  const int64_t count = batch / data_parallel;
+  const int64_t first = consumed + data_rank * count;
+  Batch out;
+  for (int64_t i = 0; i < count; ++i) out.samples.push_back(samples.at(static_cast<uint64_t>(first + i)));
+  return out;
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,39 @@
+#include "trainer/data/slice.h"
+
+namespace ropewalk {
+namespace {
+
+// The rank's positions of one member of every sample, [B * T] on the device.
+Tensor gather(std::span<const Sample> samples, std::vector<int32_t> Sample::*member, const SequenceLayout& layout,
+              int context_rank, Kernels& kernels, Arena& arena) {
+  std::vector<int32_t> host;
+  host.reserve(samples.size() * static_cast<size_t>(layout.local_length(context_rank)));
+  for (const Sample& sample : samples) {
+    const std::vector<int32_t>& values = sample.*member;
+    CHECK(static_cast<int64_t>(values.size()) == layout.length(), "a sample of {} tokens in a layout of {}",
+          values.size(), layout.length());
+    for (const Piece& piece : layout.pieces(context_rank)) {  // in the order of their rows
+      host.insert(host.end(), values.begin() + piece.begin, values.begin() + piece.end);
+    }
+  }
+  const Tensor tensor = arena.allocate(DType::kI32, {static_cast<int64_t>(host.size())});
+  kernels.upload(host.data(), tensor);
+  return tensor;
+}
+
+}  // namespace
+
+Sequences slice(std::span<const Sample> samples, const SequenceLayout& layout, int context_rank, Kernels& kernels,
+                Arena& arena) {
+  Sequences out;
+  out.layout = &layout;
+  out.count = static_cast<int64_t>(samples.size());
+  out.local_length = layout.local_length(context_rank);
+  out.tokens = gather(samples, &Sample::tokens, layout, context_rank, kernels, arena);
+  out.targets = gather(samples, &Sample::targets, layout, context_rank, kernels, arena);
+  out.document_begin = gather(samples, &Sample::document_begin, layout, context_rank, kernels, arena);
+  for (const Sample& sample : samples) out.documents.push_back(sample.document_begin);
+  return out;
+}
+
+}  // namespace ropewalk
