@@ -90,7 +90,6 @@ std::unique_ptr<Exchange> HostCommunicator::exchange(OperationLabel label, std::
 void HostCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
   check_host(x, Operation::kAllReduce);
   const OperationLabel label = next(Operation::kAllReduce);
-  if (size_ == 1) return;
   const Tensor flat = x.flat();
   const Partition cut = Partition::even(flat.elements(), size_);
   const Tensor mine = flat.slice(cut.begin(rank_), cut.end(rank_));
@@ -111,6 +110,7 @@ void HostCommunicator::all_gather(const Tensor& mine, const Partition& rows, con
 
 void HostCommunicator::reduce_scatter_flat(OperationLabel label, const Tensor& all, const Partition& cut,
                                            const Tensor& mine, Reduction reduction) {
+  CHECK(all.dtype() != DType::kU8, "a reduction of {}", name_of(all.dtype()));
   if (size_ == 1) return copy(all, mine);
   int64_t largest_part = 0;
   for (int part = 0; part < size_; ++part) largest_part = std::max(largest_part, cut.size(part));

@@ -1,0 +1,367 @@
+#include "parallel/mpi_communicator.h"
+
+#define OMPI_SKIP_MPICXX 1  // the C++ bindings that MPI has dropped
+#include <mpi.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <limits>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "parallel/host_communicator.h"
+
+namespace ropewalk {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A wait polls eagerly for a while, then more and more rarely, so that ranks that share a core let each other work.
+constexpr auto kEagerPolling = std::chrono::microseconds(500);
+constexpr auto kPause = std::chrono::microseconds(50);
+constexpr auto kCheckInterval = std::chrono::milliseconds(100);
+
+std::string error_text(int code) {
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  return std::string(text, static_cast<size_t>(length));
+}
+
+void check_mpi(int code, const char* call) {
+  if (code != MPI_SUCCESS) throw CommunicationError(fmt::format("{}: {}", call, error_text(code)));
+}
+
+// The type of a message as one element, for messages of more bytes than an int counts.
+class MessageType {
+ public:
+  explicit MessageType(int64_t bytes) {
+    if (bytes <= std::numeric_limits<int>::max()) {
+      count_ = static_cast<int>(bytes);
+      return;
+    }
+    constexpr int64_t kBlock = 1 << 20;
+    MPI_Datatype block;
+    check_mpi(MPI_Type_contiguous(kBlock, MPI_BYTE, &block), "MPI_Type_contiguous");
+    const int64_t blocks = bytes / kBlock;
+    int counts[] = {static_cast<int>(blocks), static_cast<int>(bytes % kBlock)};
+    MPI_Aint places[] = {0, static_cast<MPI_Aint>(blocks * kBlock)};
+    MPI_Datatype types[] = {block, MPI_BYTE};
+    check_mpi(MPI_Type_create_struct(2, counts, places, types, &type_), "MPI_Type_create_struct");
+    check_mpi(MPI_Type_commit(&type_), "MPI_Type_commit");
+    MPI_Type_free(&block);
+    count_ = 1;
+  }
+  ~MessageType() {
+    if (type_ != MPI_BYTE) MPI_Type_free(&type_);  // messages in flight keep it
+  }
+  MessageType(const MessageType&) = delete;
+  MessageType& operator=(const MessageType&) = delete;
+
+  MPI_Datatype type() const { return type_; }
+  int count() const { return count_; }
+
+ private:
+  MPI_Datatype type_ = MPI_BYTE;
+  int count_ = 0;
+};
+
+// Tags: sequence number (as far as there is room), operation, element type; three bits each for the last two.
+struct Tags {
+  int64_t modulus;  // of sequence numbers
+
+  int encode(OperationLabel label, DType dtype) const {
+    return static_cast<int>((label.sequence % modulus) << 6 | static_cast<int64_t>(label.operation) << 3 |
+                            static_cast<int64_t>(dtype));
+  }
+  static Operation operation(int tag) { return static_cast<Operation>((tag >> 3) & 7); }
+  static DType dtype(int tag) { return static_cast<DType>(tag & 7); }
+  // How many operations before `newest` the tag's one was; negative: after it.
+  int64_t age(int tag, int64_t newest) const {
+    const int64_t difference = ((newest - (tag >> 6)) % modulus + modulus) % modulus;
+    return difference < modulus / 2 ? difference : difference - modulus;
+  }
+};
+
+// A message that has come and is not awaited. It may be later: the peer may be ahead of us, and a collective posts its
+// receives in several rounds. Otherwise the ranks disagree about what they are doing.
+struct Stray {
+  std::string text;
+  bool may_be_awaited;
+};
+
+// What a communicator and its exchanges share.
+struct MpiGroup {
+  MpiGroup(MPI_Comm communicator, int own_rank, int ranks, std::chrono::milliseconds longest_wait)
+      : comm(communicator), rank(own_rank), size(ranks), deadline(longest_wait) {
+    if (comm == MPI_COMM_NULL) return;  // a group of one, which sends no messages
+    check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    int* highest_tag = nullptr;
+    int found = 0;
+    check_mpi(MPI_Comm_get_attr(comm, MPI_TAG_UB, &highest_tag, &found), "MPI_Comm_get_attr");
+    CHECK(found, "MPI does not say its highest tag");
+    tags.modulus = (int64_t{*highest_tag} + 1) >> 6;
+  }
+  ~MpiGroup() {
+    int finalized = 0;
+    MPI_Finalized(&finalized);
+    if (comm != MPI_COMM_NULL && !finalized && failure.empty()) MPI_Comm_free(&comm);
+  }
+  MpiGroup(const MpiGroup&) = delete;
+  MpiGroup& operator=(const MpiGroup&) = delete;
+
+  [[noreturn]] void fail(const std::string& reason) {
+    if (failure.empty()) failure = reason;
+    throw CommunicationError(reason);
+  }
+  // The first message that has come from a peer and is not awaited by any receive.
+  std::optional<Stray> stray_from(int peer) const;
+
+  MPI_Comm comm;
+  const int rank, size;
+  const std::chrono::milliseconds deadline;
+  Tags tags{1};
+  OperationLabel newest{Operation::kExchange, 0};  // with the element type of its messages, if it is a collective
+  DType newest_dtype = DType::kU8;
+  std::string failure;  // the first one; the group is not usable any more
+};
+
+std::optional<Stray> MpiGroup::stray_from(int peer) const {
+  int found = 0;
+  MPI_Status status;
+  if (MPI_Iprobe(peer, MPI_ANY_TAG, comm, &found, &status) != MPI_SUCCESS || !found) return {};
+  const int tag = status.MPI_TAG;
+  const int64_t age = tags.age(tag, newest.sequence);
+  const bool is_of_newest_collective = age == 0 && newest.operation != Operation::kExchange &&
+                                       Tags::operation(tag) == newest.operation && Tags::dtype(tag) == newest_dtype;
+  MPI_Count bytes = 0;
+  MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
+  return Stray{fmt::format("rank {} has sent {} bytes of {} in {}", peer, bytes, name_of(Tags::dtype(tag)),
+                           describe({Tags::operation(tag), newest.sequence - age})),
+               age < 0 || is_of_newest_collective};
+}
+
+class MpiExchange : public Exchange {
+ public:
+  MpiExchange(MpiGroup& group, OperationLabel label, std::span<const Message> sends, std::span<const Message> receives);
+  ~MpiExchange() override;
+  void wait() override;
+
+ private:
+  bool poll();  // whether a message has been finished
+  void finish(size_t index, const MPI_Status& status, bool has_error);
+  void give_up();                                                       // lets MPI forget the messages that are open
+  void check_patience(Clock::time_point begin, Clock::time_point now);  // throws when there is no hope, or no time left
+
+  MpiGroup& group_;
+  OperationLabel label_;
+  std::vector<Message> messages_;  // receives, then sends
+  size_t receives_;
+  std::vector<MPI_Request> requests_;
+  std::vector<int> finished_;  // of a poll
+  std::vector<MPI_Status> statuses_;
+  size_t open_count_ = 0;
+  Clock::time_point next_check_{};
+};
+
+MpiExchange::MpiExchange(MpiGroup& group, OperationLabel label, std::span<const Message> sends,
+                         std::span<const Message> receives)
+    : group_(group), label_(label), receives_(receives.size()) {
+  if (!group_.failure.empty()) throw CommunicationError("the group has failed before: " + group_.failure);
+  group_.newest = label;
+  group_.newest_dtype = (sends.empty() ? receives : sends).front().data.dtype();
+  messages_.assign(receives.begin(), receives.end());
+  messages_.insert(messages_.end(), sends.begin(), sends.end());
+  requests_.assign(messages_.size(), MPI_REQUEST_NULL);
+  finished_.resize(messages_.size());
+  statuses_.resize(messages_.size());
+  for (size_t i = 0; i < messages_.size(); ++i) {
+    const auto& [peer, data] = messages_[i];
+    const MessageType type(data.bytes());
+    const int tag = group_.tags.encode(label, data.dtype());
+    const int code = i < receives_
+                         ? MPI_Irecv(data.raw(), type.count(), type.type(), peer, tag, group_.comm, &requests_[i])
+                         : MPI_Isend(data.raw(), type.count(), type.type(), peer, tag, group_.comm, &requests_[i]);
+    if (code != MPI_SUCCESS) {
+      give_up();
+      group_.fail(fmt::format("rank {} of {} could not start {}: {}", group_.rank, group_.size, describe(label),
+                              error_text(code)));
+    }
+    ++open_count_;
+  }
+}
+
+MpiExchange::~MpiExchange() {
+  try {
+    wait();
+  } catch (const CommunicationError&) {  // the interface says: errors then are lost
+  }
+}
+
+void MpiExchange::wait() {
+  if (open_count_ == 0) return;
+  const auto begin = Clock::now();
+  auto last_news = begin;
+  while (open_count_ > 0) {
+    try {
+      if (!group_.failure.empty()) throw CommunicationError("the group has failed before: " + group_.failure);
+      const bool news = poll();
+      const auto now = Clock::now();
+      if (news) {
+        last_news = now;
+      } else if (now - last_news < kEagerPolling) {
+        sched_yield();
+      } else {
+        check_patience(begin, now);
+        std::this_thread::sleep_for(kPause);
+      }
+    } catch (...) {
+      give_up();
+      throw;
+    }
+  }
+}
+
+bool MpiExchange::poll() {
+  int count = 0;
+  const int code =
+      MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, finished_.data(), statuses_.data());
+  if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) {
+    group_.fail(fmt::format("rank {} of {} in {}: {}", group_.rank, group_.size, describe(label_), error_text(code)));
+  }
+  if (count == MPI_UNDEFINED) count = 0;
+  for (int i = 0; i < count; ++i) {
+    const auto index = static_cast<size_t>(finished_[static_cast<size_t>(i)]);
+    --open_count_;
+    finish(index, statuses_[static_cast<size_t>(i)], code == MPI_ERR_IN_STATUS);
+  }
+  return count > 0;
+}
+
+void MpiExchange::finish(size_t index, const MPI_Status& status, bool has_error) {
+  const Message& message = messages_[index];
+  const bool is_receive = index < receives_;
+  const int error = has_error ? status.MPI_ERROR : MPI_SUCCESS;
+  int error_class = MPI_SUCCESS;
+  if (error != MPI_SUCCESS) MPI_Error_class(error, &error_class);
+  MPI_Count bytes = message.data.bytes();
+  if (is_receive) MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
+  if (is_receive && (error_class == MPI_ERR_TRUNCATE || (error == MPI_SUCCESS && bytes != message.data.bytes()))) {
+    group_.fail(fmt::format("rank {} of {} expects {} in {}, but {} were sent", group_.rank, group_.size,
+                            describe_receive(message), describe(label_), bytes));
+  }
+  if (error != MPI_SUCCESS) {
+    group_.fail(fmt::format("rank {} of {} in {}, {}: {}", group_.rank, group_.size, describe(label_),
+                            is_receive ? describe_receive(message) : describe_send(message), error_text(error)));
+  }
+}
+
+void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now) {
+  const bool overdue = now - begin >= group_.deadline;
+  if (!overdue && now < next_check_) return;
+  next_check_ = now + kCheckInterval;
+  std::string missing, strays;
+  for (size_t i = 0; i < messages_.size(); ++i) {
+    if (requests_[i] == MPI_REQUEST_NULL) continue;
+    const Message& message = messages_[i];
+    const std::string text = i < receives_ ? describe_receive(message) : describe_send(message);
+    missing += (missing.empty() ? "" : ", ") + text;
+    const std::optional<Stray> stray = group_.stray_from(message.peer);
+    if (!stray) continue;
+    if (!stray->may_be_awaited) {
+      group_.fail(fmt::format("{}, which rank {} does not expect: it waits in {} for {}", stray->text, group_.rank,
+                              describe(label_), text));
+    }
+    strays += "; meanwhile " + stray->text;
+  }
+  if (!overdue) return;
+  group_.fail(fmt::format("rank {} of {} waited {:.1f} s in {} for {}{}", group_.rank, group_.size,
+                          std::chrono::duration<double>(now - begin).count(), describe(label_), missing, strays));
+}
+
+void MpiExchange::give_up() {
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    if (requests_[i] == MPI_REQUEST_NULL) continue;
+    if (i < receives_) MPI_Cancel(&requests_[i]);
+    MPI_Request_free(&requests_[i]);
+  }
+  open_count_ = 0;
+}
+
+class MpiCommunicator : public HostCommunicator {
+ public:
+  explicit MpiCommunicator(std::unique_ptr<MpiGroup> group)
+      : HostCommunicator(group->rank, group->size), group_(std::move(group)) {}
+
+ protected:
+  std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
+                                 std::span<const Message> receives) override {
+    return std::make_unique<MpiExchange>(*group_, label, sends, receives);
+  }
+
+  std::unique_ptr<Communicator> make_group(OperationLabel, const std::vector<int>& members) override {
+    MPI_Comm comm = MPI_COMM_NULL;
+    if (members.size() > 1) {
+      MPI_Group all, some;
+      check_mpi(MPI_Comm_group(group_->comm, &all), "MPI_Comm_group");
+      check_mpi(MPI_Group_incl(all, static_cast<int>(members.size()), members.data(), &some), "MPI_Group_incl");
+      check_mpi(MPI_Comm_create_group(group_->comm, some, 0, &comm), "MPI_Comm_create_group");
+      MPI_Group_free(&some);
+      MPI_Group_free(&all);
+    }
+    const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
+    return std::make_unique<MpiCommunicator>(
+        std::make_unique<MpiGroup>(comm, static_cast<int>(place), static_cast<int>(members.size()), group_->deadline));
+  }
+
+ private:
+  std::unique_ptr<MpiGroup> group_;
+};
+
+}  // namespace
+
+MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
+  int level = 0;
+  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
+  if (level < MPI_THREAD_FUNNELED) {
+    throw ConfigurationError("this MPI library does not allow threads beside MPI; use one built with thread support");
+  }
+  check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  MPI_Comm node;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  MPI_Comm_rank(node, &node_rank_);
+  MPI_Comm_size(node, &node_size_);
+  MPI_Comm_free(&node);
+  char text[std::max(MPI_MAX_PROCESSOR_NAME, MPI_MAX_LIBRARY_VERSION_STRING)];
+  int length = 0;
+  check_mpi(MPI_Get_processor_name(text, &length), "MPI_Get_processor_name");
+  host_name_.assign(text, static_cast<size_t>(length));
+  check_mpi(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
+  library_.assign(text, static_cast<size_t>(length));
+}
+
+MpiSession::~MpiSession() {
+  if (std::uncaught_exceptions() == exceptions_) MPI_Finalize();
+}
+
+void MpiSession::abort(int code) const {
+  MPI_Abort(MPI_COMM_WORLD, code);
+  std::abort();  // MPI_Abort does not return
+}
+
+std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline) {
+  int initialized = 0;
+  MPI_Initialized(&initialized);
+  CHECK(initialized, "an MPI world is made before the MpiSession");
+  MPI_Comm comm;
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+  int rank = 0, size = 0;
+  MPI_Comm_rank(comm, &rank);
+  MPI_Comm_size(comm, &size);
+  return std::make_shared<MpiCommunicator>(std::make_unique<MpiGroup>(comm, rank, size, deadline));
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,43 @@
+// Ranks as MPI processes. Only messages between pairs of ranks are asked of MPI: the collectives are
+// HostCommunicator's, so their bits do not depend on the MPI library, its version or its tuning.
+//
+// Every message carries the sequence number, the operation and the element type of its call in its tag. A wait polls,
+// gives the core away between polls, and compares what has come with what is waited for; so ranks that disagree are
+// named at once and a silent peer when the deadline has passed. A process that dies is noticed by mpirun, which ends
+// the others.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "parallel/communicator.h"
+
+namespace ropewalk {
+
+// MPI from here to the end of this object. All calls are to come from the thread that made it. When the object is
+// destroyed by an exception MPI is not finalized, which would wait for the other ranks: report the error and end the
+// process with a code that is not 0, or abort().
+class MpiSession {
+ public:
+  MpiSession();
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  int node_rank() const { return node_rank_; }  // among the ranks on this machine
+  int node_size() const { return node_size_; }
+  const std::string& host_name() const { return host_name_; }
+  const std::string& library() const { return library_; }  // name and version
+
+  [[noreturn]] void abort(int code) const;  // ends all ranks
+
+ private:
+  int exceptions_, node_rank_, node_size_;
+  std::string host_name_, library_;
+};
+
+// All ranks of the job, while an MpiSession lives. Collective. Exchanges that wait longer than the deadline fail.
+std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline);
+
+}  // namespace ropewalk

@@ -1,0 +1,19 @@
+#include "tests/parallel/communicator/worlds.h"
+#include "tests/support/ranks.h"
+
+namespace ropewalk {
+
+std::vector<int> world_sizes() { return {1, 2, 3, 4, 5, 8}; }
+
+void run_world(int size, const RankBody& body, std::chrono::milliseconds deadline) { run_ranks(size, body, deadline); }
+
+std::string communication_error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const CommunicationError& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+}  // namespace ropewalk
