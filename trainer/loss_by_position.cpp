@@ -1,5 +1,6 @@
 #include "trainer/loss_by_position.h"
 
+#include <cstddef>
 #include <numeric>
 
 namespace ropewalk {
@@ -13,14 +14,14 @@ double LossByPosition::mean() const {
 
 std::vector<double> LossByPosition::means() const {
   std::vector<double> out;
-  for (size_t range = 0; range < loss.size(); ++range) out.push_back(ratio(loss[range], targets[range]));
+  for (std::size_t range = 0; range < loss.size(); ++range) out.push_back(ratio(loss[range], targets[range]));
   return out;
 }
 
 LossByPosition& LossByPosition::operator+=(const LossByPosition& other) {
   loss.resize(other.loss.size());
   targets.resize(other.targets.size());
-  for (size_t range = 0; range < other.loss.size(); ++range) {
+  for (std::size_t range = 0; range < other.loss.size(); ++range) {
     loss[range] += other.loss[range];
     targets[range] += other.targets[range];
   }
