@@ -1,0 +1,24 @@
+// How ranks agree on whether all of them could do their part.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace ropewalk {
+
+// Each rank does its work, in which it does not communicate. Collective; returns the same on all ranks: nothing if none
+// threw, else what the first rank that did has to say.
+std::optional<std::string> first_failure(Communicator& world, const std::function<void()>& work);
+
+// The same, but throws it on all ranks as a CheckpointError.
+void all_or_none(Communicator& world, const std::function<void()>& work);
+
+std::string broadcast_text(Communicator& world, const std::string& text, int root);  // the root's, everywhere
+// Everyone's, by rank, on rank 0; nothing elsewhere.
+std::vector<std::string> gather_texts(Communicator& world, const std::string& mine);
+
+}  // namespace ropewalk

@@ -1,0 +1,51 @@
+// Saving and loading the state of training. A checkpoint is a directory that is either whole or not there: it is
+// written under another name, made durable, and renamed. Whatever mesh wrote it, any mesh can load it. README.md has
+// the format and the protocol.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "parallel/mesh.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/file_io.h"
+#include "trainer/state.h"
+
+namespace ropewalk {
+
+// Collective over mesh.world(), like everything here but list_checkpoints (checkpoint_directory.h). Writes
+// directory/step-N, N = progress.step, replacing one that is there; then removes all but the newest `keep` checkpoints
+// of steps up to N (0: removes none). When any rank fails all throw the same CheckpointError, and the older checkpoints
+// are as they were.
+void save_checkpoint(const std::filesystem::path& directory, const TrainingProgress& progress,
+                     std::span<const StateTensor> tensors, const std::string& config_text, int64_t keep, Mesh& mesh,
+                     Kernels& kernels, FileSystem& files = real_file_system());
+
+struct LoadedCheckpoint {
+  std::filesystem::path path;
+  TrainingProgress progress;
+  MeshShape mesh;           // that wrote it
+  std::string config_text;  // of the run that wrote it
+};
+
+// Fills `into` from the newest checkpoint that is whole; values are converted where fp32 was saved and fp64 is wanted,
+// or the other way round. A checkpoint that is incomplete or corrupted is refused, with a line to `warn` on every rank,
+// and the next older one is tried; what `into` holds after an error is not defined. nullopt: there is no checkpoint.
+// Throws CheckpointError on all ranks: there are checkpoints but none is whole; the newest whole one is of another
+// model.
+std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::path& directory,
+                                                       std::span<const StateTensor> into, Mesh& mesh, Kernels& kernels,
+                                                       const std::function<void(const std::string&)>& warn,
+                                                       FileSystem& files = real_file_system());
+
+// The same from one checkpoint, by its own path (directory/step-N). Tensors that nobody wants are left out by groups:
+// without any tensor "optimizer..." in `into` the saved ones are not read.
+LoadedCheckpoint load_checkpoint(const std::filesystem::path& checkpoint, std::span<const StateTensor> into, Mesh& mesh,
+                                 Kernels& kernels, FileSystem& files = real_file_system());
+
+}  // namespace ropewalk

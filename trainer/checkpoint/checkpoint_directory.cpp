@@ -1,0 +1,129 @@
+#include "trainer/checkpoint/checkpoint_directory.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+namespace ropewalk {
+namespace {
+
+constexpr std::string_view kPrefix = "step-";
+constexpr std::string_view kTemporary = ".tmp";
+constexpr std::string_view kReplaced = ".old";
+
+std::string step_name(int64_t step) { return fmt::format("{}{:08}", kPrefix, step); }
+
+std::filesystem::path replaced_path(const std::filesystem::path& directory, int64_t step) {
+  return directory / (step_name(step) + std::string(kReplaced));
+}
+
+// The step of "step-N" + suffix, if `name` is exactly that.
+std::optional<int64_t> step_of(const std::string& name, std::string_view suffix) {
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  int64_t step = -1;
+  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), step);
+  if (step < 0 || name != step_name(step) + std::string(suffix)) return std::nullopt;
+  return step;
+}
+
+bool is_replaced(const CheckpointPath& checkpoint) { return checkpoint.path.extension() == kReplaced; }
+
+// By way of the temporary name, so that a checkpoint with half of its files is never taken for one.
+void remove_checkpoint(FileSystem& system, const std::filesystem::path& directory, const CheckpointPath& checkpoint) {
+  const std::filesystem::path temporary = temporary_path(directory, checkpoint.step);
+  rename_path(system, checkpoint.path, temporary);
+  remove_directory(system, temporary);
+}
+
+void make_directories(FileSystem& system, const std::filesystem::path& path) {
+  std::error_code ignored;  // whatever is wrong with the path, making it says so
+  if (path.empty() || std::filesystem::is_directory(path, ignored)) return;
+  const std::filesystem::path parent = path.parent_path();
+  if (!path.has_filename()) return make_directories(system, parent);  // "runs/"
+  make_directories(system, parent);
+  make_directory(system, path);
+  sync_directory(system, parent.empty() ? "." : parent);
+}
+
+}  // namespace
+
+std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory) {
+  std::vector<CheckpointPath> checkpoints;
+  if (kind_of(directory) == PathKind::kNone) return checkpoints;
+  for (const std::string& name : list_directory(directory)) {
+    std::optional<int64_t> step = step_of(name, "");
+    if (!step) step = step_of(name, kReplaced);
+    if (step && kind_of(directory / name) == PathKind::kDirectory) checkpoints.push_back({*step, directory / name});
+  }
+  std::sort(checkpoints.begin(), checkpoints.end(), [](const CheckpointPath& a, const CheckpointPath& b) {
+    return a.step != b.step ? a.step > b.step : is_replaced(a) < is_replaced(b);
+  });
+  return checkpoints;
+}
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step) {
+  return directory / step_name(step);
+}
+
+std::filesystem::path temporary_path(const std::filesystem::path& directory, int64_t step) {
+  return directory / (step_name(step) + std::string(kTemporary));
+}
+
+void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
+  make_directories(system, directory);
+  for (const std::string& name : list_directory(directory)) {
+    if (step_of(name, kTemporary) && kind_of(directory / name) == PathKind::kDirectory) {
+      remove_directory(system, directory / name);
+    }
+  }
+  make_directory(system, temporary_path(directory, step));
+}
+
+void commit_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
+  const std::filesystem::path temporary = temporary_path(directory, step);
+  const std::filesystem::path target = checkpoint_path(directory, step);
+  const std::filesystem::path replaced = replaced_path(directory, step);
+  sync_directory(system, temporary);
+  const bool replaces = kind_of(target) != PathKind::kNone;
+  if (replaces) {
+    if (kind_of(target) != PathKind::kDirectory) {
+      throw CheckpointError(fmt::format("{} is in the way, and no checkpoint: move it", target.string()));
+    }
+    // Both are there after a save that was interrupted when it had replaced the one by the other; the older can go.
+    if (kind_of(replaced) != PathKind::kNone) remove_directory(system, replaced);
+    rename_path(system, target, replaced);
+  }
+  try {
+    if (replaces) sync_directory(system, directory);
+    rename_path(system, temporary, target);
+  } catch (const CheckpointError&) {
+    if (replaces) system.rename(replaced.c_str(), target.c_str());  // under the other name it counts as well
+    throw;
+  }
+  sync_directory(system, directory);
+}
+
+void discard_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
+  try {
+    const std::filesystem::path temporary = temporary_path(directory, step);
+    if (kind_of(temporary) == PathKind::kDirectory) remove_directory(system, temporary);
+  } catch (const CheckpointError&) {
+  }
+}
+
+void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step, int64_t keep) {
+  int64_t kept = 0, kept_step = -1;
+  for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
+    if (checkpoint.step > step) continue;
+    const bool is_stale = checkpoint.step == kept_step;  // replaced, and the one that replaced it stays
+    if (!is_stale && (keep == 0 || kept < keep)) {
+      ++kept;
+      kept_step = checkpoint.step;
+    } else {
+      remove_checkpoint(system, directory, checkpoint);
+    }
+  }
+}
+
+}  // namespace ropewalk

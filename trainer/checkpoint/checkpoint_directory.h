@@ -1,0 +1,37 @@
+// The names in a directory of checkpoints, and the renames that make a checkpoint appear and disappear as a whole:
+//   step-00001000       a checkpoint
+//   step-00001000.tmp   one being written, or being removed: never read, removed by the next save
+//   step-00001000.old   what step-00001000 was before it was replaced: a checkpoint, until it is removed
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "trainer/checkpoint/file_io.h"
+
+namespace ropewalk {
+
+struct CheckpointPath {
+  int64_t step;
+  std::filesystem::path path;
+};
+
+// The checkpoints, whole or not, newest first; none if there is no such directory. Only real directories count.
+std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory);
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step);
+std::filesystem::path temporary_path(const std::filesystem::path& directory, int64_t step);
+
+// Makes the directory durably, with its parents, removes leftovers, and makes an empty temporary_path.
+void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
+// Lets temporary_path become checkpoint_path, durably. Whenever it ends early, the old or the new one is there under a
+// name that list_checkpoints knows.
+void commit_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
+// Removes temporary_path as far as possible, after an error that is reported already; the next save tries again.
+void discard_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
+// Removes the checkpoints that are more than `keep` checkpoints old (0: none), counted from `step`; newer ones are let
+// alone.
+void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step, int64_t keep);
+
+}  // namespace ropewalk
