@@ -11,32 +11,33 @@
 #include <string_view>
 #include <utility>
 
+#include "trainer/metrics/append_file.h"
 #include "trainer/metrics/clock.h"
 
 namespace ropewalk {
+
+namespace events {
+class Event;
+}
 
 class EventWriter {
  public:
   // A new file in `directory`, which is made if it is not there. A run that goes on after step `resumed_step` > 0 tells
   // TensorBoard to forget what an interrupted run wrote about later steps. Throws ConfigurationError.
   EventWriter(const std::filesystem::path& directory, int64_t resumed_step, Clock unix_time = unix_seconds);
-  ~EventWriter();
-  EventWriter(const EventWriter&) = delete;
-  EventWriter& operator=(const EventWriter&) = delete;
 
   // Each call is one record, in the file when it returns. Throw DataError (a full disk); the file then ends with a
   // whole record.
   void scalars(int64_t step, std::span<const std::pair<std::string, double>> values);
   void text(int64_t step, std::string_view tag, std::string_view sample);  // shown as it is, not as Markdown
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return file_.path(); }
 
  private:
-  void append(const std::string& data);
+  void append(events::Event& event);  // stamped with the time
 
-  std::filesystem::path path_;
   Clock unix_time_;
-  int fd_ = -1;
+  AppendFile file_;
 };
 
 }  // namespace ropewalk

@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "trainer/metrics/append_file.h"
+
 namespace ropewalk {
 
 struct ValidationMetrics {
@@ -46,18 +48,16 @@ class MetricsFile {
   // Goes on after step `resumed_step` (0: a run from its start): lines of later steps, which an interrupted run left
   // behind, and a half-written last line are cut off. Throws ConfigurationError when the file cannot be opened,
   // DataError when an earlier line is not one of ours.
-  MetricsFile(std::filesystem::path path, int64_t resumed_step);
-  ~MetricsFile();
-  MetricsFile(const MetricsFile&) = delete;
-  MetricsFile& operator=(const MetricsFile&) = delete;
+  MetricsFile(const std::filesystem::path& path, int64_t resumed_step);
 
   // Appends a whole line, visible to readers at once. Throws DataError (a full disk); then the file ends with the line
   // before.
   void write(const StepMetrics& metrics);
 
  private:
-  std::filesystem::path path_;
-  int fd_ = -1;
+  void cut_after(int64_t step);
+
+  AppendFile file_;
 };
 
 }  // namespace ropewalk

@@ -7,16 +7,13 @@
 #include <iosfwd>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "trainer/metrics/clock.h"
 #include "trainer/metrics/metrics.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
-
-std::string duration_text(double seconds);  // "8.2 s", "3 m 05 s", "2 h 07 m", "4 d 03 h"; "?" where it is not known
-std::string count_text(double count);       // "999", "1.2 k", "34.5 M", "1.1 B"
-std::string bytes_text(double bytes);       // "512 B", "1.5 KiB", "2.0 GiB"
-std::string bar_text(double fraction, int width);  // "[====>     ]", `width` characters in all
 
 // Where the output goes, and what it can show.
 struct Terminal {
@@ -37,10 +34,10 @@ class StatusLine {
   StatusLine& operator=(const StatusLine&) = delete;
 
   bool redraws() const { return terminal_.redraws; }
-  // On a terminal: shows `text`, cut to its width, as the status line, at most ten times a second. The first `bright`
-  // characters are coloured. Elsewhere: nothing.
-  void show(std::string_view text, int bright = 0);
-  void print(std::string_view text);  // a line that stays, above the status line
+  // On a terminal: shows as many of the parts as fit, the first of them coloured, at most ten times a second.
+  // Elsewhere: nothing.
+  void show(std::vector<std::string> parts);
+  void print(std::string_view text);  // a line that stays, above the status line, as printable_text()
   void clear();
 
  private:
@@ -49,8 +46,7 @@ class StatusLine {
   std::ostream& out_;
   Terminal terminal_;
   Clock clock_;
-  std::string status_;
-  int bright_ = 0;
+  std::vector<std::string> parts_;
   bool drawn_ = false;
   double drawn_at_ = 0;
 };
@@ -64,6 +60,7 @@ class StepProgress {
  private:
   StatusLine& line_;
   int64_t log_interval_;
+  bool printed_ = false;
 };
 
 // A job with a known amount of work (bytes to read, tokens to write): a status line, or a plain line every ten seconds.
@@ -76,8 +73,6 @@ class WorkProgress {
   void done();           // prints the summary
 
  private:
-  std::string text(double done) const;
-
   StatusLine& line_;
   std::string what_;
   double total_;
@@ -85,9 +80,5 @@ class WorkProgress {
   Clock clock_;
   double started_, printed_;
 };
-
-// Text of unknown origin made safe to print: control characters other than newline and tab, and bytes that are not
-// UTF-8, become U+FFFD.
-std::string printable_text(std::string_view text);
 
 }  // namespace ropewalk

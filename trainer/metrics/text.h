@@ -1,0 +1,18 @@
+// Numbers and text as people read them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace ropewalk {
+
+std::string duration_text(double seconds);  // "8.2 s", "3 m 05 s", "2 h 07 m", "4 d 03 h"; "?" where it is not known
+std::string count_text(double count);       // "999", "1.2 k", "34.5 M", "1.1 B"
+std::string bytes_text(double bytes);       // "512 B", "1.5 KiB", "2.0 GiB"
+std::string bar_text(double fraction, int width);  // "[====>     ]", `width` characters in all
+
+// Text of unknown origin made safe to print: control characters other than newline and tab, and bytes that are not
+// UTF-8, become U+FFFD.
+std::string printable_text(std::string_view text);
+
+}  // namespace ropewalk
