@@ -2,8 +2,11 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "parallel/communicator.h"
+#include "parallel/logged_communicator.h"
 
 namespace ropewalk {
 
@@ -19,8 +22,8 @@ struct MeshShape {
 class Mesh {
  public:
   // Collective over `world`, whose size must be shape.size(). key_heads: of the model; where the tensor group is larger, each
-  // key head is held by `key_replicas().size()` ranks in a row.
-  Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30);
+  // key head is held by `key_replicas().size()` ranks in a row. checked: see LoggedCommunicator. Throws ConfigurationError.
+  Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false);
 
   const MeshShape& shape() const { return shape_; }
   int data_rank() const { return data_rank_; }
@@ -34,11 +37,13 @@ class Mesh {
   Communicator& gradient() const { return *gradient_; }        // data x context: holds the same weights, sums their gradients
   Communicator& key_replicas() const { return *key_replicas_; }  // holds the same key head; of size 1 if tensor_parallel <= key heads
 
+  // What this rank has sent and waited for since the mesh was made, by group.
+  std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
+
  private:
   MeshShape shape_;
   int data_rank_, context_rank_, tensor_rank_;
-  std::shared_ptr<Communicator> world_;
-  std::unique_ptr<Communicator> tensor_, sequence_, batch_, gradient_, key_replicas_;
+  std::unique_ptr<LoggedCommunicator> world_, tensor_, sequence_, batch_, gradient_, key_replicas_;
 };
 
 }  // namespace ropewalk

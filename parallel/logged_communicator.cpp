@@ -1,0 +1,160 @@
+#include "parallel/logged_communicator.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace ropewalk {
+
+LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked)
+    : inner_(std::move(inner)), axis_(std::move(axis)), checked_(checked) {}
+
+class LoggedExchange : public Exchange {
+ public:
+  LoggedExchange(LoggedCommunicator& log, int64_t sequence, std::unique_ptr<Exchange> inner)
+      : log_(log), sequence_(sequence), inner_(std::move(inner)) {}
+
+  ~LoggedExchange() override {
+    if (waited_) return;
+    try {
+      wait();
+    } catch (const CommunicationError&) {  // the interface says: errors then are lost
+    }
+  }
+
+  void wait() override {
+    waited_ = true;
+    log_.timed(sequence_, true, [&] { inner_->wait(); });
+  }
+
+ private:
+  LoggedCommunicator& log_;
+  int64_t sequence_;
+  std::unique_ptr<Exchange> inner_;
+  bool waited_ = false;
+};
+
+int64_t LoggedCommunicator::begin(const Call& call) {
+  const int64_t sequence = ++sequence_;
+  entry(sequence) = {call, sequence, 0.0, false};
+  ++counters_.operations;
+  if (checked_) agree(sequence, call);
+  return sequence;
+}
+
+// Runs a part of an operation; the last part finishes it.
+template <typename Action>
+void LoggedCommunicator::timed(int64_t sequence, bool finishes, Action action) {
+  using Clock = std::chrono::steady_clock;
+  const int64_t bytes_before = inner_->bytes_sent();
+  const auto begin = Clock::now();
+  try {
+    action();
+  } catch (const CommunicationError& error) {
+    throw CommunicationError(with_history(error.what(), sequence));
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  counters_.seconds += seconds;
+  counters_.bytes_sent += inner_->bytes_sent() - bytes_before;
+  if (Entry& entry = this->entry(sequence); entry.sequence == sequence) {  // an exchange may outlive its entry
+    entry.seconds += seconds;
+    entry.finished = finishes;
+  }
+}
+
+template <typename Action>
+void LoggedCommunicator::run(const Call& call, Action action) {
+  timed(begin(call), true, action);
+}
+
+std::unique_ptr<Exchange> LoggedCommunicator::start_exchange(std::span<const Message> sends,
+                                                             std::span<const Message> receives) {
+  Call call{Operation::kExchange};
+  for (const Message& message : sends) {
+    call.dtype = message.data.dtype();
+    call.elements += message.data.elements();
+  }
+  const int64_t sequence = begin(call);
+  std::unique_ptr<Exchange> exchange;
+  timed(sequence, false, [&] { exchange = inner_->start_exchange(sends, receives); });
+  return std::make_unique<LoggedExchange>(*this, sequence, std::move(exchange));
+}
+
+void LoggedCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
+  run({Operation::kAllReduce, x.dtype(), static_cast<int32_t>(reduction), x.elements()},
+      [&] { inner_->all_reduce(x, reduction); });
+}
+
+void LoggedCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
+  run({Operation::kReduceScatter, all.dtype(), 0, all.elements()}, [&] { inner_->reduce_scatter(all, rows, mine); });
+}
+
+void LoggedCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
+  run({Operation::kAllGather, all.dtype(), 0, all.elements()}, [&] { inner_->all_gather(mine, rows, all); });
+}
+
+void LoggedCommunicator::broadcast(const Tensor& x, int root) {
+  run({Operation::kBroadcast, x.dtype(), root, x.elements()}, [&] { inner_->broadcast(x, root); });
+}
+
+void LoggedCommunicator::barrier() {
+  run({Operation::kBarrier}, [&] { inner_->barrier(); });
+}
+
+std::unique_ptr<Communicator> LoggedCommunicator::split(int color, int key) {
+  std::unique_ptr<Communicator> group;
+  run({Operation::kSplit}, [&] { group = inner_->split(color, key); });
+  return std::make_unique<LoggedCommunicator>(std::move(group), axis_ + "/split", checked_);
+}
+
+void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
+  // As numbers, so that no padding is compared. An exchange is only an exchange: its messages differ between ranks.
+  using Fingerprint = std::array<int64_t, 5>;
+  Fingerprint own = {sequence, static_cast<int64_t>(call.operation), 0, 0, 0};
+  if (call.operation != Operation::kExchange) {
+    own[2] = static_cast<int64_t>(call.dtype);
+    own[3] = call.detail;
+    own[4] = call.elements;
+  }
+  std::vector<Fingerprint> all(static_cast<size_t>(size()));
+  const int64_t bytes = sizeof(Fingerprint);
+  try {
+    inner_->all_gather(Tensor(own.data(), DType::kU8, Device{}, {1, bytes}), Partition::even(size(), size()),
+                       Tensor(all.data(), DType::kU8, Device{}, {size(), bytes}));
+  } catch (const CommunicationError& error) {
+    throw CommunicationError(with_history(error.what(), sequence));
+  }
+  for (int peer = 0; peer < size(); ++peer) {
+    const Fingerprint& theirs = all[static_cast<size_t>(peer)];
+    if (theirs == own) continue;
+    const Call their_call{static_cast<Operation>(theirs[1]), static_cast<DType>(theirs[2]),
+                          static_cast<int32_t>(theirs[3]), theirs[4]};
+    throw CommunicationError(
+        with_history(fmt::format("rank {} calls {} where rank {} calls {}", peer, describe(theirs[0], their_call),
+                                 rank(), describe(sequence, call)),
+                     sequence));
+  }
+}
+
+std::string LoggedCommunicator::describe(int64_t sequence, const Call& call) {
+  std::string text = fmt::format("#{} {}", sequence, name_of(call.operation));
+  if (call.elements > 0) text += fmt::format(" of {} {}", call.elements, name_of(call.dtype));
+  if (call.operation == Operation::kBroadcast) text += fmt::format(" from rank {}", call.detail);
+  if (call.operation == Operation::kAllReduce) {
+    text += static_cast<Reduction>(call.detail) == Reduction::kSum ? " (sum)" : " (maximum)";
+  }
+  return text;
+}
+
+std::string LoggedCommunicator::with_history(const std::string& message, int64_t sequence) const {
+  std::string text = fmt::format("{}\n  on axis {}, rank {} of {}, in operation #{}; the last ones:", message, axis_,
+                                 rank(), size(), sequence);
+  for (int64_t i = std::max<int64_t>(1, sequence_ - kEntries + 1); i <= sequence_; ++i) {
+    const Entry& entry = entries_[static_cast<size_t>(i % kEntries)];
+    text += "\n    " + describe(i, entry.call);
+    text += entry.finished ? fmt::format(", {:.3f} ms", 1e3 * entry.seconds) : std::string(", not finished");
+  }
+  return text;
+}
+
+}  // namespace ropewalk

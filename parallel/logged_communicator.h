@@ -1,0 +1,79 @@
+// Watches over another communicator: what it was asked, how many bytes it sent and how long this rank waited, under the
+// name of an axis of the mesh. A CommunicationError that passes through gains the axis, the rank and the last
+// operations.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "parallel/communicator.h"
+#include "parallel/operation.h"
+
+namespace ropewalk {
+
+struct CommunicationCounters {
+  int64_t operations = 0;
+  int64_t bytes_sent = 0;  // payload handed to the transport for other ranks
+  double seconds = 0.0;    // in which this rank did nothing else: whole collectives; starting and waiting for exchanges
+};
+
+class LoggedCommunicator : public Communicator {
+ public:
+  // checked: before each operation all ranks compare what they are about to do, and refuse, by name, to do different
+  // things.
+  LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked = false);
+
+  const std::string& axis() const { return axis_; }
+  const CommunicationCounters& counters() const { return counters_; }
+
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  int64_t bytes_sent() const override { return inner_->bytes_sent(); }
+  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
+  void all_reduce(const Tensor& x, Reduction reduction) override;
+  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override;
+  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
+  void broadcast(const Tensor& x, int root) override;
+  void barrier() override;
+  std::unique_ptr<Communicator> split(int color, int key) override;  // the group is logged as "<axis>/split"
+
+ private:
+  friend class LoggedExchange;
+
+  // What one rank is asked to do; detail: the root, or the kind of reduction. Those of an exchange may differ between
+  // ranks.
+  struct Call {
+    Operation operation;
+    DType dtype = DType::kU8;
+    int32_t detail = 0;
+    int64_t elements = 0;
+    bool operator==(const Call&) const = default;
+  };
+  struct Entry {
+    Call call;
+    int64_t sequence;
+    double seconds;
+    bool finished;
+  };
+  static constexpr int64_t kEntries = 32;
+
+  template <typename Action>
+  void run(const Call& call, Action action);
+  int64_t begin(const Call& call);  // returns its sequence number
+  template <typename Action>
+  void timed(int64_t sequence, bool finishes, Action action);
+  void agree(int64_t sequence, const Call& call);
+  Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
+  static std::string describe(int64_t sequence, const Call& call);
+  std::string with_history(const std::string& message, int64_t sequence) const;
+
+  std::shared_ptr<Communicator> inner_;
+  std::string axis_;
+  bool checked_;
+  CommunicationCounters counters_;
+  int64_t sequence_ = 0;
+  std::array<Entry, kEntries> entries_{};
+};
+
+}  // namespace ropewalk

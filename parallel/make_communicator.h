@@ -1,0 +1,19 @@
+// The world of ranks that a program asks for by name.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "parallel/communicator.h"
+
+namespace ropewalk {
+
+enum class Transport {
+  kSingle,  // this process alone
+  kMpi,     // all processes of the MPI job; an MpiSession must live longer than the world
+};
+
+// One of the two places with conditional compilation. Waits longer than the deadline fail.
+std::shared_ptr<Communicator> make_world(Transport transport, std::chrono::milliseconds deadline);
+
+}  // namespace ropewalk

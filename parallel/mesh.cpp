@@ -1,0 +1,66 @@
+#include "parallel/mesh.h"
+
+#include <utility>
+
+namespace ropewalk {
+namespace {
+
+void check_shape(const MeshShape& shape, int ranks, int key_heads) {
+  const std::pair<const char*, int> values[] = {{"data_parallel", shape.data_parallel},
+                                                {"context_parallel", shape.context_parallel},
+                                                {"tensor_parallel", shape.tensor_parallel},
+                                                {"key_heads", key_heads}};
+  for (const auto& [name, value] : values) {
+    if (value < 1) throw ConfigurationError(fmt::format("{} is {}; it must be at least 1", name, value));
+  }
+  const int64_t wanted = int64_t{shape.data_parallel} * shape.context_parallel * shape.tensor_parallel;
+  const bool overflows = int64_t{shape.data_parallel} * shape.context_parallel > (int64_t{1} << 31);
+  if (overflows || wanted != ranks) {
+    throw ConfigurationError(fmt::format(
+        "data_parallel({}) * context_parallel({}) * tensor_parallel({}) = {}, but {} ranks were started; start {} "
+        "ranks or "
+        "change these sizes so that their product is {}",
+        shape.data_parallel, shape.context_parallel, shape.tensor_parallel,
+        overflows ? "too many" : std::to_string(wanted), ranks, overflows ? "as many" : std::to_string(wanted), ranks));
+  }
+  if (shape.tensor_parallel > key_heads && shape.tensor_parallel % key_heads != 0) {
+    throw ConfigurationError(
+        fmt::format("tensor_parallel is {} and the model has {} key heads; where there are more ranks than key heads, "
+                    "each head is held "
+                    "by the same number of ranks; set tensor_parallel to a multiple of {} or to at most {}",
+                    shape.tensor_parallel, key_heads, key_heads, key_heads));
+  }
+}
+
+}  // namespace
+
+Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, bool checked) : shape_(shape) {
+  check_shape(shape, world->size(), key_heads);
+  const int rank = world->rank();
+  tensor_rank_ = rank % shape.tensor_parallel;
+  context_rank_ = rank / shape.tensor_parallel % shape.context_parallel;
+  data_rank_ = rank / shape.tensor_parallel / shape.context_parallel;
+
+  // The ranks of a group differ in the coordinates that its color leaves out; they keep the order that they have in the
+  // world.
+  const auto group = [&](const char* axis, int color) {
+    return std::make_unique<LoggedCommunicator>(world->split(color, rank), axis, checked);
+  };
+  const int replicas = shape.tensor_parallel > key_heads ? shape.tensor_parallel / key_heads : 1;
+  tensor_ = group("tensor", data_rank_ * shape.context_parallel + context_rank_);
+  sequence_ = group("sequence", data_rank_ * shape.tensor_parallel + tensor_rank_);
+  batch_ = group("batch", context_rank_ * shape.tensor_parallel + tensor_rank_);
+  gradient_ = group("gradient", tensor_rank_);
+  key_replicas_ = group("key_replicas", rank / replicas);
+  world_ = std::make_unique<LoggedCommunicator>(std::move(world), "world", checked);
+}
+
+std::vector<std::pair<std::string, CommunicationCounters>> Mesh::counters() const {
+  std::vector<std::pair<std::string, CommunicationCounters>> out;
+  for (const auto* group : {&world_, &tensor_, &sequence_, &batch_, &gradient_, &key_replicas_}) {
+    out.emplace_back((*group)->axis(), (*group)->counters());
+  }
+  return out;
+}
+
+}  // namespace ropewalk
