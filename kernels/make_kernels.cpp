@@ -1,4 +1,5 @@
 // One of the two places with conditional compilation: which backends this build has.
+#include "kernels/cpu/cpu_kernels.h"
 #include "kernels/reference/reference_kernels.h"
 
 namespace ropewalk {

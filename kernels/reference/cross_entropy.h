@@ -18,6 +18,28 @@ inline CrossEntropySizes cross_entropy_sizes(const Kernels& kernels, const Tenso
   return sizes;
 }
 
+inline CrossEntropySizes cross_entropy_partials_sizes(const Kernels& kernels, const Tensor& logits,
+                                                      const Tensor& targets, const Tensor& partials) {
+  const CrossEntropySizes s = cross_entropy_sizes(kernels, logits, targets);
+  check_operand(kernels, "cross_entropy: partials", partials, accumulator_of(kernels.dtype()), {s.N, 3});
+  check_apart("cross_entropy: partials", partials, {logits, targets});
+  return s;
+}
+
+inline CrossEntropySizes cross_entropy_backward_sizes(const Kernels& kernels, const Tensor& logits,
+                                                      const Tensor& targets, const Tensor& log_sum) {
+  const CrossEntropySizes s = cross_entropy_sizes(kernels, logits, targets);
+  check_operand(kernels, "cross_entropy: log_sum", log_sum, accumulator_of(kernels.dtype()), {s.N});
+  check_apart("cross_entropy: logits", logits, {targets, log_sum});
+  return s;
+}
+
+// Where a target stands in a row of these logits, if it is not ignored and not another rank's.
+inline std::optional<int64_t> target_column(const CrossEntropySizes& s, int32_t target, int64_t v_begin) {
+  const int64_t v = target - v_begin;
+  return target >= 0 && 0 <= v && v < s.V ? std::optional(v) : std::nullopt;
+}
+
 struct CrossEntropyMergeSizes {
   int64_t R, N;
 };
@@ -47,11 +69,10 @@ void cross_entropy_partials(const CrossEntropySizes& s, const S* logits, const i
     for (int64_t v = 0; v < s.V; ++v)
       if (real_part(factor * row[v]) > real_part(largest)) largest = factor * row[v];
     for (int64_t v = 0; v < s.V; ++v) sum += exp(factor * row[v] - largest);
-    const int64_t target = targets[n] - v_begin;
-    const bool mine = targets[n] >= 0 && 0 <= target && target < s.V;
+    const auto target = target_column(s, targets[n], v_begin);
     partials[3 * n] = largest;
     partials[3 * n + 1] = sum;
-    partials[3 * n + 2] = mine ? factor * row[target] : S{};
+    partials[3 * n + 2] = target ? factor * row[*target] : S{};
   }
 }
 
@@ -83,9 +104,10 @@ void cross_entropy_backward(const CrossEntropySizes& s, S* logits, const int32_t
   using std::exp;
   const S factor(logit_scale), outer(logit_scale * loss_scale);
   for (int64_t n = 0; n < s.N; ++n) {
+    const auto target = target_column(s, targets[n], v_begin);
     for (int64_t v = 0; v < s.V; ++v) {
       S& logit = logits[n * s.V + v];
-      const S hit = v_begin + v == targets[n] ? S(1) : S{};
+      const S hit = v == target ? S(1) : S{};
       logit = targets[n] == -1 ? S{} : (exp(factor * logit - log_sum[n]) - hit) * outer;
     }
   }

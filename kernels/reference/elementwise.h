@@ -38,6 +38,34 @@ E narrow(From x) {
     return static_cast<E>(x);
 }
 
+inline int64_t floating_count(const Kernels& kernels, const char* name, const Tensor& x) {
+  check_floating(kernels, name, x);
+  return x.elements();
+}
+
+inline int64_t add_count(const Kernels& kernels, const Tensor& a, const Tensor& b, const Tensor& y) {
+  check_floating(kernels, "add: a", a);
+  check_operand(kernels, "add: b", b, a.dtype(), a.shape());
+  check_operand(kernels, "add: y", y, a.dtype(), a.shape());
+  check_apart("add: y", y, {a, b}, InPlace::kAllowed);
+  return a.elements();
+}
+
+inline int64_t copy_bytes_count(const Kernels& kernels, const Tensor& from, const Tensor& to) {
+  check_operand(kernels, "copy: from", from, from.dtype(), from.shape());
+  check_operand(kernels, "copy: to", to, from.dtype(), from.shape());
+  check_apart("copy: to", to, {from});
+  return from.bytes();
+}
+
+inline int64_t cast_count(const Kernels& kernels, const Tensor& from, const Tensor& to) {
+  check_floating(kernels, "cast: from", from);
+  check_floating(kernels, "cast: to", to);
+  check_operand(kernels, "cast: to", to, to.dtype(), from.shape());
+  check_apart("cast: to", to, {from});
+  return from.elements();
+}
+
 inline void copy_bytes(const void* from, void* to, int64_t bytes) {
   if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
 }

@@ -20,6 +20,18 @@ inline EmbeddingSizes embedding_sizes(const Kernels& kernels, const Tensor& toke
   return sizes;
 }
 
+inline EmbeddingSizes embedding_forward_sizes(const Kernels& kernels, const Tensor& tokens, const Tensor& table,
+                                              const Tensor& x) {
+  check_apart("embedding_forward: x", x, {tokens, table});
+  return embedding_sizes(kernels, tokens, table, x);
+}
+
+inline EmbeddingSizes embedding_backward_sizes(const Kernels& kernels, const Tensor& tokens, const Tensor& dx,
+                                               const Tensor& dtable) {
+  check_apart("embedding_backward: dtable", dtable, {tokens, dx});
+  return embedding_sizes(kernels, tokens, dtable, dx);
+}
+
 // x[n] = table[tokens[n] - v_begin], or 0 where the token is another rank's
 template <typename S>
 void embedding_forward(const EmbeddingSizes& s, const int32_t* tokens, const S* table, int64_t v_begin, S* x) {

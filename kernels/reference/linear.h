@@ -20,6 +20,23 @@ inline LinearSizes linear_sizes(const Kernels& kernels, const char* name, const 
   return sizes;
 }
 
+inline LinearSizes linear_forward_sizes(const Kernels& kernels, const Tensor& x, const Tensor& w, const Tensor& y) {
+  check_apart("linear_forward: y", y, {x, w});
+  return linear_sizes(kernels, "linear_forward", x, w, y);
+}
+
+inline LinearSizes linear_backward_input_sizes(const Kernels& kernels, const Tensor& dy, const Tensor& w,
+                                               const Tensor& dx) {
+  check_apart("linear_backward_input: dx", dx, {dy, w});
+  return linear_sizes(kernels, "linear_backward_input", dx, w, dy);
+}
+
+inline LinearSizes linear_backward_weight_sizes(const Kernels& kernels, const Tensor& dy, const Tensor& x,
+                                                const Tensor& dw) {
+  check_apart("linear_backward_weight: dw", dw, {dy, x});
+  return linear_sizes(kernels, "linear_backward_weight", x, dw, dy);
+}
+
 // y (+)= x w^T
 template <typename S>
 void linear_forward(const LinearSizes& s, const S* x, const S* w, S* y, Write write) {

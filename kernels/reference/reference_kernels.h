@@ -29,66 +29,53 @@ class ReferenceKernels : public Kernels {
   void synchronize() override {}
 
   void copy(const Tensor& from, const Tensor& to) override {
-    check_operand(*this, "copy: to", to, from.dtype(), from.shape());
-    check_apart("copy: to", to, {from});
-    reference::copy_bytes(from.raw(), to.raw(), from.bytes());
+    reference::copy_bytes(from.raw(), to.raw(), reference::copy_bytes_count(*this, from, to));
   }
   void cast(const Tensor& from, const Tensor& to) override {
-    check_floating(*this, "cast: from", from);
-    check_floating(*this, "cast: to", to);
-    check_operand(*this, "cast: to", to, to.dtype(), from.shape());
-    check_apart("cast: to", to, {from});
+    const int64_t count = reference::cast_count(*this, from, to);
     reference::visit_floating(from.dtype(), [&](auto source) {
       reference::visit_floating(to.dtype(), [&](auto target) {
-        reference::cast(from.elements(), from.data<decltype(source)>(), to.data<decltype(target)>());
+        reference::cast(count, from.data<decltype(source)>(), to.data<decltype(target)>());
       });
     });
   }
   void fill(const Tensor& x, double value) override {
-    check_floating(*this, "fill: x", x);
+    const int64_t count = reference::floating_count(*this, "fill: x", x);
     reference::visit_floating(x.dtype(),
-                              [&](auto element) { reference::fill(x.elements(), x.data<decltype(element)>(), value); });
+                              [&](auto element) { reference::fill(count, x.data<decltype(element)>(), value); });
   }
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override {
-    check_floating(*this, "add: a", a);
-    check_operand(*this, "add: b", b, a.dtype(), a.shape());
-    check_operand(*this, "add: y", y, a.dtype(), a.shape());
-    check_apart("add: y", y, {a, b}, InPlace::kAllowed);
+    const int64_t count = reference::add_count(*this, a, b, y);
     reference::visit_floating(a.dtype(), [&](auto element) {
       using E = decltype(element);
-      reference::add(a.elements(), a.data<E>(), b.data<E>(), y.data<E>());
+      reference::add(count, a.data<E>(), b.data<E>(), y.data<E>());
     });
   }
   void scale(const Tensor& x, double factor) override {
-    check_floating(*this, "scale: x", x);
-    reference::visit_floating(
-        x.dtype(), [&](auto element) { reference::scale(x.elements(), x.data<decltype(element)>(), factor); });
+    const int64_t count = reference::floating_count(*this, "scale: x", x);
+    reference::visit_floating(x.dtype(),
+                              [&](auto element) { reference::scale(count, x.data<decltype(element)>(), factor); });
   }
 
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override {
-    const auto sizes = reference::linear_sizes(*this, "linear_forward", x, w, y);
-    check_apart("linear_forward: y", y, {x, w});
+    const auto sizes = reference::linear_forward_sizes(*this, x, w, y);
     reference::linear_forward(sizes, x.data<S>(), w.data<S>(), y.data<S>(), write);
   }
   void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override {
-    const auto sizes = reference::linear_sizes(*this, "linear_backward_input", dx, w, dy);
-    check_apart("linear_backward_input: dx", dx, {dy, w});
+    const auto sizes = reference::linear_backward_input_sizes(*this, dy, w, dx);
     reference::linear_backward_input(sizes, dy.data<S>(), w.data<S>(), dx.data<S>(), write);
   }
   void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) override {
-    const auto sizes = reference::linear_sizes(*this, "linear_backward_weight", x, dw, dy);
-    check_apart("linear_backward_weight: dw", dw, {dy, x});
+    const auto sizes = reference::linear_backward_weight_sizes(*this, dy, x, dw);
     reference::linear_backward_weight(sizes, dy.data<S>(), x.data<S>(), dw.data<S>());
   }
 
   void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) override {
-    const auto sizes = reference::embedding_sizes(*this, tokens, table, x);
-    check_apart("embedding_forward: x", x, {tokens, table});
+    const auto sizes = reference::embedding_forward_sizes(*this, tokens, table, x);
     reference::embedding_forward(sizes, tokens.data<int32_t>(), table.data<S>(), v_begin, x.data<S>());
   }
   void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) override {
-    const auto sizes = reference::embedding_sizes(*this, tokens, dtable, dx);
-    check_apart("embedding_backward: dtable", dtable, {tokens, dx});
+    const auto sizes = reference::embedding_backward_sizes(*this, tokens, dx, dtable);
     reference::embedding_backward(sizes, tokens.data<int32_t>(), dx.data<S>(), v_begin, dtable.data<S>());
   }
 
@@ -111,14 +98,12 @@ class ReferenceKernels : public Kernels {
   }
 
   void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) override {
-    const int64_t count = reference::swiglu_count(*this, gate, {up, h});
-    check_apart("swiglu_forward: h", h, {gate, up});
+    const int64_t count = reference::swiglu_forward_count(*this, gate, up, h);
     reference::swiglu_forward(count, gate.data<S>(), up.data<S>(), h.data<S>());
   }
   void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
                        const Tensor& dup) override {
-    const int64_t count = reference::swiglu_count(*this, gate, {dh, up, dgate, dup});
-    reference::swiglu_check_gradients(dh, gate, up, dgate, dup);
+    const int64_t count = reference::swiglu_backward_count(*this, dh, gate, up, dgate, dup);
     reference::swiglu_backward(count, dh.data<S>(), gate.data<S>(), up.data<S>(), dgate.data<S>(), dup.data<S>());
   }
 
@@ -143,8 +128,7 @@ class ReferenceKernels : public Kernels {
 
   void cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,
                               const Tensor& partials) override {
-    const auto sizes = reference::cross_entropy_sizes(*this, logits, targets);
-    check_operand(*this, "cross_entropy: partials", partials, accumulator_of(dtype()), {sizes.N, 3});
+    const auto sizes = reference::cross_entropy_partials_sizes(*this, logits, targets, partials);
     reference::cross_entropy_partials(sizes, logits.data<S>(), targets.data<int32_t>(), v_begin, logit_scale,
                                       partials.data<S>());
   }
@@ -156,8 +140,7 @@ class ReferenceKernels : public Kernels {
   }
   void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
                               double logit_scale, double loss_scale) override {
-    const auto sizes = reference::cross_entropy_sizes(*this, logits, targets);
-    check_operand(*this, "cross_entropy: log_sum", log_sum, accumulator_of(dtype()), {sizes.N});
+    const auto sizes = reference::cross_entropy_backward_sizes(*this, logits, targets, log_sum);
     reference::cross_entropy_backward(sizes, logits.data<S>(), targets.data<int32_t>(), log_sum.data<S>(), v_begin,
                                       logit_scale, loss_scale);
   }
@@ -167,20 +150,19 @@ class ReferenceKernels : public Kernels {
     reference::adamw(count, w.data<S>(), g.data<S>(), m.data<S>(), v.data<S>(), step);
   }
   double sum(const Tensor& x) override {
-    check_floating(*this, "sum: x", x);
-    return reference::visit_floating(
-        x.dtype(), [&](auto element) { return reference::sum(x.elements(), x.data<decltype(element)>()); });
+    const int64_t count = reference::floating_count(*this, "sum: x", x);
+    return reference::visit_floating(x.dtype(),
+                                     [&](auto element) { return reference::sum(count, x.data<decltype(element)>()); });
   }
   double sum_of_squares(const Tensor& x) override {
-    check_floating(*this, "sum_of_squares: x", x);
+    const int64_t count = reference::floating_count(*this, "sum_of_squares: x", x);
     return reference::visit_floating(
-        x.dtype(), [&](auto element) { return reference::sum_of_squares(x.elements(), x.data<decltype(element)>()); });
+        x.dtype(), [&](auto element) { return reference::sum_of_squares(count, x.data<decltype(element)>()); });
   }
   std::optional<int64_t> first_not_finite(const Tensor& x) override {
-    check_floating(*this, "first_not_finite: x", x);
-    return reference::visit_floating(x.dtype(), [&](auto element) {
-      return reference::first_not_finite(x.elements(), x.data<decltype(element)>());
-    });
+    const int64_t count = reference::floating_count(*this, "first_not_finite: x", x);
+    return reference::visit_floating(
+        x.dtype(), [&](auto element) { return reference::first_not_finite(count, x.data<decltype(element)>()); });
   }
 };
 

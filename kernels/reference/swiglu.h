@@ -5,21 +5,26 @@
 
 namespace ropewalk::reference {
 
-// Checks any number of operands of the shape of `gate` and returns their count of elements.
-inline int64_t swiglu_count(const Kernels& kernels, const Tensor& gate, std::initializer_list<Tensor> others) {
+inline void swiglu_check(const Kernels& kernels, const Tensor& gate, std::initializer_list<Tensor> others) {
   check_rank("swiglu: gate", gate, 2);
   check_operand(kernels, "swiglu: gate", gate, kernels.dtype(), gate.shape());
   for (const Tensor& other : others) check_operand(kernels, "swiglu", other, kernels.dtype(), gate.shape());
+}
+
+inline int64_t swiglu_forward_count(const Kernels& kernels, const Tensor& gate, const Tensor& up, const Tensor& h) {
+  swiglu_check(kernels, gate, {up, h});
+  check_apart("swiglu_forward: h", h, {gate, up});
   return gate.elements();
 }
 
-// dgate may be gate, dup may be up.
-inline void swiglu_check_gradients(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
-                                   const Tensor& dup) {
+inline int64_t swiglu_backward_count(const Kernels& kernels, const Tensor& dh, const Tensor& gate, const Tensor& up,
+                                     const Tensor& dgate, const Tensor& dup) {
+  swiglu_check(kernels, gate, {dh, up, dgate, dup});
   check_apart("swiglu_backward: dgate", dgate, {gate}, InPlace::kAllowed);
   check_apart("swiglu_backward: dgate", dgate, {dh, up, dup});
   check_apart("swiglu_backward: dup", dup, {up}, InPlace::kAllowed);
   check_apart("swiglu_backward: dup", dup, {dh, gate});
+  return gate.elements();
 }
 
 template <typename S>

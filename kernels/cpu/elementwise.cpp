@@ -1,0 +1,108 @@
+// Operations on every element, and sums over all of them.
+#include "kernels/cpu/cpu_kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cpp"
+#include <hwy/foreach_target.h>
+
+#include "kernels/cpu/vector-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ropewalk::HWY_NAMESPACE {
+
+void add_loop(int64_t count, const float* a, const float* b, float* y) {
+  for_each_vector(
+      count, [&](int64_t i, auto some) HWY_ATTR { store(hn::Add(load(a + i, some), load(b + i, some)), y + i, some); });
+}
+
+void scale_loop(int64_t count, float* x, float factor) {
+  const FloatVector by = hn::Set(Floats(), factor);
+  for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR { store(hn::Mul(load(x + i, some), by), x + i, some); });
+}
+
+// Element i goes to partial sum i mod 16 in fp64, and those are added in order: the same bits for every width of
+// vector.
+template <class F>
+HWY_INLINE double sum_in_fp64(int64_t count, const float* x, F&& value) {
+  using Doubles = hn::ScalableTag<double>;
+  const Doubles d;
+  const hn::Rebind<float, Doubles> narrow;
+  constexpr int64_t kPartials = 16, kLanes = hn::MaxLanes(Doubles()), kVectors = kPartials / kLanes;
+  hn::Vec<Doubles> sums[kVectors];
+  for (int64_t j = 0; j < kVectors; ++j) sums[j] = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + kPartials <= count; i += kPartials)
+    for (int64_t j = 0; j < kVectors; ++j)
+      sums[j] = hn::Add(sums[j], value(hn::PromoteTo(d, hn::LoadU(narrow, x + i + j * kLanes))));
+
+  HWY_ALIGN double partials[kPartials];
+  for (int64_t j = 0; j < kVectors; ++j) hn::Store(sums[j], d, partials + j * kLanes);
+  for (int64_t j = 0; i < count; ++i, ++j) partials[j] += hn::GetLane(value(hn::Set(d, static_cast<double>(x[i]))));
+  double total = 0;
+  for (double partial : partials) total += partial;
+  return total;
+}
+
+double sum_loop(int64_t count, const float* x) {
+  return sum_in_fp64(count, x, [](auto value) HWY_ATTR { return value; });
+}
+
+double sum_of_squares_loop(int64_t count, const float* x) {
+  return sum_in_fp64(count, x, [](auto value) HWY_ATTR { return hn::Mul(value, value); });
+}
+
+// The first element of the first vector that holds something not finite, or count.
+int64_t finite_prefix(int64_t count, const float* x) {
+  const FloatVector largest = hn::Set(Floats(), hwy::HighestValue<float>());
+  const int64_t step = lanes();
+  int64_t i = 0;
+  while (i + step <= count && hn::AllTrue(Floats(), hn::Le(hn::Abs(hn::LoadU(Floats(), x + i)), largest))) i += step;
+  return i;
+}
+
+}  // namespace ropewalk::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace ropewalk {
+
+HWY_EXPORT(add_loop);
+HWY_EXPORT(scale_loop);
+HWY_EXPORT(sum_loop);
+HWY_EXPORT(sum_of_squares_loop);
+HWY_EXPORT(finite_prefix);
+
+void CpuKernels::add(const Tensor& a, const Tensor& b, const Tensor& y) {
+  if (a.dtype() != DType::kF32) return ReferenceKernels::add(a, b, y);
+  const int64_t count = reference::add_count(*this, a, b, y);
+  HWY_DYNAMIC_DISPATCH(add_loop)(count, a.data<float>(), b.data<float>(), y.data<float>());
+}
+
+void CpuKernels::scale(const Tensor& x, double factor) {
+  if (x.dtype() != DType::kF32) return ReferenceKernels::scale(x, factor);
+  const int64_t count = reference::floating_count(*this, "scale: x", x);
+  HWY_DYNAMIC_DISPATCH(scale_loop)(count, x.data<float>(), static_cast<float>(factor));
+}
+
+double CpuKernels::sum(const Tensor& x) {
+  if (x.dtype() != DType::kF32) return ReferenceKernels::sum(x);
+  const int64_t count = reference::floating_count(*this, "sum: x", x);
+  return HWY_DYNAMIC_DISPATCH(sum_loop)(count, x.data<float>());
+}
+
+double CpuKernels::sum_of_squares(const Tensor& x) {
+  if (x.dtype() != DType::kF32) return ReferenceKernels::sum_of_squares(x);
+  const int64_t count = reference::floating_count(*this, "sum_of_squares: x", x);
+  return HWY_DYNAMIC_DISPATCH(sum_of_squares_loop)(count, x.data<float>());
+}
+
+std::optional<int64_t> CpuKernels::first_not_finite(const Tensor& x) {
+  if (x.dtype() != DType::kF32) return ReferenceKernels::first_not_finite(x);
+  const int64_t count = reference::floating_count(*this, "first_not_finite: x", x);
+  const int64_t prefix = HWY_DYNAMIC_DISPATCH(finite_prefix)(count, x.data<float>());
+  const auto in_rest = reference::first_not_finite(count - prefix, x.data<float>() + prefix);
+  return in_rest ? std::optional(prefix + *in_rest) : std::nullopt;
+}
+
+}  // namespace ropewalk
+#endif

@@ -1,0 +1,146 @@
+// Vector code shared by the operations, compiled once for each instruction set: loops with a tail, reductions,
+// exponentials.
+#if defined(ROPEWALK_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ROPEWALK_CPU_VECTOR_INL_H_
+#undef ROPEWALK_CPU_VECTOR_INL_H_
+#else
+#define ROPEWALK_CPU_VECTOR_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace ropewalk::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<Floats>;
+
+inline int64_t lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
+
+// How many lanes of a vector are memory: all of them, or the first n of them.
+struct AllLanes {};
+struct FirstLanes {
+  int64_t n;
+};
+
+HWY_INLINE FloatVector load(const float* from, AllLanes) { return hn::LoadU(Floats(), from); }
+HWY_INLINE FloatVector load(const float* from, FirstLanes some) {  // 0 in the others
+  HWY_ALIGN float buffer[hn::MaxLanes(Floats())] = {};
+  std::memcpy(buffer, from, static_cast<size_t>(some.n) * sizeof(float));
+  return hn::Load(Floats(), buffer);
+}
+
+HWY_INLINE void store(FloatVector x, float* to, AllLanes) { hn::StoreU(x, Floats(), to); }
+HWY_INLINE void store(FloatVector x, float* to, FirstLanes some) {
+  HWY_ALIGN float buffer[hn::MaxLanes(Floats())];
+  hn::Store(x, Floats(), buffer);
+  std::memcpy(to, buffer, static_cast<size_t>(some.n) * sizeof(float));
+}
+
+HWY_INLINE FloatVector keep(FloatVector x, FloatVector, AllLanes) { return x; }
+HWY_INLINE FloatVector keep(FloatVector x, FloatVector otherwise, FirstLanes some) {
+  return hn::IfThenElse(hn::FirstN(Floats(), static_cast<size_t>(some.n)), x, otherwise);
+}
+
+// Calls f(i, lanes) for the vectors that begin at i = 0, lanes(), ... and cover [0, count).
+template <class F>
+HWY_INLINE void for_each_vector(int64_t count, F&& f) {
+  const int64_t step = lanes();
+  int64_t i = 0;
+  for (; i + step <= count; i += step) f(i, AllLanes{});
+  if (i < count) f(i, FirstLanes{count - i});
+}
+
+// Combines the vectors f(i, lanes) over [0, count) with four independent chains, then the chains.
+template <class F, class Combine>
+HWY_INLINE FloatVector reduce(int64_t count, float identity, F&& f, Combine&& combine) {
+  const int64_t step = lanes();
+  const FloatVector start = hn::Set(Floats(), identity);
+  FloatVector a = start, b = start, c = start, d = start;
+  int64_t i = 0;
+  for (; i + 4 * step <= count; i += 4 * step) {
+    a = combine(a, f(i, AllLanes{}));
+    b = combine(b, f(i + step, AllLanes{}));
+    c = combine(c, f(i + 2 * step, AllLanes{}));
+    d = combine(d, f(i + 3 * step, AllLanes{}));
+  }
+  for (; i + step <= count; i += step) a = combine(a, f(i, AllLanes{}));
+  if (i < count) b = combine(b, keep(f(i, FirstLanes{count - i}), start, FirstLanes{count - i}));
+  return combine(combine(a, b), combine(c, d));
+}
+
+template <class F>
+HWY_INLINE float sum_of(int64_t count, F&& f) {
+  const auto plus = [](FloatVector a, FloatVector b) HWY_ATTR { return hn::Add(a, b); };
+  return hn::GetLane(hn::SumOfLanes(Floats(), reduce(count, 0.0f, f, plus)));
+}
+
+template <class F>
+HWY_INLINE float max_of(int64_t count, F&& f) {
+  const auto larger = [](FloatVector a, FloatVector b) HWY_ATTR { return hn::Max(a, b); };
+  return hn::GetLane(hn::MaxOfLanes(Floats(), reduce(count, hwy::LowestValue<float>(), f, larger)));
+}
+
+// 2^(n + fraction) for a whole n and |fraction| <= 1/2. The polynomial is the minimax fit of degree 6 to 2^x with value
+// 1 at 0 (relative error 2.1e-8 with these rounded coefficients). n <= -127 gives 0 and n >= 128 gives infinity.
+HWY_INLINE FloatVector exp2_of_parts(FloatVector n, FloatVector fraction) {
+  const Floats d;
+  FloatVector p = hn::Set(d, 0.000155946778f);
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.00134066434f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.00961769279f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.0555031039f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.240226522f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.693147242f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 1.0f));
+  const hn::Rebind<int32_t, Floats> integers;
+  const auto exponent = hn::Add(hn::ConvertTo(integers, n), hn::Set(integers, 127));
+  return hn::Mul(p, hn::BitCast(d, hn::ShiftLeft<23>(exponent)));
+}
+
+// The larger, or smaller, of x and a bound. A NaN in x stays: x86 returns the second operand where one is not a number.
+HWY_INLINE FloatVector at_least(float bound, FloatVector x) {
+  const FloatVector limit = hn::Set(Floats(), bound);
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+  return hn::Max(limit, x);
+#else
+  return hn::IfThenElse(hn::Lt(x, limit), limit, x);
+#endif
+}
+HWY_INLINE FloatVector at_most(float bound, FloatVector x) {
+  const FloatVector limit = hn::Set(Floats(), bound);
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
+  return hn::Min(limit, x);
+#else
+  return hn::IfThenElse(hn::Gt(x, limit), limit, x);
+#endif
+}
+
+// To where the bits of the exponent hold.
+HWY_INLINE FloatVector clamp_exponent(FloatVector x) { return at_most(128.0f, at_least(-127.0f, x)); }
+
+// 2^x, to about 1 ulp.
+HWY_INLINE FloatVector exp2_of(FloatVector x) {
+  x = clamp_exponent(x);
+  const FloatVector n = hn::Round(x);
+  return exp2_of_parts(n, hn::Sub(x, n));
+}
+
+// e^x = 2^(x log2 e), the product carried in two parts: about 2 ulp where multiply-add is fused, |x| / 2 ulp more
+// elsewhere.
+HWY_INLINE FloatVector exp_of(FloatVector x) {
+  const Floats d;
+  const FloatVector log2e_high = hn::Set(d, 1.44269502f), log2e_low = hn::Set(d, 1.92596299e-8f);
+  x = at_most(89.0f, at_least(-89.0f, x));  // the result is infinite or 0 beyond
+  const FloatVector n = clamp_exponent(hn::Round(hn::Mul(x, log2e_high)));
+  return exp2_of_parts(n, hn::MulAdd(x, log2e_low, hn::MulSub(x, log2e_high, n)));
+}
+
+}  // namespace ropewalk::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // the toggled guard
