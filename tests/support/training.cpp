@@ -1,0 +1,21 @@
+#include "tests/support/training.h"
+
+namespace ropewalk {
+
+Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t length, int64_t batch) {
+  Config config;
+  config.model = model;
+  config.parallel.mesh = mesh;
+  config.parallel.backend = Backend::kReferenceF64;
+  config.data.sequence_length = length;
+  config.training.steps = 10;
+  config.training.batch = batch;
+  return config;
+}
+
+RankOnThread::RankOnThread(const Config& config, std::shared_ptr<Communicator> world)
+    : mesh_(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads)),
+      kernels_(make_kernels(config.parallel.backend)),
+      arena_(*kernels_, 1 << 20) {}
+
+}  // namespace ropewalk

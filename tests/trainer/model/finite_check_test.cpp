@@ -1,0 +1,73 @@
+#include "trainer/finite_check.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "tests/support/models.h"
+#include "tests/support/ranks.h"
+#include "tests/support/training.h"
+
+namespace ropewalk {
+namespace {
+
+// Puts a NaN into one weight of one rank, as a bad device or file would, and takes a step.
+std::string message_of_a_step_with_nan(const MeshShape& mesh, int bad_rank, const std::string& name) {
+  const Config config = test_config(small_model({sliding_rope(3), full_nope()}), mesh, 16, 2);
+  std::vector<std::string> messages(static_cast<size_t>(mesh.size()));
+  run_ranks(mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
+    RankOnThread here(config, world);
+    Trainer trainer(config, here.rank());
+    if (world->rank() == bad_rank)
+      for (const StateTensor& state : trainer.state())
+        if (state.name == name && state.data.elements() > 0) here.kernels().fill(state.data.flat().slice(0, 1), std::numeric_limits<double>::quiet_NaN());
+    Batch batch;
+    for (uint64_t s = 0; s < 2 / static_cast<uint64_t>(mesh.data_parallel); ++s)
+      batch.samples.push_back(random_sample(16, config.model.vocabulary, {7}, s));
+    try {
+      trainer.step(batch, 4);
+    } catch (const NumericalError& error) {
+      messages[static_cast<size_t>(world->rank())] = error.what();
+    }
+  });
+  for (const std::string& message : messages) EXPECT_EQ(message, messages[0]);  // all ranks stop, and say the same
+  return messages[0];
+}
+
+TEST(FiniteCheck, NamesStepRankAndTensor) {
+  const std::string name = "model.layers.1.self_attn.o_proj.weight";
+  for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 1, 2}}) {
+    const int bad = mesh.size() - 1;
+    const std::string message = message_of_a_step_with_nan(mesh, bad, name);
+    EXPECT_NE(message.find("step 4"), std::string::npos) << message;
+    EXPECT_NE(message.find("rank " + std::to_string(bad) + ": the weight " + name + ", element 0"), std::string::npos) << message;
+  }
+}
+
+TEST(FiniteCheck, WeightsStayWhatTheyWere) {
+  const Config config = test_config(small_model({full_nope()}), {}, 16, 1);
+  run_ranks(1, [&](const std::shared_ptr<Communicator>& world) {
+    RankOnThread here(config, world);
+    Trainer trainer(config, here.rank());
+    const StateTensor norm = trainer.state().back();  // a moment: not a number in it must not reach the weights unseen
+    const auto weights = [&] {
+      std::vector<double> all;
+      for (const StateTensor& state : trainer.state()) {
+        if (state.name.starts_with("optimizer.")) continue;
+        std::vector<double> part(static_cast<size_t>(state.data.elements()));
+        here.kernels().download(state.data, part.data());
+        all.insert(all.end(), part.begin(), part.end());
+      }
+      return all;
+    };
+    Batch batch{{random_sample(16, config.model.vocabulary, {}, 1)}};
+    for (const StateTensor& state : trainer.state())
+      if (state.name == "model.norm.weight") here.kernels().fill(state.data, std::numeric_limits<double>::infinity());
+    const std::vector<double> before = weights();
+    EXPECT_THROW(trainer.step(batch, 0), NumericalError);
+    EXPECT_EQ(weights(), before);
+  });
+}
+
+}  // namespace
+}  // namespace ropewalk

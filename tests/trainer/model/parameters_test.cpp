@@ -1,0 +1,134 @@
+#include "trainer/parameters.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "kernels/kernels.h"
+#include "tests/support/models.h"
+#include "trainer/work.h"
+
+namespace ropewalk {
+namespace {
+
+ModelConfig model_with_qk_norm() {
+  ModelConfig model = small_model({sliding_rope(3), with_qk_norm(full_rope())});
+  model.vocabulary = 37;  // no multiple of 2, 4 or 8
+  return model;
+}
+
+ParameterTable table_of(const ModelConfig& model, int tensor_parallel, int rank, bool token_split = true) {
+  return ParameterTable(model, MeshShape{1, 1, tensor_parallel}, rank, token_split && tensor_parallel > 1);
+}
+
+// Over the ranks of a tensor group the counted boxes of each parameter cover every element exactly once.
+TEST(ParameterTable, CountedBoxesCoverEachElementOnce) {
+  for (const int ranks : {1, 2, 4}) {
+    const ModelConfig model = model_with_qk_norm();
+    std::map<std::string, std::vector<int>> covered;
+    for (int rank = 0; rank < ranks; ++rank) {
+      const ParameterTable table = table_of(model, ranks, rank);
+      for (const Parameter& p : table.all()) {
+        auto& counts = covered[p.name];
+        counts.resize(static_cast<size_t>(p.shape.elements()));
+        if (!p.counted) continue;
+        for (int64_t row = p.box.row_begin; row < p.box.row_end; ++row)
+          for (int64_t column = p.box.column_begin; column < p.box.column_end; ++column)
+            ++counts[static_cast<size_t>(row * p.columns() + column)];
+      }
+    }
+    int64_t elements = 0;
+    for (const auto& [name, counts] : covered) {
+      for (size_t i = 0; i < counts.size(); ++i) ASSERT_EQ(counts[i], 1) << name << " element " << i << ", " << ranks << " ranks";
+      elements += static_cast<int64_t>(counts.size());
+    }
+    EXPECT_EQ(elements, parameter_count(model));
+  }
+}
+
+TEST(ParameterTable, LiesWithoutGapsInTheFlatBuffer) {
+  const ParameterTable table = table_of(model_with_qk_norm(), 4, 3);
+  int64_t end = 0;
+  for (const Parameter& p : table.all()) {
+    EXPECT_EQ(p.offset, end) << p.name;
+    end += p.box.elements();
+  }
+  EXPECT_EQ(table.elements(), end);
+}
+
+TEST(ParameterTable, RanksBeyondTheKeyHeadsShareThem) {
+  const ModelConfig model = model_with_qk_norm();  // 4 query heads, 2 key heads of size 4
+  for (int rank = 0; rank < 4; ++rank) {
+    const ParameterTable table = table_of(model, 4, rank);
+    const Parameter& k = table[table.block(0).k];
+    EXPECT_EQ(k.box, (Box{rank / 2 * 4, rank / 2 * 4 + 4, 0, model.width}));
+    EXPECT_EQ(k.gradient_sum, GradientSum::kKeyReplicas);
+    EXPECT_EQ(k.counted, rank % 2 == 0);
+    EXPECT_EQ(table[table.block(0).q].box.row_begin, rank * 4);
+  }
+}
+
+TEST(ParameterTable, NormsAreSummedOverTokensOnlyWhereTokensAreSplit) {
+  const ModelConfig model = model_with_qk_norm();
+  const ParameterTable split = table_of(model, 2, 1, true), whole = table_of(model, 2, 1, false);
+  EXPECT_EQ(split[split.final_norm()].gradient_sum, GradientSum::kTensor);
+  EXPECT_EQ(whole[whole.final_norm()].gradient_sum, GradientSum::kNone);
+  EXPECT_EQ(split[split.block(1).q_norm].gradient_sum, GradientSum::kNone);  // split by head: every token was seen
+}
+
+TEST(ParameterTable, NamesAreHuggingFaces) {
+  const ParameterTable table = table_of(model_with_qk_norm(), 1, 0);
+  EXPECT_EQ(table[0].name, "model.embed_tokens.weight");
+  EXPECT_EQ(table[table.block(1).q_norm].name, "model.layers.1.self_attn.q_norm.weight");
+  EXPECT_EQ(table[table.block(0).down].name, "model.layers.0.mlp.down_proj.weight");
+  EXPECT_EQ(table.block(0).q_norm, -1);
+  EXPECT_EQ(table[table.final_norm()].name, "model.norm.weight");
+}
+
+TEST(Initialize, IsAFunctionOfSeedNameAndPlaceOnly) {
+  const ModelConfig model = model_with_qk_norm();
+  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const auto draw = [&](const ParameterTable& table, uint64_t seed) {
+    ParameterValues values(table, DType::kF64, *kernels);
+    initialize(values, model, seed, *kernels);
+    std::vector<double> host(static_cast<size_t>(values.flat().elements()));
+    kernels->download(values.flat(), host.data());
+    return host;
+  };
+  const ParameterTable whole = table_of(model, 1, 0);
+  const std::vector<double> all = draw(whole, 7);
+  for (int rank = 0; rank < 4; ++rank) {
+    const ParameterTable part = table_of(model, 4, rank);
+    const std::vector<double> mine = draw(part, 7);
+    for (size_t i = 0; i < part.all().size(); ++i) {
+      const Parameter &p = part.all()[i], &w = whole.all()[i];
+      for (int64_t e = 0; e < p.box.elements(); ++e) {
+        const int64_t row = p.box.row_begin + e / p.box.columns(), column = p.box.column_begin + e % p.box.columns();
+        ASSERT_EQ(mine[static_cast<size_t>(p.offset + e)], all[static_cast<size_t>(w.offset + row * w.columns() + column)]) << p.name;
+      }
+    }
+  }
+  EXPECT_EQ(all, draw(whole, 7));
+  EXPECT_NE(all, draw(whole, 8));
+}
+
+TEST(Initialize, HasTheRightSpread) {
+  ModelConfig model = small_model({full_nope()});
+  model.vocabulary = 4000;
+  model.initializer_range = 0.02;
+  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const ParameterTable table = table_of(model, 1, 0);
+  ParameterValues values(table, DType::kF64, *kernels);
+  initialize(values, model, 1, *kernels);
+  const Tensor embedding = values[table.embedding()];
+  const double n = static_cast<double>(embedding.elements());  // 64000
+  // The variance of n normal draws has a relative standard deviation of sqrt(2 / n) = 0.56 %, the mean one of sigma / sqrt(n):
+  // five of each.
+  EXPECT_NEAR(kernels->sum_of_squares(embedding) / n / (0.02 * 0.02), 1.0, 5 * std::sqrt(2 / n));
+  EXPECT_NEAR(kernels->sum(embedding) / n, 0.0, 5 * 0.02 / std::sqrt(n));
+  EXPECT_EQ(kernels->sum(values[table.final_norm()]), static_cast<double>(model.width));
+}
+
+}  // namespace
+}  // namespace ropewalk
