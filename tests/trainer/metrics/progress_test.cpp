@@ -1,6 +1,7 @@
 #include "trainer/metrics/progress.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <sstream>
@@ -69,8 +70,12 @@ TEST(StepProgress, NeverFillsMoreThanTheWidthAndDropsWholeParts) {
     StepProgress(line, 10).step(metrics_of(3));
     const std::string row = shown(out.str()).back();
     EXPECT_LE(row.size(), static_cast<size_t>(std::max(columns - 1, 1)));
-    if (columns > 40) EXPECT_TRUE(row.find("loss 2.3457") != std::string::npos && !row.ends_with(" ")) << row;
-    if (columns > 60) EXPECT_TRUE(row.find("3 m 05 s left") != std::string::npos) << row;
+    if (columns > 40) {
+      EXPECT_TRUE(row.find("loss 2.3457") != std::string::npos && !row.ends_with(" ")) << row;
+    }
+    if (columns > 60) {
+      EXPECT_TRUE(row.find("3 m 05 s left") != std::string::npos) << row;
+    }
   }
 }
 

@@ -3,8 +3,9 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
-#include <sys/signal.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
