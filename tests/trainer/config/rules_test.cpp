@@ -1,0 +1,181 @@
+// Every rule of the configuration: what breaks it, and that the message names field, value, rule and remedy; and only
+// that.
+#include <gtest/gtest.h>
+
+#include "tests/trainer/config/config_text.h"
+
+namespace ropewalk {
+namespace {
+
+struct Case {
+  std::vector<std::string> overrides;
+  std::vector<std::string> said;  // all of these are in the message
+  std::optional<int> world_size = std::nullopt;
+};
+
+void PrintTo(const Case& c, std::ostream* out) { *out << fmt::format("{}", fmt::join(c.overrides, " ")); }
+
+class BrokenRule : public testing::TestWithParam<Case> {};
+
+TEST_P(BrokenRule, IsToldOnceWithItsParts) {
+  const std::string message = refusal(kSmallest, GetParam().overrides, GetParam().world_size);
+  EXPECT_NE(message.find("has 1 problem:"), std::string::npos) << message;
+  for (const std::string& part : GetParam().said)
+    EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fields, BrokenRule,
+    testing::Values(
+        Case{{"model.layers=0"}, {"--set model.layers=0: model.layers = 0: must be at least 1"}},
+        Case{{"model.layers=10001"}, {"model.layers = 10001: must be at least 1 and at most 10000"}},
+        Case{{"model.layers=-9223372036854775808"}, {"must be at least 1"}},
+        Case{{"model.width=-1"}, {"model.width = -1: must be at least 1"}},
+        Case{{"model.hidden=0"}, {"model.hidden = 0"}},
+        Case{{"model.query_heads=0"}, {"model.query_heads = 0: must be at least 1"}},
+        Case{{"model.key_heads=0"}, {"model.key_heads = 0: must be at least 1"}},
+        Case{{"model.head_size=0"}, {"model.head_size = 0: must be at least 1"}},
+        Case{{"model.vocabulary=2147483648"}, {"at most 2147483647"}},
+        Case{{"model.norm_epsilon=0"}, {"model.norm_epsilon = 0: must be greater than 0 and finite"}},
+        Case{{"model.logit_scale=inf"}, {"model.logit_scale = inf: must be greater than 0 and finite"}},
+        Case{{"model.initializer_range=nan"}, {"model.initializer_range = nan"}},
+        Case{{"data.prefix="}, {"data.prefix is not set; add prefix: \"data/text\" to data { }"}},
+        Case{{"data.prefix=\"a\\000b\""}, {"data.prefix = a?b: must be a path, without NUL bytes"}},
+        Case{{"data.sequence_length=1"}, {"data.sequence_length = 1: must be at least 2"}},
+        Case{{"data.sequence_length=2147483648"}, {"at most 2147483647"}},
+        Case{{"data.validation_fraction=1"}, {"must be at least 0 and less than 1"}},
+        Case{{"data.validation_fraction=-0.1"}, {"must be at least 0 and less than 1"}},
+        Case{{"training.steps=0"}, {"training.steps = 0: must be at least 1"}},
+        Case{{"training.learning_rate=-1"}, {"training.learning_rate = -1: must be at least 0 and finite"}},
+        Case{{"training.learning_rate=inf"}, {"training.learning_rate = inf: must be at least 0 and finite"}},
+        Case{{"training.warmup_steps=-1"}, {"training.warmup_steps = -1: must be at least 0"}},
+        Case{{"training.beta1=1"}, {"training.beta1 = 1: must be at least 0 and less than 1"}},
+        Case{{"training.beta2=-0.5"}, {"training.beta2 = -0.5: must be at least 0 and less than 1"}},
+        Case{{"training.epsilon=0"}, {"training.epsilon = 0: must be greater than 0"}},
+        Case{{"training.weight_decay=-1"}, {"training.weight_decay = -1"}},
+        Case{{"training.clip_norm=nan"}, {"training.clip_norm = nan: must be at least 0 and finite"}},
+        Case{{"training.loss_chunk=0"}, {"training.loss_chunk = 0: must be at least 1"}},
+        Case{{"training.batch=0"}, {"training.batch = 0: must be at least 1"}},
+        Case{{"training.micro_batch=0"}, {"training.micro_batch = 0: must be at least 1"}},
+        Case{{"parallel.data_parallel=-1"}, {"parallel.data_parallel = -1: must be at least 0"}, 4},
+        Case{{"parallel.context_parallel=0"}, {"parallel.context_parallel = 0: must be at least 1"}, 4},
+        Case{{"parallel.tensor_parallel=-2"}, {"parallel.tensor_parallel = -2: must be at least 1"}, 4},
+        Case{{"parallel.deadline_seconds=0"}, {"parallel.deadline_seconds = 0: must be greater than 0"}},
+        Case{{"parallel.deadline_seconds=1e300"}, {"at most 10000000"}},
+        Case{{"validation.interval=-1"}, {"validation.interval = -1"}},
+        Case{{"validation.batches=0"}, {"validation.batches = 0"}},
+        Case{{"validation.position_ranges=0"}, {"validation.position_ranges = 0"}},
+        Case{{"validation.temperature=-0.1"}, {"validation.temperature = -0.1"}},
+        Case{{"checkpoint.interval=-1"}, {"checkpoint.interval = -1"}},
+        Case{{"checkpoint.keep=-1"}, {"checkpoint.keep = -1"}},
+        Case{{"output.directory="}, {"output.directory is not set; add directory: \"runs/first\" to output { }"}},
+        Case{{"output.log_interval=0"}, {"output.log_interval = 0"}}));
+
+INSTANTIATE_TEST_SUITE_P(
+    BetweenFields, BrokenRule,
+    testing::Values(
+        Case{{"model.query_heads=10"},
+             {"model.query_heads = 10: must be a multiple of model.key_heads = 4", "to 8 or 12"}},
+        Case{{"parallel.tensor_parallel=8", "model.query_heads=12"},
+             {"model.query_heads = 12: must be a multiple of parallel.tensor_parallel = 8", "1, 2, 3, 4, 6 or 12"}},
+        Case{{"parallel.tensor_parallel=6", "model.query_heads=12"},
+             {"model.key_heads = 4: must be a multiple of parallel.tensor_parallel = 6, or divide it", "1, 2 or 4"}},
+        Case{{"model.hidden=97", "parallel.tensor_parallel=2"},
+             {"model.hidden = 97: must be a multiple of parallel.tensor_parallel = 2", "to 96 or 98"}},
+        Case{{"model.head_size=15"}, {"model.head_size = 15: must be even", "set it to 16"}},
+        Case{{"model.pattern=[]"}, {"model.pattern is empty"}},
+        Case{{"model.pattern.1.window=8"}, {"model.pattern.1.window = 8: is for layers with mask: SLIDING"}},
+        Case{{"model.pattern.0.window=0"}, {"model.pattern.0.window = 0: must be at least 1"}},
+        Case{{"model.pattern.1.mask=SLIDING"}, {"model.pattern.1.window is not set", "add window: 4096"}},
+        Case{{"model.pattern.1.theta=1e4"}, {"model.pattern.1.theta = 10000: is for layers with position: ROPE"}},
+        Case{{"model.pattern.0.theta=0"}, {"model.pattern.0.theta = 0: must be greater than 0"}},
+        Case{{"model.pattern.0.theta=inf"}, {"model.pattern.0.theta = inf: must be greater than 0 and finite"}},
+        Case{{"model.pattern.1.position=ROPE"}, {"model.pattern.1.theta is not set", "add theta: 50000"}},
+        Case{{"model.layers=10000", "model.width=16777216", "model.hidden=16777216", "model.query_heads=65536",
+              "model.key_heads=65536", "model.head_size=65536"},
+             {"parameters; at most 1.13e+15"}},
+        Case{{"data.sequence_length=7", "parallel.context_parallel=4", "validation.position_ranges=1"},
+             {"data.sequence_length = 7: must be at least 2 x parallel.context_parallel = 8"}},
+        Case{{"model.vocabulary=256"}, {"model.vocabulary = 256: must be at least 257", "set it to 257"}},
+        Case{{"data.tokenizer=byts"}, {"data.tokenizer = byts: ", "bytes"}},
+        Case{{"data.tokenizer=none"}, {"validation.sample_tokens = 200: must be 0 with data.tokenizer none"}},
+        Case{{"validation.position_ranges=129"},
+             {"validation.position_ranges = 129: must be at most data.sequence_length = 128"}},
+        Case{{"training.batch=6", "training.micro_batch=4"},
+             {"training.batch = 6: must be a multiple of data_parallel = 1 x micro_batch = 4", "to 4 or 8"}},
+        Case{
+            {"training.batch=3"}, {"training.batch = 3: must be a multiple of data_parallel = 2 x micro_batch = 1"}, 2},
+        Case{{"training.micro_batch=2147483647", "training.batch=2147483647"},
+             {"training.micro_batch = 2147483647: times"}},
+        Case{{"training.steps=1000000000000", "training.batch=16384"}, {"tokens; at most 1.15e+18"}},
+        Case{{"training.minimum_rate=1"},
+             {"training.minimum_rate = 1: must be at most training.learning_rate = 0.0003"}},
+        Case{{"training.warmup_steps=101"}, {"training.warmup_steps = 101: must be at most training.steps = 100"}},
+        Case{{"training.decay_steps=10"},
+             {"training.decay_steps = 10: is for the schedule WARMUP_STABLE_DECAY; this one is COSINE"}},
+        Case{{"training.schedule=WARMUP_STABLE_DECAY"}, {"training.decay_steps = 0: must be at least 1"}},
+        Case{{"training.schedule=WARMUP_STABLE_DECAY", "training.decay_steps=60", "training.warmup_steps=41"},
+             {"training.decay_steps = 60: and warmup_steps = 41 must be at most training.steps = 100 together"}},
+        Case{{"parallel.context_parallel=3"},
+             {"must divide the number of ranks, which is 8", "start 6 ranks (mpirun -n 6)"},
+             8},
+        Case{{"parallel.context_parallel=2", "parallel.tensor_parallel=2", "parallel.data_parallel=4",
+              "training.batch=4"},
+             {"parallel.data_parallel = 4: times context_parallel = 2 times tensor_parallel = 2 is 16 ranks, but the "
+              "job has 8",
+              "mpirun -n 16"},
+             8},
+        Case{{"parallel.context_parallel=1048576", "parallel.tensor_parallel=1", "parallel.data_parallel=1048576",
+              "data.sequence_length=2097152", "training.batch=1048576"},
+             {"is 1099511627776 ranks, but the job has 1"},
+             1}));
+
+TEST(Rules, AllProblemsComeAtOnce) {
+  const std::string message = refusal(R"(
+    model { layers: 0 width: 64 widht: 64 hidden: "many" query_heads: 12 key_heads: 5 head_size: 16 vocabulary: 257
+            pattern { mask: SLIDNG } }
+    data { prefix: "text" }
+    training { steps: 10 lr: 3e-4 warmup_steps: 20 }
+  )",
+                                      {"parallel.tensor_parallel=x", "nonsense", "output.log_interval=0"}, 4);
+  for (const char* part :
+       {"run.textproto has 12 problems:", "run.textproto:2:13: model.layers = 0: must be at least 1",
+        "run.textproto:2:33: model.widht is not a field of the configuration; did you mean model.width?",
+        "run.textproto:2:43: model.hidden = many: must be a whole number",
+        "run.textproto:2:58: model.query_heads = 12: must be a multiple of model.key_heads = 5",
+        "run.textproto:3:23: model.pattern.0.mask = SLIDNG: must be one of FULL, SLIDING; did you mean SLIDING?",
+        "data.sequence_length is not set",
+        "run.textproto:5:26: training.lr is not a field of the configuration; did you mean",
+        "run.textproto:5:35: training.warmup_steps = 20: must be at most training.steps = 10",
+        "--set parallel.tensor_parallel=x: parallel.tensor_parallel = x: must be a whole number",
+        "--set nonsense: is not of the form FIELD=VALUE",
+        "--set output.log_interval=0: output.log_interval = 0: must be at least 1"})
+    EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
+}
+
+TEST(Rules, DataParallelIsWhatTheRanksLeave) {
+  const auto mesh = [](std::initializer_list<std::string> overrides, std::optional<int> world) {
+    return config_with(overrides, world).parallel.mesh;
+  };
+  EXPECT_EQ(mesh({}, 1), (MeshShape{1, 1, 1}));
+  EXPECT_EQ(mesh({"training.batch=4"}, 4), (MeshShape{4, 1, 1}));
+  EXPECT_EQ(mesh({"training.batch=2", "parallel.tensor_parallel=2", "parallel.context_parallel=3"}, 12),
+            (MeshShape{2, 3, 2}));
+  EXPECT_EQ(mesh({"parallel.tensor_parallel=2"}, std::nullopt), (MeshShape{1, 1, 2}));
+  EXPECT_EQ(mesh({"parallel.data_parallel=3", "training.batch=3"}, std::nullopt), (MeshShape{3, 1, 1}));
+}
+
+TEST(Rules, LimitsThemselvesAreAllowed) {
+  EXPECT_NO_THROW(config_with({"data.sequence_length=2", "validation.position_ranges=2"}));
+  EXPECT_NO_THROW(config_with({"training.warmup_steps=100"}));
+  EXPECT_NO_THROW(
+      config_with({"training.schedule=WARMUP_STABLE_DECAY", "training.decay_steps=60", "training.warmup_steps=40"}));
+  EXPECT_NO_THROW(config_with({"training.learning_rate=0", "training.clip_norm=0", "training.beta1=0"}));
+  EXPECT_NO_THROW(config_with({"model.pattern.0.window=1"}));
+  EXPECT_NO_THROW(config_with({"model.pattern.0.window=100000"}));  // longer than the sequence: all of it
+  EXPECT_NO_THROW(config_with({"parallel.tensor_parallel=12", "model.hidden=96"}));  // key heads held three times
+  EXPECT_NO_THROW(config_with({"data.tokenizer=none", "validation.sample_tokens=0", "model.vocabulary=2"}));
+}
+
+}  // namespace
+}  // namespace ropewalk

@@ -1,0 +1,162 @@
+#include "trainer/config/field_rules.h"
+
+#include <limits>
+
+#include "configs/ropewalk.pb.h"
+#include "kernels/error.h"
+#include "trainer/config/field_names.h"
+
+namespace ropewalk {
+
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+// A range of numbers; infinity and NaN are in none.
+struct Range {
+  double minimum, maximum = std::numeric_limits<double>::max();
+  bool above_minimum = false, below_maximum = false;  // the end itself is not in it
+
+  bool holds(double x) const {
+    return (above_minimum ? x > minimum : x >= minimum) && (below_maximum ? x < maximum : x <= maximum);
+  }
+  std::string text() const {
+    const std::string from = fmt::format("must be {} {}", above_minimum ? "greater than" : "at least", minimum);
+    if (maximum == std::numeric_limits<double>::max()) return from + " and finite";
+    return fmt::format("{} and {} {}", from, below_maximum ? "less than" : "at most", maximum);
+  }
+};
+
+constexpr double kMost32 = static_cast<double>(kMostPositions);
+constexpr double kMostSteps = 1e12;
+constexpr Range kCount{1, kMost32}, kInterval{0, kMostSteps}, kRanks{1, 1 << 20};
+constexpr Range kNotNegative{0}, kPositive{0, std::numeric_limits<double>::max(), true}, kFraction{0, 1, false, true};
+
+struct NumberRule {
+  const char* field;
+  Range range;
+  const char* example = nullptr;  // of a field that must be set
+};
+
+constexpr NumberRule kNumberRules[] = {
+    {"model.layers", {1, 10'000}, "32"},
+    {"model.width", {1, 1 << 24}, "4096"},
+    {"model.hidden", {1, 1 << 24}, "14336"},
+    {"model.query_heads", {1, 1 << 16}, "32"},
+    {"model.key_heads", {1, 1 << 16}, "8"},
+    {"model.head_size", {1, 1 << 16}, "128"},
+    {"model.vocabulary", kCount, "257"},
+    {"model.norm_epsilon", kPositive},
+    {"model.logit_scale", kPositive},
+    {"model.initializer_range", kPositive},
+    {"data.sequence_length", {2, kMost32}, "8192"},
+    {"data.validation_fraction", kFraction},
+    {"training.steps", {1, kMostSteps}, "1000"},
+    {"training.batch", kCount},
+    {"training.micro_batch", kCount},
+    {"training.learning_rate", kNotNegative},
+    {"training.minimum_rate", kNotNegative},
+    {"training.warmup_steps", kInterval},
+    {"training.decay_steps", kInterval},
+    {"training.beta1", kFraction},
+    {"training.beta2", kFraction},
+    {"training.epsilon", kPositive},
+    {"training.weight_decay", kNotNegative},
+    {"training.clip_norm", kNotNegative},
+    {"training.loss_chunk", kCount},
+    {"parallel.data_parallel", {0, 1 << 20}},
+    {"parallel.context_parallel", kRanks},
+    {"parallel.tensor_parallel", kRanks},
+    {"parallel.deadline_seconds", {0, 1e7, true}},  // 115 days
+    {"validation.interval", kInterval},
+    {"validation.batches", kCount},
+    {"validation.position_ranges", {1, 1 << 16}},
+    {"validation.sample_interval", kInterval},
+    {"validation.sample_tokens", {0, kMost32}},
+    {"validation.temperature", kNotNegative},
+    {"checkpoint.interval", kInterval},
+    {"checkpoint.keep", kInterval},
+    {"output.log_interval", {1, kMostSteps}},
+};
+
+struct PathRule {
+  const char* field;
+  const char* example;
+};
+
+constexpr PathRule kPathRules[] = {{"data.prefix", "\"data/text\""}, {"output.directory", "\"runs/first\""}};
+
+struct Found {
+  const Message* message;
+  const FieldDescriptor* field;
+  bool is_set() const { return message->GetReflection()->HasField(*message, field); }
+};
+
+// "training.steps" in the configuration; every field here is one level down.
+Found find(const Message& config, const std::string& path) {
+  const size_t dot = path.find('.');
+  const FieldDescriptor* group = config.GetDescriptor()->FindFieldByName(path.substr(0, dot));
+  CHECK(group, "no group for the rule of {}", path);
+  const Message& message = config.GetReflection()->GetMessage(config, group);
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(path.substr(dot + 1));
+  CHECK(field, "no field for the rule of {}", path);
+  return {&message, field};
+}
+
+double number_of(const Found& found) {
+  const auto& reflection = *found.message->GetReflection();
+  switch (found.field->cpp_type()) {
+    case FieldDescriptor::CPPTYPE_INT32:
+      return reflection.GetInt32(*found.message, found.field);
+    case FieldDescriptor::CPPTYPE_INT64:
+      return static_cast<double>(reflection.GetInt64(*found.message, found.field));
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return reflection.GetDouble(*found.message, found.field);
+    default:
+      CHECK(false, "{} is no number", found.field->full_name());
+  }
+  return 0;
+}
+
+std::string value_text(const Found& found) {
+  if (found.field->cpp_type() == FieldDescriptor::CPPTYPE_INT64)
+    return std::to_string(found.message->GetReflection()->GetInt64(*found.message, found.field));
+  return fmt::format("{}", number_of(found));
+}
+
+void add_missing(const std::string& path, const char* example, Problems& problems) {
+  const size_t dot = path.find('.');
+  problems.add({path, "", "is not set",
+                fmt::format("add {}: {} to {} {{ }}, or --set {}={}", path.substr(dot + 1), example,
+                            path.substr(0, dot), path, example)});
+}
+
+}  // namespace
+
+std::set<std::string> check_fields(const proto::Config& config, Problems& problems) {
+  std::set<std::string> wrong;
+  for (const NumberRule& rule : kNumberRules) {
+    const Found found = find(config, rule.field);
+    if (problems.is_unreadable(rule.field)) continue;
+    const bool missing = rule.example && !found.is_set();
+    if (!missing && rule.range.holds(number_of(found))) continue;
+    wrong.insert(rule.field);
+    if (missing)
+      add_missing(rule.field, rule.example, problems);
+    else
+      problems.add({rule.field, value_text(found), rule.range.text(), ""});
+  }
+  for (const PathRule& rule : kPathRules) {
+    const Found found = find(config, rule.field);
+    if (problems.is_unreadable(rule.field)) continue;
+    const std::string path = found.message->GetReflection()->GetString(*found.message, found.field);
+    if (path.empty())
+      add_missing(rule.field, rule.example, problems);
+    else if (path.find('\0') != std::string::npos)
+      problems.add({rule.field, excerpt(path), "must be a path, without NUL bytes", ""});
+  }
+  return wrong;
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,170 @@
+#include "trainer/config/load.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "configs/ropewalk.pb.h"
+#include "kernels/error.h"
+#include "trainer/config/problems.h"
+#include "trainer/config/text.h"
+#include "trainer/config/validate.h"
+
+namespace ropewalk {
+
+namespace {
+
+constexpr size_t kMostBytes = 16 << 20;  // of a configuration
+
+// data_parallel 0 is what the number of ranks leaves; if that is no whole number, it stays 0 for the rules to find.
+void resolve_data_parallel(proto::Parallel& parallel, std::optional<int> world_size) {
+  const int64_t model_ranks = int64_t{1} * parallel.context_parallel() * parallel.tensor_parallel();
+  if (parallel.data_parallel() != 0 || model_ranks < 1) return;
+  if (!world_size)
+    parallel.set_data_parallel(1);
+  else if (*world_size % model_ranks == 0)
+    parallel.set_data_parallel(static_cast<int32_t>(*world_size / model_ranks));
+}
+
+LayerKind layer_kind(const proto::Layer& layer) {
+  using Kind = LayerKind;
+  return {.mask = layer.mask() == proto::SLIDING ? Kind::Mask::kSliding : Kind::Mask::kFull,
+          .window = layer.window(),
+          .position = layer.position() == proto::ROPE ? Kind::Position::kRope : Kind::Position::kNone,
+          .theta = layer.theta(),
+          .qk_norm = layer.qk_norm() == proto::LAYER_NORM ? Kind::QkNorm::kLayerNorm : Kind::QkNorm::kOff};
+}
+
+ModelConfig model_config(const proto::Model& model) {
+  ModelConfig out{.layers = {},
+                  .width = model.width(),
+                  .hidden = model.hidden(),
+                  .query_heads = model.query_heads(),
+                  .key_heads = model.key_heads(),
+                  .head_size = model.head_size(),
+                  .vocabulary = model.vocabulary(),
+                  .norm_epsilon = model.norm_epsilon(),
+                  .logit_scale = model.logit_scale(),
+                  .initializer_range = model.initializer_range()};
+  for (int64_t i = 0; i < model.layers(); ++i)
+    out.layers.push_back(layer_kind(model.pattern(static_cast<int>(i % model.pattern_size()))));
+  return out;
+}
+
+TrainingConfig::Schedule schedule_of(proto::Schedule schedule) {
+  switch (schedule) {
+    case proto::COSINE:
+      return TrainingConfig::Schedule::kCosine;
+    case proto::WARMUP_STABLE_DECAY:
+      return TrainingConfig::Schedule::kWarmupStableDecay;
+    case proto::CONSTANT:
+      return TrainingConfig::Schedule::kConstant;
+  }
+  CHECK(false, "schedule {}", static_cast<int>(schedule));
+  return {};
+}
+
+TrainingConfig training_config(const proto::Training& training) {
+  return {.steps = training.steps(),
+          .batch = training.batch(),
+          .micro_batch = training.micro_batch(),
+          .learning_rate = training.learning_rate(),
+          .minimum_rate = training.minimum_rate(),
+          .warmup_steps = training.warmup_steps(),
+          .decay_steps = training.decay_steps(),
+          .schedule = schedule_of(training.schedule()),
+          .beta1 = training.beta1(),
+          .beta2 = training.beta2(),
+          .epsilon = training.epsilon(),
+          .weight_decay = training.weight_decay(),
+          .clip_norm = training.clip_norm(),
+          .seed = training.seed(),
+          .loss_chunk = training.loss_chunk()};
+}
+
+Backend backend_of(proto::Device device) {
+  switch (device) {
+    case proto::CPU:
+      return Backend::kCpu;
+    case proto::CUDA:
+      return Backend::kCuda;
+    case proto::REFERENCE:
+      return Backend::kReferenceF64;
+  }
+  CHECK(false, "device {}", static_cast<int>(device));
+  return {};
+}
+
+ParallelConfig parallel_config(const proto::Parallel& parallel) {
+  return {.mesh = {.data_parallel = parallel.data_parallel(),
+                   .context_parallel = parallel.context_parallel(),
+                   .tensor_parallel = parallel.tensor_parallel()},
+          .sequence_parallel = parallel.sequence_parallel(),
+          .backend = backend_of(parallel.device()),
+          .deadline_seconds = parallel.deadline_seconds()};
+}
+
+Config make_config(const proto::Config& config) {
+  const proto::Data& data = config.data();
+  const proto::Validation& validation = config.validation();
+  return {.model = model_config(config.model()),
+          .data = {.prefix = data.prefix(),
+                   .tokenizer = data.tokenizer(),
+                   .sequence_length = data.sequence_length(),
+                   .validation_fraction = data.validation_fraction(),
+                   .seed = data.seed()},
+          .training = training_config(config.training()),
+          .parallel = parallel_config(config.parallel()),
+          .validation = {.interval = validation.interval(),
+                         .batches = validation.batches(),
+                         .position_ranges = validation.position_ranges(),
+                         .sample_interval = validation.sample_interval(),
+                         .sample_tokens = validation.sample_tokens(),
+                         .temperature = validation.temperature(),
+                         .prompt = validation.prompt()},
+          .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
+          .output = {.directory = config.output().directory(), .log_interval = config.output().log_interval()},
+          .resolved_text = write_config_text(config)};
+}
+
+[[noreturn]] void cannot_read(const std::filesystem::path& file) {
+  throw ConfigurationError(fmt::format("cannot read {}: {}; name a configuration such as configs/rnope_swa.textproto",
+                                       file.string(), std::strerror(errno)));
+}
+
+}  // namespace
+
+std::string read_config_file(const std::filesystem::path& file) {
+  errno = 0;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) cannot_read(file);
+  std::string text(kMostBytes + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || (in.gcount() == 0 && errno != 0)) cannot_read(file);
+  text.resize(static_cast<size_t>(in.gcount()));
+  return text;
+}
+
+Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
+                    std::optional<int> world_size) {
+  if (text.size() > kMostBytes)
+    throw ConfigurationError(fmt::format("{} is larger than {} MiB, so it is no configuration; is it the right file?",
+                                         name, kMostBytes >> 20));
+  Problems problems;
+  proto::Config config;
+  const bool whole = read_config_text(text, name, config, problems);
+  for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
+  if (whole) {
+    resolve_data_parallel(*config.mutable_parallel(), world_size);
+    check_config(config, world_size, problems);
+  }
+  problems.throw_if_any(name);
+  return make_config(config);
+}
+
+Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,
+                   std::optional<int> world_size) {
+  return parse_config(read_config_file(file), file.string(), overrides, world_size);
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,256 @@
+#include "trainer/config/validate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "configs/ropewalk.pb.h"
+#include "kernels/error.h"
+#include "trainer/config/field_names.h"
+#include "trainer/config/field_rules.h"
+#include "trainer/data/tokenizer.h"
+
+namespace ropewalk {
+
+namespace {
+
+// "1, 2, 4 or 8": what can divide both.
+std::string common_divisors(int64_t a, int64_t b) {
+  std::vector<std::string> divisors;
+  for (int64_t d = 1; d <= std::min<int64_t>({a, b, 1024}); ++d)
+    if (a % d == 0 && b % d == 0) divisors.push_back(std::to_string(d));
+  std::string text = divisors.front();
+  for (size_t i = 1; i < divisors.size(); ++i) text += (i + 1 == divisors.size() ? " or " : ", ") + divisors[i];
+  return text;
+}
+
+// "set training.batch to 6 or 9": the multiples around a value.
+std::string set_to_multiple(const std::string& field, int64_t value, int64_t factor) {
+  const int64_t below = value / factor * factor;
+  if (below == 0) return fmt::format("set {} to {}", field, factor);
+  return fmt::format("set {} to {} or {}", field, below, below + factor);
+}
+
+class Checker {
+ public:
+  Checker(const proto::Config& config, std::optional<int> world_size, Problems& problems)
+      : config_(config), world_size_(world_size), problems_(problems) {}
+
+  void check() {
+    wrong_ = check_fields(config_, problems_);
+    check_heads();
+    check_pattern();
+    check_parameter_count();
+    check_data();
+    check_mesh();
+    check_batch();
+    check_schedule();
+    check_samples();
+  }
+
+ private:
+  // All of these can be used in a rule between them.
+  bool usable(std::initializer_list<const char*> fields) const {
+    return std::none_of(fields.begin(), fields.end(),
+                        [&](const char* field) { return wrong_.contains(field) || problems_.is_unreadable(field); });
+  }
+  template <typename Value>
+  void problem(const std::string& field, const Value& value, const std::string& rule, const std::string& remedy) {
+    problems_.add({field, fmt::format("{}", value), rule, remedy});
+  }
+
+  void check_divides(const char* field, int64_t value, const char* divisor_field, int64_t divisor) {
+    if (!usable({field, divisor_field}) || value % divisor == 0) return;
+    problem(field, value, fmt::format("must be a multiple of {} = {}", divisor_field, divisor),
+            fmt::format("{}, or {} to {}", set_to_multiple(field, value, divisor), divisor_field,
+                        common_divisors(value, value)));
+  }
+
+  void check_heads() {
+    const proto::Model& model = config_.model();
+    const int64_t tensor = config_.parallel().tensor_parallel(), key = model.key_heads();
+    check_divides("model.query_heads", model.query_heads(), "model.key_heads", key);
+    check_divides("model.query_heads", model.query_heads(), "parallel.tensor_parallel", tensor);
+    check_divides("model.hidden", model.hidden(), "parallel.tensor_parallel", tensor);
+    if (usable({"model.head_size"}) && model.head_size() % 2 != 0)
+      problem("model.head_size", model.head_size(), "must be even, because rotary positions turn pairs",
+              fmt::format("set it to {}", model.head_size() + 1));
+    if (usable({"model.key_heads", "parallel.tensor_parallel"}) && key % tensor != 0 && tensor % key != 0)
+      problem(
+          "model.key_heads", key,
+          fmt::format("must be a multiple of parallel.tensor_parallel = {}, or divide it", tensor),
+          fmt::format("set parallel.tensor_parallel to {}, or to a multiple of {}", common_divisors(key, key), key));
+  }
+
+  void check_pattern() {
+    const auto& pattern = config_.model().pattern();
+    if (pattern.empty() && !problems_.is_unreadable("model.pattern"))
+      problems_.add(
+          {"model.pattern", "", "is empty: the model needs the kinds of its layers",
+           "add pattern { mask: SLIDING window: 4096 position: ROPE theta: 50000 } and the like to model { }"});
+    for (int i = 0; i < pattern.size(); ++i) check_layer(pattern[i], fmt::format("model.pattern.{}", i));
+  }
+
+  void check_layer(const proto::Layer& layer, const std::string& path) {
+    const std::string window = path + ".window", theta = path + ".theta";
+    const bool mask_known = !problems_.is_unreadable(path + ".mask");
+    const bool position_known = !problems_.is_unreadable(path + ".position");
+    if (layer.has_window() && (layer.window() < 1 || layer.window() > kMostPositions))
+      problem(window, layer.window(), fmt::format("must be at least 1 and at most {}", kMostPositions),
+              "a window of 1 is the query itself");
+    else if (mask_known && layer.mask() == proto::SLIDING && !layer.has_window() && !problems_.is_unreadable(window))
+      problems_.add({window, "", "is not set, and the layer has mask: SLIDING", "add window: 4096, or set mask: FULL"});
+    else if (mask_known && layer.mask() != proto::SLIDING && layer.has_window())
+      problem(window, layer.window(), "is for layers with mask: SLIDING; this one has mask: FULL",
+              "set mask: SLIDING, or leave window out");
+    if (layer.has_theta() && !(layer.theta() > 0 && std::isfinite(layer.theta())))
+      problem(theta, layer.theta(), "must be greater than 0 and finite", "usual bases are 10000 to 4000000");
+    else if (position_known && layer.position() == proto::ROPE && !layer.has_theta() && !problems_.is_unreadable(theta))
+      problems_.add(
+          {theta, "", "is not set, and the layer has position: ROPE", "add theta: 50000, or set position: NONE"});
+    else if (position_known && layer.position() != proto::ROPE && layer.has_theta())
+      problem(theta, layer.theta(), "is for layers with position: ROPE; this one has position: NONE",
+              "set position: ROPE, or leave theta out");
+  }
+
+  // Sizes that are each in range can still make a model whose bytes do not fit in 63 bits.
+  void check_parameter_count() {
+    const proto::Model& model = config_.model();
+    if (!usable({"model.layers", "model.width", "model.hidden", "model.query_heads", "model.key_heads",
+                 "model.head_size", "model.vocabulary"}))
+      return;
+    const double width = static_cast<double>(model.width());
+    const double heads = 2.0 * static_cast<double>(model.query_heads() + model.key_heads());
+    const double layer =
+        width * (heads * static_cast<double>(model.head_size()) + 3.0 * static_cast<double>(model.hidden()));
+    const double count = static_cast<double>(model.layers()) * layer + static_cast<double>(model.vocabulary()) * width;
+    if (count > kMostParameters)
+      problem("model.layers", model.layers(),
+              fmt::format("makes, with the other sizes, a model of {:.3g} parameters; at most {:.3g} can be addressed",
+                          count, kMostParameters),
+              "check model's sizes for a slip of the keyboard");
+  }
+
+  void check_data() {
+    const proto::Data& data = config_.data();
+    const int64_t length = data.sequence_length(), context = config_.parallel().context_parallel();
+    if (usable({"data.sequence_length", "parallel.context_parallel"}) && length < 2 * context)
+      problem(
+          "data.sequence_length", length,
+          fmt::format("must be at least 2 x parallel.context_parallel = {}: each rank holds two chunks of a sequence",
+                      2 * context),
+          "make the sequence longer, or share it among fewer ranks");
+    if (!usable({"data.tokenizer"}) || data.tokenizer() == "none") return;
+    try {
+      const int64_t tokens = make_tokenizer(data.tokenizer())->vocabulary_size();
+      if (usable({"model.vocabulary"}) && config_.model().vocabulary() < tokens)
+        problem("model.vocabulary", config_.model().vocabulary(),
+                fmt::format("must be at least {}, the size of the tokenizer \"{}\"", tokens, data.tokenizer()),
+                fmt::format("set it to {}", tokens));
+    } catch (const ConfigurationError& error) {
+      problems_.add({"data.tokenizer", excerpt(data.tokenizer()), error.what(), "or none, to show no text"});
+    }
+  }
+
+  void check_mesh() {
+    if (!world_size_ || !usable({"parallel.data_parallel", "parallel.context_parallel", "parallel.tensor_parallel"}))
+      return;
+    const proto::Parallel& parallel = config_.parallel();
+    const int64_t model_ranks = int64_t{1} * parallel.context_parallel() * parallel.tensor_parallel();
+    const int64_t data = parallel.data_parallel(), world = *world_size_;
+    if (data == 0)
+      problem("parallel.context_parallel", parallel.context_parallel(),
+              fmt::format("times tensor_parallel = {} must divide the number of ranks, which is {}",
+                          parallel.tensor_parallel(), world),
+              fmt::format("start {} ranks (mpirun -n {}), or change one of the two",
+                          std::max<int64_t>(1, world / model_ranks) * model_ranks,
+                          std::max<int64_t>(1, world / model_ranks) * model_ranks));
+    else if (data * model_ranks != world)
+      problem("parallel.data_parallel", data,
+              fmt::format("times context_parallel = {} times tensor_parallel = {} is {} ranks, but the job has {}",
+                          parallel.context_parallel(), parallel.tensor_parallel(), data * model_ranks, world),
+              fmt::format("start {} ranks (mpirun -n {}), or set data_parallel to 0 to take what the other two leave",
+                          data * model_ranks, data * model_ranks));
+  }
+
+  void check_batch() {
+    if (!usable({"training.batch", "training.micro_batch"})) return;
+    const proto::Training& training = config_.training();
+    const int64_t data = config_.parallel().data_parallel(), share = data * training.micro_batch();
+    const bool mesh_known =
+        usable({"parallel.data_parallel", "parallel.context_parallel", "parallel.tensor_parallel"}) && data > 0;
+    if (mesh_known && training.batch() % share != 0)
+      problem("training.batch", training.batch(),
+              fmt::format("must be a multiple of data_parallel = {} x micro_batch = {}", data, training.micro_batch()),
+              set_to_multiple("training.batch", training.batch(), share));
+    if (!usable({"training.steps", "data.sequence_length"})) return;
+    const int64_t length = config_.data().sequence_length();
+    if (training.micro_batch() * length > kMostPositions)
+      problem("training.micro_batch", training.micro_batch(),
+              fmt::format("times data.sequence_length = {} must be at most {} tokens", length, kMostPositions),
+              "make micro_batch smaller: the rest of the batch accumulates");
+    const double tokens = 1.0 * static_cast<double>(training.steps()) * static_cast<double>(training.batch() * length);
+    if (tokens > kMostTokens)
+      problem("training.steps", training.steps(),
+              fmt::format("makes, with batch and sequence_length, {:.3g} tokens; at most {:.3g} can be counted", tokens,
+                          kMostTokens),
+              "check the sizes for a slip of the keyboard");
+  }
+
+  void check_schedule() {
+    const proto::Training& training = config_.training();
+    const bool decays = training.schedule() == proto::WARMUP_STABLE_DECAY;
+    if (usable({"training.minimum_rate", "training.learning_rate"}) &&
+        training.minimum_rate() > training.learning_rate())
+      problem("training.minimum_rate", training.minimum_rate(),
+              fmt::format("must be at most training.learning_rate = {}", training.learning_rate()),
+              "lower it, usually to 0");
+    if (!usable({"training.steps", "training.warmup_steps"})) return;
+    if (training.warmup_steps() > training.steps())
+      problem("training.warmup_steps", training.warmup_steps(),
+              fmt::format("must be at most training.steps = {}", training.steps()),
+              "warm up for about a hundredth of the run");
+    if (!usable({"training.decay_steps", "training.schedule"})) return;
+    if (!decays && training.decay_steps() > 0)
+      problem("training.decay_steps", training.decay_steps(),
+              fmt::format("is for the schedule WARMUP_STABLE_DECAY; this one is {}",
+                          proto::Schedule_Name(training.schedule())),
+              "leave it out, or set schedule: WARMUP_STABLE_DECAY");
+    else if (decays && training.decay_steps() == 0)
+      problems_.add({"training.decay_steps", "0", "must be at least 1 with the schedule WARMUP_STABLE_DECAY",
+                     "decay over about a tenth of the run"});
+    else if (decays && training.warmup_steps() <= training.steps() &&
+             training.decay_steps() > training.steps() - training.warmup_steps())
+      problem("training.decay_steps", training.decay_steps(),
+              fmt::format("and warmup_steps = {} must be at most training.steps = {} together", training.warmup_steps(),
+                          training.steps()),
+              "decay over about a tenth of the run");
+  }
+
+  void check_samples() {
+    const proto::Validation& validation = config_.validation();
+    if (usable({"validation.position_ranges", "data.sequence_length"}) &&
+        validation.position_ranges() > config_.data().sequence_length())
+      problem("validation.position_ranges", validation.position_ranges(),
+              fmt::format("must be at most data.sequence_length = {}", config_.data().sequence_length()),
+              "usual are 4 to 16");
+    if (usable({"validation.sample_tokens", "data.tokenizer"}) && config_.data().tokenizer() == "none" &&
+        validation.sample_tokens() > 0)
+      problem("validation.sample_tokens", validation.sample_tokens(),
+              "must be 0 with data.tokenizer none, which shows no text", "set it to 0, or name the tokenizer");
+  }
+
+  const proto::Config& config_;
+  std::optional<int> world_size_;
+  Problems& problems_;
+  std::set<std::string> wrong_;
+};
+
+}  // namespace
+
+void check_config(const proto::Config& config, std::optional<int> world_size, Problems& problems) {
+  Checker(config, world_size, problems).check();
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,18 @@
+// The rules that a configuration must keep: of single fields (a table) and between fields.
+#pragma once
+
+#include <optional>
+
+#include "trainer/config/problems.h"
+
+namespace ropewalk {
+
+namespace proto {
+class Config;
+}
+
+// Notes every broken rule. A field that is unreadable, missing or out of its own range is left out of the rules between
+// fields, so that one mistake is told once. world_size: as in load.h.
+void check_config(const proto::Config& config, std::optional<int> world_size, Problems& problems);
+
+}  // namespace ropewalk
