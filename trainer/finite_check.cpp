@@ -3,17 +3,33 @@
 namespace ropewalk {
 namespace {
 
-// "the gradient of NAME, element i", or empty when all is finite here.
-std::string first_bad_tensor(const ParameterValues& weights, const ParameterValues& gradients, Kernels& kernels) {
+// "the weight NAME, element i of its part here", or empty when all are finite here.
+std::string first_bad_weight(const ParameterValues& weights, Kernels& kernels) {
   const ParameterTable& table = weights.table();
-  const int count = static_cast<int>(table.all().size());
-  for (int index = 0; index < count; ++index)
+  for (int index = 0; index < static_cast<int>(table.all().size()); ++index)
     if (const auto at = kernels.first_not_finite(weights[index]))
       return fmt::format("the weight {}, element {} of its part here", table[index].name, *at);
-  for (int index = count; index-- > 0;)  // the backward's order: the first one hit is nearest to the cause
+  return {};
+}
+
+// In the backward's order: the first one hit is nearest to the cause.
+std::string first_bad_gradient(const ParameterValues& gradients, Kernels& kernels) {
+  const ParameterTable& table = gradients.table();
+  for (int index = static_cast<int>(table.all().size()); index-- > 0;)
     if (const auto at = kernels.first_not_finite(gradients[index]))
       return fmt::format("the gradient of {}, element {} of its part here", table[index].name, *at);
   return {};
+}
+
+// "rank R: " and its finding, of the lowest rank that found something; empty when none did. Collective.
+std::string lowest_finding(const std::string& here, Communicator& world) {
+  const int candidate = here.empty() ? 0 : world.size() - world.rank();
+  const int highest = static_cast<int>(maximum_of(world, candidate));
+  if (highest == 0) return {};
+  const int rank = world.size() - highest;
+  std::vector<uint8_t> text(here.begin(), here.end());
+  broadcast_bytes(world, text, rank);
+  return fmt::format("rank {}: {}", rank, std::string(text.begin(), text.end()));
 }
 
 }  // namespace
@@ -21,16 +37,9 @@ std::string first_bad_tensor(const ParameterValues& weights, const ParameterValu
 void throw_not_finite(int64_t step, double loss, double gradient_norm, const ParameterValues& weights,
                       const ParameterValues& gradients, Rank rank) {
   Communicator& world = rank.mesh.world();
-  const std::string here = first_bad_tensor(weights, gradients, rank.kernels);
-  const int candidate = here.empty() ? 0 : world.size() - world.rank();
-  const int lowest = static_cast<int>(maximum_of(world, candidate));
-  std::string where = "no single rank's tensor (the sum over ranks overflowed)";
-  if (lowest > 0) {
-    const int culprit = world.size() - lowest;
-    std::vector<uint8_t> text(here.begin(), here.end());
-    broadcast_bytes(world, text, culprit);
-    where = fmt::format("rank {}: {}", culprit, std::string(text.begin(), text.end()));
-  }
+  std::string where = lowest_finding(first_bad_weight(weights, rank.kernels), world);  // a cause before its effects
+  if (where.empty()) where = lowest_finding(first_bad_gradient(gradients, rank.kernels), world);
+  if (where.empty()) where = "no single rank's tensor (the sum over ranks overflowed)";
   throw NumericalError(fmt::format(
       "step {}: the loss is {} and the gradient norm is {}; first not finite on {}. The weights are those before the step. "
       "Resume from an earlier checkpoint with a lower training.learning_rate, or look at the data of this step",

@@ -49,7 +49,6 @@ TEST(FiniteCheck, WeightsStayWhatTheyWere) {
   run_ranks(1, [&](const std::shared_ptr<Communicator>& world) {
     RankOnThread here(config, world);
     Trainer trainer(config, here.rank());
-    const StateTensor norm = trainer.state().back();  // a moment: not a number in it must not reach the weights unseen
     const auto weights = [&] {
       std::vector<double> all;
       for (const StateTensor& state : trainer.state()) {
