@@ -11,7 +11,7 @@ std::unique_ptr<Kernels> make_kernels(Backend backend, int) {
     case Backend::kReferenceF32:
       return std::make_unique<ReferenceKernels<float>>();
     case Backend::kCpu:
-      break;
+      return std::make_unique<CpuKernels>();
     case Backend::kCuda:
       break;
   }

@@ -8,6 +8,9 @@
 
 namespace ropewalk {
 
+// The block function: 128 random bits from a counter and a key.
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
+
 // A stream of independent draws, named so that two uses of one seed never meet.
 class RandomStream {
  public:

@@ -24,7 +24,7 @@ struct AttentionTile {
   }
 };
 
-// The visible part of queries [t_begin, t_end) x keys [u_begin, u_end), if there is one.
+// The visible part of queries [t_begin, t_end) x keys [u_begin, u_end), if there is one. The keys must exist.
 inline std::optional<AttentionTile> visible_tile(const AttentionMask& mask, int64_t t_begin, int64_t t_end,
                                                  int64_t u_begin, int64_t u_end) {
   while (t_begin < t_end && mask.of_query(t_begin).end <= u_begin) ++t_begin;
@@ -44,7 +44,7 @@ void for_each_tile(const AttentionMask& mask, int64_t t_begin, int64_t t_end, in
   const int64_t begin = mask.of_query(t_begin).begin / keys_per_tile * keys_per_tile;
   const int64_t end = mask.of_query(t_end - 1).end;
   for (int64_t u = begin; u < end; u += keys_per_tile)
-    if (const auto tile = visible_tile(mask, t_begin, t_end, u, u + keys_per_tile)) f(*tile);
+    if (const auto tile = visible_tile(mask, t_begin, t_end, u, std::min(end, u + keys_per_tile))) f(*tile);
 }
 
 }  // namespace ropewalk

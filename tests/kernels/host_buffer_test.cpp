@@ -1,0 +1,48 @@
+#include "kernels/host_buffer.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/kernels.h"
+
+// The sanitizers end the program on an allocation that cannot be; here it must come back as an error.
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+extern "C" const char* __tsan_default_options() { return "allocator_may_return_null=1"; }
+
+namespace ropewalk {
+namespace {
+
+TEST(HostBuffer, IsAlignedAlsoWhenItIsEmpty) {
+  for (int64_t bytes : {0, 1, 63, 64, 1000}) {
+    const auto buffer = allocate_host(bytes);
+    EXPECT_EQ(buffer->bytes(), bytes);
+    ASSERT_NE(buffer->data(), nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer->data()) % 64, 0u);
+  }
+}
+
+TEST(HostBuffer, SaysHowMuchWasAskedWhenThereIsNotEnough) {
+  const auto kernels = make_kernels(Backend::kReferenceF32);
+  try {
+    kernels->allocate(int64_t{1} << 60);
+    FAIL() << "2^60 bytes were allocated";
+  } catch (const DeviceError& error) {
+    EXPECT_NE(std::string(error.what()).find("1152921504606846976 bytes"), std::string::npos) << error.what();
+    EXPECT_EQ(error.code(), ExitCode::kDevice);
+  }
+  EXPECT_THROW(kernels->allocate(-1), std::logic_error);
+}
+
+TEST(MakeKernels, SaysWhichOptionBuildsWhatIsMissing) {
+  EXPECT_EQ(make_kernels(Backend::kReferenceF64)->dtype(), DType::kF64);
+  EXPECT_EQ(make_kernels(Backend::kReferenceF32)->dtype(), DType::kF32);
+  EXPECT_STREQ(make_kernels(Backend::kCpu)->name(), "cpu");
+  try {
+    make_kernels(Backend::kCuda);
+    FAIL() << "there is a CUDA backend";
+  } catch (const ConfigurationError& error) {
+    EXPECT_NE(std::string(error.what()).find("ROPEWALK_CUDA"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace ropewalk
