@@ -1,5 +1,5 @@
 // Who sends which rows of k and v to whom before sliding-window attention: the window-1 rows before each piece, cut at the
-// beginning of the document of the piece's first query. Integers only; halo_attention.h moves the bytes. The backward sends
+// beginning of the document of the piece's first query. Integers only; halo_attention.cpp moves the bytes. The backward sends
 // the same rows' gradients the other way.
 #pragma once
 

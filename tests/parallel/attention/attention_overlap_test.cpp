@@ -1,0 +1,135 @@
+// That work lies between the start of each exchange and the wait for it, and that nothing is used before its wait,
+// shown by the order of events on one rank.
+#include <gtest/gtest.h>
+
+#include "tests/parallel/attention/attention_case.h"
+#include "tests/parallel/attention/forwarding_kernels.h"
+#include "tests/parallel/attention/strict_communicator.h"
+#include "tests/support/ranks.h"
+
+namespace ropewalk {
+namespace {
+
+// S an exchange starts, W it is waited for; visits of a piece of queries and a piece of keys: H keys before the
+// queries, I others; A an addition. Repeated events are one.
+class Events {
+ public:
+  void add(char event) {
+    if (text_.empty() || text_.back() != event) text_ += event;
+  }
+  std::string take() { return std::exchange(text_, {}); }
+
+ private:
+  std::string text_;
+};
+
+class WatchedExchange final : public Exchange {
+ public:
+  WatchedExchange(std::unique_ptr<Exchange> inner, Events& events) : inner_(std::move(inner)), events_(events) {}
+  void wait() override {
+    inner_->wait();
+    events_.add('W');
+  }
+
+ private:
+  std::unique_ptr<Exchange> inner_;
+  Events& events_;
+};
+
+class WatchedCommunicator final : public ForwardingCommunicator {
+ public:
+  WatchedCommunicator(Communicator& inner, Events& events) : ForwardingCommunicator(inner), events_(events) {}
+  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+    events_.add('S');
+    return std::make_unique<WatchedExchange>(ForwardingCommunicator::start_exchange(sends, receives), events_);
+  }
+
+ private:
+  Events& events_;
+};
+
+class WatchedKernels final : public ForwardingKernels {
+ public:
+  WatchedKernels(Kernels& inner, Events& events) : ForwardingKernels(inner), events_(events) {}
+  void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
+                         const Tensor& lse) override {
+    visit(k, span);
+    ForwardingKernels::attention_forward(q, k, v, span, o, lse);
+  }
+  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
+                          const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override {
+    visit(k, span);
+    ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
+  }
+  void add(const Tensor& a, const Tensor& b, const Tensor& y) override {
+    events_.add('A');
+    ForwardingKernels::add(a, b, y);
+  }
+
+ private:
+  void visit(const Tensor& k, const AttentionSpan& span) {
+    events_.add(span.k_begin + k.rows() <= span.q_begin ? 'H' : 'I');
+  }
+  Events& events_;
+};
+
+struct Order {
+  std::string forward, backward;
+};
+
+std::vector<Order> order_of_events(const AttentionCase& problem, int ranks) {
+  std::vector<Order> orders(static_cast<size_t>(ranks));
+  run_ranks(ranks, [&](const std::shared_ptr<Communicator>& world) {
+    Events events;
+    const std::unique_ptr<Kernels> reference = make_kernels(Backend::kReferenceF64);
+    WatchedKernels kernels(*reference, events);
+    WatchedCommunicator group(*world, events);
+    RankAttention rank(problem, kernels, group);
+    Order& order = orders[static_cast<size_t>(world->rank())];
+    rank.forward();
+    order.forward = events.take();
+    rank.backward();
+    order.backward = events.take();
+  });
+  return orders;
+}
+
+TEST(Overlap, HaloTravelsBehindInteriorQueries) {
+  for (int ranks : {2, 4}) {
+    const std::vector<Order> orders = order_of_events({1, 40, 2, 1, 4, 4, {}, 5}, ranks);
+    for (int rank = 0; rank < ranks; ++rank) {
+      EXPECT_EQ(orders[static_cast<size_t>(rank)].forward, "SIWH") << rank;
+      EXPECT_EQ(orders[static_cast<size_t>(rank)].backward, "SIWHSIWA") << rank;
+    }
+  }
+}
+
+TEST(Overlap, TheNextBlockTravelsBehindThisOne) {
+  // Every step has visits before its wait, of keys before the queries where the block is another rank's. The last
+  // blocks' sums (A) are added as they arrive.
+  const auto visits_as_v = [](std::string text) {
+    std::string out;
+    for (char event : text) {
+      const char c = event == 'H' || event == 'I' ? 'v' : event;
+      if (out.empty() || out.back() != c) out += c;
+    }
+    return out;
+  };
+  const std::vector<Order> orders = order_of_events({2, 40, 2, 1, 4, std::nullopt, {}, 5}, 4);
+  for (const Order& order : orders) {
+    EXPECT_EQ(visits_as_v(order.forward), "SvWSvWSvWv");
+    EXPECT_EQ(visits_as_v(order.backward), "SvWSvWSvWASvWASvWA");
+  }
+}
+
+TEST(Overlap, ASingleRankExchangesNothing) {
+  for (const std::optional<int64_t> window : {std::optional<int64_t>(), {5}}) {
+    const std::vector<Order> orders = order_of_events({2, 20, 2, 1, 4, window, {}, 5}, 1);
+    EXPECT_EQ(orders[0].forward, "I");
+    EXPECT_EQ(orders[0].backward, "I");
+  }
+}
+
+}  // namespace
+}  // namespace ropewalk

@@ -1,0 +1,84 @@
+// Test doubles of the communicator. ForwardingCommunicator passes everything on, for others to change.
+// StrictCommunicator holds its user to the contract of an exchange: receives hold NaN until wait() returns, sends may
+// not change before.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "parallel/communicator.h"
+
+namespace ropewalk {
+
+class ForwardingCommunicator : public Communicator {
+ public:
+  explicit ForwardingCommunicator(Communicator& inner) : inner_(inner) {}
+  int rank() const override { return inner_.rank(); }
+  int size() const override { return inner_.size(); }
+  int64_t bytes_sent() const override { return inner_.bytes_sent(); }
+  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+    return inner_.start_exchange(sends, receives);
+  }
+  void all_reduce(const Tensor& x, Reduction reduction) override { inner_.all_reduce(x, reduction); }
+  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override {
+    inner_.reduce_scatter(all, rows, mine);
+  }
+  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
+    inner_.all_gather(mine, rows, all);
+  }
+  void broadcast(const Tensor& x, int root) override { inner_.broadcast(x, root); }
+  void barrier() override { inner_.barrier(); }
+  std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
+
+ private:
+  Communicator& inner_;
+};
+
+class StrictExchange final : public Exchange {
+ public:
+  StrictExchange(Communicator& inner, std::span<const Message> sends, std::span<const Message> receives)
+      : sends_(sends.begin(), sends.end()), receives_(receives.begin(), receives.end()) {
+    for (const Message& send : sends_) sent_.push_back(copy_of(send.data));
+    std::vector<Message> hidden;
+    for (const Message& receive : receives_) {
+      arriving_.emplace_back(static_cast<size_t>(receive.data.elements()));
+      hidden.push_back({receive.peer, Tensor(arriving_.back().data(), DType::kF64, Device{}, receive.data.shape())});
+      double* const data = receive.data.data<double>();
+      std::fill(data, data + receive.data.elements(), std::numeric_limits<double>::quiet_NaN());
+    }
+    inner_ = inner.start_exchange(sends, hidden);
+  }
+
+  void wait() override {
+    inner_->wait();
+    for (size_t i = 0; i < sends_.size(); ++i) {
+      EXPECT_TRUE(copy_of(sends_[i].data) == sent_[i]) << "a message changed while it was in flight";
+    }
+    for (size_t i = 0; i < receives_.size(); ++i) {
+      std::copy(arriving_[i].begin(), arriving_[i].end(), receives_[i].data.data<double>());
+    }
+  }
+
+ private:
+  static std::vector<double> copy_of(const Tensor& x) { return {x.data<double>(), x.data<double>() + x.elements()}; }
+
+  std::vector<Message> sends_, receives_;
+  std::vector<std::vector<double>> sent_, arriving_;
+  std::unique_ptr<Exchange> inner_;
+};
+
+class StrictCommunicator final : public ForwardingCommunicator {
+ public:
+  explicit StrictCommunicator(Communicator& inner) : ForwardingCommunicator(inner), inner_(inner) {}
+  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+    return std::make_unique<StrictExchange>(inner_, sends, receives);
+  }
+
+ private:
+  Communicator& inner_;
+};
+
+}  // namespace ropewalk
