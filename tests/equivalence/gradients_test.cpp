@@ -1,0 +1,61 @@
+// Every mesh of up to eight ranks against one rank, and one rank against the naive model: the loss and every gradient
+// tensor.
+#include <gtest/gtest.h>
+
+#include "tests/equivalence/cases.h"
+#include "tests/equivalence/mesh_run.h"
+#include "tests/support/models.h"
+
+namespace ropewalk {
+namespace {
+
+void expect_same(const LossAndGradients& actual, double loss, const NaiveWeights& gradients,
+                 const std::string& against) {
+  EXPECT_NEAR(actual.loss, loss, kTolerance * loss) << against;
+  const Difference worst = difference(actual.gradients, gradients);
+  EXPECT_LE(worst.relative, kTolerance) << against << ": " << worst.where;
+}
+
+using MeshAndCase = std::tuple<MeshShape, std::string>;
+
+class EveryMesh : public testing::TestWithParam<MeshAndCase> {};
+
+TEST_P(EveryMesh, GivesTheGradientsOfOneRankAndOfTheNaiveModel) {
+  const auto& [mesh, name] = GetParam();
+  const Case c = make_case(name, mesh);
+  const NaiveWeights weights = random_weights(c.config.model, 11);
+  const NaiveResult naive = naive_gradients(c.config.model, weights, c.samples);
+  const LossAndGradients one = gradients_on_mesh(on_one_rank(c.config), weights, c.samples);
+  expect_same(one, naive.loss, naive.gradients, "one rank against the naive model");
+  if (mesh.size() == 1) return;
+  const LossAndGradients many = gradients_on_mesh(c.config, weights, c.samples);
+  expect_same(many, one.loss, one.gradients, "the mesh against one rank");
+  expect_same(many, naive.loss, naive.gradients, "the mesh against the naive model");
+}
+
+std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
+  return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(UpToEightRanks, EveryMesh,
+                         testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::ValuesIn(case_names())),
+                         test_name);
+
+// A step's samples in micro-batches of one, two and all, on meshes with and without data ranks: the same sums.
+TEST(GradientAccumulation, MicroBatchesEqualOneBatch) {
+  for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 1, 1}, MeshShape{1, 2, 2}, MeshShape{2, 2, 2}}) {
+    Case c = make_case("RnopeSwa", mesh);
+    c.config.training.batch = 4 * mesh.data_parallel;
+    const std::vector<Sample> samples = samples_of_step(c, 0);
+    const NaiveWeights weights = random_weights(c.config.model, 12);
+    c.config.training.micro_batch = 4;
+    const LossAndGradients whole = gradients_on_mesh(c.config, weights, samples);
+    for (int64_t micro_batch : {1, 2}) {
+      c.config.training.micro_batch = micro_batch;
+      expect_same(gradients_on_mesh(c.config, weights, samples), whole.loss, whole.gradients, text_of(mesh));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ropewalk

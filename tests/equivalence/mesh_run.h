@@ -1,0 +1,80 @@
+// Whole models on a mesh of ranks as threads: running them, putting together what their ranks hold, and THE COMPARISON
+// by which all tests here judge.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tests/support/naive_model.h"
+#include "tests/support/training.h"
+#include "trainer/trainer.h"
+
+namespace ropewalk {
+
+// All mesh shapes of at most `ranks` ranks.
+std::vector<MeshShape> meshes_up_to(int ranks);
+std::string text_of(const MeshShape& mesh);  // "dp2_cp2_tp1"
+
+// Errors put in on purpose, between a rank and its world or its device.
+struct Faults {
+  std::function<std::shared_ptr<Communicator>(std::shared_ptr<Communicator>)> in_world;
+  std::function<std::unique_ptr<Kernels>(Kernels&, const Mesh&)> in_kernels;
+};
+
+struct RankRun {
+  Trainer& trainer;
+  Mesh& mesh;
+  Kernels& kernels;
+  // This data rank's share of a step's samples.
+  Batch share_of(const std::vector<Sample>& samples) const;
+};
+// Calls body on every rank of the configuration's mesh with a new trainer.
+void on_mesh(const Config& config, const std::function<void(RankRun&)>& body, const Faults& faults = {});
+
+// Whole tensors, put together from the boxes of all ranks.
+class Gathering {
+ public:
+  void add(const std::vector<StateTensor>& tensors, Kernels& kernels);  // by each rank, in any order
+  // Throws unless the saved boxes cover every element exactly once, and boxes held twice are the same bits.
+  NaiveWeights whole() const;
+
+ private:
+  struct Piece {
+    std::string name;
+    Shape shape;
+    Box box;
+    bool saved_here;
+    std::vector<double> values;
+  };
+  std::mutex mutex_;
+  std::vector<Piece> pieces_;
+};
+
+// Overwrites this rank's boxes of the named tensors, and brings the trainer up to date. Collective.
+void set_state(const RankRun& run, const NaiveWeights& whole);
+
+// Loss and gradients of one step's samples from given weights; gradients and norms as after clipping none.
+struct LossAndGradients {
+  double loss = 0;
+  NaiveWeights gradients;
+};
+LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& weights,
+                                   const std::vector<Sample>& samples, const Faults& faults = {});
+
+// The largest |actual - expected| of any tensor, relative to the tensor's largest |expected|, and where that is.
+// Infinite where a tensor is missing or too much, or a number is not finite.
+struct Difference {
+  double relative = 0;
+  std::string where;
+};
+Difference difference(const NaiveWeights& actual, const NaiveWeights& expected);
+
+// Design bound for fp64: every gradient tensor within 1e-10 of its largest entry. Rounding: sums of at most some
+// thousand terms in two dozen stages, forward and backward, in another order: 1e4 * 2^-53 ~ 1e-12. Any mistake of logic
+// is larger than 1e-6.
+constexpr double kTolerance = 1e-10;
+
+}  // namespace ropewalk
