@@ -1,7 +1,9 @@
 // The readers behind read_documents(), one a format.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "trainer/data/documents.h"
@@ -21,8 +23,8 @@ class BadLines {
   SkippedLines& skipped_;
 };
 
-// "invalid UTF-8 at byte 3 of the line (0xff)", for a line that has some.
-std::string describe_invalid_utf8(std::string_view line);
+// "invalid UTF-8 at byte 3 of the line (0xff)", for text that has some and begins `bytes_before` bytes into its line.
+std::string describe_invalid_utf8(std::string_view text, int64_t bytes_before = 0);
 
 void read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines);
 void read_json_lines(const std::string& file, const std::string& key, const DocumentSink& sink, BadLines bad_lines);

@@ -58,10 +58,11 @@ void BadLines::report(int64_t line, const std::string& what) {
   if (++skipped_.count <= static_cast<int64_t>(kMessagesKept)) skipped_.messages.push_back(message);
 }
 
-std::string describe_invalid_utf8(std::string_view line) {
-  const size_t at = first_invalid_utf8(line);
-  CHECK(at < line.size(), "the line of {} bytes is valid", line.size());
-  return fmt::format("invalid UTF-8 at byte {} of the line (0x{:02x})", at + 1, static_cast<unsigned char>(line[at]));
+std::string describe_invalid_utf8(std::string_view text, int64_t bytes_before) {
+  const size_t at = first_invalid_utf8(text);
+  CHECK(at < text.size(), "the text of {} bytes is valid", text.size());
+  return fmt::format("invalid UTF-8 at byte {} of the line (0x{:02x})", bytes_before + static_cast<int64_t>(at) + 1,
+                     static_cast<unsigned char>(text[at]));
 }
 
 std::vector<std::string> list_input_files(const std::vector<std::string>& inputs) {

@@ -123,17 +123,21 @@ void File::sync() {
   if (::fsync(descriptor_) != 0) fail("write", path_);
 }
 
-void rename_file(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) fail("write", to);
+NewFile::NewFile(const std::string& path) : File(create(path + ".tmp")), final_path_(path) {}
+
+NewFile::~NewFile() {
+  if (!published_) ::unlink(path().c_str());
+}
+
+void NewFile::publish() {
+  if (::rename(path().c_str(), final_path_.c_str()) != 0) fail("write", final_path_);
+  published_ = true;
 }
 
 void sync_folder_of(const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path().string();
-  if (folder.empty()) folder = ".";
-  const int descriptor = open_descriptor(folder, O_RDONLY | O_DIRECTORY, "write to");
-  const int result = ::fsync(descriptor);
-  ::close(descriptor);
-  if (result != 0) fail("write to", folder);
+  const auto parent = std::filesystem::path(path).parent_path();
+  const std::string folder = parent.empty() ? std::string(".") : parent.string();
+  File(folder, open_descriptor(folder, O_RDONLY | O_DIRECTORY, "write to")).sync();
 }
 
 MappedFile::MappedFile(const std::string& path) {

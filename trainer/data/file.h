@@ -27,13 +27,26 @@ class File {
   void sync();                                                     // until the device has them
 
  private:
+  friend void sync_folder_of(const std::string& path);
   File(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
   std::string path_;
   int descriptor_;
 };
 
-void rename_file(const std::string& from, const std::string& to);
-void sync_folder_of(const std::string& path);  // makes a rename last
+// A file that is written beside its name, as PATH.tmp: it takes the name when it is whole, or is removed.
+class NewFile : public File {
+ public:
+  explicit NewFile(const std::string& path);
+  NewFile(NewFile&&) = delete;
+  ~NewFile();
+  void publish();  // renames; sync() comes before, sync_folder_of() after
+
+ private:
+  std::string final_path_;
+  bool published_ = false;
+};
+
+void sync_folder_of(const std::string& path);  // makes renames in it last
 
 // A file's bytes as memory, read-only. The file must not shrink meanwhile.
 class MappedFile {

@@ -13,8 +13,6 @@ namespace {
 constexpr size_t kBlockTokens = size_t{1} << 18;  // of a write
 constexpr size_t kBlockEntries = size_t{1} << 16;
 
-std::string temporary(const std::string& prefix, const char* extension) { return prefix + extension + ".tmp"; }
-
 // Collects the entries of an array of the index and writes them a block at a time.
 class ArrayWriter {
  public:
@@ -51,19 +49,13 @@ IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int6
       vocabulary_(vocabulary),
       max_sequence_tokens_(max_sequence_tokens),
       type_(indexed::token_type_for(vocabulary)),
-      data_(File::create(temporary(prefix, ".bin"))),
-      index_(File::create(temporary(prefix, ".idx"))) {
+      data_(prefix + ".bin"),
+      index_(prefix + ".idx") {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
   CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
         max_sequence_tokens);
   const std::vector<char> header(indexed::kHeaderBytes);
   index_.write(header.data(), header.size());
-}
-
-IndexedWriter::~IndexedWriter() {
-  if (finished_) return;
-  ::unlink(data_.path().c_str());
-  ::unlink(index_.path().c_str());
 }
 
 void IndexedWriter::append(std::span<const int32_t> tokens) {
@@ -145,18 +137,17 @@ void IndexedWriter::write_index() {
 }
 
 void IndexedWriter::finish() {
-  CHECK(sequence_tokens_ == 0 && !finished_, "finished within a document, or twice");
+  CHECK(sequence_tokens_ == 0, "{} tokens are in no document", sequence_tokens_);
   data_.write(data_bytes_.data(), data_bytes_.size());
   write_index();
   data_.sync();
   index_.sync();
 
   // An index always belongs to the .bin beside it: the old one goes before the new .bin comes.
-  const std::string data = prefix_ + ".bin", index = prefix_ + ".idx";
+  const std::string index = prefix_ + ".idx";
   ::unlink(index.c_str());
-  rename_file(data_.path(), data);
-  rename_file(index_.path(), index);
-  finished_ = true;
+  data_.publish();
+  index_.publish();
   sync_folder_of(index);
 }
 

@@ -21,7 +21,6 @@ class IndexedWriter {
                 int64_t max_sequence_tokens = indexed::kMaxSequenceTokens);
   IndexedWriter(const IndexedWriter&) = delete;
   IndexedWriter& operator=(const IndexedWriter&) = delete;
-  ~IndexedWriter();  // removes what was written, unless finish() was reached
 
   void append(std::span<const int32_t> tokens);  // to the document that is open
   void end_document();
@@ -39,12 +38,11 @@ class IndexedWriter {
   std::string prefix_;
   int64_t vocabulary_, max_sequence_tokens_;
   indexed::TokenType type_;
-  File data_, index_;  // the index holds the lengths, the first of its arrays, until write_index() completes it
+  NewFile data_, index_;  // the index holds the lengths, the first of its arrays, until write_index() completes it
   std::vector<char> data_bytes_;    // tokens on their way to the file
   std::vector<int32_t> lengths_;    // likewise
   std::vector<int64_t> continued_;  // sequences whose document goes on in the next: few, as sequences are long
   int64_t tokens_ = 0, sequences_ = 0, documents_ = 0, sequence_tokens_ = 0;
-  bool finished_ = false;
 };
 
 }  // namespace ropewalk

@@ -56,27 +56,37 @@ class DocumentSplitter {
   bool has_text_ = false;
 };
 
+// Where the reader stands in its file.
+struct LinePosition {
+  int64_t line = 1, bytes = 0;  // bytes of the line that were read
+
+  void advance(std::string_view text) {
+    const size_t newline = text.rfind('\n');
+    line += std::count(text.begin(), text.end(), '\n');
+    bytes = static_cast<int64_t>(text.size()) + (newline == text.npos ? bytes : -static_cast<int64_t>(newline) - 1);
+  }
+};
+
 }  // namespace
 
 void read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines) {
   LineBlocks blocks(file, LineBlocks::LongLines::kCut);
   DocumentSplitter splitter(separator, sink);
-  int64_t line = 1;
+  LinePosition position;
   for (std::string_view block = blocks.next(); !block.empty(); block = blocks.next()) {
     if (is_utf8(block)) {
       splitter.add(block);
-      line += std::count(block.begin(), block.end(), '\n');
-    } else {
+      position.advance(block);
+    } else {  // line by line, to drop or to name the bad ones
       while (!block.empty()) {
-        const size_t newline = block.find('\n');
-        const std::string_view text = block.substr(0, newline == std::string_view::npos ? newline : newline + 1);
-        if (is_utf8(text)) {
-          splitter.add(text);
+        const std::string_view line = block.substr(0, std::min(block.find('\n'), block.size() - 1) + 1);
+        if (is_utf8(line)) {
+          splitter.add(line);
         } else {
-          bad_lines.report(line, describe_invalid_utf8(text));
+          bad_lines.report(position.line, describe_invalid_utf8(line, position.bytes));
         }
-        line += newline != std::string_view::npos;
-        block.remove_prefix(text.size());
+        position.advance(line);
+        block.remove_prefix(line.size());
       }
     }
     sink.progress(blocks.position());

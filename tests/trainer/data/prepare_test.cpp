@@ -1,0 +1,219 @@
+#include "trainer/data/prepare.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "tests/trainer/data/scratch.h"
+#include "trainer/data/indexed_dataset.h"
+#include "trainer/data/tokenizer.h"
+
+namespace ropewalk {
+namespace {
+
+using Texts = std::vector<std::string>;
+
+class Prepare : public ::testing::Test {
+ protected:
+  PrepareOptions options(const Texts& inputs) {
+    PrepareOptions out;
+    for (const std::string& input : inputs) out.inputs.push_back(folder_ / input);
+    out.prefix = folder_ / "out";
+    return out;
+  }
+  bool has_output() {
+    return std::filesystem::exists(folder_ / "out.bin") || std::filesystem::exists(folder_ / "out.idx");
+  }
+  bool has_leftovers() {
+    return std::filesystem::exists(folder_ / "out.bin.tmp") || std::filesystem::exists(folder_ / "out.idx.tmp");
+  }
+
+  // The documents of the output; every one ends in the end-of-document token.
+  Texts output() {
+    const IndexedDataset dataset(folder_ / "out", 257);
+    Texts texts;
+    for (int64_t d = 0; d < dataset.documents(); ++d) {
+      std::vector<int32_t> ids(static_cast<size_t>(dataset.document_begin(d + 1) - dataset.document_begin(d)));
+      dataset.read(dataset.document_begin(d), ids);
+      EXPECT_EQ(ids.back(), 256);
+      EXPECT_EQ(std::count(ids.begin(), ids.end(), 256), 1);
+      texts.push_back(ByteTokenizer().decode(ids));
+    }
+    return texts;
+  }
+  ScratchFolder folder_;
+};
+
+TEST_F(Prepare, BytesOfTheOutput) {
+  write_file(folder_ / "a.txt", "ab\xC3\xA9");
+  const PrepareSummary summary = prepare(options({"a.txt"}));
+  EXPECT_EQ(read_file(folder_ / "out.bin"), bytes_of<uint16_t>({'a', 'b', 0xC3, 0xA9, 256}));
+  EXPECT_EQ(summary.done.documents, 1);
+  EXPECT_EQ(summary.done.tokens, 5);
+  EXPECT_EQ(summary.done.bytes_done, 4);
+  EXPECT_EQ(summary.done.bytes_total, 4);
+  EXPECT_EQ(summary.input_files, 1);
+  EXPECT_EQ(summary.vocabulary, 257);
+  EXPECT_EQ(summary.token_type, "u16");
+  EXPECT_EQ(summary.written, (Texts{folder_ / "out.bin", folder_ / "out.idx"}));
+}
+
+TEST_F(Prepare, SeveralInputsInOrder) {
+  std::filesystem::create_directory(folder_ / "in");
+  write_file(folder_ / "in/2.txt", "two");
+  write_file(folder_ / "in/1.jsonl", "{\"text\":\"one\"}\n{\"text\":\"and a half\"}\n");
+  write_file(folder_ / "in/empty.txt", "");
+  write_file(folder_ / "0.txt", "zero|and a half");
+  PrepareOptions asked = options({"in", "0.txt"});
+  asked.documents.document_separator = "|";
+  const PrepareSummary summary = prepare(asked);
+  EXPECT_EQ(output(), (Texts{"one", "and a half", "two", "zero", "and a half"}));
+  EXPECT_EQ(summary.input_files, 4);
+  EXPECT_EQ(summary.done.bytes_done, summary.done.bytes_total);
+}
+
+TEST_F(Prepare, FoldersOfTheOutputAreMade) {
+  write_file(folder_ / "a.txt", "x");
+  PrepareOptions asked = options({"a.txt"});
+  asked.prefix = folder_ / "new/folder/corpus.v1";
+  prepare(asked);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "new/folder/corpus.v1.bin"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "new/folder/corpus.v1.idx"));
+}
+
+TEST_F(Prepare, ProgressNeverFallsAndReachesTheEnd) {
+  write_file(folder_ / "a.txt", std::string(20'000'000, 'a'));
+  write_file(folder_ / "b.txt", std::string(10'000'000, 'b'));
+  PrepareProgress last;
+  int calls = 0;
+  const PrepareSummary summary = prepare(options({"a.txt", "b.txt"}), [&](const PrepareProgress& now) {
+    EXPECT_EQ(now.bytes_total, 30'000'000);
+    EXPECT_GE(now.bytes_done, last.bytes_done);
+    EXPECT_GE(now.tokens, last.tokens);
+    EXPECT_GE(now.seconds, last.seconds);
+    EXPECT_GE(now.seconds_left(), 0);
+    last = now;
+    ++calls;
+  });
+  EXPECT_GE(calls, 1);
+  EXPECT_EQ(last.bytes_done, 30'000'000);
+  EXPECT_EQ(last.tokens, 30'000'002);
+  EXPECT_EQ(last.documents, 2);
+  EXPECT_EQ(last.seconds_left(), 0);
+  EXPECT_EQ(summary.done.tokens, last.tokens);
+}
+
+TEST_F(Prepare, EstimateOfTheTimeLeft) {
+  PrepareProgress progress;
+  EXPECT_EQ(progress.megabytes_per_second(), 0);
+  EXPECT_EQ(progress.seconds_left(), 0);
+  progress.bytes_done = 25'000'000;
+  progress.bytes_total = 100'000'000;
+  progress.seconds = 2;
+  EXPECT_EQ(progress.megabytes_per_second(), 12.5);
+  EXPECT_EQ(progress.seconds_left(), 6);
+  progress.bytes_total = 0;  // a pipe
+  EXPECT_EQ(progress.seconds_left(), 0);
+}
+
+TEST_F(Prepare, SkippedLinesAreReported) {
+  write_file(folder_ / "a.jsonl", "{\"text\":\"one\"}\nbroken\n");
+  write_file(folder_ / "b.jsonl", "broken\n");
+  PrepareOptions asked = options({"a.jsonl", "b.jsonl"});
+  asked.documents.skip_bad_lines = true;
+  const PrepareSummary summary = prepare(asked);
+  EXPECT_EQ(summary.skipped.count, 2);
+  ASSERT_EQ(summary.skipped.messages.size(), 2u);
+  EXPECT_NE(summary.skipped.messages[0].find("a.jsonl:2: "), std::string::npos);
+  EXPECT_NE(summary.skipped.messages[1].find("b.jsonl:1: "), std::string::npos);
+}
+
+TEST_F(Prepare, OutputThatExistsIsKeptUnlessOverwritten) {
+  write_file(folder_ / "a.txt", "first");
+  prepare(options({"a.txt"}));
+  write_file(folder_ / "a.txt", "second");
+  expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.bin exists", "overwrit"});
+  std::filesystem::remove(folder_ / "out.bin");
+  expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.idx exists"});
+  PrepareOptions asked = options({"a.txt"});
+  asked.overwrite = true;
+  prepare(asked);
+  EXPECT_EQ(output(), (Texts{"second"}));
+}
+
+TEST_F(Prepare, OutputThatIsAnInputIsRefused) {
+  for (const char* name : {"out.bin", "out.idx", "out.bin.tmp", "out.idx.tmp"}) {
+    write_file(folder_ / name, "text");
+    PrepareOptions asked = options({name});
+    asked.overwrite = true;
+    expect_error<ConfigurationError>([&] { prepare(asked); }, {name, "is an input"});
+    asked.inputs = {folder_.path()};
+    expect_error<ConfigurationError>([&] { prepare(asked); }, {name, "is an input"});
+    EXPECT_EQ(read_file(folder_ / name), "text");
+    ASSERT_EQ(::symlink((folder_ / name).c_str(), (folder_ / "link").c_str()), 0);
+    asked = options({"link"});
+    asked.overwrite = true;
+    expect_error<ConfigurationError>([&] { prepare(asked); }, {name, "is an input"});
+    std::filesystem::remove(folder_ / "link");
+    std::filesystem::remove(folder_ / name);
+  }
+}
+
+TEST_F(Prepare, WrongOptionsAreRefused) {
+  write_file(folder_ / "a.txt", "x");
+  expect_error<ConfigurationError>([&] { prepare(options({})); }, {"nothing to prepare"});
+  PrepareOptions asked = options({"a.txt"});
+  asked.prefix = "";
+  expect_error<ConfigurationError>([&] { prepare(asked); }, {"''", "names no file"});
+  asked.prefix = folder_ / "";
+  expect_error<ConfigurationError>([&] { prepare(asked); }, {"names no file"});
+  asked = options({"a.txt"});
+  asked.tokenizer = "words";
+  expect_error<ConfigurationError>([&] { prepare(asked); }, {"'words'", "'bytes'"});
+  asked = options({"a.txt"});
+  asked.documents.document_separator = "\xC3";
+  expect_error<ConfigurationError>([&] { prepare(asked); }, {"separator", "UTF-8"});
+  EXPECT_FALSE(has_output());
+}
+
+TEST_F(Prepare, EmptyInputIsRefused) {
+  write_file(folder_ / "a.txt", "");
+  write_file(folder_ / "b.jsonl", "\n\n{\"text\":\"\"}\n");
+  expect_error<DataError>([&] { prepare(options({"a.txt"})); }, {"a.txt", "no text"});
+  expect_error<DataError>([&] { prepare(options({"a.txt", "b.jsonl"})); }, {"no text in 2 files"});
+  EXPECT_FALSE(has_output());
+  EXPECT_FALSE(has_leftovers());
+}
+
+TEST_F(Prepare, AnErrorInTheMiddleLeavesWhatWasThere) {
+  write_file(folder_ / "good.txt", "good");
+  prepare(options({"good.txt"}));
+  write_file(folder_ / "bad.txt", "\xFF");
+  PrepareOptions asked = options({"good.txt", "bad.txt"});
+  asked.overwrite = true;
+  expect_error<DataError>([&] { prepare(asked); }, {"bad.txt:1"});
+  EXPECT_EQ(output(), (Texts{"good"}));
+  EXPECT_FALSE(has_leftovers());
+
+  asked = options({"good.txt"});
+  asked.overwrite = true;
+  EXPECT_THROW(prepare(asked, [](const PrepareProgress&) { throw std::runtime_error("stop"); }), std::runtime_error);
+  EXPECT_FALSE(has_leftovers());
+}
+
+TEST_F(Prepare, FilesThatMayNotBeReadAreFoundBeforeTheWorkBegins) {
+  write_file(folder_ / "a.txt", "x");
+  write_file(folder_ / "secret.txt", "x");
+  ASSERT_EQ(::chmod((folder_ / "secret.txt").c_str(), 0), 0);
+  const AsNobody nobody;
+  expect_error<DataError>(
+      [&] {
+        prepare(options({"a.txt", "secret.txt"}), [](const PrepareProgress&) { FAIL(); });
+      },
+      {"secret.txt", "Permission denied"});
+  EXPECT_FALSE(has_leftovers());
+}
+
+}  // namespace
+}  // namespace ropewalk
