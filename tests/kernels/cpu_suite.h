@@ -1,0 +1,65 @@
+// Suites that run the cpu backend against the reference in fp64, once for every instruction set of this machine.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "kernels/kernels.h"
+#include "tests/kernels/values.h"
+
+namespace ropewalk {
+
+inline constexpr double kRounding = 0x1p-24;  // half an ulp of fp32
+
+// A tensor that both backends have: inputs are the same numbers, outputs are compared.
+class Twin {
+ public:
+  Twin(Shape shape, const std::vector<double>& values)
+      : shape_(shape), exact_(values), fast_(values.begin(), values.end()) {}
+  static Twin normal(Shape shape, std::string_view name) { return Twin(shape, normal_values(shape.elements(), name)); }
+  static Twin filled(Shape shape, double value) {
+    return Twin(shape, std::vector<double>(static_cast<size_t>(shape.elements()), value));
+  }
+  static Twin poison(Shape shape) { return filled(shape, std::nan("")); }  // what an output that is set must not keep
+
+  Tensor fast() { return tensor_of(fast_, shape_); }
+  Tensor exact() { return tensor_of(exact_, shape_); }
+  const std::vector<float>& fast_values() const { return fast_; }
+  const std::vector<double>& exact_values() const { return exact_; }
+
+  // The largest difference, relative to the largest entry; infinite where a result is no number.
+  double error() const;
+
+ private:
+  Shape shape_;
+  std::vector<double> exact_;
+  std::vector<float> fast_;
+};
+
+// The error of a sum of n terms: its roundings walk at random, each relative to the sum so far. Two standard deviations
+// for the thousands of sums of a test to stay inside, and four roundings for what is done with the sum.
+inline double sum_tolerance(int64_t n) { return (4 + 2 * std::sqrt(static_cast<double>(n))) * kRounding; }
+
+// The parameter is a Highway target, to which dispatch is held.
+class CpuSuite : public testing::TestWithParam<int64_t> {
+ protected:
+  CpuSuite();
+  ~CpuSuite() override;
+
+  using View = std::function<Tensor(Twin&)>;
+  // Runs the call on both backends, with the views of the twins that belong to each.
+  void on_both(const std::function<void(Kernels&, const View&)>& call);
+
+  std::unique_ptr<Kernels> cpu = make_kernels(Backend::kCpu);
+  std::unique_ptr<Kernels> reference = make_kernels(Backend::kReferenceF64);
+};
+
+std::vector<int64_t> instruction_sets();
+std::string instruction_set_name(const testing::TestParamInfo<int64_t>& test);
+
+#define ROPEWALK_CPU_SUITE(Name) \
+  INSTANTIATE_TEST_SUITE_P(InstructionSets, Name, testing::ValuesIn(instruction_sets()), instruction_set_name)
+
+}  // namespace ropewalk
