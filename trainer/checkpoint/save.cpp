@@ -26,8 +26,6 @@ std::string name_in_file(const StateTensor& tensor) {
 std::vector<const StateTensor*> saved_here(std::span<const StateTensor> tensors) {
   std::vector<const StateTensor*> saved;
   for (const StateTensor& tensor : tensors) {
-    CHECK(tensor.data.elements() == tensor.box.elements(), "{}: {} elements for {}", tensor.name,
-          tensor.data.elements(), text_of(tensor.box));
     if (tensor.saved_here && tensor.box.elements() > 0) saved.push_back(&tensor);
   }
   std::stable_sort(saved.begin(), saved.end(), [](const StateTensor* a, const StateTensor* b) {
@@ -62,33 +60,42 @@ uint32_t write_data(OutputFile& file, const Tensor& data, Kernels& kernels, std:
   return crc.value();
 }
 
-// Writes this rank's file, if there is anything to save, and returns the part of the manifest that describes it.
-Manifest write_rank_file(FileSystem& files, const std::filesystem::path& directory, int rank,
-                         const TrainingProgress& progress, std::span<const StateTensor> tensors, Kernels& kernels) {
-  Manifest written;
+// Writes this rank's file, if it saves anything, and adds to the manifest what is in it.
+void write_rank_file(FileSystem& files, const std::filesystem::path& directory, int rank, int64_t step,
+                     std::span<const StateTensor> tensors, Kernels& kernels, Manifest& manifest) {
   const std::vector<const StateTensor*> saved = saved_here(tensors);
-  if (saved.empty()) return written;
-
+  if (saved.empty()) return;
   const std::vector<SafetensorsTensor> layout = layout_of(saved);
   // "format" is what Hugging Face's loader asks for. Step and rank make each file's header its own, so that the
   // header's checksum tells files of equal layout apart.
-  const std::string header = safetensors_header(layout, {{"format", "pt"},
-                                                         {"program", kProgram},
-                                                         {"step", std::to_string(progress.step)},
-                                                         {"rank", std::to_string(rank)}});
+  const std::string header = safetensors_header(
+      layout,
+      {{"format", "pt"}, {"program", kProgram}, {"step", std::to_string(step)}, {"rank", std::to_string(rank)}});
   OutputFile file(files, directory / fmt::format("rank-{:05}.safetensors", rank));
   file.write(header);
   std::vector<uint8_t> chunk;
   for (size_t i = 0; i < saved.size(); ++i) {
     const StateTensor& tensor = *saved[i];
     const ManifestPiece piece{0, layout[i].name, tensor.box, write_data(file, tensor.data, kernels, chunk)};
-    written.tensors.push_back({tensor.name, tensor.data.dtype(), tensor.shape, {piece}});
+    manifest.tensors.push_back({tensor.name, tensor.data.dtype(), tensor.shape, {piece}});
   }
   file.close();
-  written.files.push_back({file.path().filename().string(), file.size(), crc32c(header)});
-  Manifest manifest;
-  merge_manifest(manifest, written);  // joins several boxes of one tensor
-  return manifest;
+  manifest.files.push_back({file.path().filename().string(), file.size(), crc32c(header)});
+}
+
+// This rank's part of the manifest: every tensor that it knows, so that one which no rank saves is noticed.
+Manifest write_part(FileSystem& files, const std::filesystem::path& directory, int rank, int64_t step,
+                    std::span<const StateTensor> tensors, Kernels& kernels) {
+  Manifest known;
+  for (const StateTensor& tensor : tensors) {
+    CHECK(tensor.data.elements() == tensor.box.elements(), "{}: {} elements for {}", tensor.name,
+          tensor.data.elements(), text_of(tensor.box));
+    known.tensors.push_back({tensor.name, tensor.data.dtype(), tensor.shape, {}});
+  }
+  write_rank_file(files, directory, rank, step, tensors, kernels, known);
+  Manifest part;
+  merge_manifest(part, known);  // joins what is said of one tensor
+  return part;
 }
 
 void write_manifest(FileSystem& files, const std::filesystem::path& directory, Manifest whole,
@@ -113,7 +120,7 @@ std::optional<std::string> try_save(const std::filesystem::path& directory, cons
   });
   if (failure) return failure;
   failure =
-      first_failure(world, [&] { mine = write_rank_file(files, temporary, world.rank(), progress, tensors, kernels); });
+      first_failure(world, [&] { mine = write_part(files, temporary, world.rank(), progress.step, tensors, kernels); });
   if (failure) return failure;
   const std::vector<std::string> parts = gather_texts(world, manifest_text(mine));
   return first_failure(world, [&] {

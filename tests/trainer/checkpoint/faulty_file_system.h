@@ -1,0 +1,92 @@
+// File systems that go wrong on purpose.
+#pragma once
+
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "trainer/checkpoint/file_io.h"
+
+namespace ropewalk {
+
+// Asks `fault` before every call that changes something on the disk, or opens or reads; an error number other than 0 is
+// the call's result and the disk stays as it is. fsync() only asks, for speed.
+class FaultyFileSystem : public FileSystem {
+ public:
+  using Fault = std::function<int(const char* call)>;
+  explicit FaultyFileSystem(Fault fault) : fault_(std::move(fault)) {}
+
+  int open(const char* path, int flags, mode_t mode) override;
+  ssize_t write(int file, const void* data, size_t bytes) override;
+  ssize_t pread(int file, void* data, size_t bytes, int64_t offset) override;
+  int fsync(int file) override;
+  int close(int file) override;  // closes in any case, as Linux does
+  int rename(const char* from, const char* to) override;
+  int mkdir(const char* path, mode_t mode) override;
+  int unlink(const char* path) override;
+  int rmdir(const char* path) override;
+
+ private:
+  bool fails(const char* call);
+  Fault fault_;
+};
+
+// Counts calls, also those of several ranks together, and lets the one with number `at` fail, or all from there on.
+class CallCounter {
+ public:
+  enum class Mode { kOnce, kFromThereOn };
+  CallCounter(int64_t at, Mode mode, int error) : at_(at), mode_(mode), error_(error) {}
+  int operator()() {
+    const int64_t call = calls_++;
+    return (mode_ == Mode::kOnce ? call == at_ : call >= at_) ? error_ : 0;
+  }
+  bool reached() const { return calls_ > at_; }
+
+ private:
+  std::atomic<int64_t> calls_ = 0;
+  int64_t at_;
+  Mode mode_;
+  int error_;
+};
+
+// A disk whose power fails. Until call number `at` it works; from then on every call fails. After cut() it is as such a
+// disk may be at the worst: of what was not made durable, files are empty and new names, new directories and renames
+// are gone, while removals have all happened. A file's data are durable after its fsync(), a directory's new names
+// after the directory's.
+class PowerCutFileSystem : public FileSystem {
+ public:
+  PowerCutFileSystem(std::filesystem::path root, int64_t at)
+      : root_(std::move(root)), power_(at, CallCounter::Mode::kFromThereOn, EIO) {}
+  bool reached() const { return power_.reached(); }
+  void cut();  // when all ranks have ended
+
+  int open(const char* path, int flags, mode_t mode) override;
+  ssize_t write(int file, const void* data, size_t bytes) override;
+  int fsync(int file) override;
+  int rename(const char* from, const char* to) override;
+  int mkdir(const char* path, mode_t mode) override;
+  int unlink(const char* path) override;
+  int rmdir(const char* path) override;
+
+ private:
+  struct NewName {  // a name that its directory's fsync() makes durable
+    ino_t directory, entry;
+    std::string from, to;  // of a rename
+  };
+  bool fails();
+  std::map<ino_t, std::filesystem::path> paths() const;  // of everything below root_
+
+  std::filesystem::path root_;
+  std::mutex mutex_;
+  CallCounter power_;
+  std::set<ino_t> volatile_files_;
+  std::vector<NewName> new_names_;
+};
+
+}  // namespace ropewalk

@@ -1,0 +1,43 @@
+// A small model's state, cut over a mesh the way training cuts it: tensor parallelism by rows or columns, then the rows
+// of what a tensor rank holds over its gradient group. Values are a function of (seed, name, row, column), so any rank
+// of any mesh can say what an element must be.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "parallel/mesh.h"
+#include "trainer/state.h"
+
+namespace ropewalk {
+
+enum class Sharding {
+  kOverGradientGroup,  // every rank holds and saves its own rows
+  kReplicated,         // every data and context rank holds all rows of its tensor rank's part; the first saves them
+};
+
+enum class Rounding { kToFloat, kNone };  // of the values, so that fp32 holds them exactly
+
+class ShardedState {
+ public:
+  ShardedState(const Mesh& mesh, Kernels& kernels, DType dtype, Sharding sharding = Sharding::kOverGradientGroup);
+
+  void fill(uint64_t seed, Rounding rounding = Rounding::kToFloat);
+  // How many elements here differ from those that fill(seed) gives, cast to this state's type.
+  int64_t differences(uint64_t seed, Rounding rounding = Rounding::kToFloat) const;
+  const std::vector<StateTensor>& tensors() const { return tensors_; }
+  std::vector<StateTensor>& tensors() { return tensors_; }
+
+ private:
+  void add(const std::string& name, Shape shape, Box box, bool saved_here);
+
+  Kernels& kernels_;
+  DType dtype_;
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::vector<StateTensor> tensors_;
+};
+
+double state_value(uint64_t seed, const std::string& name, int64_t row, int64_t column, Rounding rounding);
+
+}  // namespace ropewalk
