@@ -146,6 +146,32 @@ LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& wei
   return {losses[0], gathering.whole()};
 }
 
+Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first, int64_t last) {
+  Steps steps;
+  for (int64_t step = first; step < last; ++step) {
+    const StepResult result = run.trainer.step(run.share_of(samples(step)), step);
+    steps.losses.push_back(result.loss);
+    steps.gradient_norms.push_back(result.gradient_norm);
+    steps.rates.push_back(result.learning_rate);
+  }
+  return steps;
+}
+
+Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const SamplesOfStep& samples, int64_t first,
+                    int64_t last) {
+  Gathering gathering;
+  std::vector<Steps> by_rank(static_cast<size_t>(config.parallel.mesh.size()));
+  on_mesh(config, [&](RankRun& run) {
+    if (!state.empty()) set_state(run, state);
+    by_rank[static_cast<size_t>(run.mesh.world().rank())] = run_steps(run, samples, first, last);
+    gathering.add(run.trainer.state(), run.kernels);
+  });
+  for (const Steps& steps : by_rank) CHECK(steps == by_rank[0], "ranks disagree on what a step gave");
+  Steps steps = by_rank[0];
+  steps.state = gathering.whole();
+  return steps;
+}
+
 Difference difference(const NaiveWeights& actual, const NaiveWeights& expected) {
   Difference worst;
   const auto update = [&](double relative, const std::string& where) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,8 @@ namespace ropewalk {
 
 // All mesh shapes of at most `ranks` ranks.
 std::vector<MeshShape> meshes_up_to(int ranks);
-std::string text_of(const MeshShape& mesh);  // "dp2_cp2_tp1"
+std::string text_of(const MeshShape& mesh);                                               // "dp2_cp2_tp1"
+inline void PrintTo(const MeshShape& mesh, std::ostream* out) { *out << text_of(mesh); }  // for GoogleTest
 
 // Errors put in on purpose, between a rank and its world or its device.
 struct Faults {
@@ -56,13 +58,25 @@ class Gathering {
 // Overwrites this rank's boxes of the named tensors, and brings the trainer up to date. Collective.
 void set_state(const RankRun& run, const NaiveWeights& whole);
 
-// Loss and gradients of one step's samples from given weights; gradients and norms as after clipping none.
+// Loss and gradients of one step's samples from given weights.
 struct LossAndGradients {
   double loss = 0;
   NaiveWeights gradients;
 };
 LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& weights,
                                    const std::vector<Sample>& samples, const Faults& faults = {});
+
+// Optimizer steps [first, last) from a whole state; an empty one: from the trainer's own initial weights.
+struct Steps {
+  std::vector<double> losses, gradient_norms, rates;
+  NaiveWeights state;  // afterwards: master weights and moments
+  bool operator==(const Steps&) const = default;
+};
+using SamplesOfStep = std::function<std::vector<Sample>(int64_t step)>;
+Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const SamplesOfStep& samples, int64_t first,
+                    int64_t last);
+// The same within on_mesh: by every rank, which all get the same results but the state.
+Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first, int64_t last);
 
 // The largest |actual - expected| of any tensor, relative to the tensor's largest |expected|, and where that is.
 // Infinite where a tensor is missing or too much, or a number is not finite.

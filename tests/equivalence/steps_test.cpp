@@ -1,0 +1,131 @@
+// Whole optimizer steps on every mesh of up to eight ranks: against one rank, and against the naive model with the
+// naive AdamW.
+#include <gtest/gtest.h>
+
+#include "tests/equivalence/cases.h"
+#include "tests/equivalence/mesh_run.h"
+#include "tests/support/models.h"
+
+namespace ropewalk {
+namespace {
+
+constexpr int64_t kSteps = 4;
+
+// epsilon is large because AdamW divides by |g| + epsilon: an error of d in a gradient that is nearly zero moves its
+// weight by rate * d / epsilon. With d = 1e-13 (see kTolerance: 1e-12 of gradients of 0.1), rate 0.02 and epsilon 1e-3
+// that is 2e-12 a step, against weights of about 1; later steps amplify it by the loss's curvature, of order 10. So
+// kTolerance is kept.
+Case training_case(const std::string& name, const MeshShape& mesh) {
+  Case c = make_case(name, mesh);
+  c.config.training.steps = kSteps + 2;
+  c.config.training.learning_rate = 0.02;
+  c.config.training.warmup_steps = 2;
+  c.config.training.epsilon = 1e-3;
+  c.config.training.clip_norm = name == "RnopeSwa" ? 0.5 : 0;  // 0: no clipping
+  return c;
+}
+
+Steps naive_steps(const Case& c, NaiveWeights weights, const std::vector<double>& rates) {
+  NaiveAdamW optimizer(c.config.training);
+  Steps steps;
+  for (size_t step = 0; step < rates.size(); ++step) {
+    const std::vector<Sample> samples = samples_of_step(c, static_cast<int64_t>(step));
+    const NaiveResult result = naive_gradients(c.config.model, weights, samples);
+    steps.losses.push_back(result.loss);
+    steps.gradient_norms.push_back(optimizer.update(weights, result.gradients, rates[step]));
+  }
+  steps.state = weights;
+  return steps;
+}
+
+void expect_same_numbers(const Steps& actual, const Steps& expected, const std::string& against) {
+  for (size_t i = 0; i < expected.losses.size(); ++i) {
+    const double loss = expected.losses[i], norm = expected.gradient_norms[i];
+    EXPECT_NEAR(actual.losses.at(i), loss, kTolerance * loss) << against << ", step " << i;
+    EXPECT_NEAR(actual.gradient_norms.at(i), norm, kTolerance * norm) << against << ", step " << i;
+  }
+}
+
+NaiveWeights master_weights(const NaiveWeights& state) {
+  NaiveWeights out;
+  for (const auto& [name, values] : state) {
+    if (!name.starts_with("optimizer.")) out[name] = values;
+  }
+  return out;
+}
+
+using MeshAndCase = std::tuple<MeshShape, std::string>;
+
+class EveryMesh : public testing::TestWithParam<MeshAndCase> {};
+
+TEST_P(EveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
+  const auto& [mesh, name] = GetParam();
+  const Case c = training_case(name, mesh);
+  const NaiveWeights weights = random_weights(c.config.model, 21);
+  const auto samples = [&](int64_t step) { return samples_of_step(c, step); };
+  const Steps many = steps_on_mesh(c.config, weights, samples, 0, kSteps);
+  const Steps naive = naive_steps(c, weights, many.rates);
+  const double clip = c.config.training.clip_norm;
+  ASSERT_TRUE(clip == 0 || naive.gradient_norms[0] > clip) << "nothing is clipped at " << naive.gradient_norms[0];
+  expect_same_numbers(many, naive, "the naive model");
+  const Difference from_naive = difference(master_weights(many.state), naive.state);
+  EXPECT_LE(from_naive.relative, kTolerance) << "the naive model: " << from_naive.where;
+
+  if (mesh.size() == 1) return;
+  const Steps one = steps_on_mesh(on_one_rank(c.config), weights, samples, 0, kSteps);
+  expect_same_numbers(many, one, "one rank");
+  const Difference from_one = difference(many.state, one.state);
+  EXPECT_LE(from_one.relative, kTolerance) << "one rank: " << from_one.where;
+}
+
+std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
+  return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+}
+
+INSTANTIATE_TEST_SUITE_P(UpToEightRanks, EveryMesh,
+                         testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::Values("RnopeSwa", "QkNorm")),
+                         test_name);
+
+// Initial weights are a function of the seed, the name and the place in the whole tensor: the same bits on every mesh.
+TEST(InitialWeights, AreTheSameBitsOnEveryMesh) {
+  for (const MeshShape& mesh : meshes_up_to(8)) {
+    const Case c = make_case("QkNorm", mesh);
+    const Steps many = steps_on_mesh(c.config, {}, {}, 0, 0);
+    EXPECT_EQ(many.state, steps_on_mesh(on_one_rank(c.config), {}, {}, 0, 0).state) << text_of(mesh);
+  }
+}
+
+TEST(InitialWeights, AreWhatTheConfigurationSays) {
+  Case c = make_case("QkNorm", {});
+  c.config.training.seed = 5;
+  const NaiveWeights state = steps_on_mesh(c.config, {}, {}, 0, 0).state;
+  c.config.training.seed = 6;
+  const NaiveWeights other = steps_on_mesh(c.config, {}, {}, 0, 0).state;
+  double squares = 0, sum = 0;
+  int64_t count = 0;
+  for (const auto& [name, shape] : naive_shapes(c.config.model)) {
+    ASSERT_TRUE(state.contains(name)) << name;
+    ASSERT_EQ(static_cast<int64_t>(state.at(name).size()), shape.first * shape.second) << name;
+    const bool is_norm = name.find("norm") != std::string::npos;
+    EXPECT_EQ(state.at(name) == other.at(name), is_norm) << name;
+    for (double w : state.at(name)) {
+      if (is_norm) {
+        EXPECT_EQ(w, 1) << name;
+      } else {
+        sum += w, squares += w * w, ++count;
+      }
+    }
+    for (const char* moment : {"optimizer.m.", "optimizer.v."}) {
+      for (double value : state.at(moment + name)) EXPECT_EQ(value, 0) << moment << name;
+    }
+  }
+  EXPECT_EQ(state.size(), 3 * naive_shapes(c.config.model).size());
+  // Of n normal draws the mean has a deviation of 1 / sqrt(n), the mean square of sqrt(2 / n); five of each are
+  // allowed.
+  const double n = static_cast<double>(count), range = c.config.model.initializer_range;
+  EXPECT_NEAR(sum / n / range, 0, 5 / std::sqrt(n));
+  EXPECT_NEAR(squares / n / (range * range), 1, 5 * std::sqrt(2 / n));
+}
+
+}  // namespace
+}  // namespace ropewalk
