@@ -352,10 +352,26 @@ TEST(CheckpointFaults, BoxesThatDoNotMakeUpTheirTensorAreNotSaved) {
   EXPECT_NE(message_after([](auto& tensors) { tensors[0].shape = {99, 10}; }).find("ranks save"), std::string::npos);
 }
 
+// A small disk, mounted at a directory as long as this lives.
+class SmallDisk {
+ public:
+  explicit SmallDisk(std::filesystem::path at)
+      : at_(std::move(at)), mounted_(mount("tmpfs", at_.c_str(), "tmpfs", 0, "size=64k") == 0) {}
+  ~SmallDisk() {
+    if (mounted_) umount2(at_.c_str(), MNT_DETACH);
+  }
+  bool mounted() const { return mounted_; }
+
+ private:
+  std::filesystem::path at_;
+  bool mounted_;
+};
+
 // A real disk without room. The old checkpoint stays and the new one fits when there is room again.
 TEST(CheckpointFaults, ADiskThatIsFullLeavesTheOldOne) {
   const TemporaryDirectory directory;
-  if (mount("tmpfs", directory.path().c_str(), "tmpfs", 0, "size=64k") != 0) GTEST_SKIP() << "only root can mount";
+  const SmallDisk disk(directory.path());
+  if (!disk.mounted()) GTEST_SKIP() << "only root can mount";
   save_without_fault(directory.path(), 1, kOldSeed, 1);
   write_file(directory / "filler", std::string(32 << 10, 'x'));
   const auto messages = save(directory.path(), 2, kNewSeed, 1, [](int) -> FileSystem& { return real_file_system(); });
@@ -366,7 +382,6 @@ TEST(CheckpointFaults, ADiskThatIsFullLeavesTheOldOne) {
   std::filesystem::remove(directory / "filler");
   EXPECT_EQ(save(directory.path(), 2, kNewSeed, 1, [](int) -> FileSystem& { return real_file_system(); })[0], "");
   EXPECT_EQ(found_in(directory.path(), {"", 1, 2, 1}), Found::kNew);
-  EXPECT_EQ(umount(directory.path().c_str()), 0);
 }
 
 TEST(CheckpointFaults, AFileInTheWayIsNamed) {

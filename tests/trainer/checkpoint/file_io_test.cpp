@@ -1,0 +1,107 @@
+// The errors of the small classes, by their words.
+#include "trainer/checkpoint/file_io.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/trainer/checkpoint/faulty_file_system.h"
+#include "tests/trainer/checkpoint/temporary_directory.h"
+
+namespace ropewalk {
+namespace {
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const CheckpointError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(FileIo, WritesAndReads) {
+  const TemporaryDirectory directory;
+  OutputFile out(real_file_system(), directory / "file");
+  out.write("abc");
+  out.write("");
+  out.write("defg");
+  EXPECT_EQ(out.size(), 7);
+  out.close();
+  const InputFile in(real_file_system(), directory / "file");
+  EXPECT_EQ(in.size(), 7);
+  char bytes[3];
+  in.read(2, bytes, 3);
+  EXPECT_EQ(std::string(bytes, 3), "cde");
+  EXPECT_EQ(read_text(real_file_system(), directory / "file", 7), "abcdefg");
+  EXPECT_NE(message_of([&] { read_text(real_file_system(), directory / "file", 6); }).find("has 7 bytes; at most 6"),
+            std::string::npos);
+}
+
+TEST(FileIo, NamesPathAndReason) {
+  const TemporaryDirectory directory;
+  FileSystem& files = real_file_system();
+  write_file(directory / "there", "x");
+  const std::string path = (directory / "there").string();
+  EXPECT_EQ(message_of([&] { OutputFile(files, directory / "there"); }), "cannot create " + path + ": File exists");
+  EXPECT_EQ(message_of([&] { make_directory(files, directory / "there"); }),
+            "cannot make the directory " + path + ": File exists");
+  const std::string none = (directory / "none").string();
+  EXPECT_EQ(message_of([&] { InputFile(files, directory / "none"); }),
+            "cannot open " + none + ": No such file or directory");
+  EXPECT_EQ(message_of([&] { list_directory(directory / "none"); }),
+            "cannot list " + none + ": No such file or directory");
+  EXPECT_EQ(message_of([&] { rename_path(files, directory / "none", directory / "x"); }),
+            "cannot rename " + none + " to " + (directory / "x").string() + ": No such file or directory");
+  EXPECT_EQ(message_of([&] { InputFile(files, directory.path()); }), directory.path().string() + " is no regular file");
+}
+
+TEST(FileIo, NeverFollowsALinkToAFile) {
+  const TemporaryDirectory directory;
+  write_file(directory / "victim", "x");
+  std::filesystem::create_symlink(directory / "victim", directory / "link");
+  std::filesystem::create_symlink(directory / "new victim", directory / "dangling");
+  EXPECT_NE(message_of([&] { InputFile(real_file_system(), directory / "link"); }), "");
+  EXPECT_NE(message_of([&] { OutputFile(real_file_system(), directory / "link"); }), "");
+  EXPECT_NE(message_of([&] { OutputFile(real_file_system(), directory / "dangling"); }), "");
+  EXPECT_FALSE(std::filesystem::exists(directory / "new victim"));
+}
+
+TEST(FileIo, AFileThatShrinksWhileItIsReadIsAnError) {
+  const TemporaryDirectory directory;
+  write_file(directory / "file", "abcdef");
+  const InputFile in(real_file_system(), directory / "file");
+  std::filesystem::resize_file(directory / "file", 3);
+  char bytes[6];
+  EXPECT_NE(message_of([&] { in.read(0, bytes, 6); }).find("ends at byte 3, 3 bytes before it should"),
+            std::string::npos);
+}
+
+TEST(FileIo, CloseReportsWhatWritingDidNot) {
+  const TemporaryDirectory directory;
+  for (const std::string& broken : {std::string("fsync"), std::string("close")}) {
+    FaultyFileSystem files([&](const char* call) { return call == broken ? EIO : 0; });
+    OutputFile out(files, directory / broken);
+    out.write("x");
+    EXPECT_EQ(message_of([&] { out.close(); }),
+              "cannot " + broken + " " + (directory / broken).string() + ": Input/output error");
+  }
+}
+
+TEST(FileIo, DirectoriesAreRemovedWithTheirFilesOnly) {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directories(directory / "d" / "inner");
+  write_file(directory / "d" / "file", "x");
+  EXPECT_NE(message_of([&] { remove_directory(real_file_system(), directory / "d"); }), "");
+  std::filesystem::remove(directory / "d" / "inner");
+  std::filesystem::create_symlink("/", directory / "d" / "link");
+  EXPECT_EQ(message_of([&] { remove_directory(real_file_system(), directory / "d"); }), "");
+  EXPECT_EQ(kind_of(directory / "d"), PathKind::kNone);
+}
+
+TEST(FileIo, QuotesHideControlCharactersAndShorten) {
+  EXPECT_EQ(in_quotes("a.b"), "\"a.b\"");
+  EXPECT_EQ(in_quotes(std::string("\x1b[2J\0\n", 6)), "\"\\x1b[2J\\x00\\x0a\"");
+  EXPECT_EQ(in_quotes(std::string(300, 'a')), "\"" + std::string(200, 'a') + "...\"");
+}
+
+}  // namespace
+}  // namespace ropewalk
