@@ -12,6 +12,9 @@
 // Keys and values are fetched again rather than kept: nothing of O(window) lives from the forward to the backward, and
 // the fetch is behind work. Bytes that a rank sends: forward sent_rows * 2 G K values of the compute type; backward the
 // same again, and (its received rows) * 2 G K values of the accumulator type.
+#include <algorithm>
+#include <vector>
+
 #include "parallel/attention.h"
 #include "parallel/attention_pass.h"
 #include "parallel/halo_plan.h"

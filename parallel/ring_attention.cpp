@@ -17,6 +17,9 @@
 // Each rank sends P-1 blocks forward, all but that of rank r+1; and backward the same P-1 blocks and the sums of all
 // blocks but its own. The sums of a block are added in the order in which it goes around, so they have the same bits
 // every time.
+#include <algorithm>
+#include <vector>
+
 #include "parallel/attention.h"
 #include "parallel/attention_pass.h"
 #include "parallel/ring_plan.h"

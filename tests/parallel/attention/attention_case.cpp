@@ -29,6 +29,23 @@ size_t elements_of(const AttentionCase& problem, int64_t heads, int64_t columns)
   return static_cast<size_t>(problem.sequences * problem.length * heads * columns);
 }
 
+// Host values to and from a tensor of fp64 or fp32.
+void upload_values(Kernels& kernels, const std::vector<double>& values, const Tensor& x) {
+  if (x.dtype() == DType::kF64) return kernels.upload(values.data(), x);
+  const std::vector<float> rounded(values.begin(), values.end());
+  kernels.upload(rounded.data(), x);
+}
+std::vector<double> download_values(Kernels& kernels, const Tensor& x) {
+  std::vector<double> values(static_cast<size_t>(x.elements()));
+  if (x.dtype() == DType::kF64) {
+    kernels.download(x, values.data());
+    return values;
+  }
+  std::vector<float> rounded(values.size());
+  kernels.download(x, rounded.data());
+  return {rounded.begin(), rounded.end()};
+}
+
 }  // namespace
 
 std::string AttentionCase::text() const {
@@ -78,21 +95,24 @@ RankAttention::RankAttention(const AttentionCase& problem, Kernels& kernels, Com
     kernels.upload(local.data(), sequences_.document_begin);
   }
   const int64_t h = problem.heads, g = problem.key_heads, k = problem.head_size;
-  q_ = draw("q", h, unset({rows, h, k}));
-  d_o_ = draw("do", h, unset({rows, h, k}));
-  kv_ = unset({2, rows, g, k});
+  const DType type = kernels.dtype(), accumulator = accumulator_of(type);
+  q_ = unset(type, {rows, h, k});
+  d_o_ = unset(type, {rows, h, k});
+  kv_ = unset(type, {2, rows, g, k});
+  draw("q", h, q_);
+  draw("do", h, d_o_);
   draw("k", g, kv_.slice(0, 1).reshape({rows, g, k}));
   draw("v", g, kv_.slice(1, 2).reshape({rows, g, k}));
-  o_ = unset({rows, h, k});
-  lse_ = unset({rows, h});
-  dq_ = unset({rows, h, k});
-  dkv_ = unset({2, rows, g, k});
+  o_ = unset(accumulator, {rows, h, k});
+  lse_ = unset(accumulator, {rows, h});
+  dq_ = unset(accumulator, {rows, h, k});
+  dkv_ = unset(accumulator, {2, rows, g, k});
   const ArenaScope scope(scratch_);
-  kernels.fill(scratch_.allocate(DType::kF64, {kBlockBytes / 8}), kUnset);
+  kernels.fill(scratch_.allocate(type, {kBlockBytes / size_of(type)}), kUnset);
 }
 
-Tensor RankAttention::unset(Shape shape) {
-  const Tensor x = memory_.allocate(DType::kF64, shape);
+Tensor RankAttention::unset(DType type, Shape shape) {
+  const Tensor x = memory_.allocate(type, shape);
   kernels_.fill(x, kUnset);
   return x;
 }
@@ -108,14 +128,13 @@ void RankAttention::for_each_row(Visit visit) const {
   }
 }
 
-Tensor RankAttention::draw(const char* name, int64_t heads, const Tensor& into) {
+void RankAttention::draw(const char* name, int64_t heads, const Tensor& into) {
   const std::vector<double> whole = drawn(problem_, name, heads);
   const int64_t row = heads * problem_.head_size;
   std::vector<double> local(static_cast<size_t>(into.elements()));
   for_each_row(
       [&](int64_t to, int64_t from) { std::copy_n(whole.begin() + from * row, row, local.begin() + to * row); });
-  kernels_.upload(local.data(), into);
-  return into;
+  upload_values(kernels_, local, into);
 }
 
 void RankAttention::forward() { attention_->forward(q_, kv_, sequences_, o_, lse_, scratch_); }
@@ -129,8 +148,7 @@ void RankAttention::collect(AttentionTensors& out) {
   const int64_t rows = q_.rows(), g = problem_.key_heads, k = problem_.head_size;
   const auto gather = [&](const Tensor& x, std::vector<double>& whole) {
     if (x.elements() == 0) return;
-    std::vector<double> local(static_cast<size_t>(x.elements()));
-    kernels_.download(x, local.data());
+    const std::vector<double> local = download_values(kernels_, x);
     const int64_t row = x.elements() / x.rows();
     for_each_row(
         [&](int64_t from, int64_t to) { std::copy_n(local.begin() + from * row, row, whole.begin() + to * row); });
@@ -142,10 +160,10 @@ void RankAttention::collect(AttentionTensors& out) {
   gather(dkv_.slice(1, 2).reshape({rows, g, k}), out.dv);
 }
 
-AttentionTensors run_attention(const AttentionCase& problem, int ranks) {
+AttentionTensors run_attention(const AttentionCase& problem, int ranks, Backend backend) {
   AttentionTensors out(problem);
   run_ranks(ranks, [&](const std::shared_ptr<Communicator>& world) {
-    const std::unique_ptr<Kernels> kernels = make_kernels(Backend::kReferenceF64);
+    const std::unique_ptr<Kernels> kernels = make_kernels(backend);
     StrictCommunicator strict(*world);
     RankAttention rank(problem, *kernels, strict);
     rank.forward();

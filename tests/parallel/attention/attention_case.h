@@ -26,7 +26,8 @@ struct AttentionTensors {
   std::vector<double> o, lse, dq, dk, dv;
 };
 
-// One rank's part of a problem in fp64, ready to be run. All memory that the attention is to set starts as NaN.
+// One rank's part of a problem, ready to be run in the kernels' type. All memory that the attention is to set starts as
+// NaN.
 class RankAttention {
  public:
   RankAttention(const AttentionCase& problem, Kernels& kernels, Communicator& group);
@@ -37,8 +38,8 @@ class RankAttention {
 
  private:
   // Rows of this rank from a tensor [B, S, heads, K] of the whole problem, drawn by name.
-  Tensor draw(const char* name, int64_t heads, const Tensor& into);
-  Tensor unset(Shape shape);
+  void draw(const char* name, int64_t heads, const Tensor& into);
+  Tensor unset(DType type, Shape shape);
   template <typename Visit>
   void for_each_row(Visit visit) const;  // visit(local row, row in the whole problem)
 
@@ -52,8 +53,8 @@ class RankAttention {
   Tensor q_, kv_, d_o_, o_, lse_, dq_, dkv_;
 };
 
-// Forward and backward on `ranks` threads in fp64. Each rank's messages go through a StrictCommunicator.
-AttentionTensors run_attention(const AttentionCase& problem, int ranks);
+// Forward and backward on `ranks` threads. Each rank's messages go through a StrictCommunicator.
+AttentionTensors run_attention(const AttentionCase& problem, int ranks, Backend backend = Backend::kReferenceF64);
 
 // Softmax attention and its gradients from the formulas, one query at a time.
 AttentionTensors naive_attention(const AttentionCase& problem);
@@ -70,5 +71,6 @@ double worst_error(const AttentionTensors& actual, const AttentionTensors& expec
 // again: (2 n + K) u * 2 * 25 K = 520 * 1.1e-16 * 400 = 2.3e-11 if all entries were at their bound and all roundings of
 // one sign. Both are random, which takes off a factor of at least sqrt(n) = 16.
 inline constexpr double kTolerance = 1.5e-12;
+inline constexpr double kToleranceF32 = kTolerance * 0x1p29;  // the same with u = 2^-24
 
 }  // namespace ropewalk

@@ -5,9 +5,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstring>
-#include <limits>
+#include <algorithm>
+#include <cstddef>
+#include <vector>
 
 #include "parallel/communicator.h"
 
@@ -41,13 +41,13 @@ class StrictExchange final : public Exchange {
  public:
   StrictExchange(Communicator& inner, std::span<const Message> sends, std::span<const Message> receives)
       : sends_(sends.begin(), sends.end()), receives_(receives.begin(), receives.end()) {
-    for (const Message& send : sends_) sent_.push_back(copy_of(send.data));
+    for (const Message& send : sends_) sent_.push_back(bytes_of(send.data));
     std::vector<Message> hidden;
     for (const Message& receive : receives_) {
-      arriving_.emplace_back(static_cast<size_t>(receive.data.elements()));
-      hidden.push_back({receive.peer, Tensor(arriving_.back().data(), DType::kF64, Device{}, receive.data.shape())});
-      double* const data = receive.data.data<double>();
-      std::fill(data, data + receive.data.elements(), std::numeric_limits<double>::quiet_NaN());
+      const Tensor& x = receive.data;
+      arriving_.emplace_back(static_cast<size_t>(x.bytes()));
+      hidden.push_back({receive.peer, Tensor(arriving_.back().data(), x.dtype(), x.device(), x.shape())});
+      std::fill_n(static_cast<std::byte*>(x.raw()), x.bytes(), std::byte{0xff});  // a NaN in every floating type
     }
     inner_ = inner.start_exchange(sends, hidden);
   }
@@ -55,18 +55,21 @@ class StrictExchange final : public Exchange {
   void wait() override {
     inner_->wait();
     for (size_t i = 0; i < sends_.size(); ++i) {
-      EXPECT_TRUE(copy_of(sends_[i].data) == sent_[i]) << "a message changed while it was in flight";
+      EXPECT_TRUE(bytes_of(sends_[i].data) == sent_[i]) << "a message changed while it was in flight";
     }
     for (size_t i = 0; i < receives_.size(); ++i) {
-      std::copy(arriving_[i].begin(), arriving_[i].end(), receives_[i].data.data<double>());
+      std::copy(arriving_[i].begin(), arriving_[i].end(), static_cast<std::byte*>(receives_[i].data.raw()));
     }
   }
 
  private:
-  static std::vector<double> copy_of(const Tensor& x) { return {x.data<double>(), x.data<double>() + x.elements()}; }
+  static std::vector<std::byte> bytes_of(const Tensor& x) {
+    const auto* const begin = static_cast<const std::byte*>(x.raw());
+    return {begin, begin + x.bytes()};
+  }
 
   std::vector<Message> sends_, receives_;
-  std::vector<std::vector<double>> sent_, arriving_;
+  std::vector<std::vector<std::byte>> sent_, arriving_;
   std::unique_ptr<Exchange> inner_;
 };
 
