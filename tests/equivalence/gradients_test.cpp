@@ -18,9 +18,9 @@ void expect_same(const LossAndGradients& actual, double loss, const NaiveWeights
 
 using MeshAndCase = std::tuple<MeshShape, std::string>;
 
-class EveryMesh : public testing::TestWithParam<MeshAndCase> {};
+class GradientsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
 
-TEST_P(EveryMesh, GivesTheGradientsOfOneRankAndOfTheNaiveModel) {
+TEST_P(GradientsOnEveryMesh, GivesTheGradientsOfOneRankAndOfTheNaiveModel) {
   const auto& [mesh, name] = GetParam();
   const Case c = make_case(name, mesh);
   const NaiveWeights weights = random_weights(c.config.model, 11);
@@ -37,7 +37,7 @@ std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
   return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
 }
 
-INSTANTIATE_TEST_SUITE_P(UpToEightRanks, EveryMesh,
+INSTANTIATE_TEST_SUITE_P(UpToEightRanks, GradientsOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::ValuesIn(case_names())),
                          test_name);
 

@@ -110,8 +110,9 @@ NaiveWeights Gathering::whole() const {
   for (const Piece& piece : pieces_) {
     for_each_element(piece.shape, piece.box, [&](size_t to, size_t from) {
       const double other = whole.at(piece.name)[to];
-      CHECK(std::memcmp(&piece.values[from], &other, sizeof other) == 0, "{}[{}] is {} on one rank and {} on another",
-            piece.name, to, piece.values[from], other);
+      if (std::memcmp(&piece.values[from], &other, sizeof other) == 0) return;
+      throw Disagreement(
+          fmt::format("{}[{}] is {} on one rank and {} on another", piece.name, to, piece.values[from], other));
     });
   }
   return whole;
@@ -142,7 +143,10 @@ LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& wei
         gathering.add(run.trainer.gradients(), run.kernels);
       },
       faults);
-  for (double loss : losses) CHECK(loss == losses[0], "the loss is {} on one rank and {} on another", loss, losses[0]);
+  for (double loss : losses) {
+    if (loss != losses[0])
+      throw Disagreement(fmt::format("the loss is {} on one rank and {} on another", loss, losses[0]));
+  }
   return {losses[0], gathering.whole()};
 }
 
@@ -166,7 +170,9 @@ Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const Sampl
     by_rank[static_cast<size_t>(run.mesh.world().rank())] = run_steps(run, samples, first, last);
     gathering.add(run.trainer.state(), run.kernels);
   });
-  for (const Steps& steps : by_rank) CHECK(steps == by_rank[0], "ranks disagree on what a step gave");
+  for (const Steps& steps : by_rank) {
+    if (!(steps == by_rank[0])) throw Disagreement("ranks disagree on the losses or norms of their steps");
+  }
   Steps steps = by_rank[0];
   steps.state = gathering.whole();
   return steps;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <ostream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -36,11 +37,17 @@ struct RankRun {
 // Calls body on every rank of the configuration's mesh with a new trainer.
 void on_mesh(const Config& config, const std::function<void(RankRun&)>& body, const Faults& faults = {});
 
+// Ranks that should hold the same do not: what keeps copies of weights together is broken.
+struct Disagreement : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 // Whole tensors, put together from the boxes of all ranks.
 class Gathering {
  public:
   void add(const std::vector<StateTensor>& tensors, Kernels& kernels);  // by each rank, in any order
-  // Throws unless the saved boxes cover every element exactly once, and boxes held twice are the same bits.
+  // Throws unless the saved boxes cover every element exactly once, and Disagreement unless boxes that two ranks hold
+  // are the same bits.
   NaiveWeights whole() const;
 
  private:

@@ -56,9 +56,9 @@ NaiveWeights master_weights(const NaiveWeights& state) {
 
 using MeshAndCase = std::tuple<MeshShape, std::string>;
 
-class EveryMesh : public testing::TestWithParam<MeshAndCase> {};
+class StepsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
 
-TEST_P(EveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
+TEST_P(StepsOnEveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
   const auto& [mesh, name] = GetParam();
   const Case c = training_case(name, mesh);
   const NaiveWeights weights = random_weights(c.config.model, 21);
@@ -82,7 +82,7 @@ std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
   return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
 }
 
-INSTANTIATE_TEST_SUITE_P(UpToEightRanks, EveryMesh,
+INSTANTIATE_TEST_SUITE_P(UpToEightRanks, StepsOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::Values("RnopeSwa", "QkNorm")),
                          test_name);
 

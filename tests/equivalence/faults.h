@@ -1,0 +1,84 @@
+// Errors that a distributed trainer may have, made from outside: test doubles of the communicator and of the kernels.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "parallel/communicator.h"
+#include "tests/parallel/attention/forwarding_kernels.h"
+
+namespace ropewalk {
+
+// A message or a sum that goes wrong, in the groups and for the tensors that `hits` says; group: their world ranks.
+struct CommunicationFault {
+  enum class Kind {
+    kForgottenSum,  // all_reduce and reduce_scatter leave each rank with its own part; every time, on every rank
+    kLostMessage,   // the first `lost_elements` that the first message hit brings to world rank 1 are zeros
+  };
+  Kind kind;
+  std::function<bool(const std::vector<int>& group, const Tensor& x)> hits;
+  int64_t lost_elements = 0;
+  std::atomic<int64_t> times = 0;
+};
+
+// The world with the fault in it and in all groups split from it. The fault must outlive it.
+std::shared_ptr<Communicator> with_fault(std::shared_ptr<Communicator> world, CommunicationFault& fault);
+
+// An attention call left out: the `call`-th (from 0) on a piece of keys that does not begin where the queries do.
+class SkippedPiece final : public ForwardingKernels {
+ public:
+  SkippedPiece(Kernels& inner, bool forward, int64_t call)
+      : ForwardingKernels(inner), forward_(forward), countdown_(call) {}
+  void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
+                         const Tensor& lse) override {
+    if (!skips(forward_, span)) ForwardingKernels::attention_forward(q, k, v, span, o, lse);
+  }
+  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
+                          const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override {
+    if (!skips(!forward_, span)) ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
+  }
+
+ private:
+  bool skips(bool this_direction, const AttentionSpan& span) {
+    return this_direction && span.q_begin != span.k_begin && countdown_-- == 0;
+  }
+  bool forward_;
+  int64_t countdown_;
+};
+
+// Every attention call with another mask.
+class OtherMask final : public ForwardingKernels {
+ public:
+  OtherMask(Kernels& inner, std::function<void(AttentionSpan&)> change)
+      : ForwardingKernels(inner), change_(std::move(change)) {}
+  void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
+                         const Tensor& lse) override {
+    ForwardingKernels::attention_forward(q, k, v, changed(span), o, lse);
+  }
+  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
+                          const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override {
+    ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, changed(span), dq, dk, dv);
+  }
+
+ private:
+  AttentionSpan changed(AttentionSpan span) const {
+    change_(span);
+    return span;
+  }
+  std::function<void(AttentionSpan&)> change_;
+};
+
+// Positions one too high.
+class LateRotation final : public ForwardingKernels {
+ public:
+  using ForwardingKernels::ForwardingKernels;
+  void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override {
+    ForwardingKernels::rotate(x, first_position + 1, theta, direction);
+  }
+};
+
+}  // namespace ropewalk

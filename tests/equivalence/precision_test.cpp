@@ -1,0 +1,81 @@
+// fp32 kernels against fp64, through whole models: the rule of Flash-Attention's tests (Dao-AILab/flash-attention,
+// hopper/test_flash_attn.py). A fast implementation may err, against fp64, at most twice as much as a plain one of the
+// same precision (the reference backend in fp32); so no tolerance needs guessing.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/equivalence/cases.h"
+#include "tests/equivalence/mesh_run.h"
+#include "tests/support/models.h"
+
+namespace ropewalk {
+namespace {
+
+// Root mean square of actual - exact, relative to the largest |exact|.
+double error_of(const std::vector<double>& actual, const std::vector<double>& exact) {
+  double squares = 0, largest = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    squares += (actual[i] - exact[i]) * (actual[i] - exact[i]);
+    largest = std::max(largest, std::abs(exact[i]));
+  }
+  return std::sqrt(squares / static_cast<double>(exact.size())) / largest;
+}
+
+bool is_zero(const std::vector<double>& values) {
+  return std::all_of(values.begin(), values.end(), [](double value) { return value == 0; });
+}
+
+struct Errors {
+  double mean = 0, worst = 0;  // over the tensors
+};
+
+Errors errors_of(const NaiveWeights& actual, const NaiveWeights& exact) {
+  Errors errors;
+  int64_t tensors = 0;
+  for (const auto& [name, values] : exact) {
+    if (is_zero(values)) continue;  // queries and keys under a window of one: there is nothing to be relative to
+    const double error = error_of(actual.at(name), values);
+    errors.mean += error;
+    errors.worst = std::max(errors.worst, error);
+    ++tensors;
+  }
+  errors.mean /= static_cast<double>(tensors);
+  return errors;
+}
+
+// Twice, on the average of the tensors and for the worst of them: a tensor of few elements may be lucky in either
+// precision.
+void expect_at_most_twice_the_plain_error(const Case& c) {
+  NaiveWeights weights = random_weights(c.config.model, 41);
+  for (auto& [name, values] : weights) {
+    for (double& value : values) value = static_cast<float>(value);  // the same weights in both precisions
+  }
+  const auto with_backend = [&](Backend backend) {
+    Config config = c.config;
+    config.parallel.backend = backend;
+    return gradients_on_mesh(config, weights, c.samples);
+  };
+  const LossAndGradients exact = with_backend(Backend::kReferenceF64);
+  const LossAndGradients plain = with_backend(Backend::kReferenceF32), fast = with_backend(Backend::kCpu);
+  const Errors allowed = errors_of(plain.gradients, exact.gradients),
+               errors = errors_of(fast.gradients, exact.gradients);
+  EXPECT_GT(allowed.mean, 0x1p-26) << "no error worth the name: is this fp32 against fp64?";
+  EXPECT_LE(errors.mean, 2 * allowed.mean) << c.name;
+  EXPECT_LE(errors.worst, 2 * allowed.worst) << c.name;
+  // The loss is a mean of at most some hundred positive numbers, each with a few roundings of its own.
+  EXPECT_NEAR(fast.loss, exact.loss, 16 * 0x1p-24 * exact.loss) << c.name;
+}
+
+TEST(Precision, CpuGradientsErrAtMostTwiceAsMuchAsPlainFp32) {
+  for (const std::string& name : case_names()) {
+    for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 2, 2}, MeshShape{2, 2, 2}, MeshShape{1, 1, 8}}) {
+      SCOPED_TRACE(text_of(mesh));
+      expect_at_most_twice_the_plain_error(make_case(name, mesh));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ropewalk
