@@ -1,0 +1,150 @@
+#include "launch/command_line.h"
+
+#include <boost/program_options.hpp>
+#include <sstream>
+
+#include "trainer/config/nearest.h"
+
+namespace ropewalk {
+
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr unsigned kColumns = 100;
+
+po::options_description describe(const OptionGroup& group) {
+  po::options_description out(group.title, kColumns, kColumns / 2);
+  for (const Option& option : group.options) {
+    if (option.value.empty()) {
+      out.add_options()(option.name.c_str(), option.description.c_str());
+      continue;
+    }
+    auto* value = po::value<std::vector<std::string>>()->value_name(option.value);
+    if (option.count == Option::Count::kList) value->multitoken();
+    out.add_options()(option.name.c_str(), value, option.description.c_str());
+  }
+  return out;
+}
+
+std::vector<std::string> option_names(const Verb& verb) {
+  std::vector<std::string> names = {"help"};
+  for (const OptionGroup& group : verb.groups)
+    for (const Option& option : group.options) names.push_back(option.name);
+  return names;
+}
+
+std::string usage(const Verb& verb) {
+  std::string line = "ropewalk " + verb.name;
+  for (const std::string& name : verb.positional) line += " " + name;
+  for (const OptionGroup& group : verb.groups)
+    for (const Option& option : group.options)
+      if (option.required) line += fmt::format(" --{} {}", option.name, option.value);
+  return line + " [OPTION]...";
+}
+
+[[noreturn]] void refuse(const Verb& verb, const std::string& what) {
+  throw ConfigurationError(
+      fmt::format("{}\n  usage: {}\n  `ropewalk {} --help` explains", what, usage(verb), verb.name));
+}
+
+[[noreturn]] void refuse_option(const Verb& verb, std::string given) {
+  given = given.substr(std::min(given.find_first_not_of('-'), given.size()));
+  const std::string name = given.substr(0, given.find('='));
+  const std::string nearest = nearest_name(name, option_names(verb));
+  // Anything with a dot is a field of the configuration that lacks its --set.
+  const bool is_field = name.find('.') != std::string::npos && std::ranges::count(option_names(verb), "set") > 0;
+  const std::string meant = is_field          ? fmt::format("; did you mean --set {}?", given)
+                            : nearest.empty() ? ""
+                                              : fmt::format("; did you mean --{}?", nearest);
+  refuse(verb, fmt::format("{} has no option --{}{}", verb.name, name, meant));
+}
+
+void check_counts(const Verb& verb, const Arguments& arguments) {
+  for (const OptionGroup& group : verb.groups)
+    for (const Option& option : group.options) {
+      if (option.required && !arguments.has(option.name))
+        refuse(verb, fmt::format("{} needs --{} {}", verb.name, option.name, option.value));
+      if (option.count == Option::Count::kOnce && arguments.values(option.name).size() > 1)
+        refuse(verb, fmt::format("--{} is given more than once", option.name));
+    }
+  const std::vector<std::string>& given = arguments.positional();
+  if (given.size() < verb.positional.size())
+    refuse(verb, fmt::format("{} needs {}", verb.name, verb.positional[given.size()]));
+  if (given.size() > verb.positional.size()) {
+    const std::string& extra = given[verb.positional.size()];
+    if (extra.starts_with("-")) refuse_option(verb, extra);
+    const bool is_field = extra.find('=') != std::string::npos && std::ranges::count(option_names(verb), "set") > 0;
+    refuse(verb, fmt::format("{} has no use for '{}'{}", verb.name, extra,
+                             is_field ? fmt::format("; did you mean --set {}?", extra) : ""));
+  }
+}
+
+}  // namespace
+
+std::string Arguments::value(const std::string& option, const std::string& otherwise) const {
+  const auto found = values_.find(option);
+  return found == values_.end() || found->second.empty() ? otherwise : found->second.back();
+}
+
+std::vector<std::string> Arguments::values(const std::string& option) const {
+  const auto found = values_.find(option);
+  return found == values_.end() ? std::vector<std::string>() : found->second;
+}
+
+std::string help_text(const Verb& verb) {
+  std::ostringstream out;
+  out << "usage: " << usage(verb) << "\n\n" << verb.about << "\n";
+  for (const OptionGroup& group : verb.groups) out << "\n" << describe(group);
+  if (!verb.examples.empty()) out << "\nExamples:\n";
+  for (const std::string& example : verb.examples) out << "  " << example << "\n";
+  return out.str();
+}
+
+std::string help_text(std::span<const Verb> verbs) {
+  std::string out =
+      "ropewalk trains long-context language models whose layers mostly look through a window, on many ranks.\n\n"
+      "usage: ropewalk VERB [ARGUMENT]...\n\nVerbs:\n";
+  for (const Verb& verb : verbs) out += fmt::format("  {:<10}{}\n", verb.name, verb.summary);
+  out +=
+      "\n`ropewalk VERB --help` explains one. A first run:\n"
+      "  ropewalk prepare --input book.txt --output data/text\n"
+      "  mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=2\n";
+  return out;
+}
+
+Arguments read_arguments(const Verb& verb, std::span<const std::string> words) {
+  po::options_description all;
+  for (const OptionGroup& group : verb.groups) all.add(describe(group));
+  Arguments out;
+  try {
+    using Style = po::command_line_style::style_t;
+    const auto parsed = po::command_line_parser(std::vector<std::string>(words.begin(), words.end()))
+                            .options(all)
+                            .style(Style::allow_long | Style::long_allow_next | Style::long_allow_adjacent)
+                            .run();
+    for (const po::option& option : parsed.options) {
+      std::vector<std::string>& values = option.string_key.empty() ? out.positional_ : out.values_[option.string_key];
+      values.insert(values.end(), option.value.begin(), option.value.end());
+    }
+  } catch (const po::unknown_option& error) {
+    refuse_option(verb, error.get_option_name());
+  } catch (const po::error& error) {
+    refuse(verb, error.what());
+  }
+  check_counts(verb, out);
+  return out;
+}
+
+const Verb& find_verb(std::span<const Verb> verbs, const std::string& name) {
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs) {
+    if (verb.name == name) return verb;
+    names.push_back(verb.name);
+  }
+  const std::string nearest = nearest_name(name, names);
+  throw ConfigurationError(fmt::format("'{}' is not a verb of ropewalk{}; `ropewalk help` lists them", name,
+                                       nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest)));
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,65 @@
+// The command line: verbs with their options, their help, and the reading of arguments. A wrong one is a
+// ConfigurationError that names the nearest right word.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/error.h"
+#include "launch/launcher.h"
+
+namespace ropewalk {
+
+struct Option {
+  std::string name;                              // "set", given as --set
+  std::string value;                             // what follows, in help: "FIELD=VALUE"; empty: nothing does
+  std::string description;                       // meaning, unit, default
+  enum class Count { kOnce, kRepeated, kList };  // kList: one or more values after each --name
+  Count count = Count::kOnce;
+  bool required = false;
+};
+
+struct OptionGroup {
+  std::string title;
+  std::vector<Option> options;
+};
+
+// The arguments of a verb, as given.
+class Arguments {
+ public:
+  bool has(const std::string& option) const { return values_.contains(option); }
+  std::string value(const std::string& option, const std::string& otherwise = "") const;  // the last one given
+  std::vector<std::string> values(const std::string& option) const;
+  const std::vector<std::string>& positional() const { return positional_; }
+
+ private:
+  friend Arguments read_arguments(const struct Verb& verb, std::span<const std::string> words);
+  std::map<std::string, std::vector<std::string>> values_;
+  std::vector<std::string> positional_;
+};
+
+struct Verb {
+  std::string name;
+  std::string summary;                       // a line, in the list of verbs
+  std::vector<std::string> positional = {};  // what must follow the verb, in order: {"CONFIG"}
+  std::string about;                         // paragraphs of help
+  std::vector<OptionGroup> groups = {};
+  std::vector<std::string> examples = {};  // "command  # what it does"
+  enum class Ranks { kFirst, kAll };       // of a job: rank 0 alone, while the others end at once, or all of them
+  Ranks ranks = Ranks::kFirst;
+  ExitCode (*run)(const Arguments&, const Launcher&) = nullptr;
+};
+
+std::string help_text(const Verb& verb);
+std::string help_text(std::span<const Verb> verbs);  // of the program
+
+// What follows the verb. Throws ConfigurationError.
+Arguments read_arguments(const Verb& verb, std::span<const std::string> words);
+
+// The verb of that name; throws ConfigurationError naming the nearest.
+const Verb& find_verb(std::span<const Verb> verbs, const std::string& name);
+
+}  // namespace ropewalk

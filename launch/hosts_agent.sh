@@ -1,0 +1,13 @@
+#!/bin/bash
+# A launch agent for mpirun where the hosts are network namespaces of this machine: runs a command on HOST as ssh would.
+#   mpirun --mca plm_rsh_agent launch/hosts_agent.sh --host HOST:2,OTHER:2 ...
+# The host has its own network (ip netns add HOST) and, here, its own host name, by which Open MPI tells hosts apart.
+set -euo pipefail
+if [ $# -lt 2 ]; then
+  sed -n '2,4s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+fi
+host=$1
+shift
+# shellcheck disable=SC2016  # the inner shell expands it
+exec ip netns exec "$host" unshare --uts /bin/sh -c 'hostname "$1" && shift && eval "$*"' agent "$host" "$@"

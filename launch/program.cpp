@@ -1,0 +1,79 @@
+#include "launch/program.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <iostream>
+#include <span>
+
+#include "launch/process.h"
+#include "launch/verbs.h"
+
+namespace ropewalk {
+
+namespace {
+
+ExitCode print(const std::string& text) {
+  std::cout << text << std::flush;
+  return ExitCode::kDone;
+}
+
+// What a command line asks for besides the verbs' own work.
+bool asks_for_help(std::span<const std::string> words) {
+  return std::ranges::any_of(words, [](const std::string& word) { return word == "--help" || word == "-h"; });
+}
+
+std::function<ExitCode()> understand(const std::vector<Verb>& verbs, const std::vector<std::string>& words,
+                                     const Launcher& launcher) {
+  if (words.empty()) throw ConfigurationError("no verb is given, such as train; `ropewalk help` lists them");
+  const std::string& first = words.front();
+  const std::span<const std::string> rest(words.begin() + 1, words.end());
+  if (first == "version" || first == "--version") return [] { return print(version_text()); };
+  if (first == "--help" || first == "-h" || (first == "help" && rest.empty()))
+    return [&] { return print(help_text(verbs)); };
+  if (first == "help") {
+    const Verb& verb = find_verb(verbs, rest.front());
+    return [&verb] { return print(help_text(verb)); };
+  }
+  const Verb& verb = find_verb(verbs, first);
+  if (asks_for_help(rest)) return [&verb] { return print(help_text(verb)); };
+  const Arguments arguments = read_arguments(verb, rest);
+  return [&verb, arguments, &launcher] { return verb.run(arguments, launcher); };
+}
+
+bool runs_on_all_ranks(const std::vector<Verb>& verbs, const std::vector<std::string>& words) {
+  return std::ranges::any_of(verbs, [&](const Verb& verb) {
+    return verb.ranks == Verb::Ranks::kAll && !words.empty() && verb.name == words.front() && !asks_for_help(words);
+  });
+}
+
+}  // namespace
+
+std::string version_text() {
+  return fmt::format("ropewalk {} ({}, {})\n", ROPEWALK_VERSION, ROPEWALK_BUILD_TYPE, ROPEWALK_COMPILER);
+}
+
+ExitCode run_program(const std::vector<std::string>& words) {
+  const Launcher launcher = read_launcher([](const char* name) { return std::getenv(name); });
+  const std::vector<Verb> verbs = {prepare_verb(), train_verb(), validate_verb(), schema_verb()};
+  if (!runs_on_all_ranks(verbs, words) && launcher.rank > 0) return ExitCode::kDone;  // rank 0 does and says it
+  std::function<ExitCode()> action;
+  try {
+    action = understand(verbs, words, launcher);
+  } catch (const ConfigurationError& error) {
+    if (!runs_on_all_ranks(verbs, words)) {
+      say(error.what());
+      return error.code();
+    }
+    return run_process(launcher, [&](Process&) -> ExitCode { throw error; });  // all ranks found it; one tells
+  }
+  try {
+    return action();
+  } catch (...) {
+    const Failure failure = failure_of(std::current_exception());
+    say(failure.message);
+    return failure.code;
+  }
+}
+
+}  // namespace ropewalk

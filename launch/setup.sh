@@ -1,0 +1,51 @@
+#!/bin/bash
+# Installs what is missing of Debian 12's packages:  launch/setup.sh [GROUP]...
+#   build   to build and run ropewalk (always)
+#   test    to run the tests
+#   text    the text of launch/quickstart.sh
+# Says what it will run; needs root or sudo only if something is missing.
+set -euo pipefail
+
+packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libdnnl-dev libhwy-dev
+          libfmt-dev libspdlog-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev
+          libxxhash-dev)
+for group in "$@"; do
+  case $group in
+    build) ;;
+    test) packages+=(libgtest-dev python3 iproute2 strace) ;;
+    text) packages+=(bible-kjv bible-kjv-text) ;;
+    *) echo "setup: '$group' is no group; they are build, test and text" >&2; exit 2 ;;
+  esac
+done
+
+if ! command -v dpkg-query apt-get > /dev/null; then
+  echo "setup: this is no Debian; install what these packages hold, then go on by hand (README.md):" >&2
+  echo "  ${packages[*]}" >&2
+  exit 1
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2> /dev/null || true)
+  [ "$status" = installed ] || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "setup: all ${#packages[@]} packages are installed"
+  exit 0
+fi
+
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo > /dev/null; then
+    echo "setup: not root, and there is no sudo; let root run:  apt-get update && apt-get install ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+as_root+=(env DEBIAN_FRONTEND=noninteractive)
+run() {
+  echo "setup: $*"
+  "$@" > /dev/null
+}
+run "${as_root[@]}" apt-get update
+run "${as_root[@]}" apt-get install --yes --no-install-recommends "${missing[@]}"

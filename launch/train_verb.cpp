@@ -1,0 +1,111 @@
+// `ropewalk train`: joins the ranks, reads the configuration, lays out the mesh, and trains.
+#include <chrono>
+#include <cmath>
+
+#include "kernels/arena.h"
+#include "kernels/kernels.h"
+#include "launch/hosts.h"
+#include "launch/process.h"
+#include "launch/program.h"
+#include "launch/signals.h"
+#include "launch/verbs.h"
+#include "parallel/mesh.h"
+#include "trainer/config/load.h"
+#include "trainer/train_loop.h"
+
+namespace ropewalk {
+
+namespace {
+
+constexpr auto kStartDeadline = std::chrono::minutes(5);  // until the configuration names its own
+
+const char* name_of(Backend backend) {
+  switch (backend) {
+    case Backend::kReferenceF64:
+      return "reference";
+    case Backend::kReferenceF32:
+      return "reference, fp32";
+    case Backend::kCpu:
+      return "cpu";
+    case Backend::kCuda:
+      return "cuda";
+  }
+  return "?";
+}
+
+Config configuration(const Arguments& arguments, const Process& process) {
+  const std::string& file = arguments.positional().front();
+  // One rank reads, so that all see the same text, and hosts without the file can take part.
+  const std::string text = text_of_rank_0(*process.world(kStartDeadline), [&] { return read_config_file(file); });
+  return parse_config(text, file, arguments.values("set"), process.size());
+}
+
+void announce(const Process& process, const Config& config, Communicator& world) {
+  const HostSummary hosts = summarize_hosts(gather_places(world, process.host()));
+  if (process.rank() != 0) return;
+  const MeshShape& mesh = config.parallel.mesh;
+  say(fmt::format("{} {} on {}; mesh: data {} x context {} x tensor {}; device: {}; {}", process.size(),
+                  process.size() == 1 ? "rank" : "ranks", hosts.text, mesh.data_parallel, mesh.context_parallel,
+                  mesh.tensor_parallel, name_of(config.parallel.backend), process.transport()));
+  for (const std::string& warning : hosts.warnings) say(warning);
+}
+
+ExitCode train_on(Process& process, const Arguments& arguments) {
+  const Config config = configuration(arguments, process);
+  const std::chrono::duration<double> deadline(config.parallel.deadline_seconds);
+  const auto world = process.world(std::chrono::ceil<std::chrono::milliseconds>(deadline));
+  announce(process, config, *world);
+
+  Mesh mesh(config.parallel.mesh, world, static_cast<int>(config.model.key_heads));
+  const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
+  Arena arena(*kernels);
+  const RunEnd end = train(config, {mesh, *kernels, arena},
+                           {.resume = !arguments.has("no-resume"), .stop_requested = StopSignals::requested});
+  if (end == RunEnd::kDone) return ExitCode::kDone;
+  if (process.rank() == 0) say("stopped by a signal, with a checkpoint; the same command goes on from it");
+  return ExitCode::kStopped;
+}
+
+ExitCode run(const Arguments& arguments, const Launcher& launcher) {
+  const StopSignals signals;
+  return run_process(launcher, [&](Process& process) { return train_on(process, arguments); });
+}
+
+}  // namespace
+
+Verb train_verb() {
+  return {
+      .name = "train",
+      .summary = "train a model, or go on from its newest checkpoint",
+      .positional = {"CONFIG"},
+      .about =
+          "Trains the model that CONFIG describes (protobuf text; presets are in configs/, all fields in `ropewalk "
+          "schema`).\n"
+          "Started by mpirun, the ranks form a mesh: parallel.data_parallel copies of the model see different "
+          "sequences,\n"
+          "parallel.context_parallel ranks share each sequence, parallel.tensor_parallel ranks share each weight; "
+          "their\n"
+          "product is the number of ranks. (sequence_parallel is Megatron's word for splitting the activations "
+          "between\n"
+          "blocks among the tensor ranks; to share a sequence is context_parallel.)\n\n"
+          "The run's directory (output.directory) gets the whole configuration, metrics.jsonl (an object a step),\n"
+          "TensorBoard events and checkpoints. If it holds a checkpoint, training goes on from the newest whole one.\n"
+          "SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop with exit "
+          "code\n"
+          "85; a second SIGTERM or SIGINT stops at once. mpirun passes SIGUSR1 on at once, but after a SIGTERM it "
+          "leaves\n"
+          "only a second: use SIGUSR1.",
+      .groups = {{"Options",
+                  {{"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, and a later one wins",
+                    Option::Count::kRepeated},
+                   {"no-resume", "", "start from the first step, although there is a checkpoint"}}}},
+      .examples =
+          {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",
+           "mpirun -n 8 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=4 \\\n"
+           "      --set data.prefix=data/mine --set output.directory=runs/mine --set model.pattern.0.window=256",
+           "ropewalk train configs/nope.textproto --set training.steps=10      # one rank needs no mpirun"},
+      .ranks = Verb::Ranks::kAll,
+      .run = run};
+}
+
+}  // namespace ropewalk
