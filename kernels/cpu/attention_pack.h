@@ -8,7 +8,7 @@
 namespace ropewalk {
 
 inline constexpr int64_t kKeysPerTile = 128;
-inline constexpr int64_t kRowsPerTile = 128;
+inline constexpr int64_t kRowsPerTile = 96;
 
 // The rows of a tile are (t, r): query t of the r-th of the R heads that read one key head, so that they share its
 // products.
