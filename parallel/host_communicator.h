@@ -39,7 +39,7 @@ class HostCommunicator : public Communicator {
   // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
   virtual std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
-  // ... and to make a group of these ranks, in this order. Called by all of them, all of whom have entered split.
+  // ... and to make a group of these ranks, in this order. Called by all ranks here once all have entered split.
   virtual std::unique_ptr<Communicator> make_group(OperationLabel label, const std::vector<int>& members) = 0;
 
  private:

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <exception>
 #include <limits>
@@ -21,7 +22,9 @@ using Clock = std::chrono::steady_clock;
 
 // A wait polls eagerly for a while, then more and more rarely, so that ranks that share a core let each other work.
 constexpr auto kEagerPolling = std::chrono::microseconds(500);
-constexpr auto kPause = std::chrono::microseconds(50);
+constexpr auto kShortestPause = std::chrono::microseconds(20);
+constexpr auto kLongestPause = std::chrono::milliseconds(1);
+constexpr int kLowestTagBound = 32767;  // of the highest tag, by the MPI standard
 constexpr auto kCheckInterval = std::chrono::milliseconds(100);
 
 std::string error_text(int code) {
@@ -69,21 +72,40 @@ class MessageType {
   int count_ = 0;
 };
 
-// Tags: sequence number (as far as there is room), operation, element type; three bits each for the last two.
-struct Tags {
-  int64_t modulus;  // of sequence numbers
+// A tag says what its message is, so that only ends that agree meet: from the lowest bit, 3 bits of element type, 3 of
+// operation, a hash of the size and of the place among the messages of this pair, and as much of the sequence number as
+// there is room for. Sizes that differ must not meet because MPI libraries have written beyond a receive that was too
+// short (Open MPI 4.1.4 does for long messages within a machine); they would be refused afterwards, but the harm would
+// be done.
+class Tags {
+ public:
+  explicit Tags(int highest_tag) {
+    const int bits = std::bit_width(static_cast<unsigned>(highest_tag) + 1u) - 1;  // at least 15, says the standard
+    hash_bits_ = std::clamp(bits - 6 - kSequenceBits, 0, kMostHashBits);
+    modulus_ = int64_t{1} << (bits - 6 - hash_bits_);
+  }
 
-  int encode(OperationLabel label, DType dtype) const {
-    return static_cast<int>((label.sequence % modulus) << 6 | static_cast<int64_t>(label.operation) << 3 |
-                            static_cast<int64_t>(dtype));
+  int encode(OperationLabel label, const Tensor& data, int place) const {
+    const uint64_t mixed =
+        (static_cast<uint64_t>(data.bytes()) * 64 + static_cast<uint64_t>(place) + 1) * 0x9e3779b97f4a7c15u;
+    const uint64_t hash = hash_bits_ > 0 ? mixed >> (64 - hash_bits_) : 0;
+    const auto sequence = static_cast<uint64_t>(label.sequence % modulus_);
+    return static_cast<int>(((sequence << hash_bits_ | hash) << 3 | static_cast<uint64_t>(label.operation)) << 3 |
+                            static_cast<uint64_t>(data.dtype()));
   }
   static Operation operation(int tag) { return static_cast<Operation>((tag >> 3) & 7); }
   static DType dtype(int tag) { return static_cast<DType>(tag & 7); }
   // How many operations before `newest` the tag's one was; negative: after it.
   int64_t age(int tag, int64_t newest) const {
-    const int64_t difference = ((newest - (tag >> 6)) % modulus + modulus) % modulus;
-    return difference < modulus / 2 ? difference : difference - modulus;
+    const int64_t difference = ((newest - (tag >> (6 + hash_bits_))) % modulus_ + modulus_) % modulus_;
+    return difference < modulus_ / 2 ? difference : difference - modulus_;
   }
+
+ private:
+  static constexpr int kSequenceBits = 12;  // wanted before any are given to the hash
+  static constexpr int kMostHashBits = 13;
+  int hash_bits_;
+  int64_t modulus_;
 };
 
 // A message that has come and is not awaited. It may be later: the peer may be ahead of us, and a collective posts its
@@ -101,9 +123,9 @@ struct MpiGroup {
     check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     int* highest_tag = nullptr;
     int found = 0;
-    check_mpi(MPI_Comm_get_attr(comm, MPI_TAG_UB, &highest_tag, &found), "MPI_Comm_get_attr");
+    check_mpi(MPI_Comm_get_attr(MPI_COMM_WORLD, MPI_TAG_UB, &highest_tag, &found), "MPI_Comm_get_attr");
     CHECK(found, "MPI does not say its highest tag");
-    tags.modulus = (int64_t{*highest_tag} + 1) >> 6;
+    tags = Tags(*highest_tag);
   }
   ~MpiGroup() {
     int finalized = 0;
@@ -123,10 +145,11 @@ struct MpiGroup {
   MPI_Comm comm;
   const int rank, size;
   const std::chrono::milliseconds deadline;
-  Tags tags{1};
+  Tags tags{kLowestTagBound};
   OperationLabel newest{Operation::kExchange, 0};  // with the element type of its messages, if it is a collective
   DType newest_dtype = DType::kU8;
-  std::string failure;  // the first one; the group is not usable any more
+  std::vector<int> places;  // scratch
+  std::string failure;      // the first one; the group is not usable any more
 };
 
 std::optional<Stray> MpiGroup::stray_from(int peer) const {
@@ -134,6 +157,7 @@ std::optional<Stray> MpiGroup::stray_from(int peer) const {
   MPI_Status status;
   if (MPI_Iprobe(peer, MPI_ANY_TAG, comm, &found, &status) != MPI_SUCCESS || !found) return {};
   const int tag = status.MPI_TAG;
+  if (tag == tags.of_group_making()) return {};
   const int64_t age = tags.age(tag, newest.sequence);
   const bool is_of_newest_collective = age == 0 && newest.operation != Operation::kExchange &&
                                        Tags::operation(tag) == newest.operation && Tags::dtype(tag) == newest_dtype;
@@ -178,10 +202,13 @@ MpiExchange::MpiExchange(MpiGroup& group, OperationLabel label, std::span<const 
   requests_.assign(messages_.size(), MPI_REQUEST_NULL);
   finished_.resize(messages_.size());
   statuses_.resize(messages_.size());
+  std::vector<int>& places = group_.places;  // counted for each peer, of receives and then of sends
+  places.assign(static_cast<size_t>(group_.size), 0);
   for (size_t i = 0; i < messages_.size(); ++i) {
+    if (i == receives_) places.assign(static_cast<size_t>(group_.size), 0);
     const auto& [peer, data] = messages_[i];
     const MessageType type(data.bytes());
-    const int tag = group_.tags.encode(label, data.dtype());
+    const int tag = group_.tags.encode(label, data, places[static_cast<size_t>(peer)]++);
     const int code = i < receives_
                          ? MPI_Irecv(data.raw(), type.count(), type.type(), peer, tag, group_.comm, &requests_[i])
                          : MPI_Isend(data.raw(), type.count(), type.type(), peer, tag, group_.comm, &requests_[i]);
@@ -216,7 +243,8 @@ void MpiExchange::wait() {
         sched_yield();
       } else {
         check_patience(begin, now);
-        std::this_thread::sleep_for(kPause);
+        const auto pause = std::clamp<Clock::duration>((now - last_news) / 8, kShortestPause, kLongestPause);
+        std::this_thread::sleep_for(pause);
       }
     } catch (...) {
       give_up();
@@ -303,18 +331,13 @@ class MpiCommunicator : public HostCommunicator {
   }
 
   std::unique_ptr<Communicator> make_group(OperationLabel, const std::vector<int>& members) override {
+    // Not MPI_Comm_create_group: Open MPI 4.1.4 sends its messages among ours, where they look like strays.
+    const auto place = static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());
+    const int color = members.size() > 1 ? members.front() : MPI_UNDEFINED;
     MPI_Comm comm = MPI_COMM_NULL;
-    if (members.size() > 1) {
-      MPI_Group all, some;
-      check_mpi(MPI_Comm_group(group_->comm, &all), "MPI_Comm_group");
-      check_mpi(MPI_Group_incl(all, static_cast<int>(members.size()), members.data(), &some), "MPI_Group_incl");
-      check_mpi(MPI_Comm_create_group(group_->comm, some, 0, &comm), "MPI_Comm_create_group");
-      MPI_Group_free(&some);
-      MPI_Group_free(&all);
-    }
-    const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
+    if (size() > 1) check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
     return std::make_unique<MpiCommunicator>(
-        std::make_unique<MpiGroup>(comm, static_cast<int>(place), static_cast<int>(members.size()), group_->deadline));
+        std::make_unique<MpiGroup>(comm, place, static_cast<int>(members.size()), group_->deadline));
   }
 
  private:

@@ -31,6 +31,11 @@ class EndJobOnFailure : public testing::EmptyTestEventListener {
 
 std::vector<int> world_sizes() { return {job_size}; }
 
+std::vector<int> world_sizes_with_peers() {
+  if (job_size == 1) return {};
+  return {job_size};
+}
+
 void run_world(int, const RankBody& body, std::chrono::milliseconds deadline) { body(make_mpi_world(deadline)); }
 
 std::string communication_error_of(const std::function<void()>& call) {

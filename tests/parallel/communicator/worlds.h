@@ -16,7 +16,9 @@ namespace ropewalk {
 
 using RankBody = std::function<void(const std::shared_ptr<Communicator>& world)>;
 
-std::vector<int> world_sizes();  // that this process can run
+// Of the worlds that this process can run: all of them, and a few of more than one rank for tests that take their time.
+std::vector<int> world_sizes();
+std::vector<int> world_sizes_with_peers();
 // Runs the body on every rank of a fresh world; under MPI this process is one of them.
 void run_world(int size, const RankBody& body, std::chrono::milliseconds deadline = std::chrono::seconds(60));
 
@@ -41,6 +43,7 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 template <typename T>
 std::vector<T> integers(int rank, int64_t count) {
   std::vector<T> out;
+  out.reserve(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) out.push_back(static_cast<T>((i * 7 + rank * 131) % 1009 - 504));
   return out;
 }

@@ -1,0 +1,125 @@
+// The counters of an axis are what left this rank, and the formulas of host_communicator.h.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "parallel/logged_communicator.h"
+#include "tests/parallel/communicator/worlds.h"
+
+namespace ropewalk {
+namespace {
+
+class Logged : public testing::TestWithParam<int> {
+ protected:
+  int size() const { return GetParam(); }
+};
+
+// An innermost communicator of our own would prove little: here the transport's own count is compared with the
+// formulas, and the sum over all ranks with what all ranks must have received.
+TEST_P(Logged, CountersEqualTheFormulas) {
+  run_world(size(), [this](const auto& world) {
+    LoggedCommunicator group(world, "gradient");
+    std::vector<int64_t> sizes;
+    for (int rank = 0; rank < size(); ++rank) sizes.push_back(100 + 50001 * rank);
+    const Partition rows = Partition::of_sizes(sizes);
+    std::vector<float> all(static_cast<size_t>(rows.total())), mine(static_cast<size_t>(rows.size(world->rank())));
+    const int64_t total = 4 * rows.total(), part = 4 * rows.size(world->rank()), others = size() - 1;
+    const int64_t even = 4 * Partition::even(rows.total(), size()).size(world->rank());
+
+    int64_t expected = 0;
+    const auto check = [&](int64_t operations, int64_t bytes) {
+      expected += bytes;
+      EXPECT_EQ(group.counters().operations, operations);
+      EXPECT_EQ(group.counters().bytes_sent, expected);
+    };
+    group.reduce_scatter(tensor_of(all), rows, tensor_of(mine));
+    check(1, total - part);
+    group.all_gather(tensor_of(mine), rows, tensor_of(all));
+    check(2, others * part);
+    group.all_reduce(tensor_of(all), Reduction::kSum);
+    check(3, total - even + others * even);
+    const Message to_next{(world->rank() + 1) % size(), tensor_of(all)};
+    std::vector<float> arrived(all.size());
+    const Message from_previous{(world->rank() + size() - 1) % size(), tensor_of(arrived)};
+    const auto exchange = group.start_exchange({&to_next, 1}, {&from_previous, 1});
+    exchange->wait();
+    check(4, others > 0 ? total : 0);
+    group.barrier();
+    check(5, 0);
+    EXPECT_EQ(group.counters().bytes_sent, world->bytes_sent());
+
+    const int64_t before = world->bytes_sent();
+    group.broadcast(tensor_of(all), 0);
+    const int64_t broadcast = world->bytes_sent() - before;
+    check(6, broadcast);
+    EXPECT_EQ(sum_of(*world, static_cast<double>(broadcast)), static_cast<double>(others * total));
+  });
+}
+
+TEST_P(Logged, CheckingAloneIsNotCounted) {
+  run_world(size(), [this](const auto& world) {
+    LoggedCommunicator group(world, "tensor", true);
+    std::vector<double> x(1000);
+    const int64_t part = 8 * Partition::even(1000, size()).size(world->rank());
+    for (int i = 1; i <= 3; ++i) {
+      group.all_reduce(tensor_of(x), Reduction::kSum);
+      EXPECT_EQ(group.counters().bytes_sent, i * (8000 - part + (size() - 1) * part));
+    }
+    const auto pair = group.split(world->rank() / 2, 0);
+    pair->barrier();
+    EXPECT_EQ(group.counters().operations, 4);
+  });
+}
+
+TEST_P(Logged, ExchangesOutliveTheirPlaceInTheLog) {
+  run_world(size(), [this](const auto& world) {
+    LoggedCommunicator group(world, "sequence");
+    auto x = integers<float>(world->rank(), 5000);
+    std::vector<float> y(x.size());
+    const int previous = (world->rank() + size() - 1) % size();
+    const Message send{(world->rank() + 1) % size(), tensor_of(x)}, receive{previous, tensor_of(y)};
+    auto exchange = group.start_exchange({&send, 1}, {&receive, 1});
+    for (int i = 0; i < 40; ++i) group.barrier();
+    exchange->wait();
+    EXPECT_TRUE(same_bits(y, integers<float>(previous, 5000)));
+    EXPECT_EQ(group.counters().operations, 41);
+  });
+}
+
+class LoggedWaits : public testing::TestWithParam<int> {};
+
+TEST_P(LoggedWaits, SecondsAreThoseOfWaiting) {
+  run_world(GetParam(), [](const auto& world) {
+    LoggedCommunicator group(world, "tensor");
+    group.barrier();
+    const double before = group.counters().seconds;
+    constexpr auto kLate = std::chrono::milliseconds(100);
+    if (group.rank() == 0) std::this_thread::sleep_for(kLate);
+    group.barrier();
+    const double waited = group.counters().seconds - before;
+    if (group.rank() != 0) {
+      EXPECT_GE(waited, 0.05);
+    }
+
+    // Work between the start and the wait is not waiting.
+    std::vector<float> x(10), y(10);
+    const Message send{(group.rank() + 1) % group.size(), tensor_of(x)};
+    const Message receive{(group.rank() + group.size() - 1) % group.size(), tensor_of(y)};
+    const auto begin = std::chrono::steady_clock::now();
+    const double before_exchange = group.counters().seconds;
+    const auto exchange = group.start_exchange({&send, 1}, {&receive, 1});
+    std::this_thread::sleep_for(kLate);
+    exchange->wait();
+    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    EXPECT_LE(group.counters().seconds - before_exchange, elapsed - 0.09);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, Logged, testing::ValuesIn(world_sizes()),
+                         [](const auto& instance) { return "ranks_" + std::to_string(instance.param); });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LoggedWaits);  // a job of one rank
+INSTANTIATE_TEST_SUITE_P(Sizes, LoggedWaits, testing::ValuesIn(world_sizes_with_peers()),
+                         [](const auto& instance) { return "ranks_" + std::to_string(instance.param); });
+
+}  // namespace
+}  // namespace ropewalk
