@@ -95,7 +95,6 @@ void commit_checkpoint(FileSystem& system, const std::filesystem::path& director
     rename_path(system, target, replaced);
   }
   try {
-    if (replaces) sync_directory(system, directory);
     rename_path(system, temporary, target);
   } catch (const CheckpointError&) {
     if (replaces) system.rename(replaced.c_str(), target.c_str());  // under the other name it counts as well

@@ -12,8 +12,8 @@
 namespace ropewalk {
 
 // Every tensor of `into` is in the manifest, which covers it. Each piece of which anything is wanted is read once, in
-// file order, and its checksum verified; of a file, size and header are verified first. Throws CheckpointError naming
-// file and tensor; `into` then holds a mixture.
+// file order, and its checksum verified; before, that of its file's header. Throws CheckpointError naming file and
+// tensor; `into` then holds a mixture.
 void read_pieces(FileSystem& files, const std::filesystem::path& checkpoint, const Manifest& manifest,
                  std::span<const StateTensor> into, Kernels& kernels);
 

@@ -80,6 +80,17 @@ Found found_in(const std::filesystem::path& directory, const Scenario& scenario)
   return found;
 }
 
+// Nothing that has the name of a checkpoint is half a checkpoint.
+void expect_all_whole(const std::filesystem::path& directory) {
+  ThreadWorld world(1, std::chrono::seconds(60));
+  Mesh mesh({1, 1, 1}, world.communicator(0));
+  FarKernels kernels;
+  ShardedState state(mesh, kernels, DType::kF32);
+  for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
+    EXPECT_NO_THROW(load_checkpoint(checkpoint.path, state.tensors(), mesh, kernels)) << checkpoint.path;
+  }
+}
+
 // Whatever was left behind, the next save succeeds and leaves nothing behind.
 void expect_next_save_works(const std::filesystem::path& directory) {
   save_without_fault(directory, 9, 3, 1);
@@ -120,6 +131,7 @@ int fail_every_call(const Scenario& scenario, int failing_rank, Mode mode, int e
         EXPECT_NE(messages[0].find(" " + directory.path().string() + ": "), std::string::npos) << messages[0];
       }
       if (mode == Mode::kOnce || failing_rank != 0) {
+        EXPECT_TRUE(std::filesystem::exists(checkpoint_path(directory.path(), scenario.old_step))) << messages[0];
         EXPECT_FALSE(std::filesystem::exists(temporary_path(directory.path(), scenario.new_step))) << messages[0];
       }
     }
@@ -163,6 +175,7 @@ TEST(CheckpointFaults, AJobThatIsKilledAtAnyCallLeavesOneWhole) {
       save(directory.path(), scenario.new_step, kNewSeed, scenario.keep, [&](int) -> FileSystem& { return stopped; });
       if (!counter.reached()) break;
       EXPECT_NE(found_in(directory.path(), scenario), Found::kNeither);
+      expect_all_whole(directory.path());
       expect_next_save_works(directory.path());
       ASSERT_FALSE(HasFailure());
     }
@@ -221,6 +234,7 @@ TEST(CheckpointFaults, AProcessThatIsKilledAtAnyCallLeavesOneWhole) {
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_NE(found_in(directory.path(), scenario), Found::kNeither);
+    expect_all_whole(directory.path());
     if (WIFEXITED(status)) {
       EXPECT_EQ(WEXITSTATUS(status), 0);
       EXPECT_GT(call, 20);
