@@ -157,7 +157,6 @@ std::optional<Stray> MpiGroup::stray_from(int peer) const {
   MPI_Status status;
   if (MPI_Iprobe(peer, MPI_ANY_TAG, comm, &found, &status) != MPI_SUCCESS || !found) return {};
   const int tag = status.MPI_TAG;
-  if (tag == tags.of_group_making()) return {};
   const int64_t age = tags.age(tag, newest.sequence);
   const bool is_of_newest_collective = age == 0 && newest.operation != Operation::kExchange &&
                                        Tags::operation(tag) == newest.operation && Tags::dtype(tag) == newest_dtype;

@@ -1,0 +1,113 @@
+"""What goes wrong in the world: wrong configurations and worlds, dead ranks, full disks, damaged checkpoints and data."""
+import os
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import RopewalkTest
+
+MESH = ["parallel.context_parallel=2"]
+
+
+class FailuresTest(RopewalkTest):
+    def test_wrong_configuration_is_told_once_with_all_problems(self):
+        code, output = self.finish(self.train(2, *MESH, "model.query_heads=3", "training.batch=-1", "training.lerning_rate=1"))
+        self.assertEqual(code, 2, output)
+        self.assertEqual(output.count("3 problems"), 1, output)
+        for part in ("model.query_heads = 3", "training.batch = -1", "did you mean training.learning_rate"):
+            self.assertIn(part, output)
+
+    def test_world_that_does_not_fit_the_mesh(self):
+        code, output = self.finish(self.train(3, *MESH))
+        self.assertEqual(code, 2, output)
+        self.assertIn("context_parallel", output)
+        self.assertIn("3", output)
+
+    def test_dead_rank_ends_the_job_in_seconds(self):
+        job = self.train(4, "parallel.context_parallel=4", "training.steps=100000", "checkpoint.interval=0", "validation.interval=0")
+        self.wait_for_step(2, job)
+        victim = self.rank_pids(job)[2]
+        began = time.time()
+        os.kill(victim, signal.SIGKILL)
+        code, output = self.finish(job, timeout=20)
+        self.assertLess(time.time() - began, 10)
+        self.assertNotEqual(code, 0)
+        self.assertIn("process rank 2 ", output)  # mpirun's own report names it
+
+    def test_full_disk(self):
+        mounted = self.directory / "small"
+        mounted.mkdir()
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", mounted], capture_output=True).returncode:
+            self.skipTest("needs root and tmpfs")
+        self.addCleanup(subprocess.run, ["umount", mounted])
+        # One checkpoint of this model fits into the megabyte, a second does not.
+        job = self.train(2, *MESH, "output.directory=small/run", "training.steps=100000", "checkpoint.interval=3", "checkpoint.keep=0",
+                         "validation.interval=0")
+        code, output = self.finish(job, timeout=60)
+        self.assertEqual(code, 4, output)  # after several saves in vain
+        self.assertIn("going on", output)
+        self.assertIn("No space left", output)
+        self.assertFalse([path for path in (mounted / "run/checkpoints").iterdir() if path.name.endswith(".tmp")])
+        # What was saved is whole: another disk, and the run goes on from it.
+        shutil.copytree(mounted / "run", self.directory / "run")
+        output = self.check(self.train(2, *MESH))
+        self.assertIn("continuing after step ", output)
+
+    def test_damaged_checkpoint_gives_way_to_the_older_one(self):
+        self.check(self.train(2, *MESH, "training.steps=8", "training.warmup_steps=3"))
+        for newest in self.checkpoint(8).glob("*.safetensors"):
+            data = bytearray(newest.read_bytes())
+            data[-5] ^= 1
+            newest.write_bytes(data)
+        output = self.check(self.train(2, *MESH))
+        self.assertIn("continuing after step 4 ", output)
+        self.assertRegex(output, r"step-00000008.*(model|optimizer)\.[a-z_.0-9]+")  # refused, by the tensor's name
+        self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 13)))
+
+    def test_all_checkpoints_damaged(self):
+        self.check(self.train(1, "training.steps=4"))
+        for path in self.checkpoint(4).glob("*.safetensors"):
+            os.truncate(path, path.stat().st_size - 1)
+        code, output = self.finish(self.train(1))
+        self.assertEqual(code, 4, output)
+        self.check(self.train(1, options=["--no-resume"]))
+
+    def test_another_model_is_refused(self):
+        self.check(self.train(1, "training.steps=4"))
+        code, output = self.finish(self.train(2, *MESH, "model.width=40"))
+        self.assertEqual(code, 4, output)
+        self.assertIn("model.embed_tokens.weight", output)
+
+    def test_damaged_data(self):
+        index = self.directory / "text.idx"
+        data = index.read_bytes()
+        for damaged in (b"", data[:40], data[:-1], b"X" + data[1:]):
+            index.write_bytes(damaged)
+            code, output = self.finish(self.train(2, *MESH))
+            self.assertEqual(code, 3, output)
+            self.assertIn("text.idx", output)
+        index.write_bytes(data)
+        os.truncate(self.directory / "text.bin", 100)
+        code, output = self.finish(self.train(1))
+        self.assertEqual(code, 3, output)
+        self.assertIn("text.bin", output)
+
+    def test_token_beyond_the_vocabulary(self):
+        with open(self.directory / "text.bin", "r+b") as tokens:
+            tokens.write(b"\xff\xff" * 100)  # u16
+        code, output = self.finish(self.train(2, *MESH, "training.steps=1000"))
+        self.assertEqual(code, 3, output)
+        self.assertIn("65535", output)
+        self.assertIn("text.bin", output)
+
+    def test_directory_that_cannot_be_written(self):
+        (self.directory / "run").write_text("a file")
+        code, output = self.finish(self.train(2, *MESH))
+        self.assertEqual(code, 2, output)
+        self.assertIn("output.directory", output)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

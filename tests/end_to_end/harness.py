@@ -1,0 +1,122 @@
+"""Starts ropewalk under mpirun on a small model and text, and reads what a run leaves behind."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+ROPEWALK = os.path.abspath(sys.argv.pop(1)) if __name__ != "__main__" and len(sys.argv) > 1 else "ropewalk"
+
+CONFIG = """
+model {
+  layers: 4 width: 32 hidden: 48 query_heads: 4 key_heads: 2 head_size: 8 vocabulary: 257
+  pattern { mask: SLIDING window: 9 position: ROPE theta: 10000 }
+  pattern { mask: FULL position: NONE qk_norm: LAYER_NORM }
+}
+data { prefix: "text" sequence_length: 60 }
+training { steps: 12 batch: 4 learning_rate: 1e-2 warmup_steps: 3 }
+validation { interval: 4 batches: 2 sample_tokens: 8 sample_interval: 6 }
+checkpoint { interval: 4 keep: 2 }
+output { directory: "run" log_interval: 1 }
+"""
+
+# What differs between two runs of the same numbers.
+MEASURED = {"time", "seconds", "tokens_per_second", "model_flops_per_second", "model_flops_utilization", "bytes_sent",
+            "peak_memory_bytes", "seconds_remaining"}
+
+
+def text(words, seed):
+    draw = random.Random(seed)
+    vocabulary = ["rope", "walk", "halo", "ring", "chunk", "the", "a", "lays", "window", "strand"]
+    return " ".join(draw.choice(vocabulary) for _ in range(words)) + "\n"
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+class RopewalkTest(unittest.TestCase):
+    """A test with a directory of its own that holds text.bin, text.idx and config.textproto."""
+
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ropewalk-test-"))
+        self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        lines = [json.dumps({"text": text(40, seed)}) for seed in range(60)]
+        (self.directory / "text.jsonl").write_text("\n".join(lines) + "\n")
+        (self.directory / "config.textproto").write_text(CONFIG)
+        self.check(self.start(0, ["prepare", "--input", "text.jsonl", "--output", "text"]))
+
+    def start(self, ranks, arguments, mpirun=()):
+        """ranks = 0: without mpirun."""
+        launcher = [] if ranks == 0 else [
+            "mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "--mca", "btl", "self,vader",
+            *mpirun, "-n", str(ranks)]
+        return subprocess.Popen([*launcher, ROPEWALK, *arguments], cwd=self.directory, env=environment(), text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
+
+    def train(self, ranks, *settings, mpirun=(), options=()):
+        sets = [argument for setting in settings for argument in ("--set", setting)]
+        return self.start(ranks, ["train", "config.textproto", *options, *sets], mpirun)
+
+    def finish(self, process, timeout=120):
+        """-> (exit code, output)"""
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            self.fail(f"still running after {timeout} s:\n{output}")
+        return process.returncode, output
+
+    def check(self, process, code=0):
+        got, output = self.finish(process)
+        self.assertEqual(got, code, output)
+        return output
+
+    def metrics(self, run="run"):
+        return [json.loads(line) for line in (self.directory / run / "metrics.jsonl").read_text().splitlines()]
+
+    def numbers(self, run="run"):
+        """The metrics without what is measured: what must repeat."""
+        return [{key: value for key, value in line.items() if key not in MEASURED} for line in self.metrics(run)]
+
+    def wait_for_step(self, step, process, run="run", timeout=60):
+        end = time.time() + timeout
+        while time.time() < end and process.poll() is None:
+            try:
+                if self.metrics(run)[-1]["step"] >= step:
+                    return
+            except (OSError, IndexError, ValueError):
+                pass
+            time.sleep(0.02)
+        process.kill()
+        self.fail(f"no step {step}:\n{process.communicate()[0]}")
+
+    def checkpoint(self, step, run="run"):
+        return self.directory / run / "checkpoints" / f"step-{step:08d}"
+
+    def tensors(self, step, run="run"):
+        """File name -> bytes of the tensor files of a checkpoint."""
+        return {path.name: path.read_bytes() for path in self.checkpoint(step, run).glob("*.safetensors")}
+
+    def rank_pids(self, process):
+        """The processes of the ranks, in order of rank, of a job on this host."""
+        found = {}
+        for path in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(path / "exe") != ROPEWALK:
+                    continue
+                variables = (path / "environ").read_bytes().split(b"\0")
+                parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except OSError:
+                continue
+            for variable in variables:
+                if parent == process.pid and variable.startswith(b"OMPI_COMM_WORLD_RANK="):
+                    found[int(variable.split(b"=")[1])] = int(path.name)
+        return [found[rank] for rank in sorted(found)]

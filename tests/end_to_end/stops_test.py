@@ -1,0 +1,49 @@
+"""Signals: to mpirun, or to one rank alone; the job saves and stops, and says so by its exit code."""
+import os
+import signal
+import time
+import unittest
+
+from harness import RopewalkTest
+
+LONG = ["training.steps=100000", "validation.interval=0", "validation.sample_interval=0", "checkpoint.interval=0"]
+MESH = ["parallel.context_parallel=2"]
+
+
+class StopsTest(RopewalkTest):
+    def stop(self, send, mpirun=()):
+        job = self.train(2, *MESH, *LONG, mpirun=mpirun)
+        self.wait_for_step(3, job)
+        send(job)
+        code, output = self.finish(job, timeout=30)
+        last = self.metrics()[-1]["step"]
+        self.assertTrue(self.checkpoint(last).is_dir(), output)  # of the very step at which it stopped
+        self.assertIn(f"saved a checkpoint after step {last}", output)
+        return code, output
+
+    def test_usr1_to_mpirun(self):
+        code, output = self.stop(lambda job: job.send_signal(signal.SIGUSR1))
+        self.assertEqual(code, 85, output)
+
+    def test_term_to_mpirun(self):
+        # mpirun passes a SIGTERM on after this many seconds (1 by default), kills after as many more, and returns 1 in any case.
+        code, output = self.stop(lambda job: job.send_signal(signal.SIGTERM), ("--mca", "odls_base_sigkill_timeout", "5"))
+        self.assertNotEqual(code, 0, output)
+
+    def test_term_to_one_rank(self):
+        code, output = self.stop(lambda job: os.kill(self.rank_pids(job)[1], signal.SIGTERM))
+        self.assertEqual(code, 85, output)
+
+    def test_before_the_first_step(self):
+        job = self.train(2, *MESH, *LONG)
+        end = time.time() + 30
+        while len(self.rank_pids(job)) < 2 and time.time() < end:
+            time.sleep(0.01)
+        time.sleep(0.5)
+        job.send_signal(signal.SIGUSR1)
+        code, output = self.finish(job, timeout=30)
+        self.assertIn(code, (85, -signal.SIGUSR1, 128 + signal.SIGUSR1), output)  # before MPI is up the signal's default holds
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
