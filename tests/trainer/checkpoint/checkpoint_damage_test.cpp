@@ -119,11 +119,15 @@ void save_matrix(const fs::path& directory, int64_t step, const std::vector<floa
   });
 }
 
-std::string refusal_of_matrix(const fs::path& checkpoint, Mesh& mesh) {
+std::string refusal_of_matrix(const fs::path& checkpoint, Mesh& mesh, int64_t rows = 4) {
   ReferenceKernels<float> kernels;
   std::vector<float> values(16);
-  const StateTensor tensor{
-      "model.w", {4, 4}, {0, 4, 0, 4}, Tensor(values.data(), DType::kF32, Device{}, {4, 4}), false};
+  const int64_t columns = 16 / rows;
+  const StateTensor tensor{"model.w",
+                           {rows, columns},
+                           {0, rows, 0, columns},
+                           Tensor(values.data(), DType::kF32, Device{}, {rows, columns}),
+                           false};
   try {
     load_checkpoint(checkpoint, std::vector{tensor}, mesh, kernels);
     return "";
@@ -326,6 +330,19 @@ TEST_F(CheckpointDamage, AManifestThatLiesAboutItsFilesIsRefused) {
             std::string::npos);
   EXPECT_NE(after([](Manifest& m) { m.tensors[0].pieces.clear(); }).find("are in no file"), std::string::npos);
   EXPECT_EQ(after([](Manifest&) {}), "");
+}
+
+// The same bytes under the same checksums, said to be of another shape.
+TEST_F(CheckpointDamage, AManifestThatReshapesATensorIsRefused) {
+  save_matrix(directory_ / "small", 1, std::vector<float>(16, 3.0f));
+  const fs::path checkpoint = directory_ / "small" / "step-00000001";
+  EXPECT_EQ(refusal_of_matrix(checkpoint, mesh_), "");
+  Manifest manifest = parse_manifest(read_file(checkpoint / kManifestName));
+  manifest.tensors[0].shape = {2, 8};
+  manifest.tensors[0].pieces[0].box = {0, 1, 0, 8};
+  manifest.tensors[0].pieces[1].box = {1, 2, 0, 8};
+  write_file(checkpoint / kManifestName, manifest_text(manifest));
+  EXPECT_NE(refusal_of_matrix(checkpoint, mesh_, 2).find("as the manifest says"), std::string::npos);
 }
 
 }  // namespace
