@@ -22,7 +22,7 @@ start_ranks() {
 # H(next byte | byte) of a file, in nats: the loss of the best model that sees one byte back.
 bigram_entropy() {
   LC_ALL=C awk '
-    { line = $0 "\n"
+    { line = (NR > 1 ? "\n" : "") $0
       for (i = 1; i <= length(line); ++i) {
         byte = substr(line, i, 1)
         if (previous != "") { ++pairs[previous, byte]; ++count[previous] }

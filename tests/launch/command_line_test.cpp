@@ -1,0 +1,106 @@
+// Reading arguments: what is taken, and what is said of what is not.
+#include "launch/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include "launch/verbs.h"
+
+namespace ropewalk {
+namespace {
+
+Verb toy() {
+  return {.name = "weave",
+          .summary = "weave something",
+          .positional = {"LOOM"},
+          .about = "Weaves.",
+          .groups = {{"Thread",
+                      {{"input", "FILE...", "threads", Option::Count::kList},
+                       {"set", "FIELD=VALUE", "fields", Option::Count::kRepeated},
+                       {"colour", "NAME", "of the cloth. Default: grey"}}},
+                     {"Cloth", {{"output", "FILE", "cloth", Option::Count::kOnce, true}, {"tight", "", "close"}}}},
+          .examples = {"ropewalk weave loom --output x"}};
+}
+
+std::string refusal(const std::vector<std::string>& words) {
+  try {
+    read_arguments(toy(), words);
+  } catch (const ConfigurationError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Arguments, AreTakenInAnyOrderAndForm) {
+  const Arguments a =
+      read_arguments(toy(), std::vector<std::string>{"--input", "a", "b", "--set", "x.y=1", "loom", "--set=z=-2",
+                                                     "--output", "-", "--input", "c", "--tight"});
+  EXPECT_EQ(a.positional(), (std::vector<std::string>{"loom"}));
+  EXPECT_EQ(a.values("input"), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(a.values("set"), (std::vector<std::string>{"x.y=1", "z=-2"}));
+  EXPECT_EQ(a.value("output"), "-");
+  EXPECT_EQ(a.value("colour", "grey"), "grey");
+  EXPECT_TRUE(a.has("tight"));
+  EXPECT_FALSE(a.has("colour"));
+}
+
+TEST(Arguments, ValuesMayHoldAnything) {
+  const Arguments a =
+      read_arguments(toy(), std::vector<std::string>{"loom", "--output", "", "--set", "a= b\n=c", "--colour=--x=y"});
+  EXPECT_EQ(a.value("output", "other"), "");
+  EXPECT_EQ(a.values("set"), (std::vector<std::string>{"a= b\n=c"}));
+  EXPECT_EQ(a.value("colour"), "--x=y");
+}
+
+TEST(Arguments, WrongOnesAreRefusedWithTheRightWord) {
+  const std::pair<std::vector<std::string>, const char*> cases[] = {
+      {{"loom"}, "weave needs --output FILE"},
+      {{"--output", "x"}, "weave needs LOOM"},
+      {{}, "weave needs --output FILE"},
+      {{"loom", "extra", "--output", "x"}, "weave has no use for 'extra'"},
+      {{"loom", "a.b=1", "--output", "x"}, "weave has no use for 'a.b=1'; did you mean --set a.b=1?"},
+      {{"loom", "--outptu", "x"}, "weave has no option --outptu; did you mean --output?"},
+      {{"loom", "--out", "x"}, "weave has no option --out"},  // no guessing from beginnings
+      {{"loom", "--a.b=1", "--output", "x"}, "weave has no option --a.b; did you mean --set a.b=1?"},
+      {{"loom", "--qqqqqqqq"}, "weave has no option --qqqqqqqq\n"},
+      {{"loom", "-o", "x"}, "weave has no option"},
+      {{"loom", "--output"}, "the required argument for option '--output' is missing"},
+      {{"loom", "--output", "--tight"}, "the required argument for option '--output' is missing"},
+      {{"loom", "--output", "x", "--output", "y"}, "--output is given more than once"},
+      {{"loom", "--output", "x", "--tight=1"}, "'--tight' does not take any arguments"},
+  };
+  for (const auto& [words, said] : cases) {
+    const std::string message = refusal(words);
+    EXPECT_NE(message.find(said), std::string::npos) << said << "\n" << message;
+    EXPECT_NE(message.find("usage: ropewalk weave LOOM --output FILE [OPTION]...\n  `ropewalk weave --help` explains"),
+              std::string::npos)
+        << message;
+  }
+}
+
+TEST(Help, ShowsEveryGroupOptionAndExample) {
+  const std::string help = help_text(toy());
+  for (const char* part :
+       {"usage: ropewalk weave LOOM --output FILE", "Weaves.", "Thread:", "--input FILE...", "--set FIELD=VALUE",
+        "of the cloth. Default: grey", "Cloth:", "--tight", "Examples:\n  ropewalk weave loom"})
+    EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
+}
+
+TEST(Verbs, AreFoundByNameOnly) {
+  const std::vector<Verb> verbs = {prepare_verb(), train_verb(), validate_verb(), schema_verb()};
+  for (const Verb& verb : verbs) {
+    EXPECT_EQ(&find_verb(verbs, verb.name), &verb);
+    EXPECT_FALSE(verb.summary.empty());
+    EXPECT_FALSE(verb.examples.empty()) << verb.name;
+    EXPECT_NE(verb.run, nullptr) << verb.name;
+    EXPECT_NE(help_text(verbs).find(verb.summary), std::string::npos);
+  }
+  try {
+    find_verb(verbs, "tarin");
+    FAIL();
+  } catch (const ConfigurationError& error) {
+    EXPECT_STREQ(error.what(), "'tarin' is not a verb of ropewalk; did you mean train?; `ropewalk help` lists them");
+  }
+}
+
+}  // namespace
+}  // namespace ropewalk

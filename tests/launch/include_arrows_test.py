@@ -1,0 +1,94 @@
+"""Who includes whom: the arrows between the folders, the fences around third-party headers, and the size of files."""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(sys.argv[1])
+FOLDERS = ["kernels", "parallel", "trainer", "launch"]  # each may include itself and those before it
+MOST_LINES = 500
+FACTORIES = {"kernels/make_kernels.cpp", "parallel/make_communicator.cpp"}  # where a build decides what it has
+# What a processor has, behind a choice at run time; and what Highway's compiling of one file several times asks for.
+MACHINE = r"HWY|_INL_|__x86_64__"
+
+# Headers whose path begins so may be included by files whose path matches; all else of the world may be included anywhere.
+FENCES = {
+    "mpi": r"parallel/mpi_communicator\.cpp",
+    "nccl": r"parallel/nccl_communicator\.(h|cpp)",
+    "cuda": r"kernels/cuda/.*|parallel/nccl_communicator\.(h|cpp)",
+    "cublas": r"kernels/cuda/.*",
+    "configs/": r"trainer/(config/.*|checkpoint/manifest|metrics/event_writer).*\.cpp",  # the schemas' generated code
+    "google/protobuf/": r"trainer/(config/.*|checkpoint/manifest\.cpp|metrics/event_writer\.cpp)",
+    "boost/": r".*\.cpp",
+    "oneapi/": r"kernels/cpu/.*\.cpp",
+    "dnnl": r"kernels/cpu/.*\.cpp",
+    "hwy/": r"kernels/cpu/.*",
+    "nlohmann/": r".*\.cpp",
+    "simdjson": r".*\.cpp",
+    "spdlog/": r".*\.cpp",
+}
+
+
+def problems_of(path, text):
+    """What is wrong with the file at `path` (from the root) that holds `text`."""
+    folder = path.split("/")[0]
+    for number, line in enumerate(text.splitlines(), 1):
+        found = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
+        if not found:
+            continue
+        place, (quote, header) = f"{path}:{number}", found.groups()
+        first = header.split("/")[0]
+        for prefix, allowed in FENCES.items():
+            if header.startswith(prefix) and not re.fullmatch(allowed, path):
+                yield f"{place}: {header} belongs behind the fence {allowed}"
+        if quote == "<":
+            continue
+        if first == "configs":
+            continue
+        if first not in FOLDERS:
+            yield f'{place}: "{header}" is not written from the root'
+        elif FOLDERS.index(first) > FOLDERS.index(folder):
+            yield f"{place}: {folder} may not include {first}"
+        elif header.endswith(".cpp"):
+            yield f"{place}: a source file is included"
+    if len(text.splitlines()) > MOST_LINES:
+        yield f"{path}: {len(text.splitlines())} lines; split it ({MOST_LINES} at most, 300 are good)"
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r"\s*#\s*if(n?def)?\b", line) and path not in FACTORIES and not re.search(MACHINE, line):
+            yield f"{path}:{number}: conditional compilation outside the two factories: {line.strip()}"
+
+
+def check_the_checker():
+    """Every rule rings on a file made to break it."""
+    broken = {
+        ("kernels/a.cpp", '#include "parallel/mesh.h"'): "kernels may not include parallel",
+        ("parallel/a.h", '#include "trainer/rank.h"'): "parallel may not include trainer",
+        ("trainer/a.cpp", '#  include "launch/process.h"'): "trainer may not include launch",
+        ("trainer/a.cpp", '#include "tests/support/models.h"'): "not written from the root",
+        ("trainer/model/a.cpp", '#include "block.h"'): "not written from the root",
+        ("trainer/a.cpp", "#include <mpi.h>"): "fence",
+        ("kernels/cpu/a.cpp", "#include <cuda_runtime.h>"): "fence",
+        ("trainer/trainer.cpp", '#include "configs/ropewalk.pb.h"'): "fence",
+        ("launch/a.h", "#include <boost/program_options.hpp>"): "fence",
+        ("trainer/a.cpp", '#include "trainer/b.cpp"'): "a source file is included",
+        ("trainer/a.cpp", "int x;\n" * 501): "501 lines",
+        ("trainer/a.cpp", "#ifdef ROPEWALK_CUDA"): "conditional compilation",
+    }
+    for (path, text), expected in broken.items():
+        if not any(expected in problem for problem in problems_of(path, text)):
+            yield f"the check does not see: {path}: {text[:40]!r}"
+
+
+def main():
+    problems = list(check_the_checker())
+    files = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".h", ".cpp", ".cu")]
+    for file in files:
+        problems += problems_of(str(file.relative_to(ROOT)), file.read_text(encoding="utf-8"))
+    for file in sorted((ROOT / "tests").rglob("*")):
+        if file.suffix in (".h", ".cpp") and len(file.read_text(encoding="utf-8").splitlines()) > MOST_LINES:
+            problems.append(f"{file.relative_to(ROOT)}: more than {MOST_LINES} lines")
+    print("\n".join(problems) or f"{len(files)} files, no problem")
+    return 1 if problems or len(files) < 50 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+// The process around a rank, as far as one process shows it: the launcher's claims, hosts, signals, failures and their
+// codes.
+#include "launch/process.h"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <map>
+#include <thread>
+
+#include "launch/hosts.h"
+#include "launch/signals.h"
+#include "parallel/thread_communicator.h"
+
+namespace ropewalk {
+namespace {
+
+Launcher launcher_in(const std::map<std::string, std::string>& environment) {
+  return read_launcher([&](const char* name) {
+    const auto found = environment.find(name);
+    return found == environment.end() ? nullptr : found->second.c_str();
+  });
+}
+
+std::string refusal(const Launcher& launcher, int world_size) {
+  try {
+    check_world(launcher, world_size);
+  } catch (const ConfigurationError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Launcher, IsReadFromItsVariables) {
+  EXPECT_FALSE(launcher_in({}).started_us());
+  const Launcher open_mpi = launcher_in({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}});
+  EXPECT_EQ(open_mpi.size, 4);
+  EXPECT_EQ(open_mpi.rank, 3);
+  EXPECT_TRUE(open_mpi.started_us());
+  EXPECT_EQ(launcher_in({{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "1"}}).rank, 1);
+  EXPECT_EQ(launcher_in({{"WORLD_SIZE", "8"}, {"RANK", "7"}}).size, 8);
+  // A batch script of Slurm is one process, whatever the job's tasks are.
+  EXPECT_FALSE(launcher_in({{"SLURM_NTASKS", "16"}, {"SLURM_PROCID", "0"}}).started_us());
+  EXPECT_FALSE(launcher_in({{"WORLD_SIZE", "8"}}).started_us());
+  for (const char* size : {"", "x", "0", "-1", "99999999999999999999"})
+    EXPECT_FALSE(launcher_in({{"OMPI_COMM_WORLD_SIZE", size}, {"OMPI_COMM_WORLD_RANK", "0"}}).started_us()) << size;
+}
+
+TEST(Launcher, MustAgreeWithMpi) {
+  const Launcher slurm = launcher_in({{"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", "1"}});
+  EXPECT_EQ(refusal(slurm, 4), "");
+  EXPECT_NE(refusal(slurm, 1).find("4 ranks (SLURM_STEP_NUM_TASKS), but MPI finds 1; start it with srun --mpi=pmix"),
+            std::string::npos);
+  EXPECT_NE(refusal(launcher_in({{"WORLD_SIZE", "2"}, {"RANK", "0"}}), 1).find("mpirun"), std::string::npos);
+  EXPECT_EQ(refusal(launcher_in({{"OMPI_COMM_WORLD_SIZE", "1"}, {"OMPI_COMM_WORLD_RANK", "0"}}), 1), "");
+}
+
+TEST(Hosts, AreCountedAndWatched) {
+  const HostSummary calm = summarize_hosts({{"a", {0}}, {"a", {1}}, {"b", {0, 1}}, {"b", {0, 1}}});
+  EXPECT_EQ(calm.text, "2 hosts (a x2, b x2)");
+  EXPECT_TRUE(calm.warnings.empty());
+  EXPECT_EQ(summarize_hosts({{"a", {}}}).text, "1 host (a x1)");
+
+  const HostSummary crowded = summarize_hosts({{"a", {0, 1}}, {"a", {0, 1}}, {"a", {0, 1}}, {"b", {3}}, {"b", {3}}});
+  ASSERT_EQ(crowded.warnings.size(), 2u);
+  EXPECT_NE(crowded.warnings[0].find("3 ranks share 2 CPUs on a"), std::string::npos);
+  EXPECT_NE(crowded.warnings[1].find("the 2 ranks on b are bound to one CPU; start mpirun with --bind-to none"),
+            std::string::npos);
+
+  std::vector<Place> many;
+  for (int i = 0; i < 20; ++i) many.push_back({fmt::format("node{:02}", i), {0}});
+  EXPECT_EQ(summarize_hosts(many).text.find("20 hosts (node00 x1, "), 0u);
+  EXPECT_NE(summarize_hosts(many).text.find("node07 x1, ...)"), std::string::npos);
+  EXPECT_FALSE(allowed_cpus().empty());
+}
+
+TEST(Hosts, ComeFromEveryRankInOrder) {
+  ThreadWorld world(3, std::chrono::seconds(20));
+  std::vector<std::vector<Place>> seen(3);
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < 3; ++rank)
+    ranks.emplace_back(
+        [&, rank] { seen[rank] = gather_places(*world.communicator(rank), fmt::format("host{}", rank % 2)); });
+  for (std::thread& rank : ranks) rank.join();
+  for (const std::vector<Place>& places : seen) {
+    ASSERT_EQ(places.size(), 3u);
+    for (int rank = 0; rank < 3; ++rank) {
+      EXPECT_EQ(places[rank].host, fmt::format("host{}", rank % 2));
+      EXPECT_EQ(places[rank].cpus, allowed_cpus());
+    }
+  }
+}
+
+TEST(TextOfRankZero, ReachesAllAsTextOrAsTheError) {
+  for (const bool fails : {false, true}) {
+    ThreadWorld world(3, std::chrono::seconds(20));
+    std::vector<std::string> seen(3);
+    std::vector<std::thread> ranks;
+    for (int rank = 0; rank < 3; ++rank)
+      ranks.emplace_back([&, rank] {
+        try {
+          seen[rank] = text_of_rank_0(*world.communicator(rank), [&]() -> std::string {
+            EXPECT_EQ(rank, 0);
+            if (fails) throw ConfigurationError("no such file");
+            return std::string("te\0xt", 5);
+          });
+        } catch (const ConfigurationError& error) {
+          seen[rank] = error.what();
+        }
+      });
+    for (std::thread& rank : ranks) rank.join();
+    for (const std::string& text : seen) EXPECT_EQ(text, fails ? "no such file" : std::string("te\0xt", 5));
+  }
+}
+
+TEST(StopSignals, SetTheFlagAndAreGivenBack) {
+  for (int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) {
+    const StopSignals signals;
+    EXPECT_FALSE(StopSignals::requested());
+    std::raise(signal);
+    EXPECT_TRUE(StopSignals::requested());
+  }
+  struct sigaction action {};
+  sigaction(SIGTERM, nullptr, &action);
+  EXPECT_EQ(action.sa_handler, SIG_DFL);
+}
+
+TEST(StopSignalsDeathTest, TheSecondTermOrIntKills) {
+  const auto raise_after = [](int first, int second) {
+    const StopSignals signals;
+    std::raise(first);
+    std::raise(second);
+  };
+  EXPECT_EXIT(raise_after(SIGTERM, SIGTERM), testing::KilledBySignal(SIGTERM), "");
+  EXPECT_EXIT(raise_after(SIGTERM, SIGINT), testing::KilledBySignal(SIGINT), "");
+  raise_after(SIGUSR1, SIGTERM);  // a batch system's warning, then its request
+  raise_after(SIGUSR1, SIGUSR1);
+}
+
+template <typename Exception>
+Failure failure_from(const Exception& exception) {
+  return failure_of(std::make_exception_ptr(exception));
+}
+
+TEST(Failures, HaveTheCodesOfTheTable) {
+  EXPECT_EQ(failure_from(ConfigurationError("x")).code, ExitCode::kConfiguration);
+  EXPECT_EQ(failure_from(DataError("x")).code, ExitCode::kData);
+  EXPECT_EQ(failure_from(CheckpointError("x")).code, ExitCode::kCheckpoint);
+  EXPECT_EQ(failure_from(CommunicationError("x")).code, ExitCode::kCommunication);
+  EXPECT_EQ(failure_from(NumericalError("x")).code, ExitCode::kNumerical);
+  EXPECT_EQ(failure_from(DeviceError("x")).code, ExitCode::kDevice);
+  EXPECT_EQ(failure_from(std::runtime_error("x")).code, ExitCode::kFailure);
+  EXPECT_EQ(failure_from(DataError("the message")).message, "the message");
+
+  EXPECT_EQ(failure_from(std::bad_alloc()).code, ExitCode::kDevice);
+  EXPECT_NE(failure_from(std::bad_alloc()).message.find("out of host memory; lower training.micro_batch"),
+            std::string::npos);
+  EXPECT_NE(failure_from(std::out_of_range("vector::at")).message.find("This is a bug in ropewalk"), std::string::npos);
+  try {
+    CHECK(1 + 1 == 3, "arithmetic");
+  } catch (...) {
+    const Failure failure = failure_of(std::current_exception());
+    EXPECT_EQ(failure.code, ExitCode::kFailure);
+    EXPECT_NE(failure.message.find("bug"), std::string::npos);
+  }
+}
+
+TEST(Process, OfOneRankTellsItsFailureAndReturnsItsCode) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(run_process({},
+                        [](Process& process) {
+                          EXPECT_EQ(process.size(), 1);
+                          return ExitCode::kStopped;
+                        }),
+            ExitCode::kStopped);
+  EXPECT_EQ(run_process({}, [](Process&) -> ExitCode { throw DataError("empty file"); }), ExitCode::kData);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "ropewalk: empty file\n");
+}
+
+}  // namespace
+}  // namespace ropewalk

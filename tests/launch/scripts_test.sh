@@ -1,0 +1,52 @@
+#!/bin/bash
+# The scripts: they parse, the plot shows what it is given, the entropy is right, set-up installs exactly what is missing.
+# shellcheck disable=SC2016  # the stubs expand it
+set -euo pipefail
+cd "$1"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+for script in launch/*.sh launch/slurm.sbatch .ci/run tests/launch/*.sh; do bash -n "$script" || fail "$script"; done
+if command -v shellcheck > /dev/null; then shellcheck launch/*.sh launch/slurm.sbatch .ci/run tests/launch/*.sh || fail shellcheck; fi
+
+# A straight line from 4 to 1, a validation on it, and a level below: the corners of the plot.
+awk 'BEGIN { for (s = 1; s <= 720; ++s)
+  printf "{\"step\":%d,\"loss\":%.6f%s}\n", s, 4 - 3 * (s - 1) / 719, s == 360 ? ",\"validation_loss\":2.5" : "" }' > "$work/m.jsonl"
+launch/plot.sh "$work/m.jsonl" 0.5 floor > "$work/plot"
+grep -qE '^ +3\.9[0-9]+ \|\*' "$work/plot" || fail "the first column is at the top: $(cat "$work/plot")"
+grep -qE '^ +0\.500 \|-{72}$' "$work/plot" || fail "the level is at the bottom: $(cat "$work/plot")"
+[ "$(grep -o '|.*' "$work/plot" | tr -cd o | wc -c)" = 1 ] || fail "one validation"
+[ "$(grep '|' "$work/plot" | tr -cd '*' | wc -c)" = 71 ] || fail "a star in each column but that of the validation"
+grep -q 'step 1 *720$' "$work/plot" || fail "the steps"
+printf '{"step":1,"loss":"nan"}\n{"step":2,"loss":2}\n{"step":3,"lo' > "$work/m.jsonl"  # being written
+launch/plot.sh "$work/m.jsonl" > /dev/null || fail "a plot of little"
+: > "$work/empty"
+launch/plot.sh "$work/empty" | grep -q 'no steps yet' || fail "a plot of nothing"
+if launch/plot.sh "$work/absent" 2> /dev/null; then fail "a plot of no file"; fi
+
+# After a comes b or c, equally often; after those always a: half of the pairs have ln 2, half nothing.
+eval "$(sed -n '/^bigram_entropy()/,/^}/p' launch/quickstart.sh)"
+for _ in $(seq 1000); do printf 'abac'; done > "$work/text"
+entropy=$(bigram_entropy "$work/text")
+awk -v h="$entropy" 'BEGIN { exit !(h > 0.3456 && h < 0.3476) }' || fail "entropy $entropy, expected ln(2) / 2 = 0.3466"
+
+# Set-up, with a package archive that only takes notes.
+mkdir "$work/bin"
+printf '#!/bin/sh\nfor last; do :; done\ncase $last in ninja-build | libhwy-dev) echo not-installed ;; *) printf installed ;; esac\n' \
+  > "$work/bin/dpkg-query"
+printf '#!/bin/sh\necho "$DEBIAN_FRONTEND apt-get $*" >> "%s/log"\n' "$work" > "$work/bin/apt-get"
+printf '#!/bin/sh\necho sudo >> "%s/log"; exec "$@"\n' "$work" > "$work/bin/sudo"
+printf '#!/bin/sh\necho 1000\n' > "$work/bin/id"
+chmod +x "$work"/bin/*
+PATH=$work/bin:$PATH launch/setup.sh build > "$work/said"
+printf 'sudo\nnoninteractive apt-get update\nsudo\nnoninteractive apt-get install --yes --no-install-recommends ninja-build libhwy-dev\n' \
+  | cmp - "$work/log" || fail "set-up ran $(cat "$work/log")"
+grep -q 'apt-get install --yes --no-install-recommends ninja-build libhwy-dev' "$work/said" || fail "set-up says what it runs"
+rc=0
+launch/setup.sh nonsense 2> /dev/null || rc=$?
+[ $rc = 2 ] || fail "an unknown group"
+rc=0
+launch/test.sh --sanitizer 2> /dev/null || rc=$?
+[ $rc = 2 ] || fail "a sanitizer without a name"
+echo "all scripts passed"

@@ -1,0 +1,58 @@
+"""`ropewalk train` as a process: what it says and writes, alone and under mpirun, and how it ends."""
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from program import PROGRAM, expect, main, metrics, ranks, ropewalk
+
+
+def runs_to_its_end(folder):
+    """Four ranks, context 2 x tensor 2: exit code 0, the start line, a metric a step, the configuration, a checkpoint."""
+    mesh = ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]
+    result = ranks(4, "train", "tiny.textproto", *mesh, cwd=folder)
+    expect(result.code == 0, result)
+    expect(re.search(r"4 ranks on 1 host \(\S+ x4\); mesh: data 1 x context 2 x tensor 2; device: cpu; Open MPI v", result.err),
+           result)
+    steps = metrics(folder)
+    expect([line["step"] for line in steps] == [1, 2, 3, 4, 5, 6], steps)
+    resolved = folder / "run/config.textproto"
+    expect(ropewalk("validate", str(resolved), "--ranks", "4", "--print").out == resolved.read_text(), resolved)
+    expect(any((folder / "run/checkpoints").iterdir()), result)
+    # One rank needs no mpirun, and has the same losses to fp32 rounding: sums of about 1e4 terms, in another order, differ by
+    # 1e4 * 6e-8 at the very most.
+    alone = ropewalk("train", "tiny.textproto", "--set", "output.directory=alone", cwd=folder)
+    expect(alone.code == 0 and "1 rank on 1 host" in alone.err, alone)
+    for ours, theirs in zip(metrics(folder, "alone"), steps):
+        expect(abs(ours["loss"] - theirs["loss"]) < 6e-4, (ours, theirs))
+
+
+def a_second_signal_ends_at_once(folder):
+    """For whoever does not want to wait for the step; of one process, so that no launcher comes between."""
+    job = subprocess.Popen([PROGRAM, "train", "tiny.textproto", "--set", "data.sequence_length=4096", "--set", "training.batch=512",
+                            "--set", "data.validation_fraction=0"], cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        job.stderr.readline()  # the start line: the signals are caught, and the first step, which takes far longer, begins
+        time.sleep(0.5)
+        job.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        expect(job.poll() is None, "the first signal should wait for the step")
+        job.send_signal(signal.SIGTERM)
+        expect(job.wait(timeout=10) == -signal.SIGTERM, job.returncode)
+    finally:
+        job.kill()
+        job.communicate()
+
+
+def one_failing_rank_ends_the_job(folder):
+    """Rank 0 alone cannot write: it says so, with rank and host, and the other does not wait for it for ever."""
+    (folder / "run").write_text("in the way")
+    begin = time.monotonic()
+    result = ranks(2, "train", "tiny.textproto", cwd=folder)
+    expect(result.code == 2 and re.search(r"ropewalk: rank 0 of 2 on \S+: .*run", result.err), result)
+    expect(time.monotonic() - begin < 30, result)  # far below the deadline of 60 s
+
+
+if __name__ == "__main__":
+    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job]))
