@@ -18,7 +18,7 @@ Case training_case(const MeshShape& mesh, Backend backend) {
   c.config.parallel.backend = backend;
   c.config.training.batch = 4;
   c.config.training.learning_rate = 0.02;
-  c.config.training.epsilon = 1e-3;  // see steps_test.cpp
+  c.config.training.epsilon = 1e-3;  // see kStepsTolerance
   return c;
 }
 
@@ -115,7 +115,7 @@ TEST(Checkpoint, OnTheSameMeshGoesOnWithTheSameBits) {
 }
 
 // From mesh to mesh, all with the same model and the same four sequences a step, against one rank that never stopped.
-// What is loaded are the bits that were saved; afterwards fp64 keeps within kTolerance. In fp32 the sums of a step
+// What is loaded are the bits that were saved; afterwards fp64 keeps within kStepsTolerance. In fp32 the sums of a step
 // (some hundred terms in two dozen stages) err by about 1e3 * 2^-24 = 6e-5 at most, by the square root of that, 2e-6,
 // as a rule; AdamW with epsilon 1e-3 and rate 0.02 then moves weights of about 1 apart by no more than 0.02 * 2e-6 *
 // 0.1 / 1e-3 = 4e-6 a step.
@@ -124,7 +124,7 @@ TEST(Checkpoint, OnAnotherMeshGoesOnWithTheSameNumbers) {
                                                               {{1, 4, 2}, {1, 1, 8}}, {{1, 1, 8}, {4, 2, 1}},
                                                               {{4, 2, 1}, {1, 1, 1}}, {{1, 2, 2}, {2, 1, 4}}};
   for (Backend backend : {Backend::kReferenceF64, Backend::kCpu}) {
-    const double tolerance = backend == Backend::kCpu ? 2e-5 : kTolerance;
+    const double tolerance = backend == Backend::kCpu ? 2e-5 : kStepsTolerance;
     const Case one = training_case({}, backend);
     const NaiveWeights weights = random_weights(one.config.model, 33);
     const Steps whole = steps_on_mesh(
