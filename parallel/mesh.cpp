@@ -13,22 +13,19 @@ void check_shape(const MeshShape& shape, int ranks, int key_heads) {
   for (const auto& [name, value] : values) {
     if (value < 1) throw ConfigurationError(fmt::format("{} is {}; it must be at least 1", name, value));
   }
-  const int64_t wanted = int64_t{shape.data_parallel} * shape.context_parallel * shape.tensor_parallel;
-  const bool overflows = int64_t{shape.data_parallel} * shape.context_parallel > (int64_t{1} << 31);
-  if (overflows || wanted != ranks) {
+  // In floating point, because three factors may overflow an integer; exact for any number of ranks that exists.
+  const double wanted = 1.0 * shape.data_parallel * shape.context_parallel * shape.tensor_parallel;
+  if (wanted != ranks) {
     throw ConfigurationError(fmt::format(
-        "data_parallel({}) * context_parallel({}) * tensor_parallel({}) = {}, but {} ranks were started; start {} "
-        "ranks or "
-        "change these sizes so that their product is {}",
-        shape.data_parallel, shape.context_parallel, shape.tensor_parallel,
-        overflows ? "too many" : std::to_string(wanted), ranks, overflows ? "as many" : std::to_string(wanted), ranks));
+        "data_parallel({}) * context_parallel({}) * tensor_parallel({}) = {:.0f}, but {} ranks were started; "
+        "start {:.0f} ranks or change these sizes so that their product is {}",
+        shape.data_parallel, shape.context_parallel, shape.tensor_parallel, wanted, ranks, wanted, ranks));
   }
   if (shape.tensor_parallel > key_heads && shape.tensor_parallel % key_heads != 0) {
-    throw ConfigurationError(
-        fmt::format("tensor_parallel is {} and the model has {} key heads; where there are more ranks than key heads, "
-                    "each head is held "
-                    "by the same number of ranks; set tensor_parallel to a multiple of {} or to at most {}",
-                    shape.tensor_parallel, key_heads, key_heads, key_heads));
+    throw ConfigurationError(fmt::format(
+        "tensor_parallel is {} and the model has {} key heads; where there are more ranks than key heads, each head is "
+        "held by the same number of ranks; set tensor_parallel to a multiple of {} or to at most {}",
+        shape.tensor_parallel, key_heads, key_heads, key_heads));
   }
 }
 

@@ -126,7 +126,7 @@ TEST(MeshShapes, ThatDoNotFitAreRefusedWithValuesAndRemedy) {
     EXPECT_EQ(configuration_error_of({-1, -1, size}, world, 8), "data_parallel is -1; it must be at least 1");
     EXPECT_EQ(configuration_error_of({1, 1, size}, world, 0), "key_heads is 0; it must be at least 1");
     const int huge = std::numeric_limits<int>::max();
-    EXPECT_NE(configuration_error_of({huge, huge, huge}, world, 8).find("= too many, but"), std::string::npos);
+    EXPECT_NE(configuration_error_of({huge, huge, huge}, world, 8).find("= 9903520300447984"), std::string::npos);
     EXPECT_NE(configuration_error_of({65536, 65536, size}, world, 8).find("ranks were started"), std::string::npos);
     if (size < 4) return;
     EXPECT_EQ(

@@ -14,11 +14,14 @@ TEST(ThreadWorld, ARankThatThrowsFreesTheOthersAndIsHeard) {
   std::atomic<int> freed = 0;
   try {
     run_ranks(5, [&](const auto& world) {
-      const auto pair = world->split(world->rank() / 2, 0);
-      if (world->rank() == 3) throw DataError("the file is empty");
-      const std::string message = communication_error_of([&] {
+      std::shared_ptr<Communicator> pair;
+      const auto work = [&] {
+        pair = world->split(world->rank() / 2, 0);
+        if (world->rank() == 3) throw DataError("the file is empty");
         for (;;) world->rank() < 2 ? pair->barrier() : world->barrier();  // groups fail with the world
-      });
+      };
+      if (world->rank() == 3) work();
+      const std::string message = communication_error_of(work);
       EXPECT_EQ(message, "rank 3 has thrown an exception");
       ++freed;
     });
