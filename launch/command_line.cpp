@@ -60,6 +60,27 @@ std::string usage(const Verb& verb) {
   refuse(verb, fmt::format("{} has no option --{}{}", verb.name, name, meant));
 }
 
+// Boost takes the word after an option for its value, even where that is the next option.
+void check_values(const Verb& verb, const Arguments& arguments) {
+  const std::vector<std::string> names = option_names(verb);
+  for (const std::string& name : names)
+    for (const std::string& value : arguments.values(name))
+      if (value.starts_with("--") && std::ranges::count(names, value.substr(2)) > 0)
+        refuse(verb, fmt::format("--{} lacks its value before {}", name, value));
+}
+
+void check_positional(const Verb& verb, const std::vector<std::string>& given) {
+  if (given.size() > verb.positional.size()) {
+    const std::string& extra = given[verb.positional.size()];
+    if (extra.starts_with("-")) refuse_option(verb, extra);
+    const bool is_field = extra.find('=') != std::string::npos && std::ranges::count(option_names(verb), "set") > 0;
+    refuse(verb, fmt::format("{} has no use for '{}'{}", verb.name, extra,
+                             is_field ? fmt::format("; did you mean --set {}?", extra) : ""));
+  }
+  if (given.size() < verb.positional.size())
+    refuse(verb, fmt::format("{} needs {}", verb.name, verb.positional[given.size()]));
+}
+
 void check_counts(const Verb& verb, const Arguments& arguments) {
   for (const OptionGroup& group : verb.groups)
     for (const Option& option : group.options) {
@@ -68,16 +89,6 @@ void check_counts(const Verb& verb, const Arguments& arguments) {
       if (option.count == Option::Count::kOnce && arguments.values(option.name).size() > 1)
         refuse(verb, fmt::format("--{} is given more than once", option.name));
     }
-  const std::vector<std::string>& given = arguments.positional();
-  if (given.size() < verb.positional.size())
-    refuse(verb, fmt::format("{} needs {}", verb.name, verb.positional[given.size()]));
-  if (given.size() > verb.positional.size()) {
-    const std::string& extra = given[verb.positional.size()];
-    if (extra.starts_with("-")) refuse_option(verb, extra);
-    const bool is_field = extra.find('=') != std::string::npos && std::ranges::count(option_names(verb), "set") > 0;
-    refuse(verb, fmt::format("{} has no use for '{}'{}", verb.name, extra,
-                             is_field ? fmt::format("; did you mean --set {}?", extra) : ""));
-  }
 }
 
 }  // namespace
@@ -132,6 +143,8 @@ Arguments read_arguments(const Verb& verb, std::span<const std::string> words) {
   } catch (const po::error& error) {
     refuse(verb, error.what());
   }
+  check_values(verb, out);
+  check_positional(verb, out.positional());
   check_counts(verb, out);
   return out;
 }

@@ -55,16 +55,16 @@ TEST(Arguments, WrongOnesAreRefusedWithTheRightWord) {
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"loom"}, "weave needs --output FILE"},
       {{"--output", "x"}, "weave needs LOOM"},
-      {{}, "weave needs --output FILE"},
+      {{}, "weave needs LOOM"},
       {{"loom", "extra", "--output", "x"}, "weave has no use for 'extra'"},
       {{"loom", "a.b=1", "--output", "x"}, "weave has no use for 'a.b=1'; did you mean --set a.b=1?"},
       {{"loom", "--outptu", "x"}, "weave has no option --outptu; did you mean --output?"},
       {{"loom", "--out", "x"}, "weave has no option --out"},  // no guessing from beginnings
       {{"loom", "--a.b=1", "--output", "x"}, "weave has no option --a.b; did you mean --set a.b=1?"},
       {{"loom", "--qqqqqqqq"}, "weave has no option --qqqqqqqq\n"},
-      {{"loom", "-o", "x"}, "weave has no option"},
+      {{"loom", "-o", "x"}, "weave has no option --o"},
       {{"loom", "--output"}, "the required argument for option '--output' is missing"},
-      {{"loom", "--output", "--tight"}, "the required argument for option '--output' is missing"},
+      {{"loom", "--output", "--tight"}, "--output lacks its value before --tight"},
       {{"loom", "--output", "x", "--output", "y"}, "--output is given more than once"},
       {{"loom", "--output", "x", "--tight=1"}, "'--tight' does not take any arguments"},
   };
