@@ -26,13 +26,12 @@ class JsonLineReader {
     simdjson::dom::element root, value;
     std::string_view text;
     if (const auto error = parser_.parse(line.data(), line.size(), false).get(root)) {
-      if (error == simdjson::UTF8_ERROR && !is_utf8(line)) return describe_invalid_utf8(line);
+      if (error == simdjson::UTF8_ERROR) return describe_invalid_utf8(line);
       return fmt::format("not JSON: {}", simdjson::error_message(error));
     }
     if (!root.is_object()) return "not a JSON object; JSON lines hold one object a line";
     if (root[key_].get(value)) return fmt::format("the object has no member \"{}\", only {}", key_, members(root));
     if (value.get(text)) return fmt::format("member \"{}\" is not a string", key_);
-    if (!is_utf8(text)) return fmt::format("member \"{}\" has half of a surrogate pair (\\ud800 to \\udfff)", key_);
 
     while (!text.empty()) {
       const size_t length = piece_length(text, kPieceBytes);

@@ -7,8 +7,11 @@
 
 namespace ropewalk {
 
-LineBlocks::LineBlocks(const std::string& path, LongLines long_lines)
-    : file_(File::open(path)), long_lines_(long_lines), buffer_(kBlockBytes + kPadding) {
+LineBlocks::LineBlocks(const std::string& path, LongLines long_lines, size_t max_line_bytes)
+    : file_(File::open(path)),
+      long_lines_(long_lines),
+      max_line_bytes_(max_line_bytes),
+      buffer_(kBlockBytes + kPadding) {
   fill();
   if (std::string_view(buffer_.data(), end_).starts_with("\xEF\xBB\xBF")) begin_ = 3;
   position_ = static_cast<int64_t>(begin_);
@@ -35,9 +38,9 @@ std::string_view LineBlocks::next() {
   if (!at_end_) fill();
   size_t length = block_length();
   while (length == 0 && !at_end_) {
-    if (buffer_.size() > kMaxLineBytes) {
+    if (end_ - begin_ > max_line_bytes_) {
       throw DataError(fmt::format("{} has a line of more than {} bytes; JSON lines hold one object a line",
-                                  file_.path(), kMaxLineBytes));
+                                  file_.path(), max_line_bytes_));
     }
     buffer_.resize(2 * buffer_.size());
     fill();

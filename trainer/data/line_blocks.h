@@ -18,16 +18,16 @@ class LineBlocks {
     kWhole  // never: the block grows to hold the line
   };
 
+  static constexpr size_t kBlockBytes = size_t{1} << 20;
+  static constexpr size_t kMaxLineBytes = size_t{1} << 30;  // a longer one that must be whole is an error
+  static constexpr size_t kPadding = 64;                    // what simdjson may read beyond a line
+
   // Skips a byte order mark at the beginning of the file.
-  LineBlocks(const std::string& path, LongLines long_lines);
+  LineBlocks(const std::string& path, LongLines long_lines, size_t max_line_bytes = kMaxLineBytes);
 
   // The next block, valid until the next call; empty at the end. kPadding bytes behind it may be read.
   std::string_view next();
   int64_t position() const { return position_; }  // bytes of the file up to the end of the last block
-
-  static constexpr size_t kBlockBytes = size_t{1} << 20;
-  static constexpr size_t kMaxLineBytes = size_t{1} << 30;
-  static constexpr size_t kPadding = 64;  // what simdjson may read beyond a line
 
  private:
   void fill();                  // reads until the buffer is full or the file ends
@@ -35,6 +35,7 @@ class LineBlocks {
 
   File file_;
   LongLines long_lines_;
+  size_t max_line_bytes_;
   std::vector<char> buffer_;
   size_t begin_ = 0, end_ = 0;  // bytes of the buffer that are still to be handed out
   bool at_end_ = false;

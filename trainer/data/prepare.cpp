@@ -53,7 +53,8 @@ void check_output(const PrepareOptions& options, const std::vector<std::string>&
 int64_t check_inputs(const std::vector<std::string>& files) {
   int64_t bytes = 0;
   for (const std::string& file : files) {
-    if (fs::is_regular_file(file)) bytes += File::open(file).size();
+    std::error_code error;
+    if (fs::is_regular_file(file, error)) bytes += File::open(file).size();
   }
   return bytes;
 }

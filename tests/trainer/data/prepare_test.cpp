@@ -83,12 +83,12 @@ TEST_F(Prepare, FoldersOfTheOutputAreMade) {
 }
 
 TEST_F(Prepare, ProgressNeverFallsAndReachesTheEnd) {
-  write_file(folder_ / "a.txt", std::string(20'000'000, 'a'));
-  write_file(folder_ / "b.txt", std::string(10'000'000, 'b'));
+  write_file(folder_ / "a.txt", std::string(4'000'000, 'a'));
+  write_file(folder_ / "b.txt", std::string(2'000'000, 'b'));
   PrepareProgress last;
   int calls = 0;
   const PrepareSummary summary = prepare(options({"a.txt", "b.txt"}), [&](const PrepareProgress& now) {
-    EXPECT_EQ(now.bytes_total, 30'000'000);
+    EXPECT_EQ(now.bytes_total, 6'000'000);
     EXPECT_GE(now.bytes_done, last.bytes_done);
     EXPECT_GE(now.tokens, last.tokens);
     EXPECT_GE(now.seconds, last.seconds);
@@ -97,8 +97,8 @@ TEST_F(Prepare, ProgressNeverFallsAndReachesTheEnd) {
     ++calls;
   });
   EXPECT_GE(calls, 1);
-  EXPECT_EQ(last.bytes_done, 30'000'000);
-  EXPECT_EQ(last.tokens, 30'000'002);
+  EXPECT_EQ(last.bytes_done, 6'000'000);
+  EXPECT_EQ(last.tokens, 6'000'002);
   EXPECT_EQ(last.documents, 2);
   EXPECT_EQ(last.seconds_left(), 0);
   EXPECT_EQ(summary.done.tokens, last.tokens);

@@ -55,7 +55,7 @@ TEST(TextDocuments, SeparatorsAcrossBlocks) {
         if (lines) {
           for (size_t i = 50; i + 20 < first.size(); i += 100) first[i] = '\n';
         }
-        const std::string second(kBlock, 'b');
+        const std::string second(1000, 'b');
         ASSERT_EQ(documents_of(first + separator + second, separator), (Texts{first, second}))
             << separator << at << lines;
       }
@@ -101,6 +101,7 @@ TEST(TextDocuments, InvalidUtf8IsNamedWithItsLine) {
   for (int line = 0; line < 100'000; ++line) text += "a line of some length\n";
   expect_at(text + "\xC0\x80", 100'001, 1, "0xc0");
   expect_at(std::string(kBlock - 1, 'a') + "\xC3", 1, static_cast<int>(kBlock), "0xc3");
+  expect_at("one\n" + std::string(3 * kBlock, 'a') + "\xC3", 2, static_cast<int>(3 * kBlock) + 1, "0xc3");
 }
 
 TEST(TextDocuments, BadLinesCanBeSkippedAndAreCounted) {
@@ -116,6 +117,16 @@ TEST(TextDocuments, BadLinesCanBeSkippedAndAreCounted) {
   ASSERT_EQ(collected.skipped.messages.size(), 10u);
   EXPECT_NE(collected.skipped.messages[0].find("bad.txt:2: invalid UTF-8 at byte 1"), std::string::npos);
   EXPECT_NE(collected.skipped.messages[1].find("bad.txt:4: "), std::string::npos);
+}
+
+TEST(LineBlocks, ALineThatMustBeWholeIsBounded) {
+  const ScratchFolder folder;
+  write_file(folder / "long", std::string(5 * kBlock, 'a'));
+  LineBlocks whole(folder / "long", LineBlocks::LongLines::kWhole);
+  EXPECT_EQ(whole.next().size(), 5 * kBlock);
+  EXPECT_TRUE(whole.next().empty());
+  LineBlocks bounded(folder / "long", LineBlocks::LongLines::kWhole, 3 * kBlock);
+  expect_error<DataError>([&] { bounded.next(); }, {"long", "a line of more than 3145728 bytes"});
 }
 
 TEST(TextDocuments, APipeIsReadToItsEnd) {
