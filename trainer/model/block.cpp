@@ -3,8 +3,8 @@
 namespace ropewalk {
 namespace {
 
-// x [rows, a, b] seen as a matrix [rows, a * b].
-Tensor matrix(const Tensor& x, int64_t rows) { return x.reshape({rows, rows ? x.elements() / rows : 0}); }
+// x [N, h, K] seen as a matrix [N, h * K].
+Tensor matrix(const Tensor& x) { return x.reshape({x.rows(), x.extent(1) * x.extent(2)}); }
 
 Tensor keys(const Tensor& kv) { return kv.slice(0, 1).reshape({kv.extent(1), kv.extent(2), kv.extent(3)}); }
 Tensor values(const Tensor& kv) { return kv.slice(1, 2).reshape({kv.extent(1), kv.extent(2), kv.extent(3)}); }
@@ -46,7 +46,7 @@ Tensor Block::forward(const ParameterValues& weights, const Sequences& sequences
   ArenaScope scratch(arena);
   const Tensor h = arena.allocate(type, {rows, hidden}), sum = arena.allocate(type, {rows, D});
   k.swiglu_forward(saved.gate, saved.up, h);
-  k.linear_forward(matrix(in_compute_type(saved.o), rows), weights[at_.o], sum, Write::kSet);
+  k.linear_forward(matrix(in_compute_type(saved.o)), weights[at_.o], sum, Write::kSet);
   k.linear_forward(h, weights[at_.down], sum, Write::kAdd);
   k.add(x, region_.leave(sum, arena), y);
   return y;
@@ -82,8 +82,8 @@ Tensor Block::backward(const ParameterValues& weights, const Sequences& sequence
     ArenaScope attention(arena);
     const Tensor d_o = arena.allocate(type, heads), dq = arena.allocate(accumulator, heads);
     const Tensor dkv = arena.allocate(accumulator, saved.kv.shape());
-    k.linear_backward_weight(dsum, matrix(in_compute_type(saved.o), rows), gradients[at_.o]);
-    k.linear_backward_input(dsum, weights[at_.o], matrix(d_o, rows), Write::kSet);
+    k.linear_backward_weight(dsum, matrix(in_compute_type(saved.o)), gradients[at_.o]);
+    k.linear_backward_input(dsum, weights[at_.o], matrix(d_o), Write::kSet);
     attention_->backward(saved.q, saved.kv, sequences, saved.o, saved.lse, d_o, dq, dkv, arena);
     attention_inputs_backward(weights, sequences, saved, dq, dkv, dn, gradients);
   }
@@ -108,9 +108,9 @@ void Block::attention_inputs(const ParameterValues& weights, const Sequences& se
     saved.k_raw = arena.allocate(type, {rows, key_heads, K});
   }
   const Tensor q = normed ? saved.q_raw : saved.q, key = normed ? saved.k_raw : keys(saved.kv);
-  k.linear_forward(saved.n, weights[at_.q], matrix(q, rows), Write::kSet);
-  k.linear_forward(saved.n, weights[at_.k], matrix(key, rows), Write::kSet);
-  k.linear_forward(saved.n, weights[at_.v], matrix(values(saved.kv), rows), Write::kSet);
+  k.linear_forward(saved.n, weights[at_.q], matrix(q), Write::kSet);
+  k.linear_forward(saved.n, weights[at_.k], matrix(key), Write::kSet);
+  k.linear_forward(saved.n, weights[at_.v], matrix(values(saved.kv)), Write::kSet);
   if (normed) {
     saved.q_mean = arena.allocate(accumulator, {rows * heads});
     saved.q_rstd = arena.allocate(accumulator, {rows * heads});
@@ -129,7 +129,7 @@ void Block::attention_inputs_backward(const ParameterValues& weights, const Sequ
                                       const Tensor& dq, const Tensor& dkv, const Tensor& dn,
                                       const ParameterValues& gradients) const {
   Kernels& k = rank_.kernels;
-  const int64_t rows = saved.n.rows(), K = model_.head_size;
+  const int64_t K = model_.head_size;
   rotate(dq, sequences, Rotation::kBackward);
   rotate(keys(dkv), sequences, Rotation::kBackward);
   const Tensor q = in_compute_type(dq), key = in_compute_type(keys(dkv)), value = in_compute_type(values(dkv));
@@ -142,8 +142,8 @@ void Block::attention_inputs_backward(const ParameterValues& weights, const Sequ
                           k_heads, gradients[at_.k_norm]);
   }
   const auto project_back = [&](const Tensor& d, int parameter) {
-    k.linear_backward_weight(matrix(d, rows), saved.n, gradients[parameter]);
-    k.linear_backward_input(matrix(d, rows), weights[parameter], dn, Write::kAdd);
+    k.linear_backward_weight(matrix(d), saved.n, gradients[parameter]);
+    k.linear_backward_input(matrix(d), weights[parameter], dn, Write::kAdd);
   };
   project_back(q, at_.q);
   project_back(key, at_.k);
