@@ -1,6 +1,5 @@
 // A stop asked for by a signal: SIGTERM, SIGINT, SIGUSR1 or SIGUSR2 ask this rank, and with it the job, to save a
-// checkpoint after the step that is running, and end. A SIGTERM or SIGINT a second or more after the first ends the
-// process at once.
+// checkpoint after the step that is running, and end. A second SIGTERM or SIGINT ends the process at once.
 #pragma once
 
 namespace ropewalk {

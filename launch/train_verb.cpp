@@ -92,7 +92,7 @@ Verb train_verb() {
           "TensorBoard events and checkpoints. If it holds a checkpoint, training goes on from the newest whole one.\n"
           "SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop with exit "
           "code\n"
-          "85; another SIGTERM or SIGINT, a second later, stops at once. mpirun passes SIGUSR1 on at once, but after a SIGTERM it "
+          "85; a second SIGTERM or SIGINT stops at once. mpirun passes SIGUSR1 on at once, but after a SIGTERM it "
           "leaves\n"
           "only a second: use SIGUSR1.",
       .groups = {{"Options",

@@ -57,8 +57,12 @@ class RopewalkTest(unittest.TestCase):
         launcher = [] if ranks == 0 else [
             "mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "--mca", "btl", "self,vader",
             *mpirun, "-n", str(ranks)]
-        return subprocess.Popen([*launcher, ROPEWALK, *arguments], cwd=self.directory, env=environment(), text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace")
+        # To a file: a pipe that nobody reads until the job ends would fill, and stop it.
+        output = tempfile.TemporaryFile(dir=self.directory)
+        process = subprocess.Popen([*launcher, ROPEWALK, *arguments], cwd=self.directory, env=environment(), stdout=output,
+                                   stderr=subprocess.STDOUT)
+        process.output = output
+        return process
 
     def train(self, ranks, *settings, mpirun=(), options=()):
         sets = [argument for setting in settings for argument in ("--set", setting)]
@@ -67,12 +71,15 @@ class RopewalkTest(unittest.TestCase):
     def finish(self, process, timeout=120):
         """-> (exit code, output)"""
         try:
-            output, _ = process.communicate(timeout=timeout)
+            process.wait(timeout)
         except subprocess.TimeoutExpired:
             process.kill()
-            output, _ = process.communicate()
-            self.fail(f"still running after {timeout} s:\n{output}")
-        return process.returncode, output
+            self.fail(f"still running after {timeout} s:\n{self.output_of(process)}")
+        return process.returncode, self.output_of(process)
+
+    def output_of(self, process):
+        process.output.seek(0)
+        return process.output.read().decode(errors="replace")
 
     def check(self, process, code=0):
         got, output = self.finish(process)
@@ -96,7 +103,7 @@ class RopewalkTest(unittest.TestCase):
                 pass
             time.sleep(0.02)
         process.kill()
-        self.fail(f"no step {step}:\n{process.communicate()[0]}")
+        self.fail(f"no step {step}:\n{self.output_of(process)}")
 
     def checkpoint(self, step, run="run"):
         return self.directory / run / "checkpoints" / f"step-{step:08d}"
