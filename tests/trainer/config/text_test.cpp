@@ -280,6 +280,17 @@ TEST(Text, IsRefusedWithLineAndColumn) {
 TEST(Text, SpeaksOfWhatIsMissingOnlyWhereItWasNotMeant) {
   const std::string message = refusal(std::string(kSmallest) + "checkpoint { kep: 1 }", {"training.steps=many"});
   expect_contains(message, "has 2 problems:");
+  // Nor of the fields of a group that could not be read.
+  std::string text = kSmallest;
+  text.replace(text.find("training { steps: 100 }"), 23, "training: 5");
+  expect_contains(refusal(text), "has 1 problem:\n  1. run.textproto:8:1: training = 5: is a group of fields");
+}
+
+// The place in the file is not that of a list which an override has replaced.
+TEST(Overrides, TakeThePlaceOfWhatTheyReplace) {
+  expect_contains(refusal(kSmallest, {"model.pattern={ mask: SLIDING }"}), "\n  1. model.pattern.0.window is not set");
+  expect_contains(refusal(kSmallest, {"model.pattern.0.window=0"}),
+                  "\n  1. --set model.pattern.0.window=0: model.pattern.0.window");
 }
 
 TEST(NearestName, IsTheOneAPersonWouldMean) {
