@@ -59,6 +59,7 @@ class RopewalkTest(unittest.TestCase):
             *mpirun, "-n", str(ranks)]
         # To a file: a pipe that nobody reads until the job ends would fill, and stop it.
         output = tempfile.TemporaryFile(dir=self.directory)
+        self.addCleanup(output.close)
         process = subprocess.Popen([*launcher, ROPEWALK, *arguments], cwd=self.directory, env=environment(), stdout=output,
                                    stderr=subprocess.STDOUT)
         process.output = output
