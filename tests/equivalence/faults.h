@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
-#include "tests/parallel/attention/forwarding_kernels.h"
+#include "tests/support/forwarding_kernels.h"
 
 namespace ropewalk {
 
