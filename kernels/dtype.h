@@ -9,21 +9,31 @@ enum class DType : uint8_t { kF32, kF64, kBF16, kI32, kU8 };
 
 constexpr int64_t size_of(DType type) {
   switch (type) {
-    case DType::kF64: return 8;
-    case DType::kF32: case DType::kI32: return 4;
-    case DType::kBF16: return 2;
-    case DType::kU8: return 1;
+    case DType::kF64:
+      return 8;
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kBF16:
+      return 2;
+    case DType::kU8:
+      return 1;
   }
   return 0;
 }
 
 constexpr const char* name_of(DType type) {
   switch (type) {
-    case DType::kF64: return "f64";
-    case DType::kF32: return "f32";
-    case DType::kBF16: return "bf16";
-    case DType::kI32: return "i32";
-    case DType::kU8: return "u8";
+    case DType::kF64:
+      return "f64";
+    case DType::kF32:
+      return "f32";
+    case DType::kBF16:
+      return "bf16";
+    case DType::kI32:
+      return "i32";
+    case DType::kU8:
+      return "u8";
   }
   return "?";
 }
@@ -32,10 +42,15 @@ constexpr const char* name_of(DType type) {
 constexpr DType accumulator_of(DType type) { return type == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 // The C++ type's element type: dtype_of<float> is DType::kF32.
-template <typename T> inline constexpr DType dtype_of = DType::kU8;
-template <> inline constexpr DType dtype_of<float> = DType::kF32;
-template <> inline constexpr DType dtype_of<double> = DType::kF64;
-template <> inline constexpr DType dtype_of<int32_t> = DType::kI32;
-template <> inline constexpr DType dtype_of<uint8_t> = DType::kU8;
+template <typename T>
+inline constexpr DType dtype_of = DType::kU8;
+template <>
+inline constexpr DType dtype_of<float> = DType::kF32;
+template <>
+inline constexpr DType dtype_of<double> = DType::kF64;
+template <>
+inline constexpr DType dtype_of<int32_t> = DType::kI32;
+template <>
+inline constexpr DType dtype_of<uint8_t> = DType::kU8;
 
 }  // namespace ropewalk

@@ -1,5 +1,5 @@
-// Errors in two kinds. The world (a file, a peer, a number in a configuration) throws one of the typed errors below, each
-// saying what is wrong, where, and what to do. A programmer's mistake fails CHECK, which says what broke.
+// Errors in two kinds. The world (a file, a peer, a number in a configuration) throws one of the typed errors below,
+// each saying what is wrong, where, and what to do. A programmer's mistake fails CHECK, which says what broke.
 #pragma once
 
 #include <fmt/format.h>
@@ -31,9 +31,9 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-#define ROPEWALK_ERROR_TYPE(Name, code)                                   \
-  struct Name : Error {                                                   \
-    explicit Name(const std::string& message) : Error(code, message) {}   \
+#define ROPEWALK_ERROR_TYPE(Name, code)                                 \
+  struct Name : Error {                                                 \
+    explicit Name(const std::string& message) : Error(code, message) {} \
   }
 ROPEWALK_ERROR_TYPE(ConfigurationError, ExitCode::kConfiguration);
 ROPEWALK_ERROR_TYPE(DataError, ExitCode::kData);
@@ -48,7 +48,7 @@ ROPEWALK_ERROR_TYPE(DeviceError, ExitCode::kDevice);
 }  // namespace ropewalk
 
 // CHECK(condition, "format", args...): an invariant of the program. The message says what broke, with the values.
-#define CHECK(condition, ...)                                                                                 \
-  do {                                                                                                        \
-    if (!(condition)) ::ropewalk::check_failed(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__));   \
+#define CHECK(condition, ...)                                                                               \
+  do {                                                                                                      \
+    if (!(condition)) ::ropewalk::check_failed(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -24,8 +24,8 @@ class RandomStream {
   std::array<uint32_t, 2> key_;
 };
 
-// A permutation of [0, count) that is evaluated one element at a time: a Feistel network with cycle walking, so a shuffled
-// order needs no table.
+// A permutation of [0, count) that is evaluated one element at a time: a Feistel network with cycle walking, so a
+// shuffled order needs no table.
 class RandomPermutation {
  public:
   RandomPermutation(uint64_t seed, std::string_view name, uint64_t count);

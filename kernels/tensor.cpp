@@ -28,10 +28,18 @@ Tensor Tensor::slice(int64_t begin, int64_t end) const {
   Shape shape;
   const int64_t rows = end - begin;
   switch (shape_.rank()) {
-    case 1: shape = {rows}; break;
-    case 2: shape = {rows, shape_[1]}; break;
-    case 3: shape = {rows, shape_[1], shape_[2]}; break;
-    default: shape = {rows, shape_[1], shape_[2], shape_[3]}; break;
+    case 1:
+      shape = {rows};
+      break;
+    case 2:
+      shape = {rows, shape_[1]};
+      break;
+    case 3:
+      shape = {rows, shape_[1], shape_[2]};
+      break;
+    default:
+      shape = {rows, shape_[1], shape_[2], shape_[3]};
+      break;
   }
   const int64_t row_bytes = this->rows() ? bytes() / this->rows() : 0;
   return Tensor(static_cast<std::byte*>(data_) + begin * row_bytes, dtype_, device_, shape);

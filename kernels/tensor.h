@@ -1,5 +1,5 @@
-// A tensor is a view: a pointer, an element type, a device and a shape. It owns nothing (Buffer and Arena do), is always
-// contiguous and row-major, and the only views of it are ranges of rows of its first axis and reshapes.
+// A tensor is a view: a pointer, an element type, a device and a shape. It owns nothing (Buffer and Arena do), is
+// always contiguous and row-major, and the only views of it are ranges of rows of its first axis and reshapes.
 #pragma once
 
 #include <array>

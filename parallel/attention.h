@@ -1,5 +1,6 @@
-// Attention over a sequence that the ranks of the sequence group share: ring_attention for full layers, halo_attention for
-// sliding ones. Both walk the pieces of the zigzag layout and hand pairs of them to Kernels::attention_forward/backward.
+// Attention over a sequence that the ranks of the sequence group share: ring_attention for full layers, halo_attention
+// for sliding ones. Both walk the pieces of the zigzag layout and hand pairs of them to
+// Kernels::attention_forward/backward.
 #pragma once
 
 #include <memory>
@@ -18,12 +19,12 @@ class DistributedAttention {
 
   // q [B*T, H, K] and kv [2, B*T, G, K] (keys, then values; rotated where the layer rotates) of the compute type.
   // Sets o [B*T, H, K] and lse [B*T, H], both of the accumulator type. Scratch comes from the arena and is given back.
-  virtual void forward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o, const Tensor& lse,
-                       Arena& arena) = 0;
-  // From d_o [B*T, H, K] of the compute type and the forward's o and lse sets dq [B*T, H, K] and dkv [2, B*T, G, K], both of
-  // the accumulator type: the sums over all ranks' queries.
-  virtual void backward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o, const Tensor& lse,
-                        const Tensor& d_o, const Tensor& dq, const Tensor& dkv, Arena& arena) = 0;
+  virtual void forward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o,
+                       const Tensor& lse, Arena& arena) = 0;
+  // From d_o [B*T, H, K] of the compute type and the forward's o and lse sets dq [B*T, H, K] and dkv [2, B*T, G, K],
+  // both of the accumulator type: the sums over all ranks' queries.
+  virtual void backward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o,
+                        const Tensor& lse, const Tensor& d_o, const Tensor& dq, const Tensor& dkv, Arena& arena) = 0;
 };
 
 // Full attention: the key heads travel once around the ring of `group`.

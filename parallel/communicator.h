@@ -1,9 +1,9 @@
-// How a rank talks to the others of a group. Every rank of the group makes the same calls in the same order; there are no
-// tags. Collectives add in rank order, so the same group gives the same bits every time. Tensors may be empty of rows, on
-// any device the transport serves, of any element type (sums and maxima: floating types and i32).
+// How a rank talks to the others of a group. Every rank of the group makes the same calls in the same order; there are
+// no tags. Collectives add in rank order, so the same group gives the same bits every time. Tensors may be empty of
+// rows, on any device the transport serves, of any element type (sums and maxima: floating types and i32).
 //
-// A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError naming the
-// operation and the peer. After that the communicator is not usable.
+// A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError naming
+// the operation and the peer. After that the communicator is not usable.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ namespace ropewalk {
 
 enum class Reduction { kSum, kMax };
 
-// One message of an exchange: all of `data` to or from rank `peer`, which may be this rank itself. Several messages between
-// the same two ranks match in the order in which they are listed.
+// One message of an exchange: all of `data` to or from rank `peer`, which may be this rank itself. Several messages
+// between the same two ranks match in the order in which they are listed.
 struct Message {
   int peer;
   Tensor data;
@@ -40,7 +40,8 @@ class Communicator {
   virtual int64_t bytes_sent() const = 0;
 
   // Starts all messages and returns at once. Everyone's sends must be matched by receives of the same size.
-  virtual std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) = 0;
+  virtual std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends,
+                                                   std::span<const Message> receives) = 0;
 
   virtual void all_reduce(const Tensor& x, Reduction reduction) = 0;  // x = reduction over ranks of x
   // mine = sum over ranks of all[rows.begin(rank), rows.end(rank)); `all` has rows.total() rows and is left as it was.

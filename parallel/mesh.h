@@ -21,8 +21,9 @@ struct MeshShape {
 // This rank's place and its groups. Rank = (data * context_parallel + context) * tensor_parallel + tensor.
 class Mesh {
  public:
-  // Collective over `world`, whose size must be shape.size(). key_heads: of the model; where the tensor group is larger, each
-  // key head is held by `key_replicas().size()` ranks in a row. checked: see LoggedCommunicator. Throws ConfigurationError.
+  // Collective over `world`, whose size must be shape.size(). key_heads: of the model; where the tensor group is
+  // larger, each key head is held by `key_replicas().size()` ranks in a row. checked: see LoggedCommunicator. Throws
+  // ConfigurationError.
   Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false);
 
   const MeshShape& shape() const { return shape_; }
@@ -31,11 +32,13 @@ class Mesh {
   int tensor_rank() const { return tensor_rank_; }
 
   Communicator& world() const { return *world_; }
-  Communicator& tensor() const { return *tensor_; }            // shares each weight
-  Communicator& sequence() const { return *sequence_; }        // shares each sequence
-  Communicator& batch() const { return *batch_; }              // sees different sequences (data only)
-  Communicator& gradient() const { return *gradient_; }        // data x context: holds the same weights, sums their gradients
-  Communicator& key_replicas() const { return *key_replicas_; }  // holds the same key head; of size 1 if tensor_parallel <= key heads
+  Communicator& tensor() const { return *tensor_; }      // shares each weight
+  Communicator& sequence() const { return *sequence_; }  // shares each sequence
+  Communicator& batch() const { return *batch_; }        // sees different sequences (data only)
+  Communicator& gradient() const { return *gradient_; }  // data x context: holds the same weights, sums their gradients
+  Communicator& key_replicas() const {
+    return *key_replicas_;
+  }  // holds the same key head; of size 1 if tensor_parallel <= key heads
 
   // What this rank has sent and waited for since the mesh was made, by group.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;

@@ -1,6 +1,6 @@
-// The zigzag layout: which rank holds which positions of a sequence. S tokens are cut into 2P chunks; rank r holds chunks
-// r and 2P-1-r, in that order. Causal work is then equal on all ranks, and the chunk before each chunk lies on a neighbour
-// (or on the same rank), so the ring of the full layers and the halo of the sliding layers share it.
+// The zigzag layout: which rank holds which positions of a sequence. S tokens are cut into 2P chunks; rank r holds
+// chunks r and 2P-1-r, in that order. Causal work is then equal on all ranks, and the chunk before each chunk lies on a
+// neighbour (or on the same rank), so the ring of the full layers and the halo of the sliding layers share it.
 //
 //     P = 4      chunk   0  1  2  3  4  5  6  7
 //                rank    0  1  2  3  3  2  1  0
@@ -30,8 +30,8 @@ class SequenceLayout {
 
   int64_t length() const { return length_; }
   int ranks() const { return ranks_; }
-  // In order of position, adjacent chunks joined (rank P-1 always has one piece, and with P = 1 it is the sequence), empty
-  // ones left out.
+  // In order of position, adjacent chunks joined (rank P-1 always has one piece, and with P = 1 it is the sequence),
+  // empty ones left out.
   std::span<const Piece> pieces(int rank) const { return pieces_[static_cast<size_t>(rank)]; }
   int64_t local_length(int rank) const { return local_lengths_[static_cast<size_t>(rank)]; }  // T
 
@@ -42,9 +42,9 @@ class SequenceLayout {
   std::vector<int64_t> local_lengths_;
 };
 
-// The (query, key) pairs that rank `rank` computes: its queries with every key each of them sees. The measure of balance.
-// window: keys that a query sees, itself included; nullopt: all before it. document_begin[i]: where the document of position i
-// begins, [S]; empty: one document.
+// The (query, key) pairs that rank `rank` computes: its queries with every key each of them sees. The measure of
+// balance. window: keys that a query sees, itself included; nullopt: all before it. document_begin[i]: where the
+// document of position i begins, [S]; empty: one document.
 int64_t visible_pairs(const SequenceLayout& layout, int rank, std::optional<int64_t> window,
                       const std::vector<int32_t>& document_begin = {});
 

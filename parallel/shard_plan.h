@@ -1,7 +1,7 @@
-// Who owns which part of which parameter's master weights and moments (ZeRO-1; Rajbhandari et al., arXiv 1910.02054). The
-// parameters that a tensor rank holds lie one after another in one flat buffer; the plan cuts that buffer into one
-// consecutive range per rank of the gradient group, at row boundaries of parameters, as evenly as rows allow. So every piece
-// of state is a box of a global tensor, and a checkpoint can be read by any other mesh.
+// Who owns which part of which parameter's master weights and moments (ZeRO-1; Rajbhandari et al., arXiv 1910.02054).
+// The parameters that a tensor rank holds lie one after another in one flat buffer; the plan cuts that buffer into one
+// consecutive range per rank of the gradient group, at row boundaries of parameters, as evenly as rows allow. So every
+// piece of state is a box of a global tensor, and a checkpoint can be read by any other mesh.
 #pragma once
 
 #include <cstdint>

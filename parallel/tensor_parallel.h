@@ -1,5 +1,5 @@
-// The tensor group's collectives as adjoint pairs around the split part of a block. With token_split (sequence_parallel in the
-// configuration) the activations between blocks hold only this rank's share of the tokens:
+// The tensor group's collectives as adjoint pairs around the split part of a block. With token_split (sequence_parallel
+// in the configuration) the activations between blocks hold only this rank's share of the tokens:
 //
 //                     whole tokens between blocks         tokens split between blocks
 //     enter           identity                            all-gather of token rows
@@ -28,7 +28,8 @@ class TensorRegion {
 
   // Into the split part: x [outside rows, D] -> [rows, D]. The result is x itself or comes from the arena.
   Tensor enter(const Tensor& x, int64_t rows, Arena& arena) const;
-  Tensor enter_backward(const Tensor& dx, Arena& arena) const;       // [rows, D] partial sums -> [outside rows, D]; may change dx
+  Tensor enter_backward(const Tensor& dx,
+                        Arena& arena) const;  // [rows, D] partial sums -> [outside rows, D]; may change dx
   // Out of it: partial sums [rows, D] -> [outside rows, D]; may change `partial`, and the result may be `partial`.
   Tensor leave(const Tensor& partial, Arena& arena) const;
   Tensor leave_backward(const Tensor& dy, int64_t rows, Arena& arena) const;  // [outside rows, D] -> [rows, D]

@@ -1,5 +1,5 @@
-// The configuration as the trainer uses it: resolved, checked, free of protobuf. Meaning, unit and default of every field are
-// described in configs/ropewalk.proto, under the same name; trainer/config/ reads and checks the text.
+// The configuration as the trainer uses it: resolved, checked, free of protobuf. Meaning, unit and default of every
+// field are described in configs/ropewalk.proto, under the same name; trainer/config/ reads and checks the text.
 #pragma once
 
 #include <cstdint>

@@ -41,7 +41,8 @@ void throw_not_finite(int64_t step, double loss, double gradient_norm, const Par
   if (where.empty()) where = lowest_finding(first_bad_gradient(gradients, rank.kernels), world);
   if (where.empty()) where = "no single rank's tensor (the sum over ranks overflowed)";
   throw NumericalError(fmt::format(
-      "step {}: the loss is {} and the gradient norm is {}; first not finite on {}. The weights are those before the step. "
+      "step {}: the loss is {} and the gradient norm is {}; first not finite on {}. The weights are those before the "
+      "step. "
       "Resume from an earlier checkpoint with a lower training.learning_rate, or look at the data of this step",
       step, loss, gradient_norm, where));
 }

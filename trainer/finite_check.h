@@ -5,9 +5,9 @@
 
 namespace ropewalk {
 
-// Throws NumericalError naming the step, the lowest rank that holds a NaN or an infinity, and its tensor: a weight if one is
-// not finite already, else the gradient nearest to the loss. Collective over the world; called when the loss or the gradient
-// norm is not finite, with the gradients as this rank's backward left them.
+// Throws NumericalError naming the step, the lowest rank that holds a NaN or an infinity, and its tensor: a weight if
+// one is not finite already, else the gradient nearest to the loss. Collective over the world; called when the loss or
+// the gradient norm is not finite, with the gradients as this rank's backward left them.
 [[noreturn]] void throw_not_finite(int64_t step, double loss, double gradient_norm, const ParameterValues& weights,
                                    const ParameterValues& gradients, Rank rank);
 

@@ -9,7 +9,7 @@ struct SamplingOptions {
   int64_t tokens = 200;      // at most
   double temperature = 0.8;  // 0: the likeliest token
   uint64_t seed = 1;
-  int32_t end = -1;          // the token to stop before
+  int32_t end = -1;  // the token to stop before
 };
 
 // The continuation of `prompt` (at least one token); the same on all ranks. Collective.

@@ -9,7 +9,8 @@ double ratio(double sum, int64_t count) { return count > 0 ? sum / static_cast<d
 }  // namespace
 
 double LossByPosition::mean() const {
-  return ratio(std::accumulate(loss.begin(), loss.end(), 0.0), std::accumulate(targets.begin(), targets.end(), int64_t{0}));
+  return ratio(std::accumulate(loss.begin(), loss.end(), 0.0),
+               std::accumulate(targets.begin(), targets.end(), int64_t{0}));
 }
 
 std::vector<double> LossByPosition::means() const {

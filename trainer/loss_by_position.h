@@ -8,8 +8,8 @@ namespace ropewalk {
 
 // Sums over equal ranges of positions.
 struct LossByPosition {
-  std::vector<double> loss;      // summed, in nats
-  std::vector<int64_t> targets;  // counted
+  std::vector<double> loss;           // summed, in nats
+  std::vector<int64_t> targets;       // counted
   double mean() const;                // over all ranges; 0 where nothing was counted
   std::vector<double> means() const;  // of each
   LossByPosition& operator+=(const LossByPosition& other);

@@ -42,7 +42,8 @@ void ShardedOptimizer::reduce(const ParameterValues& gradients) {
 double ShardedOptimizer::gradient_norm() const {
   double squares = 0;
   for (const ShardSegment& segment : plan_.segments(rank_.mesh.gradient().rank()))
-    if (table_[segment.parameter].counted) squares += rank_.kernels.sum_of_squares(segment_of(gradient_.values, segment));
+    if (table_[segment.parameter].counted)
+      squares += rank_.kernels.sum_of_squares(segment_of(gradient_.values, segment));
   return std::sqrt(sum_of(rank_.mesh.world(), squares));
 }
 

@@ -1,5 +1,5 @@
-// AdamW with its state sharded over the gradient group (ZeRO-1): each rank sums, clips and updates its consecutive range of the
-// flat parameter buffer, then all ranks gather the new weights.
+// AdamW with its state sharded over the gradient group (ZeRO-1): each rank sums, clips and updates its consecutive
+// range of the flat parameter buffer, then all ranks gather the new weights.
 #pragma once
 
 #include <optional>

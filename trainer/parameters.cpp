@@ -26,14 +26,16 @@ class TableBuilder {
   // Rows [rows, columns] cut over the tensor group.
   int split_rows(const std::string& name, int64_t rows, int64_t columns) {
     const Partition cut = Partition::even(rows, tensor_ranks_);
-    return push({name, {rows, columns}, {cut.begin(rank_), cut.end(rank_), 0, columns}, 0, false, GradientSum::kNone, true});
+    return push(
+        {name, {rows, columns}, {cut.begin(rank_), cut.end(rank_), 0, columns}, 0, false, GradientSum::kNone, true});
   }
   int split_columns(const std::string& name, int64_t rows, int64_t columns) {
     const Partition cut = Partition::even(columns, tensor_ranks_);
-    return push({name, {rows, columns}, {0, rows, cut.begin(rank_), cut.end(rank_)}, 0, false, GradientSum::kNone, true});
+    return push(
+        {name, {rows, columns}, {0, rows, cut.begin(rank_), cut.end(rank_)}, 0, false, GradientSum::kNone, true});
   }
-  // `unit` rows for each query head, or for each key head: a head never leaves its rank, and where there are more ranks than
-  // key heads, several ranks in a row hold the same one.
+  // `unit` rows for each query head, or for each key head: a head never leaves its rank, and where there are more ranks
+  // than key heads, several ranks in a row hold the same one.
   int query_heads(const std::string& name, int64_t unit, int64_t columns, bool is_norm) {
     const int index = split_rows(name, model_.query_heads * unit, columns);
     table_[static_cast<size_t>(index)].is_norm = is_norm;
@@ -43,8 +45,13 @@ class TableBuilder {
     const Partition cut = Partition::even(model_.key_heads, static_cast<int>(tensor_ranks_ / key_replicas_));
     const int owner = static_cast<int>(rank_ / key_replicas_);
     const bool shared = key_replicas_ > 1;
-    return push({name, {model_.key_heads * unit, columns}, {cut.begin(owner) * unit, cut.end(owner) * unit, 0, columns}, 0,
-                 is_norm, shared ? GradientSum::kKeyReplicas : GradientSum::kNone, rank_ % key_replicas_ == 0});
+    return push({name,
+                 {model_.key_heads * unit, columns},
+                 {cut.begin(owner) * unit, cut.end(owner) * unit, 0, columns},
+                 0,
+                 is_norm,
+                 shared ? GradientSum::kKeyReplicas : GradientSum::kNone,
+                 rank_ % key_replicas_ == 0});
   }
 
   std::vector<Parameter> take(int64_t* elements) {
@@ -140,8 +147,10 @@ void initialize_as(const ParameterValues& weights, double deviation, uint64_t se
 }  // namespace
 
 void initialize(const ParameterValues& master, const ModelConfig& model, uint64_t seed, Kernels& kernels) {
-  if (master.flat().dtype() == DType::kF64) initialize_as<double>(master, model.initializer_range, seed, kernels);
-  else initialize_as<float>(master, model.initializer_range, seed, kernels);
+  if (master.flat().dtype() == DType::kF64)
+    initialize_as<double>(master, model.initializer_range, seed, kernels);
+  else
+    initialize_as<float>(master, model.initializer_range, seed, kernels);
 }
 
 }  // namespace ropewalk

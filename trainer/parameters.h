@@ -1,5 +1,5 @@
-// One table of parameters, which everything else walks: allocation, initial values, gradient sums, weight decay, sharding,
-// checkpoints, export. Names and shapes are those of Hugging Face's Cohere2.
+// One table of parameters, which everything else walks: allocation, initial values, gradient sums, weight decay,
+// sharding, checkpoints, export. Names and shapes are those of Hugging Face's Cohere2.
 #pragma once
 
 #include <memory>
@@ -29,13 +29,13 @@ enum class GradientSum {
 };
 
 struct Parameter {
-  std::string name;         // "model.layers.3.self_attn.q_proj.weight"
-  Shape shape;              // of the whole tensor: [rows, columns] or [columns]
-  Box box;                  // the part that this tensor rank holds
-  int64_t offset;           // of that part in the flat buffer, in elements
-  bool is_norm;             // starts at one, does not decay; else starts normal(0, initializer_range) and decays
+  std::string name;  // "model.layers.3.self_attn.q_proj.weight"
+  Shape shape;       // of the whole tensor: [rows, columns] or [columns]
+  Box box;           // the part that this tensor rank holds
+  int64_t offset;    // of that part in the flat buffer, in elements
+  bool is_norm;      // starts at one, does not decay; else starts normal(0, initializer_range) and decays
   GradientSum gradient_sum;
-  bool counted;             // this rank counts it in global norms and saves it (of ranks that hold the same part, the first does)
+  bool counted;  // this rank counts it in global norms and saves it (of ranks that hold the same part, the first does)
   int64_t rows() const { return shape.rank() == 2 ? shape[0] : 1; }
   int64_t columns() const { return shape.rank() == 2 ? shape[1] : shape[0]; }
 };
@@ -80,8 +80,8 @@ class ParameterValues {
   Tensor flat_;
 };
 
-// Initial weights (fp32 or fp64): a function of (seed, name, place in the whole tensor) only, so every mesh starts from the
-// same ones. Matrices are normal(0, initializer_range), norms one.
+// Initial weights (fp32 or fp64): a function of (seed, name, place in the whole tensor) only, so every mesh starts from
+// the same ones. Matrices are normal(0, initializer_range), norms one.
 void initialize(const ParameterValues& weights, const ModelConfig& model, uint64_t seed, Kernels& kernels);
 
 }  // namespace ropewalk

@@ -1,5 +1,5 @@
-// What a rank is: its place in the mesh, its device, its memory. Handed down to everything; there are no globals, so many
-// ranks can live as threads of one process.
+// What a rank is: its place in the mesh, its device, its memory. Handed down to everything; there are no globals, so
+// many ranks can live as threads of one process.
 #pragma once
 
 #include "kernels/arena.h"

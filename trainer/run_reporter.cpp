@@ -27,8 +27,9 @@ std::filesystem::path prepare_directory(const Config& config) {
   std::ofstream text(directory / "config.textproto");
   text << config.resolved_text << std::flush;
   if (error || !text)
-    throw ConfigurationError(fmt::format("output.directory is {}: it cannot be written to ({}); name a directory that can",
-                                         directory.string(), error ? error.message() : std::strerror(errno)));
+    throw ConfigurationError(
+        fmt::format("output.directory is {}: it cannot be written to ({}); name a directory that can",
+                    directory.string(), error ? error.message() : std::strerror(errno)));
   return directory;
 }
 

@@ -1,5 +1,5 @@
-// What a run tells the world: metrics.jsonl, TensorBoard events, samples of text, and the progress line. Rank 0 writes; every
-// rank calls, because the numbers are gathered from all.
+// What a run tells the world: metrics.jsonl, TensorBoard events, samples of text, and the progress line. Rank 0 writes;
+// every rank calls, because the numbers are gathered from all.
 #pragma once
 
 #include <memory>

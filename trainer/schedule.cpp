@@ -8,7 +8,8 @@ namespace ropewalk {
 
 double learning_rate_at(const TrainingConfig& training, int64_t step) {
   const double high = training.learning_rate, low = training.minimum_rate;
-  if (step < training.warmup_steps) return high * static_cast<double>(step + 1) / static_cast<double>(training.warmup_steps);
+  if (step < training.warmup_steps)
+    return high * static_cast<double>(step + 1) / static_cast<double>(training.warmup_steps);
   // Share of the last `length` steps that is done, 0 before they begin, 1 at the last step of the run.
   const auto share_of_last = [&](int64_t length) {
     const double done = static_cast<double>(step - (training.steps - length) + 1);
@@ -19,8 +20,10 @@ double learning_rate_at(const TrainingConfig& training, int64_t step) {
       const double t = share_of_last(training.steps - training.warmup_steps);
       return low + (high - low) * 0.5 * (1.0 + std::cos(std::numbers::pi * t));
     }
-    case TrainingConfig::Schedule::kWarmupStableDecay: return high + (low - high) * share_of_last(training.decay_steps);
-    case TrainingConfig::Schedule::kConstant: return high;
+    case TrainingConfig::Schedule::kWarmupStableDecay:
+      return high + (low - high) * share_of_last(training.decay_steps);
+    case TrainingConfig::Schedule::kConstant:
+      return high;
   }
   return high;
 }

@@ -1,5 +1,5 @@
-// The state of training that a checkpoint holds: named boxes of global tensors, and a few numbers. The data order is a function
-// of consumed_samples, the learning rate of step, random draws of seeds: nothing else needs saving.
+// The state of training that a checkpoint holds: named boxes of global tensors, and a few numbers. The data order is a
+// function of consumed_samples, the learning rate of step, random draws of seeds: nothing else needs saving.
 #pragma once
 
 #include <string>

@@ -14,8 +14,8 @@
 namespace ropewalk {
 namespace {
 
-// Saves that may fail one after another (a full disk) before the run stops: the newest whole checkpoint then is this many
-// intervals old.
+// Saves that may fail one after another (a full disk) before the run stops: the newest whole checkpoint then is this
+// many intervals old.
 constexpr int kFailedSavesBeforeStopping = 3;
 
 class Run {
@@ -24,7 +24,7 @@ class Run {
       : config_(config),
         rank_(rank),
         dataset_(open_dataset(config.data, config.model.vocabulary)),
-        tokenizer_(make_tokenizer(config.data.tokenizer)),
+        tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
         trainer_(config, rank) {
     if (resume) load_newest();
     reporter_.emplace(config, rank, progress_.step);
@@ -56,8 +56,8 @@ class Run {
   void save(bool must_succeed) {
     if (saved_step_ == progress_.step && progress_.step > 0) return;
     try {
-      save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, config_.checkpoint.keep, rank_.mesh,
-                      rank_.kernels);
+      save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, config_.checkpoint.keep,
+                      rank_.mesh, rank_.kernels);
       saved_step_ = progress_.step;
       failed_saves_ = 0;
       reporter_->say(fmt::format("saved a checkpoint after step {}", progress_.step));
@@ -89,26 +89,27 @@ class Run {
     const int64_t batches = std::clamp<int64_t>(available, 1, config_.validation.batches);
     LossByPosition total;
     for (int64_t b = 0; b < batches; ++b)
-      total += trainer_.evaluate(batch_at(*dataset_.validation, b * per_batch, per_batch, rank_.mesh.data_rank(), ranks),
-                                 config_.validation.position_ranges);
+      total +=
+          trainer_.evaluate(batch_at(*dataset_.validation, b * per_batch, per_batch, rank_.mesh.data_rank(), ranks),
+                            config_.validation.position_ranges);
     return ValidationMetrics{total.mean(), total.means()};
   }
 
   void sample() {
-    if (config_.validation.sample_tokens == 0) return;
+    if (!tokenizer_ || config_.validation.sample_tokens == 0) return;
     std::vector<int32_t> prompt;
     tokenizer_->encode(config_.validation.prompt, prompt);
     if (prompt.empty()) prompt.push_back(tokenizer_->end_of_document());
-    const std::vector<int32_t> text =
-        generate(trainer_, prompt,
-                 {config_.validation.sample_tokens, config_.validation.temperature, config_.training.seed, tokenizer_->end_of_document()});
+    const std::vector<int32_t> text = generate(trainer_, prompt,
+                                               {config_.validation.sample_tokens, config_.validation.temperature,
+                                                config_.training.seed, tokenizer_->end_of_document()});
     reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_->decode(text));
   }
 
   const Config& config_;
   Rank rank_;
   Dataset dataset_;
-  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<Tokenizer> tokenizer_;  // null: no text is shown
   Trainer trainer_;
   TrainingProgress progress_;
   std::vector<std::string> to_say_;  // before there is a reporter

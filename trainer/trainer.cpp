@@ -82,7 +82,8 @@ double Trainer::compute_gradients(const Batch& batch) {
   Parts& run = *parts_;
   Kernels& kernels = run.rank.kernels;
   const double targets = sum_of(run.rank.mesh.batch(), static_cast<double>(batch.target_count()));
-  const double scale = targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums
+  const double scale =
+      targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums
   double loss = 0;
   kernels.fill(run.gradients.flat(), 0);
   run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
@@ -136,7 +137,8 @@ std::vector<double> Trainer::next_token_logits(const std::vector<int32_t>& token
   // Padded behind the last token, which the causal mask keeps out of its sight, so that every rank has rows.
   const int64_t unit = 8 * mesh.shape().context_parallel * mesh.shape().tensor_parallel;
   const int64_t last = static_cast<int64_t>(tokens.size()) - 1, length = (last / unit + 1) * unit;
-  Sample sample{tokens, std::vector<int32_t>(static_cast<size_t>(length), -1), std::vector<int32_t>(static_cast<size_t>(length), 0)};
+  Sample sample{tokens, std::vector<int32_t>(static_cast<size_t>(length), -1),
+                std::vector<int32_t>(static_cast<size_t>(length), 0)};
   sample.tokens.resize(static_cast<size_t>(length), 0);
   const SequenceLayout layout(length, mesh.shape().context_parallel);
   const Sequences sequences = slice({&sample, 1}, layout, mesh.context_rank(), run.rank.kernels, run.rank.arena);

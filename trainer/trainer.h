@@ -23,8 +23,8 @@ class Trainer {
   Trainer(const Config& config, Rank rank);
   ~Trainer();
 
-  // One optimizer step on this data rank's batch; `step` counts from 0. Throws NumericalError naming step, rank and tensor
-  // when the loss or the gradient is not finite; weights are then still those before the step.
+  // One optimizer step on this data rank's batch; `step` counts from 0. Throws NumericalError naming step, rank and
+  // tensor when the loss or the gradient is not finite; weights are then still those before the step.
   StepResult step(const Batch& batch, int64_t step);
 
   // The parts of step(), for tests and tools: zeroes the gradients, goes forward and backward over the batch, sums the
@@ -35,7 +35,8 @@ class Trainer {
   // Losses of the whole batch, over all ranks, by equal ranges of positions.
   LossByPosition evaluate(const Batch& batch, int64_t position_ranges);
 
-  // Logits of the token after `tokens` (at least one), scaled, over the whole vocabulary; the same on all ranks. Collective.
+  // Logits of the token after `tokens` (at least one), scaled, over the whole vocabulary; the same on all ranks.
+  // Collective.
   std::vector<double> next_token_logits(const std::vector<int32_t>& tokens);
 
   // What a checkpoint holds of this rank: master weights and moments. After loading into it, call state_loaded().

@@ -34,7 +34,8 @@ double training_flops(const ModelConfig& model, const Batch& batch) {
     tokens += static_cast<double>(sample.tokens.size());
     for (size_t layer = 0; layer < model.layers.size(); ++layer) {
       const auto first = std::find(model.layers.begin(), model.layers.end(), model.layers[layer]);
-      if (first != model.layers.begin() + static_cast<std::ptrdiff_t>(layer)) continue;  // counted with the first of its kind
+      if (first != model.layers.begin() + static_cast<std::ptrdiff_t>(layer))
+        continue;  // counted with the first of its kind
       const auto alike = std::count(model.layers.begin(), model.layers.end(), model.layers[layer]);
       pairs += static_cast<double>(alike) * static_cast<double>(visible_pairs(sample, model.layers[layer]));
     }

@@ -102,6 +102,10 @@ class FailuresTest(RopewalkTest):
         self.assertIn("65535", output)
         self.assertIn("text.bin", output)
 
+    def test_no_tokenizer_means_no_samples(self):
+        output = self.check(self.train(1, "data.tokenizer=none", "training.steps=6"))
+        self.assertNotIn("sample after", output)
+
     def test_directory_that_cannot_be_written(self):
         (self.directory / "run").write_text("a file")
         code, output = self.finish(self.train(2, *MESH))

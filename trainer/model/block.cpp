@@ -11,14 +11,16 @@ Tensor values(const Tensor& kv) { return kv.slice(1, 2).reshape({kv.extent(1), k
 
 }  // namespace
 
-Block::Block(const ModelConfig& model, const LayerKind& kind, const BlockParameters& parameters, Rank rank, TensorRegion region)
+Block::Block(const ModelConfig& model, const LayerKind& kind, const BlockParameters& parameters, Rank rank,
+             TensorRegion region)
     : model_(model), kind_(kind), at_(parameters), rank_(rank), region_(region) {
   attention_ = kind.mask == LayerKind::Mask::kSliding
                    ? make_halo_attention(rank.kernels, rank.mesh.sequence(), kind.window)
                    : make_ring_attention(rank.kernels, rank.mesh.sequence());
 }
 
-Tensor Block::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, BlockActivations& saved) const {
+Tensor Block::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x,
+                      BlockActivations& saved) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
@@ -52,8 +54,8 @@ Tensor Block::forward(const ParameterValues& weights, const Sequences& sequences
   return y;
 }
 
-Tensor Block::backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved, const Tensor& dy,
-                       const ParameterValues& gradients) const {
+Tensor Block::backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
+                       const Tensor& dy, const ParameterValues& gradients) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
@@ -88,12 +90,14 @@ Tensor Block::backward(const ParameterValues& weights, const Sequences& sequence
     attention_inputs_backward(weights, sequences, saved, dq, dkv, dn, gradients);
   }
   const Tensor dn_here = region_.enter_backward(dn, arena);
-  k.layer_norm_backward(dn_here, saved.x, weights[at_.norm], saved.mean, saved.rstd, /*through=*/dy, dx, gradients[at_.norm]);
+  k.layer_norm_backward(dn_here, saved.x, weights[at_.norm], saved.mean, saved.rstd, /*through=*/dy, dx,
+                        gradients[at_.norm]);
   return dx;
 }
 
 // q, k, v = W n; then QK-Norm and the rotation, where the layer has them.
-void Block::attention_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
+void Block::attention_inputs(const ParameterValues& weights, const Sequences& sequences,
+                             BlockActivations& saved) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
@@ -125,9 +129,9 @@ void Block::attention_inputs(const ParameterValues& weights, const Sequences& se
   rotate(keys(saved.kv), sequences, Rotation::kForward);
 }
 
-void Block::attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
-                                      const Tensor& dq, const Tensor& dkv, const Tensor& dn,
-                                      const ParameterValues& gradients) const {
+void Block::attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences,
+                                      const BlockActivations& saved, const Tensor& dq, const Tensor& dkv,
+                                      const Tensor& dn, const ParameterValues& gradients) const {
   Kernels& k = rank_.kernels;
   const int64_t K = model_.head_size;
   rotate(dq, sequences, Rotation::kBackward);
@@ -136,10 +140,10 @@ void Block::attention_inputs_backward(const ParameterValues& weights, const Sequ
   if (kind_.qk_norm == LayerKind::QkNorm::kLayerNorm) {
     const int64_t n_q = q.elements() / K, n_k = key.elements() / K;
     const Tensor q_heads = q.reshape({n_q, K}), k_heads = key.reshape({n_k, K});
-    k.layer_norm_backward(q_heads, saved.q_raw.reshape({n_q, K}), weights[at_.q_norm], saved.q_mean, saved.q_rstd, Tensor(),
-                          q_heads, gradients[at_.q_norm]);
-    k.layer_norm_backward(k_heads, saved.k_raw.reshape({n_k, K}), weights[at_.k_norm], saved.k_mean, saved.k_rstd, Tensor(),
-                          k_heads, gradients[at_.k_norm]);
+    k.layer_norm_backward(q_heads, saved.q_raw.reshape({n_q, K}), weights[at_.q_norm], saved.q_mean, saved.q_rstd,
+                          Tensor(), q_heads, gradients[at_.q_norm]);
+    k.layer_norm_backward(k_heads, saved.k_raw.reshape({n_k, K}), weights[at_.k_norm], saved.k_mean, saved.k_rstd,
+                          Tensor(), k_heads, gradients[at_.k_norm]);
   }
   const auto project_back = [&](const Tensor& d, int parameter) {
     k.linear_backward_weight(matrix(d), saved.n, gradients[parameter]);

@@ -1,5 +1,5 @@
-// Tokens to activations: x = table[token]. The vocabulary is split over the tensor group; each rank looks up its own rows and
-// the sum over the group is the embedding.
+// Tokens to activations: x = table[token]. The vocabulary is split over the tensor group; each rank looks up its own
+// rows and the sum over the group is the embedding.
 #pragma once
 
 #include "parallel/sequences.h"
@@ -10,7 +10,8 @@ namespace ropewalk {
 
 class Embedding {
  public:
-  Embedding(const ParameterTable& table, Rank rank, TensorRegion region) : table_(table), rank_(rank), region_(region) {}
+  Embedding(const ParameterTable& table, Rank rank, TensorRegion region)
+      : table_(table), rank_(rank), region_(region) {}
 
   Tensor forward(const ParameterValues& weights, const Sequences& sequences) const;  // -> x [N', D], from the arena
   void backward(const Sequences& sequences, const Tensor& dx, const ParameterValues& gradients) const;  // dx [N', D]

@@ -4,13 +4,15 @@
 
 namespace ropewalk {
 
-Tensor LossHead::normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean, const Tensor& rstd) const {
+Tensor LossHead::normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean,
+                        const Tensor& rstd) const {
   const Tensor n_here = rank_.arena.allocate(rank_.kernels.dtype(), x.shape());
   rank_.kernels.layer_norm_forward(x, weights[table_.final_norm()], model_.norm_epsilon, n_here, mean, rstd);
   return region_.enter(n_here, rows, rank_.arena);
 }
 
-void LossHead::cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, const Tensor& losses) const {
+void LossHead::cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
+                             const Tensor& losses) const {
   Kernels& k = rank_.kernels;
   ArenaScope scratch(rank_.arena);
   const int64_t rows = logits.rows();
@@ -18,7 +20,8 @@ void LossHead::cross_entropy(const Tensor& logits, const Tensor& targets, const 
   const Tensor all = rank_.arena.allocate(log_sum.dtype(), {ranks, rows, 3});
   const Partition by_rank = Partition::even(ranks, ranks);
   const Tensor mine = all.slice(rank_.mesh.tensor_rank(), rank_.mesh.tensor_rank() + 1);
-  k.cross_entropy_partials(logits, targets, table_[table_.embedding()].box.row_begin, model_.logit_scale, mine.reshape({rows, 3}));
+  k.cross_entropy_partials(logits, targets, table_[table_.embedding()].box.row_begin, model_.logit_scale,
+                           mine.reshape({rows, 3}));
   rank_.mesh.tensor().all_gather(mine, by_rank, all);
   k.cross_entropy_merge(all, targets, log_sum, losses);
 }
@@ -36,7 +39,8 @@ Tensor LossHead::losses(const ParameterValues& weights, const Sequences& sequenc
   for (int64_t begin = 0; begin < rows; begin += loss_chunk_) {
     ArenaScope chunk(arena);
     const int64_t end = std::min(rows, begin + loss_chunk_);
-    const Tensor logits = arena.allocate(type, {end - begin, table.rows()}), log_sum = arena.allocate(accumulator, {end - begin});
+    const Tensor logits = arena.allocate(type, {end - begin, table.rows()}),
+                 log_sum = arena.allocate(accumulator, {end - begin});
     k.linear_forward(n.slice(begin, end), table, logits, Write::kSet);
     cross_entropy(logits, sequences.targets.slice(begin, end), log_sum, out.slice(begin, end));
   }
@@ -63,7 +67,8 @@ Tensor LossHead::forward(const ParameterValues& weights, const Sequences& sequen
     ArenaScope chunk(arena);
     const int64_t end = std::min(rows, begin + loss_chunk_);
     const Tensor n_chunk = n.slice(begin, end), targets = sequences.targets.slice(begin, end);
-    const Tensor logits = arena.allocate(type, {end - begin, table.rows()}), log_sum = arena.allocate(accumulator, {end - begin});
+    const Tensor logits = arena.allocate(type, {end - begin, table.rows()}),
+                 log_sum = arena.allocate(accumulator, {end - begin});
     k.linear_forward(n_chunk, table, logits, Write::kSet);
     cross_entropy(logits, targets, log_sum, out.slice(begin, end));
     k.cross_entropy_backward(logits, targets, log_sum, v_begin, model_.logit_scale, loss_scale);
@@ -73,13 +78,14 @@ Tensor LossHead::forward(const ParameterValues& weights, const Sequences& sequen
   return out;
 }
 
-Tensor LossHead::backward(const ParameterValues& weights, LossActivations& saved, const ParameterValues& gradients) const {
+Tensor LossHead::backward(const ParameterValues& weights, LossActivations& saved,
+                          const ParameterValues& gradients) const {
   Arena& arena = rank_.arena;
   const Tensor dx = arena.allocate(saved.x.dtype(), saved.x.shape());
   ArenaScope scratch(arena);
   const Tensor dn_here = region_.enter_backward(saved.dn, arena);
-  rank_.kernels.layer_norm_backward(dn_here, saved.x, weights[table_.final_norm()], saved.mean, saved.rstd, Tensor(), dx,
-                                    gradients[table_.final_norm()]);
+  rank_.kernels.layer_norm_backward(dn_here, saved.x, weights[table_.final_norm()], saved.mean, saved.rstd, Tensor(),
+                                    dx, gradients[table_.final_norm()]);
   return dx;
 }
 

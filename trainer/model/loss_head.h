@@ -1,7 +1,7 @@
-// The end of the model: final norm, logits against the tied embedding, cross-entropy. The logits are made, used and thrown away
-// a chunk of rows at a time: while a chunk is here, its loss and both of its products of the backward are computed, so no more
-// than [loss_chunk, V here] of them ever exist, on any rank. The vocabulary is split over the tensor group; three numbers a
-// row are exchanged, never logits.
+// The end of the model: final norm, logits against the tied embedding, cross-entropy. The logits are made, used and
+// thrown away a chunk of rows at a time: while a chunk is here, its loss and both of its products of the backward are
+// computed, so no more than [loss_chunk, V here] of them ever exist, on any rank. The vocabulary is split over the
+// tensor group; three numbers a row are exchanged, never logits.
 #pragma once
 
 #include "parallel/sequences.h"
@@ -30,11 +30,13 @@ class LossHead {
   // -> dx [N', D], from the arena; adds to the norm's gradient.
   Tensor backward(const ParameterValues& weights, LossActivations& saved, const ParameterValues& gradients) const;
 
-  // Logits of row `row` of the N over the whole vocabulary, logit scale applied: [V] on the host. Collective over the tensor group.
+  // Logits of row `row` of the N over the whole vocabulary, logit scale applied: [V] on the host. Collective over the
+  // tensor group.
   std::vector<double> logits(const ParameterValues& weights, int64_t rows, const Tensor& x, int64_t row) const;
 
  private:
-  Tensor normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean, const Tensor& rstd) const;
+  Tensor normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean,
+                const Tensor& rstd) const;
   // log_sum and losses of `targets` from the logits of this rank's vocabulary.
   void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, const Tensor& losses) const;
 

@@ -11,7 +11,8 @@ Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, 
 Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const {
   saved.blocks.resize(blocks_.size());
   Tensor x = embedding_.forward(weights, sequences);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer) x = blocks_[layer]->forward(weights, sequences, x, saved.blocks[layer]);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer)
+    x = blocks_[layer]->forward(weights, sequences, x, saved.blocks[layer]);
   return x;
 }
 

@@ -24,7 +24,8 @@ class Model {
   // Tokens -> the last block's output [N', D].
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const;
   // From the loss head's `saved.loss` back to the tokens; adds to all gradients.
-  void backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved, const ParameterValues& gradients) const;
+  void backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
+                const ParameterValues& gradients) const;
 
   const LossHead& head() const { return head_; }
 

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "tests/parallel/attention/attention_case.h"
-#include "tests/support/forwarding_kernels.h"
 #include "tests/parallel/attention/strict_communicator.h"
+#include "tests/support/forwarding_kernels.h"
 #include "tests/support/ranks.h"
 
 namespace ropewalk {

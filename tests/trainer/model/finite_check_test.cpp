@@ -20,7 +20,8 @@ std::string message_of_a_step_with_nan(const MeshShape& mesh, int bad_rank, cons
     Trainer trainer(config, here.rank());
     if (world->rank() == bad_rank)
       for (const StateTensor& state : trainer.state())
-        if (state.name == name && state.data.elements() > 0) here.kernels().fill(state.data.flat().slice(0, 1), std::numeric_limits<double>::quiet_NaN());
+        if (state.name == name && state.data.elements() > 0)
+          here.kernels().fill(state.data.flat().slice(0, 1), std::numeric_limits<double>::quiet_NaN());
     Batch batch;
     for (uint64_t s = 0; s < 2 / static_cast<uint64_t>(mesh.data_parallel); ++s)
       batch.samples.push_back(random_sample(16, config.model.vocabulary, {7}, s));
@@ -40,7 +41,8 @@ TEST(FiniteCheck, NamesStepRankAndTensor) {
     const int bad = mesh.size() - 1;
     const std::string message = message_of_a_step_with_nan(mesh, bad, name);
     EXPECT_NE(message.find("step 4"), std::string::npos) << message;
-    EXPECT_NE(message.find("rank " + std::to_string(bad) + ": the weight " + name + ", element 0"), std::string::npos) << message;
+    EXPECT_NE(message.find("rank " + std::to_string(bad) + ": the weight " + name + ", element 0"), std::string::npos)
+        << message;
   }
 }
 

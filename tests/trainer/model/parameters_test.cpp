@@ -40,7 +40,8 @@ TEST(ParameterTable, CountedBoxesCoverEachElementOnce) {
     }
     int64_t elements = 0;
     for (const auto& [name, counts] : covered) {
-      for (size_t i = 0; i < counts.size(); ++i) ASSERT_EQ(counts[i], 1) << name << " element " << i << ", " << ranks << " ranks";
+      for (size_t i = 0; i < counts.size(); ++i)
+        ASSERT_EQ(counts[i], 1) << name << " element " << i << ", " << ranks << " ranks";
       elements += static_cast<int64_t>(counts.size());
     }
     EXPECT_EQ(elements, parameter_count(model));
@@ -105,7 +106,9 @@ TEST(Initialize, IsAFunctionOfSeedNameAndPlaceOnly) {
       const Parameter &p = part.all()[i], &w = whole.all()[i];
       for (int64_t e = 0; e < p.box.elements(); ++e) {
         const int64_t row = p.box.row_begin + e / p.box.columns(), column = p.box.column_begin + e % p.box.columns();
-        ASSERT_EQ(mine[static_cast<size_t>(p.offset + e)], all[static_cast<size_t>(w.offset + row * w.columns() + column)]) << p.name;
+        ASSERT_EQ(mine[static_cast<size_t>(p.offset + e)],
+                  all[static_cast<size_t>(w.offset + row * w.columns() + column)])
+            << p.name;
       }
     }
   }
@@ -123,8 +126,8 @@ TEST(Initialize, HasTheRightSpread) {
   initialize(values, model, 1, *kernels);
   const Tensor embedding = values[table.embedding()];
   const double n = static_cast<double>(embedding.elements());  // 64000
-  // The variance of n normal draws has a relative standard deviation of sqrt(2 / n) = 0.56 %, the mean one of sigma / sqrt(n):
-  // five of each.
+  // The variance of n normal draws has a relative standard deviation of sqrt(2 / n) = 0.56 %, the mean one of sigma /
+  // sqrt(n): five of each.
   EXPECT_NEAR(kernels->sum_of_squares(embedding) / n / (0.02 * 0.02), 1.0, 5 * std::sqrt(2 / n));
   EXPECT_NEAR(kernels->sum(embedding) / n, 0.0, 5 * 0.02 / std::sqrt(n));
   EXPECT_EQ(kernels->sum(values[table.final_norm()]), static_cast<double>(model.width));

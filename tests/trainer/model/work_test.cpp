@@ -38,7 +38,8 @@ TEST(Work, CountsCommandR7b) {
   sample.targets.resize(8192);
   sample.document_begin.resize(8192);
   const double per_token = training_flops(model, Batch{{sample}}) / 8192;
-  EXPECT_NEAR(per_token, 6.0 * static_cast<double>(matrix_elements(model)) + 12.0 * 4096 * (8 * 4096.5 + 24 * 3072.25), 1.0);
+  EXPECT_NEAR(per_token, 6.0 * static_cast<double>(matrix_elements(model)) + 12.0 * 4096 * (8 * 4096.5 + 24 * 3072.25),
+              1.0);
   EXPECT_NEAR(per_token / 1e9, 53.4, 0.1);
 }
 
