@@ -103,7 +103,7 @@ class FailuresTest(RopewalkTest):
         self.assertIn("text.bin", output)
 
     def test_no_tokenizer_means_no_samples(self):
-        output = self.check(self.train(1, "data.tokenizer=none", "training.steps=6"))
+        output = self.check(self.train(1, "data.tokenizer=none", "validation.sample_tokens=0", "training.steps=6"))
         self.assertNotIn("sample after", output)
 
     def test_directory_that_cannot_be_written(self):
