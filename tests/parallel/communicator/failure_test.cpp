@@ -49,6 +49,14 @@ void expect_named_when_absent(int size, const std::string& operation, const std:
         EXPECT_GE(seconds, is_own ? 0.099 : 0.0);  // threads hear of each other's failures
         EXPECT_LE(seconds, kSoon);
         EXPECT_NE(communication_error_of([&] { call(*world); }), "nothing was thrown") << "the group is not usable now";
+        std::vector<float> x(1);
+        const Message receive{0, tensor_of(x)}, from_last{size - 1, tensor_of(x)};
+        const Message& any = world->rank() == 0 ? from_last : receive;
+        EXPECT_NE(communication_error_of([&] {
+                    world->start_exchange({}, {&any, 1});
+                  }),
+                  "nothing was thrown")
+            << "nothing may be started either";
       },
       kShort);
 }
