@@ -2,9 +2,6 @@
 
 #include <sys/resource.h>
 
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
 
 #include "trainer/metrics/event_writer.h"
@@ -19,38 +16,25 @@ double peak_memory_bytes() {
   return static_cast<double>(usage.ru_maxrss) * 1024;  // Linux counts KiB
 }
 
-// The run's directory, with the configuration as it was understood.
-std::filesystem::path prepare_directory(const Config& config) {
-  const std::filesystem::path directory = config.output.directory;
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  std::ofstream text(directory / "config.textproto");
-  text << config.resolved_text << std::flush;
-  if (error || !text)
-    throw ConfigurationError(
-        fmt::format("output.directory is {}: it cannot be written to ({}); name a directory that can",
-                    directory.string(), error ? error.message() : std::strerror(errno)));
-  return directory;
-}
-
 }  // namespace
 
 struct RunReporter::Files {
-  Files(const Config& config, int64_t resumed_step)
-      : directory(prepare_directory(config)),
-        metrics(directory / "metrics.jsonl", resumed_step),
-        events(directory / "events", resumed_step),
+  Files(const Config& config, const RunDirectory& directory, int64_t resumed_step)
+      : metrics(directory.path() / "metrics.jsonl", resumed_step),
+        events(directory.path() / "events", resumed_step),
         line(std::cerr, Terminal::of_stderr()),
         progress(line, config.output.log_interval) {}
-  std::filesystem::path directory;
   MetricsFile metrics;
   EventWriter events;
   StatusLine line;
   StepProgress progress;
 };
 
-RunReporter::RunReporter(const Config& config, Rank rank, int64_t resumed_step) : config_(config), rank_(rank) {
-  if (rank.mesh.world().rank() == 0) files_ = std::make_unique<Files>(config, resumed_step);
+RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step)
+    : config_(config), rank_(rank) {
+  if (!directory) return;
+  directory->write_config(config.resolved_text);
+  files_ = std::make_unique<Files>(config, *directory, resumed_step);
 }
 
 RunReporter::~RunReporter() = default;

@@ -8,14 +8,16 @@
 
 #include "trainer/metrics/metrics.h"
 #include "trainer/rank.h"
+#include "trainer/run_directory.h"
 #include "trainer/trainer.h"
 
 namespace ropewalk {
 
 class RunReporter {
  public:
-  // Collective. `resumed_step` > 0: goes on after that step, and forgets what an interrupted run said of later ones.
-  RunReporter(const Config& config, Rank rank, int64_t resumed_step);
+  // Collective. `directory`: on rank 0, else null. `resumed_step` > 0: goes on after that step, and forgets what an
+  // interrupted run said of later ones.
+  RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step);
   ~RunReporter();
 
   void start_step();

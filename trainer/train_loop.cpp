@@ -25,9 +25,12 @@ class Run {
         rank_(rank),
         dataset_(open_dataset(config.data, config.model.vocabulary)),
         tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
+        directory_(rank.mesh.world().rank() == 0 ? std::make_unique<RunDirectory>(config.output.directory) : nullptr),
         trainer_(config, rank) {
+    if (directory_ && !directory_->locked())
+      to_say_.push_back("warning: output.directory is on a file system without locks; see that no other job writes there");
     if (resume) load_newest();
-    reporter_.emplace(config, rank, progress_.step);
+    reporter_.emplace(config, rank, directory_.get(), progress_.step);
     for (const std::string& line : to_say_) reporter_->say(line);
     saved_step_ = progress_.step;
   }
@@ -56,14 +59,19 @@ class Run {
   void save(bool must_succeed) {
     if (saved_step_ == progress_.step && progress_.step > 0) return;
     try {
-      save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, config_.checkpoint.keep,
-                      rank_.mesh, rank_.kernels);
-      saved_step_ = progress_.step;
-      failed_saves_ = 0;
-      reporter_->say(fmt::format("saved a checkpoint after step {}", progress_.step));
+      save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, rank_.mesh, rank_.kernels);
     } catch (const CheckpointError& error) {  // the same on all ranks
       if (must_succeed || ++failed_saves_ >= kFailedSavesBeforeStopping) throw;
       reporter_->say(fmt::format("no checkpoint after step {}, going on: {}", progress_.step, error.what()));
+      return;
+    }
+    saved_step_ = progress_.step;
+    failed_saves_ = 0;
+    reporter_->say(fmt::format("saved a checkpoint after step {}", progress_.step));
+    try {
+      remove_old_checkpoints(checkpoints(), progress_.step, config_.checkpoint.keep, rank_.mesh);
+    } catch (const CheckpointError& error) {  // the next save tries again
+      reporter_->say(fmt::format("warning: {}", error.what()));
     }
   }
 
@@ -110,6 +118,7 @@ class Run {
   Rank rank_;
   Dataset dataset_;
   std::unique_ptr<Tokenizer> tokenizer_;  // null: no text is shown
+  std::unique_ptr<RunDirectory> directory_;  // on rank 0
   Trainer trainer_;
   TrainingProgress progress_;
   std::vector<std::string> to_say_;  // before there is a reporter

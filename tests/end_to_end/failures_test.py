@@ -55,6 +55,28 @@ class FailuresTest(RopewalkTest):
         output = self.check(self.train(2, *MESH))
         self.assertIn("continuing after step ", output)
 
+    def test_old_checkpoint_that_cannot_be_removed_is_no_failed_save(self):
+        (self.checkpoint(1) / "mine").mkdir(parents=True)  # a save removes no directories inside a checkpoint
+        output = self.check(self.train(2, *MESH, "checkpoint.interval=1", "checkpoint.keep=1", options=["--no-resume"]))
+        self.assertIn("an older checkpoint could not be removed", output)
+        self.assertIn(str(self.checkpoint(1).name), output)
+        self.assertNotIn("no checkpoint", output)
+        self.assertIn("saved a checkpoint after step 12", output)
+        self.assertTrue(self.checkpoint(12).exists())
+
+    def test_second_job_in_the_same_directory_is_refused(self):
+        first = self.train(2, *MESH, "training.steps=100000", "checkpoint.interval=0", "validation.interval=0")
+        self.wait_for_step(2, first)
+        holder = self.rank_pids(first)[0]
+        code, output = self.finish(self.train(2, *MESH))
+        self.assertEqual(code, 2, output)
+        self.assertIn("another job is writing there", output)
+        self.assertIn(f"process {holder} ", output)
+        self.assertIsNone(first.poll())  # undisturbed
+        os.kill(holder, signal.SIGKILL)  # a lock dies with its holder
+        self.finish(first, timeout=20)
+        self.check(self.train(2, *MESH))
+
     def test_damaged_checkpoint_gives_way_to_the_older_one(self):
         self.check(self.train(2, *MESH, "training.steps=8", "training.warmup_steps=3"))
         for newest in self.checkpoint(8).glob("*.safetensors"):

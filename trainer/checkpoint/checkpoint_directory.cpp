@@ -73,9 +73,7 @@ std::filesystem::path temporary_path(const std::filesystem::path& directory, int
 void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
   make_directories(system, directory);
   for (const std::string& name : list_directory(directory)) {
-    if (step_of(name, kTemporary) && kind_of(directory / name) == PathKind::kDirectory) {
-      remove_directory(system, directory / name);
-    }
+    if (const auto leftover = step_of(name, kTemporary)) discard_checkpoint(system, directory, *leftover);
   }
   make_directory(system, temporary_path(directory, step));
 }

@@ -23,12 +23,13 @@ std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& direct
 std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step);
 std::filesystem::path temporary_path(const std::filesystem::path& directory, int64_t step);
 
-// Makes the directory durably, with its parents, removes leftovers, and makes an empty temporary_path.
+// Makes the directory durably, with its parents, removes leftovers as far as possible, and makes an empty
+// temporary_path.
 void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 // Lets temporary_path become checkpoint_path, durably. Whenever it ends early, the old or the new one is there under a
 // name that list_checkpoints knows.
 void commit_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
-// Removes temporary_path as far as possible, after an error that is reported already; the next save tries again.
+// Removes temporary_path as far as possible; the next save tries again.
 void discard_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 // Removes the checkpoints that are more than `keep` checkpoints old (0: none), counted from `step`; newer ones are let
 // alone.

@@ -134,23 +134,23 @@ std::optional<std::string> try_save(const std::filesystem::path& directory, cons
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& directory, const TrainingProgress& progress,
-                     std::span<const StateTensor> tensors, const std::string& config_text, int64_t keep, Mesh& mesh,
+                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh,
                      Kernels& kernels, FileSystem& files) {
-  CHECK(progress.step >= 0 && keep >= 0, "step {}, keep {}", progress.step, keep);
-  Communicator& world = mesh.world();
-  const std::string target = checkpoint_path(directory, progress.step).string();
+  CHECK(progress.step >= 0, "step {}", progress.step);
   const auto failure = try_save(directory, progress, tensors, config_text, mesh, kernels, files);
-  if (failure) {
-    if (world.rank() == 0) discard_checkpoint(files, directory, progress.step);
-    throw CheckpointError(fmt::format("{} was not saved: {}", target, *failure));
-  }
-  const auto not_removed = first_failure(world, [&] {
-    if (world.rank() == 0) remove_old_checkpoints(files, directory, progress.step, keep);
+  if (!failure) return;
+  if (mesh.world().rank() == 0) discard_checkpoint(files, directory, progress.step);
+  throw CheckpointError(
+      fmt::format("{} was not saved: {}", checkpoint_path(directory, progress.step).string(), *failure));
+}
+
+void remove_old_checkpoints(const std::filesystem::path& directory, int64_t step, int64_t keep, Mesh& mesh,
+                            FileSystem& files) {
+  CHECK(keep >= 0, "keep {}", keep);
+  const auto failure = first_failure(mesh.world(), [&] {
+    if (mesh.world().rank() == 0) remove_old_checkpoints(files, directory, step, keep);
   });
-  if (not_removed) {
-    throw CheckpointError(
-        fmt::format("{} is saved, but an older checkpoint could not be removed: {}", target, *not_removed));
-  }
+  if (failure) throw CheckpointError(fmt::format("an older checkpoint could not be removed: {}", *failure));
 }
 
 }  // namespace ropewalk

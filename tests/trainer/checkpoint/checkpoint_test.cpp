@@ -21,7 +21,7 @@ using World = std::shared_ptr<Communicator>;
 void ignore(const std::string&) {}
 TrainingProgress progress_of(int64_t step) { return {step, 8 * step, 4096 * step}; }
 
-// Saves fill(step) on this mesh as step `step`.
+// Saves fill(step) on this mesh as step `step`, and then keeps the newest `keep`.
 void save_on(MeshShape shape, const std::filesystem::path& directory, int64_t step, int64_t keep = 0,
              DType dtype = DType::kF32, Sharding sharding = Sharding::kOverGradientGroup,
              Rounding rounding = Rounding::kToFloat) {
@@ -30,7 +30,8 @@ void save_on(MeshShape shape, const std::filesystem::path& directory, int64_t st
     FarKernels kernels;
     ShardedState state(mesh, kernels, dtype, sharding);
     state.fill(static_cast<uint64_t>(step), rounding);
-    save_checkpoint(directory, progress_of(step), state.tensors(), "config of a run\n", keep, mesh, kernels);
+    save_checkpoint(directory, progress_of(step), state.tensors(), "config of a run\n", mesh, kernels);
+    remove_old_checkpoints(directory, step, keep, mesh);
   });
 }
 
@@ -108,7 +109,7 @@ TEST(Checkpoint, LargeTensorsGoInChunks) {
     std::vector<float> values;
     const StateTensor tensor = state_of(mesh, values);
     for (size_t i = 0; i < values.size(); ++i) values[i] = value_at(tensor.box, i);
-    save_checkpoint(directory.path(), progress_of(1), std::vector{tensor}, "", 0, mesh, kernels);
+    save_checkpoint(directory.path(), progress_of(1), std::vector{tensor}, "", mesh, kernels);
   });
   run_ranks(2, [&](const World& world) {
     Mesh mesh({1, 1, 2}, world);
@@ -170,7 +171,8 @@ TEST(Checkpoint, MakesItsDirectoryAndReplacesAStep) {
     FarKernels kernels;
     ShardedState state(mesh, kernels, DType::kF32);
     state.fill(70);
-    save_checkpoint(nested, {7, 56, 28672}, state.tensors(), "again", 2, mesh, kernels);
+    save_checkpoint(nested, {7, 56, 28672}, state.tensors(), "again", mesh, kernels);
+    remove_old_checkpoints(nested, 7, 2, mesh);
     state.fill(0);
     const auto loaded = load_newest_checkpoint(nested, state.tensors(), mesh, kernels, ignore);
     ASSERT_TRUE(loaded);
