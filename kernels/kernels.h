@@ -47,14 +47,13 @@ class Kernels {
   virtual DType dtype() const = 0;       // compute type of weights and activations
   virtual const char* name() const = 0;  // "reference", "cpu", "cuda"
 
-  // ---- memory -------------------------------------------------------------------------------------------------------
+  // ---- memory
   virtual std::unique_ptr<Buffer> allocate(int64_t bytes) = 0;  // throws DeviceError saying how much was asked
   virtual void upload(const void* host, const Tensor& x) = 0;   // x = host bytes
   virtual void download(const Tensor& x, void* host) = 0;       // host bytes = x, after all earlier calls
   virtual void synchronize() = 0;                               // all earlier calls are done
 
   // ---- elementwise, any shape, any floating type
-  // ----------------------------------------------------------------------
   virtual void copy(const Tensor& from, const Tensor& to) = 0;              // to = from, same type
   virtual void cast(const Tensor& from, const Tensor& to) = 0;              // to = from, rounded to to's type
   virtual void fill(const Tensor& x, double value) = 0;                     // x = value
@@ -62,48 +61,50 @@ class Kernels {
   virtual void scale(const Tensor& x, double factor) = 0;                   // x *= factor
 
   // ---- products: x [N, I], w [O, I], y [N, O]
-  // ---------------------------------------------------------------------------
   virtual void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) = 0;  // y (+)= x w^T
   virtual void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx,
                                      Write write) = 0;                                           // dx (+)= dy w
   virtual void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) = 0;  // dw += dy^T x
 
   // ---- embedding: tokens [N] i32, table [V, D] holds the rows [v_begin, v_begin + V) of the vocabulary
-  // -------------------- x[n] = table[tokens[n] - v_begin], or 0 where the token is another rank's.
+
+  // x[n] = table[tokens[n] - v_begin], or 0 where the token is another rank's.
   virtual void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) = 0;
   // dtable[tokens[n] - v_begin] += dx[n], in the order of n.
   virtual void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) = 0;
 
   // ---- layer norm without bias: x [N, D], w [M, D]; row n uses w[n mod M] (M = 1: a block's norm; M = heads: QK-Norm)
-  // ----- y = (x - mean) * rstd * w, with mean and rstd = 1 / sqrt(var + epsilon) over D, var the biased variance.
-  // Saves mean [N], rstd [N]. (Ba et al., arXiv 1607.06450; Cohere2 drops the bias.)
+
+  // y = (x - mean) * rstd * w, with mean and rstd = 1 / sqrt(var + epsilon) over D, var the biased variance. Saves
+  // mean [N], rstd [N]. (Ba et al., arXiv 1607.06450; Cohere2 drops the bias.)
   virtual void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
                                   const Tensor& rstd) = 0;
-  // dx = through + rstd * (g - mean_D(g) - xhat * mean_D(g * xhat)),  g = dy * w,  xhat = (x - mean) * rstd;  dw += dy
-  // * xhat. `through` [N, D] is the gradient that comes past the norm on the residual path, or absent. dx may be dy or
-  // through.
+  // dx = through + rstd * (g - mean_D(g) - xhat * mean_D(g * xhat)),  g = dy * w,  xhat = (x - mean) * rstd;
+  // dw += dy * xhat. `through` [N, D] is the gradient that comes past the norm on the residual path, or absent. dx may
+  // be dy or through.
   virtual void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
                                    const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) = 0;
 
-  // ---- rotary positions, in place: x [T, H, K], row t at global position first_position + t
-  // ------------------------------- Pairs (2k, 2k+1) turn by position * theta^(-2k/K). (Su et al., arXiv 2104.09864;
-  // interleaved pairs as in GPT-J and Cohere2.)
+  // ---- rotary positions
+
+  // In place: x [T, H, K], row t at global position first_position + t. Pairs (2k, 2k+1) turn by
+  // position * theta^(-2k/K). (Su et al., arXiv 2104.09864; interleaved pairs as in GPT-J and Cohere2.)
   virtual void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) = 0;
 
   // ---- SwiGLU: gate, up, h [N, F]
-  // ------------------------------------------------------------------------------------------ h = silu(gate) * up,
-  // silu(g) = g / (1 + exp(-g)).  (Shazeer, arXiv 2002.05202.)
+
+  // h = silu(gate) * up,  silu(g) = g / (1 + exp(-g)).  (Shazeer, arXiv 2002.05202.)
   virtual void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) = 0;
   // dgate = dh * up * silu'(gate),  dup = dh * silu(gate).  dgate may be gate, dup may be up.
   virtual void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
                                const Tensor& dup) = 0;
 
   // ---- attention: q [T, H, K], k, v [U, G, K], H a multiple of G; query head h reads key head h / (H / G)
-  // ------------------- Scores are q k^T / sqrt(K), masked by the span. Merges this piece of keys into o [T, H, K] and
-  // lse [T, H] (natural log), which start at o = 0, lse = -infinity and end, when every visible piece has been visited,
-  // at the softmax's output and log-sum-exp:  L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o'.  A
-  // row that sees no key of this piece is left as it is. (Milakov & Gimelshein, arXiv 1805.02867; Dao, arXiv
-  // 2307.08691.)
+
+  // Scores are q k^T / sqrt(K), masked by the span. Merges this piece of keys into o [T, H, K] and lse [T, H] (natural
+  // log), which start at o = 0, lse = -infinity and end, when every visible piece has been visited, at the softmax's
+  // output and log-sum-exp:  L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o'.  A row that sees no
+  // key of this piece is left as it is. (Milakov & Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691.)
   virtual void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                  const Tensor& o, const Tensor& lse) = 0;
   // delta[t, h] = sum_K do * o  (o final), [T, H]. do has the compute type.
@@ -115,8 +116,10 @@ class Kernels {
                                   const Tensor& dk, const Tensor& dv) = 0;
 
   // ---- cross-entropy over a split vocabulary: logits [N, V] are columns [v_begin, v_begin + V); targets [N] i32, -1
-  // ignored -- partials [N, 3] = (m, sum_v exp(s l_v - m), s l_target or 0 where the target is another rank's),  m =
-  // max_v s l_v, s = logit_scale. For V = 0 the row is (-infinity, 0, 0).
+  // ignored
+
+  // partials [N, 3] = (m, sum_v exp(s l_v - m), s l_target or 0 where the target is another rank's),
+  // m = max_v s l_v, s = logit_scale. For V = 0 the row is (-infinity, 0, 0).
   virtual void cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,
                                       const Tensor& partials) = 0;
   // From the partials of all R vocabulary pieces [R, N, 3], merged in order of R: log_sum [N] = log sum_v exp(s l_v)
@@ -128,10 +131,10 @@ class Kernels {
                                       int64_t v_begin, double logit_scale, double loss_scale) = 0;
 
   // ---- optimizer and checks
-  // ---------------------------------------------------------------------------------------------- g' = gradient_scale
-  // g;  m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2; w -= rate * (mhat / (sqrt(vhat) + epsilon) +
-  // weight_decay * w).  w, m, v have the accumulator type; g the compute or accumulator type. (Loshchilov & Hutter,
-  // arXiv 1711.05101.)
+
+  // g' = gradient_scale g;  m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2;
+  // w -= rate * (mhat / (sqrt(vhat) + epsilon) + weight_decay * w).  w, m, v have the accumulator type; g the compute
+  // or accumulator type. (Loshchilov & Hutter, arXiv 1711.05101.)
   virtual void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) = 0;
   virtual double sum(const Tensor& x) = 0;             // of any floating type, in fp64, in a fixed order
   virtual double sum_of_squares(const Tensor& x) = 0;  // likewise

@@ -277,7 +277,6 @@ TEST_F(CheckpointDamage, WithoutAWholeOneThereIsAnError) {
 }
 
 // ---- hostile directories: the manifest's checksum is right
-// --------------------------------------------------------------
 
 TEST_F(CheckpointDamage, WhatIsNoRegularFileIsNotOpened) {
   const fs::path file = newest("rank-00001.safetensors");

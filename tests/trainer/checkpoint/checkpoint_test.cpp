@@ -140,7 +140,6 @@ TEST(Checkpoint, NothingThereIsNoError) {
 }
 
 // ---- names in the directory
-// -------------------------------------------------------------------------------------------
 
 using Names = std::vector<std::string>;
 
@@ -220,7 +219,6 @@ TEST(Checkpoint, SymbolicLinksAreNoCheckpointsAndNotRemoved) {
 }
 
 // ---- other models
-// -----------------------------------------------------------------------------------------------------
 
 // What loading says, on all of two ranks the same, when `change` has been made to the wanted tensors.
 std::string refusal_after(const std::filesystem::path& directory,
@@ -296,7 +294,6 @@ TEST(Checkpoint, AnotherFormatVersionIsRefusedAndNotSteppedOver) {
 }
 
 // ---- one checkpoint, by its path
-// --------------------------------------------------------------------------------------
 
 TEST(Checkpoint, IsLoadedByItsPath) {
   const TemporaryDirectory directory;
