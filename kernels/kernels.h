@@ -87,8 +87,9 @@ class Kernels {
 
   // ---- rotary positions
 
-  // In place: x [T, H, K], row t at global position first_position + t. Pairs (2k, 2k+1) turn by
-  // position * theta^(-2k/K). (Su et al., arXiv 2104.09864; interleaved pairs as in GPT-J and Cohere2.)
+  // In place: x [T, H, K], of the compute or the accumulator type, row t at global position first_position + t. Pairs
+  // (2k, 2k+1) turn by position * theta^(-2k/K). (Su et al., arXiv 2104.09864; interleaved pairs as in GPT-J and
+  // Cohere2.)
   virtual void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) = 0;
 
   // ---- SwiGLU: gate, up, h [N, F]

@@ -1,6 +1,8 @@
 #include "launch/command_line.h"
 
 #include <boost/program_options.hpp>
+#include <charconv>
+#include <limits>
 #include <sstream>
 
 #include "trainer/config/nearest.h"
@@ -96,6 +98,17 @@ void check_counts(const Verb& verb, const Arguments& arguments) {
 std::string Arguments::value(const std::string& option, const std::string& otherwise) const {
   const auto found = values_.find(option);
   return found == values_.end() || found->second.empty() ? otherwise : found->second.back();
+}
+
+std::optional<int64_t> Arguments::whole_number(const std::string& option, int64_t least) const {
+  if (!has(option)) return std::nullopt;
+  const std::string text = value(option);
+  int64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < least)
+    throw ConfigurationError(fmt::format("--{} {} must be a whole number in [{}, {}]", option, text, least,
+                                         std::numeric_limits<int64_t>::max()));
+  return number;
 }
 
 std::vector<std::string> Arguments::values(const std::string& option) const {

@@ -2,6 +2,7 @@
 // ConfigurationError that names the nearest right word.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
@@ -33,6 +34,8 @@ class Arguments {
   bool has(const std::string& option) const { return values_.contains(option); }
   std::string value(const std::string& option, const std::string& otherwise = "") const;  // the last one given
   std::vector<std::string> values(const std::string& option) const;
+  // The option's value as a whole number from `least` on; absent: not given. Throws ConfigurationError.
+  std::optional<int64_t> whole_number(const std::string& option, int64_t least) const;
   const std::vector<std::string>& positional() const { return positional_; }
 
  private:

@@ -10,13 +10,11 @@
 #include <thread>
 
 #include "kernels/error.h"
-#include "launch/process.h"
 
 namespace ropewalk {
 
 namespace {
 
-constexpr int64_t kLongestPlace = 4096;
 constexpr size_t kHostsShown = 8;
 
 struct Host {
@@ -42,7 +40,7 @@ std::vector<Place> gather_places(Communicator& world, const std::string& host) {
   mine << host;
   for (int cpu : allowed_cpus()) mine << ' ' << cpu;
   std::vector<Place> places;
-  for (const std::string& text : gather_texts(world, mine.str(), kLongestPlace)) {
+  for (const std::string& text : gather_texts(world, mine.str())) {
     std::istringstream in(text);
     Place& place = places.emplace_back();
     in >> place.host;

@@ -16,7 +16,7 @@ struct Place {
 // CPUs of this process's affinity mask.
 std::vector<int> allowed_cpus();
 
-// Every rank's place, in order of rank. Collective.
+// Every rank's place, in order of rank, on rank 0; nothing elsewhere. Collective.
 std::vector<Place> gather_places(Communicator& world, const std::string& host);
 
 struct HostSummary {

@@ -16,7 +16,6 @@ using namespace std::chrono_literals;
 
 // How long a failed rank waits for the others to fail too, before it ends them.
 constexpr auto kAgreementWait = 2s;
-constexpr int64_t kLongestMessage = 8192;
 
 std::string host_name() {
   char name[256] = {};
@@ -25,9 +24,8 @@ std::string host_name() {
 
 // Sent as one letter for the code, then the message.
 std::string encode(const Failure& failure) { return static_cast<char>(failure.code) + failure.message; }
-Failure decode(const std::string& text) {
-  return {static_cast<ExitCode>(static_cast<unsigned char>(text.at(0))), text.substr(1)};
-}
+ExitCode code_in(const std::string& text) { return static_cast<ExitCode>(static_cast<unsigned char>(text.at(0))); }
+Failure decode(const std::string& text) { return {code_in(text), text.substr(1)}; }
 
 // The code of the cause: a rank that lost its peer failed because of the peer.
 ExitCode common_code(const std::vector<Failure>& failures) {
@@ -105,26 +103,29 @@ ExitCode Process::run(const std::function<ExitCode()>& job) const {
 }
 
 ExitCode Process::settle(const Failure& failure) const {
-  const std::optional<std::vector<Failure>> all = gather(failure);
-  if (!all) {
+  const std::optional<ExitCode> code = tell_together(failure);
+  if (!code) {
     say(fmt::format("rank {} of {} on {}: {}", rank(), size(), host_, failure.message));
     end_all(failure.code);
   }
-  if (rank() == 0) say_all(*all);
-  last_words_->barrier();  // the launcher ends all ranks when the first one leaves
-  const ExitCode code = common_code(*all);
   // These come between exchanges; after any other failure, messages may be open that MPI_Finalize would wait for.
-  const bool in_order = code == ExitCode::kConfiguration || code == ExitCode::kData || code == ExitCode::kCheckpoint;
-  if (!in_order && session_) end_all(code);
-  return code;
+  const bool in_order = *code == ExitCode::kConfiguration || *code == ExitCode::kData || *code == ExitCode::kCheckpoint;
+  if (!in_order && session_) end_all(*code);
+  return *code;
 }
 
-std::optional<std::vector<Failure>> Process::gather(const Failure& mine) const {
+std::optional<ExitCode> Process::tell_together(const Failure& mine) const {
   try {
-    std::vector<Failure> all;
-    for (const std::string& text : gather_texts(*last_words_, encode(mine), kLongestMessage))
-      all.push_back(decode(text));
-    return all;
+    const std::vector<std::string> texts = gather_texts(*last_words_, encode(mine));
+    std::string code;
+    if (rank() == 0) {
+      std::vector<Failure> all;
+      for (const std::string& text : texts) all.push_back(decode(text));
+      say_all(all);
+      code = encode({common_code(all), ""});
+    }
+    // The launcher ends all ranks when the first one leaves: none does before rank 0 has spoken.
+    return code_in(broadcast_text(*last_words_, code, 0));
   } catch (const CommunicationError&) {
     return std::nullopt;
   }
@@ -155,26 +156,9 @@ std::string text_of_rank_0(Communicator& world, const std::function<std::string(
       text = std::string("-") + error.what();
     }
   }
-  std::vector<uint8_t> bytes(text.begin(), text.end());
-  broadcast_bytes(world, bytes, 0);
-  text.assign(bytes.begin(), bytes.end());
+  text = broadcast_text(world, text, 0);
   if (text.at(0) == '-') throw ConfigurationError(text.substr(1));
   return text.substr(1);
-}
-
-std::vector<std::string> gather_texts(Communicator& world, const std::string& text, int64_t longest) {
-  const int size = world.size();
-  std::vector<uint8_t> mine(static_cast<size_t>(longest), 0),
-      all(static_cast<size_t>(longest) * static_cast<size_t>(size));
-  std::copy_n(text.begin(), std::min(text.size(), mine.size()), mine.begin());
-  world.all_gather(Tensor(mine.data(), DType::kU8, Device{}, {1, longest}), Partition::even(size, size),
-                   Tensor(all.data(), DType::kU8, Device{}, {size, longest}));
-  std::vector<std::string> texts;
-  for (int rank = 0; rank < size; ++rank) {
-    const auto begin = all.begin() + rank * longest;
-    texts.emplace_back(begin, std::find(begin, begin + longest, 0));
-  }
-  return texts;
 }
 
 }  // namespace ropewalk

@@ -44,13 +44,13 @@ class Process {
 
  private:
   ExitCode settle(const Failure& failure) const;
-  // Every rank's failure in order of rank, if all of them fail.
-  std::optional<std::vector<Failure>> gather(const Failure& mine) const;
+  // If all ranks fail: rank 0 tells what they have to say, and the job's code is the same everywhere. Else nothing.
+  std::optional<ExitCode> tell_together(const Failure& mine) const;
   [[noreturn]] void end_all(ExitCode code) const;
 
   std::optional<MpiSession> session_;
   std::string host_;
-  std::shared_ptr<Communicator> last_words_;  // used for nothing but gather(), so it is in order when others are not
+  std::shared_ptr<Communicator> last_words_;  // used for nothing else, so it is in order when others are not
 };
 
 // Process(launcher).run(job); a failure to join the job is told too.
@@ -58,8 +58,5 @@ ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Proc
 
 // Rank 0's text, on every rank. Where make_text throws a ConfigurationError, every rank throws it. Collective.
 std::string text_of_rank_0(Communicator& world, const std::function<std::string()>& make_text);
-
-// Every rank's text, cut to `longest` bytes, in order of rank. Collective.
-std::vector<std::string> gather_texts(Communicator& world, const std::string& text, int64_t longest);
 
 }  // namespace ropewalk

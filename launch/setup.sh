@@ -7,8 +7,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libdnnl-dev libhwy-dev
-          libfmt-dev libspdlog-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev
-          libxxhash-dev)
+          libfmt-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev)
 for group in "$@"; do
   case $group in
     build) ;;

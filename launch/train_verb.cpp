@@ -41,8 +41,9 @@ Config configuration(const Arguments& arguments, const Process& process) {
 }
 
 void announce(const Process& process, const Config& config, Communicator& world) {
-  const HostSummary hosts = summarize_hosts(gather_places(world, process.host()));
+  const std::vector<Place> places = gather_places(world, process.host());
   if (process.rank() != 0) return;
+  const HostSummary hosts = summarize_hosts(places);
   const MeshShape& mesh = config.parallel.mesh;
   say(fmt::format("{} {} on {}; mesh: data {} x context {} x tensor {}; device: {}; {}", process.size(),
                   process.size() == 1 ? "rank" : "ranks", hosts.text, mesh.data_parallel, mesh.context_parallel,
@@ -60,9 +61,13 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
   const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
   Arena arena(*kernels);
   const RunEnd end = train(config, {mesh, *kernels, arena},
-                           {.resume = !arguments.has("no-resume"), .stop_requested = StopSignals::requested});
+                           {.resume_from = arguments.whole_number("resume-from", 0),
+                            .status_line = !arguments.has("plain"),
+                            .stop_requested = StopSignals::requested});
   if (end == RunEnd::kDone) return ExitCode::kDone;
-  if (process.rank() == 0) say("stopped by a signal, with a checkpoint; the same command goes on from it");
+  if (process.rank() == 0)
+    say(fmt::format("stopped by a signal, with a checkpoint; the same command{} goes on from it",
+                    arguments.has("resume-from") ? " without --resume-from" : ""));
   return ExitCode::kStopped;
 }
 
@@ -98,7 +103,10 @@ Verb train_verb() {
       .groups = {{"Options",
                   {{"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, and a later one wins",
                     Option::Count::kRepeated},
-                   {"no-resume", "", "start from the first step, although there is a checkpoint"}}}},
+                   {"resume-from", "STEP",
+                    "go back to the checkpoint of this step, 0: to the start; the later ones are set aside (renamed to "
+                    "step-N.aside)"},
+                   {"plain", "", "no progress line that is drawn in place, also on a terminal"}}}},
       .examples =
           {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",
            "mpirun -n 8 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=4 \\\n"

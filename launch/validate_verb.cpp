@@ -1,5 +1,5 @@
 // `ropewalk validate`: everything that can be known of a run before it is started.
-#include <charconv>
+#include <algorithm>
 #include <iostream>
 #include <optional>
 
@@ -12,13 +12,9 @@ namespace ropewalk {
 namespace {
 
 std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher) {
-  if (!arguments.has("ranks")) return launcher.started_us() ? std::optional(launcher.size) : std::nullopt;
-  const std::string text = arguments.value("ranks");
-  int ranks = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), ranks);
-  if (error != std::errc() || end != text.data() + text.size() || ranks < 1)
-    throw ConfigurationError(fmt::format("--ranks {} must be a whole number of at least 1", text));
-  return ranks;
+  constexpr int64_t kMost = 1 << 20;  // far more than there are
+  if (const auto ranks = arguments.whole_number("ranks", 1)) return static_cast<int>(std::min(*ranks, kMost));
+  return launcher.started_us() ? std::optional(launcher.size) : std::nullopt;
 }
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {

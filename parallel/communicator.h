@@ -2,12 +2,17 @@
 // no tags. Collectives add in rank order, so the same group gives the same bits every time. Tensors may be empty of
 // rows, on any device the transport serves, of any element type (sums and maxima: floating types and i32).
 //
+// Device tensors are read and written in the order of the device's own work: an operation begins after the kernels that
+// were called before it, and kernels called after it (for an exchange: after its wait) see what it received. A backend
+// whose kernels return before they are done comes with communicators that see to this.
+//
 // A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError naming
 // the operation and the peer. After that the communicator is not usable.
 #pragma once
 
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/tensor.h"
@@ -59,6 +64,10 @@ class Communicator {
 double sum_of(Communicator& group, double value);
 double maximum_of(Communicator& group, double value);
 bool any_of(Communicator& group, bool value);
-void broadcast_bytes(Communicator& group, std::vector<uint8_t>& bytes, int root);  // resized to the root's
+// The sum over ranks of each number, in place.
+void sum_each(Communicator& group, std::vector<double>& values);
+std::string broadcast_text(Communicator& group, const std::string& text, int root);  // the root's, everywhere
+// Everyone's, by rank, on rank 0; nothing elsewhere.
+std::vector<std::string> gather_texts(Communicator& group, const std::string& mine);
 
 }  // namespace ropewalk

@@ -55,7 +55,7 @@ struct ParallelConfig {
 };
 
 struct ValidationConfig {
-  int64_t interval = 100, batches = 4, position_ranges = 4;
+  int64_t interval = 100, samples = 16, position_ranges = 4;
   int64_t sample_interval = 0, sample_tokens = 200;
   double temperature = 0.8;
   std::string prompt = "\n";
@@ -68,6 +68,7 @@ struct CheckpointConfig {
 struct OutputConfig {
   std::string directory;
   int64_t log_interval = 10;
+  double peak_flops = 0;
 };
 
 struct Config {

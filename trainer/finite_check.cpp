@@ -3,6 +3,11 @@
 namespace ropewalk {
 namespace {
 
+constexpr const char* kRemedy =
+    "Go back to a checkpoint of an earlier step (train --resume-from STEP) with a lower training.learning_rate, or "
+    "look "
+    "at the data of the last steps";
+
 // "the weight NAME, element i of its part here", or empty when all are finite here.
 std::string first_bad_weight(const ParameterValues& weights, Kernels& kernels) {
   const ParameterTable& table = weights.table();
@@ -27,12 +32,16 @@ std::string lowest_finding(const std::string& here, Communicator& world) {
   const int highest = static_cast<int>(maximum_of(world, candidate));
   if (highest == 0) return {};
   const int rank = world.size() - highest;
-  std::vector<uint8_t> text(here.begin(), here.end());
-  broadcast_bytes(world, text, rank);
-  return fmt::format("rank {}: {}", rank, std::string(text.begin(), text.end()));
+  return fmt::format("rank {}: {}", rank, broadcast_text(world, here, rank));
 }
 
 }  // namespace
+
+void check_weights_finite(int64_t steps, const ParameterValues& weights, Rank rank) {
+  const std::string where = lowest_finding(first_bad_weight(weights, rank.kernels), rank.mesh.world());
+  if (where.empty()) return;
+  throw NumericalError(fmt::format("after step {} a weight is not finite: {}. {}", steps, where, kRemedy));
+}
 
 void throw_not_finite(int64_t step, double loss, double gradient_norm, const ParameterValues& weights,
                       const ParameterValues& gradients, Rank rank) {
@@ -42,9 +51,8 @@ void throw_not_finite(int64_t step, double loss, double gradient_norm, const Par
   if (where.empty()) where = "no single rank's tensor (the sum over ranks overflowed)";
   throw NumericalError(fmt::format(
       "step {}: the loss is {} and the gradient norm is {}; first not finite on {}. The weights are those before the "
-      "step. "
-      "Resume from an earlier checkpoint with a lower training.learning_rate, or look at the data of this step",
-      step, loss, gradient_norm, where));
+      "step. {}",
+      step, loss, gradient_norm, where, kRemedy));
 }
 
 }  // namespace ropewalk

@@ -5,6 +5,10 @@
 
 namespace ropewalk {
 
+// Throws NumericalError on all ranks, naming the lowest rank that holds a weight that is not finite, and the weight.
+// Collective over the world.
+void check_weights_finite(int64_t steps, const ParameterValues& weights, Rank rank);
+
 // Throws NumericalError naming the step, the lowest rank that holds a NaN or an infinity, and its tensor: a weight if
 // one is not finite already, else the gradient nearest to the loss. Collective over the world; called when the loss or
 // the gradient norm is not finite, with the gradients as this rank's backward left them.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/arena.h"
 #include "kernels/random.h"
 
 namespace ropewalk {
@@ -129,18 +130,24 @@ void draw_normal(const Parameter& p, const RandomStream& stream, double deviatio
       out[i++] = static_cast<T>(deviation * stream.normal(static_cast<uint64_t>(row * p.columns() + column)));
 }
 
+// Drawn as T and then rounded to the weights' type.
 template <typename T>
 void initialize_as(const ParameterValues& weights, double deviation, uint64_t seed, Kernels& kernels) {
   std::vector<T> host;
   const ParameterTable& table = weights.table();
+  Arena arena(kernels);
   for (int index = 0; index < static_cast<int>(table.all().size()); ++index) {
     const Parameter& p = table[index];
     if (p.is_norm) {
       kernels.fill(weights[index], 1.0);
-    } else {
-      draw_normal(p, RandomStream(seed, p.name), deviation, host);
-      kernels.upload(host.data(), weights[index]);
+      continue;
     }
+    ArenaScope scope(arena);
+    const bool direct = weights[index].dtype() == dtype_of<T>;
+    const Tensor drawn = direct ? weights[index] : arena.allocate(dtype_of<T>, weights[index].shape());
+    draw_normal(p, RandomStream(seed, p.name), deviation, host);
+    kernels.upload(host.data(), drawn);
+    if (!direct) kernels.cast(drawn, weights[index]);
   }
 }
 

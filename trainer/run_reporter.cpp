@@ -19,10 +19,10 @@ double peak_memory_bytes() {
 }  // namespace
 
 struct RunReporter::Files {
-  Files(const Config& config, const RunDirectory& directory, int64_t resumed_step)
+  Files(const Config& config, const RunDirectory& directory, int64_t resumed_step, bool status_line)
       : metrics(directory.path() / "metrics.jsonl", resumed_step),
         events(directory.path() / "events", resumed_step),
-        line(std::cerr, Terminal::of_stderr()),
+        line(std::cerr, status_line ? Terminal::of_stderr() : Terminal()),
         progress(line, config.output.log_interval) {}
   MetricsFile metrics;
   EventWriter events;
@@ -30,61 +30,76 @@ struct RunReporter::Files {
   StepProgress progress;
 };
 
-RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step)
+RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step,
+                         bool status_line)
     : config_(config), rank_(rank) {
   if (!directory) return;
   directory->write_config(config.resolved_text);
-  files_ = std::make_unique<Files>(config, *directory, resumed_step);
+  files_ = std::make_unique<Files>(config, *directory, resumed_step, status_line);
 }
 
 RunReporter::~RunReporter() = default;
 
-std::map<std::string, int64_t> RunReporter::bytes_by_axis() const {
-  std::map<std::string, int64_t> out;
-  const auto counters = rank_.mesh.counters();
-  for (const auto& [axis, counted] : counters)
-    out[axis] = static_cast<int64_t>(sum_of(rank_.mesh.world(), static_cast<double>(counted.bytes_sent)));
-  return out;
-}
-
 void RunReporter::start_step() {
-  bytes_before_ = bytes_by_axis();
+  counters_before_ = rank_.mesh.counters();
   started_ = steady_seconds();
 }
 
-void RunReporter::step(const StepResult& result, const TrainingProgress& progress, double flops,
-                       const std::optional<ValidationMetrics>& validation) {
+void RunReporter::end_step(const StepResult& result, const TrainingProgress& progress, double flops) {
   const double seconds = steady_seconds() - started_;
-  StepMetrics m;
-  m.bytes_sent = bytes_by_axis();
-  for (auto& [axis, bytes] : m.bytes_sent) bytes -= bytes_before_[axis];
-  m.peak_memory_bytes = static_cast<int64_t>(maximum_of(rank_.mesh.world(), peak_memory_bytes()));
-  const double all_flops = sum_of(rank_.mesh.batch(), flops);
+  const auto counters = rank_.mesh.counters();
+  // The ranks of a data rank share its batch: one of them counts it.
+  const bool first_of_batch = rank_.mesh.context_rank() == 0 && rank_.mesh.tensor_rank() == 0;
+  std::vector<double> sums = {first_of_batch ? flops : 0.0};
+  for (size_t axis = 0; axis < counters.size(); ++axis)
+    sums.push_back(static_cast<double>(counters[axis].second.bytes_sent - counters_before_[axis].second.bytes_sent));
+  sum_each(rank_.mesh.world(), sums);
+  const double peak_memory = maximum_of(rank_.mesh.world(), peak_memory_bytes());
   if (!files_) return;
 
-  m.step = progress.step;
-  m.total_steps = config_.training.steps;
-  m.time = unix_seconds();
-  m.loss = result.loss;
-  m.gradient_norm = result.gradient_norm;
-  m.learning_rate = result.learning_rate;
-  m.tokens = progress.consumed_tokens;
-  m.seconds = seconds;
-  const double tokens = static_cast<double>(config_.training.batch * config_.data.sequence_length);
-  m.tokens_per_second = tokens / seconds;
-  m.model_flops_per_second = all_flops / seconds;
+  step_ = StepMetrics();
+  step_.step = progress.step;
+  step_.total_steps = config_.training.steps;
+  step_.time = unix_seconds();
+  step_.loss = result.loss;
+  step_.gradient_norm = result.gradient_norm;
+  step_.learning_rate = result.learning_rate;
+  step_.tokens = progress.consumed_tokens;
+  step_.seconds = seconds;
+  step_.tokens_per_second = static_cast<double>(config_.training.batch * config_.data.sequence_length) / seconds;
+  step_.model_flops_per_second = sums[0] / seconds;
+  if (config_.output.peak_flops > 0)
+    step_.model_flops_utilization =
+        step_.model_flops_per_second / (config_.output.peak_flops * rank_.mesh.world().size());
+  for (size_t axis = 0; axis < counters.size(); ++axis)
+    step_.bytes_sent[counters[axis].first] = static_cast<int64_t>(sums[axis + 1]);
+  step_.peak_memory_bytes = static_cast<int64_t>(peak_memory);
   seconds_per_step_ = seconds_per_step_ > 0 ? 0.9 * seconds_per_step_ + 0.1 * seconds : seconds;  // a running mean
-  m.seconds_remaining = seconds_per_step_ * static_cast<double>(config_.training.steps - progress.step);
-  m.validation = validation;
-  files_->metrics.write(m);
-  files_->events.scalars(m.step, scalars_of(m));
-  files_->progress.step(m);
+  step_.seconds_remaining = seconds_per_step_ * static_cast<double>(config_.training.steps - progress.step);
+}
+
+void RunReporter::write_step() {
+  if (!files_) return;
+  write([&] { files_->metrics.write(step_); });
+  write([&] { files_->events.scalars(step_.step, scalars_of(step_)); });
+  files_->progress.step(step_);
 }
 
 void RunReporter::sample(int64_t step, std::string_view text) {
   if (!files_) return;
-  files_->events.text(step, "sample", text);
+  write([&] { files_->events.text(step, "sample", text); });
   files_->line.print(fmt::format("sample after step {}:\n{}\n", step, printable_text(text)));
+}
+
+void RunReporter::write(const std::function<void()>& action) {
+  try {
+    action();
+    writes_fail_ = false;
+  } catch (const DataError& error) {
+    if (!writes_fail_)
+      say(fmt::format("warning: {} Going on; what was not written is kept for the next try.", error.what()));
+    writes_fail_ = true;
+  }
 }
 
 void RunReporter::say(std::string_view line) {

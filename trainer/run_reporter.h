@@ -2,6 +2,7 @@
 // every rank calls, because the numbers are gathered from all.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,28 +16,31 @@ namespace ropewalk {
 
 class RunReporter {
  public:
-  // Collective. `directory`: on rank 0, else null. `resumed_step` > 0: goes on after that step, and forgets what an
-  // interrupted run said of later ones.
-  RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step);
+  // `directory`: on rank 0, else null. `resumed_step` > 0: goes on after that step, and forgets what an interrupted run
+  // said of later ones. status_line: one that is drawn in place, on a terminal that can show it.
+  RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step, bool status_line);
   ~RunReporter();
 
+  // Around what counts as the step. flops: of this data rank's batch; progress: after the step.
   void start_step();
-  // After start_step() and the step: `flops` of this data rank's batch (on its first rank), progress after the step.
-  void step(const StepResult& result, const TrainingProgress& progress, double flops,
-            const std::optional<ValidationMetrics>& validation);
+  void end_step(const StepResult& result, const TrainingProgress& progress, double flops);  // collective
+  void validation(const ValidationMetrics& metrics) { step_.validation = metrics; }  // after that step, if there is one
+  // Writes and shows the step. A file that cannot be written (a full disk) is told of, and tried again at the next.
+  void write_step();
   void sample(int64_t step, std::string_view text);
   void say(std::string_view line);  // on rank 0, above the progress line
 
  private:
   struct Files;
-  std::map<std::string, int64_t> bytes_by_axis() const;  // sent by all ranks so far; collective
+  void write(const std::function<void()>& action);
 
   const Config& config_;
   Rank rank_;
   std::unique_ptr<Files> files_;  // on rank 0
-  std::map<std::string, int64_t> bytes_before_;
+  std::vector<std::pair<std::string, CommunicationCounters>> counters_before_;
   double started_ = 0, seconds_per_step_ = 0;
-  int64_t tokens_before_ = 0;
+  StepMetrics step_;
+  bool writes_fail_ = false;
 };
 
 }  // namespace ropewalk

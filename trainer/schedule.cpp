@@ -10,9 +10,10 @@ double learning_rate_at(const TrainingConfig& training, int64_t step) {
   const double high = training.learning_rate, low = training.minimum_rate;
   if (step < training.warmup_steps)
     return high * static_cast<double>(step + 1) / static_cast<double>(training.warmup_steps);
-  // Share of the last `length` steps that is done, 0 before they begin, 1 at the last step of the run.
+  // Share of the last `length` steps that is done before this one: it reaches 1 after the last step of the run, so no
+  // step is wasted on a rate of 0.
   const auto share_of_last = [&](int64_t length) {
-    const double done = static_cast<double>(step - (training.steps - length) + 1);
+    const double done = static_cast<double>(step - (training.steps - length));
     return length > 0 ? std::clamp(done / static_cast<double>(length), 0.0, 1.0) : 0.0;
   };
   switch (training.schedule) {

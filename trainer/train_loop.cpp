@@ -4,9 +4,12 @@
 #include <filesystem>
 
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/config/changes.h"
 #include "trainer/data/samples.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/generate.h"
+#include "trainer/metrics/clock.h"
 #include "trainer/run_reporter.h"
 #include "trainer/trainer.h"
 #include "trainer/work.h"
@@ -20,7 +23,7 @@ constexpr int kFailedSavesBeforeStopping = 3;
 
 class Run {
  public:
-  Run(const Config& config, Rank rank, bool resume)
+  Run(const Config& config, Rank rank, const TrainOptions& options)
       : config_(config),
         rank_(rank),
         dataset_(open_dataset(config.data, config.model.vocabulary)),
@@ -28,9 +31,10 @@ class Run {
         directory_(rank.mesh.world().rank() == 0 ? std::make_unique<RunDirectory>(config.output.directory) : nullptr),
         trainer_(config, rank) {
     if (directory_ && !directory_->locked())
-      to_say_.push_back("warning: output.directory is on a file system without locks; see that no other job writes there");
-    if (resume) load_newest();
-    reporter_.emplace(config, rank, directory_.get(), progress_.step);
+      to_say_.push_back(
+          "warning: output.directory is on a file system without locks; see that no other job writes there");
+    load(options.resume_from);
+    reporter_.emplace(config, rank, directory_.get(), progress_.step, options.status_line);
     for (const std::string& line : to_say_) reporter_->say(line);
     saved_step_ = progress_.step;
   }
@@ -38,26 +42,27 @@ class Run {
   bool done() const { return progress_.step >= config_.training.steps; }
 
   void step() {
+    reporter_->start_step();
     const Batch batch = batch_at(*dataset_.training, progress_.consumed_samples, config_.training.batch,
                                  rank_.mesh.data_rank(), config_.parallel.mesh.data_parallel);
-    reporter_->start_step();
     const StepResult result = trainer_.step(batch, progress_.step);
     progress_.step += 1;
     progress_.consumed_samples += config_.training.batch;
     progress_.consumed_tokens += config_.training.batch * config_.data.sequence_length;
-    std::optional<ValidationMetrics> validation;
-    if (due(config_.validation.interval) || done()) validation = validate();
-    reporter_->step(result, progress_, training_flops(config_.model, batch), validation);
+    reporter_->end_step(result, progress_, training_flops(config_.model, batch));
+    if (due(config_.validation.interval) || done()) validate();
+    reporter_->write_step();
   }
 
-  // What is due after a step besides: a sample of text, a checkpoint.
+  // What is due after a step besides: a checkpoint first, then a sample of text, which can take long.
   void after_step() {
-    if (due(config_.validation.sample_interval) || done()) sample();
-    if (due(config_.checkpoint.interval) && !done()) save(/*must_succeed=*/false);
+    if (done() || due(config_.checkpoint.interval)) save(/*must_succeed=*/done());
+    if (done() || due(config_.validation.sample_interval)) sample();
   }
 
   void save(bool must_succeed) {
     if (saved_step_ == progress_.step && progress_.step > 0) return;
+    trainer_.check_weights(progress_.step);  // a checkpoint that cannot be gone on from would push out good ones
     try {
       save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, rank_.mesh, rank_.kernels);
     } catch (const CheckpointError& error) {  // the same on all ranks
@@ -79,28 +84,37 @@ class Run {
   std::filesystem::path checkpoints() const { return std::filesystem::path(config_.output.directory) / "checkpoints"; }
   bool due(int64_t interval) const { return interval > 0 && progress_.step % interval == 0; }
 
-  void load_newest() {
+  void load(std::optional<int64_t> step) {
     const std::vector<StateTensor> state = trainer_.state();
-    const auto warn = [&](const std::string& line) { to_say_.push_back(line); };
-    const auto loaded = load_newest_checkpoint(checkpoints(), state, rank_.mesh, rank_.kernels, warn);
+    std::optional<LoadedCheckpoint> loaded;
+    if (!step) {
+      const auto warn = [&](const std::string& line) { to_say_.push_back(line); };
+      loaded = load_newest_checkpoint(checkpoints(), state, rank_.mesh, rank_.kernels, warn);
+    } else if (*step > 0) {
+      loaded = load_checkpoint(checkpoint_path(checkpoints(), *step), state, rank_.mesh, rank_.kernels);
+    }
+    if (step) set_aside_later_checkpoints(checkpoints(), *step, rank_.mesh);
     if (!loaded) return;
     trainer_.state_loaded();
     progress_ = loaded->progress;
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
+    for (const std::string& line : config_changes(loaded->config_text, config_.resolved_text)) to_say_.push_back(line);
   }
 
-  std::optional<ValidationMetrics> validate() {
-    if (!dataset_.validation || config_.validation.interval == 0) return std::nullopt;
-    const int ranks = config_.parallel.mesh.data_parallel;
-    const int64_t per_batch = config_.training.micro_batch * ranks;
-    const int64_t available = static_cast<int64_t>(dataset_.validation->samples_per_epoch()) / per_batch;
-    const int64_t batches = std::clamp<int64_t>(available, 1, config_.validation.batches);
+  // The same samples whatever the mesh and the micro-batch; one data rank's share of a round may be none.
+  void validate() {
+    if (!dataset_.validation || config_.validation.interval == 0) return;
+    const double began = steady_seconds();
+    const auto available = static_cast<int64_t>(dataset_.validation->samples_per_epoch());
+    const int64_t samples = std::min(config_.validation.samples, available), share = config_.training.micro_batch;
+    const int64_t round = share * config_.parallel.mesh.data_parallel;
     LossByPosition total;
-    for (int64_t b = 0; b < batches; ++b)
-      total +=
-          trainer_.evaluate(batch_at(*dataset_.validation, b * per_batch, per_batch, rank_.mesh.data_rank(), ranks),
-                            config_.validation.position_ranges);
-    return ValidationMetrics{total.mean(), total.means()};
+    for (int64_t first = 0; first < samples; first += round) {
+      const int64_t begin = std::min(samples, first + share * rank_.mesh.data_rank());
+      const Batch batch = batch_between(*dataset_.validation, begin, std::min(samples, begin + share));
+      total += trainer_.evaluate(batch, config_.validation.position_ranges);
+    }
+    reporter_->validation({total.mean(), total.means(), steady_seconds() - began});
   }
 
   void sample() {
@@ -117,7 +131,7 @@ class Run {
   const Config& config_;
   Rank rank_;
   Dataset dataset_;
-  std::unique_ptr<Tokenizer> tokenizer_;  // null: no text is shown
+  std::unique_ptr<Tokenizer> tokenizer_;     // null: no text is shown
   std::unique_ptr<RunDirectory> directory_;  // on rank 0
   Trainer trainer_;
   TrainingProgress progress_;
@@ -130,7 +144,7 @@ class Run {
 }  // namespace
 
 RunEnd train(const Config& config, Rank rank, const TrainOptions& options) {
-  Run run(config, rank, options.resume);
+  Run run(config, rank, options);
   while (!run.done()) {
     if (any_of(rank.mesh.world(), options.stop_requested && options.stop_requested())) {
       run.save(/*must_succeed=*/true);
@@ -139,7 +153,7 @@ RunEnd train(const Config& config, Rank rank, const TrainOptions& options) {
     run.step();
     run.after_step();
   }
-  run.save(/*must_succeed=*/true);
+  run.save(/*must_succeed=*/true);  // of a run that had nothing left to do, too
   return RunEnd::kDone;
 }
 

@@ -1,8 +1,9 @@
-// A run from its first step, or from its newest checkpoint, to its last: steps, validation, samples of text,
-// checkpoints, metrics, and an orderly stop when asked.
+// A run from its first step, or from a checkpoint, to its last: steps, validation, samples of text, checkpoints,
+// metrics, and an orderly stop when asked.
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "trainer/config.h"
 #include "trainer/rank.h"
@@ -12,7 +13,10 @@ namespace ropewalk {
 enum class RunEnd { kDone, kStopped };
 
 struct TrainOptions {
-  bool resume = true;  // continue from the newest whole checkpoint of the run's directory, if there is one
+  // Goes back to the checkpoint of this step (0: to the start), and sets later ones aside. Absent: the newest whole
+  // checkpoint of the run's directory, if there is one.
+  std::optional<int64_t> resume_from;
+  bool status_line = true;               // on a terminal; false: plain lines, as in a log
   std::function<bool()> stop_requested;  // asked on every rank before every step; one true stops all of them
 };
 

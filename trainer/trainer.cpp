@@ -69,7 +69,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
   result.loss = compute_gradients(batch);
   result.gradient_norm = run.optimizer.gradient_norm();
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
-    throw_not_finite(step, result.loss, result.gradient_norm, run.weights, run.gradients, run.rank);
+    throw_not_finite(step + 1, result.loss, result.gradient_norm, run.weights, run.gradients, run.rank);
 
   const bool clip = training.clip_norm > 0 && result.gradient_norm > training.clip_norm;
   result.learning_rate = learning_rate_at(training, step);
@@ -128,6 +128,7 @@ LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
 std::vector<StateTensor> Trainer::gradients() const { return parts_->optimizer.gradients(); }
 std::vector<StateTensor> Trainer::state() const { return parts_->optimizer.state(); }
 void Trainer::state_loaded() { parts_->optimizer.gather(parts_->weights); }
+void Trainer::check_weights(int64_t steps) const { check_weights_finite(steps, parts_->weights, parts_->rank); }
 
 std::vector<double> Trainer::next_token_logits(const std::vector<int32_t>& tokens) {
   Parts& run = *parts_;

@@ -23,8 +23,9 @@ class Trainer {
   Trainer(const Config& config, Rank rank);
   ~Trainer();
 
-  // One optimizer step on this data rank's batch; `step` counts from 0. Throws NumericalError naming step, rank and
-  // tensor when the loss or the gradient is not finite; weights are then still those before the step.
+  // One optimizer step on this data rank's batch; `step` counts the steps done before. Throws NumericalError naming
+  // step + 1, rank and tensor when the loss or the gradient is not finite; weights are then still those before the
+  // step.
   StepResult step(const Batch& batch, int64_t step);
 
   // The parts of step(), for tests and tools: zeroes the gradients, goes forward and backward over the batch, sums the
@@ -42,6 +43,8 @@ class Trainer {
   // What a checkpoint holds of this rank: master weights and moments. After loading into it, call state_loaded().
   std::vector<StateTensor> state() const;
   void state_loaded();  // brings the weights up to date with the master weights; collective
+  // Throws NumericalError naming rank and weight when one is not finite after `steps` steps; collective.
+  void check_weights(int64_t steps) const;
 
  private:
   struct Parts;

@@ -14,12 +14,14 @@ inline RotateSizes rotate_sizes(const Kernels& kernels, const Tensor& x, int64_t
   const RotateSizes sizes{x.extent(0), x.extent(1), x.extent(2)};
   CHECK(sizes.K % 2 == 0, "rotate with a head size of {}", sizes.K);
   CHECK(first_position >= 0 && theta > 0, "rotate from position {} with theta {}", first_position, theta);
-  check_operand(kernels, "rotate: x", x, kernels.dtype(), {sizes.T, sizes.H, sizes.K});
+  const DType accumulator = accumulator_of(kernels.dtype());
+  const DType type = x.dtype() == accumulator ? accumulator : kernels.dtype();
+  check_operand(kernels, "rotate: x", x, type, {sizes.T, sizes.H, sizes.K});
   return sizes;
 }
 
 // The angle of pair k at a position. In fp64 also for fp32 tensors: at position 10^6 an fp32 angle would be off by
-// 0.06.
+// 0.03.
 inline double rotation_angle(int64_t position, int64_t k, int64_t K, double theta) {
   return static_cast<double>(position) * std::pow(theta, -2.0 * static_cast<double>(k) / static_cast<double>(K));
 }

@@ -57,7 +57,7 @@ class FailuresTest(RopewalkTest):
 
     def test_old_checkpoint_that_cannot_be_removed_is_no_failed_save(self):
         (self.checkpoint(1) / "mine").mkdir(parents=True)  # a save removes no directories inside a checkpoint
-        output = self.check(self.train(2, *MESH, "checkpoint.interval=1", "checkpoint.keep=1", options=["--no-resume"]))
+        output = self.check(self.train(2, *MESH, "checkpoint.interval=1", "checkpoint.keep=1", options=["--resume-from", "0"]))
         self.assertIn("an older checkpoint could not be removed", output)
         self.assertIn(str(self.checkpoint(1).name), output)
         self.assertNotIn("no checkpoint", output)
@@ -94,7 +94,7 @@ class FailuresTest(RopewalkTest):
             os.truncate(path, path.stat().st_size - 1)
         code, output = self.finish(self.train(1))
         self.assertEqual(code, 4, output)
-        self.check(self.train(1, options=["--no-resume"]))
+        self.check(self.train(1, options=["--resume-from", "0"]))
 
     def test_another_model_is_refused(self):
         self.check(self.train(1, "training.steps=4"))

@@ -21,7 +21,7 @@ model {
 }
 data { prefix: "text" sequence_length: 60 }
 training { steps: 12 batch: 4 learning_rate: 1e-2 warmup_steps: 3 }
-validation { interval: 4 batches: 2 sample_tokens: 8 sample_interval: 6 }
+validation { interval: 4 samples: 5 sample_tokens: 8 sample_interval: 6 }
 checkpoint { interval: 4 keep: 2 }
 output { directory: "run" log_interval: 1 }
 """

@@ -74,7 +74,7 @@ TEST(Hosts, AreCountedAndWatched) {
   EXPECT_FALSE(allowed_cpus().empty());
 }
 
-TEST(Hosts, ComeFromEveryRankInOrder) {
+TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
   ThreadWorld world(3, std::chrono::seconds(20));
   std::vector<std::vector<Place>> seen(3);
   std::vector<std::thread> ranks;
@@ -82,12 +82,10 @@ TEST(Hosts, ComeFromEveryRankInOrder) {
     ranks.emplace_back(
         [&, rank] { seen[rank] = gather_places(*world.communicator(rank), fmt::format("host{}", rank % 2)); });
   for (std::thread& rank : ranks) rank.join();
-  for (const std::vector<Place>& places : seen) {
-    ASSERT_EQ(places.size(), 3u);
-    for (int rank = 0; rank < 3; ++rank) {
-      EXPECT_EQ(places[rank].host, fmt::format("host{}", rank % 2));
-      EXPECT_EQ(places[rank].cpus, allowed_cpus());
-    }
+  ASSERT_EQ(seen[0].size(), 3u);
+  for (size_t rank = 0; rank < 3; ++rank) {
+    EXPECT_EQ(seen[0][rank].host, fmt::format("host{}", rank % 2));
+    EXPECT_EQ(seen[0][rank].cpus, allowed_cpus());
   }
 }
 

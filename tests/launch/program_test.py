@@ -6,7 +6,7 @@ import sys
 from program import ROOT, expect, main, ranks, ropewalk
 
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
-         "train": ["--set", "--no-resume"],
+         "train": ["--set", "--resume-from", "--plain"],
          "validate": ["--ranks", "--set", "--data", "--print"],
          "schema": []}
 
@@ -34,7 +34,7 @@ def wrong_command_lines_end_with_2(_):
                         (["help", "prepar"], "did you mean prepare?"),
                         (["train"], "train needs CONFIG"),
                         (["train", "a", "b"], "train has no use for 'b'"),
-                        (["train", "a", "--no-resum"], "did you mean --no-resume?"),
+                        (["train", "a", "--resume-form"], "did you mean --resume-from?"),
                         (["prepare", "--input", "a"], "prepare needs --output PREFIX"),
                         (["prepare", "--input", "a", "--output", "b", "--format", "xml"], "must be extension, text or jsonl"),
                         (["validate", "a", "--ranks", "two"], "--ranks two must be a whole number"),

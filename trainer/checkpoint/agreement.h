@@ -4,7 +4,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "parallel/communicator.h"
 
@@ -16,9 +15,5 @@ std::optional<std::string> first_failure(Communicator& world, const std::functio
 
 // The same, but throws it on all ranks as a CheckpointError.
 void all_or_none(Communicator& world, const std::function<void()>& work);
-
-std::string broadcast_text(Communicator& world, const std::string& text, int root);  // the root's, everywhere
-// Everyone's, by rank, on rank 0; nothing elsewhere.
-std::vector<std::string> gather_texts(Communicator& world, const std::string& mine);
 
 }  // namespace ropewalk

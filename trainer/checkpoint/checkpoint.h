@@ -18,17 +18,22 @@
 
 namespace ropewalk {
 
-// Collective over mesh.world(), like everything here but list_checkpoints (checkpoint_directory.h). Writes
+// Collective over mesh.world(), like everything here. Writes
 // directory/step-N, N = progress.step, replacing one that is there. When any rank fails all throw the same
 // CheckpointError, and the older checkpoints are as they were.
 void save_checkpoint(const std::filesystem::path& directory, const TrainingProgress& progress,
-                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh,
-                     Kernels& kernels, FileSystem& files = real_file_system());
+                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh, Kernels& kernels,
+                     FileSystem& files = real_file_system());
 
 // Removes all but the newest `keep` checkpoints of steps up to `step` (0: removes none); newer ones are let alone.
 // Throws CheckpointError on all ranks when one cannot be removed.
 void remove_old_checkpoints(const std::filesystem::path& directory, int64_t step, int64_t keep, Mesh& mesh,
                             FileSystem& files = real_file_system());
+
+// For a run that goes back to `step` (0: its start): the checkpoints of later steps are renamed to step-N.aside and no
+// longer count, so that a resume does not go on from what was given up. Throws CheckpointError on all ranks.
+void set_aside_later_checkpoints(const std::filesystem::path& directory, int64_t step, Mesh& mesh,
+                                 FileSystem& files = real_file_system());
 
 struct LoadedCheckpoint {
   std::filesystem::path path;

@@ -11,6 +11,7 @@ namespace {
 constexpr std::string_view kPrefix = "step-";
 constexpr std::string_view kTemporary = ".tmp";
 constexpr std::string_view kReplaced = ".old";
+constexpr std::string_view kAside = ".aside";
 
 std::string step_name(int64_t step) { return fmt::format("{}{:08}", kPrefix, step); }
 
@@ -121,6 +122,20 @@ void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& dir
       remove_checkpoint(system, directory, checkpoint);
     }
   }
+}
+
+void set_aside_later_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
+  bool renamed = false;
+  for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
+    if (checkpoint.step <= step) continue;
+    const std::string name = step_name(checkpoint.step) + std::string(kAside);
+    std::filesystem::path target = directory / name;
+    for (int count = 2; kind_of(target) != PathKind::kNone; ++count)
+      target = directory / fmt::format("{}-{}", name, count);
+    rename_path(system, checkpoint.path, target);
+    renamed = true;
+  }
+  if (renamed) sync_directory(system, directory);
 }
 
 }  // namespace ropewalk

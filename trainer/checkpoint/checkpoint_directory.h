@@ -2,6 +2,7 @@
 //   step-00001000       a checkpoint
 //   step-00001000.tmp   one being written, or being removed: never read, removed by the next save
 //   step-00001000.old   what step-00001000 was before it was replaced: a checkpoint, until it is removed
+//   step-00001000.aside what a run left that went back to an earlier step: never read, never removed
 #pragma once
 
 #include <filesystem>
@@ -34,5 +35,8 @@ void discard_checkpoint(FileSystem& system, const std::filesystem::path& directo
 // Removes the checkpoints that are more than `keep` checkpoints old (0: none), counted from `step`; newer ones are let
 // alone.
 void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step, int64_t keep);
+
+// Renames the checkpoints of steps after `step`, durably, so that they no longer count.
+void set_aside_later_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 
 }  // namespace ropewalk

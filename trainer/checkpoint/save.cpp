@@ -134,8 +134,8 @@ std::optional<std::string> try_save(const std::filesystem::path& directory, cons
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& directory, const TrainingProgress& progress,
-                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh,
-                     Kernels& kernels, FileSystem& files) {
+                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh, Kernels& kernels,
+                     FileSystem& files) {
   CHECK(progress.step >= 0, "step {}", progress.step);
   const auto failure = try_save(directory, progress, tensors, config_text, mesh, kernels, files);
   if (!failure) return;
@@ -151,6 +151,12 @@ void remove_old_checkpoints(const std::filesystem::path& directory, int64_t step
     if (mesh.world().rank() == 0) remove_old_checkpoints(files, directory, step, keep);
   });
   if (failure) throw CheckpointError(fmt::format("an older checkpoint could not be removed: {}", *failure));
+}
+
+void set_aside_later_checkpoints(const std::filesystem::path& directory, int64_t step, Mesh& mesh, FileSystem& files) {
+  all_or_none(mesh.world(), [&] {
+    if (mesh.world().rank() == 0) set_aside_later_checkpoints(files, directory, step);
+  });
 }
 
 }  // namespace ropewalk

@@ -51,7 +51,7 @@ constexpr std::pair<std::string_view, std::string_view> kOtherWords[] = {
     {"tensor_model_parallel_size", "parallel.tensor_parallel"},
     {"tensor_parallel_degree", "parallel.tensor_parallel"},
     {"eval_interval", "validation.interval"},
-    {"eval_iters", "validation.batches"},
+    {"eval_iters", "validation.samples"},
     {"save_interval", "checkpoint.interval"},
     {"save", "output.directory"},
     {"log_freq", "output.log_interval"},

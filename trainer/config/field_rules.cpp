@@ -70,7 +70,7 @@ constexpr NumberRule kNumberRules[] = {
     {"parallel.tensor_parallel", kRanks},
     {"parallel.deadline_seconds", {0, 1e7, true}},  // 115 days
     {"validation.interval", kInterval},
-    {"validation.batches", kCount},
+    {"validation.samples", kCount},
     {"validation.position_ranges", {1, 1 << 16}},
     {"validation.sample_interval", kInterval},
     {"validation.sample_tokens", {0, kMost32}},
@@ -78,6 +78,7 @@ constexpr NumberRule kNumberRules[] = {
     {"checkpoint.interval", kInterval},
     {"checkpoint.keep", kInterval},
     {"output.log_interval", {1, kMostSteps}},
+    {"output.peak_flops", kNotNegative},
 };
 
 struct PathRule {

@@ -116,14 +116,16 @@ Config make_config(const proto::Config& config) {
           .training = training_config(config.training()),
           .parallel = parallel_config(config.parallel()),
           .validation = {.interval = validation.interval(),
-                         .batches = validation.batches(),
+                         .samples = validation.samples(),
                          .position_ranges = validation.position_ranges(),
                          .sample_interval = validation.sample_interval(),
                          .sample_tokens = validation.sample_tokens(),
                          .temperature = validation.temperature(),
                          .prompt = validation.prompt()},
           .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
-          .output = {.directory = config.output().directory(), .log_interval = config.output().log_interval()},
+          .output = {.directory = config.output().directory(),
+                     .log_interval = config.output().log_interval(),
+                     .peak_flops = config.output().peak_flops()},
           .resolved_text = write_config_text(config)};
 }
 

@@ -125,8 +125,12 @@ Batch batch_at(const Samples& samples, int64_t consumed, int64_t batch, int data
         "{} samples after {}, data rank {} of {}", batch, consumed, data_rank, data_parallel);
   const int64_t count = batch / data_parallel;
   const int64_t first = consumed + data_rank * count;
+  return batch_between(samples, first, first + count);
+}
+
+Batch batch_between(const Samples& samples, int64_t begin, int64_t end) {
   Batch out;
-  for (int64_t i = 0; i < count; ++i) out.samples.push_back(samples.at(static_cast<uint64_t>(first + i)));
+  for (int64_t i = begin; i < end; ++i) out.samples.push_back(samples.at(static_cast<uint64_t>(i)));
   return out;
 }
 

@@ -27,5 +27,7 @@ Dataset open_dataset(const DataConfig& data, int64_t vocabulary);
 // The share of data rank `data_rank` in the `batch` samples that follow the first `consumed` ones: samples
 // consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
 Batch batch_at(const Samples& samples, int64_t consumed, int64_t batch, int data_rank, int data_parallel);
+// Samples [begin, end), which may be none.
+Batch batch_between(const Samples& samples, int64_t begin, int64_t end);
 
 }  // namespace ropewalk

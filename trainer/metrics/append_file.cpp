@@ -40,19 +40,21 @@ void AppendFile::cut(int64_t bytes) {
 
 void AppendFile::append(std::string_view record) {
   const int64_t before = length_of(fd_);
-  std::string_view rest = record;
+  waiting_ += record;
+  std::string_view rest = waiting_;
   while (!rest.empty()) {
     const ssize_t written = write(fd_, rest.data(), rest.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       const int cause = errno;
       const bool whole = before < 0 || ftruncate(fd_, before) == 0;
-      throw DataError(fmt::format("cannot write {} bytes to '{}': {}{}. Free some space, then resume the run.",
-                                  record.size(), path_.string(), std::strerror(cause),
+      throw DataError(fmt::format("cannot write {} bytes to '{}': {}{}. Free some space.", waiting_.size(),
+                                  path_.string(), std::strerror(cause),
                                   whole ? "" : " (and its last record is cut off)"));
     }
     rest.remove_prefix(static_cast<size_t>(written));
   }
+  waiting_.clear();
 }
 
 }  // namespace ropewalk

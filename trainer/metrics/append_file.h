@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace ropewalk {
@@ -17,12 +18,14 @@ class AppendFile {
   AppendFile& operator=(const AppendFile&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  void cut(int64_t bytes);               // keeps the first `bytes` only; throws DataError
-  void append(std::string_view record);  // all of it, or DataError and none of it
+  void cut(int64_t bytes);  // keeps the first `bytes` only; throws DataError
+  // All of it, or DataError and none of it; then the record waits, and goes out before the next.
+  void append(std::string_view record);
 
  private:
   std::filesystem::path path_;
   int fd_ = -1;
+  std::string waiting_;
 };
 
 }  // namespace ropewalk

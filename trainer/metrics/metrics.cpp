@@ -45,6 +45,7 @@ std::string json_line(const StepMetrics& metrics) {
   object["seconds_remaining"] = number(metrics.seconds_remaining);
   if (metrics.validation) {
     object["validation_loss"] = number(metrics.validation->loss);
+    object["validation_seconds"] = number(metrics.validation->seconds);
     object["validation_loss_by_position"] = Json::array();
     for (double loss : metrics.validation->loss_by_position) {
       object["validation_loss_by_position"].push_back(number(loss));

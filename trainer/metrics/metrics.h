@@ -18,6 +18,7 @@ namespace ropewalk {
 struct ValidationMetrics {
   double loss = 0;                       // mean over all validation targets, in nats
   std::vector<double> loss_by_position;  // mean over each of n equal ranges of positions in the sequence
+  double seconds = 0;                    // that the validation took
 };
 
 struct StepMetrics {
@@ -28,7 +29,7 @@ struct StepMetrics {
   double gradient_norm = 0;  // global, before clipping
   double learning_rate = 0;
   int64_t tokens = 0;                 // consumed since the first step, over all ranks
-  double seconds = 0;                 // of this step
+  double seconds = 0;                 // of this step: reading its batch, training; not validation, samples, checkpoints
   double tokens_per_second = 0;       // over all ranks
   double model_flops_per_second = 0;  // over all ranks; visible attention pairs only, recomputation not counted
   std::optional<double> model_flops_utilization;  // of the devices' peak, where that is known

@@ -1,5 +1,6 @@
 #include "trainer/metrics/progress.h"
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -7,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <ostream>
+#include <string>
 
 #include "kernels/error.h"
 
@@ -35,9 +37,21 @@ bool is_set(const char* variable) {
   return value && *value;
 }
 
-int columns_of_stderr() {
+// The terminal that stderr ends up on, or -1. mpirun gives its ranks pipes, and is the parent of those on its host; the
+// ranks of other hosts have a daemon without a terminal for a parent.
+int terminal_behind_stderr() {
+  if (isatty(STDERR_FILENO)) return STDERR_FILENO;
+  if (!is_set("OMPI_COMM_WORLD_RANK")) return -1;
+  const std::string of_parent = "/proc/" + std::to_string(getppid()) + "/fd/2";
+  const int file = open(of_parent.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0 || isatty(file)) return file;
+  close(file);
+  return -1;
+}
+
+int columns_of(int terminal) {
   winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  return ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -46,9 +60,10 @@ Terminal Terminal::of_stderr() {
   const char* kind = std::getenv("TERM");
   const bool capable = kind && *kind && std::string_view(kind) != "dumb";
   Terminal terminal;
-  terminal.redraws = isatty(STDERR_FILENO) && capable && !is_set("CI");
+  static const int behind = terminal_behind_stderr();  // stays open to the end, to be asked for its size
+  terminal.redraws = behind >= 0 && capable && !is_set("CI");
   terminal.colours = terminal.redraws && !is_set("NO_COLOR");
-  terminal.columns = columns_of_stderr;
+  terminal.columns = [] { return columns_of(behind); };
   return terminal;
 }
 

@@ -21,7 +21,8 @@ struct Terminal {
   bool colours = false;
   std::function<int()> columns = [] { return 80; };  // asked at every drawing: windows change size
 
-  // Redraws if stderr is a terminal, TERM is not "dumb" and CI is not set; colours if NO_COLOR is not set either.
+  // Redraws if stderr is a terminal, or a pipe to a launcher (mpirun) that copies it to its own, which is one; if TERM
+  // is not "dumb" and CI is not set. Colours if NO_COLOR is not set either.
   static Terminal of_stderr();
 };
 

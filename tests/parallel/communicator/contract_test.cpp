@@ -171,10 +171,23 @@ TEST_P(Contract, BroadcastFromEveryRoot) {
         world->broadcast(tensor_of(x), root);
         EXPECT_TRUE(same_bits(x, integers<int32_t>(root, count)));
       }
-      std::vector<uint8_t> bytes(static_cast<size_t>(world->rank() * 3 + 1), static_cast<uint8_t>(world->rank()));
-      broadcast_bytes(*world, bytes, root);
-      EXPECT_EQ(bytes, std::vector<uint8_t>(static_cast<size_t>(root * 3 + 1), static_cast<uint8_t>(root)));
+      const auto text_of = [](int rank) {
+        return std::string(static_cast<size_t>(rank * 3), static_cast<char>('a' + rank));
+      };
+      EXPECT_EQ(broadcast_text(*world, text_of(world->rank()), root), text_of(root));
     }
+  });
+}
+
+TEST_P(Contract, GatherTexts) {
+  run_world(size(), [this](const auto& world) {
+    const auto text_of = [](int rank) {
+      return std::string(static_cast<size_t>(rank * 20000), static_cast<char>('a' + rank));
+    };
+    const std::vector<std::string> texts = gather_texts(*world, text_of(world->rank()));
+    ASSERT_EQ(texts.size(), world->rank() == 0 ? static_cast<size_t>(size()) : 0u);
+    for (int rank = 0; rank < static_cast<int>(texts.size()); ++rank)
+      EXPECT_EQ(texts[static_cast<size_t>(rank)], text_of(rank));
   });
 }
 

@@ -63,7 +63,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"parallel.deadline_seconds=0"}, {"parallel.deadline_seconds = 0: must be greater than 0"}},
         Case{{"parallel.deadline_seconds=1e300"}, {"at most 10000000"}},
         Case{{"validation.interval=-1"}, {"validation.interval = -1"}},
-        Case{{"validation.batches=0"}, {"validation.batches = 0"}},
+        Case{{"validation.samples=0"}, {"validation.samples = 0"}},
         Case{{"validation.position_ranges=0"}, {"validation.position_ranges = 0"}},
         Case{{"validation.temperature=-0.1"}, {"validation.temperature = -0.1"}},
         Case{{"checkpoint.interval=-1"}, {"checkpoint.interval = -1"}},

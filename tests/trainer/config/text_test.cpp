@@ -41,7 +41,7 @@ TEST(Config, DefaultsOfTheSchemaAreThoseOfTheStructures) {
   EXPECT_EQ(config.parallel.backend, plain.parallel.backend);
   EXPECT_EQ(config.parallel.deadline_seconds, plain.parallel.deadline_seconds);
   EXPECT_EQ(config.validation.interval, plain.validation.interval);
-  EXPECT_EQ(config.validation.batches, plain.validation.batches);
+  EXPECT_EQ(config.validation.samples, plain.validation.samples);
   EXPECT_EQ(config.validation.position_ranges, plain.validation.position_ranges);
   EXPECT_EQ(config.validation.sample_interval, plain.validation.sample_interval);
   EXPECT_EQ(config.validation.sample_tokens, plain.validation.sample_tokens);
@@ -90,7 +90,7 @@ TEST(Config, EveryFieldArrives) {
                                 "parallel.device=REFERENCE",
                                 "parallel.deadline_seconds=1.5",
                                 "validation.interval=11",
-                                "validation.batches=12",
+                                "validation.samples=12",
                                 "validation.position_ranges=13",
                                 "validation.sample_interval=14",
                                 "validation.sample_tokens=15",
@@ -139,7 +139,7 @@ TEST(Config, EveryFieldArrives) {
   EXPECT_EQ(c.parallel.backend, Backend::kReferenceF64);
   EXPECT_EQ(c.parallel.deadline_seconds, 1.5);
   EXPECT_EQ(c.validation.interval, 11);
-  EXPECT_EQ(c.validation.batches, 12);
+  EXPECT_EQ(c.validation.samples, 12);
   EXPECT_EQ(c.validation.position_ranges, 13);
   EXPECT_EQ(c.validation.sample_interval, 14);
   EXPECT_EQ(c.validation.sample_tokens, 15);

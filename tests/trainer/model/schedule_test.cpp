@@ -20,10 +20,11 @@ TEST(Schedule, WarmsUpInAStraightLine) {
   EXPECT_DOUBLE_EQ(learning_rate_at(training(), 9), 1.0);
 }
 
-TEST(Schedule, CosineEndsAtTheMinimum) {
+TEST(Schedule, CosineFallsToTheMinimumAfterTheLastStep) {
   const TrainingConfig t = training();
-  EXPECT_DOUBLE_EQ(learning_rate_at(t, 99), 0.1);
-  EXPECT_NEAR(learning_rate_at(t, 54), 0.55, 1e-15);  // half of the 90 steps of decay
+  EXPECT_DOUBLE_EQ(learning_rate_at(t, 10), 1.0);
+  EXPECT_NEAR(learning_rate_at(t, 55), 0.55, 1e-15);  // half of the 90 steps of decay
+  EXPECT_DOUBLE_EQ(learning_rate_at(t, 100), 0.1);
   for (int64_t step = 10; step < 99; ++step) EXPECT_GT(learning_rate_at(t, step), learning_rate_at(t, step + 1));
 }
 
@@ -32,9 +33,9 @@ TEST(Schedule, WarmupStableDecayHoldsThenFalls) {
   t.schedule = TrainingConfig::Schedule::kWarmupStableDecay;
   t.decay_steps = 20;
   EXPECT_DOUBLE_EQ(learning_rate_at(t, 10), 1.0);
-  EXPECT_DOUBLE_EQ(learning_rate_at(t, 79), 1.0);
-  EXPECT_NEAR(learning_rate_at(t, 89), 0.55, 1e-15);
-  EXPECT_NEAR(learning_rate_at(t, 99), 0.1, 1e-15);
+  EXPECT_DOUBLE_EQ(learning_rate_at(t, 80), 1.0);
+  EXPECT_NEAR(learning_rate_at(t, 90), 0.55, 1e-15);
+  EXPECT_NEAR(learning_rate_at(t, 99), 0.145, 1e-15);
 }
 
 TEST(Schedule, ConstantStaysAndNothingDividesByZero) {
@@ -48,7 +49,8 @@ TEST(Schedule, ConstantStaysAndNothingDividesByZero) {
   EXPECT_DOUBLE_EQ(learning_rate_at(t, 99), 1.0);
   t.warmup_steps = 0;
   t.steps = 1;
-  EXPECT_DOUBLE_EQ(learning_rate_at(t, 0), 0.1);
+  t.minimum_rate = 0;
+  EXPECT_DOUBLE_EQ(learning_rate_at(t, 0), 1.0);  // the only step of a run counts
 }
 
 }  // namespace

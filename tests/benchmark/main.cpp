@@ -1,0 +1,65 @@
+// Prints one JSON object a line for each case; what they mean together, and the goals, are in report.py.
+#include <boost/program_options.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "kernels/error.h"
+#include "tests/benchmark/cases.h"
+
+namespace ropewalk::benchmark {
+namespace {
+
+std::vector<Entry> all_cases() {
+  std::vector<Entry> all;
+  for (const auto& make : {product_cases, attention_cases, memory_cases, step_cases})
+    for (Entry& entry : make()) all.push_back(std::move(entry));
+  return all;
+}
+
+int run(int argc, char** argv) {
+  namespace po = boost::program_options;
+  std::string filter;
+  int pairs = 0;
+  po::options_description options("ropewalk_benchmark: measures the cpu backend on one thread");
+  auto add = options.add_options();
+  add("help", "this text");
+  add("list", "names the cases and ends");
+  add("filter", po::value(&filter)->default_value(""), "measures the cases in whose names this regular expression matches");
+  add("pairs", po::value(&pairs)->default_value(7), "runs beside the yardstick, of which the median is told");
+  po::variables_map given;
+  po::store(po::parse_command_line(argc, argv, options), given);
+  po::notify(given);
+  if (given.count("help")) {
+    std::cout << options;
+    return 0;
+  }
+  const std::regex wanted(filter);
+  const Yardstick fma = fma_peak(), copy = copy_bandwidth();
+  for (const Entry& entry : all_cases()) {
+    if (!std::regex_search(entry.name, wanted)) continue;
+    if (given.count("list")) {
+      std::cout << entry.name << "\n";
+      continue;
+    }
+    const Figure f = measure(entry.make(), entry.yardstick == "copy" ? copy : fma, pairs);
+    const nlohmann::json line = {{"name", f.name},           {"rate", f.rate},
+                                 {"unit", f.unit},           {"yardstick", entry.yardstick},
+                                 {"share", f.share},         {"share_low", f.share_low},
+                                 {"share_high", f.share_high}, {"cpu_seconds", f.seconds}};
+    std::cout << line.dump() << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace ropewalk::benchmark
+
+int main(int argc, char** argv) {
+  try {
+    return ropewalk::benchmark::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "ropewalk_benchmark: " << error.what() << "\n";
+    return 1;
+  }
+}

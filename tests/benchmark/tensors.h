@@ -1,0 +1,19 @@
+// Tensors with memory of their own.
+#pragma once
+
+#include <memory>
+
+#include "kernels/kernels.h"
+#include "kernels/random.h"
+
+namespace ropewalk::benchmark {
+
+struct Filled {
+  // Standard normal values, drawn by `seed`; zeros for seed 0. Never zeros where an operation reads: they are faster.
+  Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale = 1.0);
+
+  std::unique_ptr<Buffer> buffer;
+  Tensor tensor;
+};
+
+}  // namespace ropewalk::benchmark

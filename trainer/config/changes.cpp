@@ -1,0 +1,70 @@
+#include "trainer/config/changes.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/text_format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "configs/ropewalk.pb.h"
+#include "trainer/config/field_names.h"
+#include "trainer/config/problems.h"
+#include "trainer/config/text.h"
+
+namespace ropewalk {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+// Where a run is started and what it says do not change what it computes.
+constexpr std::string_view kUntold[] = {"parallel.", "output.", "checkpoint."};
+// The model would compute another function with the same weights; the order of samples would be another.
+constexpr std::string_view kGrave[] = {"model.", "data.", "training.batch", "training.seed"};
+
+bool begins_with_any(const std::string& path, const auto& prefixes) {
+  return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return path.starts_with(prefix); });
+}
+
+// Every field by its dotted path, its value as text.
+void flatten(const Message& message, const std::string& path, std::map<std::string, std::string>& out) {
+  const auto* type = message.GetDescriptor();
+  const auto* reflection = message.GetReflection();
+  for (int i = 0; i < type->field_count(); ++i) {
+    const FieldDescriptor* field = type->field(i);
+    const std::string name = join_path(path, field->name());
+    if (field->is_repeated()) {
+      for (int entry = 0; entry < reflection->FieldSize(message, field); ++entry)
+        flatten(reflection->GetRepeatedMessage(message, field, entry), join_path(name, std::to_string(entry)), out);
+    } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+      flatten(reflection->GetMessage(message, field), name, out);
+    } else {
+      google::protobuf::TextFormat::PrintFieldValueToString(message, field, -1, &out[name]);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> config_changes(const std::string& before, const std::string& after) {
+  Problems problems;
+  proto::Config old_config, new_config;
+  if (!read_config_text(before, "the checkpoint's configuration", old_config, problems) || !problems.empty() ||
+      !read_config_text(after, "this configuration", new_config, problems))
+    return {"warning: the checkpoint's configuration is not one of this program; what changed since is not known"};
+  std::map<std::string, std::string> old_fields, new_fields;
+  flatten(old_config, "", old_fields);
+  flatten(new_config, "", new_fields);
+  for (const auto& [path, value] : old_fields) new_fields.try_emplace(path, "nothing");
+  std::vector<std::string> lines;
+  for (const auto& [path, value] : new_fields) {
+    const auto found = old_fields.find(path);
+    const std::string was = found == old_fields.end() ? "nothing" : found->second;
+    if (was == value || begins_with_any(path, kUntold)) continue;
+    lines.push_back(fmt::format("{}changed since the checkpoint: {}: {} -> {}",
+                                begins_with_any(path, kGrave) ? "warning: " : "", path, was, value));
+  }
+  return lines;
+}
+
+}  // namespace ropewalk
