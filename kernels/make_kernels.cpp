@@ -1,4 +1,4 @@
-// One of the two places with conditional compilation: which backends this build has.
+// The one place that knows which backends this build has.
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/reference/reference_kernels.h"
 

@@ -13,7 +13,7 @@ enum class Transport {
   kMpi,     // all processes of the MPI job; an MpiSession must live longer than the world
 };
 
-// One of the two places with conditional compilation. Waits longer than the deadline fail.
+// The one place that knows which transports this build has. Waits longer than the deadline fail.
 std::shared_ptr<Communicator> make_world(Transport transport, std::chrono::milliseconds deadline);
 
 }  // namespace ropewalk

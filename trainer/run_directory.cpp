@@ -57,6 +57,16 @@ RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) 
 
 RunDirectory::~RunDirectory() { close(file_); }
 
+void RunDirectory::check_writable(const std::string& subdirectory) const {
+  const std::filesystem::path path = path_ / subdirectory;
+  std::error_code none;
+  if (!std::filesystem::exists(path, none)) return;
+  const bool directory = std::filesystem::is_directory(path, none);
+  if (directory && access(path.c_str(), W_OK | X_OK) == 0) return;
+  throw ConfigurationError(fmt::format("{} cannot be written to ({}); mend that, or name another output.directory",
+                                       path.string(), directory ? std::strerror(errno) : "not a directory"));
+}
+
 void RunDirectory::write_config(std::string_view text) const {
   std::ofstream file(path_ / "config.textproto");
   file << text << std::flush;
@@ -64,8 +74,8 @@ void RunDirectory::write_config(std::string_view text) const {
 }
 
 void RunDirectory::fail(std::string_view reason) const {
-  throw ConfigurationError(fmt::format("output.directory is {}: it cannot be written to ({}); name a directory that can",
-                                       path_.string(), reason));
+  throw ConfigurationError(fmt::format(
+      "output.directory is {}: it cannot be written to ({}); name a directory that can", path_.string(), reason));
 }
 
 }  // namespace ropewalk

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace ropewalk {
@@ -19,6 +20,8 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   bool locked() const { return locked_; }  // false: this file system has no locks
 
+  // Throws ConfigurationError if there is such an entry and files cannot be made in it.
+  void check_writable(const std::string& subdirectory) const;
   // The configuration as it was understood, as config.textproto.
   void write_config(std::string_view text) const;
 

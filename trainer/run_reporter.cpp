@@ -36,6 +36,8 @@ RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* di
   if (!directory) return;
   directory->write_config(config.resolved_text);
   files_ = std::make_unique<Files>(config, *directory, resumed_step, status_line);
+  const std::filesystem::path& kept = files_->metrics.kept();
+  if (!kept.empty()) say(fmt::format("the metrics of an earlier run are kept as {}", kept.string()));
 }
 
 RunReporter::~RunReporter() = default;
@@ -80,25 +82,24 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
 
 void RunReporter::write_step() {
   if (!files_) return;
-  write([&] { files_->metrics.write(step_); });
-  write([&] { files_->events.scalars(step_.step, scalars_of(step_)); });
+  write(metrics_fail_, [&] { files_->metrics.write(step_); });
+  write(events_fail_, [&] { files_->events.scalars(step_.step, scalars_of(step_)); });
   files_->progress.step(step_);
 }
 
 void RunReporter::sample(int64_t step, std::string_view text) {
   if (!files_) return;
-  write([&] { files_->events.text(step, "sample", text); });
+  write(events_fail_, [&] { files_->events.text(step, "sample", text); });
   files_->line.print(fmt::format("sample after step {}:\n{}\n", step, printable_text(text)));
 }
 
-void RunReporter::write(const std::function<void()>& action) {
+void RunReporter::write(bool& fails, const std::function<void()>& action) {
   try {
     action();
-    writes_fail_ = false;
+    fails = false;
   } catch (const DataError& error) {
-    if (!writes_fail_)
-      say(fmt::format("warning: {} Going on; what was not written is kept for the next try.", error.what()));
-    writes_fail_ = true;
+    if (!fails) say(fmt::format("warning: {} Going on; what was not written is kept for the next try.", error.what()));
+    fails = true;
   }
 }
 

@@ -32,7 +32,7 @@ class RunReporter {
 
  private:
   struct Files;
-  void write(const std::function<void()>& action);
+  void write(bool& fails, const std::function<void()>& action);
 
   const Config& config_;
   Rank rank_;
@@ -40,7 +40,7 @@ class RunReporter {
   std::vector<std::pair<std::string, CommunicationCounters>> counters_before_;
   double started_ = 0, seconds_per_step_ = 0;
   StepMetrics step_;
-  bool writes_fail_ = false;
+  bool metrics_fail_ = false, events_fail_ = false;  // the latest write, which was told of
 };
 
 }  // namespace ropewalk

@@ -10,6 +10,7 @@
 #include "trainer/data/tokenizer.h"
 #include "trainer/generate.h"
 #include "trainer/metrics/clock.h"
+#include "trainer/metrics/text.h"
 #include "trainer/run_reporter.h"
 #include "trainer/trainer.h"
 #include "trainer/work.h"
@@ -21,6 +22,20 @@ namespace {
 // many intervals old.
 constexpr int kFailedSavesBeforeStopping = 3;
 
+// "32 M parameters; 1.1 B tokens in 5.2 k documents, ...": what a run is about to do, for who reads its log.
+std::string run_summary(const Config& config, const Dataset& dataset) {
+  const auto sequences = static_cast<double>(dataset.training->samples_per_epoch());
+  const double step_tokens = static_cast<double>(config.training.batch * config.data.sequence_length);
+  return fmt::format(
+      "{} parameters in {} layers; {} tokens a step, {} in {} steps; data: {} tokens in {} documents, {} sequences to "
+      "train on, which the run sees {:.2g} times",
+      count_text(static_cast<double>(parameter_count(config.model))), config.model.layers.size(),
+      count_text(step_tokens), count_text(step_tokens * static_cast<double>(config.training.steps)),
+      config.training.steps, count_text(static_cast<double>(dataset.tokens)),
+      count_text(static_cast<double>(dataset.documents)), count_text(sequences),
+      static_cast<double>(config.training.steps * config.training.batch) / sequences);
+}
+
 class Run {
  public:
   Run(const Config& config, Rank rank, const TrainOptions& options)
@@ -30,10 +45,15 @@ class Run {
         tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
         directory_(rank.mesh.world().rank() == 0 ? std::make_unique<RunDirectory>(config.output.directory) : nullptr),
         trainer_(config, rank) {
+    if (directory_) directory_->check_writable("checkpoints");  // not only at the first save
     if (directory_ && !directory_->locked())
       to_say_.push_back(
           "warning: output.directory is on a file system without locks; see that no other job writes there");
+    to_say_.push_back(run_summary(config, dataset_));
     load(options.resume_from);
+    if (done())
+      to_say_.push_back(fmt::format("nothing left to do: {} of {} steps are done; raise training.steps to go on",
+                                    progress_.step, config.training.steps));
     reporter_.emplace(config, rank, directory_.get(), progress_.step, options.status_line);
     for (const std::string& line : to_say_) reporter_->say(line);
     saved_step_ = progress_.step;

@@ -53,6 +53,11 @@ class BitsTest(RopewalkTest):
             for old, new in zip(self.numbers("whole")[8:], self.numbers(run)):
                 self.assertEqual(old["step"], new["step"])
                 self.assertAlmostEqual(old["loss"], new["loss"], delta=7e-5 * old["loss"])  # as above
+                self.assertEqual("validation_loss" in old, "validation_loss" in new)
+                if "validation_loss" in old:  # over the same samples, whatever the mesh
+                    for a, b in zip([old["validation_loss"], *old["validation_loss_by_position"]],
+                                    [new["validation_loss"], *new["validation_loss_by_position"]]):
+                        self.assertAlmostEqual(a, b, delta=7e-5 * a)
 
 
 if __name__ == "__main__":

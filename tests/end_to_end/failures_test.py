@@ -56,13 +56,56 @@ class FailuresTest(RopewalkTest):
         self.assertIn("continuing after step ", output)
 
     def test_old_checkpoint_that_cannot_be_removed_is_no_failed_save(self):
-        (self.checkpoint(1) / "mine").mkdir(parents=True)  # a save removes no directories inside a checkpoint
-        output = self.check(self.train(2, *MESH, "checkpoint.interval=1", "checkpoint.keep=1", options=["--resume-from", "0"]))
+        self.check(self.train(2, *MESH, "training.steps=4"))
+        (self.checkpoint(4) / "mine").mkdir()  # a save removes no directories inside a checkpoint
+        output = self.check(self.train(2, *MESH, "checkpoint.interval=1", "checkpoint.keep=1"))
         self.assertIn("an older checkpoint could not be removed", output)
-        self.assertIn(str(self.checkpoint(1).name), output)
+        self.assertIn(str(self.checkpoint(4).name), output)
         self.assertNotIn("no checkpoint", output)
         self.assertIn("saved a checkpoint after step 12", output)
         self.assertTrue(self.checkpoint(12).exists())
+
+    def test_going_back_sets_later_checkpoints_aside(self):
+        self.check(self.train(2, *MESH))
+        output = self.check(self.train(2, *MESH, "training.steps=10", "training.seed=7", "training.learning_rate=2e-2",
+                                       options=["--resume-from", "8"]))
+        self.assertIn("continuing after step 8 ", output)
+        self.assertIn("changed since the checkpoint: training.learning_rate: 0.01 -> 0.02", output)
+        self.assertIn("warning: changed since the checkpoint: training.seed: 1 -> 7", output)
+        self.assertTrue(self.checkpoint(12).with_suffix(".aside").exists())
+        self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 11)))
+        output = self.check(self.train(2, *MESH))  # not from the step 12 that was given up
+        self.assertIn("continuing after step 10 ", output)
+        output = self.check(self.train(2, *MESH, "training.steps=4", options=["--resume-from", "0"]))
+        self.assertNotIn("continuing", output)
+        self.assertIn("the metrics of an earlier run are kept as run/metrics.jsonl.1", output)
+        self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 5)))
+        code, output = self.finish(self.train(2, *MESH, options=["--resume-from", "3"]))
+        self.assertEqual(code, 4, output)
+        self.assertIn("step-00000003", output)
+
+    def test_finished_run_says_so(self):
+        self.check(self.train(1, "training.steps=4"))
+        for steps in (4, 3):
+            output = self.check(self.train(1, f"training.steps={steps}"))
+            self.assertIn("nothing left to do", output)
+            self.assertIn("training.steps", output)
+
+    def test_metrics_that_cannot_be_written_do_not_stop_the_run(self):
+        (self.directory / "run").mkdir()
+        (self.directory / "run/metrics.jsonl").symlink_to("/dev/full")
+        output = self.check(self.train(2, *MESH))
+        self.assertIn("No space left", output)
+        self.assertEqual(output.count("warning: cannot write"), 1, output)
+        self.assertTrue(self.checkpoint(12).exists())
+
+    def test_checkpoints_that_cannot_be_written_are_told_at_the_start(self):
+        (self.directory / "run").mkdir()
+        (self.directory / "run/checkpoints").write_text("in the way")
+        code, output = self.finish(self.train(2, *MESH))
+        self.assertEqual(code, 2, output)
+        self.assertIn("run/checkpoints", output)
+        self.assertFalse((self.directory / "run/metrics.jsonl").exists())
 
     def test_second_job_in_the_same_directory_is_refused(self):
         first = self.train(2, *MESH, "training.steps=100000", "checkpoint.interval=0", "validation.interval=0")
@@ -99,7 +142,7 @@ class FailuresTest(RopewalkTest):
     def test_another_model_is_refused(self):
         self.check(self.train(1, "training.steps=4"))
         code, output = self.finish(self.train(2, *MESH, "model.width=40"))
-        self.assertEqual(code, 4, output)
+        self.assertEqual(code, 2, output)
         self.assertIn("model.embed_tokens.weight", output)
 
     def test_damaged_data(self):

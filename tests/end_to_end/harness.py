@@ -28,7 +28,7 @@ output { directory: "run" log_interval: 1 }
 
 # What differs between two runs of the same numbers.
 MEASURED = {"time", "seconds", "tokens_per_second", "model_flops_per_second", "model_flops_utilization", "bytes_sent",
-            "peak_memory_bytes", "seconds_remaining"}
+            "peak_memory_bytes", "seconds_remaining", "validation_seconds"}
 
 
 def text(words, seed):

@@ -1,11 +1,13 @@
 """`ropewalk train` as a process: what it says and writes, alone and under mpirun, and how it ends."""
+import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
 
-from program import PROGRAM, expect, main, metrics, ranks, ropewalk
+from program import MPIRUN, PROGRAM, expect, main, metrics, ranks, ropewalk
 
 
 def runs_to_its_end(folder):
@@ -54,5 +56,23 @@ def one_failing_rank_ends_the_job(folder):
     expect(time.monotonic() - begin < 30, result)  # far below the deadline of 60 s
 
 
+def draws_its_progress_through_mpirun(folder):
+    """mpirun gives its ranks pipes, but stands itself on the terminal: the line is drawn in place, or not at all if so wished."""
+    for option, drawn in (([], True), (["--plain"], False)):
+        terminal, ours = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm", "CI": ""}
+        words = [*MPIRUN, "-n", "2", PROGRAM, "train", "tiny.textproto", *option, "--set", f"output.directory=drawn{drawn}"]
+        job = subprocess.Popen(words, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=ours, stderr=ours)
+        os.close(ours)
+        output = b""
+        try:
+            while chunk := os.read(terminal, 65536):
+                output += chunk
+        except OSError:  # the other end is closed
+            pass
+        expect(job.wait() == 0, output)
+        expect((b"\x1b[K" in output) == drawn and b"6/6" in output, output)
+
+
 if __name__ == "__main__":
-    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job]))
+    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job, draws_its_progress_through_mpirun]))

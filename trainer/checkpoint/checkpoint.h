@@ -45,8 +45,8 @@ struct LoadedCheckpoint {
 // Fills `into` from the newest checkpoint that is whole; values are converted where fp32 was saved and fp64 is wanted,
 // or the other way round. A checkpoint that is incomplete or corrupted is refused, with a line to `warn` on every rank,
 // and the next older one is tried; what `into` holds after an error is not defined. nullopt: there is no checkpoint.
-// Throws CheckpointError on all ranks: there are checkpoints but none is whole; the newest whole one is of another
-// model.
+// Throws on all ranks: CheckpointError where there are checkpoints but none is whole, ConfigurationError where the
+// newest whole one is of another model.
 std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::path& directory,
                                                        std::span<const StateTensor> into, Mesh& mesh, Kernels& kernels,
                                                        const std::function<void(const std::string&)>& warn,

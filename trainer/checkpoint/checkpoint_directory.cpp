@@ -28,13 +28,25 @@ std::optional<int64_t> step_of(const std::string& name, std::string_view suffix)
   return step;
 }
 
+// A symbolic link to a directory counts as one: a checkpoint of another run may be linked into this one's.
+bool leads_to_directory(const std::filesystem::path& path) {
+  std::error_code unreadable;
+  return std::filesystem::is_directory(path, unreadable);
+}
+
+// The directory with its files; of a link, only the link.
+void remove_entry(FileSystem& system, const std::filesystem::path& path) {
+  if (kind_of(path) == PathKind::kDirectory) return remove_directory(system, path);
+  remove_file(system, path);
+}
+
 bool is_replaced(const CheckpointPath& checkpoint) { return checkpoint.path.extension() == kReplaced; }
 
 // By way of the temporary name, so that a checkpoint with half of its files is never taken for one.
 void remove_checkpoint(FileSystem& system, const std::filesystem::path& directory, const CheckpointPath& checkpoint) {
   const std::filesystem::path temporary = temporary_path(directory, checkpoint.step);
   rename_path(system, checkpoint.path, temporary);
-  remove_directory(system, temporary);
+  remove_entry(system, temporary);
 }
 
 void make_directories(FileSystem& system, const std::filesystem::path& path) {
@@ -55,7 +67,7 @@ std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& direct
   for (const std::string& name : list_directory(directory)) {
     std::optional<int64_t> step = step_of(name, "");
     if (!step) step = step_of(name, kReplaced);
-    if (step && kind_of(directory / name) == PathKind::kDirectory) checkpoints.push_back({*step, directory / name});
+    if (step && leads_to_directory(directory / name)) checkpoints.push_back({*step, directory / name});
   }
   std::sort(checkpoints.begin(), checkpoints.end(), [](const CheckpointPath& a, const CheckpointPath& b) {
     return a.step != b.step ? a.step > b.step : is_replaced(a) < is_replaced(b);
@@ -86,11 +98,11 @@ void commit_checkpoint(FileSystem& system, const std::filesystem::path& director
   sync_directory(system, temporary);
   const bool replaces = kind_of(target) != PathKind::kNone;
   if (replaces) {
-    if (kind_of(target) != PathKind::kDirectory) {
+    if (!leads_to_directory(target)) {
       throw CheckpointError(fmt::format("{} is in the way, and no checkpoint: move it", target.string()));
     }
     // Both are there after a save that was interrupted when it had replaced the one by the other; the older can go.
-    if (kind_of(replaced) != PathKind::kNone) remove_directory(system, replaced);
+    if (kind_of(replaced) != PathKind::kNone) remove_entry(system, replaced);
     rename_path(system, target, replaced);
   }
   try {
@@ -105,7 +117,7 @@ void commit_checkpoint(FileSystem& system, const std::filesystem::path& director
 void discard_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
   try {
     const std::filesystem::path temporary = temporary_path(directory, step);
-    if (kind_of(temporary) == PathKind::kDirectory) remove_directory(system, temporary);
+    if (kind_of(temporary) != PathKind::kNone) remove_entry(system, temporary);
   } catch (const CheckpointError&) {
   }
 }

@@ -18,7 +18,7 @@ struct CheckpointPath {
   std::filesystem::path path;
 };
 
-// The checkpoints, whole or not, newest first; none if there is no such directory. Only real directories count.
+// The checkpoints, whole or not, newest first; none if there is no such directory.
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory);
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step);

@@ -139,11 +139,12 @@ void make_directory(FileSystem& system, const std::filesystem::path& path) {
   if (retry([&] { return system.mkdir(path.c_str(), 0777); }) < 0) fail("make the directory", path);
 }
 
+void remove_file(FileSystem& system, const std::filesystem::path& path) {
+  if (retry([&] { return system.unlink(path.c_str()); }) < 0) fail("remove", path);
+}
+
 void remove_directory(FileSystem& system, const std::filesystem::path& path) {
-  for (const std::string& name : list_directory(path)) {
-    const std::filesystem::path file = path / name;
-    if (retry([&] { return system.unlink(file.c_str()); }) < 0) fail("remove", file);
-  }
+  for (const std::string& name : list_directory(path)) remove_file(system, path / name);
   if (retry([&] { return system.rmdir(path.c_str()); }) < 0) fail("remove", path);
 }
 

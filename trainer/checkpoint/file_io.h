@@ -78,6 +78,7 @@ std::string read_text(FileSystem& system, const std::filesystem::path& path, int
 
 void rename_path(FileSystem& system, const std::filesystem::path& from, const std::filesystem::path& to);
 void make_directory(FileSystem& system, const std::filesystem::path& path);    // its parent must exist
+void remove_file(FileSystem& system, const std::filesystem::path& path);       // or a link, not followed
 void remove_directory(FileSystem& system, const std::filesystem::path& path);  // with the files in it; no deeper
 void sync_directory(FileSystem& system, const std::filesystem::path& path);    // makes its entries durable
 

@@ -43,13 +43,13 @@ void check_model(const std::filesystem::path& checkpoint, const Manifest& manife
           tensor.shape.text());
     const auto found = by_name.find(tensor.name);
     if (found == by_name.end()) {
-      throw CheckpointError(fmt::format("{} is of another model: it has no tensor {}; {}", checkpoint.string(),
-                                        in_quotes(tensor.name), kOtherModel));
+      throw ConfigurationError(fmt::format("{} is of another model: it has no tensor {}; {}", checkpoint.string(),
+                                           in_quotes(tensor.name), kOtherModel));
     }
     if (found->second->shape != tensor.shape) {
-      throw CheckpointError(fmt::format("{} is of another model: tensor {} is {} there and {} here; {}",
-                                        checkpoint.string(), in_quotes(tensor.name), found->second->shape.text(),
-                                        tensor.shape.text(), kOtherModel));
+      throw ConfigurationError(fmt::format("{} is of another model: tensor {} is {} there and {} here; {}",
+                                           checkpoint.string(), in_quotes(tensor.name), found->second->shape.text(),
+                                           tensor.shape.text(), kOtherModel));
     }
   }
   std::set<std::string> groups;
@@ -59,8 +59,8 @@ void check_model(const std::filesystem::path& checkpoint, const Manifest& manife
   for (size_t i = 0; i < wanted.size(); ++i) {
     const std::string& name = manifest.tensors[i].name;
     if (wanted[i] == 0 && groups.contains(group_of(name))) {
-      throw CheckpointError(fmt::format("{} is of another model: this one has no tensor {}; {}", checkpoint.string(),
-                                        in_quotes(name), kOtherModel));
+      throw ConfigurationError(fmt::format("{} is of another model: this one has no tensor {}; {}", checkpoint.string(),
+                                           in_quotes(name), kOtherModel));
     }
   }
 }
@@ -104,7 +104,8 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
   const Manifest manifest = parse_manifest(broadcast_text(world, text, 0));
   check_version(checkpoint, manifest);
   const std::vector<float> wanted = wanted_anywhere(manifest, into, world);
-  all_or_none(world, [&] { check_model(checkpoint, manifest, into, wanted); });
+  const auto other_model = first_failure(world, [&] { check_model(checkpoint, manifest, into, wanted); });
+  if (other_model) throw ConfigurationError(*other_model);
 
   refusal = first_failure(world, [&] {
     if (expected_step && manifest.progress.step != *expected_step) {

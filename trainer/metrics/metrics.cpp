@@ -81,8 +81,21 @@ std::vector<std::pair<std::string, double>> scalars_of(const StepMetrics& metric
   return out;
 }
 
-MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t resumed_step) : file_(path) {
+MetricsFile::MetricsFile(const std::filesystem::path& path, int64_t resumed_step)
+    : kept_(resumed_step == 0 ? keep_lines(path) : std::filesystem::path()), file_(path) {
   if (std::filesystem::is_regular_file(path)) cut_after(resumed_step);
+}
+
+std::filesystem::path MetricsFile::keep_lines(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error) || std::filesystem::file_size(path, error) == 0) return {};
+  std::filesystem::path target;
+  for (int count = 1; target.empty() || std::filesystem::exists(target, error); ++count)
+    target = path.string() + "." + std::to_string(count);
+  std::filesystem::rename(path, target, error);
+  if (!error) return target;
+  throw DataError(fmt::format("cannot rename '{}', which an earlier run wrote, to '{}': {}. Move it away.",
+                              path.string(), target.string(), error.message()));
 }
 
 void MetricsFile::cut_after(int64_t step) {

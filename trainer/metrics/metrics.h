@@ -47,9 +47,12 @@ std::vector<std::pair<std::string, double>> scalars_of(const StepMetrics& metric
 class MetricsFile {
  public:
   // Goes on after step `resumed_step` (0: a run from its start): lines of later steps, which an interrupted run left
-  // behind, and a half-written last line are cut off. Throws ConfigurationError when the file cannot be opened,
-  // DataError when an earlier line is not one of ours.
+  // behind, and a half-written last line are cut off. A run that starts where another one was keeps what that one
+  // measured, as PATH.1, PATH.2, ...; see kept(). Throws ConfigurationError when the file cannot be opened, DataError
+  // when an earlier line is not one of ours.
   MetricsFile(const std::filesystem::path& path, int64_t resumed_step);
+
+  const std::filesystem::path& kept() const { return kept_; }  // empty: nothing was
 
   // Appends a whole line, visible to readers at once. Throws DataError (a full disk); then the file ends with the line
   // before.
@@ -57,7 +60,9 @@ class MetricsFile {
 
  private:
   void cut_after(int64_t step);
+  static std::filesystem::path keep_lines(const std::filesystem::path& path);
 
+  std::filesystem::path kept_;
   AppendFile file_;
 };
 

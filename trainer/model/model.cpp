@@ -3,7 +3,7 @@
 namespace ropewalk {
 
 Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk)
-    : rank_(rank), embedding_(table, rank, region), head_(config, table, rank, region, loss_chunk) {
+    : embedding_(table, rank, region), head_(config, table, rank, region, loss_chunk) {
   for (size_t layer = 0; layer < config.layers.size(); ++layer)
     blocks_.push_back(std::make_unique<Block>(config, config.layers[layer], table.block(layer), rank, region));
 }

@@ -30,7 +30,6 @@ class Model {
   const LossHead& head() const { return head_; }
 
  private:
-  Rank rank_;
   Embedding embedding_;
   std::vector<std::unique_ptr<Block>> blocks_;
   LossHead head_;

@@ -207,15 +207,46 @@ TEST(Checkpoint, AReplacedOneCountsUntilTheNewOneIsThere) {
   EXPECT_EQ(list_directory(directory.path()), (Names{"step-00000002", "step-00000003"}));
 }
 
-TEST(Checkpoint, SymbolicLinksAreNoCheckpointsAndNotRemoved) {
+TEST(Checkpoint, ALinkToAnotherRunsCheckpointLoadsAndOnlyTheLinkIsRemoved) {
   const TemporaryDirectory directory, elsewhere;
   save_on({1, 1, 1}, elsewhere.path(), 1);
-  std::filesystem::create_directory_symlink(elsewhere / "step-00000001", directory / "step-00000001");
-  EXPECT_TRUE(list_checkpoints(directory.path()).empty());
+  const auto link = [&] {
+    std::filesystem::create_directory_symlink(elsewhere / "step-00000001", directory / "step-00000001");
+  };
+  link();
+  expect_loads({2, 1, 1}, directory.path(), 1);
   save_on({1, 1, 1}, directory.path(), 2, 1);
-  EXPECT_TRUE(std::filesystem::exists(elsewhere / "step-00000001" / kManifestName));
-  EXPECT_THROW(save_on({1, 1, 1}, directory.path(), 1), CheckpointError);
-  EXPECT_TRUE(std::filesystem::is_symlink(directory / "step-00000001"));
+  EXPECT_EQ(list_directory(directory.path()), (Names{"step-00000002"}));
+  link();
+  save_on({1, 1, 1}, directory.path(), 1, 1);  // replaces the link, not what it leads to
+  EXPECT_FALSE(std::filesystem::is_symlink(directory / "step-00000001"));
+  EXPECT_EQ(list_directory(directory.path()), (Names{"step-00000001", "step-00000002"}));
+  expect_loads({1, 1, 1}, elsewhere.path(), 1);
+}
+
+TEST(Checkpoint, LaterOnesAreSetAsideAndNoLongerCount) {
+  const TemporaryDirectory directory;
+  for (const int64_t step : {10, 20, 30}) save_on({2, 1, 1}, directory.path(), step);
+  const auto set_aside_after = [&](int64_t step) {
+    run_ranks(2, [&](const World& world) {
+      Mesh mesh({2, 1, 1}, world);
+      set_aside_later_checkpoints(directory.path(), step, mesh);
+    });
+  };
+  set_aside_after(30);
+  EXPECT_EQ(list_checkpoints(directory.path()).size(), 3u);
+  set_aside_after(10);
+  EXPECT_EQ(list_directory(directory.path()), (Names{"step-00000010", "step-00000020.aside", "step-00000030.aside"}));
+  expect_loads({1, 1, 1}, directory.path(), 10);
+  save_on({1, 1, 1}, directory.path(), 20, 1);
+  set_aside_after(0);
+  EXPECT_EQ(list_directory(directory.path()),
+            (Names{"step-00000020.aside", "step-00000020.aside-2", "step-00000030.aside"}));
+  set_aside_after(0);
+  run_ranks(1, [&](const World& world) {  // nothing there, and no directory either
+    Mesh mesh({1, 1, 1}, world);
+    set_aside_later_checkpoints(directory / "none", 0, mesh);
+  });
 }
 
 // ---- other models
@@ -232,7 +263,7 @@ std::string refusal_after(const std::filesystem::path& directory,
     std::string& message = messages[static_cast<size_t>(world->rank())];
     try {
       load_newest_checkpoint(directory, state.tensors(), mesh, kernels, ignore);
-    } catch (const CheckpointError& error) {
+    } catch (const Error& error) {
       message = error.what();
     }
   });

@@ -41,7 +41,7 @@ std::vector<int64_t> steps_in(const std::filesystem::path& path) {
 TEST(JsonLine, HoldsEveryFieldExactly) {
   StepMetrics metrics = metrics_of(7);
   metrics.model_flops_utilization = 0.37;
-  metrics.validation = ValidationMetrics{2.5, {2.75, 2.25}};
+  metrics.validation = ValidationMetrics{2.5, {2.75, 2.25}, 0.125};
   const nlohmann::json object = parsed(metrics);
   EXPECT_EQ(object["step"], 7);
   EXPECT_EQ(object["total_steps"], 100);
@@ -59,7 +59,8 @@ TEST(JsonLine, HoldsEveryFieldExactly) {
   EXPECT_EQ(object["seconds_remaining"], 50);
   EXPECT_EQ(object["validation_loss"], 2.5);
   EXPECT_EQ(object["validation_loss_by_position"], nlohmann::json({2.75, 2.25}));
-  EXPECT_EQ(object.size(), 16u);
+  EXPECT_EQ(object["validation_seconds"], 0.125);
+  EXPECT_EQ(object.size(), 17u);
   EXPECT_EQ(json_line(metrics).find('\n'), std::string::npos);
   EXPECT_TRUE(json_line(metrics).starts_with("{\"step\":7,"));
 }
@@ -123,8 +124,13 @@ TEST(MetricsFile, ResumingCutsLaterStepsAndAHalfWrittenLine) {
     EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2, 3, 4})) << rest;
     { MetricsFile file(path, 4); }
     EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2, 3, 4})) << "nothing to cut";
-    { MetricsFile file(path, 0); }
-    EXPECT_EQ(read_file(path), "") << "a run from its start";
+    for (const char* kept : {".1", ".2"}) {
+      MetricsFile file(path, 0);  // a run from its start
+      EXPECT_EQ(read_file(path), "");
+      EXPECT_EQ(file.kept(), path.string() + kept);
+      EXPECT_EQ(steps_in(file.kept()).size(), kept == std::string(".1") ? 4u : 1u);
+      file.write(metrics_of(1));
+    }
   }
 }
 
@@ -168,7 +174,7 @@ TEST(MetricsFile, SaysWhichDirectoryCannotBeWritten) {
   }
 }
 
-TEST(MetricsFile, AFullDiskLeavesWholeLines) {
+TEST(MetricsFile, AFullDiskLeavesWholeLinesAndLosesNone) {
   const ScratchDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   MetricsFile file(path, 0);
@@ -180,7 +186,7 @@ TEST(MetricsFile, AFullDiskLeavesWholeLines) {
     EXPECT_EQ(read_file(path), before);
   }
   file.write(metrics_of(3));
-  EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 3}));
+  EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2, 3}));  // the one that did not fit has waited
 }
 
 }  // namespace
