@@ -6,11 +6,10 @@
 #define ROPEWALK_CPU_ATTENTION_INL_H_
 #endif
 
-#include <algorithm>
 #include <limits>
 
-#include "kernels/cpu/attention_pack.h"
-#include "kernels/cpu/vector-inl.h"
+#include "kernels/cpu/attention_tiles.h"
+#include "kernels/cpu/tile_product-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
@@ -22,14 +21,64 @@ HWY_INLINE void scaled_copy(int64_t count, float factor, const float* from, floa
                   [&](int64_t i, auto some) HWY_ATTR { store(hn::Mul(by, load(from + i, some)), to + i, some); });
 }
 
-// The columns of a tile, filled up to whole vectors; a row of scores has room for them.
-HWY_INLINE int64_t padded_columns(const AttentionTile& tile) { return (tile.keys() + lanes() - 1) / lanes() * lanes(); }
+// Rows (t, r) of `count` queries of one key head, from x [.., H, K] to [count, R, K], times `factor`; zeros up to
+// padded_rows.
+HWY_INLINE void gather_rows(const float* x, int64_t H, int64_t R, int64_t K, int64_t count, float factor,
+                            int64_t padded_rows, float* to) {
+  for (int64_t t = 0; t < count; ++t) scaled_copy(R * K, factor, x + t * H * K, to + t * R * K);
+  std::fill(to + count * R * K, to + padded_rows * K, 0.0f);
+}
 
-// Scores outside `seen` become -infinity, whose power is exactly 0.
-HWY_INLINE void hide_masked(VisibleKeys seen, int64_t columns, float* scores) {
+// The strips of a block in one tile of keys: which panels each computes.
+struct Strips {
+  static constexpr int64_t kMost = 64;
+
+  void find(const QueryBlock& block, int64_t u) {
+    const int64_t panel = panel_columns();
+    count = (block.rows() + kStrip - 1) / kStrip;
+    CHECK(count <= kMost, "{} rows in a block", block.rows());
+    for (int64_t s = 0; s < count; ++s) {
+      const Range seen = block.keys_of_rows(s * kStrip, (s + 1) * kStrip, u);
+      columns[s] = seen.empty() ? Range{} : Range{seen.begin / panel * panel, round_up(seen.end, panel)};
+    }
+  }
+  int64_t count = 0;
+  Range columns[kMost];  // whole panels
+};
+
+// scores [.., kTileKeys] of all strips = rows [.., K] keys^T; the panels of keys are those of this tile.
+HWY_INLINE void score_strips(const Strips& strips, int64_t K, const float* rows, const float* key_panels,
+                             float* scores) {
+  const int64_t panel = panel_columns();
+  for (int64_t column = 0; column < kTileKeys; column += panel)
+    for (int64_t s = 0; s < strips.count; ++s)
+      if (strips.columns[s].begin <= column && column < strips.columns[s].end)
+        strip_product<Order::kRows, false>({rows + s * kStrip * K, K}, key_panels + column * K, K,
+                                           scores + s * kStrip * kTileKeys + column, kTileKeys);
+}
+
+// out [.., padded_K] of all strips += weights [.., kTileKeys] values, over the keys that each strip computed.
+// values: K-panels of all keys, of which this tile begins at row u; each panel has `key_rows` rows.
+HWY_INLINE void add_weighted_values(const Strips& strips, int64_t padded_K, const float* weights,
+                                    const float* value_panels, int64_t key_rows, int64_t u, float* out) {
+  const int64_t panel = panel_columns();
+  for (int64_t k = 0; k < padded_K; k += panel) {
+    const float* values = value_panels + (k * key_rows + u * panel);
+    for (int64_t s = 0; s < strips.count; ++s) {
+      const Range columns = strips.columns[s];
+      if (!columns.empty())
+        strip_product<Order::kRows, true>({weights + s * kStrip * kTileKeys + columns.begin, kTileKeys},
+                                          values + columns.begin * panel, columns.size(),
+                                          out + s * kStrip * padded_K + k, padded_K);
+    }
+  }
+}
+
+// Scores of a row outside what it sees become -infinity, whose power is exactly 0.
+HWY_INLINE void hide_masked(Range seen, Range columns, float* scores) {
   constexpr float kMasked = -std::numeric_limits<float>::infinity();
-  std::fill(scores, scores + seen.begin, kMasked);
-  std::fill(scores + seen.end, scores + columns, kMasked);
+  std::fill(scores + columns.begin, scores + seen.begin, kMasked);
+  std::fill(scores + seen.end, scores + columns.end, kMasked);
 }
 
 }  // namespace ropewalk::HWY_NAMESPACE

@@ -2,9 +2,8 @@
 // queries are multiplied by log2(e) / sqrt(K) beforehand.
 #include <numbers>
 
-#include "kernels/cpu/attention_pack.h"
+#include "kernels/cpu/attention_documents.h"
 #include "kernels/cpu/cpu_kernels.h"
-#include "kernels/cpu/sgemm.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_forward.cpp"
@@ -15,38 +14,34 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// Rows (t, r) of `count` queries, scaled; running softmax of nothing.
-void start_rows(const AttentionRows& rows, int64_t count, float factor, const float* q, float* q_rows, float* o,
-                float* row_max, float* row_sum) {
-  const int64_t R = rows.R, K = rows.K;
-  for (int64_t t = 0; t < count; ++t) scaled_copy(R * K, factor, q + t * rows.H * K, q_rows + t * R * K);
-  std::fill(o, o + count * R * K, 0.0f);
-  std::fill(row_max, row_max + count * R, -std::numeric_limits<float>::infinity());
-  std::fill(row_sum, row_sum + count * R, 0.0f);
-}
-
 // Takes the scores of a tile into the running softmax: scores become P = 2^(score - max); sum and o shrink where the
 // maximum grew, and sum takes in P. (o takes in P v in the product that follows.)
-void softmax_tile(const AttentionTile& tile, const AttentionMask& mask, const AttentionRows& rows, float* scores,
-                  float* o, float* row_max, float* row_sum) {
-  const int64_t columns = padded_columns(tile);
-  for (int64_t row = 0; row < tile.queries() * rows.R; ++row) {
-    float* score = scores + row * kKeysPerTile;
-    hide_masked(tile.keys_of(mask, tile.t_begin + row / rows.R), columns, score);
+HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t padded_K, float* scores,
+                             float* o, float* row_max, float* row_sum) {
+  for (int64_t row = 0; row < block.rows(); ++row) {
+    const Range columns = strips.columns[row / kStrip], seen = block.keys_of_row(row, u);
+    if (columns.empty()) continue;
+    float* score = scores + row * kTileKeys;
+    if (seen.empty()) {
+      std::fill(score + columns.begin, score + columns.end, 0.0f);
+      continue;
+    }
+    hide_masked(seen, columns, score);
+    score += columns.begin;
     const float before = row_max[row];
-    const float largest =
-        std::max(before, max_of(columns, [&](int64_t u, auto some) HWY_ATTR { return load(score + u, some); }));
+    const float largest = std::max(
+        before, max_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR { return load(score + i, some); }));
     const FloatVector shift = hn::Set(Floats(), largest);
-    const float sum = sum_of(columns, [&](int64_t u, auto some) HWY_ATTR {
-      const FloatVector p = exp2_of(hn::Sub(load(score + u, some), shift));
-      store(p, score + u, some);
+    const float sum = sum_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
+      const FloatVector p = exp2_of(hn::Sub(load(score + i, some), shift));
+      store(p, score + i, some);
       return p;
     });
     if (largest > before) {
       const float shrink = hn::GetLane(exp2_of(hn::Set(Floats(), before - largest)));
       row_max[row] = largest;
       row_sum[row] *= shrink;
-      scaled_copy(rows.K, shrink, o + row * rows.K, o + row * rows.K);
+      scaled_copy(padded_K, shrink, o + row * padded_K, o + row * padded_K);
     }
     row_sum[row] += sum;
   }
@@ -54,7 +49,7 @@ void softmax_tile(const AttentionTile& tile, const AttentionMask& mask, const At
 
 // Merges one row of this piece, o' = row_o / row_sum with lse' = ln(2) row_max + log(row_sum), into (o, lse):
 // L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o'.
-void merge_row(int64_t K, const float* row_o, double row_max, double row_sum, float* o, float* lse) {
+HWY_INLINE void merge_row(int64_t K, const float* row_o, double row_max, double row_sum, float* o, float* lse) {
   const double before = *lse, piece = std::numbers::ln2 * row_max + std::log(row_sum);
   const double base = before > piece ? before : piece;
   const bool first = before == -std::numeric_limits<double>::infinity();
@@ -67,15 +62,51 @@ void merge_row(int64_t K, const float* row_o, double row_max, double row_sum, fl
   *lse = static_cast<float>(all);
 }
 
+void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const float* q, const float* k,
+                       const float* v, float* o, float* lse, Scratch& scratch) {
+  const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
+  const float factor = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
+  QueryBlock block(mask, s.T, R);
+  const int64_t rows = round_up(block.most_rows(), kStrip);
+  scratch.reserve({key_rows * K, key_rows * padded_K, rows * K, rows * padded_K, rows * kTileKeys, rows, rows});
+  float *key_panels = scratch.take(key_rows * K), *value_panels = scratch.take(key_rows * padded_K);
+  float *q_rows = scratch.take(rows * K), *o_rows = scratch.take(rows * padded_K);
+  float *scores = scratch.take(rows * kTileKeys), *row_max = scratch.take(rows), *row_sum = scratch.take(rows);
+  Strips strips;
+
+  for (int64_t g = 0; g < s.G; ++g) {
+    pack_rows_as_columns(k + g * K, s.G * K, s.U, K, key_rows, key_panels);
+    pack_columns(v + g * K, s.G * K, s.U, K, 1, key_rows, value_panels);
+    for (int64_t t = 0; t < s.T; t += block.most_queries()) {
+      block.move_to(t);
+      const int64_t padded = round_up(block.rows(), kStrip), at = t * s.H + g * R;  // row of (t, r) in [T, H]
+      gather_rows(q + at * K, s.H, R, K, block.queries(), factor, padded, q_rows);
+      std::fill(o_rows, o_rows + padded * padded_K, 0.0f);
+      std::fill(row_max, row_max + padded, -std::numeric_limits<float>::infinity());
+      std::fill(row_sum, row_sum + padded, 0.0f);
+      const Range keys = block.keys();
+      for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys) {
+        strips.find(block, u);
+        score_strips(strips, K, q_rows, key_panels + u * K, scores);
+        softmax_tile(block, strips, u, padded_K, scores, o_rows, row_max, row_sum);
+        add_weighted_values(strips, padded_K, scores, value_panels, key_rows, u, o_rows);
+      }
+      for (int64_t query = 0; query < block.queries(); ++query)
+        for (int64_t r = 0; r < R; ++r) {
+          const int64_t row = query * R + r, to = at + query * s.H + r;
+          if (row_sum[row] > 0) merge_row(K, o_rows + row * padded_K, row_max[row], row_sum[row], o + to * K, lse + to);
+        }
+    }
+  }
+}
+
 }  // namespace ropewalk::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace ropewalk {
 
-HWY_EXPORT(start_rows);
-HWY_EXPORT(softmax_tile);
-HWY_EXPORT(merge_row);
+HWY_EXPORT(attention_forward);
 
 void CpuKernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                    const Tensor& o, const Tensor& lse) {
@@ -83,42 +114,8 @@ void CpuKernels::attention_forward(const Tensor& q, const Tensor& k, const Tenso
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
-  const AttentionRows rows(s);
-  const int64_t R = rows.R, K = s.K;
-  const float factor = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
-  scratch_.reserve(
-      {TransposedKeys::floats(s), rows.count * K, rows.count * K, rows.count * kKeysPerTile, rows.count, rows.count});
-  TransposedKeys keys(scratch_, s);
-  float *q_rows = scratch_.take(rows.count * K), *o_rows = scratch_.take(rows.count * K);
-  float* scores = scratch_.take(rows.count * kKeysPerTile);
-  float *row_max = scratch_.take(rows.count), *row_sum = scratch_.take(rows.count);
-
-  const SingleThread single_thread;
-  for (int64_t g = 0; g < s.G; ++g) {
-    keys.pack(k.data<float>(), g, visible_to_any(s, mask));
-    const float* values = v.data<float>() + g * K;
-    for (int64_t t = 0; t < s.T; t += rows.queries) {
-      const int64_t end = std::min(s.T, t + rows.queries);
-      HWY_DYNAMIC_DISPATCH(start_rows)
-      (rows, end - t, factor, q.data<float>() + rows.at(t, g) * K, q_rows, o_rows, row_max, row_sum);
-      for_each_tile(mask, t, end, kKeysPerTile, [&](const AttentionTile& tile) {
-        const int64_t first = (tile.t_begin - t) * R, count = tile.queries() * R;
-        sgemm(count, tile.keys(), K, 1, {q_rows + first * K, K}, {keys.columns(tile.u_begin), kKeysPerTile}, 0, scores,
-              kKeysPerTile);
-        HWY_DYNAMIC_DISPATCH(softmax_tile)
-        (tile, mask, rows, scores, o_rows + first * K, row_max + first, row_sum + first);
-        sgemm(count, K, tile.keys(), 1, {scores, kKeysPerTile}, {values + tile.u_begin * s.G * K, s.G * K}, 1,
-              o_rows + first * K, K);
-      });
-      for (int64_t row = 0; row < (end - t) * R; ++row) {
-        const VisibleKeys seen = mask.of_query(t + row / R);
-        if (seen.begin >= seen.end) continue;
-        const int64_t at = rows.at(t + row / R, g) + row % R;
-        HWY_DYNAMIC_DISPATCH(merge_row)
-        (K, o_rows + row * K, row_max[row], row_sum[row], o.data<float>() + at * K, lse.data<float>() + at);
-      }
-    }
-  }
+  HWY_DYNAMIC_DISPATCH(attention_forward)
+  (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), o.data<float>(), lse.data<float>(), scratch_);
 }
 
 }  // namespace ropewalk

@@ -1,50 +1,74 @@
-// How attention is cut into tiles of queries x keys, in integers. A tile is the smallest rectangle around the pairs
-// that are visible inside it, so wholly masked tiles and the masked fringes of the others are never computed.
+// How attention is cut, in integers. A block of queries meets the keys in tiles; inside a tile work is done in strips of
+// a few rows, and a strip computes only the columns between the first and the last key that any of its rows sees. So
+// wholly masked tiles do not exist, and the masked fringes of the others are never wider than a strip and a vector.
 #pragma once
 
-#include <optional>
+#include <vector>
 
 #include "kernels/attention_mask.h"
 
 namespace ropewalk {
 
-// Rows of queries [t_begin, t_end) x rows of keys [u_begin, u_end), neither empty. Each query sees at least one of the
-// keys.
-struct AttentionTile {
-  int64_t t_begin, t_end, u_begin, u_end;
-  bool whole;  // every query sees every key
+// Of a tile, at most. Multiples of every strip and of every panel (tile_product-inl.h).
+inline constexpr int64_t kTileRows = 96;
+inline constexpr int64_t kTileKeys = 96;
 
-  int64_t queries() const { return t_end - t_begin; }
-  int64_t keys() const { return u_end - u_begin; }
-  // The keys of the tile that query t sees, counted from u_begin.
-  VisibleKeys keys_of(const AttentionMask& mask, int64_t t) const {
-    if (whole) return {0, keys()};
-    const VisibleKeys seen = mask.of_query(t);
-    return {std::max(seen.begin, u_begin) - u_begin, std::min(seen.end, u_end) - u_begin};
-  }
+struct Range {
+  int64_t begin = 0, end = 0;
+  bool empty() const { return begin >= end; }
+  int64_t size() const { return end - begin; }
 };
 
-// The visible part of queries [t_begin, t_end) x keys [u_begin, u_end), if there is one. The keys must exist.
-inline std::optional<AttentionTile> visible_tile(const AttentionMask& mask, int64_t t_begin, int64_t t_end,
-                                                 int64_t u_begin, int64_t u_end) {
-  while (t_begin < t_end && mask.of_query(t_begin).end <= u_begin) ++t_begin;
-  while (t_begin < t_end && mask.of_query(t_end - 1).begin >= u_end) --t_end;
-  if (t_begin == t_end) return std::nullopt;
-  const VisibleKeys first = mask.of_query(t_begin), last = mask.of_query(t_end - 1);
-  const AttentionTile tile{t_begin, t_end, std::max(u_begin, first.begin), std::min(u_end, last.end), false};
-  if (tile.u_begin >= tile.u_end) return std::nullopt;
-  const bool whole = last.begin <= tile.u_begin && tile.u_end <= first.end;
-  return AttentionTile{t_begin, t_end, tile.u_begin, tile.u_end, whole};
-}
+// The rows of a block are (t, r): query t of the r-th of the R heads that read one key head, so that they share its
+// keys.
+class QueryBlock {
+ public:
+  QueryBlock(const AttentionMask& mask, int64_t T, int64_t R) : mask_(mask), T_(T), R_(R) {}
 
-// Calls f with the visible tiles of queries [t_begin, t_end), in the order of their keys; the keys are cut at multiples
-// of `keys_per_tile`.
-template <typename F>
-void for_each_tile(const AttentionMask& mask, int64_t t_begin, int64_t t_end, int64_t keys_per_tile, F&& f) {
-  const int64_t begin = mask.of_query(t_begin).begin / keys_per_tile * keys_per_tile;
-  const int64_t end = mask.of_query(t_end - 1).end;
-  for (int64_t u = begin; u < end; u += keys_per_tile)
-    if (const auto tile = visible_tile(mask, t_begin, t_end, u, std::min(end, u + keys_per_tile))) f(*tile);
-}
+  // Queries of a block, and its rows, at most.
+  int64_t most_queries() const { return std::max<int64_t>(1, kTileRows / R_); }
+  int64_t most_rows() const { return most_queries() * R_; }
+
+  // Goes to the block that begins at query t.
+  void move_to(int64_t t) {
+    t_ = t;
+    seen_.clear();
+    for (int64_t query = t; query < std::min(T_, t + most_queries()); ++query) {
+      const VisibleKeys seen = mask_.of_query(query);
+      seen_.insert(seen_.end(), static_cast<size_t>(R_), Range{seen.begin, seen.end});
+    }
+  }
+
+  int64_t first_query() const { return t_; }
+  int64_t queries() const { return rows() / R_; }
+  int64_t rows() const { return static_cast<int64_t>(seen_.size()); }
+
+  // The keys that any row sees lie in here; it may hold others. So with the next three.
+  Range keys() const { return {seen_.front().begin, seen_.back().end}; }
+  // Of the tile of keys [u, u + kTileKeys): what the row sees.
+  Range keys_of_row(int64_t row, int64_t u) const { return in_tile(seen_[static_cast<size_t>(row)], u); }
+  // What any of the rows [begin, end) sees; rows beyond the block see nothing.
+  Range keys_of_rows(int64_t begin, int64_t end, int64_t u) const {
+    end = std::min(end, rows());
+    if (begin >= end) return {};
+    return in_tile({seen_[static_cast<size_t>(begin)].begin, seen_[static_cast<size_t>(end - 1)].end}, u);
+  }
+  // The rows that see any of the keys [begin, end), counted from the start of all keys.
+  Range rows_of_keys(int64_t begin, int64_t end) const {
+    Range found{0, rows()};
+    while (!found.empty() && seen_[static_cast<size_t>(found.begin)].end <= begin) ++found.begin;
+    while (!found.empty() && seen_[static_cast<size_t>(found.end - 1)].begin >= end) --found.end;
+    return found;
+  }
+
+ private:
+  static Range in_tile(Range seen, int64_t u) {
+    return {std::max(seen.begin - u, int64_t{0}), std::min(seen.end - u, kTileKeys)};
+  }
+
+  const AttentionMask& mask_;
+  int64_t T_, R_, t_ = 0;
+  std::vector<Range> seen_;  // of each row
+};
 
 }  // namespace ropewalk
