@@ -30,20 +30,21 @@ HWY_INLINE void gather_rows(const float* x, int64_t H, int64_t R, int64_t K, int
 }
 
 // The strips of a block in one tile of keys: which panels each computes.
-struct Strips {
-  static constexpr int64_t kMost = 64;
-
+class Strips {
+ public:
   void find(const QueryBlock& block, int64_t u) {
     const int64_t panel = panel_columns();
-    count = (block.rows() + kStrip - 1) / kStrip;
-    CHECK(count <= kMost, "{} rows in a block", block.rows());
-    for (int64_t s = 0; s < count; ++s) {
-      const Range seen = block.keys_of_rows(s * kStrip, (s + 1) * kStrip, u);
-      columns[s] = seen.empty() ? Range{} : Range{seen.begin / panel * panel, round_up(seen.end, panel)};
+    columns_.clear();
+    for (int64_t row = 0; row < block.rows(); row += kStrip) {
+      const Range seen = block.keys_of_rows(row, row + kStrip, u);
+      columns_.push_back(seen.empty() ? Range{} : Range{seen.begin / panel * panel, round_up(seen.end, panel)});
     }
   }
-  int64_t count = 0;
-  Range columns[kMost];  // whole panels
+  int64_t count() const { return static_cast<int64_t>(columns_.size()); }
+  Range columns(int64_t strip) const { return columns_[static_cast<size_t>(strip)]; }  // whole panels
+
+ private:
+  std::vector<Range> columns_;
 };
 
 // scores [.., kTileKeys] of all strips = rows [.., K] keys^T; the panels of keys are those of this tile.
@@ -51,8 +52,8 @@ HWY_INLINE void score_strips(const Strips& strips, int64_t K, const float* rows,
                              float* scores) {
   const int64_t panel = panel_columns();
   for (int64_t column = 0; column < kTileKeys; column += panel)
-    for (int64_t s = 0; s < strips.count; ++s)
-      if (strips.columns[s].begin <= column && column < strips.columns[s].end)
+    for (int64_t s = 0; s < strips.count(); ++s)
+      if (strips.columns(s).begin <= column && column < strips.columns(s).end)
         strip_product<Order::kRows, false>({rows + s * kStrip * K, K}, key_panels + column * K, K,
                                            scores + s * kStrip * kTileKeys + column, kTileKeys);
 }
@@ -64,8 +65,8 @@ HWY_INLINE void add_weighted_values(const Strips& strips, int64_t padded_K, cons
   const int64_t panel = panel_columns();
   for (int64_t k = 0; k < padded_K; k += panel) {
     const float* values = value_panels + (k * key_rows + u * panel);
-    for (int64_t s = 0; s < strips.count; ++s) {
-      const Range columns = strips.columns[s];
+    for (int64_t s = 0; s < strips.count(); ++s) {
+      const Range columns = strips.columns(s);
       if (!columns.empty())
         strip_product<Order::kRows, true>({weights + s * kStrip * kTileKeys + columns.begin, kTileKeys},
                                           values + columns.begin * panel, columns.size(),

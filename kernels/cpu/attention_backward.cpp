@@ -2,9 +2,7 @@
 // the forward. Key rows gather their gradients in the order of the queries: the same call gives the same bits.
 #include <numbers>
 
-#include "kernels/cpu/attention_pack.h"
 #include "kernels/cpu/cpu_kernels.h"
-#include "kernels/cpu/sgemm.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cpp"
@@ -23,40 +21,102 @@ void delta_rows(int64_t count, int64_t K, const float* d_o, const float* o, floa
     });
 }
 
-// to [count queries, R, K] = factor * rows (t, r) of from
-void pack_rows(const AttentionRows& rows, int64_t count, float factor, const float* from, float* to) {
-  const int64_t row = rows.R * rows.K;
-  for (int64_t t = 0; t < count; ++t) scaled_copy(row, factor, from + t * rows.H * rows.K, to + t * row);
+// scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta); both are 0 in what a
+// row does not see, over the whole tile. lse and delta are those of the block's first row (t, r) in [T, H].
+HWY_INLINE void gradient_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t H, int64_t R,
+                              const float* lse, const float* delta, float* scores, float* products) {
+  for (int64_t query = 0, row = 0; query < block.queries(); ++query)
+    for (int64_t r = 0; r < R; ++r, ++row) {
+      const Range seen = block.keys_of_row(row, u);
+      const Range columns = seen.empty() ? Range{} : strips.columns(row / kStrip);
+      float *score = scores + row * kTileKeys, *product = products + row * kTileKeys;
+      for (float* whole : {score, product}) {
+        std::fill(whole, whole + columns.begin, 0.0f);
+        std::fill(whole + columns.end, whole + kTileKeys, 0.0f);
+      }
+      if (seen.empty()) continue;
+      hide_masked(seen, columns, score);
+      const FloatVector shift = hn::Set(Floats(), static_cast<float>(std::numbers::log2e * lse[query * H + r]));
+      const FloatVector delta_row = hn::Set(Floats(), delta[query * H + r]);
+      for_each_vector(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
+        const int64_t at = columns.begin + i;
+        const FloatVector p = exp2_of(hn::Sub(load(score + at, some), shift));
+        store(p, score + at, some);
+        store(hn::Mul(p, hn::Sub(load(product + at, some), delta_row)), product + at, some);
+      });
+    }
 }
 
-// to (rows (t, r) of a tensor) += factor * from [count queries, R, K]
-void unpack_rows(const AttentionRows& rows, int64_t count, float factor, const float* from, float* to) {
-  const FloatVector by = hn::Set(Floats(), factor);
-  for (int64_t t = 0; t < count; ++t) {
-    const float* source = from + t * rows.R * rows.K;
-    float* target = to + t * rows.H * rows.K;
-    for_each_vector(rows.R * rows.K, [&](int64_t i, auto some) HWY_ATTR {
-      store(hn::MulAdd(by, load(source + i, some), load(target + i, some)), target + i, some);
-    });
-  }
+// out [U, .., K] (rows `stride` apart) += weights^T rows, for the keys of the tile at u; weights [.., kTileKeys];
+// row_panels: K-panels of the block's rows, `padded_rows` each.
+HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int64_t K, const float* weights,
+                            const float* row_panels, int64_t padded_rows, float* out, int64_t stride) {
+  const int64_t panel = panel_columns(), end = std::min(keys.end - u, kTileKeys);
+  for (int64_t k = 0; k < K; k += panel)
+    for (int64_t key = 0; key < end; key += kStrip) {
+      const Range rows = block.rows_of_keys(u + key, u + key + kStrip);
+      if (rows.empty()) continue;
+      const Left left{weights + rows.begin * kTileKeys + key, kTileKeys};
+      const float* right = row_panels + k * padded_rows + rows.begin * panel;
+      float* to = out + (u + key) * stride + k;
+      const int64_t here = std::min(kStrip, end - key), columns = std::min(panel, K - k);
+      if (here == kStrip && columns == panel)
+        strip_product<Order::kColumns, true>(left, right, rows.size(), to, stride);
+      else
+        add_edge_product<Order::kColumns>(left, right, rows.size(), here, columns, to, stride);
+    }
 }
 
-// scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta).
-// lse and delta are those of the tile's first row (t, r) in [T, H].
-void gradient_tile(const AttentionTile& tile, const AttentionMask& mask, const AttentionRows& rows, const float* lse,
-                   const float* delta, float* scores, float* products) {
-  const int64_t columns = padded_columns(tile);
-  for (int64_t row = 0; row < tile.queries() * rows.R; ++row) {
-    float *score = scores + row * kKeysPerTile, *product = products + row * kKeysPerTile;
-    const int64_t query = row / rows.R, at = query * rows.H + row % rows.R;
-    hide_masked(tile.keys_of(mask, tile.t_begin + query), columns, score);
-    const FloatVector shift = hn::Set(Floats(), static_cast<float>(std::numbers::log2e * lse[at]));
-    const FloatVector delta_row = hn::Set(Floats(), delta[at]);
-    for_each_vector(columns, [&](int64_t u, auto some) HWY_ATTR {
-      const FloatVector p = exp2_of(hn::Sub(load(score + u, some), shift));
-      store(p, score + u, some);
-      store(hn::Mul(p, hn::Sub(load(product + u, some), delta_row)), product + u, some);
-    });
+void attention_backward(const AttentionSizes& s, const AttentionMask& mask, const float* q, const float* k,
+                        const float* v, const float* d_o, const float* lse, const float* delta, float* dq, float* dk,
+                        float* dv, Scratch& scratch) {
+  const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
+  const double scale = 1 / std::sqrt(static_cast<double>(K));
+  QueryBlock block(mask, s.T, R);
+  const int64_t rows = round_up(block.most_rows(), kStrip);
+  scratch.reserve({key_rows * K, key_rows * K, key_rows * padded_K, rows * K, rows * K, rows * padded_K,
+                   rows * padded_K, rows * padded_K, rows * kTileKeys, rows * kTileKeys});
+  float *key_panels = scratch.take(key_rows * K), *value_panels = scratch.take(key_rows * K);
+  float* key_columns = scratch.take(key_rows * padded_K);
+  float *q_rows = scratch.take(rows * K), *do_rows = scratch.take(rows * K);
+  float *q_columns = scratch.take(rows * padded_K), *do_columns = scratch.take(rows * padded_K);
+  float* dq_rows = scratch.take(rows * padded_K);
+  float *p = scratch.take(rows * kTileKeys), *ds = scratch.take(rows * kTileKeys);
+  Strips strips;
+  const Range visible = visible_keys(mask, s.T), packed = whole_tiles(visible);
+  if (visible.empty()) return;
+
+  for (int64_t g = 0; g < s.G; ++g) {
+    pack_rows_as_columns(k + g * K, s.G * K, K, visible, packed, key_panels);
+    pack_rows_as_columns(v + g * K, s.G * K, K, visible, packed, value_panels);
+    pack_columns(k + g * K, s.G * K, K, visible, packed, static_cast<float>(scale), key_rows, key_columns);
+    for (int64_t t = 0; t < s.T; t += block.most_queries()) {
+      block.move_to(t);
+      const int64_t padded = round_up(block.rows(), kStrip), at = t * s.H + g * R;  // row of (t, r) in [T, H]
+      gather_rows(q + at * K, s.H, R, K, block.queries(), static_cast<float>(std::numbers::log2e * scale), padded,
+                  q_rows);
+      gather_rows(d_o + at * K, s.H, R, K, block.queries(), 1, padded, do_rows);
+      const Range all{0, padded};
+      pack_columns(q_rows, K, K, all, all, std::numbers::ln2_v<float>, padded, q_columns);  // takes back the log2(e)
+      pack_columns(do_rows, K, K, all, all, 1, padded, do_columns);
+      std::fill(dq_rows, dq_rows + padded * padded_K, 0.0f);
+      const Range keys = block.keys();
+      for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys) {
+        strips.find(block, u);
+        score_strips(strips, K, q_rows, key_panels + u * K, p);
+        score_strips(strips, K, do_rows, value_panels + u * K, ds);
+        gradient_tile(block, strips, u, s.H, R, lse + at, delta + at, p, ds);
+        add_to_keys(block, keys, u, K, p, do_columns, padded, dv + g * K, s.G * K);
+        add_to_keys(block, keys, u, K, ds, q_columns, padded, dk + g * K, s.G * K);
+        add_weighted_values(strips, padded_K, ds, key_columns, key_rows, u, dq_rows);
+      }
+      for (int64_t row = 0; row < block.rows(); ++row) {
+        float* to = dq + (at + row / R * s.H + row % R) * K;
+        for_each_vector(K, [&](int64_t i, auto some) HWY_ATTR {
+          store(hn::Add(load(dq_rows + row * padded_K + i, some), load(to + i, some)), to + i, some);
+        });
+      }
+    }
   }
 }
 
@@ -67,9 +127,7 @@ HWY_AFTER_NAMESPACE();
 namespace ropewalk {
 
 HWY_EXPORT(delta_rows);
-HWY_EXPORT(pack_rows);
-HWY_EXPORT(unpack_rows);
-HWY_EXPORT(gradient_tile);
+HWY_EXPORT(attention_backward);
 
 void CpuKernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
   const AttentionDeltaSizes s = attention_delta_sizes(*this, d_o, o, delta);
@@ -83,46 +141,9 @@ void CpuKernels::attention_backward(const Tensor& q, const Tensor& k, const Tens
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
-  const AttentionRows rows(s);
-  const int64_t R = rows.R, K = s.K, key_stride = s.G * K;
-  const double scale = 1 / std::sqrt(static_cast<double>(K));
-  const float q_factor = static_cast<float>(std::numbers::log2e * scale), ln2 = std::numbers::ln2_v<float>;
-  scratch_.reserve({TransposedKeys::floats(s), TransposedKeys::floats(s), rows.count * K, rows.count * K,
-                    rows.count * K, rows.count * kKeysPerTile, rows.count * kKeysPerTile});
-  TransposedKeys keys(scratch_, s), values(scratch_, s);
-  float *q_rows = scratch_.take(rows.count * K), *do_rows = scratch_.take(rows.count * K);
-  float* dq_rows = scratch_.take(rows.count * K);
-  float *p = scratch_.take(rows.count * kKeysPerTile), *ds = scratch_.take(rows.count * kKeysPerTile);
-
-  const SingleThread single_thread;
-  for (int64_t g = 0; g < s.G; ++g) {
-    keys.pack(k.data<float>(), g, visible_to_any(s, mask));
-    values.pack(v.data<float>(), g, visible_to_any(s, mask));
-    for (int64_t t = 0; t < s.T; t += rows.queries) {
-      const int64_t end = std::min(s.T, t + rows.queries), at = rows.at(t, g);
-      HWY_DYNAMIC_DISPATCH(pack_rows)(rows, end - t, q_factor, q.data<float>() + at * K, q_rows);
-      HWY_DYNAMIC_DISPATCH(pack_rows)(rows, end - t, 1, d_o.data<float>() + at * K, do_rows);
-      std::fill_n(dq_rows, (end - t) * R * K, 0.0f);
-      for_each_tile(mask, t, end, kKeysPerTile, [&](const AttentionTile& tile) {
-        const int64_t first = (tile.t_begin - t) * R, count = tile.queries() * R, columns = tile.keys();
-        const int64_t at_key = tile.u_begin * key_stride + g * K, at_row = rows.at(tile.t_begin, g);
-        sgemm(count, columns, K, 1, {q_rows + first * K, K}, {keys.columns(tile.u_begin), kKeysPerTile}, 0, p,
-              kKeysPerTile);
-        sgemm(count, columns, K, 1, {do_rows + first * K, K}, {values.columns(tile.u_begin), kKeysPerTile}, 0, ds,
-              kKeysPerTile);
-        HWY_DYNAMIC_DISPATCH(gradient_tile)
-        (tile, mask, rows, lse.data<float>() + at_row, delta.data<float>() + at_row, p, ds);
-        sgemm(columns, K, count, 1, {p, kKeysPerTile, Transpose::kYes}, {do_rows + first * K, K}, 1,
-              dv.data<float>() + at_key, key_stride);
-        sgemm(columns, K, count, ln2, {ds, kKeysPerTile, Transpose::kYes}, {q_rows + first * K, K}, 1,
-              dk.data<float>() + at_key, key_stride);  // ln(2) takes back the log2(e) in q_rows
-        sgemm(count, K, columns, 1, {ds, kKeysPerTile}, {k.data<float>() + at_key, key_stride}, 1, dq_rows + first * K,
-              K);
-      });
-      HWY_DYNAMIC_DISPATCH(unpack_rows)
-      (rows, end - t, static_cast<float>(scale), dq_rows, dq.data<float>() + at * K);
-    }
-  }
+  HWY_DYNAMIC_DISPATCH(attention_backward)
+  (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), d_o.data<float>(), lse.data<float>(),
+   delta.data<float>(), dq.data<float>(), dk.data<float>(), dv.data<float>(), scratch_);
 }
 
 }  // namespace ropewalk

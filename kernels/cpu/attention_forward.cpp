@@ -2,7 +2,6 @@
 // queries are multiplied by log2(e) / sqrt(K) beforehand.
 #include <numbers>
 
-#include "kernels/cpu/attention_documents.h"
 #include "kernels/cpu/cpu_kernels.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -14,12 +13,14 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// Takes the scores of a tile into the running softmax: scores become P = 2^(score - max); sum and o shrink where the
-// maximum grew, and sum takes in P. (o takes in P v in the product that follows.)
+// Takes the scores of a tile into the running softmax: scores become P = 2^(score - base); where a score exceeds the
+// base by more than kSlack, the base becomes the largest, and sum and o shrink; sum takes in P. (o takes in P v in the
+// product that follows.)
+constexpr float kSlack = 8;  // P is then at most 2^8
 HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t padded_K, float* scores,
-                             float* o, float* row_max, float* row_sum) {
+                             float* o, float* row_base, float* row_sum) {
   for (int64_t row = 0; row < block.rows(); ++row) {
-    const Range columns = strips.columns[row / kStrip], seen = block.keys_of_row(row, u);
+    const Range columns = strips.columns(row / kStrip), seen = block.keys_of_row(row, u);
     if (columns.empty()) continue;
     float* score = scores + row * kTileKeys;
     if (seen.empty()) {
@@ -28,18 +29,19 @@ HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int6
     }
     hide_masked(seen, columns, score);
     score += columns.begin;
-    const float before = row_max[row];
-    const float largest = std::max(
-        before, max_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR { return load(score + i, some); }));
-    const FloatVector shift = hn::Set(Floats(), largest);
+    const float before = row_base[row];
+    const float largest = max_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR { return load(score + i, some); });
+    // A base that is a little too small does no harm, so it seldom has to move.
+    const bool moves = !(largest <= before + kSlack);
+    const FloatVector shift = hn::Set(Floats(), moves ? largest : before);
     const float sum = sum_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
       const FloatVector p = exp2_of(hn::Sub(load(score + i, some), shift));
       store(p, score + i, some);
       return p;
     });
-    if (largest > before) {
+    if (moves) {
       const float shrink = hn::GetLane(exp2_of(hn::Set(Floats(), before - largest)));
-      row_max[row] = largest;
+      row_base[row] = largest;
       row_sum[row] *= shrink;
       scaled_copy(padded_K, shrink, o + row * padded_K, o + row * padded_K);
     }
@@ -47,10 +49,10 @@ HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int6
   }
 }
 
-// Merges one row of this piece, o' = row_o / row_sum with lse' = ln(2) row_max + log(row_sum), into (o, lse):
+// Merges one row of this piece, o' = row_o / row_sum with lse' = ln(2) row_base + log(row_sum), into (o, lse):
 // L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o'.
-HWY_INLINE void merge_row(int64_t K, const float* row_o, double row_max, double row_sum, float* o, float* lse) {
-  const double before = *lse, piece = std::numbers::ln2 * row_max + std::log(row_sum);
+HWY_INLINE void merge_row(int64_t K, const float* row_o, double row_base, double row_sum, float* o, float* lse) {
+  const double before = *lse, piece = std::numbers::ln2 * row_base + std::log(row_sum);
   const double base = before > piece ? before : piece;
   const bool first = before == -std::numeric_limits<double>::infinity();
   const double all = first ? piece : base + std::log(std::exp(before - base) + std::exp(piece - base));
@@ -71,30 +73,33 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
   scratch.reserve({key_rows * K, key_rows * padded_K, rows * K, rows * padded_K, rows * kTileKeys, rows, rows});
   float *key_panels = scratch.take(key_rows * K), *value_panels = scratch.take(key_rows * padded_K);
   float *q_rows = scratch.take(rows * K), *o_rows = scratch.take(rows * padded_K);
-  float *scores = scratch.take(rows * kTileKeys), *row_max = scratch.take(rows), *row_sum = scratch.take(rows);
+  float *scores = scratch.take(rows * kTileKeys), *row_base = scratch.take(rows), *row_sum = scratch.take(rows);
   Strips strips;
+  const Range visible = visible_keys(mask, s.T), packed = whole_tiles(visible);
+  if (visible.empty()) return;
 
   for (int64_t g = 0; g < s.G; ++g) {
-    pack_rows_as_columns(k + g * K, s.G * K, s.U, K, key_rows, key_panels);
-    pack_columns(v + g * K, s.G * K, s.U, K, 1, key_rows, value_panels);
+    pack_rows_as_columns(k + g * K, s.G * K, K, visible, packed, key_panels);
+    pack_columns(v + g * K, s.G * K, K, visible, packed, 1, key_rows, value_panels);
     for (int64_t t = 0; t < s.T; t += block.most_queries()) {
       block.move_to(t);
       const int64_t padded = round_up(block.rows(), kStrip), at = t * s.H + g * R;  // row of (t, r) in [T, H]
       gather_rows(q + at * K, s.H, R, K, block.queries(), factor, padded, q_rows);
       std::fill(o_rows, o_rows + padded * padded_K, 0.0f);
-      std::fill(row_max, row_max + padded, -std::numeric_limits<float>::infinity());
+      std::fill(row_base, row_base + padded, -std::numeric_limits<float>::infinity());
       std::fill(row_sum, row_sum + padded, 0.0f);
       const Range keys = block.keys();
       for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys) {
         strips.find(block, u);
         score_strips(strips, K, q_rows, key_panels + u * K, scores);
-        softmax_tile(block, strips, u, padded_K, scores, o_rows, row_max, row_sum);
+        softmax_tile(block, strips, u, padded_K, scores, o_rows, row_base, row_sum);
         add_weighted_values(strips, padded_K, scores, value_panels, key_rows, u, o_rows);
       }
       for (int64_t query = 0; query < block.queries(); ++query)
         for (int64_t r = 0; r < R; ++r) {
           const int64_t row = query * R + r, to = at + query * s.H + r;
-          if (row_sum[row] > 0) merge_row(K, o_rows + row * padded_K, row_max[row], row_sum[row], o + to * K, lse + to);
+          if (row_sum[row] != 0)
+            merge_row(K, o_rows + row * padded_K, row_base[row], row_sum[row], o + to * K, lse + to);
         }
     }
   }

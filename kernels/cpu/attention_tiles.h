@@ -1,23 +1,30 @@
-// How attention is cut, in integers. A block of queries meets the keys in tiles; inside a tile work is done in strips of
-// a few rows, and a strip computes only the columns between the first and the last key that any of its rows sees. So
+// How attention is cut, in integers. A block of queries meets the keys in tiles; inside a tile work is done in strips
+// of a few rows, and a strip computes only the columns between the first and the last key that any of its rows sees. So
 // wholly masked tiles do not exist, and the masked fringes of the others are never wider than a strip and a vector.
 #pragma once
 
 #include <vector>
 
 #include "kernels/attention_mask.h"
+#include "kernels/cpu/range.h"
 
 namespace ropewalk {
+
+// Documents must begin in order and not after their queries, or what follows would be wrong.
+void check_documents(const AttentionSizes& s, const AttentionSpan& span);
 
 // Of a tile, at most. Multiples of every strip and of every panel (tile_product-inl.h).
 inline constexpr int64_t kTileRows = 96;
 inline constexpr int64_t kTileKeys = 96;
 
-struct Range {
-  int64_t begin = 0, end = 0;
-  bool empty() const { return begin >= end; }
-  int64_t size() const { return end - begin; }
-};
+// The keys that any of the queries sees, T > 0; and the tiles that they are in.
+inline Range visible_keys(const AttentionMask& mask, int64_t T) {
+  return {mask.of_query(0).begin, mask.of_query(T - 1).end};
+}
+inline Range whole_tiles(Range keys) {
+  if (keys.empty()) return {};
+  return {keys.begin / kTileKeys * kTileKeys, (keys.end + kTileKeys - 1) / kTileKeys * kTileKeys};
+}
 
 // The rows of a block are (t, r): query t of the r-th of the R heads that read one key head, so that they share its
 // keys.

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/range.h"
 #include "kernels/cpu/vector-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -74,16 +75,18 @@ HWY_INLINE void add_edge_product(Left left, const float* panel, int64_t inner, i
       c[row * c_stride + column] += whole[row * kLargestPanel + column];
 }
 
-// Panels of the columns of x [rows, columns] (rows `stride` apart): panel p is [padded_rows, panel_columns()] and holds
-// the columns from p * panel_columns() on, times `factor`; 0 beyond the edges.
-HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t rows, int64_t columns, float factor,
-                             int64_t padded_rows, float* to) {
+// Panels of the columns of x [.., columns] (rows `stride` apart): panel p is [panel_rows, panel_columns()] and holds
+// the columns from p * panel_columns() on, times `factor`; 0 beyond the last. Of the rows only `rows` are read; the
+// others become 0, and those outside `written` stay as they are.
+HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written, float factor,
+                             int64_t panel_rows, float* to) {
   const Floats d;
   const int64_t panel = panel_columns(), width = lanes();
   const FloatVector by = hn::Set(d, factor);
-  for (int64_t first = 0; first < columns; first += panel, to += padded_rows * panel) {
+  for (int64_t first = 0; first < columns; first += panel, to += panel_rows * panel) {
     const int64_t here = std::min(panel, columns - first);
-    for (int64_t row = 0; row < rows; ++row) {
+    std::fill(to + written.begin * panel, to + rows.begin * panel, 0.0f);
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
       const float* from = x + row * stride + first;
       float* out = to + row * panel;
       if (here == panel) {
@@ -93,20 +96,23 @@ HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t rows, int64
         for (int64_t i = 0; i < panel; ++i) out[i] = i < here ? factor * from[i] : 0.0f;
       }
     }
-    std::fill(to + rows * panel, to + padded_rows * panel, 0.0f);
+    std::fill(to + rows.end * panel, to + written.end * panel, 0.0f);
   }
 }
 
-// Panels of the rows of x [rows, columns]: panel p is [columns, panel_columns()] and holds in its columns the rows from
-// p * panel_columns() on; 0 beyond the last row, up to padded_rows.
-HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t rows, int64_t columns,
-                                     int64_t padded_rows, float* to) {
+// Panels of the rows of x [.., columns]: panel p is [columns, panel_columns()] and holds in its columns the rows from
+// p * panel_columns() on. Reads `rows`; the others of `written`, which are whole panels, become 0.
+HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
+                                     float* to) {
   const int64_t panel = panel_columns();
-  for (int64_t first = 0; first < padded_rows; first += panel, to += columns * panel) {
-    const int64_t here = std::clamp<int64_t>(rows - first, 0, panel);
+  for (int64_t first = written.begin; first < written.end; first += panel) {
+    const int64_t begin = std::clamp(rows.begin - first, int64_t{0}, panel);
+    const int64_t end = std::clamp(rows.end - first, int64_t{0}, panel);
     for (int64_t i = 0; i < columns; ++i) {
-      for (int64_t row = 0; row < here; ++row) to[i * panel + row] = x[(first + row) * stride + i];
-      for (int64_t row = here; row < panel; ++row) to[i * panel + row] = 0.0f;
+      float* out = to + first * columns + i * panel;
+      std::fill(out, out + begin, 0.0f);
+      for (int64_t row = begin; row < end; ++row) out[row] = x[(first + row) * stride + i];
+      std::fill(out + end, out + panel, 0.0f);
     }
   }
 }

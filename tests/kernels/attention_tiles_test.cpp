@@ -1,10 +1,8 @@
-// The tiles of attention's cpu backend, enumerated against the definition of the mask: every visible pair lies in
-// exactly one tile, and no tile has a row or column at its border that holds nothing visible.
+// How attention's cpu backend cuts its work, enumerated against the definition of the mask: every visible pair lies in
+// one tile, in the range of its row, and in the ranges of the strips of rows and of keys that it belongs to.
 #include "kernels/cpu/attention_tiles.h"
 
 #include <gtest/gtest.h>
-
-#include <map>
 
 namespace ropewalk {
 namespace {
@@ -24,74 +22,70 @@ struct Piece {
   }
 };
 
-// Tiles of `queries` x `keys`; returns how many pairs they hold.
-int64_t check_tiles(const Piece& piece, int64_t queries, int64_t keys) {
+bool holds(Range range, int64_t i) { return range.begin <= i && i < range.end; }
+
+// Strips of `strip` rows or keys. Returns how many pairs the strips of rows compute.
+int64_t check_blocks(const Piece& piece, int64_t R, int64_t strip) {
   const AttentionMask mask = piece.mask();
-  std::map<std::pair<int64_t, int64_t>, int> visits;
-  int64_t computed = 0;
-  for (int64_t t = 0; t < piece.T; t += queries) {
-    int64_t last_u = -1;
-    for_each_tile(mask, t, std::min(piece.T, t + queries), keys, [&](const AttentionTile& tile) {
-      EXPECT_TRUE(t <= tile.t_begin && tile.t_begin < tile.t_end && tile.t_end <= std::min(piece.T, t + queries));
-      EXPECT_TRUE(0 <= tile.u_begin && tile.u_begin < tile.u_end && tile.u_end <= piece.U);
-      EXPECT_EQ(tile.u_begin / keys, (tile.u_end - 1) / keys) << "the tile crosses a block of keys";
-      EXPECT_GT(tile.u_begin, last_u) << "tiles out of order";
-      last_u = tile.u_begin;
-      computed += tile.queries() * tile.keys();
-      bool whole = true;
-      std::vector<bool> column_used(static_cast<size_t>(tile.keys()), false);
-      for (int64_t i = tile.t_begin; i < tile.t_end; ++i) {
-        bool row_used = false;
-        const VisibleKeys seen = tile.keys_of(mask, i);
-        for (int64_t u = tile.u_begin; u < tile.u_end; ++u) {
-          const bool visible = piece.visible(i, u),
-                     told = seen.begin <= u - tile.u_begin && u - tile.u_begin < seen.end;
-          EXPECT_EQ(visible, told) << "query row " << i << ", key row " << u;
-          row_used = row_used || visible;
-          if (visible) column_used[static_cast<size_t>(u - tile.u_begin)] = true;
-          whole = whole && visible;
-          ++visits[{i, u}];
+  QueryBlock block(mask, piece.T, R);
+  int64_t computed = 0, next = 0;
+  for (int64_t t = 0; t < piece.T; t += block.most_queries()) {
+    block.move_to(t);
+    EXPECT_EQ(block.first_query(), next);
+    EXPECT_EQ(block.rows(), block.queries() * R);
+    next += block.queries();
+    for (int64_t row = 0; row < block.rows(); ++row)
+      for (int64_t key = 0; key < piece.U; ++key)
+        if (piece.visible(t + row / R, key)) EXPECT_TRUE(holds(block.keys(), key));
+    for (int64_t u = 0; u < piece.U; u += kTileKeys) {
+      for (int64_t first = 0; first < block.rows(); first += strip) {
+        const Range seen = block.keys_of_rows(first, first + strip, u);
+        if (!seen.empty()) {
+          EXPECT_TRUE(0 <= seen.begin && seen.end <= kTileKeys && u + seen.end <= piece.U);
+          computed += seen.size() * std::min(strip, block.rows() - first);
         }
-        EXPECT_TRUE(row_used) << "query row " << i << " of a tile sees nothing in it";
+        for (int64_t row = first; row < std::min(first + strip, block.rows()); ++row)
+          for (int64_t key = 0; key < std::min(kTileKeys, piece.U - u); ++key) {
+            const bool visible = piece.visible(t + row / R, u + key);
+            EXPECT_EQ(visible, holds(block.keys_of_row(row, u), key)) << "row " << row << ", key " << u + key;
+            if (visible) EXPECT_TRUE(holds(seen, key));
+          }
       }
-      EXPECT_EQ(whole, tile.whole);
-      for (bool used : column_used) EXPECT_TRUE(used) << "a key of a tile that none of its queries sees";
-    });
-  }
-  for (int64_t t = 0; t < piece.T; ++t)
-    for (int64_t u = 0; u < piece.U; ++u) {
-      const auto visit = visits.find({t, u});
-      const int count = visit == visits.end() ? 0 : visit->second;
-      EXPECT_LE(count, 1);
-      EXPECT_GE(count, piece.visible(t, u) ? 1 : 0) << "query row " << t << ", key row " << u << " is left out";
+      for (int64_t key = 0; key < std::min(kTileKeys, piece.U - u); key += strip) {
+        const Range rows = block.rows_of_keys(u + key, u + key + strip);
+        EXPECT_TRUE(rows.empty() || (0 <= rows.begin && rows.end <= block.rows()));
+        for (int64_t row = 0; row < block.rows(); ++row)
+          for (int64_t j = u + key; j < std::min(u + key + strip, piece.U); ++j)
+            if (piece.visible(t + row / R, j)) EXPECT_TRUE(holds(rows, row)) << "row " << row << ", key " << j;
+      }
     }
+  }
+  EXPECT_EQ(next, piece.T);
   return computed;
 }
 
-// All offsets of queries to keys, all windows, three packings of documents, several tile shapes.
-TEST(AttentionTiles, VisitEveryVisiblePairOnceAndNothingElseAtTheirBorders) {
-  for (int64_t T : {1, 5, 8})
-    for (int64_t U : {1, 6, 9})
-      for (int64_t q_begin = 0; q_begin <= 12; q_begin += 3)
-        for (int64_t k_begin = 0; k_begin <= 12; k_begin += 4)
-          for (int64_t window : {0, 1, 2, 3, 5, 8, 30})  // 0: none
+// Offsets of queries to keys, windows around all sizes, three packings of documents, several strips and groups.
+TEST(AttentionTiles, HoldEveryVisiblePair) {
+  for (int64_t T : {1, 7, 130})
+    for (int64_t U : {1, 9, 200})
+      for (int64_t q_begin : {0, 5, 95, 210})
+        for (int64_t k_begin : {0, 4, 60})
+          for (int64_t window : {0, 1, 3, 40, 96, 150})  // 0: none
             for (int documents = 0; documents < 3; ++documents) {
               Piece piece{q_begin, T, k_begin, U, window ? std::optional(window) : std::nullopt, {}};
               for (int64_t i = q_begin; documents && i < q_begin + T; ++i)
-                piece.document_begin.push_back(static_cast<int32_t>(documents == 1 ? i / 4 * 4 : i >= 7 ? 7 : 0));
-              for (int64_t queries : {1, 3, 8})
-                for (int64_t keys : {1, 4, 16}) check_tiles(piece, queries, keys);
+                piece.document_begin.push_back(static_cast<int32_t>(documents == 1 ? i / 4 * 4 : i >= 107 ? 107 : 0));
+              check_blocks(piece, 1 + T % 3, 6);
+              if (T < 130) check_blocks(piece, 130, 12);
               ASSERT_FALSE(HasFailure()) << "T " << T << " U " << U << " q " << q_begin << " k " << k_begin
                                          << " window " << window << " documents " << documents;
             }
 }
 
-// A window layer's work does not grow with the sequence: at most the visible pairs and a fringe of one tile's width a
-// query.
+// A window layer's work does not grow with the sequence: its pairs, and a fringe as wide as a strip.
 TEST(AttentionTiles, WorkOfAWindowIsProportionalToItsPairs) {
-  const int64_t S = 700, window = 60, queries = 16, keys = 16;
-  const int64_t pairs = check_tiles({0, S, 0, S, window, {}}, queries, keys);
-  EXPECT_LE(pairs, S * (window + queries));
+  const int64_t S = 700, window = 60, strip = 6;
+  EXPECT_LE(check_blocks({0, S, 0, S, window, {}}, 1, strip), S * (window + strip));
 }
 
 }  // namespace
