@@ -21,11 +21,10 @@ HWY_INLINE void scaled_copy(int64_t count, float factor, const float* from, floa
                   [&](int64_t i, auto some) HWY_ATTR { store(hn::Mul(by, load(from + i, some)), to + i, some); });
 }
 
-// Rows (t, r) of `count` queries of one key head, from x [.., H, K] to [count, R, K], times `factor`; zeros up to
-// padded_rows.
-HWY_INLINE void gather_rows(const float* x, int64_t H, int64_t R, int64_t K, int64_t count, float factor,
-                            int64_t padded_rows, float* to) {
-  for (int64_t t = 0; t < count; ++t) scaled_copy(R * K, factor, x + t * H * K, to + t * R * K);
+// Rows (t, r) of `count` queries of one key head, from x [.., H, K] to [count, R, K]; zeros up to padded_rows.
+HWY_INLINE void gather_rows(const float* x, int64_t H, int64_t R, int64_t K, int64_t count, int64_t padded_rows,
+                            float* to) {
+  for (int64_t t = 0; t < count; ++t) std::copy_n(x + t * H * K, R * K, to + t * R * K);
   std::fill(to + count * R * K, to + padded_rows * K, 0.0f);
 }
 

@@ -47,10 +47,11 @@ HWY_INLINE void gradient_tile(const QueryBlock& block, const Strips& strips, int
     }
 }
 
-// out [U, .., K] (rows `stride` apart) += weights^T rows, for the keys of the tile at u; weights [.., kTileKeys];
-// row_panels: K-panels of the block's rows, `padded_rows` each.
-HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int64_t K, const float* weights,
-                            const float* row_panels, int64_t padded_rows, float* out, int64_t stride) {
+// out [U, .., K] (rows `stride` apart) += factor * weights^T rows, for the keys of the tile at u; weights [..,
+// kTileKeys]; row_panels: K-panels of the block's rows, `padded_rows` each.
+HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int64_t K, float factor,
+                            const float* weights, const float* row_panels, int64_t padded_rows, float* out,
+                            int64_t stride) {
   const int64_t panel = panel_columns(), end = std::min(keys.end - u, kTileKeys);
   for (int64_t k = 0; k < K; k += panel)
     for (int64_t key = 0; key < end; key += kStrip) {
@@ -61,9 +62,9 @@ HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int6
       float* to = out + (u + key) * stride + k;
       const int64_t here = std::min(kStrip, end - key), columns = std::min(panel, K - k);
       if (here == kStrip && columns == panel)
-        strip_product<Order::kColumns, true>(left, right, rows.size(), to, stride);
+        strip_product<Order::kColumns, true>(left, right, rows.size(), to, stride, factor);
       else
-        add_edge_product<Order::kColumns>(left, right, rows.size(), here, columns, to, stride);
+        add_edge_product<Order::kColumns>(left, right, rows.size(), here, columns, to, stride, factor);
     }
 }
 
@@ -71,7 +72,7 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
                         const float* v, const float* d_o, const float* lse, const float* delta, float* dq, float* dk,
                         float* dv, Scratch& scratch) {
   const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
-  const double scale = 1 / std::sqrt(static_cast<double>(K));
+  const float scale = 1 / std::sqrt(static_cast<float>(K));
   QueryBlock block(mask, s.T, R);
   const int64_t rows = round_up(block.most_rows(), kStrip);
   scratch.reserve({key_rows * K, key_rows * K, key_rows * padded_K, rows * K, rows * K, rows * padded_K,
@@ -89,16 +90,16 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
   for (int64_t g = 0; g < s.G; ++g) {
     pack_rows_as_columns(k + g * K, s.G * K, K, visible, packed, key_panels);
     pack_rows_as_columns(v + g * K, s.G * K, K, visible, packed, value_panels);
-    pack_columns(k + g * K, s.G * K, K, visible, packed, static_cast<float>(scale), key_rows, key_columns);
+    pack_columns(k + g * K, s.G * K, K, visible, packed, key_rows, key_columns);
     for (int64_t t = 0; t < s.T; t += block.most_queries()) {
       block.move_to(t);
       const int64_t padded = round_up(block.rows(), kStrip), at = t * s.H + g * R;  // row of (t, r) in [T, H]
-      gather_rows(q + at * K, s.H, R, K, block.queries(), static_cast<float>(std::numbers::log2e * scale), padded,
-                  q_rows);
-      gather_rows(d_o + at * K, s.H, R, K, block.queries(), 1, padded, do_rows);
+      gather_rows(q + at * K, s.H, R, K, block.queries(), padded, q_rows);
+      gather_rows(d_o + at * K, s.H, R, K, block.queries(), padded, do_rows);
       const Range all{0, padded};
-      pack_columns(q_rows, K, K, all, all, std::numbers::ln2_v<float>, padded, q_columns);  // takes back the log2(e)
-      pack_columns(do_rows, K, K, all, all, 1, padded, do_columns);
+      pack_columns(q_rows, K, K, all, all, padded, q_columns);
+      pack_columns(do_rows, K, K, all, all, padded, do_columns);
+      scaled_copy(padded * K, static_cast<float>(std::numbers::log2e * scale), q_rows, q_rows);
       std::fill(dq_rows, dq_rows + padded * padded_K, 0.0f);
       const Range keys = block.keys();
       for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys) {
@@ -106,14 +107,15 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
         score_strips(strips, K, q_rows, key_panels + u * K, p);
         score_strips(strips, K, do_rows, value_panels + u * K, ds);
         gradient_tile(block, strips, u, s.H, R, lse + at, delta + at, p, ds);
-        add_to_keys(block, keys, u, K, p, do_columns, padded, dv + g * K, s.G * K);
-        add_to_keys(block, keys, u, K, ds, q_columns, padded, dk + g * K, s.G * K);
+        add_to_keys(block, keys, u, K, 1, p, do_columns, padded, dv + g * K, s.G * K);
+        add_to_keys(block, keys, u, K, scale, ds, q_columns, padded, dk + g * K, s.G * K);
         add_weighted_values(strips, padded_K, ds, key_columns, key_rows, u, dq_rows);
       }
+      const FloatVector by = hn::Set(Floats(), scale);
       for (int64_t row = 0; row < block.rows(); ++row) {
         float* to = dq + (at + row / R * s.H + row % R) * K;
         for_each_vector(K, [&](int64_t i, auto some) HWY_ATTR {
-          store(hn::Add(load(dq_rows + row * padded_K + i, some), load(to + i, some)), to + i, some);
+          store(hn::MulAdd(by, load(dq_rows + row * padded_K + i, some), load(to + i, some)), to + i, some);
         });
       }
     }

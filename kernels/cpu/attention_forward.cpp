@@ -80,11 +80,12 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
 
   for (int64_t g = 0; g < s.G; ++g) {
     pack_rows_as_columns(k + g * K, s.G * K, K, visible, packed, key_panels);
-    pack_columns(v + g * K, s.G * K, K, visible, packed, 1, key_rows, value_panels);
+    pack_columns(v + g * K, s.G * K, K, visible, packed, key_rows, value_panels);
     for (int64_t t = 0; t < s.T; t += block.most_queries()) {
       block.move_to(t);
       const int64_t padded = round_up(block.rows(), kStrip), at = t * s.H + g * R;  // row of (t, r) in [T, H]
-      gather_rows(q + at * K, s.H, R, K, block.queries(), factor, padded, q_rows);
+      gather_rows(q + at * K, s.H, R, K, block.queries(), padded, q_rows);
+      scaled_copy(padded * K, factor, q_rows, q_rows);
       std::fill(o_rows, o_rows + padded * padded_K, 0.0f);
       std::fill(row_base, row_base + padded, -std::numeric_limits<float>::infinity());
       std::fill(row_sum, row_sum + padded, 0.0f);

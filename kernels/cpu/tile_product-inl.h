@@ -34,10 +34,10 @@ struct Left {
   int64_t stride;
 };
 
-// c [kStrip, panel_columns()] = or += left [kStrip, inner] panel [inner, panel_columns()]
+// c [kStrip, panel_columns()] = left [kStrip, inner] panel [inner, panel_columns()],  or  c += factor * that
 template <Order order, bool add>
 HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_t inner, float* HWY_RESTRICT c,
-                              int64_t c_stride) {
+                              int64_t c_stride, float factor = 1) {
   const Floats d;
   const int64_t width = lanes();
   FloatVector sum[kStrip][2];
@@ -53,11 +53,12 @@ HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_
     }
     a += order == Order::kRows ? 1 : left.stride;
   }
+  [[maybe_unused]] const FloatVector by = hn::Set(d, factor);
   for (int64_t row = 0; row < kStrip; ++row) {
     float* to = c + row * c_stride;
     if constexpr (add) {
-      sum[row][0] = hn::Add(sum[row][0], hn::LoadU(d, to));
-      sum[row][1] = hn::Add(sum[row][1], hn::LoadU(d, to + width));
+      sum[row][0] = hn::MulAdd(by, sum[row][0], hn::LoadU(d, to));
+      sum[row][1] = hn::MulAdd(by, sum[row][1], hn::LoadU(d, to + width));
     }
     hn::StoreU(sum[row][0], d, to);
     hn::StoreU(sum[row][1], d, to + width);
@@ -67,22 +68,21 @@ HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_
 // The same where only the first `rows` rows and `columns` columns of c exist.
 template <Order order>
 HWY_INLINE void add_edge_product(Left left, const float* panel, int64_t inner, int64_t rows, int64_t columns, float* c,
-                                 int64_t c_stride) {
+                                 int64_t c_stride, float factor) {
   HWY_ALIGN float whole[kStrip * kLargestPanel];
   strip_product<order, false>(left, panel, inner, whole, kLargestPanel);
   for (int64_t row = 0; row < rows; ++row)
     for (int64_t column = 0; column < columns; ++column)
-      c[row * c_stride + column] += whole[row * kLargestPanel + column];
+      c[row * c_stride + column] += factor * whole[row * kLargestPanel + column];
 }
 
 // Panels of the columns of x [.., columns] (rows `stride` apart): panel p is [panel_rows, panel_columns()] and holds
-// the columns from p * panel_columns() on, times `factor`; 0 beyond the last. Of the rows only `rows` are read; the
+// the columns from p * panel_columns() on, 0 beyond the last. Of the rows only `rows` are read; the
 // others become 0, and those outside `written` stay as they are.
-HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written, float factor,
+HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
                              int64_t panel_rows, float* to) {
   const Floats d;
   const int64_t panel = panel_columns(), width = lanes();
-  const FloatVector by = hn::Set(d, factor);
   for (int64_t first = 0; first < columns; first += panel, to += panel_rows * panel) {
     const int64_t here = std::min(panel, columns - first);
     std::fill(to + written.begin * panel, to + rows.begin * panel, 0.0f);
@@ -90,10 +90,10 @@ HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Ra
       const float* from = x + row * stride + first;
       float* out = to + row * panel;
       if (here == panel) {
-        hn::StoreU(hn::Mul(by, hn::LoadU(d, from)), d, out);
-        hn::StoreU(hn::Mul(by, hn::LoadU(d, from + width)), d, out + width);
+        hn::StoreU(hn::LoadU(d, from), d, out);
+        hn::StoreU(hn::LoadU(d, from + width), d, out + width);
       } else {
-        for (int64_t i = 0; i < panel; ++i) out[i] = i < here ? factor * from[i] : 0.0f;
+        for (int64_t i = 0; i < panel; ++i) out[i] = i < here ? from[i] : 0.0f;
       }
     }
     std::fill(to + rows.end * panel, to + written.end * panel, 0.0f);
