@@ -58,7 +58,6 @@ class Kernels {
   virtual void cast(const Tensor& from, const Tensor& to) = 0;              // to = from, rounded to to's type
   virtual void fill(const Tensor& x, double value) = 0;                     // x = value
   virtual void add(const Tensor& a, const Tensor& b, const Tensor& y) = 0;  // y = a + b; y may be a or b
-  virtual void scale(const Tensor& x, double factor) = 0;                   // x *= factor
 
   // ---- products: x [N, I], w [O, I], y [N, O]
   virtual void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) = 0;  // y (+)= x w^T

@@ -14,7 +14,6 @@ class CpuKernels final : public ReferenceKernels<float> {
   const char* name() const override { return "cpu"; }
 
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
-  void scale(const Tensor& x, double factor) override;
 
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override;
   void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override;

@@ -15,11 +15,6 @@ void add_loop(int64_t count, const float* a, const float* b, float* y) {
       count, [&](int64_t i, auto some) HWY_ATTR { store(hn::Add(load(a + i, some), load(b + i, some)), y + i, some); });
 }
 
-void scale_loop(int64_t count, float* x, float factor) {
-  const FloatVector by = hn::Set(Floats(), factor);
-  for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR { store(hn::Mul(load(x + i, some), by), x + i, some); });
-}
-
 // Element i goes to partial sum i mod 16 in fp64, and those are added in order: the same bits for every width of
 // vector.
 template <class F>
@@ -67,7 +62,6 @@ HWY_AFTER_NAMESPACE();
 namespace ropewalk {
 
 HWY_EXPORT(add_loop);
-HWY_EXPORT(scale_loop);
 HWY_EXPORT(sum_loop);
 HWY_EXPORT(sum_of_squares_loop);
 HWY_EXPORT(finite_prefix);
@@ -76,12 +70,6 @@ void CpuKernels::add(const Tensor& a, const Tensor& b, const Tensor& y) {
   if (a.dtype() != DType::kF32) return ReferenceKernels::add(a, b, y);
   const int64_t count = reference::add_count(*this, a, b, y);
   HWY_DYNAMIC_DISPATCH(add_loop)(count, a.data<float>(), b.data<float>(), y.data<float>());
-}
-
-void CpuKernels::scale(const Tensor& x, double factor) {
-  if (x.dtype() != DType::kF32) return ReferenceKernels::scale(x, factor);
-  const int64_t count = reference::floating_count(*this, "scale: x", x);
-  HWY_DYNAMIC_DISPATCH(scale_loop)(count, x.data<float>(), static_cast<float>(factor));
 }
 
 double CpuKernels::sum(const Tensor& x) {

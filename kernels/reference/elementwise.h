@@ -86,11 +86,6 @@ void add(int64_t count, const E* a, const E* b, E* y) {
 }
 
 template <typename E>
-void scale(int64_t count, E* x, double factor) {
-  for (int64_t i = 0; i < count; ++i) x[i] = narrow<E>(widen(x[i]) * static_cast<decltype(widen(E{}))>(factor));
-}
-
-template <typename E>
 double sum(int64_t count, const E* x) {
   double total = 0;
   for (int64_t i = 0; i < count; ++i) total += widen(x[i]);

@@ -51,11 +51,6 @@ class ReferenceKernels : public Kernels {
       reference::add(count, a.data<E>(), b.data<E>(), y.data<E>());
     });
   }
-  void scale(const Tensor& x, double factor) override {
-    const int64_t count = reference::floating_count(*this, "scale: x", x);
-    reference::visit_floating(x.dtype(),
-                              [&](auto element) { reference::scale(count, x.data<decltype(element)>(), factor); });
-  }
 
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override {
     const auto sizes = reference::linear_forward_sizes(*this, x, w, y);

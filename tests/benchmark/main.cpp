@@ -25,7 +25,8 @@ int run(int argc, char** argv) {
   auto add = options.add_options();
   add("help", "this text");
   add("list", "names the cases and ends");
-  add("filter", po::value(&filter)->default_value(""), "measures the cases in whose names this regular expression matches");
+  add("filter", po::value(&filter)->default_value(""),
+      "measures the cases in whose names this regular expression matches");
   add("pairs", po::value(&pairs)->default_value(7), "runs beside the yardstick, of which the median is told");
   po::variables_map given;
   po::store(po::parse_command_line(argc, argv, options), given);
@@ -43,10 +44,14 @@ int run(int argc, char** argv) {
       continue;
     }
     const Figure f = measure(entry.make(), entry.yardstick == "copy" ? copy : fma, pairs);
-    const nlohmann::json line = {{"name", f.name},           {"rate", f.rate},
-                                 {"unit", f.unit},           {"yardstick", entry.yardstick},
-                                 {"share", f.share},         {"share_low", f.share_low},
-                                 {"share_high", f.share_high}, {"cpu_seconds", f.seconds}};
+    const nlohmann::json line = {{"name", f.name},
+                                 {"rate", f.rate},
+                                 {"unit", f.unit},
+                                 {"yardstick", entry.yardstick},
+                                 {"share", f.share},
+                                 {"share_low", f.share_low},
+                                 {"share_high", f.share_high},
+                                 {"cpu_seconds", f.seconds}};
     std::cout << line.dump() << std::endl;
   }
   return 0;

@@ -13,9 +13,9 @@ double thread_cpu_seconds();
 
 // What a case is held against: the same kind of work at the machine's limit.
 struct Yardstick {
-  std::string name;            // "fma", "copy"
-  std::string unit;            // of work per second: "GFLOP/s", "GB/s"
-  double work;                 // FLOP or bytes of one run
+  std::string name;  // "fma", "copy"
+  std::string unit;  // of work per second: "GFLOP/s", "GB/s"
+  double work;       // FLOP or bytes of one run
   std::function<void()> run;
 };
 Yardstick fma_peak();        // multiply-adds in registers at the widest vectors, two operations each
@@ -23,9 +23,9 @@ Yardstick copy_bandwidth();  // memory far larger than the caches, copied; bytes
 
 struct Case {
   std::string name;
-  double work;                             // in the yardstick's terms
+  double work;  // in the yardstick's terms
   std::function<void()> run;
-  std::function<void()> before = nullptr;  // before each run, not timed
+  std::function<void()> before = nullptr;     // before each run, not timed
   std::function<double()> seconds = nullptr;  // CPU-seconds that count, of the latest run; absent: all of it
 };
 

@@ -1,2 +1,112 @@
+// A whole training step on one rank: forward, backward, AdamW; and the products inside it, by themselves.
+#include "kernels/random.h"
+#include "kernels/traced_kernels.h"
+#include "parallel/thread_communicator.h"
 #include "tests/benchmark/cases.h"
-namespace ropewalk::benchmark { std::vector<Entry> step_cases() { return {}; } }
+#include "trainer/trainer.h"
+#include "trainer/work.h"
+
+namespace ropewalk::benchmark {
+namespace {
+
+// 12 layers, three sliding and one full in turn: about 120 M parameters.
+Config step_config(int64_t length) {
+  Config config;
+  ModelConfig& model = config.model;
+  model.width = 768;
+  model.hidden = 2048;
+  model.query_heads = 12;
+  model.key_heads = 4;
+  model.head_size = 64;
+  model.vocabulary = 32768;
+  model.logit_scale = 0.25;
+  LayerKind sliding, full;
+  sliding.mask = LayerKind::Mask::kSliding;
+  sliding.window = 512;
+  sliding.position = LayerKind::Position::kRope;
+  sliding.theta = 50000;
+  for (int layer = 0; layer < 12; ++layer) model.layers.push_back(layer % 4 == 3 ? full : sliding);
+  config.data.sequence_length = length;
+  config.training.steps = 1000;
+  return config;
+}
+
+Batch random_batch(const Config& config) {
+  const auto length = static_cast<size_t>(config.data.sequence_length);
+  const RandomStream stream(1, "tokens");
+  Sample sample{std::vector<int32_t>(length), std::vector<int32_t>(length), std::vector<int32_t>(length, 0)};
+  const auto token = [&](size_t i) {
+    return static_cast<int32_t>(stream.uniform(i) * static_cast<double>(config.model.vocabulary));
+  };
+  for (size_t i = 0; i < length; ++i) {
+    sample.tokens[i] = token(i);
+    sample.targets[i] = token(i + 1);
+  }
+  return {{sample}};
+}
+
+struct Step {
+  explicit Step(int64_t length)
+      : config(step_config(length)),
+        world(1, std::chrono::seconds(60)),
+        mesh({}, world.communicator(0)),
+        inner(make_kernels(Backend::kCpu)),
+        kernels(*inner, trace),
+        arena(kernels),
+        trainer(config, {mesh, kernels, arena}),
+        batch(random_batch(config)) {}
+
+  void run() {
+    trace.clear();
+    trainer.step(batch, step++);
+  }
+
+  Config config;
+  ThreadWorld world;
+  Mesh mesh;
+  Trace trace;
+  std::unique_ptr<Kernels> inner;
+  TracedKernels kernels;
+  Arena arena;
+  Trainer trainer;
+  Batch batch;
+  int64_t step = 0;
+};
+
+struct Part {
+  double flops = 0, seconds = 0;
+};
+
+Part products_in(const Trace& trace) {
+  Part part;
+  for (const TraceSpan& span : trace.spans())
+    if (span.name.starts_with("linear_")) {
+      part.flops += span.flops;
+      part.seconds += span.cpu_seconds;
+    }
+  return part;
+}
+
+}  // namespace
+
+std::vector<Entry> step_cases() {
+  std::vector<Entry> entries;
+  for (const int64_t length : {512, 2048, 8192}) {
+    const std::string name = fmt::format("step S={}", length);
+    entries.push_back({name, "fma", [=] {
+                         auto step = std::make_shared<Step>(length);
+                         return Case{name, training_flops(step->config.model, step->batch), [step] { step->run(); }};
+                       }});
+    if (length == 8192) continue;
+    const std::string products = fmt::format("products in a step S={}", length);
+    entries.push_back({products, "fma", [=] {
+                         auto step = std::make_shared<Step>(length);
+                         step->run();
+                         return Case{products, products_in(step->trace).flops, [step] { step->run(); }, nullptr,
+                                     [step] { return products_in(step->trace).seconds; }};
+                       }});
+  }
+  return entries;
+}
+
+}  // namespace ropewalk::benchmark

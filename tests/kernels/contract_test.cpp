@@ -80,7 +80,6 @@ TEST_P(Contract, OfElementwiseOperations) {
   check("add", {compute({3, 2}), compute({3, 2}), compute({3, 2})},
         [&](const Operands& x) { k.add(x[0], x[1], x[2]); });
   EXPECT_THROW(k.fill(integers({3}), 0), std::logic_error);
-  EXPECT_THROW(k.scale(integers({3}), 0), std::logic_error);
   EXPECT_THROW(k.sum(integers({3})), std::logic_error);
   EXPECT_THROW(k.sum_of_squares(integers({3})), std::logic_error);
   EXPECT_THROW(k.first_not_finite(integers({3})), std::logic_error);

@@ -21,7 +21,6 @@ class ForwardingKernels : public Kernels {
   void cast(const Tensor& from, const Tensor& to) override { inner_.cast(from, to); }
   void fill(const Tensor& x, double value) override { inner_.fill(x, value); }
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override { inner_.add(a, b, y); }
-  void scale(const Tensor& x, double factor) override { inner_.scale(x, factor); }
 
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override {
     inner_.linear_forward(x, w, y, write);

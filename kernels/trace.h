@@ -1,0 +1,47 @@
+// What a rank did, and when: a list of spans, for a few steps. Made into a file that Chrome's viewer and Perfetto read.
+#pragma once
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace ropewalk {
+
+struct TraceSpan {
+  std::string name;           // "linear_forward", "all_gather", "block 3 forward"
+  const char* kind;           // "kernel", "communication", "phase"
+  double begin = 0, end = 0;  // steady seconds
+  double cpu_seconds = 0;     // of this thread
+  double flops = 0;           // of a kernel that is bound by arithmetic
+  std::string axis;           // of communication: "sequence"
+  int64_t bytes = 0;          // that communication sent
+};
+
+class Trace {
+ public:
+  // Begins a span; it ends, and is added, when the scope does. A null trace notes nothing.
+  class Scope {
+   public:
+    Scope(Trace* trace, std::string name, const char* kind);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+    TraceSpan* operator->() { return &span_; }
+
+   private:
+    Trace* trace_;
+    TraceSpan span_;
+  };
+
+  const std::vector<TraceSpan>& spans() const { return spans_; }
+  void clear() { spans_.clear(); }
+
+  // The Trace Event Format's JSON: one process for each rank, times from `origin` (steady seconds) in microseconds.
+  void write_chrome_json(std::ostream& out, int rank, const std::string& host, double origin) const;
+
+ private:
+  std::vector<TraceSpan> spans_;
+};
+
+}  // namespace ropewalk

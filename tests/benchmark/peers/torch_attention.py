@@ -1,0 +1,35 @@
+"""Scaled dot-product attention of PyTorch, forward and backward, causal within a window given as a mask (as transformers' Cohere2
+runs its window layers), fp32, one thread. Prints GFLOP/s per CPU-second of visible (query, key) pairs: 4 K a pair and head forward,
+10 K backward. Needs torch."""
+import argparse
+import time
+
+import torch
+import torch.nn.functional as F
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--length", type=int, default=4096)
+parser.add_argument("--head-size", type=int, default=128)
+parser.add_argument("--heads", type=int, default=4)
+parser.add_argument("--window", type=int, default=0, help="0: none")
+options = parser.parse_args()
+torch.set_num_threads(1)
+
+S, K, H, W = options.length, options.head_size, options.heads, options.window
+q, k, v = (torch.randn(1, H, S, K, requires_grad=True) for _ in range(3))
+gradient = torch.randn(1, H, S, K)
+mask, pairs = None, S * (S + 1) // 2
+if W:
+    i = torch.arange(S)
+    mask = (i[:, None] >= i[None]) & (i[:, None] - i[None] < W)
+    pairs = int(mask.sum())
+
+best = [float("inf")] * 2
+for _ in range(2):
+    began = time.process_time()
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+    between = time.process_time()
+    out.backward(gradient)
+    best = [min(best[0], between - began), min(best[1], time.process_time() - between)]
+flops = pairs * H * K / 1e9
+print(f"length={S} head_size={K} window={W} forward_gflops={4 * flops / best[0]:.2f} backward_gflops={10 * flops / best[1]:.2f}")

@@ -1,0 +1,205 @@
+"""Measures the cpu backend and prints one table: each figure as a ratio, beside its goal; the same as JSON.
+
+Kernels and steps: CPU-seconds of one thread, as a share of what the machine can do, measured in turn with it
+(ropewalk_benchmark). Peers: CPU-seconds of PyTorch's and transformers' programs in peers/, in turn with ours; they need
+--peers PYTHON, an interpreter with torch and transformers. Ranks: wall seconds of `ropewalk train` on one rank and on two,
+in turn; a machine with two idle cores is wanted.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+# name -> (at least, aim), of a share of the yardstick
+SHARES = {
+    "products in a step S=512": (0.80, 0.90),
+    "products in a step S=2048": (0.80, 0.90),
+    "attention forward S=4096 K=128": (0.70, 0.76),
+    "attention forward S=4096 K=64": (0.60, 0.68),
+    "attention backward S=4096 K=128": (0.62, 0.70),
+    "attention backward S=4096 K=64": (0.55, 0.64),
+    "step S=512": (0.55, 0.68),
+    "step S=2048": (0.55, 0.68),
+    "AdamW": (0.75, 0.90),
+    "add": (0.75, 0.90),
+    "layer norm forward": (0.75, 0.90),
+    "layer norm backward": (0.75, 0.90),
+    "rotation": (0.75, 0.90),
+    "SwiGLU forward": (0.75, 0.90),
+    "SwiGLU backward": (0.75, 0.90),
+    "embedding forward": (0.75, 0.90),
+    "embedding backward": (0.75, 0.90),
+}
+WINDOW_OVER_CAUSAL = (0.75, 0.85)  # per visible pair
+WINDOW_OVER_TORCH = (40, 60)
+STEP_OVER_TRANSFORMERS = {512: (1.6, 1.9), 2048: (2.0, 2.5), 8192: (3.0, 5.0)}
+TWO_RANKS = (1.8, 1.93)
+PREPARE_MB_PER_SECOND = (200, None)
+
+Row = collections.namedtuple("Row", "name value unit least aim low high rate")
+
+
+class Report:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, name, value, unit, goal=(None, None), low=None, high=None, rate=""):
+        self.rows.append(Row(name, value, unit, *goal, low, high, rate))
+        row = self.rows[-1]
+        text = lambda number: "" if number is None else f"{number:.3g}"
+        spread = "" if low is None else f"{low:.3g} .. {high:.3g}"
+        mark = "" if row.least is None else "met" if value >= (row.aim or row.least) else "least met" if value >= row.least else "BELOW"
+        print(f"{name:52} {value:8.3g} {unit:14} {text(row.least):>6} {text(row.aim):>6}  {mark:10} {spread:18} {rate}", flush=True)
+
+    def heading(self, text):
+        print(f"\n{text}\n{'':52} {'':8} {'':14} {'least':>6} {'aim':>6}", flush=True)
+
+
+class Benchmark:
+    def __init__(self, program):
+        self.program = program
+
+    def lines(self, pattern, pairs):
+        with subprocess.Popen([self.program, "--filter", pattern, "--pairs", str(pairs)], stdout=subprocess.PIPE, text=True) as job:
+            for line in job.stdout:
+                yield json.loads(line)
+        if job.returncode:
+            sys.exit(f"report: {self.program} failed")
+
+    def figure(self, name, pairs):
+        return next(self.lines(f"^{re.escape(name)}$", pairs))
+
+
+def kernels(report, benchmark, pairs):
+    report.heading("one thread, share of the machine's multiply-adds or of its copy bandwidth")
+    shares = {}
+    for pattern, count in (("^(product|attention) ", pairs), ("^(?!product|attention|step)", pairs), ("step", max(3, pairs // 2))):
+        for line in benchmark.lines(pattern, count):
+            shares[line["name"]] = line["share"]
+            report.add(line["name"], line["share"], f"of {line['yardstick']}", SHARES.get(line["name"], (None, None)),
+                       line["share_low"], line["share_high"], f"{line['rate'] / 1e9:.1f} {line['unit']}")
+    for K in (128, 64):
+        for way in ("forward", "backward"):
+            causal, window = f"attention {way} S=4096 K={K}", f"attention {way} S=16384 K={K} W=512"
+            if causal in shares and window in shares:
+                report.add(f"window / causal, {way} K={K}", shares[window] / shares[causal], "per pair", WINDOW_OVER_CAUSAL)
+
+
+def peer_rate(python, script, *arguments):
+    """GFLOP/s per CPU-second that a peer prints last on its line."""
+    output = subprocess.run([python, HERE / "peers" / script, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
+    return {key: float(value) for key, value in re.findall(r"(\w+)=([0-9.]+)", output.splitlines()[-1])}
+
+
+def peers(report, benchmark, python, pairs):
+    report.heading("against PyTorch and transformers, GFLOP/s per CPU-second, in turn")
+    for way in ("forward", "backward"):
+        ratios, rate = [], ""
+        for _ in range(pairs):
+            ours = benchmark.figure(f"attention {way} S=16384 K=128 W=512", 1)["rate"] / 1e9
+            theirs = peer_rate(python, "torch_attention.py", "--length", 16384, "--head-size", 128, "--window", 512)[f"{way}_gflops"]
+            ratios.append(ours / theirs)
+            rate = f"{ours:.1f} / {theirs:.1f} GFLOP/s"
+        report.add(f"window attention {way} S=16384 W=512 / torch", statistics.median(ratios), "times",
+                   WINDOW_OVER_TORCH if way == "forward" else (None, None), min(ratios), max(ratios), rate)
+    for length, goal in STEP_OVER_TRANSFORMERS.items():
+        ratios, rate = [], ""
+        for _ in range(pairs if length < 8192 else 1):
+            ours = benchmark.figure(f"step S={length}", 1)["rate"] / 1e9
+            theirs = peer_rate(python, "torch_step.py", "--length", length)["gflops_per_cpu_second"]
+            ratios.append(ours / theirs)
+            rate = f"{ours:.1f} / {theirs:.1f} GFLOP/s"
+        report.add(f"step S={length} / transformers' Cohere2", statistics.median(ratios), "times", goal, min(ratios), max(ratios), rate)
+
+
+def prepare(report, ropewalk, folder):
+    text = folder / "text.txt"
+    text.write_bytes(b"".join(b"Line %d of a text that is long and has no end in sight.\n" % i for i in range(3_000_000)))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    subprocess.run([ropewalk, "prepare", "--input", text, "--output", folder / "long"], check=True, capture_output=True)
+    seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+    report.heading("data")
+    report.add("prepare, bytes", text.stat().st_size / 1e6 / seconds, "MB/s a core", PREPARE_MB_PER_SECOND)
+
+
+SCALING = """
+model { layers: 4 width: 768 hidden: 2048 query_heads: 12 key_heads: 4 head_size: 64 vocabulary: 32768
+  pattern { mask: SLIDING window: 512 position: ROPE theta: 50000 } pattern { mask: SLIDING window: 512 position: ROPE theta: 50000 }
+  pattern { mask: SLIDING window: 512 position: ROPE theta: 50000 } pattern { mask: FULL } }
+data { prefix: "long" sequence_length: 8192 }
+training { steps: 3 batch: 2 }
+validation { interval: 0 sample_tokens: 0 }
+checkpoint { interval: 0 }
+output { directory: "run" log_interval: 1 }
+"""
+
+
+def ranks(report, ropewalk, folder, pairs):
+    (folder / "scaling.textproto").write_text(SCALING)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+    def seconds(count, *settings):
+        """Of the median step but the first."""
+        directory = folder / f"run{time.monotonic_ns()}"
+        words = [word for setting in (f"output.directory={directory}", *settings) for word in ("--set", setting)]
+        subprocess.run(["mpirun", "--bind-to", "none", "-n", str(count), ropewalk, "train", "scaling.textproto", *words], cwd=folder,
+                       env=environment, check=True, capture_output=True)
+        steps = [json.loads(line)["seconds"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
+        return statistics.median(steps[1:])
+
+    report.heading("two ranks against one on two cores, wall, S=8192, 4 layers")
+    for axis in ("context", "tensor", "data"):
+        ratios = []
+        for _ in range(pairs):
+            one = seconds(1)
+            ratios.append(one / seconds(2, f"parallel.{axis}_parallel=2"))
+        report.add(f"{axis}-parallel", statistics.median(ratios), "times", TWO_RANKS, min(ratios), max(ratios))
+
+
+def machine():
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    flags = next((line for line in open("/proc/cpuinfo") if line.startswith("flags")), "")
+    widest = next((name for name, flag in (("AVX-512", "avx512f"), ("AVX2", "avx2")) if flag in flags.split()), "no AVX2")
+    return f"{model}, {os.cpu_count()} CPUs, {widest}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path, help="the build folder, with ropewalk and its benchmark")
+    parser.add_argument("--pairs", type=int, default=7, help="runs beside a yardstick, of which the median counts (default 7)")
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with torch and transformers; without it peers are left out")
+    parser.add_argument("--parts", nargs="+", default=["kernels", "peers", "prepare", "ranks"], help="what to measure (default: all)")
+    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: BUILD/benchmark.json)")
+    options = parser.parse_args()
+
+    build = options.build.resolve()
+    report, benchmark = Report(), Benchmark(build / "tests/benchmark/ropewalk_benchmark")
+    about = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "load": os.getloadavg()[0], "pairs": options.pairs}
+    print(f"{about['machine']}; {about['date']}; load {about['load']:.2f} at the start")
+    if "kernels" in options.parts:
+        kernels(report, benchmark, options.pairs)
+    if "peers" in options.parts and options.peers:
+        peers(report, benchmark, options.peers, max(1, options.pairs // 2))
+    with tempfile.TemporaryDirectory(prefix="ropewalk-benchmark-") as folder:
+        if "prepare" in options.parts or "ranks" in options.parts:
+            prepare(report, build / "ropewalk", pathlib.Path(folder))
+        if "ranks" in options.parts:
+            ranks(report, build / "ropewalk", pathlib.Path(folder), max(1, options.pairs // 2))
+    target = options.json or build / "benchmark.json"
+    target.write_text(json.dumps({**about, "figures": [row._asdict() for row in report.rows]}, indent=1) + "\n")
+    print(f"\nwritten to {target}")
+
+
+if __name__ == "__main__":
+    main()
