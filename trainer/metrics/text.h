@@ -1,7 +1,7 @@
 // Numbers and text as people read them.
 #pragma once
 
-#include <cstdint>
+#include <concepts>
 #include <string>
 #include <string_view>
 
@@ -13,7 +13,10 @@ std::string bytes_text(double bytes);       // "512 B", "1.5 KiB", "2.0 GiB"
 std::string bar_text(double fraction, int width);  // "[====>     ]", `width` characters in all
 
 // "1 file", "2 files", "2 entries": with the noun's plural where that is not the noun and an s.
-std::string counted(int64_t count, std::string_view noun, std::string_view plural = "");
+std::string counted(const std::string& count, std::string_view noun, std::string_view plural = "");
+std::string counted(std::integral auto count, std::string_view noun, std::string_view plural = "") {
+  return counted(std::to_string(count), noun, plural);
+}
 
 // Text of unknown origin made safe to print: control characters other than newline and tab, and bytes that are not
 // UTF-8, become U+FFFD.
