@@ -130,7 +130,7 @@ Verb prepare_verb() {
              {"separator", "TEXT",
               "what stands between documents of a text file, and is dropped; \\n \\t \\r \\\\ and \\xNN are as in C. "
               "Default: none, a file is a document"},
-             {"skip-bad-lines", "", "drop lines that are not valid UTF-8 or JSON, and count them"}}},
+             {"skip-bad-lines", "", "drop lines that are not UTF-8, not JSON or without one text, and count them"}}},
            {"Output",
             {{"output", "PREFIX", "of the two files; data.prefix in the configuration", Option::Count::kOnce, true},
              {"tokenizer", "NAME", "bytes: the 256 bytes and the end of a document, 257 tokens. Default: bytes"},
