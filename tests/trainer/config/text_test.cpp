@@ -295,12 +295,14 @@ TEST(Text, AGroupSetTwiceIsReadTwice) {
   const std::string message = refusal(
       "model { layers: 8 width: 64 }\n"
       "model { hidden: 96 query_heads: 12 key_heads: 4 head_size: many vocabulary: 257 layers: 0 patern {} }\n"
-      "data { prefix: \"text\" sequence_length: 128 } training { steps: 100 } output { directory: \"run\" }");
-  expect_contains(message, "has 4 problems:");
+      "data { prefix: \"text\" sequence_length: 128 } training { steps: 100 steps: 200 } output { directory: \"run\" "
+      "}");
+  expect_contains(message, "has 5 problems:");
   expect_contains(message, "run.textproto:2:1: model is set twice, first at run.textproto:1:1; keep one of them");
   expect_contains(message, "run.textproto:2:49: model.head_size = many: must be a whole number");
   expect_contains(message, "run.textproto:2:81: model.layers = 0: must be at least 1");
   expect_contains(message, "run.textproto:2:91: model.patern is not a field");
+  expect_contains(message, "training.steps is set twice, first at run.textproto:3:");  // outside of it nothing changes
 }
 
 TEST(Text, SpeaksOfWhatIsMissingOnlyWhereItWasNotMeant) {
