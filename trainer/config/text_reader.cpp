@@ -45,7 +45,7 @@ bool is_integer(const FieldDescriptor& field) {
          field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64;
 }
 
-// What holds for whole numbers that no variable of the field's type can hold.
+// What holds for whole numbers that the field's type cannot hold. In no table are the seeds and the windows of layers.
 std::string integer_rule(const FieldDescriptor& field, const std::string& path) {
   if (const std::string rule = range_rule(path); !rule.empty()) return rule;
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64)
