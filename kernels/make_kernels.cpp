@@ -15,7 +15,7 @@ std::unique_ptr<Kernels> make_kernels(Backend backend, int) {
     case Backend::kCuda:
       break;
   }
-  throw ConfigurationError("this build has no CUDA backend; configure it with -DROPEWALK_CUDA=ON");
+  throw ConfigurationError("this version has no CUDA backend; set parallel.device to CPU");
 }
 
 }  // namespace ropewalk

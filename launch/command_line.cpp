@@ -81,6 +81,8 @@ void check_positional(const Verb& verb, const std::vector<std::string>& given) {
   }
   if (given.size() < verb.positional.size())
     refuse(verb, fmt::format("{} needs {}", verb.name, verb.positional[given.size()]));
+  for (size_t i = 0; i < given.size(); ++i)
+    if (given[i].empty()) refuse(verb, fmt::format("{} is given an empty name for {}", verb.name, verb.positional[i]));
 }
 
 void check_counts(const Verb& verb, const Arguments& arguments) {

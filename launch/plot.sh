@@ -1,8 +1,11 @@
 #!/bin/bash
-# Draws a run's loss in the terminal:  launch/plot.sh RUN/metrics.jsonl [LEVEL [NAME]]
+# Draws a run's loss in the terminal:  launch/plot.sh RUN [LEVEL [NAME]], where RUN is its directory or metrics.jsonl
 #   *  the loss of the training steps, averaged over a column     o  a validation     -  LEVEL, called NAME
 set -euo pipefail
-if [ $# -lt 1 ] || [ ! -r "$1" ]; then
+metrics=${1:-}
+if [ -d "$metrics" ]; then metrics=$metrics/metrics.jsonl; fi
+if [ ! -r "$metrics" ]; then
+  if [ $# -gt 0 ]; then echo "cannot read $metrics" >&2; fi
   sed -n '2,3s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
@@ -37,4 +40,4 @@ awk -v level="${2:-}" -v name="${3:-}" -v width=72 -v height=18 '
     line = sprintf("%" width "s", ""); gsub(/ /, "-", line)
     printf "%8s +%s\n%8s  step 1%*s\n", "loss", line, "", width - 6, last
     printf "%8s  * training  o validation%s\n", "", level == "" ? "" : sprintf("  - %s, %.3f", name, level)
-  }' "$1"
+  }' "$metrics"

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
-#include <iostream>
 #include <span>
 
+#include "launch/output.h"
 #include "launch/process.h"
 #include "launch/verbs.h"
 
@@ -13,8 +13,8 @@ namespace ropewalk {
 
 namespace {
 
-ExitCode print(const std::string& text) {
-  std::cout << text << std::flush;
+ExitCode show(const std::string& text) {
+  print(text);
   return ExitCode::kDone;
 }
 
@@ -28,15 +28,15 @@ std::function<ExitCode()> understand(const std::vector<Verb>& verbs, const std::
   if (words.empty()) throw ConfigurationError("no verb is given, such as train; `ropewalk help` lists them");
   const std::string& first = words.front();
   const std::span<const std::string> rest(words.begin() + 1, words.end());
-  if (first == "version" || first == "--version") return [] { return print(version_text()); };
+  if (first == "version" || first == "--version") return [] { return show(version_text()); };
   if (first == "--help" || first == "-h" || (first == "help" && rest.empty()))
-    return [&] { return print(help_text(verbs)); };
+    return [&] { return show(help_text(verbs)); };
   if (first == "help") {
     const Verb& verb = find_verb(verbs, rest.front());
-    return [&verb] { return print(help_text(verb)); };
+    return [&verb] { return show(help_text(verb)); };
   }
   const Verb& verb = find_verb(verbs, first);
-  if (asks_for_help(rest)) return [&verb] { return print(help_text(verb)); };
+  if (asks_for_help(rest)) return [&verb] { return show(help_text(verb)); };
   const Arguments arguments = read_arguments(verb, rest);
   return [&verb, arguments, &launcher] { return verb.run(arguments, launcher); };
 }

@@ -1,5 +1,4 @@
-#include <iostream>
-
+#include "launch/output.h"
 #include "launch/verbs.h"
 
 namespace ropewalk {
@@ -12,7 +11,7 @@ Verb schema_verb() {
               "`training { steps: 1000 }` sets the field that --set names training.steps.",
           .examples = {"ropewalk schema | less", "ropewalk schema | grep -i window"},
           .run = [](const Arguments&, const Launcher&) {
-            std::cout << kSchemaText << std::flush;
+            print(kSchemaText);
             return ExitCode::kDone;
           }};
 }

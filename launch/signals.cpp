@@ -1,5 +1,7 @@
 #include "launch/signals.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <csignal>
 
@@ -9,38 +11,55 @@ namespace ropewalk {
 
 namespace {
 
-constexpr std::array kSignals = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
+constexpr std::array kSignals = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
 // A handler can reach nothing but static storage.
-volatile std::sig_atomic_t stop_requested = 0;
+volatile std::sig_atomic_t last_signal = 0;
 bool alive = false;
 std::array<struct sigaction, kSignals.size()> before;
+struct sigaction pipe_before, alarm_before;
 
-void handle(int signal) {
-  stop_requested = 1;
-  if (signal != SIGTERM && signal != SIGINT) return;
-  std::signal(SIGTERM, SIG_DFL);  // the second one kills
+// A wait that begins just after the signal is broken by the alarm.
+void note_and_knock(int signal) {
+  if (signal != SIGALRM) last_signal = signal;
+  alarm(1);
+}
+
+void note_once(int signal) {
+  last_signal = signal;
+  if (signal != SIGTERM && signal != SIGINT) return;  // a terminal that closes may send SIGHUP twice
+  std::signal(SIGTERM, SIG_DFL);                      // the second one kills
   std::signal(SIGINT, SIG_DFL);
 }
 
 }  // namespace
 
-StopSignals::StopSignals() {
+StopSignals::StopSignals(Waits waits) {
   CHECK(!alive, "two StopSignals in one process");
   alive = true;
-  stop_requested = 0;
+  last_signal = 0;
   struct sigaction action {};
-  action.sa_handler = handle;
-  action.sa_flags = SA_RESTART;
+  action.sa_handler = waits == Waits::kGoOn ? note_once : note_and_knock;
+  action.sa_flags = waits == Waits::kGoOn ? SA_RESTART : 0;
   sigemptyset(&action.sa_mask);
-  for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &before[i]);
+  for (size_t i = 0; i < kSignals.size(); ++i) {
+    sigaction(kSignals[i], &action, &before[i]);
+    if (kSignals[i] == SIGHUP && before[i].sa_handler == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+  }
+  sigaction(SIGALRM, waits == Waits::kInterrupted ? &action : nullptr, &alarm_before);
+  action.sa_handler = SIG_IGN;
+  sigaction(SIGPIPE, &action, &pipe_before);
 }
 
 StopSignals::~StopSignals() {
   for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before[i], nullptr);
+  alarm(0);
+  sigaction(SIGALRM, &alarm_before, nullptr);
+  sigaction(SIGPIPE, &pipe_before, nullptr);
   alive = false;
 }
 
-bool StopSignals::requested() { return stop_requested != 0; }
+bool StopSignals::requested() { return last_signal != 0; }
+int StopSignals::signal() { return last_signal; }
 
 }  // namespace ropewalk

@@ -1,18 +1,24 @@
-// A stop asked for by a signal: SIGTERM, SIGINT, SIGUSR1 or SIGUSR2 ask this rank, and with it the job, to save a
-// checkpoint after the step that is running, and end. A second SIGTERM or SIGINT ends the process at once.
+// A stop asked for by a signal: SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGUSR2. A training rank, and with it the job, then
+// saves a checkpoint after the step that is running, and ends; `prepare` takes back what it has written.
 #pragma once
 
 namespace ropewalk {
 
-// While it lives, the signals are caught. One at a time in a process, because signals are the process's.
+// While it lives, the signals are caught, but for a SIGHUP that was ignored (nohup); and SIGPIPE is ignored, so that
+// who closes our output does not end our work. One at a time in a process, because signals are the process's.
 class StopSignals {
  public:
-  StopSignals();
+  enum class Waits {
+    kGoOn,         // a system call that waits is not broken; a second SIGTERM or SIGINT ends the process at once
+    kInterrupted,  // a wait for input ends (trainer/data/file.h, Interrupted)
+  };
+  explicit StopSignals(Waits waits = Waits::kGoOn);
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
   static bool requested();
+  static int signal();  // the last that came; 0: none
 };
 
 }  // namespace ropewalk

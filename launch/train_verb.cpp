@@ -95,11 +95,9 @@ Verb train_verb() {
           "blocks among the tensor ranks; to share a sequence is context_parallel.)\n\n"
           "The run's directory (output.directory) gets the whole configuration, metrics.jsonl (an object a step),\n"
           "TensorBoard events and checkpoints. If it holds a checkpoint, training goes on from the newest whole one.\n"
-          "SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop with exit "
-          "code\n"
-          "85; a second SIGTERM or SIGINT stops at once. mpirun passes SIGUSR1 on at once, but after a SIGTERM it "
-          "leaves\n"
-          "only a second: use SIGUSR1.",
+          "SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop with\n"
+          "exit code 85; a second SIGTERM or SIGINT stops at once; under nohup SIGHUP is ignored. mpirun passes SIGUSR1 on\n"
+          "at once, but after a SIGTERM or SIGHUP it leaves only a second: use SIGUSR1.",
       .groups = {{"Options",
                   {{"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, and a later one wins",
                     Option::Count::kRepeated},

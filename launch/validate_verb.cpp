@@ -3,9 +3,12 @@
 #include <iostream>
 #include <optional>
 
+#include "launch/output.h"
 #include "launch/verbs.h"
 #include "trainer/config/load.h"
+#include "trainer/data/indexed_dataset.h"
 #include "trainer/data/samples.h"
+#include "trainer/metrics/progress.h"
 
 namespace ropewalk {
 
@@ -17,22 +20,33 @@ std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher
   return launcher.started_us() ? std::optional(launcher.size) : std::nullopt;
 }
 
+// What the data hold, after a look at every token of them.
+std::string data_report(const Config& config) {
+  const DataConfig& data = config.data;
+  const Dataset dataset = open_dataset(data, config.model.vocabulary);
+  StatusLine line(std::cerr, Terminal::of_stderr());
+  WorkProgress progress(line, "checking tokens", static_cast<double>(dataset.tokens), count_text);
+  dataset.file->check_tokens([&](int64_t tokens) { progress.at(static_cast<double>(tokens)); });
+  const uint64_t validation = dataset.validation ? dataset.validation->samples_per_epoch() : 0;
+  return fmt::format("{}: {} in {}, all in [0, {}); {} of {} an epoch, and {} for validation\n", data.prefix,
+                     counted(dataset.tokens, "token"), counted(dataset.documents, "document"), config.model.vocabulary,
+                     counted(dataset.training->samples_per_epoch(), "sequence"), counted(data.sequence_length, "token"),
+                     validation);
+}
+
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const std::string& file = arguments.positional().front();
   const Config config = load_config(file, arguments.values("set"), ranks_of(arguments, launcher));
-  if (arguments.has("data")) {
-    const Dataset dataset = open_dataset(config.data, config.model.vocabulary);
-    std::cerr << fmt::format("{}: {} tokens in {} documents\n", config.data.prefix, dataset.tokens, dataset.documents);
-  }
+  const std::string data = arguments.has("data") ? data_report(config) : "";
   if (arguments.has("print")) {
-    std::cout << config.resolved_text << std::flush;
+    std::cerr << data;
+    print(config.resolved_text);
     return ExitCode::kDone;
   }
   const MeshShape& mesh = config.parallel.mesh;
-  std::cout << fmt::format("{} is in order: {} layers, {} rank{} (data {} x context {} x tensor {})\n", file,
-                           config.model.layers.size(), mesh.size(), mesh.size() == 1 ? "" : "s", mesh.data_parallel,
-                           mesh.context_parallel, mesh.tensor_parallel)
-            << std::flush;
+  print(fmt::format("{} is in order: {}, {} (data {} x context {} x tensor {})\n{}", file,
+                    counted(config.model.layers.size(), "layer"), counted(mesh.size(), "rank"), mesh.data_parallel,
+                    mesh.context_parallel, mesh.tensor_parallel, data));
   return ExitCode::kDone;
 }
 
@@ -45,12 +59,12 @@ Verb validate_verb() {
           .about =
               "Checks CONFIG as `train` does, and tells all problems at once: each with its place, its value, the rule "
               "that it\n"
-              "breaks and what to do. Exit code 0 if there is none, 2 otherwise.",
+              "breaks and what to do. Exit code 0 if there is none, 2 otherwise; 3 if it is the data that have one.",
           .groups = {{"Options",
                       {{"ranks", "N", "ranks of the job that is to run it; without: as many as its mesh needs"},
                        {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated",
                         Option::Count::kRepeated},
-                       {"data", "", "open the data too, and check them against the model"},
+                       {"data", "", "check the data too: the index, and every token against model.vocabulary"},
                        {"print", "", "print the whole configuration, all defaults written out"}}}},
           .examples = {"ropewalk validate configs/rnope_swa.textproto --ranks 8 --set parallel.context_parallel=4",
                        "ropewalk validate my.textproto --print > resolved.textproto"},

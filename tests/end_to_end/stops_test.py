@@ -1,10 +1,11 @@
 """Signals: to mpirun, or to one rank alone; the job saves and stops, and says so by its exit code."""
 import os
 import signal
+import subprocess
 import time
 import unittest
 
-from harness import RopewalkTest
+from harness import ROPEWALK, RopewalkTest, environment
 
 # Few lines: while mpirun waits to pass a SIGTERM on it forwards nothing, and a full pipe would hold the rank up.
 LONG = ["output.log_interval=100000", "training.steps=100000", "validation.interval=0", "validation.sample_interval=0", "checkpoint.interval=0"]
@@ -34,6 +35,28 @@ class StopsTest(RopewalkTest):
     def test_term_to_one_rank(self):
         code, output = self.stop(lambda job: os.kill(self.rank_pids(job)[1], signal.SIGTERM))
         self.assertEqual(code, 85, output)
+
+    def test_hang_up_of_one_rank(self):
+        code, output = self.stop(lambda job: os.kill(self.rank_pids(job)[1], signal.SIGHUP))
+        self.assertEqual(code, 85, output)
+
+    def test_hang_up_without_mpirun(self):
+        job = self.train(0, *LONG)
+        self.wait_for_step(3, job)
+        job.send_signal(signal.SIGHUP)
+        job.send_signal(signal.SIGHUP)  # a shell and its terminal may both send one
+        code, output = self.finish(job, timeout=30)
+        self.assertEqual(code, 85, output)
+        self.assertTrue(self.checkpoint(self.metrics()[-1]["step"]).is_dir(), output)
+
+    def test_output_that_nobody_reads(self):
+        """Whoever read the output is gone, as a terminal or `tee` may be: the run goes on to its end."""
+        words = ["train", "config.textproto", "--set", "training.steps=40"]
+        job = subprocess.Popen([ROPEWALK, *words], cwd=self.directory, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        job.stdout.readline()
+        job.stdout.close()
+        self.assertEqual(job.wait(60), 0)
+        self.assertEqual(self.metrics()[-1]["step"], 40)
 
     def test_before_the_first_step(self):
         job = self.train(2, *MESH, *LONG)

@@ -56,6 +56,7 @@ TEST(Arguments, WrongOnesAreRefusedWithTheRightWord) {
       {{"loom"}, "weave needs --output FILE"},
       {{"--output", "x"}, "weave needs LOOM"},
       {{}, "weave needs LOOM"},
+      {{"", "--output", "x"}, "weave is given an empty name for LOOM"},
       {{"loom", "extra", "--output", "x"}, "weave has no use for 'extra'"},
       {{"loom", "a.b=1", "--output", "x"}, "weave has no use for 'a.b=1'; did you mean --set a.b=1?"},
       {{"loom", "--outptu", "x"}, "weave has no option --outptu; did you mean --output?"},

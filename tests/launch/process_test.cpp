@@ -3,7 +3,9 @@
 #include "launch/process.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <map>
 #include <thread>
@@ -112,15 +114,45 @@ TEST(TextOfRankZero, ReachesAllAsTextOrAsTheError) {
 }
 
 TEST(StopSignals, SetTheFlagAndAreGivenBack) {
-  for (int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) {
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) {
     const StopSignals signals;
     EXPECT_FALSE(StopSignals::requested());
     std::raise(signal);
     EXPECT_TRUE(StopSignals::requested());
+    EXPECT_EQ(StopSignals::signal(), signal);
+    std::raise(SIGPIPE);  // nothing
+    EXPECT_EQ(StopSignals::signal(), signal);
   }
   struct sigaction action {};
   sigaction(SIGTERM, nullptr, &action);
   EXPECT_EQ(action.sa_handler, SIG_DFL);
+  sigaction(SIGPIPE, nullptr, &action);
+  EXPECT_EQ(action.sa_handler, SIG_DFL);
+}
+
+TEST(StopSignals, LeaveAHangUpThatIsIgnored) {
+  std::signal(SIGHUP, SIG_IGN);  // as nohup does
+  {
+    const StopSignals signals;
+    std::raise(SIGHUP);
+    EXPECT_FALSE(StopSignals::requested());
+  }
+  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
+}
+
+TEST(StopSignals, BreakAWaitForInputWhereAsked) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const StopSignals signals(StopSignals::Waits::kInterrupted);
+  for (const int signal : {SIGINT, SIGTERM, SIGTERM}) {  // the second one kills no more than the first
+    std::raise(signal);                                  // just before the wait, which is not to outlast it
+    char byte;
+    EXPECT_EQ(read(ends[0], &byte, 1), -1);
+    EXPECT_EQ(errno, EINTR);
+    EXPECT_EQ(StopSignals::signal(), signal);
+  }
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(StopSignalsDeathTest, TheSecondTermOrIntKills) {
@@ -133,6 +165,7 @@ TEST(StopSignalsDeathTest, TheSecondTermOrIntKills) {
   EXPECT_EXIT(raise_after(SIGTERM, SIGINT), testing::KilledBySignal(SIGINT), "");
   raise_after(SIGUSR1, SIGTERM);  // a batch system's warning, then its request
   raise_after(SIGUSR1, SIGUSR1);
+  raise_after(SIGHUP, SIGHUP);  // of a shell, and of its terminal
 }
 
 template <typename Exception>

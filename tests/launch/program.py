@@ -33,12 +33,12 @@ class Result:
         return f"code {self.code}\nstdout:\n{self.out}\nstderr:\n{self.err}"
 
 
-def run(*words, cwd=None, env=None):
-    return Result(subprocess.run(words, cwd=cwd, env=env, capture_output=True, text=True, timeout=120, check=False))
+def run(*words, cwd=None, env=None, input=None):
+    return Result(subprocess.run(words, cwd=cwd, env=env, input=input, capture_output=True, text=True, timeout=120, check=False))
 
 
-def ropewalk(*words, cwd=None, env=None):
-    return run(PROGRAM, *words, cwd=cwd, env=env)
+def ropewalk(*words, cwd=None, env=None, input=None):
+    return run(PROGRAM, *words, cwd=cwd, env=env, input=input)
 
 
 def ranks(count, *words, cwd=None):

@@ -1,9 +1,12 @@
 """The program as its users meet it: help, wrong command lines, wrong configurations, and what each ends with."""
 import os
 import re
+import signal
+import subprocess
 import sys
+import time
 
-from program import ROOT, expect, main, ranks, ropewalk
+from program import PROGRAM, ROOT, expect, main, ranks, ropewalk
 
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
          "train": ["--set", "--resume-from", "--plain"],
@@ -33,7 +36,10 @@ def wrong_command_lines_end_with_2(_):
                         (["trian"], "'trian' is not a verb of ropewalk; did you mean train?"),
                         (["help", "prepar"], "did you mean prepare?"),
                         (["train"], "train needs CONFIG"),
+                        (["train", ""], "train is given an empty name for CONFIG"),
                         (["train", "a", "b"], "train has no use for 'b'"),
+                        (["prepare", "--input", "", "--output", "b"], "the name of an --input is empty"),
+                        (["prepare", "--input", "a", "--output", ""], "--output '' names no file"),
                         (["train", "a", "--resume-form"], "did you mean --resume-from?"),
                         (["prepare", "--input", "a"], "prepare needs --output PREFIX"),
                         (["prepare", "--input", "a", "--output", "b", "--format", "xml"], "must be extension, text or jsonl"),
@@ -56,20 +62,85 @@ def prepare_writes_or_says_why(folder):
     """Plain lines when stderr is no terminal; an output that exists, bad text and missing files end with their codes."""
     done = ropewalk("prepare", "--input", "book.txt", "--output", "new", cwd=folder)
     expect(done.code == 0 and "\r" not in done.err and "\033" not in done.err, done)
-    expect("1 documents, 5501 tokens below 257 (u16), from 1 file" in done.err and "wrote new.bin" in done.err, done)
+    expect("1 document, 5501 tokens below 257 (u16), from 1 file" in done.err and "wrote new.bin" in done.err, done)
     again = ropewalk("prepare", "--input", "book.txt", "--output", "new", cwd=folder)
-    expect(again.code == 2 and "new.bin" in again.err, again)
+    expect(again.code == 2 and "new.bin exists; choose another --output, or replace it by --overwrite" in again.err, again)
     expect(ropewalk("prepare", "--input", "book.txt", "--output", "new", "--overwrite", cwd=folder).code == 0, again)
 
     missing = ropewalk("prepare", "--input", "nothing.txt", "--output", "x", cwd=folder)
     expect(missing.code in (2, 3) and "nothing.txt" in missing.err, missing)
     (folder / "bad.jsonl").write_text('{"text": "good"}\n{"text": 5}\n')
     bad = ropewalk("prepare", "--input", "bad.jsonl", "--output", "x", cwd=folder)
-    expect(bad.code == 3 and "bad.jsonl" in bad.err and "2" in bad.err, bad)
+    expect(bad.code == 3 and "bad.jsonl:2: " in bad.err and "leave such lines out by --skip-bad-lines" in bad.err, bad)
     skipping = ropewalk("prepare", "--input", "bad.jsonl", "--output", "x", "--skip-bad-lines", cwd=folder)
-    expect(skipping.code == 0 and "skipped 1 bad line" in skipping.err, skipping)
+    expect(skipping.code == 0 and "skipped 1 bad line:\n" in skipping.err, skipping)
+    (folder / "bad.jsonl").write_text('{"text": "good"}\n' + "worse\n" * 11)
+    skipping = ropewalk("prepare", "--input", "bad.jsonl", "--output", "x", "--skip-bad-lines", "--overwrite", cwd=folder)
+    expect("skipped 11 bad lines, the first 10:\n" in skipping.err and skipping.err.count("bad.jsonl:") == 10, skipping)
     unknown = ropewalk("prepare", "--input", "book.txt", "--output", "y", "--tokenizer", "bites", cwd=folder)
     expect(unknown.code == 2 and "bytes" in unknown.err, unknown)
+
+
+def separators_are_written_as_in_c(folder):
+    """A shell hands over '\\n' as two characters; one that is nowhere in the text is warned about, a wrong one refused."""
+    (folder / "poems.txt").write_text("one\n\ntwo\n\nthree\tfour\\five")
+    for separator, documents in [(r"\n\n", 3), (r"\x0a\n", 3), ("\n\n", 3), (r"\t", 2), (r"\\", 2), (r"o\n", 2)]:
+        done = ropewalk("prepare", "--input", "poems.txt", "--output", "x", "--separator", separator, "--overwrite", cwd=folder)
+        expect(done.code == 0 and f"{documents} documents, " in done.err and "warning" not in done.err, done)
+    done = ropewalk("prepare", "--input", "poems.txt", "--output", "x", "--separator", r"\r", "--overwrite", cwd=folder)
+    expect(done.code == 0 and "warning: the --separator is nowhere in the text" in done.err, done)
+    for wrong in (r"\q", r"\x0", r"\xg0", "a\\"):
+        result = ropewalk("prepare", "--input", "poems.txt", "--output", "y", "--separator", wrong, cwd=folder)
+        expect(result.code == 2 and "is no escape" in result.err, result)
+
+
+def prepare_reads_standard_input(folder):
+    """As - or /dev/stdin, among other inputs."""
+    for name in ("-", "/dev/stdin"):
+        done = ropewalk("prepare", "--input", name, "book.txt", "--output", "x", "--overwrite", cwd=folder, input="some text")
+        expect(done.code == 0 and "2 documents, 5511 tokens" in done.err, done)
+
+
+def a_signal_takes_back_what_prepare_wrote(folder):
+    """In the middle of the work, or in a wait for input; the exit code is 128 and the signal."""
+    (folder / "old.txt").write_text("old")
+    expect(ropewalk("prepare", "--input", "old.txt", "--output", "x", cwd=folder).code == 0, "the old data")
+    before = {name: (folder / name).read_bytes() for name in ("x.bin", "x.idx")}
+    os.mkfifo(folder / "pipe")
+    for number, source in [(signal.SIGINT, "-"), (signal.SIGTERM, "-"), (signal.SIGHUP, "pipe"), (signal.SIGTERM, "/dev/zero")]:
+        job = subprocess.Popen([PROGRAM, "prepare", "--input", source, "--output", "x", "--overwrite"], cwd=folder,
+                               stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        job.stdin.write("some text\n")
+        job.stdin.flush()
+        end = time.time() + 30
+        while not (folder / "x.idx.tmp").exists() and time.time() < end:
+            time.sleep(0.01)
+        job.send_signal(number)
+        said = job.communicate(timeout=30)[1]
+        expect(job.returncode == 128 + number, f"{source}: {job.returncode}\n{said}")
+        expect("stopped by a signal; nothing was written" in said, said)
+        expect({path.name: path.read_bytes() for path in folder.glob("x.*")} == before, "the files")
+
+
+def what_cannot_be_written_is_an_error(folder):
+    """A full disk behind standard output must not pass for success."""
+    for words in (["help"], ["train", "--help"], ["version"], ["schema"], ["validate", "tiny.textproto"],
+                  ["validate", "tiny.textproto", "--print"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([PROGRAM, *words], cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        expect(done.returncode == 1, f"{words}: {done.returncode}")
+        expect("ropewalk: cannot write to standard output: No space left on device" in done.stderr, done.stderr)
+
+
+def validate_looks_at_every_token(folder):
+    """A file of the right size with the wrong contents is found, with the first bad token and its document."""
+    sound = (folder / "text.bin").read_bytes()
+    for at, value, said in [(0, b"\x60\xea", "token 0 (byte 0, in document 0) is 60000; tokens must be in [0, 257): raise"),
+                            (5500, b"\xff\xff", "token 5500 (byte 11000, in document 0) is 65535")]:
+        (folder / "text.bin").write_bytes(sound[:2 * at] + value + sound[2 * at + 2:])
+        result = ropewalk("validate", "tiny.textproto", "--data", cwd=folder)
+        expect(result.code == 3 and result.out == "" and said in result.err, result)
+        expect(ropewalk("validate", "tiny.textproto", cwd=folder).code == 0, result)
 
 
 def validate_tells_without_running(folder):
@@ -80,9 +151,16 @@ def validate_tells_without_running(folder):
     (folder / "whole.textproto").write_text(whole.out)
     expect("beta2: 0.95" in whole.out, whole)
     expect(ropewalk("validate", "whole.textproto", "--print", cwd=folder).out == whole.out, whole)
-    expect("5501 tokens in 1 documents" in ropewalk("validate", "tiny.textproto", "--data", cwd=folder).err, whole)
+    data = ropewalk("validate", "tiny.textproto", "--data", cwd=folder)
+    said = "text: 5501 tokens in 1 document, all in [0, 257); 81 sequences of 64 tokens an epoch, and 4 for validation\n"
+    expect(data.code == 0 and data.out.endswith(f"tensor 1)\n{said}"), data)
+    both = ropewalk("validate", "tiny.textproto", "--data", "--print", cwd=folder)
+    expect(both.out == whole.out and both.err == said, both)
     absent = ropewalk("validate", "tiny.textproto", "--data", "--set", "data.prefix=absent", cwd=folder)
-    expect(absent.code == 3 and "absent.idx" in absent.err, absent)
+    expect(absent.code == 3 and "cannot read absent.idx: No such file" in absent.err, absent)
+    expect("`ropewalk prepare --input FILE... --output absent`" in absent.err, absent)
+    cuda = ropewalk("validate", "tiny.textproto", "--set", "parallel.device=CUDA", cwd=folder)
+    expect(cuda.code == 2 and "no CUDA backend; set it to CPU" in cuda.err, cuda)
     expect(not (folder / "run").exists(), result)
 
 
@@ -140,6 +218,8 @@ def launchers_that_mpi_does_not_know_are_refused(folder):
 
 if __name__ == "__main__":
     sys.exit(main([help_is_given_everywhere, wrong_command_lines_end_with_2, schema_and_version_are_in_the_program,
-                   prepare_writes_or_says_why, validate_tells_without_running, all_problems_come_at_once_and_once,
+                   prepare_writes_or_says_why, separators_are_written_as_in_c, prepare_reads_standard_input,
+                   a_signal_takes_back_what_prepare_wrote, what_cannot_be_written_is_an_error,
+                   validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
                    failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
                    launchers_that_mpi_does_not_know_are_refused]))

@@ -19,11 +19,18 @@ grep -qE '^ +0\.500 \|-{72}$' "$work/plot" || fail "the level is at the bottom: 
 [ "$(grep -o '|.*' "$work/plot" | tr -cd o | wc -c)" = 1 ] || fail "one validation"
 [ "$(grep '|' "$work/plot" | tr -cd '*' | wc -c)" = 71 ] || fail "a star in each column but that of the validation"
 grep -q 'step 1 *720$' "$work/plot" || fail "the steps"
+mkdir "$work/run"
+cp "$work/m.jsonl" "$work/run/metrics.jsonl"
+launch/plot.sh "$work/run" 0.5 floor | cmp - "$work/plot" || fail "a plot of a run's directory"
 printf '{"step":1,"loss":"nan"}\n{"step":2,"loss":2}\n{"step":3,"lo' > "$work/m.jsonl"  # being written
 launch/plot.sh "$work/m.jsonl" > /dev/null || fail "a plot of little"
 : > "$work/empty"
 launch/plot.sh "$work/empty" | grep -q 'no steps yet' || fail "a plot of nothing"
-if launch/plot.sh "$work/absent" 2> /dev/null; then fail "a plot of no file"; fi
+mkdir "$work/new"
+for path in absent new; do
+  if launch/plot.sh "$work/$path" 2> "$work/said"; then fail "a plot of no file"; fi
+  grep -q "^cannot read $work/$path" "$work/said" || fail "a plot of no file says $(cat "$work/said")"
+done
 
 # After a comes b or c, equally often; after those always a: half of the pairs have ln 2, half nothing.
 eval "$(sed -n '/^bigram_entropy()/,/^}/p' launch/quickstart.sh)"

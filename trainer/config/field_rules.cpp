@@ -135,6 +135,12 @@ void add_missing(const std::string& path, const char* example, Problems& problem
 
 }  // namespace
 
+std::string range_rule(const std::string& field) {
+  for (const NumberRule& rule : kNumberRules)
+    if (rule.field == field) return rule.range.text();
+  return "";
+}
+
 std::set<std::string> check_fields(const proto::Config& config, Problems& problems) {
   std::set<std::string> wrong;
   for (const NumberRule& rule : kNumberRules) {

@@ -20,4 +20,7 @@ inline constexpr double kMostTokens = 1ll << 60;      // of a run: counted in 64
 // Notes every field that is missing or out of its range, and returns their names.
 std::set<std::string> check_fields(const proto::Config& config, Problems& problems);
 
+// "must be at least 1 and at most 10000", of a number with such a rule; else "".
+std::string range_rule(const std::string& field);
+
 }  // namespace ropewalk

@@ -137,6 +137,8 @@ Config make_config(const proto::Config& config) {
 }  // namespace
 
 std::string read_config_file(const std::filesystem::path& file) {
+  if (file.empty())
+    throw ConfigurationError("the configuration's name is empty; name one such as configs/rnope_swa.textproto");
   errno = 0;
   std::ifstream in(file, std::ios::binary);
   if (!in) cannot_read(file);

@@ -94,6 +94,15 @@ class PathWalk {
   Problems& problems_;
 };
 
+// What protobuf would speak of as a wrong codepoint; empty: the text may be one.
+std::string not_text(std::string_view text) {
+  if (text.starts_with("\xEF\xBB\xBF")) return "starts with a byte-order mark; save it as UTF-8 without one";
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
+    return "starts with a byte-order mark of UTF-16; save it as UTF-8 without one";
+  if (text.find('\0') != std::string_view::npos) return "is not text: it has NUL bytes; name a configuration, in UTF-8";
+  return "";
+}
+
 // Writes out every field that has a default, here and below; a list's entries too.
 void make_explicit(Message& message) {
   const Reflection& reflection = *message.GetReflection();
@@ -138,13 +147,17 @@ void make_explicit(Message& message) {
 
 bool read_config_text(std::string_view text, const std::string& name, proto::Config& config, Problems& problems) {
   CHECK(text.size() < (1u << 30), "{} bytes of configuration", text.size());
+  if (const std::string problem = not_text(text); !problem.empty()) {
+    problems.add_at(name, {"", "", problem, ""});
+    return false;
+  }
   google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
   const auto locate = [&name](int line, int column) { return fmt::format("{}:{}:{}", name, line + 1, column + 1); };
   return TextReader(stream, locate, problems).read_message_text(config);
 }
 
 void apply_override(std::string_view assignment, proto::Config& config, Problems& problems) {
-  const std::string where = "--set " + excerpt(assignment);
+  const std::string where = "--set " + (assignment.empty() ? "''" : excerpt(assignment));
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos || equals == 0) {
     problems.add_at(where, {"", "", "is not of the form FIELD=VALUE", "write --set training.learning_rate=3e-4"});

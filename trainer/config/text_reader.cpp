@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "kernels/error.h"
 #include "trainer/config/field_names.h"
+#include "trainer/config/field_rules.h"
 #include "trainer/config/nearest.h"
 
 namespace ropewalk {
@@ -36,6 +38,19 @@ bool parse_signed(bool negative, const std::string& text, uint64_t largest, int6
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; });
   return text;
+}
+
+bool is_integer(const FieldDescriptor& field) {
+  return field.cpp_type() == FieldDescriptor::CPPTYPE_INT32 || field.cpp_type() == FieldDescriptor::CPPTYPE_INT64 ||
+         field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64;
+}
+
+// What holds for whole numbers that the field's type cannot hold. In no table are the seeds and the windows of layers.
+std::string integer_rule(const FieldDescriptor& field, const std::string& path) {
+  if (const std::string rule = range_rule(path); !rule.empty()) return rule;
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64)
+    return fmt::format("must be at least 0 and at most {}", std::numeric_limits<uint64_t>::max());
+  return fmt::format("must be at least 1 and at most {}", kMostPositions);
 }
 
 std::string type_rule(const FieldDescriptor& field) {
@@ -90,7 +105,7 @@ void TextReader::read_fields(Message& message, const std::string& path, std::str
       read_field(message, path);
     }
   }
-  if (!broken_ && !end.empty()) take(end);
+  if (!broken_ && !end.empty()) close_bracket();
 }
 
 void TextReader::read_field(Message& message, const std::string& path) {
@@ -116,14 +131,17 @@ void TextReader::read_known_field(Message& message, const FieldDescriptor& field
                                   const std::string& where) {
   const bool may_lack_colon = at("{") || at("<") || (field.message_type() && at("["));
   if (!take(":") && !may_lack_colon) return syntax_error(field.message_type() ? "'{'" : "':'");
-  if (!field.is_repeated() && message.GetReflection()->HasField(message, &field)) {
+  const bool second = !field.is_repeated() && message.GetReflection()->HasField(message, &field);
+  if (second && !in_second_group_) {
     const std::string* first = problems_.origin(path);
     problems_.add_at(where,
                      {path, "", first ? "is set twice, first at " + *first : "is set twice", "keep one of them"});
-    return skip_value();
+    if (!field.message_type()) return skip_value();
   }
-  problems_.set_origin(path, where);
+  if (!second || in_second_group_) problems_.set_origin(path, where);
+  const bool outside = std::exchange(in_second_group_, in_second_group_ || second);
   read_value(message, field, path);
+  in_second_group_ = outside;
 }
 
 void TextReader::read_value(Message& message, const FieldDescriptor& field, const std::string& path) {
@@ -137,17 +155,19 @@ void TextReader::read_value(Message& message, const FieldDescriptor& field, cons
   }
   Scalar scalar;
   if (!take_scalar(scalar)) return;
-  if (!set_scalar(message, field, scalar)) type_problem(field, path, (scalar.negative ? "-" : "") + scalar.text);
+  if (!set_scalar(message, field, scalar)) value_problem(field, path, scalar);
 }
 
 void TextReader::read_entries(Message& message, const FieldDescriptor& field, const std::string& path) {
-  if (!take("[")) return read_entry(message, field, path);
-  if (take("]")) return;
-  while (!broken_) {
+  if (!at("[")) return read_entry(message, field, path);
+  open_bracket();
+  while (!broken_ && !at("]")) {
     read_entry(message, field, path);
-    if (broken_ || take("]")) return;
+    if (broken_ || at("]")) break;
     if (!take(",")) return syntax_error("',' or ']'");
+    if (at("]")) return syntax_error("a value");
   }
+  if (!broken_) close_bracket();
 }
 
 void TextReader::read_entry(Message& message, const FieldDescriptor& field, const std::string& path) {
@@ -170,7 +190,7 @@ void TextReader::read_entry(Message& message, const FieldDescriptor& field, cons
 
 void TextReader::read_braces(Message& message, const std::string& path) {
   const std::string end = at("{") ? "}" : ">";
-  tokenizer_.Next();
+  open_bracket();
   read_fields(message, path, end);
 }
 
@@ -183,7 +203,11 @@ void TextReader::skip_value() {
     const bool opens = at("{") || at("<") || at("["), closes = at("}") || at(">") || at("]");
     if (at_end() || (closes && depth == 0)) return syntax_error("a value");
     depth += opens ? 1 : closes ? -1 : 0;
-    if (opens || closes || depth > 0)
+    if (opens && depth == 1)
+      open_bracket();
+    else if (closes && depth == 0)
+      close_bracket();
+    else if (depth > 0)
       tokenizer_.Next();
     else
       take_scalar(scalar);
@@ -275,12 +299,22 @@ bool TextReader::set_scalar(Message& message, const FieldDescriptor& field, cons
 void TextReader::AddError(int line, int column, const std::string& message) {
   if (broken_) return;
   broken_ = true;
-  problems_.add_at(locate_(line, column), {"", "", "syntax: " + excerpt(message), ""});
+  std::string said = excerpt(message);
+  if (said.starts_with("Interpreting non ascii"))
+    said = "a character that is not ASCII, which only text in quotes and comments may hold";
+  if (said.starts_with("Invalid control character")) said = "a control character; is this the right file?";
+  problems_.add_at(locate_(line, column), {"", "", "syntax: " + said, ""});
 }
 
 void TextReader::syntax_error(const std::string& expected) {
   if (broken_) return;
   broken_ = true;
+  if (at_end() && !open_.empty()) {
+    const Bracket& last = open_.back();
+    problems_.add_at(locate_(last.line, last.column),
+                     {"", "", fmt::format("syntax: this '{}' is never closed", last.symbol), ""});
+    return;
+  }
   const std::string found = at_end() ? "the end" : fmt::format("'{}'", excerpt(tokenizer_.current().text));
   problems_.add_at(here(), {"", "", fmt::format("syntax: expected {}, found {}", expected, found), ""});
 }
@@ -296,6 +330,25 @@ void TextReader::type_problem(const FieldDescriptor& field, const std::string& p
   }
   problems_.add({path, excerpt(value), type_rule(field), remedy});
   problems_.unreadable(path);
+}
+
+void TextReader::value_problem(const FieldDescriptor& field, const std::string& path, const Scalar& scalar) {
+  const std::string value = (scalar.negative ? "-" : "") + scalar.text;
+  const bool unsigned_field = field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64;
+  if (!is_integer(field) || scalar.type != Tokenizer::TYPE_INTEGER || (unsigned_field && scalar.negative))
+    return type_problem(field, path, value);
+  problems_.add({path, excerpt(value), integer_rule(field, path), ""});
+  problems_.unreadable(path);
+}
+
+void TextReader::open_bracket() {
+  open_.push_back({tokenizer_.current().text, tokenizer_.current().line, tokenizer_.current().column});
+  tokenizer_.Next();
+}
+
+void TextReader::close_bracket() {
+  open_.pop_back();
+  tokenizer_.Next();
 }
 
 bool TextReader::at(std::string_view symbol) {

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "trainer/config/problems.h"
 
@@ -47,9 +48,18 @@ class TextReader : private google::protobuf::io::ErrorCollector {
   bool take_scalar(Scalar& scalar);
   static bool set_scalar(Message& message, const FieldDescriptor& field, const Scalar& scalar);
 
+  // A bracket that is open, so that the end of the text can be told where it lacks one.
+  struct Bracket {
+    std::string symbol;
+    int line, column;
+  };
+  void open_bracket();   // the one that is current
+  void close_bracket();  // likewise
+
   void AddError(int line, int column, const std::string& message) override;  // of the tokenizer
   void syntax_error(const std::string& expected);
   void type_problem(const FieldDescriptor& field, const std::string& path, const std::string& value);
+  void value_problem(const FieldDescriptor& field, const std::string& path, const Scalar& scalar);
   std::string here() { return locate_(tokenizer_.current().line, tokenizer_.current().column); }
   bool at(std::string_view symbol);
   bool take(std::string_view symbol);
@@ -57,7 +67,9 @@ class TextReader : private google::protobuf::io::ErrorCollector {
 
   Locate locate_;
   Problems& problems_;
-  bool broken_ = false;  // after an error of syntax nothing more is read
+  bool broken_ = false;           // after an error of syntax nothing more is read
+  bool in_second_group_ = false;  // of a group that is set twice: its fields add to the first one's, or replace them
+  std::vector<Bracket> open_;
   Tokenizer tokenizer_;
 };
 

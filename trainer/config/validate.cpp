@@ -43,6 +43,7 @@ class Checker {
     check_pattern();
     check_parameter_count();
     check_data();
+    check_device();
     check_mesh();
     check_batch();
     check_schedule();
@@ -151,6 +152,13 @@ class Checker {
     } catch (const ConfigurationError& error) {
       problems_.add({"data.tokenizer", excerpt(data.tokenizer()), error.what(), "or none, to show no text"});
     }
+  }
+
+  // What make_kernels() would refuse, so that it is told before a job waits for its machines.
+  void check_device() {
+    const proto::Parallel& parallel = config_.parallel();
+    if (usable({"parallel.device"}) && parallel.device() == proto::CUDA)
+      problem("parallel.device", "CUDA", "is not in this version, which has no CUDA backend", "set it to CPU");
   }
 
   void check_mesh() {

@@ -26,7 +26,8 @@ class BadLines {
 // "invalid UTF-8 at byte 3 of the line (0xff)", for text that has some and begins `bytes_before` bytes into its line.
 std::string describe_invalid_utf8(std::string_view text, int64_t bytes_before = 0);
 
-void read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines);
+// Returns the number of separators.
+int64_t read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines);
 void read_json_lines(const std::string& file, const std::string& key, const DocumentSink& sink, BadLines bad_lines);
 
 }  // namespace ropewalk

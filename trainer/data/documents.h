@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,7 +19,7 @@ enum class InputFormat {
 
 struct DocumentOptions {
   InputFormat format = InputFormat::kByExtension;
-  std::string json_key = "text";   // of JSON lines: the member that holds the text
+  std::optional<std::string> json_key;  // of JSON lines: the member that holds the text; absent: "text"
   std::string document_separator;  // of text: a literal between documents, itself dropped; empty: a file is a document
   bool skip_bad_lines = false;     // drop lines that are not valid UTF-8 or JSON, and count them, instead of an error
 };
@@ -37,11 +38,14 @@ struct SkippedLines {
 };
 
 // The files that `inputs` name, in the order of `inputs`: a folder stands for all files below it, sorted by path,
-// hidden ones left out. Throws DataError where one does not exist or cannot be listed.
+// hidden ones left out; "-" stands for /dev/stdin. Throws DataError where one does not exist or cannot be listed.
 std::vector<std::string> list_input_files(const std::vector<std::string>& inputs);
 
-// Reads one file. Throws DataError with file, line number and cause.
-void read_documents(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
-                    SkippedLines& skipped);
+// kText or kJsonLines, whatever is asked. Throws DataError for a compressed file.
+InputFormat format_of(const std::string& file, InputFormat asked);
+
+// Reads one file, and returns how many separators it had. Throws DataError with file, line number and cause.
+int64_t read_documents(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
+                       SkippedLines& skipped);
 
 }  // namespace ropewalk

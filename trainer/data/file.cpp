@@ -40,10 +40,8 @@ const char* remedy(int code) {
 }
 
 int open_descriptor(const std::string& path, int flags, const char* what) {
-  int descriptor;
-  do {
-    descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
-  } while (descriptor < 0 && errno == EINTR);
+  const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
+  if (descriptor < 0 && errno == EINTR) throw Interrupted();  // out of the wait for a pipe's writer
   if (descriptor < 0) fail(what, path);
   return descriptor;
 }
@@ -78,7 +76,7 @@ size_t File::read(std::span<char> bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t count = ::read(descriptor_, bytes.data() + done, bytes.size() - done);
-    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EINTR) throw Interrupted();
     if (count < 0) fail("read", path_);
     if (count == 0) break;
     done += static_cast<size_t>(count);
@@ -120,7 +118,9 @@ void File::write_at(int64_t offset, const void* bytes, size_t count) {
 }
 
 void File::sync() {
-  if (::fsync(descriptor_) != 0) fail("write", path_);
+  while (::fsync(descriptor_) != 0) {
+    if (errno != EINTR) fail("write", path_);
+  }
 }
 
 NewFile::NewFile(const std::string& path) : File(create(path + ".tmp")), final_path_(path) {}

@@ -3,10 +3,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <span>
 #include <string>
 
 namespace ropewalk {
+
+// Thrown where a signal that is caught without SA_RESTART breaks a wait for input; nobody else catches such signals.
+struct Interrupted : std::exception {
+  const char* what() const noexcept override { return "interrupted by a signal"; }
+};
 
 class File {
  public:
@@ -20,7 +26,7 @@ class File {
   const std::string& path() const { return path_; }
   int descriptor() const { return descriptor_; }
   int64_t size() const;
-  size_t read(std::span<char> bytes);                              // the next bytes, fewer only at the end
+  size_t read(std::span<char> bytes);  // the next bytes, fewer only at the end; throws Interrupted
   void read_at(int64_t offset, void* bytes, size_t count) const;   // all of them
   void write(const void* bytes, size_t count);                     // after what was written
   void write_at(int64_t offset, const void* bytes, size_t count);  // all of them

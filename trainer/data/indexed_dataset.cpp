@@ -1,9 +1,13 @@
 #include "trainer/data/indexed_dataset.h"
 
+#include <algorithm>
 #include <cstring>
-#include <vector>
+#include <filesystem>
+#include <limits>
+#include <type_traits>
 
 #include "kernels/error.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 
@@ -11,65 +15,79 @@ using indexed::TokenType;
 
 namespace {
 
-// Widens tokens and returns how many came before the first that is not in [0, vocabulary).
+constexpr int64_t kBlockBytes = int64_t{1} << 22;  // of a check of all tokens
+
 template <typename T>
-size_t convert(const std::byte* from, int64_t vocabulary, std::span<int32_t> to) {
-  bool bad = false;
-  for (size_t i = 0; i < to.size(); ++i) {
-    T token;
-    std::memcpy(&token, from + i * sizeof(T), sizeof(T));
-    bad |= token < 0 || static_cast<int64_t>(token) >= vocabulary;
-    to[i] = static_cast<int32_t>(token);
-  }
-  if (!bad) return to.size();
-  for (size_t i = 0;; ++i) {
-    T token;
-    std::memcpy(&token, from + i * sizeof(T), sizeof(T));
-    if (token < 0 || static_cast<int64_t>(token) >= vocabulary) return i;
-  }
+T load_token(const std::byte* from, size_t i) {
+  T token;
+  std::memcpy(&token, from + i * sizeof(T), sizeof(T));
+  return token;
 }
 
-size_t convert(TokenType type, const std::byte* from, int64_t vocabulary, std::span<int32_t> to) {
+// Tokens before the first that is not in [0, vocabulary). One maximum over all, which compilers vectorise: as an
+// unsigned number, a negative token is above all that are not.
+template <typename T>
+size_t count_good(const std::byte* from, size_t count, int64_t vocabulary) {
+  using Unsigned = std::make_unsigned_t<T>;
+  const uint64_t limit =
+      std::min(static_cast<uint64_t>(vocabulary), static_cast<uint64_t>(std::numeric_limits<T>::max()) + 1);
+  Unsigned largest = 0;
+  for (size_t i = 0; i < count; ++i) largest = std::max(largest, load_token<Unsigned>(from, i));
+  if (largest < limit) return count;
+  size_t i = 0;
+  while (load_token<Unsigned>(from, i) < limit) ++i;
+  return i;
+}
+
+template <typename T>
+void widen(const std::byte* from, std::span<int32_t> to) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<int32_t>(load_token<T>(from, i));
+}
+
+// work.operator()<T>(), with the type that holds tokens of `type`.
+auto with_type(TokenType type, const auto& work) {
   switch (type) {
     case TokenType::kU8:
-      return convert<uint8_t>(from, vocabulary, to);
+      return work.template operator()<uint8_t>();
     case TokenType::kI8:
-      return convert<int8_t>(from, vocabulary, to);
+      return work.template operator()<int8_t>();
     case TokenType::kI16:
-      return convert<int16_t>(from, vocabulary, to);
+      return work.template operator()<int16_t>();
     case TokenType::kU16:
-      return convert<uint16_t>(from, vocabulary, to);
+      return work.template operator()<uint16_t>();
     case TokenType::kI32:
-      return convert<int32_t>(from, vocabulary, to);
+      return work.template operator()<int32_t>();
     case TokenType::kI64:
-      return convert<int64_t>(from, vocabulary, to);
+      return work.template operator()<int64_t>();
     default:
       CHECK(false, "tokens of type {}", name_of(type));
   }
-  return 0;
+  return work.template operator()<int64_t>();
 }
 
-int64_t token_value(TokenType type, const std::byte* from) {
-  uint64_t bits = 0;
-  std::memcpy(&bits, from, static_cast<size_t>(size_of(type)));
-  switch (type) {
-    case TokenType::kI8:
-      return static_cast<int8_t>(bits);
-    case TokenType::kI16:
-      return static_cast<int16_t>(bits);
-    case TokenType::kI32:
-      return static_cast<int32_t>(bits);
-    default:
-      return static_cast<int64_t>(bits);
-  }
+// The path of a file of the dataset; one that is not there is most often one that was not made yet.
+std::string existing(const std::string& prefix, const char* extension) {
+  const std::string path = prefix + extension;
+  std::error_code error;
+  if (std::filesystem::status(path, error).type() != std::filesystem::file_type::not_found) return path;
+  for (const std::string ending : {".bin", ".idx"})
+    if (prefix.ends_with(ending))
+      throw DataError(
+          fmt::format("cannot read {}: No such file or directory; data.prefix is without the extension of the two "
+                      "files: set it to {}",
+                      path, prefix.substr(0, prefix.size() - ending.size())));
+  throw DataError(
+      fmt::format("cannot read {}: No such file or directory; make it by `ropewalk prepare --input FILE... --output "
+                  "{}`, or correct data.prefix",
+                  path, prefix));
 }
 
 }  // namespace
 
 IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary)
-    : index_path_(prefix + ".idx"),
+    : index_path_(existing(prefix, ".idx")),
       index_(index_path_),
-      data_(File::open(prefix + ".bin")),
+      data_(File::open(existing(prefix, ".bin"))),
       vocabulary_(vocabulary),
       data_bytes_(data_.size()) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
@@ -99,9 +117,9 @@ void IndexedDataset::read_header() {
   const int64_t size = static_cast<int64_t>(index_.bytes().size());
   if (size < indexed::kHeaderBytes) {
     throw DataError(
-        fmt::format("{} has {} bytes, fewer than the {} of an index's header: it is empty or was cut; prepare the "
+        fmt::format("{} has {}, fewer than the {} of an index's header: it is empty or was cut; prepare the "
                     "data again",
-                    index_path_, size, indexed::kHeaderBytes));
+                    index_path_, counted(size, "byte"), indexed::kHeaderBytes));
   }
   if (std::memcmp(index_.bytes().data(), indexed::kMagic.data(), indexed::kMagic.size()) != 0) {
     throw DataError(fmt::format(
@@ -123,23 +141,23 @@ void IndexedDataset::read_header() {
   // The counts are bounded by the file's size before they are multiplied, so that no product overflows.
   const auto sequences = load<uint64_t>(18), entries = load<uint64_t>(26);
   const auto room = static_cast<uint64_t>(size - indexed::kHeaderBytes);
+  const std::string document_entries = counted(entries, "document entry", "document entries");
   if (sequences > room / 12 || entries > (room - 12 * sequences) / 8) {
-    throw DataError(
-        fmt::format("{} has {} bytes, too few for the {} sequences and {} document entries that its header tells "
-                    "of: it was cut; copy it again, or prepare the data again",
-                    index_path_, size, sequences, entries));
+    throw DataError(fmt::format(
+        "{} has {} bytes, too few for the {} and {} that its header tells of: it was cut; copy it again, or "
+        "prepare the data again",
+        index_path_, size, counted(sequences, "sequence"), document_entries));
   }
   const uint64_t extra = room - 12 * sequences - 8 * entries;
   if (extra != 0 && extra == sequences) {
-    throw DataError(
-        fmt::format("{} has a mode for each of its {} sequences: a multimodal dataset; only text can be read",
-                    index_path_, sequences));
+    throw DataError(fmt::format("{} has a mode for each of its {}: a multimodal dataset; only text can be read",
+                                index_path_, counted(sequences, "sequence")));
   }
   if (extra != 0) {
     throw DataError(
-        fmt::format("{} has {} bytes more than the {} sequences and {} document entries that its header tells of: "
+        fmt::format("{} has {} more than the {} and {} that its header tells of: "
                     "its header is wrong, or it was written over; prepare the data again",
-                    index_path_, extra, sequences, entries));
+                    index_path_, counted(extra, "byte"), counted(sequences, "sequence"), document_entries));
   }
   if (entries == 0) {
     throw DataError(
@@ -166,17 +184,18 @@ void IndexedDataset::check_sequences() {
     }
     if (tokens * token_bytes_ > data_bytes_ - expected) {
       throw DataError(
-          fmt::format("{} has {} bytes, but by {} sequence {} is {} tokens of {} at byte {}: it was cut, or is another "
+          fmt::format("{} has {}, but by {} sequence {} is {} of {} at byte {}: it was cut, or is another "
                       "dataset's; copy it again, or prepare the data again",
-                      data_.path(), data_bytes_, index_path_, s, tokens, name_of(token_type_), expected));
+                      data_.path(), counted(data_bytes_, "byte"), index_path_, s, counted(tokens, "token"),
+                      name_of(token_type_), expected));
     }
     expected += tokens * token_bytes_;
   }
   if (expected != data_bytes_) {
     throw DataError(
-        fmt::format("{} has {} bytes, {} more than {} tells of: it is another dataset's; copy both again, or "
+        fmt::format("{} has {}, {} more than {} tells of: it is another dataset's; copy both again, or "
                     "prepare the data again",
-                    data_.path(), data_bytes_, data_bytes_ - expected, index_path_));
+                    data_.path(), counted(data_bytes_, "byte"), data_bytes_ - expected, index_path_));
   }
   tokens_ = expected / token_bytes_;
 }
@@ -213,20 +232,40 @@ int64_t IndexedDataset::document_at(int64_t token) const {
   return low;
 }
 
+void IndexedDataset::read_raw(int64_t begin, std::vector<std::byte>& bytes) const {
+  data_.read_at(begin * token_bytes_, bytes.data(), bytes.size());
+  const size_t count = bytes.size() / static_cast<size_t>(token_bytes_);
+  const size_t good =
+      with_type(token_type_, [&]<typename T>() { return count_good<T>(bytes.data(), count, vocabulary_); });
+  if (good == count) return;
+  const int64_t position = begin + static_cast<int64_t>(good);
+  const int64_t value =
+      with_type(token_type_, [&]<typename T>() { return static_cast<int64_t>(load_token<T>(bytes.data(), good)); });
+  throw DataError(fmt::format(
+      "{}: token {} (byte {}, in document {}) is {}; tokens must be in [0, {}): {}prepare the data with this model's "
+      "tokenizer",
+      data_.path(), position, position * token_bytes_, document_at(position), value, vocabulary_,
+      value < 0 ? "" : "raise model.vocabulary, or "));
+}
+
 void IndexedDataset::read(int64_t begin, std::span<int32_t> tokens) const {
   const auto count = static_cast<int64_t>(tokens.size());
   CHECK(begin >= 0 && count <= tokens_ && begin <= tokens_ - count, "tokens [{}, {} + {}) of {}", begin, begin, count,
         tokens_);
   std::vector<std::byte> bytes(tokens.size() * static_cast<size_t>(token_bytes_));
-  data_.read_at(begin * token_bytes_, bytes.data(), bytes.size());
-  const size_t good = convert(token_type_, bytes.data(), vocabulary_, tokens);
-  if (good == tokens.size()) return;
-  const int64_t position = begin + static_cast<int64_t>(good);
-  throw DataError(
-      fmt::format("{}: token {} (byte {}) is {}; tokens must be in [0, {}): raise model.vocabulary, or prepare the "
-                  "data with this model's tokenizer",
-                  data_.path(), position, position * token_bytes_,
-                  token_value(token_type_, bytes.data() + good * static_cast<size_t>(token_bytes_)), vocabulary_));
+  read_raw(begin, bytes);
+  with_type(token_type_, [&]<typename T>() { widen<T>(bytes.data(), tokens); });
+}
+
+void IndexedDataset::check_tokens(const std::function<void(int64_t tokens)>& progress) const {
+  std::vector<std::byte> bytes;
+  for (int64_t begin = 0; begin < tokens_;) {
+    const int64_t count = std::min(kBlockBytes / token_bytes_, tokens_ - begin);
+    bytes.resize(static_cast<size_t>(count * token_bytes_));
+    read_raw(begin, bytes);
+    begin += count;
+    if (progress) progress(begin);
+  }
 }
 
 }  // namespace ropewalk

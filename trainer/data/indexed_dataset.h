@@ -2,9 +2,12 @@
 // token; tokens are read where they are asked for. Safe for several threads.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "trainer/data/file.h"
 #include "trainer/data/indexed_format.h"
@@ -24,6 +27,8 @@ class IndexedDataset {
   // The tokens from `begin` on, as the sequences lie in the .bin. Throws DataError at one that is not in [0,
   // vocabulary).
   void read(int64_t begin, std::span<int32_t> tokens) const;
+  // Reads every token, as training will; `progress`, which may be empty, is told how many are done.
+  void check_tokens(const std::function<void(int64_t tokens)>& progress = {}) const;
 
   // The position of a document's first token; document_begin(documents()) == tokens().
   int64_t document_begin(int64_t document) const;
@@ -33,6 +38,7 @@ class IndexedDataset {
   void read_header();
   void check_sequences();
   void check_documents() const;
+  void read_raw(int64_t begin, std::vector<std::byte>& bytes) const;  // as many tokens as they hold, all good
   template <typename T>
   T load(int64_t offset) const;  // from the index, aligned or not
   int32_t length(int64_t sequence) const;

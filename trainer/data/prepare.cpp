@@ -10,6 +10,7 @@
 #include "trainer/data/indexed_writer.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/utf8.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 namespace {
@@ -21,16 +22,29 @@ constexpr double kSecondsBetweenReports = 0.1;
 
 void check_options(const PrepareOptions& options) {
   if (options.inputs.empty())
-    throw ConfigurationError("there is nothing to prepare: name files or folders of text as input");
+    throw ConfigurationError("there is nothing to prepare: name files or folders of text by --input");
   if (options.prefix.empty() || fs::path(options.prefix).filename().empty()) {
     throw ConfigurationError(
-        fmt::format("the output '{}' names no file: give a path and the beginning of a file's name, as in "
+        fmt::format("--output '{}' names no file: give a path and the beginning of a file's name, as in "
                     "data/corpus",
                     options.prefix));
   }
   if (!is_utf8(options.documents.document_separator)) {
-    throw ConfigurationError("the document separator is not valid UTF-8");
+    throw ConfigurationError("--separator is not valid UTF-8");
   }
+}
+
+// An option that no input can use is a mistake about the input.
+void check_formats(const DocumentOptions& documents, const std::vector<std::string>& files) {
+  const auto texts = std::count_if(files.begin(), files.end(), [&](const std::string& file) {
+    return format_of(file, documents.format) == InputFormat::kText;
+  });
+  if (texts == 0 && !documents.document_separator.empty())
+    throw ConfigurationError(
+        "--separator is for text, and all input is JSON lines; leave it out, or say --format text");
+  if (texts == std::ssize(files) && documents.json_key)
+    throw ConfigurationError(
+        "--json-key is for JSON lines, and all input is text; leave it out, or say --format jsonl");
 }
 
 void check_output(const PrepareOptions& options, const std::vector<std::string>& inputs) {
@@ -40,11 +54,11 @@ void check_output(const PrepareOptions& options, const std::vector<std::string>&
     if (!fs::exists(output, error)) continue;
     for (const std::string& input : inputs) {
       if (fs::equivalent(input, output, error)) {
-        throw ConfigurationError(fmt::format("{} is an input and would be an output; choose another output", output));
+        throw ConfigurationError(fmt::format("{} is an input and would be an output; choose another --output", output));
       }
     }
     if (!options.overwrite && !output.ends_with(".tmp")) {
-      throw ConfigurationError(fmt::format("{} exists; choose another output, or allow it to be overwritten", output));
+      throw ConfigurationError(fmt::format("{} exists; choose another --output, or replace it by --overwrite", output));
     }
   }
 }
@@ -64,7 +78,7 @@ void create_folder_of(const std::string& prefix) {
   std::error_code error;
   if (!folder.empty()) fs::create_directories(folder, error);
   if (error)
-    throw DataError(fmt::format("cannot create {}: {}; choose another output", folder.string(), error.message()));
+    throw DataError(fmt::format("cannot create {}: {}; choose another --output", folder.string(), error.message()));
 }
 
 // Keeps the figures, and passes them on now and then.
@@ -78,19 +92,23 @@ class Reporter {
 
   void update(int64_t bytes_done) {
     progress_.bytes_done = bytes_done;
-    progress_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    tell_time();
     if (progress_.seconds - reported_ >= kSecondsBetweenReports) report();
   }
 
-  PrepareProgress finish() {
-    update(progress_.bytes_done);
+  void finish() {
+    tell_time();
     report();
+  }
+
+  const PrepareProgress& progress() {
+    tell_time();
     return progress_;
   }
 
-  int64_t bytes_done() const { return progress_.bytes_done; }
-
  private:
+  void tell_time() { progress_.seconds = std::chrono::duration<double>(Clock::now() - start_).count(); }
+
   void report() {
     progress_.documents = writer_.documents();
     progress_.tokens = writer_.tokens();
@@ -120,6 +138,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
   check_options(options);
   const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options.tokenizer);
   const std::vector<std::string> files = list_input_files(options.inputs);
+  check_formats(options.documents, files);
   check_output(options, files);
   const int64_t bytes_total = check_inputs(files);
   create_folder_of(options.prefix);
@@ -143,17 +162,18 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
                                  },
                              .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
   for (const std::string& file : files) {
-    read_documents(file, options.documents, sink, summary.skipped);
-    bytes_before = reporter.bytes_done();
+    summary.separators += read_documents(file, options.documents, sink, summary.skipped);
+    bytes_before = reporter.progress().bytes_done;
   }
   if (writer.documents() == 0) {
-    throw DataError(fmt::format("no text in {} ({} in all); name inputs that hold some",
-                                files.size() == 1 ? files.front() : fmt::format("{} files", files.size()),
-                                fmt::format("{} bytes, {} bad lines skipped", bytes_before, summary.skipped.count)));
+    throw DataError(fmt::format("no text in {} ({}, {} skipped); name an --input that holds some",
+                                files.size() == 1 ? files.front() : counted(files.size(), "file"),
+                                counted(bytes_before, "byte"), counted(summary.skipped.count, "bad line")));
   }
+  reporter.finish();
   writer.finish();
 
-  summary.done = reporter.finish();
+  summary.done = reporter.progress();
   summary.input_files = static_cast<int64_t>(files.size());
   summary.vocabulary = tokenizer->vocabulary_size();
   summary.token_type = name_of(writer.token_type());

@@ -33,12 +33,13 @@ struct PrepareSummary {
   int64_t vocabulary = 0;            // ids are below this
   std::string token_type;            // in PREFIX.bin: "u16" or "i32"
   SkippedLines skipped;              // with documents.skip_bad_lines
+  int64_t separators = 0;            // that stood in text files
   std::vector<std::string> written;  // paths
 };
 
 // Throws ConfigurationError (nothing to read, output that exists or is also an input, unknown tokenizer) or DataError.
-// On an exception, also one thrown by `progress`, nothing is left under the final names. `progress` may be empty; it is
-// called about ten times a second, and at the end.
+// On an exception, also one thrown by `progress` and Interrupted (trainer/data/file.h), nothing is written. `progress`
+// may be empty; it is called about ten times a second, and last before the files take their names.
 PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress = {});
 
 }  // namespace ropewalk

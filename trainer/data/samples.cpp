@@ -8,6 +8,7 @@
 #include "kernels/error.h"
 #include "kernels/random.h"
 #include "trainer/data/indexed_dataset.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 namespace {
@@ -95,19 +96,20 @@ Dataset open_dataset(const DataConfig& data, int64_t vocabulary) {
   const int64_t training = tokens - validation;
   if (training < needed) {
     throw DataError(
-        fmt::format("{}.bin has {} tokens, {} of them for training; one sample takes data.sequence_length + 1 = {}: "
+        fmt::format("{}.bin has {}, {} of them for training; one sample takes data.sequence_length + 1 = {}: "
                     "prepare more text, or lower data.sequence_length or data.validation_fraction",
-                    data.prefix, tokens, training, needed));
+                    data.prefix, counted(tokens, "token"), training, needed));
   }
   if (data.validation_fraction > 0 && validation < needed) {
     throw DataError(
-        fmt::format("{}.bin has {} tokens, {} of them for validation (data.validation_fraction = {}); one sample "
+        fmt::format("{}.bin has {}, {} of them for validation (data.validation_fraction = {}); one sample "
                     "takes data.sequence_length + 1 = {}: raise data.validation_fraction, or set it to 0 for "
                     "none, or prepare more text",
-                    data.prefix, tokens, validation, data.validation_fraction, needed));
+                    data.prefix, counted(tokens, "token"), validation, data.validation_fraction, needed));
   }
 
   Dataset dataset;
+  dataset.file = file;
   dataset.tokens = tokens;
   dataset.documents = file->documents();
   dataset.training = std::make_unique<WindowSamples>(file, 0, training, data.sequence_length,

@@ -10,6 +10,8 @@
 
 namespace ropewalk {
 
+class IndexedDataset;
+
 class Samples {
  public:
   virtual ~Samples() = default;
@@ -20,6 +22,7 @@ class Samples {
 // The training part and the validation part (perhaps null) of data.prefix. Throws DataError or ConfigurationError.
 struct Dataset {
   std::unique_ptr<Samples> training, validation;
+  std::shared_ptr<const IndexedDataset> file;
   int64_t tokens = 0, documents = 0;
 };
 Dataset open_dataset(const DataConfig& data, int64_t vocabulary);

@@ -19,6 +19,7 @@ class DocumentSplitter {
     for (size_t at = rest.find(separator_); at != std::string_view::npos; at = rest.find(separator_)) {
       piece(rest.substr(0, at));
       end_document();
+      ++separators_;
       rest.remove_prefix(at + separator_.size());
     }
     const size_t kept = separator_begun_at_end_of(rest);
@@ -30,6 +31,8 @@ class DocumentSplitter {
     piece(pending_);
     end_document();
   }
+
+  int64_t separators() const { return separators_; }
 
  private:
   void piece(std::string_view text) {
@@ -54,6 +57,7 @@ class DocumentSplitter {
   const DocumentSink& sink_;
   std::string pending_;  // between calls: the beginning of a separator, perhaps
   bool has_text_ = false;
+  int64_t separators_ = 0;
 };
 
 // Where the reader stands in its file.
@@ -69,7 +73,7 @@ struct LinePosition {
 
 }  // namespace
 
-void read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines) {
+int64_t read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines) {
   LineBlocks blocks(file, LineBlocks::LongLines::kCut);
   DocumentSplitter splitter(separator, sink);
   LinePosition position;
@@ -92,6 +96,7 @@ void read_text(const std::string& file, const std::string& separator, const Docu
     sink.progress(blocks.position());
   }
   splitter.end();
+  return splitter.separators();
 }
 
 }  // namespace ropewalk

@@ -47,6 +47,11 @@ std::string duration_text(double seconds) {
 std::string count_text(double count) { return scaled_text(count, 1000, {"", " k", " M", " B", " T"}); }
 std::string bytes_text(double bytes) { return scaled_text(bytes, 1024, {" B", " KiB", " MiB", " GiB", " TiB"}); }
 
+std::string counted(const std::string& count, std::string_view noun, std::string_view plural) {
+  if (count == "1") return fmt::format("1 {}", noun);
+  return plural.empty() ? fmt::format("{} {}s", count, noun) : fmt::format("{} {}", count, plural);
+}
+
 std::string bar_text(double fraction, int width) {
   const int inside = std::max(width - 2, 0);
   const double share = std::isfinite(fraction) ? std::clamp(fraction, 0.0, 1.0) : 0;

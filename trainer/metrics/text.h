@@ -1,6 +1,7 @@
 // Numbers and text as people read them.
 #pragma once
 
+#include <concepts>
 #include <string>
 #include <string_view>
 
@@ -10,6 +11,12 @@ std::string duration_text(double seconds);  // "8.2 s", "3 m 05 s", "2 h 07 m", 
 std::string count_text(double count);       // "999", "1.2 k", "34.5 M", "1.1 B"
 std::string bytes_text(double bytes);       // "512 B", "1.5 KiB", "2.0 GiB"
 std::string bar_text(double fraction, int width);  // "[====>     ]", `width` characters in all
+
+// "1 file", "2 files", "2 entries": with the noun's plural where that is not the noun and an s.
+std::string counted(const std::string& count, std::string_view noun, std::string_view plural = "");
+std::string counted(std::integral auto count, std::string_view noun, std::string_view plural = "") {
+  return counted(std::to_string(count), noun, plural);
+}
 
 // Text of unknown origin made safe to print: control characters other than newline and tab, and bytes that are not
 // UTF-8, become U+FFFD.

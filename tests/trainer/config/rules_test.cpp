@@ -97,6 +97,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"data.sequence_length=7", "parallel.context_parallel=4", "validation.position_ranges=1"},
              {"data.sequence_length = 7: must be at least 2 x parallel.context_parallel = 8"}},
         Case{{"model.vocabulary=256"}, {"model.vocabulary = 256: must be at least 257", "set it to 257"}},
+        Case{{"parallel.device=CUDA"},
+             {"parallel.device = CUDA: is not in this version, which has no CUDA backend; set it to CPU"}},
         Case{{"data.tokenizer=byts"}, {"data.tokenizer = byts: ", "bytes"}},
         Case{{"data.tokenizer=none"}, {"validation.sample_tokens = 200: must be 0 with data.tokenizer none"}},
         Case{{"validation.position_ranges=129"},

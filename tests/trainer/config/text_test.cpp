@@ -235,8 +235,12 @@ TEST(Overrides, WrongOnesSayWhatIsRight) {
       {"training.steps=5 6", "syntax: expected one value, found '6'"},
       {"training.steps=", "syntax: expected a value, found the end"},
       {"training.steps=5.5", "training.steps = 5.5: must be a whole number"},
-      {"training.steps=9223372036854775808", "must be a whole number"},
-      {"parallel.data_parallel=2147483648", "must be a whole number"},
+      {"training.steps=9223372036854775808",
+       "training.steps = 9223372036854775808: must be at least 1 and at most 1000000000000"},
+      {"training.steps=-1000000000000000000000", "must be at least 1 and at most 1000000000000"},
+      {"parallel.data_parallel=2147483648", "must be at least 0 and at most 1048576"},
+      {"model.pattern.0.window=9223372036854775808", "must be at least 1 and at most 2147483647"},
+      {"data.seed=18446744073709551616", "must be at least 0 and at most 18446744073709551615"},
       {"data.seed=-1", "data.seed = -1: must be a whole number, not negative"},
       {"training.learning_rate=fast", "must be a number"},
       {"parallel.sequence_parallel=yes", "must be true or false"},
@@ -249,13 +253,19 @@ TEST(Overrides, WrongOnesSayWhatIsRight) {
   for (const auto& [assignment, said] : cases) {
     const std::string message = refusal(kSmallest, {assignment});
     expect_contains(message, said);
-    expect_contains(message, fmt::format("--set {}", assignment));
+    expect_contains(message, fmt::format("--set {}", *assignment ? assignment : "''"));
   }
 }
 
 TEST(Text, IsRefusedWithLineAndColumn) {
   const std::pair<const char*, const char*> cases[] = {
-      {"model {\n  layers: 8\n", "run.textproto:3:1: syntax: expected the name of a field, found the end"},
+      {"model {\n  layers: 8\n", "1 problem:\n  1. run.textproto:1:7: syntax: this '{' is never closed"},
+      {"model {\n  layers: 8\n pattern {\n} data <", "run.textproto:4:8: syntax: this '<' is never closed"},
+      {"model {\n pattern: [\n {}", "run.textproto:2:11: syntax: this '[' is never closed"},
+      {"model {\n pattern: [ {}, ] }", "run.textproto:2:17: syntax: expected a value, found ']'"},
+      {"data {\n sequence_length:", "run.textproto:1:6: syntax: this '{' is never closed"},
+      {"data { }\nunknown {\n a { }\n b: 1", "run.textproto:2:9: syntax: this '{' is never closed"},
+      {"data: ", "run.textproto:1:7: syntax: expected a value, found the end"},
       {"model {\n  layers 8 }", "run.textproto:2:10: syntax: expected ':', found '8'"},
       {"}", "run.textproto:1:1: syntax: expected the name of a field, found '}'"},
       {"model 5", "run.textproto:1:7: syntax: expected '{', found '5'"},
@@ -270,11 +280,29 @@ TEST(Text, IsRefusedWithLineAndColumn) {
       {"model { pattern: 5 }", "model.pattern = 5: is a group of fields"},
       {"model { pattern [ {} {} ] }", "syntax: expected ',' or ']', found '{'"},
       {"[ropewalk.extension]: 1", "syntax: expected the name of a field"},
-      {"\x01", "syntax: "},
-      {"caf\xc3\xa9: 1", "syntax: "},
+      {"\x01", "run.textproto:1:1: syntax: a control character; is this the right file?"},
+      {"caf\xc3\xa9: 1", "run.textproto:1:4: syntax: a character that is not ASCII"},
+      {"\xef\xbb\xbfmodel { }", "run.textproto: starts with a byte-order mark; save it as UTF-8 without one"},
+      {"\xff\xfem\xff", "run.textproto: starts with a byte-order mark of UTF-16; save it as UTF-8 without one"},
   };
   for (const auto& [text, said] : cases) expect_contains(refusal(text), said);
+  expect_contains(refusal(std::string("m\0o\0d\0e\0l\0", 10)), "run.textproto: is not text: it has NUL bytes");
   expect_contains(refusal(""), "has 12 problems:");  // all that must be set
+}
+
+// What is wrong in the second one is told, and what only the second one sets is not missing.
+TEST(Text, AGroupSetTwiceIsReadTwice) {
+  const std::string message = refusal(
+      "model { layers: 8 width: 64 }\n"
+      "model { hidden: 96 query_heads: 12 key_heads: 4 head_size: many vocabulary: 257 layers: 0 patern {} }\n"
+      "data { prefix: \"text\" sequence_length: 128 } training { steps: 100 steps: 200 } output { directory: \"run\" "
+      "}");
+  expect_contains(message, "has 5 problems:");
+  expect_contains(message, "run.textproto:2:1: model is set twice, first at run.textproto:1:1; keep one of them");
+  expect_contains(message, "run.textproto:2:49: model.head_size = many: must be a whole number");
+  expect_contains(message, "run.textproto:2:81: model.layers = 0: must be at least 1");
+  expect_contains(message, "run.textproto:2:91: model.patern is not a field");
+  expect_contains(message, "training.steps is set twice, first at run.textproto:3:");  // outside of it nothing changes
 }
 
 TEST(Text, SpeaksOfWhatIsMissingOnlyWhereItWasNotMeant) {

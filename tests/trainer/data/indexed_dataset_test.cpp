@@ -69,9 +69,11 @@ void expect_type_is_read(uint8_t code) {
   write_dataset(folder / "large", code, large);
   const IndexedDataset dataset(folder / "large", 100);
   std::vector<int32_t> tokens(5);
-  expect_error<DataError>([&] { dataset.read(0, tokens); },
-                          {"large.bin", "token 2 (byte " + std::to_string(2 * sizeof(T)) + ") is 100", "[0, 100)"});
+  expect_error<DataError>(
+      [&] { dataset.read(0, tokens); },
+      {"large.bin", "token 2 (byte " + std::to_string(2 * sizeof(T)) + ", in document 0) is 100", "[0, 100)"});
   expect_error<DataError>([&] { dataset.read(2, std::span(tokens).first(1)); }, {"token 2"});
+  expect_error<DataError>([&] { dataset.check_tokens(); }, {"token 2 ", "is 100"});
   dataset.read(0, std::span(tokens).first(2));  // the others are whole
   dataset.read(3, std::span(tokens).first(1));
   EXPECT_EQ(tokens[0], 3);
@@ -83,6 +85,7 @@ void expect_type_is_read(uint8_t code) {
     expect_error<DataError>([&] { spoilt.read(0, std::span(tokens).first(3)); },
                             {"negative.bin", "token 1", "is " + std::to_string(std::numeric_limits<T>::min())});
     expect_error<DataError>([&] { spoilt.read(2, std::span(tokens).first(1)); }, {"token 2", "is -1"});
+    expect_error<DataError>([&] { spoilt.check_tokens(); }, {"token 1 ", "): prepare the data with this model's"});
   }
 }
 
@@ -98,6 +101,32 @@ TEST(IndexedDataset, AnI64TokenDoesNotWrapIntoTheVocabulary) {
   write_dataset<int64_t>(folder / "wrap", 5, {3, (int64_t{1} << 32) + 3});
   std::vector<int32_t> tokens(2);
   expect_error<DataError>([&] { IndexedDataset(folder / "wrap", 100).read(0, tokens); }, {"token 1", "is 4294967299"});
+}
+
+// Whatever its place in the blocks that are read, a bad token is found, with its document.
+TEST(IndexedDataset, ACheckOfAllTokensFindsEachBadOne) {
+  const ScratchFolder folder;
+  constexpr int64_t kTokens = 5'000'000;  // more than two blocks
+  std::vector<uint16_t> tokens(kTokens, 256);
+  IndexBytes index;
+  index.lengths = {1'000'000, 3'999'999, 1};
+  index.offsets = {0, 2'000'000, 9'999'998};
+  index.documents = {0, 1, 2, 3};
+  write_file(folder / "big.idx", index.text());
+  write_file(folder / "big.bin", bytes_of(tokens));
+  std::vector<int64_t> told;
+  IndexedDataset(folder / "big", 257).check_tokens([&](int64_t done) { told.push_back(done); });
+  EXPECT_EQ(told, (std::vector<int64_t>{2'097'152, 4'194'304, kTokens}));
+
+  const std::pair<size_t, int> cases[] = {{0, 0},         {999'999, 0},   {1'000'000, 1}, {2'097'151, 1},
+                                          {2'097'152, 1}, {4'194'304, 1}, {4'999'998, 1}, {4'999'999, 2}};
+  for (const auto& [at, document] : cases) {
+    tokens[at] = 257;
+    write_file(folder / "big.bin", bytes_of(tokens));
+    expect_error<DataError>([&] { IndexedDataset(folder / "big", 257).check_tokens(); },
+                            {fmt::format("token {} (byte {}, in document {}) is 257", at, 2 * at, document)});
+    tokens[at] = 256;
+  }
 }
 
 // Documents of several sequences, of none, and of empty sequences: a document begins where its first token does.
@@ -143,10 +172,15 @@ TEST(IndexedDataset, AFileCutWhileInUseIsAnErrorAndNotGarbage) {
 
 TEST(IndexedDataset, MissingAndForbiddenFilesAreNamed) {
   const ScratchFolder folder;
-  expect_error<DataError>([&] { IndexedDataset(folder / "absent", 10); }, {"absent.idx", "No such file"});
+  expect_error<DataError>([&] { IndexedDataset(folder / "absent", 10); },
+                          {"absent.idx: No such file",
+                           "`ropewalk prepare --input FILE... --output " + (folder / "absent") + "`", "data.prefix"});
   write_dataset<uint16_t>(folder / "x", 8, {1, 2});
   ::remove((folder / "x.bin").c_str());
-  expect_error<DataError>([&] { IndexedDataset(folder / "x", 10); }, {"x.bin", "No such file"});
+  expect_error<DataError>([&] { IndexedDataset(folder / "x", 10); }, {"x.bin: No such file", "ropewalk prepare"});
+  for (const char* name : {"x.bin", "x.idx"})
+    expect_error<DataError>([&] { IndexedDataset(folder / name, 10); },
+                            {"without the extension of the two files: set it to " + (folder / "x")});
   ASSERT_EQ(::mkdir((folder / "x.bin").c_str(), 0777), 0);
   expect_error<DataError>([&] { IndexedDataset(folder / "x", 10); }, {"x.bin", "folder"});
 

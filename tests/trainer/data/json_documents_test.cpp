@@ -99,11 +99,29 @@ TEST_F(JsonDocuments, OtherJsonIsRefusedWithItsLine) {
 TEST_F(JsonDocuments, InvalidUtf8IsRefusedWithItsLine) {
   expect_refused("{\"text\":\"ab\xFF\"}", {"invalid UTF-8 at byte 12 of the line (0xff)"});
   expect_refused("{\"text\":\"ok\",\"other\":\"\xC3\"}", {"invalid UTF-8"});
-  // Halves of surrogate pairs.
-  expect_refused("{\"text\":\"\\ud83d\"}", {"not JSON"});
-  expect_refused("{\"text\":\"\\ud83dx\"}", {"not JSON"});
-  expect_refused("{\"text\":\"\\ud83d\\u0041\"}", {"not JSON"});
-  expect_refused("{\"text\":\"\\ude42\"}", {"not JSON"});
+}
+
+TEST_F(JsonDocuments, HalvesOfSurrogatePairsAreNamed) {
+  expect_refused(R"({"text":"\ud83d"})", {R"(\ud83d is a lone surrogate, half of a character)"});
+  expect_refused(R"({"text":"\ud83dx"})", {"lone surrogate"});
+  expect_refused(R"({"text":"\ud83d\u0041"})", {R"(\ud83d is a lone)"});
+  expect_refused(R"({"text":"\ude42"})", {R"(\ude42 is a lone)"});
+  expect_refused(R"({"text":"\ud83d\ude42\\\uDE42"})", {R"(\uDE42 is a lone)"});
+  expect_refused(R"({"text":"\\ud83d \ud83d\ude42)", {"not JSON: "});  // an escaped backslash, and a whole pair
+}
+
+TEST_F(JsonDocuments, JsonThatIsNotInLinesIsRecognised) {
+  for (const char* array : {"[", " [\r", "[{\"text\":\"one\"},", "[{\"text\":\"one\"}]"})
+    expect_refused(array, {"hold one object a line; this looks like an array: `jq -c '.[]' FILE` makes lines of it"});
+  for (const char* object : {"{", "{ \"text\": \"one\",", "{\"text\":\"one\", \"more\": [", "{\"more\":{ \r"})
+    expect_refused(object, {"hold one object a line; this looks like an object spread over lines: `jq -c . FILE`"});
+}
+
+// Which of two a reader takes is its own affair (Python and jq the last, others the first), so it is a mistake.
+TEST_F(JsonDocuments, AnAmbiguousTextIsRefused) {
+  expect_refused(R"({"text":"one","text":"two"})", {"more than one member \"text\""});
+  expect_refused(R"({"text":"one","id":1,"\u0074ext":"one"})", {"more than one member \"text\""});
+  EXPECT_EQ(read(R"({"text":"one","id":1,"id":2})").documents, (Texts{"one"}));
 }
 
 TEST_F(JsonDocuments, BadLinesCanBeSkippedAndAreCounted) {

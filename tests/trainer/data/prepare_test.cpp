@@ -70,6 +70,7 @@ TEST_F(Prepare, SeveralInputsInOrder) {
   const PrepareSummary summary = prepare(asked);
   EXPECT_EQ(output(), (Texts{"one", "and a half", "two", "zero", "and a half"}));
   EXPECT_EQ(summary.input_files, 4);
+  EXPECT_EQ(summary.separators, 1);
   EXPECT_EQ(summary.done.bytes_done, summary.done.bytes_total);
 }
 
@@ -133,7 +134,7 @@ TEST_F(Prepare, OutputThatExistsIsKeptUnlessOverwritten) {
   write_file(folder_ / "a.txt", "first");
   prepare(options({"a.txt"}));
   write_file(folder_ / "a.txt", "second");
-  expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.bin exists", "overwrit"});
+  expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.bin exists", "--overwrite"});
   std::filesystem::remove(folder_ / "out.bin");
   expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.idx exists"});
   PrepareOptions asked = options({"a.txt"});
@@ -177,10 +178,24 @@ TEST_F(Prepare, WrongOptionsAreRefused) {
   EXPECT_FALSE(has_output());
 }
 
+TEST_F(Prepare, OptionsThatNoInputCanUseAreRefused) {
+  write_file(folder_ / "a.txt", "x");
+  write_file(folder_ / "b.jsonl", "{\"body\":\"x\"}");
+  PrepareOptions asked = options({"b.jsonl"});
+  asked.documents.json_key = "body";
+  asked.documents.document_separator = "|";
+  expect_error<ConfigurationError>([&] { prepare(asked); }, {"--separator is for text", "--format text"});
+  asked.inputs = options({"a.txt"}).inputs;
+  expect_error<ConfigurationError>([&] { prepare(asked); }, {"--json-key is for JSON lines", "--format jsonl"});
+  asked.inputs = options({"a.txt", "b.jsonl"}).inputs;
+  prepare(asked);
+  EXPECT_EQ(output(), (Texts{"x", "x"}));
+}
+
 TEST_F(Prepare, EmptyInputIsRefused) {
   write_file(folder_ / "a.txt", "");
   write_file(folder_ / "b.jsonl", "\n\n{\"text\":\"\"}\n");
-  expect_error<DataError>([&] { prepare(options({"a.txt"})); }, {"a.txt", "no text"});
+  expect_error<DataError>([&] { prepare(options({"a.txt"})); }, {"no text in", "a.txt (0 bytes, 0 bad lines skipped)"});
   expect_error<DataError>([&] { prepare(options({"a.txt", "b.jsonl"})); }, {"no text in 2 files"});
   EXPECT_FALSE(has_output());
   EXPECT_FALSE(has_leftovers());
@@ -196,9 +211,11 @@ TEST_F(Prepare, AnErrorInTheMiddleLeavesWhatWasThere) {
   EXPECT_EQ(output(), (Texts{"good"}));
   EXPECT_FALSE(has_leftovers());
 
+  write_file(folder_ / "good.txt", "another");
   asked = options({"good.txt"});
   asked.overwrite = true;
   EXPECT_THROW(prepare(asked, [](const PrepareProgress&) { throw std::runtime_error("stop"); }), std::runtime_error);
+  EXPECT_EQ(output(), (Texts{"good"}));
   EXPECT_FALSE(has_leftovers());
 }
 

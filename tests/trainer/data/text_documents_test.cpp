@@ -138,6 +138,21 @@ TEST(TextDocuments, APipeIsReadToItsEnd) {
   EXPECT_EQ(collect(pipe).documents, Texts{text});
 }
 
+TEST(TextDocuments, SeparatorsAreCounted) {
+  const ScratchFolder folder;
+  const DocumentSink sink = {.piece = [](std::string_view) {}, .end = [] {}, .progress = [](int64_t) {}};
+  SkippedLines skipped;
+  const auto count = [&](const std::string& text, const std::string& separator) {
+    write_file(folder / "a.txt", text);
+    DocumentOptions options;
+    options.document_separator = separator;
+    return read_documents(folder / "a.txt", options, sink, skipped);
+  };
+  EXPECT_EQ(count("one||two||||", "||"), 3);
+  EXPECT_EQ(count("one|two|", "||"), 0);
+  EXPECT_EQ(count("one", ""), 0);
+}
+
 TEST(InputFiles, FoldersAreListedByPathWithoutHiddenFiles) {
   const ScratchFolder folder;
   std::filesystem::create_directories(folder / "b/.hidden");
@@ -154,16 +169,22 @@ TEST(InputFiles, WhatCannotBeReadIsNamed) {
   expect_error<DataError>([&] { list_input_files({folder / "absent"}); }, {"absent", "No such file"});
   std::filesystem::create_directory(folder / "empty");
   expect_error<DataError>([&] { list_input_files({folder / "empty"}); }, {"empty", "without files"});
+  expect_error<ConfigurationError>([&] { list_input_files({""}); }, {"the name of an --input is empty"});
+  EXPECT_EQ(list_input_files({"-"}), (Texts{"/dev/stdin"}));
   write_file(folder / "a.txt.GZ", "x");
   expect_error<DataError>([&] { collect(folder / "a.txt.GZ"); }, {"a.txt.GZ", "compressed"});
   write_file(folder / "secret.txt", "x");
   ASSERT_EQ(::chmod((folder / "secret.txt").c_str(), 0), 0);
+  std::filesystem::create_directories(folder / "mixed/below/closed");
+  write_file(folder / "mixed/a.txt", "x");
+  ASSERT_EQ(::chmod((folder / "mixed/below/closed").c_str(), 0), 0);
   ASSERT_EQ(::chmod((folder / "empty").c_str(), 0), 0);
   const AsNobody nobody;
   expect_error<DataError>([&] { collect(folder / "secret.txt"); },
                           {"secret.txt", "Permission denied", "give this user"});
   expect_error<DataError>([&] { list_input_files({folder / "empty"}); },
                           {"empty", "Permission denied", "give this user"});
+  expect_error<DataError>([&] { list_input_files({folder / "mixed"}); }, {"mixed/below/closed: Permission denied"});
 }
 
 }  // namespace

@@ -37,6 +37,14 @@ TEST(Text, Amounts) {
   EXPECT_EQ(bytes_text(2147483648.0), "2.0 GiB");
 }
 
+TEST(Text, Counted) {
+  EXPECT_EQ(counted(0, "file"), "0 files");
+  EXPECT_EQ(counted(1, "file"), "1 file");
+  EXPECT_EQ(counted(12, "file"), "12 files");
+  EXPECT_EQ(counted(1, "entry", "entries"), "1 entry");
+  EXPECT_EQ(counted(2, "entry", "entries"), "2 entries");
+}
+
 TEST(Text, BarsHaveTheirWidth) {
   EXPECT_EQ(bar_text(0, 6), "[>   ]");
   EXPECT_EQ(bar_text(0.5, 6), "[==> ]");
