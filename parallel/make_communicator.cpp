@@ -5,12 +5,13 @@
 
 namespace ropewalk {
 
-std::shared_ptr<Communicator> make_world(Transport transport, std::chrono::milliseconds deadline) {
+std::shared_ptr<Communicator> make_world(Transport transport, std::chrono::milliseconds deadline,
+                                         const std::vector<std::string>& hosts) {
   switch (transport) {
     case Transport::kSingle:
       return ThreadWorld(1, deadline).communicator(0);
     case Transport::kMpi:
-      return make_mpi_world(deadline);
+      return make_mpi_world(deadline, hosts);
   }
   CHECK(false, "transport {}", static_cast<int>(transport));
 }

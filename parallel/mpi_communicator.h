@@ -10,6 +10,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "parallel/communicator.h"
 
@@ -25,19 +26,24 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
+  int rank() const { return rank_; }
+  int size() const { return static_cast<int>(hosts_.size()); }
   int node_rank() const { return node_rank_; }  // among the ranks on this machine
   int node_size() const { return node_size_; }
-  const std::string& host_name() const { return host_name_; }
-  const std::string& library() const { return library_; }  // name and version
+  const std::vector<std::string>& hosts() const { return hosts_; }  // every rank's
+  const std::string& library() const { return library_; }           // name and version
 
   [[noreturn]] void abort(int code) const;  // ends all ranks
 
  private:
-  int exceptions_, node_rank_, node_size_;
-  std::string host_name_, library_;
+  int exceptions_, rank_, node_rank_, node_size_;
+  std::vector<std::string> hosts_;
+  std::string library_;
 };
 
-// All ranks of the job, while an MpiSession lives. Collective. Exchanges that wait longer than the deadline fail.
-std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline);
+// All ranks of the job, while an MpiSession lives. Collective. Exchanges that wait longer than the deadline fail; hosts
+// (every rank's, or none) are for their messages.
+std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline,
+                                             const std::vector<std::string>& hosts = {});
 
 }  // namespace ropewalk

@@ -12,7 +12,7 @@ CASES = [
     ("kill", ["process rank 1", "signal 9"], None),
     ("exit", ["Process name: [[", ",1]", "Exit code:    7"], 7),
     ("throw", ["the file is empty", "MPI_ABORT was invoked on rank 1"], 3),
-    ("hang", ["waited 1.", "in all_reduce", "from rank 1", "on axis world", "not finished"], 5),
+    ("hang", ["rank 1 has not answered", "in all_reduce", "on axis world", "not finished"], 5),
 ]
 
 
