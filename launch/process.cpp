@@ -46,7 +46,9 @@ Process::Process(const Launcher& launcher) {
 }
 
 std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) const {
-  return make_world(session_ ? Transport::kMpi : Transport::kSingle, deadline, hosts_);
+  // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
+  const auto give_up = [this] { return roll_call_ && roll_call_->has_begun(); };
+  return make_world(session_ ? Transport::kMpi : Transport::kSingle, {deadline, hosts_, give_up});
 }
 
 std::string Process::transport() const {

@@ -6,8 +6,6 @@
 #include <tuple>
 #include <utility>
 
-#include "parallel/communicator.h"
-
 namespace ropewalk {
 
 namespace {
@@ -38,25 +36,24 @@ std::vector<Statement> statements(const Reports& reports, Choose text_of) {
   return out;
 }
 
-// Ranks that were not heard and are waited for by one that was.
-std::vector<int> suspects(const Reports& reports) {
+std::vector<int> silent_ranks(const Reports& reports) {
   std::vector<int> out;
-  for (size_t rank = 0; rank < reports.size(); ++rank) {
-    const auto waits = [&](const std::optional<Failure>& report) {
-      return report && std::ranges::count(report->unanswered, static_cast<int>(rank)) > 0;
-    };
-    if (!reports[rank] && std::ranges::any_of(reports, waits)) out.push_back(static_cast<int>(rank));
-  }
+  for (size_t rank = 0; rank < reports.size(); ++rank)
+    if (!reports[rank]) out.push_back(static_cast<int>(rank));
   return out;
 }
 
-// The report that is nearest to the cause: of ranks that disagree; else of a rank that waits for few but suspects.
-const Failure& leading(const Reports& reports, const std::vector<int>& suspects) {
+// The report that is nearest to the cause: of ranks that disagree; else of those that have waited long, one that waits
+// for few ranks but silent ones.
+const Failure& leading(const Reports& reports) {
+  double longest = 0;
+  for (const auto& report : reports)
+    if (report) longest = std::max(longest, report->silence.seconds);
   const auto place = [&](const Failure& failure) {
-    const auto waited_for = static_cast<int64_t>(failure.unanswered.size());
-    const int64_t silent =
-        std::ranges::count_if(suspects, [&](int rank) { return std::ranges::count(failure.unanswered, rank) > 0; });
-    return std::tuple(waited_for > 0, silent == 0, waited_for - silent, waited_for);
+    const std::vector<int>& peers = failure.silence.ranks;
+    const auto silent = std::ranges::count_if(peers, [&](int rank) { return !reports[static_cast<size_t>(rank)]; });
+    const auto victims = static_cast<int64_t>(peers.size()) - silent;
+    return std::tuple(!peers.empty(), failure.silence.seconds < longest / 2, silent == 0, victims, silent);
   };
   const Failure* first = nullptr;
   for (const auto& report : reports)
@@ -76,23 +73,24 @@ std::string tell_causes(const Reports& reports, const Roster& ranks) {
 }
 
 std::string tell_silence(const Reports& reports, const Roster& ranks) {
-  const std::vector<int> silent = suspects(reports);
-  const Failure& lead = leading(reports, silent);
-  std::string text = first_line(lead.message);
-  const auto heard = std::ranges::count_if(reports, [](const auto& report) { return report.has_value(); });
-  if (!silent.empty())
-    text +=
-        fmt::format("\n  no word from {}; {} of {} ranks have reported", ranks.names(silent), heard, reports.size());
-  if (silent.empty() && !lead.unanswered.empty()) {
-    // Nobody who is waited for is silent: each wait may be part of the cause.
+  const std::vector<int> silent = silent_ranks(reports);
+  const Failure& lead = leading(reports);
+  const std::string headline = first_line(lead.message), details = lead.message.substr(headline.size());
+  std::string text = headline;
+  if (lead.silence.ranks.empty()) return text + details;
+  if (!silent.empty()) {
+    text += fmt::format("\n  no word from {}; {} of {} ranks have reported", ranks.names(silent),
+                        reports.size() - silent.size(), reports.size());
+  } else {
+    // Nobody is silent: each wait may be part of the cause.
     const std::vector<Statement> others = statements(reports, [&](const Failure& failure) {
-      return first_line(failure.message) == first_line(lead.message) ? "" : first_line(failure.message);
+      return first_line(failure.message) == headline ? "" : first_line(failure.message);
     });
     for (size_t i = 0; i < std::min(others.size(), kMessagesTold - 1); ++i) text += "\n  " + others[i].text;
     if (others.size() >= kMessagesTold)
       text += fmt::format("\n  and {} other messages", others.size() - kMessagesTold + 1);
   }
-  return text + lead.message.substr(first_line(lead.message).size());
+  return text + details;
 }
 
 }  // namespace
@@ -101,7 +99,7 @@ Failure failure_of(std::exception_ptr exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const PeerError& error) {
-    return {error.code(), error.what(), error.unanswered};
+    return {error.code(), error.what(), error.silence};
   } catch (const Error& error) {
     return {error.code(), error.what(), {}};
   } catch (const std::bad_alloc&) {
@@ -120,8 +118,9 @@ Failure failure_of(std::exception_ptr exception) {
 }
 
 std::string encode(const Failure& failure) {
-  std::string bytes = fmt::format("{} {}", static_cast<int>(failure.code), failure.unanswered.size());
-  for (int rank : failure.unanswered) bytes += fmt::format(" {}", rank);
+  const auto& [ranks, seconds] = failure.silence;
+  std::string bytes = fmt::format("{} {} {}", static_cast<int>(failure.code), seconds, ranks.size());
+  for (int rank : ranks) bytes += fmt::format(" {}", rank);
   return bytes + "\n" + failure.message;
 }
 
@@ -129,11 +128,11 @@ Failure decode(const std::string& bytes) {
   std::istringstream in(bytes);
   int code = 0;
   size_t count = 0;
-  in >> code >> count;
-  Failure failure{static_cast<ExitCode>(code), "", std::vector<int>(count)};
-  for (int& rank : failure.unanswered) in >> rank;
-  failure.message = bytes.substr(static_cast<size_t>(in.tellg()) + 1);
-  return failure;
+  Silence silence;
+  in >> code >> silence.seconds >> count;
+  silence.ranks.resize(count);
+  for (int& rank : silence.ranks) in >> rank;
+  return {static_cast<ExitCode>(code), bytes.substr(bytes.find('\n') + 1), silence};
 }
 
 ExitCode common_code(const Reports& reports) {

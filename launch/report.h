@@ -7,14 +7,15 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "parallel/communicator.h"
 #include "parallel/roster.h"
 
 namespace ropewalk {
 
 struct Failure {
   ExitCode code;
-  std::string message;          // its first line says it; the others are details
-  std::vector<int> unanswered;  // ranks for which this one waited in vain
+  std::string message;  // its first line says it; the others are details
+  Silence silence;      // for whom this rank waited in vain
 };
 Failure failure_of(std::exception_ptr exception);
 

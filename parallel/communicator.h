@@ -23,11 +23,15 @@ namespace ropewalk {
 
 enum class Reduction { kSum, kMax };
 
-// A CommunicationError that knows for whom was waited in vain, if that was the trouble.
+// For whom was waited in vain, if that was the trouble.
+struct Silence {
+  std::vector<int> ranks;  // as the world counts
+  double seconds = 0.0;
+};
 struct PeerError : CommunicationError {
-  explicit PeerError(const std::string& message, std::vector<int> silent = {})
-      : CommunicationError(message), unanswered(std::move(silent)) {}
-  std::vector<int> unanswered;  // ranks of the world
+  explicit PeerError(const std::string& message, Silence in_vain = {})
+      : CommunicationError(message), silence(std::move(in_vain)) {}
+  Silence silence;
 };
 
 // One message of an exchange: all of `data` to or from rank `peer`, which may be this rank itself. Several messages

@@ -134,13 +134,13 @@ void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
     if (theirs == own) continue;
     const Call their_call{static_cast<Operation>(theirs[1]), static_cast<DType>(theirs[2]),
                           static_cast<int32_t>(theirs[3]), theirs[4]};
-    fail(PeerError(fmt::format("{} calls {} where {} calls {}", name(peer), describe(theirs[0], their_call),
-                               name(rank()), describe(sequence, call))));
+    fail(PeerError(fmt::format("{} calls #{} {} where {} calls #{} {}", name(peer), theirs[0], describe(their_call),
+                               name(rank()), sequence, describe(call))));
   }
 }
 
-std::string LoggedCommunicator::describe(int64_t sequence, const Call& call) const {
-  std::string text = fmt::format("#{} {}", sequence, name_of(call.operation));
+std::string LoggedCommunicator::describe(const Call& call) const {
+  std::string text = name_of(call.operation);
   if (call.elements > 0) text += fmt::format(" of {} {}", call.elements, name_of(call.dtype));
   if (call.operation == Operation::kBroadcast) text += " from " + name(call.detail);
   if (call.operation == Operation::kAllReduce) {
@@ -155,11 +155,11 @@ void LoggedCommunicator::fail(const CommunicationError& error) const {
   text += fmt::format("\n  the last operations of {} on this axis:", name(rank()));
   for (int64_t i = std::max<int64_t>(1, sequence_ - kEntries + 1); i <= sequence_; ++i) {
     const Entry& entry = entries_[static_cast<size_t>(i % kEntries)];
-    text += "\n    " + describe(i, entry.call);
+    text += "\n    " + describe(entry.call);
     text += entry.finished ? fmt::format(", {:.3f} ms", 1e3 * entry.seconds) : std::string(", not finished");
   }
   const auto* peer_error = dynamic_cast<const PeerError*>(&error);
-  const PeerError explained(text, peer_error ? peer_error->unanswered : std::vector<int>());
+  const PeerError explained(text, peer_error ? peer_error->silence : Silence());
   if (on_failure_) on_failure_(explained);
   throw explained;
 }

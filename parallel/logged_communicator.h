@@ -73,7 +73,7 @@ class LoggedCommunicator : public Communicator {
   void timed(int64_t sequence, bool finishes, Action action);
   void agree(int64_t sequence, const Call& call);
   Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
-  std::string describe(int64_t sequence, const Call& call) const;
+  std::string describe(const Call& call) const;
   // Throws the error with the axis at the end of its first line, and then the last operations.
   [[noreturn]] void fail(const CommunicationError& error) const;
 

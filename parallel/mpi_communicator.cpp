@@ -118,8 +118,8 @@ struct Stray {
 
 // What a communicator and its exchanges share.
 struct MpiGroup {
-  MpiGroup(MPI_Comm communicator, int own_rank, Roster names, std::chrono::milliseconds longest_wait)
-      : comm(communicator), rank(own_rank), roster(std::move(names)), deadline(longest_wait) {
+  MpiGroup(MPI_Comm communicator, int own_rank, Roster names, WorldOptions world_options)
+      : comm(communicator), rank(own_rank), roster(std::move(names)), options(std::move(world_options)) {
     if (comm == MPI_COMM_NULL) return;  // a group of one, which sends no messages
     check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     int* highest_tag = nullptr;
@@ -136,9 +136,9 @@ struct MpiGroup {
   MpiGroup(const MpiGroup&) = delete;
   MpiGroup& operator=(const MpiGroup&) = delete;
 
-  [[noreturn]] void fail(const std::string& reason, const std::vector<int>& unanswered = {}) {
+  [[noreturn]] void fail(const std::string& reason, const Silence& silence = {}) {
     if (failure.empty()) failure = reason;
-    throw PeerError(reason, unanswered);
+    throw PeerError(reason, silence);
   }
   // The first message that has come from a peer and is not awaited by any receive.
   std::optional<Stray> stray_from(int peer) const;
@@ -146,7 +146,7 @@ struct MpiGroup {
   MPI_Comm comm;
   const int rank;
   const Roster roster;
-  const std::chrono::milliseconds deadline;
+  const WorldOptions options;
   Tags tags{kLowestTagBound};
   OperationLabel newest{Operation::kExchange, 0};  // with the element type of its messages, if it is a collective
   DType newest_dtype = DType::kU8;
@@ -290,9 +290,10 @@ void MpiExchange::finish(size_t index, const MPI_Status& status, bool has_error)
 }
 
 void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now) {
-  const bool overdue = now - begin >= group_.deadline;
+  const bool overdue = now - begin >= group_.options.deadline;
   if (!overdue && now < next_check_) return;
   next_check_ = now + kCheckInterval;
+  const bool give_up = overdue || (group_.options.give_up && group_.options.give_up());
   std::vector<Message> sends, receives;
   std::set<int> unanswered;
   std::string strays;
@@ -311,10 +312,10 @@ void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now)
     }
     strays += "\n  meanwhile " + stray->text;
   }
-  if (!overdue) return;
+  if (!give_up) return;
   const double seconds = std::chrono::duration<double>(now - begin).count();
   group_.fail(describe_silence(group_.roster, group_.rank, label_, sends, receives, seconds) + strays,
-              {unanswered.begin(), unanswered.end()});
+              {{unanswered.begin(), unanswered.end()}, seconds});
 }
 
 // MPI may still use the memory of messages that it had begun to move: what this frees are its books of them.
@@ -345,7 +346,7 @@ class MpiCommunicator : public HostCommunicator {
     MPI_Comm comm = MPI_COMM_NULL;
     if (size() > 1) check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
     return std::make_unique<MpiCommunicator>(
-        std::make_unique<MpiGroup>(comm, place, group_->roster.of(members), group_->deadline));
+        std::make_unique<MpiGroup>(comm, place, group_->roster.of(members), group_->options));
   }
 
  private:
@@ -399,8 +400,7 @@ void MpiSession::abort(int code) const {
   std::abort();  // MPI_Abort does not return
 }
 
-std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline,
-                                             const std::vector<std::string>& hosts) {
+std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options) {
   int initialized = 0;
   MPI_Initialized(&initialized);
   CHECK(initialized, "an MPI world is made before the MpiSession");
@@ -409,7 +409,8 @@ std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline,
   int rank = 0, size = 0;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
-  return std::make_shared<MpiCommunicator>(std::make_unique<MpiGroup>(comm, rank, Roster(size, hosts), deadline));
+  return std::make_shared<MpiCommunicator>(
+      std::make_unique<MpiGroup>(comm, rank, Roster(size, options.hosts), options));
 }
 
 }  // namespace ropewalk

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,9 +42,14 @@ class MpiSession {
   std::string library_;
 };
 
-// All ranks of the job, while an MpiSession lives. Collective. Exchanges that wait longer than the deadline fail; hosts
-// (every rank's, or none) are for their messages.
-std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline,
-                                             const std::vector<std::string>& hosts = {});
+// What a world and its groups share. Exchanges that wait longer than the deadline fail.
+struct WorldOptions {
+  std::chrono::milliseconds deadline;
+  std::vector<std::string> hosts = {};  // every rank's, or none; for messages
+  std::function<bool()> give_up = {};   // asked while an exchange waits; true: it fails, as if its time were over
+};
+
+// All ranks of the job, while an MpiSession lives. Collective.
+std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options);
 
 }  // namespace ropewalk

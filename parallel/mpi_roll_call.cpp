@@ -11,6 +11,10 @@
 
 namespace ropewalk {
 
+namespace {
+constexpr int kFirstRound = 1;  // the rounds are the tags of their messages
+}
+
 // One call; kept to the end, because messages to silent ranks stay open.
 struct MpiRollCall::Round {
   std::string mine;
@@ -79,6 +83,12 @@ MpiRollCall::~MpiRollCall() {
   if (state_->all_closed) MPI_Comm_free(&state_->comm);
 }
 
+bool MpiRollCall::has_begun() const {
+  int found = 0;
+  const int code = MPI_Iprobe(MPI_ANY_SOURCE, kFirstRound, state_->comm, &found, MPI_STATUS_IGNORE);
+  return code == MPI_SUCCESS && found;
+}
+
 std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& mine, std::chrono::milliseconds patience) {
   const auto end = std::chrono::steady_clock::now() + patience;
   const auto ranks = static_cast<size_t>(state_->size), own = static_cast<size_t>(state_->rank);
@@ -87,7 +97,7 @@ std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& min
                                   std::vector<MPI_Request>(2 * ranks, MPI_REQUEST_NULL), std::vector<bool>(ranks));
   round.texts[own] = mine;
   round.heard[own] = true;
-  const auto tag = static_cast<int>(state_->rounds.size());
+  const int tag = kFirstRound - 1 + static_cast<int>(state_->rounds.size());
   state_->send(round, tag);
   const auto all_done = [&] { return round.open_sends == 0 && std::ranges::count(round.heard, false) == 0; };
   while (!all_done() && std::chrono::steady_clock::now() < end) {

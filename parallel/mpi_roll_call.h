@@ -15,6 +15,8 @@ class MpiRollCall {
   MpiRollCall();  // collective, while an MpiSession lives
   ~MpiRollCall();
 
+  bool has_begun() const;  // for another rank
+
   // Tells all ranks `mine`. Returns at once when all have made the same call (the first, the second, ...), or after
   // `patience`: the texts of those that have, by rank.
   std::vector<std::optional<std::string>> call(const std::string& mine, std::chrono::milliseconds patience);

@@ -6,11 +6,12 @@ import sys
 VICTIM = sys.argv[1]
 MPIRUN = sys.argv[2:]
 
-# How rank 0 fails, the job's code, what the output must have.
+WAIT = (r"ranks 1, 2 on \S+ have not answered rank 0 on \S+ for 1\.\d s: 4 bytes of i32 from rank 1 on \S+ and "
+        r"4194304 bytes of i32 to rank 2 on \S+ in exchange \(operation 2\) on axis world\n")
+# What the victim is asked for, the job's code, what the output must have.
 CASES = [
-    ("wait", 5, [r"ranks 1, 2 on \S+ have not answered rank 0 on \S+ for 1\.\d s: 4 bytes of i32 from rank 1 on \S+ and "
-                 r"4194304 bytes of i32 to rank 2 on \S+ in exchange \(operation 2\) on axis world\n",
-                 r"no word from ranks 1, 2 on \S+; 1 of 3 ranks have reported", r"rank 2 has received all"]),
+    ("deaf", 5, [WAIT, r"no word from ranks 1, 2 on \S+; 1 of 3 ranks have reported", r"rank 2 has received all"]),
+    ("wait", 5, [WAIT, r"no word from rank 1 on \S+; 2 of 3 ranks have reported"]),
     ("throw", 3, [r"ropewalk: rank 0 on \S+: the file is empty"]),
 ]
 
