@@ -16,7 +16,7 @@ bool is_cause(const Failure& failure) { return failure.code != ExitCode::kCommun
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-// What several ranks say, and which.
+// What several ranks say, and which; of those for which there is a text.
 struct Statement {
   std::string text;
   std::vector<int> ranks;
@@ -27,10 +27,10 @@ std::vector<Statement> statements(const Reports& reports, Choose text_of) {
   std::vector<Statement> out;
   for (size_t rank = 0; rank < reports.size(); ++rank) {
     if (!reports[rank]) continue;
-    const std::string text = text_of(*reports[rank]);
-    if (text.empty()) continue;
-    auto found = std::ranges::find(out, text, &Statement::text);
-    if (found == out.end()) found = out.insert(found, {text, {}});
+    const std::optional<std::string> text = text_of(*reports[rank]);
+    if (!text) continue;
+    auto found = std::ranges::find(out, *text, &Statement::text);
+    if (found == out.end()) found = out.insert(found, {*text, {}});
     found->ranks.push_back(static_cast<int>(rank));
   }
   return out;
@@ -62,8 +62,9 @@ const Failure& leading(const Reports& reports) {
 }
 
 std::string tell_causes(const Reports& reports, const Roster& ranks) {
-  const std::vector<Statement> causes =
-      statements(reports, [](const Failure& failure) { return is_cause(failure) ? failure.message : ""; });
+  const std::vector<Statement> causes = statements(reports, [](const Failure& failure) {
+    return is_cause(failure) ? std::optional(failure.message) : std::nullopt;
+  });
   if (causes.front().ranks.size() == reports.size()) return causes.front().text;
   std::string text;
   for (size_t i = 0; i < std::min(causes.size(), kMessagesTold); ++i)
@@ -84,7 +85,8 @@ std::string tell_silence(const Reports& reports, const Roster& ranks) {
   } else {
     // Nobody is silent: each wait may be part of the cause.
     const std::vector<Statement> others = statements(reports, [&](const Failure& failure) {
-      return first_line(failure.message) == headline ? "" : first_line(failure.message);
+      const std::string line = first_line(failure.message);
+      return line == headline ? std::nullopt : std::optional(line);
     });
     for (size_t i = 0; i < std::min(others.size(), kMessagesTold - 1); ++i) text += "\n  " + others[i].text;
     if (others.size() >= kMessagesTold)

@@ -14,7 +14,7 @@ class Roster {
   Roster of(const std::vector<int>& members) const;  // a group of these ranks, in this order
 
   int size() const { return static_cast<int>(world_ranks_.size()); }
-  int world_rank(int rank) const { return world_ranks_[static_cast<size_t>(rank)]; }
+  int world_rank(int rank) const { return world_ranks_.at(static_cast<size_t>(rank)); }
   std::string name(int rank) const;                        // "rank 3 on node7"
   std::string names(const std::vector<int>& ranks) const;  // "ranks 3, 5-7 on node7 and rank 8 on node8"
 
