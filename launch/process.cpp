@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <new>
+#include <exception>
 
 #include "parallel/make_communicator.h"
+#include "trainer/metrics/progress.h"
 
 namespace ropewalk {
 
@@ -22,54 +23,12 @@ std::string host_name() {
   return gethostname(name, sizeof name - 1) == 0 ? name : "this host";
 }
 
-// Sent as one letter for the code, then the message.
-std::string encode(const Failure& failure) { return static_cast<char>(failure.code) + failure.message; }
-ExitCode code_in(const std::string& text) { return static_cast<ExitCode>(static_cast<unsigned char>(text.at(0))); }
-Failure decode(const std::string& text) { return {code_in(text), text.substr(1)}; }
-
-// The code of the cause: a rank that lost its peer failed because of the peer.
-ExitCode common_code(const std::vector<Failure>& failures) {
-  for (const Failure& failure : failures)
-    if (failure.code != ExitCode::kCommunication) return failure.code;
-  return ExitCode::kCommunication;
-}
-
-// Ranks that found the same are told of together.
-void say_all(const std::vector<Failure>& failures) {
-  std::vector<std::string> told;
-  for (size_t rank = 0; rank < failures.size(); ++rank) {
-    const std::string& message = failures[rank].message;
-    if (std::ranges::count(told, message) > 0) continue;
-    told.push_back(message);
-    const auto same = std::ranges::count(failures, message, &Failure::message);
-    if (same == static_cast<int64_t>(failures.size())) return say(message);
-    const std::string others = same > 1 ? fmt::format(" (and {} more)", same - 1) : "";
-    say(fmt::format("rank {}{} of {}: {}", rank, others, failures.size(), message));
-  }
-}
-
 }  // namespace
 
-Failure failure_of(std::exception_ptr exception) {
-  try {
-    std::rethrow_exception(exception);
-  } catch (const Error& error) {
-    return {error.code(), error.what()};
-  } catch (const std::bad_alloc&) {
-    return {
-        ExitCode::kDevice,
-        "out of host memory; lower training.micro_batch or data.sequence_length, or share the model among more ranks "
-        "(parallel.tensor_parallel, parallel.context_parallel)"};
-  } catch (const std::logic_error& error) {
-    const std::string what = error.what();
-    return {ExitCode::kFailure, what.find("bug") != std::string::npos ? what : what + ". This is a bug in ropewalk."};
-  } catch (const std::exception& error) {
-    return {ExitCode::kFailure, error.what()};
-  }
-}
-
 void say(const std::string& message) {
-  const std::string line = "ropewalk: " + message + "\n";
+  // A status line that is drawn in place may be on the terminal, and nobody comes to clear it.
+  const std::string clear = Terminal::of_stderr().redraws ? "\r\x1b[K" : "";
+  const std::string line = clear + "ropewalk: " + message + "\n";
   for (size_t done = 0; done < line.size();) {
     const ssize_t count = write(STDERR_FILENO, line.data() + done, line.size() - done);
     if (count <= 0) return;  // there is nobody left to tell
@@ -77,14 +36,19 @@ void say(const std::string& message) {
   }
 }
 
-Process::Process(const Launcher& launcher) : host_(host_name()) {
-  if (launcher.started_us()) session_.emplace();
-  last_words_ = world(kAgreementWait);
+Process::Process(const Launcher& launcher) {
+  if (launcher.started_us()) {
+    session_.emplace();
+    roll_call_.emplace();
+  }
+  hosts_ = session_ ? session_->hosts() : std::vector{host_name()};
   if (launcher.started_us()) check_world(launcher, size());
 }
 
 std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) const {
-  return make_world(session_ ? Transport::kMpi : Transport::kSingle, deadline);
+  // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
+  const auto give_up = [this] { return roll_call_ && roll_call_->has_begun(); };
+  return make_world(session_ ? Transport::kMpi : Transport::kSingle, {deadline, hosts_, give_up});
 }
 
 std::string Process::transport() const {
@@ -92,43 +56,51 @@ std::string Process::transport() const {
   return session_->library().substr(0, session_->library().find(','));  // the rest is of the build
 }
 
-ExitCode Process::run(const std::function<ExitCode()>& job) const {
+FailureHandler Process::failure_handler() {
+  return [this](const PeerError& error) {
+    if (std::uncaught_exceptions() == 0) end_all(settle(failure_of(std::make_exception_ptr(error))));
+    messages_open_ = true;  // another error, which is the cause, is on its way to run()
+  };
+}
+
+ExitCode Process::run(const std::function<ExitCode()>& job) {
   std::optional<Failure> failure;
   try {
     return job();
   } catch (...) {
     failure = failure_of(std::current_exception());
   }
+  // The memory of its messages is gone, and MPI must not touch it.
+  if (failure->code == ExitCode::kCommunication) messages_open_ = true;
   return settle(*failure);  // when the exception is gone, and MPI can be left in order
 }
 
-ExitCode Process::settle(const Failure& failure) const {
-  const std::optional<ExitCode> code = tell_together(failure);
-  if (!code) {
-    say(fmt::format("rank {} of {} on {}: {}", rank(), size(), host_, failure.message));
+ExitCode Process::settle(const Failure& failure) {
+  if (messages_open_) {
+    say(fmt::format("rank {} on {}: {}", rank(), host(), failure.message));
     end_all(failure.code);
   }
+  const Reports reports = gather_reports(failure);
+  const auto heard = [](const std::optional<Failure>& report) { return report.has_value(); };
+  const bool all_fail = std::ranges::all_of(reports, heard);
+  const bool speaks = std::ranges::find_if(reports, heard) - reports.begin() == rank();
+  if (speaks) say(tell(reports, Roster(size(), hosts_)));
+  // The launcher ends all ranks when the first one leaves: none does before that one has spoken.
+  if (roll_call_ && (all_fail || !speaks)) roll_call_->call("", kAgreementWait);
+  const ExitCode code = common_code(reports);
   // These come between exchanges; after any other failure, messages may be open that MPI_Finalize would wait for.
-  const bool in_order = *code == ExitCode::kConfiguration || *code == ExitCode::kData || *code == ExitCode::kCheckpoint;
-  if (!in_order && session_) end_all(*code);
-  return *code;
+  const bool in_order =
+      code == ExitCode::kConfiguration || code == ExitCode::kData || code == ExitCode::kCheckpoint || !session_;
+  if (!all_fail || !in_order) end_all(code);
+  return code;
 }
 
-std::optional<ExitCode> Process::tell_together(const Failure& mine) const {
-  try {
-    const std::vector<std::string> texts = gather_texts(*last_words_, encode(mine));
-    std::string code;
-    if (rank() == 0) {
-      std::vector<Failure> all;
-      for (const std::string& text : texts) all.push_back(decode(text));
-      say_all(all);
-      code = encode({common_code(all), ""});
-    }
-    // The launcher ends all ranks when the first one leaves: none does before rank 0 has spoken.
-    return code_in(broadcast_text(*last_words_, code, 0));
-  } catch (const CommunicationError&) {
-    return std::nullopt;
-  }
+Reports Process::gather_reports(const Failure& mine) {
+  if (!roll_call_) return {mine};
+  Reports reports;
+  for (const std::optional<std::string>& text : roll_call_->call(encode(mine), kAgreementWait))
+    reports.push_back(text ? std::optional(decode(*text)) : std::nullopt);
+  return reports;
 }
 
 void Process::end_all(ExitCode code) const {
@@ -142,7 +114,7 @@ ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Proc
     return process.run([&] { return job(process); });
   } catch (...) {
     const Failure failure = failure_of(std::current_exception());
-    say(fmt::format("rank {} of {} on {}: {}", launcher.rank, launcher.size, host_name(), failure.message));
+    say(fmt::format("rank {} on {}: {}", launcher.rank, host_name(), failure.message));
     return failure.code;
   }
 }

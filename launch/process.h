@@ -1,4 +1,4 @@
-// A rank as a process: MPI from its start to its end, and how a failure is told: by whom, once, with which exit code.
+// A rank as a process: MPI from its start to its end, and how it ends when something fails.
 #pragma once
 
 #include <chrono>
@@ -8,18 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
 #include "launch/launcher.h"
-#include "parallel/communicator.h"
+#include "launch/report.h"
+#include "parallel/logged_communicator.h"
 #include "parallel/mpi_communicator.h"
+#include "parallel/mpi_roll_call.h"
 
 namespace ropewalk {
-
-struct Failure {
-  ExitCode code;
-  std::string message;
-};
-Failure failure_of(std::exception_ptr exception);
 
 // "ropewalk: MESSAGE" on stderr, in one piece.
 void say(const std::string& message);
@@ -29,28 +24,33 @@ class Process {
   // Joins the MPI job if a launcher started this process; otherwise it is a world of its own, without MPI.
   explicit Process(const Launcher& launcher);
 
-  int rank() const { return last_words_->rank(); }
-  int size() const { return last_words_->size(); }
+  int rank() const { return session_ ? session_->rank() : 0; }
+  int size() const { return static_cast<int>(hosts_.size()); }
   int node_rank() const { return session_ ? session_->node_rank() : 0; }
-  const std::string& host() const { return host_; }
+  const std::string& host() const { return hosts_[static_cast<size_t>(rank())]; }
   std::string transport() const;  // "Open MPI v4.1.4"
 
-  // All ranks of the job. Collective. Waits longer than the deadline fail.
+  // All ranks of the job. Collective. Waits longer than the deadline fail, and all waits when another rank has failed.
   std::shared_ptr<Communicator> world(std::chrono::milliseconds deadline) const;
 
-  // The job's exit code. A failure that all ranks come to (a wrong configuration, a missing file) is told once, by rank
-  // 0. A failure of this rank alone is told here, and ends the other ranks, which would wait for this one.
-  ExitCode run(const std::function<ExitCode()>& job) const;
+  // For the job's groups. Tells of a failed wait where it happens and ends the job there: MPI may still use the memory
+  // of messages that are open, and so nothing that they refer to may go.
+  FailureHandler failure_handler();
+
+  // The job's exit code. A failure that all ranks come to (a wrong configuration, a missing file) is told once. A
+  // failure of this rank alone is told here, and ends the other ranks, which would wait for this one.
+  ExitCode run(const std::function<ExitCode()>& job);
 
  private:
-  ExitCode settle(const Failure& failure) const;
-  // If all ranks fail: rank 0 tells what they have to say, and the job's code is the same everywhere. Else nothing.
-  std::optional<ExitCode> tell_together(const Failure& mine) const;
+  // One rank tells what all have to say. Returns if all ranks fail and MPI can be left in order.
+  ExitCode settle(const Failure& failure);
+  Reports gather_reports(const Failure& mine);
   [[noreturn]] void end_all(ExitCode code) const;
 
   std::optional<MpiSession> session_;
-  std::string host_;
-  std::shared_ptr<Communicator> last_words_;  // used for nothing else, so it is in order when others are not
+  std::optional<MpiRollCall> roll_call_;
+  std::vector<std::string> hosts_;  // every rank's
+  bool messages_open_ = false;      // whose memory may be gone: MPI is not to be used again
 };
 
 // Process(launcher).run(job); a failure to join the job is told too.

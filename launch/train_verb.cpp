@@ -33,15 +33,20 @@ const char* name_of(Backend backend) {
   return "?";
 }
 
-Config configuration(const Arguments& arguments, const Process& process) {
+// All ranks, before there is a mesh.
+std::unique_ptr<Communicator> start_group(Process& process) {
+  return std::make_unique<LoggedCommunicator>(process.world(kStartDeadline), "start", false, process.failure_handler());
+}
+
+Config configuration(const Arguments& arguments, const Process& process, Communicator& start) {
   const std::string& file = arguments.positional().front();
   // One rank reads, so that all see the same text, and hosts without the file can take part.
-  const std::string text = text_of_rank_0(*process.world(kStartDeadline), [&] { return read_config_file(file); });
+  const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
   return parse_config(text, file, arguments.values("set"), process.size());
 }
 
-void announce(const Process& process, const Config& config, Communicator& world) {
-  const std::vector<Place> places = gather_places(world, process.host());
+void announce(const Process& process, const Config& config, Communicator& start) {
+  const std::vector<Place> places = gather_places(start, process.host());
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places);
   const MeshShape& mesh = config.parallel.mesh;
@@ -52,12 +57,13 @@ void announce(const Process& process, const Config& config, Communicator& world)
 }
 
 ExitCode train_on(Process& process, const Arguments& arguments) {
-  const Config config = configuration(arguments, process);
+  const std::unique_ptr<Communicator> start = start_group(process);
+  const Config config = configuration(arguments, process, *start);
   const std::chrono::duration<double> deadline(config.parallel.deadline_seconds);
   const auto world = process.world(std::chrono::ceil<std::chrono::milliseconds>(deadline));
-  announce(process, config, *world);
+  announce(process, config, *start);
 
-  Mesh mesh(config.parallel.mesh, world, static_cast<int>(config.model.key_heads));
+  Mesh mesh(config.parallel.mesh, world, static_cast<int>(config.model.key_heads), false, process.failure_handler());
   const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
   Arena arena(*kernels);
   const RunEnd end = train(config, {mesh, *kernels, arena},

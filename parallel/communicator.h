@@ -6,13 +6,14 @@
 // were called before it, and kernels called after it (for an exchange: after its wait) see what it received. A backend
 // whose kernels return before they are done comes with communicators that see to this.
 //
-// A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError naming
-// the operation and the peer. After that the communicator is not usable.
+// A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError, whose
+// first line names the operation and the peers. After that the communicator is not usable.
 #pragma once
 
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/tensor.h"
@@ -21,6 +22,17 @@
 namespace ropewalk {
 
 enum class Reduction { kSum, kMax };
+
+// For whom was waited in vain, if that was the trouble.
+struct Silence {
+  std::vector<int> ranks;  // as the world counts
+  double seconds = 0.0;
+};
+struct PeerError : CommunicationError {
+  explicit PeerError(const std::string& message, Silence in_vain = {})
+      : CommunicationError(message), silence(std::move(in_vain)) {}
+  Silence silence;
+};
 
 // One message of an exchange: all of `data` to or from rank `peer`, which may be this rank itself. Several messages
 // between the same two ranks match in the order in which they are listed.
@@ -41,6 +53,7 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
+  virtual std::string name(int rank) const = 0;  // of a member, for messages: "rank 3 on node7", as the world counts
   // Payload that has left this rank through this communicator so far; messages to itself do not count.
   virtual int64_t bytes_sent() const = 0;
 

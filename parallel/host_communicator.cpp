@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "parallel/ordered_reduction.h"
 
@@ -34,6 +35,25 @@ Partition in_elements(const Partition& rows, const Tensor& all) {
   std::vector<int64_t> sizes;
   for (int part = 0; part < rows.parts(); ++part) sizes.push_back(rows.size(part) * row);
   return Partition::of_sizes(sizes);
+}
+
+std::set<int> peers_of(std::span<const Message> messages) {
+  std::set<int> peers;
+  for (const Message& message : messages) peers.insert(message.peer);
+  return peers;
+}
+
+// "400 bytes of f32"
+std::string amount_of(std::span<const Message> messages) {
+  const int64_t first = messages.front().data.bytes();
+  int64_t bytes = 0;
+  for (const Message& message : messages) bytes += message.data.bytes();
+  std::string amount = fmt::format("{} bytes", first);
+  if (messages.size() > 1)
+    amount = std::ranges::all_of(messages, [&](const Message& message) { return message.data.bytes() == first; })
+                 ? fmt::format("{} times {} bytes", messages.size(), first)
+                 : fmt::format("{} bytes in {} messages", bytes, messages.size());
+  return fmt::format("{} of {}", amount, name_of(messages.front().data.dtype()));
 }
 
 void check_parts(Operation operation, const Tensor& all, const Partition& rows, const Tensor& mine, int rank,
@@ -71,14 +91,15 @@ std::unique_ptr<Exchange> HostCommunicator::exchange(OperationLabel label, std::
   sort(sends, to_self, sends_out);
   sort(receives, from_self, receives_in);
   if (to_self.size() != from_self.size()) {
-    throw CommunicationError(fmt::format("{}: rank {} lists {} sends to itself and {} receives from itself",
-                                         describe(label), rank_, to_self.size(), from_self.size()));
+    throw CommunicationError(fmt::format("{}: {} lists {} sends to itself and {} receives from itself", describe(label),
+                                         name(rank_), to_self.size(), from_self.size()));
   }
   for (size_t i = 0; i < to_self.size(); ++i) {
     const Tensor &from = to_self[i].data, &to = from_self[i].data;
     if (from.bytes() != to.bytes() || from.dtype() != to.dtype()) {
-      throw CommunicationError(fmt::format("{}: rank {} sends itself {} where it expects {}", describe(label), rank_,
-                                           describe_send(to_self[i]), describe_receive(from_self[i])));
+      throw CommunicationError(fmt::format("{}: {} sends itself {} where it expects {}", describe(label), name(rank_),
+                                           describe_send(roster_, to_self[i]),
+                                           describe_receive(roster_, from_self[i])));
     }
     copy(from, to);
   }
@@ -203,15 +224,16 @@ void HostCommunicator::barrier() {
 
 std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {
   const OperationLabel label = next(Operation::kSplit);
-  std::vector<int32_t> table(static_cast<size_t>(2 * size_));
-  const Tensor all(table.data(), DType::kI32, Device{}, {2 * size_});
+  // In the scratch, which is still there when the exchange has failed.
+  auto* const table = reinterpret_cast<int32_t*>(scratch(2 * size_ * size_of(DType::kI32)));
+  const Tensor all(table, DType::kI32, Device{}, {2 * size_});
   const Tensor mine = all.slice(2 * rank_, 2 * rank_ + 2);
   mine.data<int32_t>()[0] = color;
   mine.data<int32_t>()[1] = key;
   all_gather_flat(label, mine, Partition::even(2 * size_, size_), all);
 
-  const auto color_of = [&](int rank) { return table[static_cast<size_t>(2 * rank)]; };
-  const auto key_of = [&](int rank) { return table[static_cast<size_t>(2 * rank + 1)]; };
+  const auto color_of = [&](int rank) { return table[2 * rank]; };
+  const auto key_of = [&](int rank) { return table[2 * rank + 1]; };
   std::vector<int> members;
   for (int rank = 0; rank < size_; ++rank) {
     if (color_of(rank) == color) members.push_back(rank);
@@ -228,12 +250,33 @@ std::byte* HostCommunicator::scratch(int64_t bytes) {
   return scratch_.get();
 }
 
-std::string describe_send(const Message& message) {
-  return fmt::format("{} bytes of {} to rank {}", message.data.bytes(), name_of(message.data.dtype()), message.peer);
+std::string describe_send(const Roster& group, const Message& message) {
+  return fmt::format("{} bytes of {} to {}", message.data.bytes(), name_of(message.data.dtype()),
+                     group.name(message.peer));
 }
 
-std::string describe_receive(const Message& message) {
-  return fmt::format("{} bytes of {} from rank {}", message.data.bytes(), name_of(message.data.dtype()), message.peer);
+std::string describe_receive(const Roster& group, const Message& message) {
+  return fmt::format("{} bytes of {} from {}", message.data.bytes(), name_of(message.data.dtype()),
+                     group.name(message.peer));
+}
+
+std::string describe_silence(const Roster& group, int rank, OperationLabel label, std::span<const Message> sends,
+                             std::span<const Message> receives, double seconds) {
+  const std::set<int> sources = peers_of(receives);
+  std::vector<Message> others;  // sends to ranks from which nothing is awaited
+  for (const Message& send : sends)
+    if (!sources.contains(send.peer)) others.push_back(send);
+  std::set<int> silent = sources, targets = peers_of(others);
+  silent.insert(targets.begin(), targets.end());
+  const auto names = [&](const std::set<int>& peers) { return group.names({peers.begin(), peers.end()}); };
+  const auto it = [&](const std::set<int>& peers) {
+    return peers.size() < silent.size() ? names(peers) : peers.size() == 1 ? "it" : "them";
+  };
+  std::string text;
+  if (!receives.empty()) text = amount_of(receives) + " from " + it(sources);
+  if (!others.empty()) text += (text.empty() ? "" : " and ") + amount_of(others) + " to " + it(targets);
+  return fmt::format("{} {} not answered {} for {:.1f} s: {} in {}", names(silent), silent.size() == 1 ? "has" : "have",
+                     group.name(rank), seconds, text, describe(label));
 }
 
 std::string describe(OperationLabel label) {

@@ -16,6 +16,7 @@
 
 #include "parallel/communicator.h"
 #include "parallel/operation.h"
+#include "parallel/roster.h"
 
 namespace ropewalk {
 
@@ -23,6 +24,7 @@ class HostCommunicator : public Communicator {
  public:
   int rank() const final { return rank_; }
   int size() const final { return size_; }
+  std::string name(int rank) const final { return roster_.name(rank); }
   int64_t bytes_sent() const final { return bytes_sent_; }
 
   std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
@@ -34,7 +36,7 @@ class HostCommunicator : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) final;
 
  protected:
-  HostCommunicator(int rank, int size) : rank_(rank), size_(size) {}
+  HostCommunicator(int rank, Roster roster) : rank_(rank), size_(roster.size()), roster_(std::move(roster)) {}
 
   // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
   virtual std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
@@ -52,6 +54,7 @@ class HostCommunicator : public Communicator {
   std::byte* scratch(int64_t bytes);
 
   int rank_, size_;
+  Roster roster_;
   int64_t sequence_ = 0;
   int64_t bytes_sent_ = 0;
   std::vector<Message> sends_, receives_;  // reused from call to call, as is the scratch
@@ -59,10 +62,14 @@ class HostCommunicator : public Communicator {
   int64_t scratch_bytes_ = 0;
 };
 
-// "400 bytes of f32 from rank 2": for the messages of a transport that waited in vain.
-std::string describe_send(const Message& message);
-std::string describe_receive(const Message& message);
+// For the error messages of transports. "400 bytes of f32 from rank 2 on node0", as the group knows its members:
+std::string describe_send(const Roster& group, const Message& message);
+std::string describe_receive(const Roster& group, const Message& message);
 // "all_reduce (operation 17)"
 std::string describe(OperationLabel label);
+// "rank 2 on node0 has not answered rank 3 on node0 for 60.0 s: 400 bytes of f32 from it in all_reduce (operation 17)",
+// of the messages that are open.
+std::string describe_silence(const Roster& group, int rank, OperationLabel label, std::span<const Message> sends,
+                             std::span<const Message> receives, double seconds);
 
 }  // namespace ropewalk

@@ -6,8 +6,9 @@
 
 namespace ropewalk {
 
-LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked)
-    : inner_(std::move(inner)), axis_(std::move(axis)), checked_(checked) {}
+LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked,
+                                       FailureHandler on_failure)
+    : inner_(std::move(inner)), axis_(std::move(axis)), checked_(checked), on_failure_(std::move(on_failure)) {}
 
 class LoggedExchange : public Exchange {
  public:
@@ -51,7 +52,7 @@ void LoggedCommunicator::timed(int64_t sequence, bool finishes, Action action) {
   try {
     action();
   } catch (const CommunicationError& error) {
-    throw CommunicationError(with_history(error.what(), sequence));
+    fail(error);
   }
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   counters_.seconds += seconds;
@@ -102,9 +103,13 @@ void LoggedCommunicator::barrier() {
 }
 
 std::unique_ptr<Communicator> LoggedCommunicator::split(int color, int key) {
+  return split(axis_ + "/split", color, key);
+}
+
+std::unique_ptr<LoggedCommunicator> LoggedCommunicator::split(const std::string& axis, int color, int key) {
   std::unique_ptr<Communicator> group;
   run({Operation::kSplit}, [&] { group = inner_->split(color, key); });
-  return std::make_unique<LoggedCommunicator>(std::move(group), axis_ + "/split", checked_);
+  return std::make_unique<LoggedCommunicator>(std::move(group), axis, checked_, on_failure_);
 }
 
 void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
@@ -122,39 +127,41 @@ void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
     inner_->all_gather(Tensor(own.data(), DType::kU8, Device{}, {1, bytes}), Partition::even(size(), size()),
                        Tensor(all.data(), DType::kU8, Device{}, {size(), bytes}));
   } catch (const CommunicationError& error) {
-    throw CommunicationError(with_history(error.what(), sequence));
+    fail(error);
   }
   for (int peer = 0; peer < size(); ++peer) {
     const Fingerprint& theirs = all[static_cast<size_t>(peer)];
     if (theirs == own) continue;
     const Call their_call{static_cast<Operation>(theirs[1]), static_cast<DType>(theirs[2]),
                           static_cast<int32_t>(theirs[3]), theirs[4]};
-    throw CommunicationError(
-        with_history(fmt::format("rank {} calls {} where rank {} calls {}", peer, describe(theirs[0], their_call),
-                                 rank(), describe(sequence, call)),
-                     sequence));
+    fail(PeerError(fmt::format("{} calls #{} {} where {} calls #{} {}", name(peer), theirs[0], describe(their_call),
+                               name(rank()), sequence, describe(call))));
   }
 }
 
-std::string LoggedCommunicator::describe(int64_t sequence, const Call& call) {
-  std::string text = fmt::format("#{} {}", sequence, name_of(call.operation));
+std::string LoggedCommunicator::describe(const Call& call) const {
+  std::string text = name_of(call.operation);
   if (call.elements > 0) text += fmt::format(" of {} {}", call.elements, name_of(call.dtype));
-  if (call.operation == Operation::kBroadcast) text += fmt::format(" from rank {}", call.detail);
+  if (call.operation == Operation::kBroadcast) text += " from " + name(call.detail);
   if (call.operation == Operation::kAllReduce) {
     text += static_cast<Reduction>(call.detail) == Reduction::kSum ? " (sum)" : " (maximum)";
   }
   return text;
 }
 
-std::string LoggedCommunicator::with_history(const std::string& message, int64_t sequence) const {
-  std::string text = fmt::format("{}\n  on axis {}, rank {} of {}, in operation #{}; the last ones:", message, axis_,
-                                 rank(), size(), sequence);
+void LoggedCommunicator::fail(const CommunicationError& error) const {
+  std::string text = error.what();
+  text.insert(std::min(text.find('\n'), text.size()), " on axis " + axis_);
+  text += fmt::format("\n  the last operations of {} on this axis:", name(rank()));
   for (int64_t i = std::max<int64_t>(1, sequence_ - kEntries + 1); i <= sequence_; ++i) {
     const Entry& entry = entries_[static_cast<size_t>(i % kEntries)];
-    text += "\n    " + describe(i, entry.call);
+    text += "\n    " + describe(entry.call);
     text += entry.finished ? fmt::format(", {:.3f} ms", 1e3 * entry.seconds) : std::string(", not finished");
   }
-  return text;
+  const auto* peer_error = dynamic_cast<const PeerError*>(&error);
+  const PeerError explained(text, peer_error ? peer_error->silence : Silence());
+  if (on_failure_) on_failure_(explained);
+  throw explained;
 }
 
 }  // namespace ropewalk

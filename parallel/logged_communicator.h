@@ -1,9 +1,10 @@
 // Watches over another communicator: what it was asked, how many bytes it sent and how long this rank waited, under the
 // name of an axis of the mesh. A CommunicationError that passes through gains the axis, the rank and the last
-// operations.
+// operations, and is shown to the failure handler.
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,17 +19,23 @@ struct CommunicationCounters {
   double seconds = 0.0;    // in which this rank did nothing else: whole collectives; starting and waiting for exchanges
 };
 
+// Called with an error before anything is unwound, so while the memory is whole that open messages refer to: MPI may
+// still read and write it. May end the process; the error is thrown if it returns.
+using FailureHandler = std::function<void(const PeerError&)>;
+
 class LoggedCommunicator : public Communicator {
  public:
   // checked: before each operation all ranks compare what they are about to do, and refuse, by name, to do different
   // things.
-  LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked = false);
+  LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked = false,
+                     FailureHandler on_failure = {});
 
   const std::string& axis() const { return axis_; }
   const CommunicationCounters& counters() const { return counters_; }
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
+  std::string name(int rank) const override { return inner_->name(rank); }
   int64_t bytes_sent() const override { return inner_->bytes_sent(); }
   std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
   void all_reduce(const Tensor& x, Reduction reduction) override;
@@ -37,6 +44,7 @@ class LoggedCommunicator : public Communicator {
   void broadcast(const Tensor& x, int root) override;
   void barrier() override;
   std::unique_ptr<Communicator> split(int color, int key) override;  // the group is logged as "<axis>/split"
+  std::unique_ptr<LoggedCommunicator> split(const std::string& axis, int color, int key);
 
  private:
   friend class LoggedExchange;
@@ -56,7 +64,7 @@ class LoggedCommunicator : public Communicator {
     double seconds;
     bool finished;
   };
-  static constexpr int64_t kEntries = 32;
+  static constexpr int64_t kEntries = 8;
 
   template <typename Action>
   void run(const Call& call, Action action);
@@ -65,12 +73,14 @@ class LoggedCommunicator : public Communicator {
   void timed(int64_t sequence, bool finishes, Action action);
   void agree(int64_t sequence, const Call& call);
   Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
-  static std::string describe(int64_t sequence, const Call& call);
-  std::string with_history(const std::string& message, int64_t sequence) const;
+  std::string describe(const Call& call) const;
+  // Throws the error with the axis at the end of its first line, and then the last operations.
+  [[noreturn]] void fail(const CommunicationError& error) const;
 
   std::shared_ptr<Communicator> inner_;
   std::string axis_;
   bool checked_;
+  FailureHandler on_failure_;
   CommunicationCounters counters_;
   int64_t sequence_ = 0;
   std::array<Entry, kEntries> entries_{};

@@ -1,10 +1,9 @@
 // The world of ranks that a program asks for by name.
 #pragma once
 
-#include <chrono>
 #include <memory>
 
-#include "parallel/communicator.h"
+#include "parallel/mpi_communicator.h"
 
 namespace ropewalk {
 
@@ -13,7 +12,7 @@ enum class Transport {
   kMpi,     // all processes of the MPI job; an MpiSession must live longer than the world
 };
 
-// The one place that knows which transports this build has. Waits longer than the deadline fail.
-std::shared_ptr<Communicator> make_world(Transport transport, std::chrono::milliseconds deadline);
+// The one place that knows which transports this build has.
+std::shared_ptr<Communicator> make_world(Transport transport, const WorldOptions& options);
 
 }  // namespace ropewalk

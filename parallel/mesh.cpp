@@ -31,7 +31,9 @@ void check_shape(const MeshShape& shape, int ranks, int key_heads) {
 
 }  // namespace
 
-Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, bool checked) : shape_(shape) {
+Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, bool checked,
+           const FailureHandler& on_failure)
+    : shape_(shape) {
   check_shape(shape, world->size(), key_heads);
   const int rank = world->rank();
   tensor_rank_ = rank % shape.tensor_parallel;
@@ -40,16 +42,15 @@ Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, 
 
   // The ranks of a group differ in the coordinates that its color leaves out; they keep the order that they have in the
   // world.
-  const auto group = [&](const char* axis, int color) {
-    return std::make_unique<LoggedCommunicator>(world->split(color, rank), axis, checked);
-  };
+  LoggedCommunicator start(world, "world", checked, on_failure);
+  const auto group = [&](const char* axis, int color) { return start.split(axis, color, rank); };
   const int replicas = shape.tensor_parallel > key_heads ? shape.tensor_parallel / key_heads : 1;
   tensor_ = group("tensor", data_rank_ * shape.context_parallel + context_rank_);
   sequence_ = group("sequence", data_rank_ * shape.tensor_parallel + tensor_rank_);
   batch_ = group("batch", context_rank_ * shape.tensor_parallel + tensor_rank_);
   gradient_ = group("gradient", tensor_rank_);
   key_replicas_ = group("key_replicas", rank / replicas);
-  world_ = std::make_unique<LoggedCommunicator>(std::move(world), "world", checked);
+  world_ = std::make_unique<LoggedCommunicator>(std::move(world), "world", checked, on_failure);
 }
 
 std::vector<std::pair<std::string, CommunicationCounters>> Mesh::counters() const {

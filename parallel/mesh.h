@@ -22,9 +22,10 @@ struct MeshShape {
 class Mesh {
  public:
   // Collective over `world`, whose size must be shape.size(). key_heads: of the model; where the tensor group is
-  // larger, each key head is held by `key_replicas().size()` ranks in a row. checked: see LoggedCommunicator. Throws
-  // ConfigurationError.
-  Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false);
+  // larger, each key head is held by `key_replicas().size()` ranks in a row. checked, on_failure: see
+  // LoggedCommunicator. Throws ConfigurationError.
+  Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false,
+       const FailureHandler& on_failure = {});
 
   const MeshShape& shape() const { return shape_; }
   int data_rank() const { return data_rank_; }

@@ -10,6 +10,7 @@
 #include <exception>
 #include <limits>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -117,8 +118,8 @@ struct Stray {
 
 // What a communicator and its exchanges share.
 struct MpiGroup {
-  MpiGroup(MPI_Comm communicator, int own_rank, int ranks, std::chrono::milliseconds longest_wait)
-      : comm(communicator), rank(own_rank), size(ranks), deadline(longest_wait) {
+  MpiGroup(MPI_Comm communicator, int own_rank, Roster names, WorldOptions world_options)
+      : comm(communicator), rank(own_rank), roster(std::move(names)), options(std::move(world_options)) {
     if (comm == MPI_COMM_NULL) return;  // a group of one, which sends no messages
     check_mpi(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     int* highest_tag = nullptr;
@@ -135,16 +136,17 @@ struct MpiGroup {
   MpiGroup(const MpiGroup&) = delete;
   MpiGroup& operator=(const MpiGroup&) = delete;
 
-  [[noreturn]] void fail(const std::string& reason) {
+  [[noreturn]] void fail(const std::string& reason, const Silence& silence = {}) {
     if (failure.empty()) failure = reason;
-    throw CommunicationError(reason);
+    throw PeerError(reason, silence);
   }
   // The first message that has come from a peer and is not awaited by any receive.
   std::optional<Stray> stray_from(int peer) const;
 
   MPI_Comm comm;
-  const int rank, size;
-  const std::chrono::milliseconds deadline;
+  const int rank;
+  const Roster roster;
+  const WorldOptions options;
   Tags tags{kLowestTagBound};
   OperationLabel newest{Operation::kExchange, 0};  // with the element type of its messages, if it is a collective
   DType newest_dtype = DType::kU8;
@@ -162,7 +164,7 @@ std::optional<Stray> MpiGroup::stray_from(int peer) const {
                                        Tags::operation(tag) == newest.operation && Tags::dtype(tag) == newest_dtype;
   MPI_Count bytes = 0;
   MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
-  return Stray{fmt::format("rank {} has sent {} bytes of {} in {}", peer, bytes, name_of(Tags::dtype(tag)),
+  return Stray{fmt::format("{} has sent {} bytes of {} in {}", roster.name(peer), bytes, name_of(Tags::dtype(tag)),
                            describe({Tags::operation(tag), newest.sequence - age})),
                age < 0 || is_of_newest_collective};
 }
@@ -202,9 +204,9 @@ MpiExchange::MpiExchange(MpiGroup& group, OperationLabel label, std::span<const 
   finished_.resize(messages_.size());
   statuses_.resize(messages_.size());
   std::vector<int>& places = group_.places;  // counted for each peer, of receives and then of sends
-  places.assign(static_cast<size_t>(group_.size), 0);
+  places.assign(static_cast<size_t>(group_.roster.size()), 0);
   for (size_t i = 0; i < messages_.size(); ++i) {
-    if (i == receives_) places.assign(static_cast<size_t>(group_.size), 0);
+    if (i == receives_) places.assign(static_cast<size_t>(group_.roster.size()), 0);
     const auto& [peer, data] = messages_[i];
     const MessageType type(data.bytes());
     const int tag = group_.tags.encode(label, data, places[static_cast<size_t>(peer)]++);
@@ -213,8 +215,8 @@ MpiExchange::MpiExchange(MpiGroup& group, OperationLabel label, std::span<const 
                          : MPI_Isend(data.raw(), type.count(), type.type(), peer, tag, group_.comm, &requests_[i]);
     if (code != MPI_SUCCESS) {
       give_up();
-      group_.fail(fmt::format("rank {} of {} could not start {}: {}", group_.rank, group_.size, describe(label),
-                              error_text(code)));
+      group_.fail(
+          fmt::format("{} could not start {}: {}", group_.roster.name(group_.rank), describe(label), error_text(code)));
     }
     ++open_count_;
   }
@@ -257,7 +259,7 @@ bool MpiExchange::poll() {
   const int code =
       MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, finished_.data(), statuses_.data());
   if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) {
-    group_.fail(fmt::format("rank {} of {} in {}: {}", group_.rank, group_.size, describe(label_), error_text(code)));
+    group_.fail(fmt::format("{} in {}: {}", group_.roster.name(group_.rank), describe(label_), error_text(code)));
   }
   if (count == MPI_UNDEFINED) count = 0;
   for (int i = 0; i < count; ++i) {
@@ -277,38 +279,46 @@ void MpiExchange::finish(size_t index, const MPI_Status& status, bool has_error)
   MPI_Count bytes = message.data.bytes();
   if (is_receive) MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
   if (is_receive && (error_class == MPI_ERR_TRUNCATE || (error == MPI_SUCCESS && bytes != message.data.bytes()))) {
-    group_.fail(fmt::format("rank {} of {} expects {} in {}, but {} were sent", group_.rank, group_.size,
-                            describe_receive(message), describe(label_), bytes));
+    group_.fail(fmt::format("{} expects {} in {}, but {} were sent", group_.roster.name(group_.rank),
+                            describe_receive(group_.roster, message), describe(label_), bytes));
   }
   if (error != MPI_SUCCESS) {
-    group_.fail(fmt::format("rank {} of {} in {}, {}: {}", group_.rank, group_.size, describe(label_),
-                            is_receive ? describe_receive(message) : describe_send(message), error_text(error)));
+    const auto describe_message = is_receive ? describe_receive : describe_send;
+    group_.fail(fmt::format("{} in {}, {}: {}", group_.roster.name(group_.rank), describe(label_),
+                            describe_message(group_.roster, message), error_text(error)));
   }
 }
 
 void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now) {
-  const bool overdue = now - begin >= group_.deadline;
+  const bool overdue = now - begin >= group_.options.deadline;
   if (!overdue && now < next_check_) return;
   next_check_ = now + kCheckInterval;
-  std::string missing, strays;
+  const bool give_up = overdue || (group_.options.give_up && group_.options.give_up());
+  std::vector<Message> sends, receives;
+  std::set<int> unanswered;
+  std::string strays;
   for (size_t i = 0; i < messages_.size(); ++i) {
     if (requests_[i] == MPI_REQUEST_NULL) continue;
     const Message& message = messages_[i];
-    const std::string text = i < receives_ ? describe_receive(message) : describe_send(message);
-    missing += (missing.empty() ? "" : ", ") + text;
+    (i < receives_ ? receives : sends).push_back(message);
+    if (!unanswered.insert(group_.roster.world_rank(message.peer)).second) continue;
     const std::optional<Stray> stray = group_.stray_from(message.peer);
     if (!stray) continue;
     if (!stray->may_be_awaited) {
-      group_.fail(fmt::format("{}, which rank {} does not expect: it waits in {} for {}", stray->text, group_.rank,
-                              describe(label_), text));
+      const auto describe_message = i < receives_ ? describe_receive : describe_send;
+      group_.fail(fmt::format("{}, which {} does not expect: it waits in {} for {}", stray->text,
+                              group_.roster.name(group_.rank), describe(label_),
+                              describe_message(group_.roster, message)));
     }
-    strays += "; meanwhile " + stray->text;
+    strays += "\n  meanwhile " + stray->text;
   }
-  if (!overdue) return;
-  group_.fail(fmt::format("rank {} of {} waited {:.1f} s in {} for {}{}", group_.rank, group_.size,
-                          std::chrono::duration<double>(now - begin).count(), describe(label_), missing, strays));
+  if (!give_up) return;
+  const double seconds = std::chrono::duration<double>(now - begin).count();
+  group_.fail(describe_silence(group_.roster, group_.rank, label_, sends, receives, seconds) + strays,
+              {{unanswered.begin(), unanswered.end()}, seconds});
 }
 
+// MPI may still use the memory of messages that it had begun to move: what this frees are its books of them.
 void MpiExchange::give_up() {
   for (size_t i = 0; i < requests_.size(); ++i) {
     if (requests_[i] == MPI_REQUEST_NULL) continue;
@@ -321,7 +331,7 @@ void MpiExchange::give_up() {
 class MpiCommunicator : public HostCommunicator {
  public:
   explicit MpiCommunicator(std::unique_ptr<MpiGroup> group)
-      : HostCommunicator(group->rank, group->size), group_(std::move(group)) {}
+      : HostCommunicator(group->rank, group->roster), group_(std::move(group)) {}
 
  protected:
   std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
@@ -336,12 +346,28 @@ class MpiCommunicator : public HostCommunicator {
     MPI_Comm comm = MPI_COMM_NULL;
     if (size() > 1) check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
     return std::make_unique<MpiCommunicator>(
-        std::make_unique<MpiGroup>(comm, place, static_cast<int>(members.size()), group_->deadline));
+        std::make_unique<MpiGroup>(comm, place, group_->roster.of(members), group_->options));
   }
 
  private:
   std::unique_ptr<MpiGroup> group_;
 };
+
+std::vector<std::string> gather_hosts() {
+  struct Name {
+    char text[MPI_MAX_PROCESSOR_NAME];
+  };
+  Name mine{};
+  int length = 0, ranks = 0;
+  check_mpi(MPI_Get_processor_name(mine.text, &length), "MPI_Get_processor_name");
+  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  std::vector<Name> all(static_cast<size_t>(ranks));
+  check_mpi(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, MPI_COMM_WORLD),
+            "MPI_Allgather");
+  std::vector<std::string> hosts;
+  for (const Name& name : all) hosts.emplace_back(name.text);
+  return hosts;
+}
 
 }  // namespace
 
@@ -354,13 +380,13 @@ MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   MPI_Comm node;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_rank(node, &node_rank_);
   MPI_Comm_size(node, &node_size_);
   MPI_Comm_free(&node);
-  char text[std::max(MPI_MAX_PROCESSOR_NAME, MPI_MAX_LIBRARY_VERSION_STRING)];
+  hosts_ = gather_hosts();
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
   int length = 0;
-  check_mpi(MPI_Get_processor_name(text, &length), "MPI_Get_processor_name");
-  host_name_.assign(text, static_cast<size_t>(length));
   check_mpi(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
   library_.assign(text, static_cast<size_t>(length));
 }
@@ -374,7 +400,7 @@ void MpiSession::abort(int code) const {
   std::abort();  // MPI_Abort does not return
 }
 
-std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline) {
+std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options) {
   int initialized = 0;
   MPI_Initialized(&initialized);
   CHECK(initialized, "an MPI world is made before the MpiSession");
@@ -383,7 +409,8 @@ std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline)
   int rank = 0, size = 0;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
-  return std::make_shared<MpiCommunicator>(std::make_unique<MpiGroup>(comm, rank, size, deadline));
+  return std::make_shared<MpiCommunicator>(
+      std::make_unique<MpiGroup>(comm, rank, Roster(size, options.hosts), options));
 }
 
 }  // namespace ropewalk

@@ -8,8 +8,10 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "parallel/communicator.h"
 
@@ -25,19 +27,29 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
+  int rank() const { return rank_; }
+  int size() const { return static_cast<int>(hosts_.size()); }
   int node_rank() const { return node_rank_; }  // among the ranks on this machine
   int node_size() const { return node_size_; }
-  const std::string& host_name() const { return host_name_; }
-  const std::string& library() const { return library_; }  // name and version
+  const std::vector<std::string>& hosts() const { return hosts_; }  // every rank's
+  const std::string& library() const { return library_; }           // name and version
 
   [[noreturn]] void abort(int code) const;  // ends all ranks
 
  private:
-  int exceptions_, node_rank_, node_size_;
-  std::string host_name_, library_;
+  int exceptions_, rank_, node_rank_, node_size_;
+  std::vector<std::string> hosts_;
+  std::string library_;
 };
 
-// All ranks of the job, while an MpiSession lives. Collective. Exchanges that wait longer than the deadline fail.
-std::shared_ptr<Communicator> make_mpi_world(std::chrono::milliseconds deadline);
+// What a world and its groups share. Exchanges that wait longer than the deadline fail.
+struct WorldOptions {
+  std::chrono::milliseconds deadline;
+  std::vector<std::string> hosts = {};  // every rank's, or none; for messages
+  std::function<bool()> give_up = {};   // asked while an exchange waits; true: it fails, as if its time were over
+};
+
+// All ranks of the job, while an MpiSession lives. Collective.
+std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options);
 
 }  // namespace ropewalk

@@ -62,12 +62,12 @@ void complete(const Post& post) {
 }
 
 // Why the two do not belong together, or nothing. The send is to rank `receiver`, the receive from rank `sender`.
-std::string mismatch(const Post& send, const Post& receive) {
+std::string mismatch(const Roster& group, const Post& send, const Post& receive) {
   const Tensor &from = send.message.data, &to = receive.message.data;
   if (send.label == receive.label && from.bytes() == to.bytes() && from.dtype() == to.dtype()) return {};
-  return fmt::format("rank {} sends {} in {}, but rank {} expects {} in {}", receive.message.peer,
-                     describe_send(send.message), describe(send.label), send.message.peer,
-                     describe_receive(receive.message), describe(receive.label));
+  return fmt::format("{} sends {} in {}, but {} expects {} in {}", group.name(receive.message.peer),
+                     describe_send(group, send.message), describe(send.label), group.name(send.message.peer),
+                     describe_receive(group, receive.message), describe(receive.label));
 }
 
 }  // namespace
@@ -75,11 +75,12 @@ std::string mismatch(const Post& send, const Post& receive) {
 // The channels and members of one group, and the groups that are being split from it.
 class ThreadGroup {
  public:
-  ThreadGroup(std::shared_ptr<ThreadFate> shared_fate, int ranks)
+  ThreadGroup(std::shared_ptr<ThreadFate> shared_fate, Roster names)
       : fate(std::move(shared_fate)),
-        size(ranks),
-        members(static_cast<size_t>(ranks)),
-        channels_(static_cast<size_t>(ranks * ranks)) {}
+        roster(std::move(names)),
+        size(roster.size()),
+        members(static_cast<size_t>(size)),
+        channels_(static_cast<size_t>(size * size)) {}
 
   Channel& channel(int from, int to) { return channels_[static_cast<size_t>(from * size + to)]; }
   void post(const Post& post, int rank, bool is_send);
@@ -87,6 +88,7 @@ class ThreadGroup {
   std::shared_ptr<ThreadGroup> subgroup(int64_t sequence, const std::vector<int>& ranks);
 
   const std::shared_ptr<ThreadFate> fate;
+  const Roster roster;
   const int size;
   std::vector<Member> members;
 
@@ -113,7 +115,7 @@ void ThreadGroup::post(const Post& post, int rank, bool is_send) {
     }
     const Post other = counterparts.front();
     const Post &send = is_send ? post : other, &receive = is_send ? other : post;
-    complaint = mismatch(send, receive);
+    complaint = mismatch(roster, send, receive);
     if (complaint.empty()) {
       const Tensor& from = send.message.data;
       if (from.bytes() > 0) std::memcpy(receive.message.data.raw(), from.raw(), static_cast<size_t>(from.bytes()));
@@ -144,7 +146,7 @@ std::shared_ptr<ThreadGroup> ThreadGroup::subgroup(int64_t sequence, const std::
   const auto [entry, is_new] = forming_.try_emplace({sequence, ranks.front()});
   Forming& forming = entry->second;
   if (is_new) {
-    forming = {std::make_shared<ThreadGroup>(fate, static_cast<int>(ranks.size())), ranks.size()};
+    forming = {std::make_shared<ThreadGroup>(fate, roster.of(ranks)), ranks.size()};
     fate->add(forming.group);
   }
   const std::shared_ptr<ThreadGroup> group = forming.group;
@@ -212,13 +214,11 @@ class ThreadExchange : public Exchange {
 
  private:
   std::string describe_open() const {
-    std::string list;
-    for (size_t i = 0; i < messages_.size(); ++i) {
-      if (!open_[i]) continue;
-      list += (list.empty() ? "" : ", ") + (i < sends_ ? describe_send(messages_[i]) : describe_receive(messages_[i]));
-    }
-    return fmt::format("rank {} of {} waited {:.1f} s in {} for {}", rank_, group_.size,
-                       std::chrono::duration<double>(group_.fate->deadline).count(), describe(label_), list);
+    std::vector<Message> sends, receives;
+    for (size_t i = 0; i < messages_.size(); ++i)
+      if (open_[i]) (i < sends_ ? sends : receives).push_back(messages_[i]);
+    return describe_silence(group_.roster, rank_, label_, sends, receives,
+                            std::chrono::duration<double>(group_.fate->deadline).count());
   }
 
   ThreadGroup& group_;
@@ -234,7 +234,7 @@ class ThreadExchange : public Exchange {
 class ThreadCommunicator : public HostCommunicator {
  public:
   ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank)
-      : HostCommunicator(rank, group->size), group_(std::move(group)) {}
+      : HostCommunicator(rank, group->roster), group_(std::move(group)) {}
 
  protected:
   std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
@@ -255,8 +255,7 @@ class ThreadCommunicator : public HostCommunicator {
 }  // namespace
 
 ThreadWorld::ThreadWorld(int size, std::chrono::milliseconds deadline)
-    : group_(std::make_shared<ThreadGroup>(std::make_shared<ThreadFate>(deadline), size)) {
-  CHECK(size > 0, "a world of {} ranks", size);
+    : group_(std::make_shared<ThreadGroup>(std::make_shared<ThreadFate>(deadline), Roster(size))) {
   group_->fate->add(group_);
 }
 

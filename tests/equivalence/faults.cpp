@@ -29,6 +29,7 @@ class FaultyCommunicator final : public Communicator {
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
+  std::string name(int rank) const override { return inner_->name(rank); }
   int64_t bytes_sent() const override { return inner_->bytes_sent(); }
 
   std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {

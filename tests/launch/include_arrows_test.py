@@ -12,7 +12,7 @@ MACHINE = r"HWY|_INL_|__x86_64__"
 
 # Headers whose path begins so may be included by files whose path matches; all else of the world may be included anywhere.
 FENCES = {
-    "mpi": r"parallel/mpi_communicator\.cpp",
+    "mpi": r"parallel/mpi_\w+\.cpp",
     "nccl": r"parallel/nccl_communicator\.(h|cpp)",
     "cuda": r"kernels/cuda/.*|parallel/nccl_communicator\.(h|cpp)",
     "cublas": r"kernels/cuda/.*",

@@ -1,5 +1,6 @@
 """`ropewalk train` as a process: what it says and writes, alone and under mpirun, and how it ends."""
 import os
+import pathlib
 import pty
 import re
 import signal
@@ -52,7 +53,7 @@ def one_failing_rank_ends_the_job(folder):
     (folder / "run").write_text("in the way")
     begin = time.monotonic()
     result = ranks(2, "train", "tiny.textproto", cwd=folder)
-    expect(result.code == 2 and re.search(r"ropewalk: rank 0 of 2 on \S+: .*run", result.err), result)
+    expect(result.code == 2 and re.search(r"ropewalk: rank 0 on \S+: .*run", result.err), result)
     expect(time.monotonic() - begin < 30, result)  # far below the deadline of 60 s
 
 
@@ -74,5 +75,34 @@ def draws_its_progress_through_mpirun(folder):
         expect((b"\x1b[K" in output) == drawn and b"6/6" in output, output)
 
 
+def a_rank_that_hangs_is_named(folder):
+    """As the world counts it, with its host, by whoever waits for it; in few lines."""
+    mesh = ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]
+    words = [*MPIRUN, "--quiet", "-n", "4", PROGRAM, "train", "tiny.textproto", *mesh,
+             "--set", "parallel.deadline_seconds=2", "--set", "training.steps=1000000"]
+    job = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        while not job.stdout.readline().startswith("step "):
+            expect(job.poll() is None, "the job ended before its first step")
+        os.kill(process_of_rank(job.pid, 3), signal.SIGSTOP)
+        output, _ = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    told = output[output.index("ropewalk: "):].splitlines()
+    expect(job.returncode == 5, output)
+    expect(re.match(r"ropewalk: rank 3 on \S+ has not answered rank [012] on \S+ for 2\.\d s: .* on axis \w+$", told[0]), output)
+    expect(re.match(r"  no word from rank 3 on \S+; 3 of 4 ranks have reported$", told[1]), output)
+    expect(len(told) <= 2 + 1 + 8 and "Segmentation" not in output, output)
+
+
+def process_of_rank(launcher, rank):
+    """The process id of a rank that this mpirun has started."""
+    for process in pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        if f"OMPI_COMM_WORLD_RANK={rank}".encode() in pathlib.Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
+            return int(process)
+    raise LookupError(f"no rank {rank}")
+
+
 if __name__ == "__main__":
-    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job, draws_its_progress_through_mpirun]))
+    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job, a_rank_that_hangs_is_named,
+                   draws_its_progress_through_mpirun]))

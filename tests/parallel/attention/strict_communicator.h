@@ -18,6 +18,7 @@ class ForwardingCommunicator : public Communicator {
   explicit ForwardingCommunicator(Communicator& inner) : inner_(inner) {}
   int rank() const override { return inner_.rank(); }
   int size() const override { return inner_.size(); }
+  std::string name(int rank) const override { return inner_.name(rank); }
   int64_t bytes_sent() const override { return inner_.bytes_sent(); }
   std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
     return inner_.start_exchange(sends, receives);

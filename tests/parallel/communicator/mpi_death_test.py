@@ -7,12 +7,13 @@ VICTIM = sys.argv[1]
 MPIRUN = sys.argv[2:]
 LIMIT_S = 20.0  # mpirun takes 1 to 2 s to notice; the machine may be busy
 
-# How rank 1 ends, what the output must say, and mpirun's code where that is ours to choose.
+# How rank 1 ends, what the output must say, and mpirun's code where that is ours to choose. mpirun loses its own paragraph about
+# MPI_Abort at times ("Data unpack would read past end of buffer").
 CASES = [
     ("kill", ["process rank 1", "signal 9"], None),
     ("exit", ["Process name: [[", ",1]", "Exit code:    7"], 7),
-    ("throw", ["the file is empty", "MPI_ABORT was invoked on rank 1"], 3),
-    ("hang", ["waited 1.", "in all_reduce", "from rank 1", "on axis world", "not finished"], 5),
+    ("throw", ["the file is empty"], 3),
+    ("hang", ["rank 1 has not answered", "in all_reduce", "on axis world", "not finished"], 5),
 ]
 
 

@@ -9,14 +9,14 @@ namespace ropewalk {
 namespace {
 
 TEST(MpiWorld, IsMadeByName) {
-  const auto world = make_world(Transport::kMpi, std::chrono::seconds(10));
+  const auto world = make_world(Transport::kMpi, {std::chrono::seconds(10)});
   EXPECT_EQ(world->size(), world_sizes().front());
-  EXPECT_EQ(make_world(Transport::kSingle, std::chrono::seconds(10))->size(), 1);
+  EXPECT_EQ(make_world(Transport::kSingle, {std::chrono::seconds(10)})->size(), 1);
 }
 
 // Needs 4.3 GB; run by the `long` tests.
 TEST(MpiWorld, DISABLED_HugeMessage) {
-  const auto world = make_mpi_world(std::chrono::seconds(250));
+  const auto world = make_mpi_world({std::chrono::seconds(250)});
   constexpr int64_t kBytes = (int64_t{1} << 31) + 12345;
   std::vector<uint8_t> x(kBytes);
   const auto value = [](int64_t i) { return static_cast<uint8_t>(i * 31 + (i >> 20)); };

@@ -22,7 +22,7 @@ void die(const std::string& way) {
 }
 
 void work(const std::string& way) {
-  LoggedCommunicator world(make_mpi_world(std::chrono::seconds(way == "hang" ? 1 : 60)), "world");
+  LoggedCommunicator world(make_mpi_world({std::chrono::seconds(way == "hang" ? 1 : 60)}), "world");
   for (int step = 0; step < 1'000'000; ++step) {
     if (step == 100 && world.rank() == 1) die(way);
     sum_of(world, step);

@@ -36,7 +36,7 @@ std::vector<int> world_sizes_with_peers() {
   return {job_size};
 }
 
-void run_world(int, const RankBody& body, std::chrono::milliseconds deadline) { body(make_mpi_world(deadline)); }
+void run_world(int, const RankBody& body, std::chrono::milliseconds deadline) { body(make_mpi_world({deadline})); }
 
 std::string communication_error_of(const std::function<void()>& call) {
   try {
@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
   using namespace ropewalk;
   const MpiSession session;
   const int rank = [] {
-    const auto world = make_mpi_world(std::chrono::seconds(60));
+    const auto world = make_mpi_world({std::chrono::seconds(60)});
     job_size = world->size();
     return world->rank();
   }();
