@@ -27,13 +27,12 @@ std::string run_summary(const Config& config, const Dataset& dataset) {
   const auto sequences = static_cast<double>(dataset.training->samples_per_epoch());
   const double step_tokens = static_cast<double>(config.training.batch * config.data.sequence_length);
   return fmt::format(
-      "{} parameters in {} layers; {} tokens a step, {} in {} steps; data: {} tokens in {} documents, {} sequences to "
-      "train on, which the run sees {:.2g} times",
+      "{} parameters in {} layers; {} tokens a step, {} in {} steps; data: {} tokens in {}, {} sequences to train "
+      "on, which the run sees {:.2g} times",
       count_text(static_cast<double>(parameter_count(config.model))), config.model.layers.size(),
       count_text(step_tokens), count_text(step_tokens * static_cast<double>(config.training.steps)),
-      config.training.steps, count_text(static_cast<double>(dataset.tokens)),
-      count_text(static_cast<double>(dataset.documents)), count_text(sequences),
-      static_cast<double>(config.training.steps * config.training.batch) / sequences);
+      config.training.steps, count_text(static_cast<double>(dataset.tokens)), counted(dataset.documents, "document"),
+      count_text(sequences), static_cast<double>(config.training.steps * config.training.batch) / sequences);
 }
 
 class Run {
