@@ -38,6 +38,7 @@ struct DataConfig {
 
 struct TrainingConfig {
   enum class Schedule { kCosine, kWarmupStableDecay, kConstant };
+  enum class Recompute { kNothing, kBlock, kBlockButAttention };
   int64_t steps = 0, batch = 1, micro_batch = 1;
   double learning_rate = 3e-4, minimum_rate = 0;
   int64_t warmup_steps = 0, decay_steps = 0;
@@ -45,6 +46,7 @@ struct TrainingConfig {
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1, clip_norm = 1.0;
   uint64_t seed = 1;
   int64_t loss_chunk = 1024;
+  Recompute recompute = Recompute::kNothing;
 };
 
 struct ParallelConfig {

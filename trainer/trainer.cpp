@@ -20,7 +20,7 @@ struct Trainer::Parts {
         weights(initialized()),
         gradients(table, rank.kernels.dtype(), rank.kernels),
         optimizer(weights, config.training, rank),
-        model(config.model, table, rank, region, config.training.loss_chunk),
+        model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute),
         layout(config.data.sequence_length, config.parallel.mesh.context_parallel) {}
 
   ParameterValues initialized() const {
@@ -104,8 +104,7 @@ LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
   out.loss.resize(static_cast<size_t>(position_ranges));
   std::vector<int32_t> targets;
   run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
-    Activations saved;
-    const Tensor x = run.model.forward(run.weights, sequences, saved);
+    const Tensor x = run.model.infer(run.weights, sequences);
     const std::vector<double> losses = run.to_host(run.model.head().losses(run.weights, sequences, x));
     targets.resize(losses.size());
     run.rank.kernels.download(sequences.targets, targets.data());
@@ -144,8 +143,7 @@ std::vector<double> Trainer::next_token_logits(const std::vector<int32_t>& token
   const SequenceLayout layout(length, mesh.shape().context_parallel);
   const Sequences sequences = slice({&sample, 1}, layout, mesh.context_rank(), run.rank.kernels, run.rank.arena);
 
-  Activations saved;
-  const Tensor x = run.model.forward(run.weights, sequences, saved);
+  const Tensor x = run.model.infer(run.weights, sequences);
   std::vector<double> logits(static_cast<size_t>(run.config.model.vocabulary));
   int owner = 0;
   for (int rank = 0; rank < layout.ranks(); ++rank)

@@ -64,6 +64,19 @@ TrainingConfig::Schedule schedule_of(proto::Schedule schedule) {
   return {};
 }
 
+TrainingConfig::Recompute recompute_of(proto::Recompute recompute) {
+  switch (recompute) {
+    case proto::NOTHING:
+      return TrainingConfig::Recompute::kNothing;
+    case proto::BLOCK:
+      return TrainingConfig::Recompute::kBlock;
+    case proto::BLOCK_BUT_ATTENTION:
+      return TrainingConfig::Recompute::kBlockButAttention;
+  }
+  CHECK(false, "recompute {}", static_cast<int>(recompute));
+  return {};
+}
+
 TrainingConfig training_config(const proto::Training& training) {
   return {.steps = training.steps(),
           .batch = training.batch(),
@@ -79,7 +92,8 @@ TrainingConfig training_config(const proto::Training& training) {
           .weight_decay = training.weight_decay(),
           .clip_norm = training.clip_norm(),
           .seed = training.seed(),
-          .loss_chunk = training.loss_chunk()};
+          .loss_chunk = training.loss_chunk(),
+          .recompute = recompute_of(training.recompute())};
 }
 
 Backend backend_of(proto::Device device) {

@@ -19,51 +19,73 @@ Block::Block(const ModelConfig& model, const LayerKind& kind, const BlockParamet
                    : make_ring_attention(rank.kernels, rank.mesh.sequence());
 }
 
-Tensor Block::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x,
-                      BlockActivations& saved) const {
+void Block::allocate_attention(const ParameterValues& weights, const Sequences& sequences,
+                               BlockActivations& saved) const {
+  const DType accumulator = accumulator_of(rank_.kernels.dtype());
+  const int64_t rows = sequences.count * sequences.local_length, K = model_.head_size;
+  const int64_t heads = weights[at_.q].rows() / K;
+  saved.o = rank_.arena.allocate(accumulator, {rows, heads, K});
+  saved.lse = rank_.arena.allocate(accumulator, {rows, heads});
+}
+
+void Block::inner(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
-  const int64_t rows = sequences.count * sequences.local_length, D = model_.width, K = model_.head_size;
-  const int64_t heads = weights[at_.q].rows() / K, hidden = weights[at_.gate].rows();
-
-  const Tensor y = arena.allocate(type, {x.rows(), D});
-  saved.x = x;
+  const int64_t rows = sequences.count * sequences.local_length, hidden = weights[at_.gate].rows();
+  const Tensor& x = saved.x;
   saved.mean = arena.allocate(accumulator, {x.rows()});
   saved.rstd = arena.allocate(accumulator, {x.rows()});
-  const Tensor n_here = arena.allocate(type, {x.rows(), D});
+  const Tensor n_here = arena.allocate(type, x.shape());
   k.layer_norm_forward(x, weights[at_.norm], model_.norm_epsilon, n_here, saved.mean, saved.rstd);
   saved.n = region_.enter(n_here, rows, arena);
 
   attention_inputs(weights, sequences, saved);
-  saved.o = arena.allocate(accumulator, {rows, heads, K});
-  saved.lse = arena.allocate(accumulator, {rows, heads});
-  attention_->forward(saved.q, saved.kv, sequences, saved.o, saved.lse, arena);
-
   saved.gate = arena.allocate(type, {rows, hidden});
   saved.up = arena.allocate(type, {rows, hidden});
   k.linear_forward(saved.n, weights[at_.gate], saved.gate, Write::kSet);
   k.linear_forward(saved.n, weights[at_.up], saved.up, Write::kSet);
+}
+
+void Block::attend(const Sequences& sequences, BlockActivations& saved) const {
+  attention_->forward(saved.q, saved.kv, sequences, saved.o, saved.lse, rank_.arena);
+}
+
+void Block::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, const Tensor& y,
+                    BlockActivations& saved) const {
+  Kernels& k = rank_.kernels;
+  Arena& arena = rank_.arena;
+  saved.x = x;
+  if (saved.o.empty()) allocate_attention(weights, sequences, saved);
+  inner(weights, sequences, saved);
+  attend(sequences, saved);
 
   ArenaScope scratch(arena);
-  const Tensor h = arena.allocate(type, {rows, hidden}), sum = arena.allocate(type, {rows, D});
+  const Tensor h = arena.allocate(k.dtype(), saved.gate.shape());
+  const Tensor sum = arena.allocate(k.dtype(), {saved.n.rows(), model_.width});
   k.swiglu_forward(saved.gate, saved.up, h);
   k.linear_forward(matrix(in_compute_type(saved.o)), weights[at_.o], sum, Write::kSet);
   k.linear_forward(h, weights[at_.down], sum, Write::kAdd);
   k.add(x, region_.leave(sum, arena), y);
-  return y;
 }
 
-Tensor Block::backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
-                       const Tensor& dy, const ParameterValues& gradients) const {
+void Block::recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
+  const bool attention_kept = !saved.o.empty();
+  if (!attention_kept) allocate_attention(weights, sequences, saved);
+  inner(weights, sequences, saved);
+  if (!attention_kept) attend(sequences, saved);
+}
+
+void Block::backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
+                     const Tensor& dx, const ParameterValues& gradients) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
   const int64_t rows = sequences.count * sequences.local_length, D = model_.width;
   const Shape& heads = saved.o.shape();
 
-  const Tensor dx = arena.allocate(type, {dy.rows(), D});
   ArenaScope scratch(arena);
+  const Tensor& dy = dx;  // until the last line
   const Tensor dsum = region_.leave_backward(dy, rows, arena);
   const Tensor dn = arena.allocate(type, {rows, D});
 
@@ -92,7 +114,6 @@ Tensor Block::backward(const ParameterValues& weights, const Sequences& sequence
   const Tensor dn_here = region_.enter_backward(dn, arena);
   k.layer_norm_backward(dn_here, saved.x, weights[at_.norm], saved.mean, saved.rstd, /*through=*/dy, dx,
                         gradients[at_.norm]);
-  return dx;
 }
 
 // q, k, v = W n; then QK-Norm and the rotation, where the layer has them.

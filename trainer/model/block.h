@@ -14,7 +14,8 @@
 
 namespace ropewalk {
 
-// What a block's forward keeps for its backward; tensors of the step's arena. h = heads here, g = key heads here.
+// What a block's forward computes and its backward needs; tensors of the step's arena. h = heads here, g = key heads
+// here.
 struct BlockActivations {
   Tensor x;                               // [N', D] input
   Tensor mean, rstd;                      // [N']
@@ -31,14 +32,23 @@ class Block {
   Block(const ModelConfig& model, const LayerKind& kind, const BlockParameters& parameters, Rank rank,
         TensorRegion region);
 
-  // x [N', D] -> y [N', D], from the arena.
-  Tensor forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x,
-                 BlockActivations& saved) const;
-  // dy [N', D] -> dx [N', D], from the arena; adds to the gradients of the block's parameters.
-  Tensor backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
-                  const Tensor& dy, const ParameterValues& gradients) const;
+  bool is_full() const { return kind_.mask == LayerKind::Mask::kFull; }
+
+  // Allocates saved.o and saved.lse before forward(), so that they can outlive the rest.
+  void allocate_attention(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
+  // x -> y, both [N', D]; fills `saved`, from the arena.
+  void forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, const Tensor& y,
+               BlockActivations& saved) const;
+  // Fills `saved` again, of which saved.x was kept, and perhaps saved.o and saved.lse.
+  void recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
+  // dy -> dx in place, [N', D]; adds to the gradients of the block's parameters.
+  void backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
+                const Tensor& dx, const ParameterValues& gradients) const;
 
  private:
+  // Norm, attention's inputs, the MLP's inner products: all that a backward needs but attention's output.
+  void inner(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
+  void attend(const Sequences& sequences, BlockActivations& saved) const;
   void attention_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
   // Adds to dn [N, D] and to the gradients of q, k, v and their norms.
   void attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences,

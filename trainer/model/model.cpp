@@ -2,8 +2,12 @@
 
 namespace ropewalk {
 
-Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk)
-    : embedding_(table, rank, region), head_(config, table, rank, region, loss_chunk) {
+Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk,
+             Recompute recompute)
+    : rank_(rank),
+      recompute_(recompute),
+      embedding_(table, rank, region),
+      head_(config, table, rank, region, loss_chunk) {
   for (size_t layer = 0; layer < config.layers.size(); ++layer)
     blocks_.push_back(std::make_unique<Block>(config, config.layers[layer], table.block(layer), rank, region));
 }
@@ -11,16 +15,45 @@ Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, 
 Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const {
   saved.blocks.resize(blocks_.size());
   Tensor x = embedding_.forward(weights, sequences);
-  for (size_t layer = 0; layer < blocks_.size(); ++layer)
-    x = blocks_[layer]->forward(weights, sequences, x, saved.blocks[layer]);
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const Block& block = *blocks_[layer];
+    BlockActivations& kept = saved.blocks[layer];
+    const Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
+    if (recompute_ == Recompute::kNothing) {
+      block.forward(weights, sequences, x, y, kept);
+    } else {
+      kept.x = x;
+      if (recompute_ == Recompute::kBlockButAttention && block.is_full())
+        block.allocate_attention(weights, sequences, kept);
+      ArenaScope not_kept(rank_.arena);
+      BlockActivations all = kept;
+      block.forward(weights, sequences, x, y, all);
+    }
+    x = y;
+  }
+  return x;
+}
+
+Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences) const {
+  Tensor x = embedding_.forward(weights, sequences);
+  Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
+  for (const auto& block : blocks_) {
+    ArenaScope not_kept(rank_.arena);
+    BlockActivations all;
+    block->forward(weights, sequences, x, y, all);
+    std::swap(x, y);
+  }
   return x;
 }
 
 void Model::backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
                      const ParameterValues& gradients) const {
-  Tensor dx = head_.backward(weights, saved.loss, gradients);
-  for (size_t layer = blocks_.size(); layer-- > 0;)
-    dx = blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients);
+  const Tensor dx = head_.backward(weights, saved.loss, gradients);
+  for (size_t layer = blocks_.size(); layer-- > 0;) {
+    ArenaScope scratch(rank_.arena);
+    if (recompute_ != Recompute::kNothing) blocks_[layer]->recompute(weights, sequences, saved.blocks[layer]);
+    blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients);
+  }
   embedding_.backward(sequences, dx, gradients);
 }
 

@@ -10,7 +10,7 @@
 
 namespace ropewalk {
 
-// What a micro-batch's forward keeps for its backward.
+// What a micro-batch's forward keeps for its backward; with recomputation, of a block only the beginning.
 struct Activations {
   std::vector<BlockActivations> blocks;
   LossActivations loss;
@@ -19,10 +19,13 @@ struct Activations {
 class Model {
  public:
   // config, table and what rank refers to must outlive this.
-  Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk);
+  Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk,
+        TrainingConfig::Recompute recompute);
 
   // Tokens -> the last block's output [N', D].
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const;
+  // The same where no backward follows: the memory of a block serves the next.
+  Tensor infer(const ParameterValues& weights, const Sequences& sequences) const;
   // From the loss head's `saved.loss` back to the tokens; adds to all gradients.
   void backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
                 const ParameterValues& gradients) const;
@@ -30,6 +33,10 @@ class Model {
   const LossHead& head() const { return head_; }
 
  private:
+  using Recompute = TrainingConfig::Recompute;
+
+  Rank rank_;
+  Recompute recompute_;
   Embedding embedding_;
   std::vector<std::unique_ptr<Block>> blocks_;
   LossHead head_;
