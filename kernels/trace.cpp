@@ -4,13 +4,10 @@
 
 #include <chrono>
 #include <ctime>
+#include <string_view>
 
 namespace ropewalk {
 namespace {
-
-double steady_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double thread_cpu_now() {
   timespec now{};
@@ -20,7 +17,12 @@ double thread_cpu_now() {
 
 }  // namespace
 
-Trace::Scope::Scope(Trace* trace, std::string name, const char* kind) : trace_(trace) {
+double steady_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Trace::Scope::Scope(Trace* trace, std::string name, const char* kind)
+    : trace_(trace && trace->recording() ? trace : nullptr) {
   if (!trace_) return;
   span_.name = std::move(name);
   span_.kind = kind;
@@ -35,19 +37,27 @@ Trace::Scope::~Scope() {
   trace_->spans_.push_back(std::move(span_));
 }
 
-void Trace::write_chrome_json(std::ostream& out, int rank, const std::string& host, double origin) const {
+void Trace::write_json(std::ostream& out, int rank, const std::string& host, double origin) const {
+  const auto microseconds = [&](double seconds) { return 1e6 * (seconds - origin); };
   out << fmt::format(
       "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n"
       "{{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":{0},\"args\":{{\"name\":\"rank {0} on {1}\"}}}}",
       rank, host);
+  int64_t id = 0;
   for (const TraceSpan& span : spans_) {
-    out << fmt::format(
-        ",\n{{\"ph\":\"X\",\"name\":\"{}\",\"cat\":\"{}\",\"pid\":{},\"tid\":0,\"ts\":{:.3f},\"dur\":{:.3f},"
-        "\"tdur\":{:.3f},\"args\":{{",
-        span.name, span.kind, rank, 1e6 * (span.begin - origin), 1e6 * (span.end - span.begin), 1e6 * span.cpu_seconds);
-    if (span.flops > 0) out << fmt::format("\"gflops\":{:.6g}", 1e-9 * span.flops);
-    if (!span.axis.empty()) out << fmt::format("\"axis\":\"{}\",\"bytes\":{}", span.axis, span.bytes);
-    out << "}}";
+    std::string arguments;
+    if (span.flops > 0) arguments = fmt::format("\"gflop\":{:.6g}", 1e-9 * span.flops);
+    if (!span.axis.empty()) arguments = fmt::format("\"axis\":\"{}\",\"bytes\":{}", span.axis, span.bytes);
+    const std::string common = fmt::format("\"name\":\"{}\",\"cat\":\"{}\",\"pid\":{},\"tid\":0,\"args\":{{{}}}",
+                                           span.name, span.kind, rank, arguments);
+    if (span.kind == std::string_view(kInFlight)) {
+      ++id;
+      out << fmt::format(",\n{{\"ph\":\"b\",\"id\":{},\"ts\":{:.3f},{}}}", id, microseconds(span.begin), common)
+          << fmt::format(",\n{{\"ph\":\"e\",\"id\":{},\"ts\":{:.3f},{}}}", id, microseconds(span.end), common);
+    } else {
+      out << fmt::format(",\n{{\"ph\":\"X\",\"ts\":{:.3f},\"dur\":{:.3f},\"tdur\":{:.3f},{}}}",
+                         microseconds(span.begin), 1e6 * (span.end - span.begin), 1e6 * span.cpu_seconds, common);
+    }
   }
   out << "\n]}\n";
 }

@@ -1,4 +1,5 @@
-// What a rank did, and when: a list of spans, for a few steps. Made into a file that Chrome's viewer and Perfetto read.
+// What a rank did, and when: a list of spans, for a few steps. Made into a file that Chrome's viewer and Perfetto read:
+// Google's "Trace Event Format".
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@ namespace ropewalk {
 
 struct TraceSpan {
   std::string name;           // "linear_forward", "all_gather", "block 3 forward"
-  const char* kind;           // "kernel", "communication", "phase"
+  const char* kind;           // "kernel", "communication", "phase", or kInFlight
   double begin = 0, end = 0;  // steady seconds
   double cpu_seconds = 0;     // of this thread
   double flops = 0;           // of a kernel that is bound by arithmetic
@@ -18,9 +19,15 @@ struct TraceSpan {
   int64_t bytes = 0;          // that communication sent
 };
 
+double steady_now();  // seconds since some moment; never goes back
+
 class Trace {
  public:
-  // Begins a span; it ends, and is added, when the scope does. A null trace notes nothing.
+  // Spans of messages on their way, beside what the rank itself does; they may overlap each other.
+  static constexpr const char* kInFlight = "in flight";
+
+  // Begins a span; it ends, and is added, when the scope does. Nothing is noted for a null trace, or one that does not
+  // record.
   class Scope {
    public:
     Scope(Trace* trace, std::string name, const char* kind);
@@ -30,18 +37,22 @@ class Trace {
     TraceSpan* operator->() { return &span_; }
 
    private:
-    Trace* trace_;
+    Trace* trace_;  // null: nothing to note
     TraceSpan span_;
   };
 
+  bool recording() const { return recording_; }
+  void record(bool on) { recording_ = on; }
+  void add(TraceSpan span) { spans_.push_back(std::move(span)); }
   const std::vector<TraceSpan>& spans() const { return spans_; }
   void clear() { spans_.clear(); }
 
-  // The Trace Event Format's JSON: one process for each rank, times from `origin` (steady seconds) in microseconds.
-  void write_chrome_json(std::ostream& out, int rank, const std::string& host, double origin) const;
+  // One process for each rank, times from `origin` (steady seconds) in microseconds.
+  void write_json(std::ostream& out, int rank, const std::string& host, double origin) const;
 
  private:
   std::vector<TraceSpan> spans_;
+  bool recording_ = false;
 };
 
 }  // namespace ropewalk

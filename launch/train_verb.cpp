@@ -4,6 +4,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
+#include "kernels/traced_kernels.h"
 #include "launch/hosts.h"
 #include "launch/process.h"
 #include "launch/program.h"
@@ -65,11 +66,16 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
 
   Mesh mesh(config.parallel.mesh, world, static_cast<int>(config.model.key_heads), false, process.failure_handler());
   const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
+  Trace trace;
+  TracedKernels traced(*kernels, trace);
+  const bool traces = config.output.trace_steps > 0;
+  if (traces) mesh.set_trace(&trace);
   Arena arena(*kernels);
-  const RunEnd end = train(config, {mesh, *kernels, arena},
-                           {.resume_from = arguments.whole_number("resume-from", 0),
-                            .status_line = !arguments.has("plain"),
-                            .stop_requested = StopSignals::requested});
+  const RunEnd end =
+      train(config, {mesh, traces ? static_cast<Kernels&>(traced) : *kernels, arena, traces ? &trace : nullptr},
+            {.resume_from = arguments.whole_number("resume-from", 0),
+             .status_line = !arguments.has("plain"),
+             .stop_requested = StopSignals::requested});
   if (end == RunEnd::kDone) return ExitCode::kDone;
   if (process.rank() == 0)
     say(fmt::format("stopped by a signal, with a checkpoint; the same command{} goes on from it",
@@ -101,8 +107,10 @@ Verb train_verb() {
           "blocks among the tensor ranks; to share a sequence is context_parallel.)\n\n"
           "The run's directory (output.directory) gets the whole configuration, metrics.jsonl (an object a step),\n"
           "TensorBoard events and checkpoints. If it holds a checkpoint, training goes on from the newest whole one.\n"
-          "SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop with\n"
-          "exit code 85; a second SIGTERM or SIGINT stops at once; under nohup SIGHUP is ignored. mpirun passes SIGUSR1 on\n"
+          "SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop "
+          "with\n"
+          "exit code 85; a second SIGTERM or SIGINT stops at once; under nohup SIGHUP is ignored. mpirun passes "
+          "SIGUSR1 on\n"
           "at once, but after a SIGTERM or SIGHUP it leaves only a second: use SIGUSR1.",
       .groups = {{"Options",
                   {{"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, and a later one wins",

@@ -1,7 +1,7 @@
 #include "parallel/logged_communicator.h"
 
 #include <algorithm>
-#include <chrono>
+#include <optional>
 #include <utility>
 
 namespace ropewalk {
@@ -12,8 +12,9 @@ LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std:
 
 class LoggedExchange : public Exchange {
  public:
-  LoggedExchange(LoggedCommunicator& log, int64_t sequence, std::unique_ptr<Exchange> inner)
-      : log_(log), sequence_(sequence), inner_(std::move(inner)) {}
+  LoggedExchange(LoggedCommunicator& log, int64_t sequence, std::unique_ptr<Exchange> inner,
+                 std::optional<TraceSpan> in_flight)
+      : log_(log), sequence_(sequence), inner_(std::move(inner)), in_flight_(std::move(in_flight)) {}
 
   ~LoggedExchange() override {
     if (waited_) return;
@@ -25,13 +26,17 @@ class LoggedExchange : public Exchange {
 
   void wait() override {
     waited_ = true;
-    log_.timed(sequence_, true, [&] { inner_->wait(); });
+    log_.timed(sequence_, "wait", true, [&] { inner_->wait(); });
+    if (!in_flight_) return;
+    in_flight_->end = steady_now();
+    log_.trace_->add(std::move(*in_flight_));
   }
 
  private:
   LoggedCommunicator& log_;
   int64_t sequence_;
   std::unique_ptr<Exchange> inner_;
+  std::optional<TraceSpan> in_flight_;
   bool waited_ = false;
 };
 
@@ -45,18 +50,21 @@ int64_t LoggedCommunicator::begin(const Call& call) {
 
 // Runs a part of an operation; the last part finishes it.
 template <typename Action>
-void LoggedCommunicator::timed(int64_t sequence, bool finishes, Action action) {
-  using Clock = std::chrono::steady_clock;
+void LoggedCommunicator::timed(int64_t sequence, const char* name, bool finishes, Action action) {
+  Trace::Scope scope(trace_, name, "communication");
   const int64_t bytes_before = inner_->bytes_sent();
-  const auto begin = Clock::now();
+  const double begin = steady_now();
   try {
     action();
   } catch (const CommunicationError& error) {
     fail(error);
   }
-  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const double seconds = steady_now() - begin;
+  const int64_t bytes = inner_->bytes_sent() - bytes_before;
   counters_.seconds += seconds;
-  counters_.bytes_sent += inner_->bytes_sent() - bytes_before;
+  counters_.bytes_sent += bytes;
+  scope->axis = axis_;
+  scope->bytes = bytes;
   if (Entry& entry = this->entry(sequence); entry.sequence == sequence) {  // an exchange may outlive its entry
     entry.seconds += seconds;
     entry.finished = finishes;
@@ -65,7 +73,7 @@ void LoggedCommunicator::timed(int64_t sequence, bool finishes, Action action) {
 
 template <typename Action>
 void LoggedCommunicator::run(const Call& call, Action action) {
-  timed(begin(call), true, action);
+  timed(begin(call), name_of(call.operation), true, action);
 }
 
 std::unique_ptr<Exchange> LoggedCommunicator::start_exchange(std::span<const Message> sends,
@@ -77,8 +85,19 @@ std::unique_ptr<Exchange> LoggedCommunicator::start_exchange(std::span<const Mes
   }
   const int64_t sequence = begin(call);
   std::unique_ptr<Exchange> exchange;
-  timed(sequence, false, [&] { exchange = inner_->start_exchange(sends, receives); });
-  return std::make_unique<LoggedExchange>(*this, sequence, std::move(exchange));
+  const double begin_time = steady_now();
+  const int64_t bytes_before = counters_.bytes_sent;
+  timed(sequence, "start_exchange", false, [&] { exchange = inner_->start_exchange(sends, receives); });
+  std::optional<TraceSpan> in_flight;
+  if (trace_ && trace_->recording()) {
+    in_flight.emplace();
+    in_flight->name = "exchange on " + axis_;
+    in_flight->kind = Trace::kInFlight;
+    in_flight->begin = begin_time;
+    in_flight->axis = axis_;
+    in_flight->bytes = counters_.bytes_sent - bytes_before;
+  }
+  return std::make_unique<LoggedExchange>(*this, sequence, std::move(exchange), std::move(in_flight));
 }
 
 void LoggedCommunicator::all_reduce(const Tensor& x, Reduction reduction) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/trace.h"
 #include "parallel/communicator.h"
 #include "parallel/operation.h"
 
@@ -29,6 +30,9 @@ class LoggedCommunicator : public Communicator {
   // things.
   LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked = false,
                      FailureHandler on_failure = {});
+
+  // Notes every operation, and how long messages were in flight. Null: no longer.
+  void set_trace(Trace* trace) { trace_ = trace; }
 
   const std::string& axis() const { return axis_; }
   const CommunicationCounters& counters() const { return counters_; }
@@ -70,7 +74,7 @@ class LoggedCommunicator : public Communicator {
   void run(const Call& call, Action action);
   int64_t begin(const Call& call);  // returns its sequence number
   template <typename Action>
-  void timed(int64_t sequence, bool finishes, Action action);
+  void timed(int64_t sequence, const char* name, bool finishes, Action action);
   void agree(int64_t sequence, const Call& call);
   Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
   std::string describe(const Call& call) const;
@@ -82,6 +86,7 @@ class LoggedCommunicator : public Communicator {
   bool checked_;
   FailureHandler on_failure_;
   CommunicationCounters counters_;
+  Trace* trace_ = nullptr;
   int64_t sequence_ = 0;
   std::array<Entry, kEntries> entries_{};
 };

@@ -61,4 +61,8 @@ std::vector<std::pair<std::string, CommunicationCounters>> Mesh::counters() cons
   return out;
 }
 
+void Mesh::set_trace(Trace* trace) {
+  for (auto* group : {&world_, &tensor_, &sequence_, &batch_, &gradient_, &key_replicas_}) (*group)->set_trace(trace);
+}
+
 }  // namespace ropewalk

@@ -43,6 +43,7 @@ class Mesh {
 
   // What this rank has sent and waited for since the mesh was made, by group.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
+  void set_trace(Trace* trace);  // of all groups; see LoggedCommunicator
 
  private:
   MeshShape shape_;

@@ -69,7 +69,7 @@ struct CheckpointConfig {
 
 struct OutputConfig {
   std::string directory;
-  int64_t log_interval = 10;
+  int64_t log_interval = 10, trace_steps = 0, trace_after = 2;
   double peak_flops = 0;
 };
 

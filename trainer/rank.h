@@ -4,6 +4,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
+#include "kernels/trace.h"
 #include "parallel/mesh.h"
 
 namespace ropewalk {
@@ -12,6 +13,7 @@ struct Rank {
   Mesh& mesh;
   Kernels& kernels;
   Arena& arena;
+  Trace* trace = nullptr;  // where phases of the step are noted; null: nowhere
 };
 
 }  // namespace ropewalk

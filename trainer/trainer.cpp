@@ -73,6 +73,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
 
   const bool clip = training.clip_norm > 0 && result.gradient_norm > training.clip_norm;
   result.learning_rate = learning_rate_at(training, step);
+  const Trace::Scope phase(run.rank.trace, "optimizer", "phase");
   run.optimizer.update(result.learning_rate, step + 1, clip ? training.clip_norm / result.gradient_norm : 1.0);
   run.optimizer.gather(run.weights);
   return result;
@@ -89,10 +90,13 @@ double Trainer::compute_gradients(const Batch& batch) {
   run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
     Activations saved;
     const Tensor x = run.model.forward(run.weights, sequences, saved);
-    const Tensor losses = run.model.head().forward(run.weights, sequences, x, scale, saved.loss, run.gradients);
-    loss += kernels.sum(losses);
+    {
+      const Trace::Scope phase(run.rank.trace, "loss", "phase");
+      loss += kernels.sum(run.model.head().forward(run.weights, sequences, x, scale, saved.loss, run.gradients));
+    }
     run.model.backward(run.weights, sequences, saved, run.gradients);
   });
+  const Trace::Scope phase(run.rank.trace, "gradient reduce-scatter", "phase");
   run.optimizer.reduce(run.gradients);
   return sum_of(run.rank.mesh.gradient(), loss) * scale;
 }

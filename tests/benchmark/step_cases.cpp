@@ -58,6 +58,7 @@ struct Step {
 
   void run() {
     trace.clear();
+    trace.record(true);
     trainer.step(batch, step++);
   }
 

@@ -1,4 +1,5 @@
 """`ropewalk train` as a process: what it says and writes, alone and under mpirun, and how it ends."""
+import json
 import os
 import pathlib
 import pty
@@ -95,6 +96,23 @@ def a_rank_that_hangs_is_named(folder):
     expect(len(told) <= 2 + 1 + 8 and "Segmentation" not in output, output)
 
 
+def traces_show_what_overlaps(folder):
+    """One file a rank, in the Trace Event Format; messages of the ring are in flight while attention is computed."""
+    mesh = ["--set", "parallel.context_parallel=2"]
+    result = ranks(2, "train", "tiny.textproto", *mesh, "--set", "output.trace_steps=2", "--set", "output.directory=traced", cwd=folder)
+    expect(result.code == 0 and "traced/trace" in result.err, result)
+    for rank in range(2):
+        events = json.loads((folder / f"traced/trace/rank-{rank:05}.json").read_text())["traceEvents"]
+        names = {event["name"] for event in events}
+        expect({"linear_forward", "attention_backward", "adamw", "all_gather", "wait", "block 0 forward", "optimizer"} <= names, names)
+        expect(sum(event["name"] == "optimizer" for event in events) == 2, "two steps")
+        ends = {event["id"]: event["ts"] for event in events if event["ph"] == "e"}
+        flights = [(event["ts"], ends[event["id"]]) for event in events if event["ph"] == "b" and event["args"]["axis"] == "sequence"]
+        attention = [(event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == "attention_forward"]
+        expect(any(begin < a and b < end for begin, end in flights for a, b in attention), "nothing overlaps")
+        expect(all(event["args"]["bytes"] >= 0 for event in events if event.get("cat") == "communication"), events)
+
+
 def process_of_rank(launcher, rank):
     """The process id of a rank that this mpirun has started."""
     for process in pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
@@ -104,5 +122,5 @@ def process_of_rank(launcher, rank):
 
 
 if __name__ == "__main__":
-    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job, a_rank_that_hangs_is_named,
+    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job, a_rank_that_hangs_is_named, traces_show_what_overlaps,
                    draws_its_progress_through_mpirun]))

@@ -78,6 +78,8 @@ constexpr NumberRule kNumberRules[] = {
     {"checkpoint.interval", kInterval},
     {"checkpoint.keep", kInterval},
     {"output.log_interval", {1, kMostSteps}},
+    {"output.trace_steps", {0, 1000}},  // each is some MB
+    {"output.trace_after", kInterval},
     {"output.peak_flops", kNotNegative},
 };
 

@@ -139,6 +139,8 @@ Config make_config(const proto::Config& config) {
           .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
           .output = {.directory = config.output().directory(),
                      .log_interval = config.output().log_interval(),
+                     .trace_steps = config.output().trace_steps(),
+                     .trace_after = config.output().trace_after(),
                      .peak_flops = config.output().peak_flops()},
           .resolved_text = write_config_text(config)};
 }

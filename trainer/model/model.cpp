@@ -16,6 +16,7 @@ Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences
   saved.blocks.resize(blocks_.size());
   Tensor x = embedding_.forward(weights, sequences);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const Trace::Scope phase(rank_.trace, fmt::format("block {} forward", layer), "phase");
     const Block& block = *blocks_[layer];
     BlockActivations& kept = saved.blocks[layer];
     const Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
@@ -50,6 +51,7 @@ void Model::backward(const ParameterValues& weights, const Sequences& sequences,
                      const ParameterValues& gradients) const {
   const Tensor dx = head_.backward(weights, saved.loss, gradients);
   for (size_t layer = blocks_.size(); layer-- > 0;) {
+    const Trace::Scope phase(rank_.trace, fmt::format("block {} backward", layer), "phase");
     ArenaScope scratch(rank_.arena);
     if (recompute_ != Recompute::kNothing) blocks_[layer]->recompute(weights, sequences, saved.blocks[layer]);
     blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients);

@@ -1,0 +1,69 @@
+#include "kernels/trace.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "kernels/traced_kernels.h"
+#include "tests/kernels/values.h"
+
+namespace ropewalk {
+namespace {
+
+TEST(Trace, NotesNothingUnlessItRecords) {
+  Trace trace;
+  { const Trace::Scope nowhere(nullptr, "a", "phase"), unrecorded(&trace, "b", "phase"); }
+  EXPECT_TRUE(trace.spans().empty());
+  trace.record(true);
+  { const Trace::Scope recorded(&trace, "c", "phase"); }
+  ASSERT_EQ(trace.spans().size(), 1u);
+  EXPECT_EQ(trace.spans()[0].name, "c");
+  EXPECT_LE(trace.spans()[0].begin, trace.spans()[0].end);
+  EXPECT_GE(trace.spans()[0].cpu_seconds, 0);
+}
+
+TEST(Trace, IsTheTraceEventFormat) {
+  Trace trace;
+  TraceSpan product{"linear_forward", "kernel", 10.5, 10.75, 0.125, 3e9, "", 0};
+  TraceSpan exchange{"exchange on sequence", Trace::kInFlight, 10.25, 11, 0, 0, "sequence", 4096};
+  trace.add(product);
+  trace.add(exchange);
+  std::ostringstream out;
+  trace.write_json(out, 3, "node1", 10);
+  const nlohmann::json events = nlohmann::json::parse(out.str())["traceEvents"];
+  ASSERT_EQ(events.size(), 4u);
+  EXPECT_EQ(events[0]["args"]["name"], "rank 3 on node1");
+  EXPECT_EQ(events[1]["ph"], "X");
+  EXPECT_EQ(events[1]["pid"], 3);
+  EXPECT_EQ(events[1]["ts"], 500000);
+  EXPECT_EQ(events[1]["dur"], 250000);
+  EXPECT_EQ(events[1]["args"]["gflop"], 3);
+  EXPECT_EQ(events[2]["ph"], "b");
+  EXPECT_EQ(events[3]["ph"], "e");
+  EXPECT_EQ(events[2]["id"], events[3]["id"]);
+  EXPECT_EQ(events[3]["ts"], 1000000);
+  EXPECT_EQ(events[2]["args"]["bytes"], 4096);
+  EXPECT_EQ(events[2]["args"]["axis"], "sequence");
+}
+
+TEST(TracedKernels, NoteCallsAndCountTheirWork) {
+  const auto inner = make_kernels(Backend::kReferenceF64);
+  Trace trace;
+  trace.record(true);
+  TracedKernels kernels(*inner, trace);
+  std::vector<double> x = normal_values(6, "x"), w = normal_values(12, "w"), y(8), q = normal_values(20, "q"), o(20),
+                      lse(10);
+  kernels.linear_forward(tensor_of(x, {2, 3}), tensor_of(w, {4, 3}), tensor_of(y, {2, 4}), Write::kSet);
+  AttentionSpan span;
+  span.window = 2;
+  kernels.attention_forward(tensor_of(q, {5, 2, 2}), tensor_of(q, {5, 2, 2}), tensor_of(q, {5, 2, 2}), span,
+                            tensor_of(o, {5, 2, 2}), tensor_of(lse, {5, 2}));
+  ASSERT_EQ(trace.spans().size(), 2u);
+  EXPECT_EQ(trace.spans()[0].name, "linear_forward");
+  EXPECT_EQ(trace.spans()[0].flops, 2 * 2 * 3 * 4);
+  EXPECT_EQ(trace.spans()[1].flops, 4 * 9 * 2 * 2);  // 1 + 2 + 2 + 2 + 2 pairs, two heads of two
+}
+
+}  // namespace
+}  // namespace ropewalk
