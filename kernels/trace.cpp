@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <ctime>
 #include <string_view>
+
+#include "kernels/clock.h"
 
 namespace ropewalk {
 namespace {
@@ -17,23 +18,19 @@ double thread_cpu_now() {
 
 }  // namespace
 
-double steady_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 Trace::Scope::Scope(Trace* trace, std::string name, const char* kind)
     : trace_(trace && trace->recording() ? trace : nullptr) {
   if (!trace_) return;
   span_.name = std::move(name);
   span_.kind = kind;
-  span_.begin = steady_now();
+  span_.begin = steady_seconds();
   span_.cpu_seconds = -thread_cpu_now();
 }
 
 Trace::Scope::~Scope() {
   if (!trace_) return;
   span_.cpu_seconds += thread_cpu_now();
-  span_.end = steady_now();
+  span_.end = steady_seconds();
   trace_->spans_.push_back(std::move(span_));
 }
 

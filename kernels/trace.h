@@ -19,8 +19,6 @@ struct TraceSpan {
   int64_t bytes = 0;          // that communication sent
 };
 
-double steady_now();  // seconds since some moment; never goes back
-
 class Trace {
  public:
   // Spans of messages on their way, beside what the rank itself does; they may overlap each other.

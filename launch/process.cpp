@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "parallel/host_name.h"
 #include "parallel/make_communicator.h"
 #include "trainer/metrics/progress.h"
 
@@ -17,11 +18,6 @@ using namespace std::chrono_literals;
 
 // How long a failed rank waits for the others to fail too, before it ends them.
 constexpr auto kAgreementWait = 2s;
-
-std::string host_name() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "this host";
-}
 
 }  // namespace
 

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "kernels/clock.h"
+
 namespace ropewalk {
 
 LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked,
@@ -28,7 +30,7 @@ class LoggedExchange : public Exchange {
     waited_ = true;
     log_.timed(sequence_, "wait", true, [&] { inner_->wait(); });
     if (!in_flight_) return;
-    in_flight_->end = steady_now();
+    in_flight_->end = steady_seconds();
     log_.trace_->add(std::move(*in_flight_));
   }
 
@@ -53,13 +55,13 @@ template <typename Action>
 void LoggedCommunicator::timed(int64_t sequence, const char* name, bool finishes, Action action) {
   Trace::Scope scope(trace_, name, "communication");
   const int64_t bytes_before = inner_->bytes_sent();
-  const double begin = steady_now();
+  const double begin = steady_seconds();
   try {
     action();
   } catch (const CommunicationError& error) {
     fail(error);
   }
-  const double seconds = steady_now() - begin;
+  const double seconds = steady_seconds() - begin;
   const int64_t bytes = inner_->bytes_sent() - bytes_before;
   counters_.seconds += seconds;
   counters_.bytes_sent += bytes;
@@ -85,7 +87,7 @@ std::unique_ptr<Exchange> LoggedCommunicator::start_exchange(std::span<const Mes
   }
   const int64_t sequence = begin(call);
   std::unique_ptr<Exchange> exchange;
-  const double begin_time = steady_now();
+  const double begin_time = steady_seconds();
   const int64_t bytes_before = counters_.bytes_sent;
   timed(sequence, "start_exchange", false, [&] { exchange = inner_->start_exchange(sends, receives); });
   std::optional<TraceSpan> in_flight;

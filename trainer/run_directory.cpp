@@ -9,15 +9,12 @@
 #include <fstream>
 
 #include "kernels/error.h"
+#include "parallel/host_name.h"
 
 namespace ropewalk {
 namespace {
 
-std::string this_process() {
-  char host[256] = "";
-  gethostname(host, sizeof host - 1);
-  return fmt::format("process {} on {}", getpid(), host);
-}
+std::string this_process() { return fmt::format("process {} on {}", getpid(), host_name()); }
 
 // What the job that holds the lock wrote; a stranger's file is not believed to be short or printable.
 std::string holder_in(int file) {

@@ -1,23 +1,18 @@
 #include "trainer/train_loop.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 
-#include "trainer/checkpoint/agreement.h"
+#include "kernels/clock.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/changes.h"
 #include "trainer/data/samples.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/generate.h"
-#include "trainer/metrics/clock.h"
 #include "trainer/metrics/text.h"
 #include "trainer/run_reporter.h"
+#include "trainer/step_tracer.h"
 #include "trainer/trainer.h"
 #include "trainer/work.h"
 
@@ -41,12 +36,6 @@ std::string run_summary(const Config& config, const Dataset& dataset) {
       count_text(sequences), static_cast<double>(config.training.steps * config.training.batch) / sequences);
 }
 
-std::string host_name() {
-  char name[256] = "";
-  gethostname(name, sizeof name - 1);
-  return name;
-}
-
 class Run {
  public:
   Run(const Config& config, Rank rank, const TrainOptions& options)
@@ -67,14 +56,14 @@ class Run {
                                     progress_.step, config.training.steps));
     reporter_.emplace(config, rank, directory_.get(), progress_.step, options.status_line);
     for (const std::string& line : to_say_) reporter_->say(line);
-    saved_step_ = resumed_step_ = progress_.step;
+    tracer_.emplace(config, rank, progress_.step);
+    saved_step_ = progress_.step;
   }
 
   bool done() const { return progress_.step >= config_.training.steps; }
 
   void step() {
-    const int64_t first_traced = resumed_step_ + config_.output.trace_after;
-    if (rank_.trace && config_.output.trace_steps > 0 && progress_.step == first_traced) start_trace();
+    tracer_->before_step(progress_.step);
     reporter_->start_step();
     const Batch batch = batch_at(*dataset_.training, progress_.consumed_samples, config_.training.batch,
                                  rank_.mesh.data_rank(), config_.parallel.mesh.data_parallel);
@@ -83,9 +72,7 @@ class Run {
     progress_.consumed_samples += config_.training.batch;
     progress_.consumed_tokens += config_.training.batch * config_.data.sequence_length;
     reporter_->end_step(result, progress_, training_flops(config_.model, batch));
-    if (rank_.trace && rank_.trace->recording() &&
-        (done() || progress_.step == first_traced + config_.output.trace_steps))
-      write_trace();
+    if (const auto told = tracer_->after_step(progress_.step)) reporter_->say(*told);
     if (due(config_.validation.interval) || done()) validate();
     reporter_->write_step();
   }
@@ -153,30 +140,6 @@ class Run {
     reporter_->validation({total.mean(), total.means(), steady_seconds() - began});
   }
 
-  void start_trace() {
-    rank_.mesh.world().barrier();  // so that all ranks count time from the same moment
-    trace_origin_ = steady_now();
-    rank_.trace->record(true);
-  }
-
-  void write_trace() {
-    rank_.trace->record(false);
-    const std::filesystem::path directory = std::filesystem::path(config_.output.directory) / "trace";
-    const int rank = rank_.mesh.world().rank();
-    const auto failure = first_failure(rank_.mesh.world(), [&] {
-      std::error_code made_by_another;
-      std::filesystem::create_directories(directory, made_by_another);
-      const std::filesystem::path path = directory / fmt::format("rank-{:05}.json", rank);
-      std::ofstream file(path);
-      rank_.trace->write_json(file, rank, host_name(), trace_origin_);
-      if (!file.flush()) throw DataError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
-    });
-    rank_.trace->clear();
-    reporter_->say(
-        failure ? fmt::format("warning: no trace: {}", *failure)
-                : fmt::format("a trace of each rank is in {}; open them in ui.perfetto.dev", directory.string()));
-  }
-
   void sample() {
     if (!tokenizer_ || config_.validation.sample_tokens == 0) return;
     std::vector<int32_t> prompt;
@@ -197,8 +160,8 @@ class Run {
   TrainingProgress progress_;
   std::vector<std::string> to_say_;  // before there is a reporter
   std::optional<RunReporter> reporter_;
-  int64_t saved_step_ = 0, resumed_step_ = 0;
-  double trace_origin_ = 0;
+  std::optional<StepTracer> tracer_;
+  int64_t saved_step_ = 0;
   int failed_saves_ = 0;
 };
 

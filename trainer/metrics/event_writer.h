@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "trainer/metrics/append_file.h"
-#include "trainer/metrics/clock.h"
+#include "kernels/clock.h"
 
 namespace ropewalk {
 

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "trainer/metrics/clock.h"
+#include "kernels/clock.h"
 #include "trainer/metrics/metrics.h"
 #include "trainer/metrics/text.h"
 

@@ -1,4 +1,4 @@
-#include "trainer/metrics/clock.h"
+#include "kernels/clock.h"
 
 #include <chrono>
 

@@ -1,0 +1,50 @@
+#include "trainer/step_tracer.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "kernels/clock.h"
+#include "parallel/host_name.h"
+#include "trainer/checkpoint/agreement.h"
+
+namespace ropewalk {
+
+StepTracer::StepTracer(const Config& config, Rank rank, int64_t resumed_step)
+    : config_(config),
+      rank_(rank),
+      begin_(resumed_step + config.output.trace_after),
+      end_(std::min(begin_ + config.output.trace_steps, config.training.steps)) {}
+
+void StepTracer::before_step(int64_t steps_done) {
+  if (!rank_.trace || begin_ >= end_ || steps_done != begin_) return;
+  rank_.mesh.world().barrier();  // so that all ranks count time from the same moment
+  origin_ = steady_seconds();
+  rank_.trace->record(true);
+}
+
+std::optional<std::string> StepTracer::after_step(int64_t steps_done) {
+  if (!rank_.trace || !rank_.trace->recording() || steps_done != end_) return std::nullopt;
+  rank_.trace->record(false);
+  const std::string text = write();
+  rank_.trace->clear();
+  return text;
+}
+
+std::string StepTracer::write() const {
+  const std::filesystem::path directory = std::filesystem::path(config_.output.directory) / "trace";
+  Communicator& world = rank_.mesh.world();
+  const auto failure = first_failure(world, [&] {
+    std::error_code made_by_another;
+    std::filesystem::create_directories(directory, made_by_another);
+    const std::filesystem::path path = directory / fmt::format("rank-{:05}.json", world.rank());
+    std::ofstream file(path);
+    rank_.trace->write_json(file, world.rank(), host_name(), origin_);
+    if (!file.flush()) throw DataError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+  });
+  if (failure) return fmt::format("warning: no trace: {}", *failure);
+  return fmt::format("a trace of each rank is in {}; open them in ui.perfetto.dev", directory.string());
+}
+
+}  // namespace ropewalk
