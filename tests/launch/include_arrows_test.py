@@ -24,7 +24,6 @@ FENCES = {
     "hwy/": r"kernels/cpu/.*",
     "nlohmann/": r".*\.cpp",
     "simdjson": r".*\.cpp",
-    "spdlog/": r".*\.cpp",
 }
 
 
