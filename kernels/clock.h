@@ -7,7 +7,8 @@ namespace ropewalk {
 
 using Clock = std::function<double()>;  // seconds
 
-double unix_seconds();    // since 1970
-double steady_seconds();  // since some moment; never goes back
+double unix_seconds();        // since 1970
+double steady_seconds();      // since some moment; never goes back
+double thread_cpu_seconds();  // that this thread has computed
 
 }  // namespace ropewalk

@@ -2,21 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <ctime>
 #include <string_view>
 
 #include "kernels/clock.h"
 
 namespace ropewalk {
-namespace {
-
-double thread_cpu_now() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-}  // namespace
 
 Trace::Scope::Scope(Trace* trace, std::string name, const char* kind)
     : trace_(trace && trace->recording() ? trace : nullptr) {
@@ -24,12 +14,12 @@ Trace::Scope::Scope(Trace* trace, std::string name, const char* kind)
   span_.name = std::move(name);
   span_.kind = kind;
   span_.begin = steady_seconds();
-  span_.cpu_seconds = -thread_cpu_now();
+  span_.cpu_seconds = -thread_cpu_seconds();
 }
 
 Trace::Scope::~Scope() {
   if (!trace_) return;
-  span_.cpu_seconds += thread_cpu_now();
+  span_.cpu_seconds += thread_cpu_seconds();
   span_.end = steady_seconds();
   trace_->spans_.push_back(std::move(span_));
 }

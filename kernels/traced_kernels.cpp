@@ -122,7 +122,7 @@ void TracedKernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const 
 void TracedKernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                       const Tensor& o, const Tensor& lse) {
   Trace::Scope scope(&trace_, "attention_forward", kKernel);
-  scope->flops = 4 * visible_pairs(q, k, span);
+  if (trace_.recording()) scope->flops = 4 * visible_pairs(q, k, span);
   inner_.attention_forward(q, k, v, span, o, lse);
 }
 
@@ -135,7 +135,7 @@ void TracedKernels::attention_backward(const Tensor& q, const Tensor& k, const T
                                        const Tensor& lse, const Tensor& delta, const AttentionSpan& span,
                                        const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   Trace::Scope scope(&trace_, "attention_backward", kKernel);
-  scope->flops = 10 * visible_pairs(q, k, span);
+  if (trace_.recording()) scope->flops = 10 * visible_pairs(q, k, span);
   inner_.attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
 }
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "kernels/error.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 
@@ -62,7 +63,7 @@ HostSummary summarize_hosts(const std::vector<Place>& places) {
   for (size_t i = 0; i < std::min(order.size(), kHostsShown); ++i)
     list += fmt::format("{}{} x{}", i == 0 ? "" : ", ", order[i], hosts[order[i]].ranks);
   if (order.size() > kHostsShown) list += ", ...";
-  out.text = fmt::format("{} host{} ({})", order.size(), order.size() == 1 ? "" : "s", list);
+  out.text = fmt::format("{} ({})", counted(order.size(), "host"), list);
 
   for (const std::string& name : order) {
     const Host& host = hosts[name];

@@ -8,14 +8,19 @@
 
 namespace ropewalk {
 
-void print(const std::string& text) {
-  for (size_t done = 0; done < text.size();) {
-    const ssize_t count = write(STDOUT_FILENO, text.data() + done, text.size() - done);
+int write_all(int file, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = write(file, text.data(), text.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0)
-      throw std::runtime_error("cannot write to standard output: " + std::generic_category().message(errno));
-    done += static_cast<size_t>(count);
+    if (count < 0) return errno;
+    text.remove_prefix(static_cast<size_t>(count));
   }
+  return 0;
+}
+
+void print(const std::string& text) {
+  if (const int error = write_all(STDOUT_FILENO, text))
+    throw std::runtime_error("cannot write to standard output: " + std::generic_category().message(error));
 }
 
 }  // namespace ropewalk

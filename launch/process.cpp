@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "launch/output.h"
 #include "parallel/host_name.h"
 #include "parallel/make_communicator.h"
 #include "trainer/metrics/progress.h"
@@ -24,12 +25,7 @@ constexpr auto kAgreementWait = 2s;
 void say(const std::string& message) {
   // A status line that is drawn in place may be on the terminal, and nobody comes to clear it.
   const std::string clear = Terminal::of_stderr().redraws ? "\r\x1b[K" : "";
-  const std::string line = clear + "ropewalk: " + message + "\n";
-  for (size_t done = 0; done < line.size();) {
-    const ssize_t count = write(STDERR_FILENO, line.data() + done, line.size() - done);
-    if (count <= 0) return;  // there is nobody left to tell
-    done += static_cast<size_t>(count);
-  }
+  write_all(STDERR_FILENO, clear + "ropewalk: " + message + "\n");  // where it fails, there is nobody left to tell
 }
 
 Process::Process(const Launcher& launcher) {

@@ -12,6 +12,7 @@
 #include "launch/verbs.h"
 #include "parallel/mesh.h"
 #include "trainer/config/load.h"
+#include "trainer/metrics/text.h"
 #include "trainer/train_loop.h"
 
 namespace ropewalk {
@@ -51,9 +52,9 @@ void announce(const Process& process, const Config& config, Communicator& start)
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places);
   const MeshShape& mesh = config.parallel.mesh;
-  say(fmt::format("{} {} on {}; mesh: data {} x context {} x tensor {}; device: {}; {}", process.size(),
-                  process.size() == 1 ? "rank" : "ranks", hosts.text, mesh.data_parallel, mesh.context_parallel,
-                  mesh.tensor_parallel, name_of(config.parallel.backend), process.transport()));
+  say(fmt::format("{} on {}; mesh: data {} x context {} x tensor {}; device: {}; {}", counted(process.size(), "rank"),
+                  hosts.text, mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel,
+                  name_of(config.parallel.backend), process.transport()));
   for (const std::string& warning : hosts.warnings) say(warning);
 }
 

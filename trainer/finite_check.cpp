@@ -1,5 +1,7 @@
 #include "trainer/finite_check.h"
 
+#include "trainer/checkpoint/agreement.h"
+
 namespace ropewalk {
 namespace {
 
@@ -28,11 +30,8 @@ std::string first_bad_gradient(const ParameterValues& gradients, Kernels& kernel
 
 // "rank R: " and its finding, of the lowest rank that found something; empty when none did. Collective.
 std::string lowest_finding(const std::string& here, Communicator& world) {
-  const int candidate = here.empty() ? 0 : world.size() - world.rank();
-  const int highest = static_cast<int>(maximum_of(world, candidate));
-  if (highest == 0) return {};
-  const int rank = world.size() - highest;
-  return fmt::format("rank {}: {}", rank, broadcast_text(world, here, rank));
+  const auto first = first_text(world, here.empty() ? std::nullopt : std::optional(here));
+  return first ? fmt::format("rank {}: {}", first->rank, first->text) : "";
 }
 
 }  // namespace

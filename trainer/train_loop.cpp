@@ -177,8 +177,7 @@ RunEnd train(const Config& config, Rank rank, const TrainOptions& options) {
     run.step();
     run.after_step();
   }
-  run.save(/*must_succeed=*/true);  // of a run that had nothing left to do, too
-  return RunEnd::kDone;
+  return RunEnd::kDone;  // after_step() has saved
 }
 
 }  // namespace ropewalk

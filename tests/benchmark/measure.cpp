@@ -1,15 +1,10 @@
 #include "tests/benchmark/measure.h"
 
 #include <algorithm>
-#include <ctime>
+
+#include "kernels/clock.h"
 
 namespace ropewalk::benchmark {
-
-double thread_cpu_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -34,14 +29,16 @@ Figure measure(const Case& measured, const Yardstick& yardstick, int pairs) {
     } while (spent < kEnough);
     return done / counted;
   };
+  const auto limit_now = [&] { return rate_of(yardstick.work, yardstick.run, nullptr, nullptr); };
   std::vector<double> rates, shares;
+  double limit_before = limit_now();
   for (int pair = -1; pair < pairs; ++pair) {
-    const double limit = rate_of(yardstick.work, yardstick.run, nullptr, nullptr);
     const double rate = rate_of(measured.work, measured.run, measured.before, measured.seconds);
-    const double limit_after = rate_of(yardstick.work, yardstick.run, nullptr, nullptr);
+    const double limit_after = limit_now(), limit = (limit_before + limit_after) / 2;
+    limit_before = limit_after;
     if (pair < 0) continue;
     rates.push_back(rate);
-    shares.push_back(2 * rate / (limit + limit_after));
+    shares.push_back(rate / limit);
   }
   const auto [low, high] = std::minmax_element(shares.begin(), shares.end());
   const double rate = median(rates);

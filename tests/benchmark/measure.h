@@ -9,8 +9,6 @@
 
 namespace ropewalk::benchmark {
 
-double thread_cpu_seconds();
-
 // What a case is held against: the same kind of work at the machine's limit.
 struct Yardstick {
   std::string name;  // "fma", "copy"

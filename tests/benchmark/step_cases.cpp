@@ -1,8 +1,8 @@
 // A whole training step on one rank: forward, backward, AdamW; and the products inside it, by themselves.
-#include "kernels/random.h"
 #include "kernels/traced_kernels.h"
 #include "parallel/thread_communicator.h"
 #include "tests/benchmark/cases.h"
+#include "tests/support/models.h"
 #include "trainer/trainer.h"
 #include "trainer/work.h"
 
@@ -20,29 +20,11 @@ Config step_config(int64_t length) {
   model.head_size = 64;
   model.vocabulary = 32768;
   model.logit_scale = 0.25;
-  LayerKind sliding, full;
-  sliding.mask = LayerKind::Mask::kSliding;
-  sliding.window = 512;
-  sliding.position = LayerKind::Position::kRope;
-  sliding.theta = 50000;
-  for (int layer = 0; layer < 12; ++layer) model.layers.push_back(layer % 4 == 3 ? full : sliding);
+  for (int layer = 0; layer < 12; ++layer)
+    model.layers.push_back(layer % 4 == 3 ? full_nope() : sliding_rope(512, 50000));
   config.data.sequence_length = length;
   config.training.steps = 1000;
   return config;
-}
-
-Batch random_batch(const Config& config) {
-  const auto length = static_cast<size_t>(config.data.sequence_length);
-  const RandomStream stream(1, "tokens");
-  Sample sample{std::vector<int32_t>(length), std::vector<int32_t>(length), std::vector<int32_t>(length, 0)};
-  const auto token = [&](size_t i) {
-    return static_cast<int32_t>(stream.uniform(i) * static_cast<double>(config.model.vocabulary));
-  };
-  for (size_t i = 0; i < length; ++i) {
-    sample.tokens[i] = token(i);
-    sample.targets[i] = token(i + 1);
-  }
-  return {{sample}};
 }
 
 struct Step {
@@ -54,7 +36,7 @@ struct Step {
         kernels(*inner, trace),
         arena(kernels),
         trainer(config, {mesh, kernels, arena}),
-        batch(random_batch(config)) {}
+        batch{{random_sample(length, config.model.vocabulary, {}, 1)}} {}
 
   void run() {
     trace.clear();

@@ -1,6 +1,7 @@
 #include "trainer/config/problems.h"
 
 #include "kernels/error.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 
@@ -52,7 +53,7 @@ void Problems::add_at(const std::string& where, Problem problem) {
 }
 
 std::string Problems::text(std::string_view name) const {
-  std::string out = fmt::format("{} has {} problem{}:", name, count_, count_ == 1 ? "" : "s");
+  std::string out = fmt::format("{} has {}:", name, counted(count_, "problem"));
   for (size_t i = 0; i < lines_.size(); ++i) out += fmt::format("\n  {}. {}", i + 1, lines_[i]);
   if (count_ > kShown) out += fmt::format("\n  ... and {} more", count_ - kShown);
   return out;
