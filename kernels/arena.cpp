@@ -10,6 +10,11 @@ constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector
 int64_t round_up(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 }  // namespace
 
+void Arena::reserve(int64_t bytes) {
+  CHECK(blocks_.empty(), "an arena that has {} bytes is to reserve {}", reserved_bytes(), bytes);
+  if (bytes > 0) blocks_.push_back(kernels_.allocate(bytes));
+}
+
 Tensor Arena::allocate(DType dtype, Shape shape) {
   const int64_t bytes = round_up(std::max<int64_t>(shape.elements() * size_of(dtype), 1));
   while (block_ < blocks_.size() && offset_ + bytes > blocks_[block_]->bytes()) {

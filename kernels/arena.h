@@ -1,5 +1,5 @@
-// Memory of a step: tensors are handed out from large blocks in stack order and given back together. After the first
-// step nothing is allocated any more, because blocks are kept.
+// Memory of a step: tensors are handed out in stack order and given back together, from one block that is reserved
+// before the first step. What goes beyond it takes further blocks, which are kept.
 #pragma once
 
 #include <memory>
@@ -16,6 +16,9 @@ class Arena {
   explicit Arena(Kernels& kernels, int64_t block_bytes = 64 << 20) : kernels_(kernels), block_bytes_(block_bytes) {}
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
+
+  // One block for all that follows, while there is none. Throws DeviceError where there is not so much memory.
+  void reserve(int64_t bytes);
 
   // Uninitialised; valid until the enclosing ArenaScope ends.
   Tensor allocate(DType dtype, Shape shape);

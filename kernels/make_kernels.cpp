@@ -4,6 +4,19 @@
 
 namespace ropewalk {
 
+DType compute_type(Backend backend) {
+  switch (backend) {
+    case Backend::kReferenceF64:
+      return DType::kF64;
+    case Backend::kReferenceF32:
+    case Backend::kCpu:
+      return DType::kF32;
+    case Backend::kCuda:
+      return DType::kBF16;
+  }
+  CHECK(false, "backend {}", static_cast<int>(backend));
+}
+
 std::unique_ptr<Kernels> make_kernels(Backend backend, int) {
   switch (backend) {
     case Backend::kReferenceF64:

@@ -1,30 +1,11 @@
 #include "kernels/traced_kernels.h"
 
-#include "kernels/attention_mask.h"
+#include "kernels/flops.h"
 
 namespace ropewalk {
 namespace {
 
 constexpr const char* kKernel = "kernel";
-
-// A multiply and an add for each element of x and each column of the result.
-double product_flops(const Tensor& x, int64_t columns) {
-  return 2.0 * static_cast<double>(x.elements()) * static_cast<double>(columns);
-}
-
-// Masked pairs do not count. Where documents are in a device's memory, they are not looked at.
-double visible_pairs(const Tensor& q, const Tensor& k, const AttentionSpan& span) {
-  const bool on_host = span.document_begin.empty() || span.document_begin.device() == Device{};
-  const bool documents = on_host && !span.document_begin.empty();
-  const AttentionMask mask(k.rows(), span.q_begin, span.k_begin, span.window,
-                           documents ? span.document_begin.data<int32_t>() : nullptr);
-  int64_t pairs = 0;
-  for (int64_t t = 0; t < q.rows(); ++t) {
-    const VisibleKeys seen = mask.of_query(t);
-    pairs += std::max<int64_t>(0, seen.end - seen.begin);
-  }
-  return static_cast<double>(pairs) * static_cast<double>(q.extent(1) * q.extent(2));
-}
 
 }  // namespace
 
@@ -122,7 +103,7 @@ void TracedKernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const 
 void TracedKernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                       const Tensor& o, const Tensor& lse) {
   Trace::Scope scope(&trace_, "attention_forward", kKernel);
-  if (trace_.recording()) scope->flops = 4 * visible_pairs(q, k, span);
+  if (trace_.recording()) scope->flops = attention_forward_flops(q, k, span);
   inner_.attention_forward(q, k, v, span, o, lse);
 }
 
@@ -135,7 +116,7 @@ void TracedKernels::attention_backward(const Tensor& q, const Tensor& k, const T
                                        const Tensor& lse, const Tensor& delta, const AttentionSpan& span,
                                        const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   Trace::Scope scope(&trace_, "attention_backward", kKernel);
-  if (trace_.recording()) scope->flops = 10 * visible_pairs(q, k, span);
+  if (trace_.recording()) scope->flops = attention_backward_flops(q, k, span);
   inner_.attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
 }
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "parallel/planning_communicator.h"
+
 namespace ropewalk {
 namespace {
 
@@ -31,26 +33,45 @@ void check_shape(const MeshShape& shape, int ranks, int key_heads) {
 
 }  // namespace
 
+// The ranks of a group differ in the coordinates that its color leaves out; they keep the order that they have in the
+// world.
+Mesh::Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group) : shape_(shape) {
+  const auto tensor = [=](int r) { return r % shape.tensor_parallel; };
+  const auto context = [=](int r) { return r / shape.tensor_parallel % shape.context_parallel; };
+  const auto data = [=](int r) { return r / shape.tensor_parallel / shape.context_parallel; };
+  tensor_rank_ = tensor(rank);
+  context_rank_ = context(rank);
+  data_rank_ = data(rank);
+
+  const int replicas = shape.tensor_parallel > key_heads ? shape.tensor_parallel / key_heads : 1;
+  tensor_ = group("tensor", [=](int r) { return data(r) * shape.context_parallel + context(r); });
+  sequence_ = group("sequence", [=](int r) { return data(r) * shape.tensor_parallel + tensor(r); });
+  batch_ = group("batch", [=](int r) { return context(r) * shape.tensor_parallel + tensor(r); });
+  gradient_ = group("gradient", tensor);
+  key_replicas_ = group("key_replicas", [=](int r) { return r / replicas; });
+  world_ = group("world", nullptr);
+}
+
 Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, bool checked,
            const FailureHandler& on_failure)
-    : shape_(shape) {
-  check_shape(shape, world->size(), key_heads);
-  const int rank = world->rank();
-  tensor_rank_ = rank % shape.tensor_parallel;
-  context_rank_ = rank / shape.tensor_parallel % shape.context_parallel;
-  data_rank_ = rank / shape.tensor_parallel / shape.context_parallel;
+    : Mesh((check_shape(shape, world->size(), key_heads), shape), world->rank(), key_heads,
+           [&](const char* axis, const Color& color) {
+             LoggedCommunicator whole(world, "world", checked, on_failure);
+             return color ? whole.split(axis, color(world->rank()), world->rank())
+                          : std::make_unique<LoggedCommunicator>(world, axis, checked, on_failure);
+           }) {}
 
-  // The ranks of a group differ in the coordinates that its color leaves out; they keep the order that they have in the
-  // world.
-  LoggedCommunicator start(world, "world", checked, on_failure);
-  const auto group = [&](const char* axis, int color) { return start.split(axis, color, rank); };
-  const int replicas = shape.tensor_parallel > key_heads ? shape.tensor_parallel / key_heads : 1;
-  tensor_ = group("tensor", data_rank_ * shape.context_parallel + context_rank_);
-  sequence_ = group("sequence", data_rank_ * shape.tensor_parallel + tensor_rank_);
-  batch_ = group("batch", context_rank_ * shape.tensor_parallel + tensor_rank_);
-  gradient_ = group("gradient", tensor_rank_);
-  key_replicas_ = group("key_replicas", rank / replicas);
-  world_ = std::make_unique<LoggedCommunicator>(std::move(world), "world", checked, on_failure);
+Mesh Mesh::planned(MeshShape shape, int rank, int key_heads) {
+  check_shape(shape, shape.size(), key_heads);
+  return Mesh(shape, rank, key_heads, [&](const char* axis, const Color& color) {
+    int size = 0, place = 0;
+    for (int other = 0; other < shape.size(); ++other) {
+      if (color && color(other) != color(rank)) continue;
+      if (other < rank) ++place;
+      ++size;
+    }
+    return std::make_unique<LoggedCommunicator>(std::make_shared<PlanningCommunicator>(place, size), axis);
+  });
 }
 
 std::vector<std::pair<std::string, CommunicationCounters>> Mesh::counters() const {

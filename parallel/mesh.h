@@ -1,6 +1,7 @@
 // The ranks as a grid: data x context x tensor, tensor fastest. Groups are asked for by purpose, never by axis number.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -26,6 +27,8 @@ class Mesh {
   // LoggedCommunicator. Throws ConfigurationError.
   Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false,
        const FailureHandler& on_failure = {});
+  // As one rank sees it that is there alone, for plans: nothing moves, bytes are counted. Throws ConfigurationError.
+  static Mesh planned(MeshShape shape, int rank, int key_heads = 1 << 30);
 
   const MeshShape& shape() const { return shape_; }
   int data_rank() const { return data_rank_; }
@@ -46,6 +49,11 @@ class Mesh {
   void set_trace(Trace* trace);  // of all groups; see LoggedCommunicator
 
  private:
+  using Color = std::function<int(int rank)>;
+  // Of the ranks whose color is this one's; without a color, of all.
+  using MakeGroup = std::function<std::unique_ptr<LoggedCommunicator>(const char* axis, const Color& color)>;
+  Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group);
+
   MeshShape shape_;
   int data_rank_, context_rank_, tensor_rank_;
   std::unique_ptr<LoggedCommunicator> world_, tensor_, sequence_, batch_, gradient_, key_replicas_;

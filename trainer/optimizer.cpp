@@ -12,15 +12,25 @@ ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const Trainin
   gradient_ = allocate(type);
   first_moment_ = allocate(accumulator);
   second_moment_ = allocate(accumulator);
-  rank.kernels.fill(gradient_.values, 0);
-  rank.kernels.fill(first_moment_.values, 0);
-  rank.kernels.fill(second_moment_.values, 0);
   master_ = weights.flat().slice(begin_, plan_.cut().end(here));
   if (type != accumulator) {
     master_storage_ = allocate(accumulator);
-    rank.kernels.cast(master_, master_storage_.values);
     master_ = master_storage_.values;
   }
+}
+
+void ShardedOptimizer::start(const ParameterValues& weights) {
+  rank_.kernels.fill(first_moment_.values, 0);
+  rank_.kernels.fill(second_moment_.values, 0);
+  if (master_storage_.buffer)
+    rank_.kernels.cast(weights.flat().slice(begin_, begin_ + master_.rows()), master_);
+}
+
+int64_t ShardedOptimizer::bytes() const {
+  int64_t total = 0;
+  for (const Shard* shard : {&gradient_, &first_moment_, &second_moment_, &master_storage_})
+    if (shard->buffer) total += shard->values.bytes();
+  return total;
 }
 
 ShardedOptimizer::Shard ShardedOptimizer::allocate(DType dtype) const {

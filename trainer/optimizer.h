@@ -11,8 +11,11 @@ namespace ropewalk {
 
 class ShardedOptimizer {
  public:
-  // Takes the weights' initial values as the master weights. What it refers to must outlive it.
+  // What it refers to must outlive it.
   ShardedOptimizer(const ParameterValues& weights, const TrainingConfig& training, Rank rank);
+
+  // The weights' values become the master weights; the moments are 0.
+  void start(const ParameterValues& weights);
 
   // Sums the gradients over the mesh: this rank keeps its range of the sum.
   void reduce(const ParameterValues& gradients);
@@ -24,6 +27,7 @@ class ShardedOptimizer {
   void gather(const ParameterValues& weights);
 
   std::vector<StateTensor> state() const;      // master weights and moments of this rank's range
+  int64_t bytes() const;
   std::vector<StateTensor> gradients() const;  // the summed gradient of this rank's range
 
  private:

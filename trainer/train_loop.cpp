@@ -117,7 +117,7 @@ class Run {
       loaded = load_checkpoint(checkpoint_path(checkpoints(), *step), state, rank_.mesh, rank_.kernels);
     }
     if (step) set_aside_later_checkpoints(checkpoints(), *step, rank_.mesh);
-    if (!loaded) return;
+    if (!loaded) return trainer_.initialize();
     trainer_.state_loaded();
     progress_ = loaded->progress;
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));

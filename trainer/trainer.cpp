@@ -17,17 +17,11 @@ struct Trainer::Parts {
         rank(rank_),
         region(rank.mesh.tensor(), config.parallel.sequence_parallel),
         table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split()),
-        weights(initialized()),
+        weights(table, rank.kernels.dtype(), rank.kernels),
         gradients(table, rank.kernels.dtype(), rank.kernels),
         optimizer(weights, config.training, rank),
         model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute),
         layout(config.data.sequence_length, config.parallel.mesh.context_parallel) {}
-
-  ParameterValues initialized() const {
-    ParameterValues values(table, rank.kernels.dtype(), rank.kernels);
-    initialize(values, config.model, config.training.seed, rank.kernels);
-    return values;
-  }
 
   // The batch's samples in micro-batches, each cut to this rank's share.
   template <typename Visit>
@@ -57,10 +51,17 @@ struct Trainer::Parts {
   ShardedOptimizer optimizer;
   Model model;
   SequenceLayout layout;
+  int64_t activations = 0;  // bytes
 };
 
 Trainer::Trainer(const Config& config, Rank rank) : parts_(std::make_unique<Parts>(config, rank)) {}
 Trainer::~Trainer() = default;
+
+void Trainer::initialize() {
+  Parts& run = *parts_;
+  ropewalk::initialize(run.weights, run.config.model, run.config.training.seed, run.rank.kernels);
+  run.optimizer.start(run.weights);
+}
 
 StepResult Trainer::step(const Batch& batch, int64_t step) {
   Parts& run = *parts_;
@@ -90,6 +91,7 @@ double Trainer::compute_gradients(const Batch& batch) {
   run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
     Activations saved;
     const Tensor x = run.model.forward(run.weights, sequences, saved);
+    run.activations = std::max(run.activations, run.rank.arena.used_bytes());
     {
       const Trace::Scope phase(run.rank.trace, "loss", "phase");
       loss += kernels.sum(run.model.head().forward(run.weights, sequences, x, scale, saved.loss, run.gradients));
@@ -131,6 +133,16 @@ LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
 std::vector<StateTensor> Trainer::gradients() const { return parts_->optimizer.gradients(); }
 std::vector<StateTensor> Trainer::state() const { return parts_->optimizer.state(); }
 void Trainer::state_loaded() { parts_->optimizer.gather(parts_->weights); }
+
+MemoryUse Trainer::memory() const {
+  const Parts& run = *parts_;
+  return {.weights = run.weights.flat().bytes(),
+          .gradients = run.gradients.flat().bytes(),
+          .optimizer = run.optimizer.bytes(),
+          .activations = run.activations,
+          .working = run.rank.arena.peak_bytes() - run.activations};
+}
+
 void Trainer::check_weights(int64_t steps) const { check_weights_finite(steps, parts_->weights, parts_->rank); }
 
 std::vector<double> Trainer::next_token_logits(const std::vector<int32_t>& tokens) {

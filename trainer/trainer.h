@@ -17,11 +17,24 @@ struct StepResult {
   double learning_rate = 0;
 };
 
+// What a rank holds, in bytes.
+struct MemoryUse {
+  int64_t weights = 0, gradients = 0;
+  int64_t optimizer = 0;    // this rank's shard: moments, and master weights where they are not the weights
+  int64_t activations = 0;  // kept from the forward for the backward, in the largest micro-batch so far
+  int64_t working = 0;      // the rest of the arena at its fullest: what an operation or a block needs while it runs
+  int64_t total() const { return weights + gradients + optimizer + activations + working; }
+  int64_t arena() const { return activations + working; }
+};
+
 class Trainer {
  public:
-  // Collective. Weights are initialised from training.seed. config, rank and what rank refers to must outlive this.
+  // The weights are those of no model before initialize() or state_loaded(). config, rank and what rank refers to must
+  // outlive this.
   Trainer(const Config& config, Rank rank);
   ~Trainer();
+
+  void initialize();  // draws the weights from training.seed: the same ones on every mesh
 
   // One optimizer step on this data rank's batch; `step` counts the steps done before. Throws NumericalError naming
   // step + 1, rank and tensor when the loss or the gradient is not finite; weights are then still those before the
@@ -43,6 +56,7 @@ class Trainer {
   // What a checkpoint holds of this rank: master weights and moments. After loading into it, call state_loaded().
   std::vector<StateTensor> state() const;
   void state_loaded();  // brings the weights up to date with the master weights; collective
+  MemoryUse memory() const;
   // Throws NumericalError naming rank and weight when one is not finite after `steps` steps; collective.
   void check_weights(int64_t steps) const;
 

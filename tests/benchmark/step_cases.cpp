@@ -36,7 +36,9 @@ struct Step {
         kernels(*inner, trace),
         arena(kernels),
         trainer(config, {mesh, kernels, arena}),
-        batch{{random_sample(length, config.model.vocabulary, {}, 1)}} {}
+        batch{{random_sample(length, config.model.vocabulary, {}, 1)}} {
+    trainer.initialize();
+  }
 
   void run() {
     trace.clear();

@@ -75,6 +75,7 @@ void on_mesh(const Config& config, const std::function<void(RankRun&)>& body, co
     const Rank rank = on_thread.rank();
     Kernels& kernels = faulty ? *faulty : rank.kernels;
     Trainer trainer(config, Rank{rank.mesh, kernels, rank.arena});
+    trainer.initialize();
     RankRun run{trainer, rank.mesh, kernels};
     body(run);
   });

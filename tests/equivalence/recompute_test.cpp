@@ -80,6 +80,7 @@ TEST(Recompute, KeepsOfABlockOnlyItsInput) {
     run_ranks(1, [&](const std::shared_ptr<Communicator>& world) {
       RankOnThread here(config, world);
       Trainer trainer(config, here.rank());
+      trainer.initialize();
       trainer.compute_gradients({{random_sample(64, config.model.vocabulary, {}, 1)}});
       bytes = here.rank().arena.peak_bytes();
     });

@@ -18,6 +18,7 @@ std::string message_of_a_step_with_nan(const MeshShape& mesh, int bad_rank, cons
   run_ranks(mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
     RankOnThread here(config, world);
     Trainer trainer(config, here.rank());
+    trainer.initialize();
     if (world->rank() == bad_rank)
       for (const StateTensor& state : trainer.state())
         if (state.name == name && state.data.elements() > 0)
@@ -51,6 +52,7 @@ TEST(FiniteCheck, WeightsStayWhatTheyWere) {
   run_ranks(1, [&](const std::shared_ptr<Communicator>& world) {
     RankOnThread here(config, world);
     Trainer trainer(config, here.rank());
+    trainer.initialize();
     const auto weights = [&] {
       std::vector<double> all;
       for (const StateTensor& state : trainer.state()) {

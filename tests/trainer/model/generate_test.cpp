@@ -17,6 +17,7 @@ std::vector<int32_t> generate_on(const MeshShape& mesh, const SamplingOptions& o
   run_ranks(mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
     RankOnThread here(config, world);
     Trainer trainer(config, here.rank());
+    trainer.initialize();
     texts[static_cast<size_t>(world->rank())] = generate(trainer, {3, 1, 4}, options);
   });
   for (const auto& text : texts) EXPECT_EQ(text, texts[0]);
@@ -49,6 +50,7 @@ TEST(Generate, TemperatureZeroTakesTheLikeliest) {
   run_ranks(1, [&](const std::shared_ptr<Communicator>& world) {
     RankOnThread here(config, world);
     Trainer trainer(config, here.rank());
+    trainer.initialize();
     const std::vector<int32_t> text = generate(trainer, {1}, {.tokens = 3, .temperature = 0, .seed = 1, .end = -1});
     std::vector<int32_t> tokens = {1};
     for (const int32_t token : text) {

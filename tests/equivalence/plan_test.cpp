@@ -1,0 +1,110 @@
+// A plan is what a step then does: memory, bytes by axis and arithmetic of every rank, on every mesh.
+#include <gtest/gtest.h>
+
+#include "kernels/traced_kernels.h"
+#include "tests/equivalence/cases.h"
+#include "tests/equivalence/mesh_run.h"
+#include "tests/support/forwarding_kernels.h"
+#include "tests/support/models.h"
+#include "trainer/plan.h"
+
+namespace ropewalk {
+namespace {
+
+using Recompute = TrainingConfig::Recompute;
+
+// Kernels with a trace of their own.
+class SelfTraced final : public ForwardingKernels {
+ public:
+  explicit SelfTraced(Kernels& inner) : ForwardingKernels(traced_), traced_(inner, trace_) { trace_.record(true); }
+  double flops() const {
+    double total = 0;
+    for (const TraceSpan& span : trace_.spans()) total += span.flops;
+    return total;
+  }
+
+ private:
+  Trace trace_;
+  TracedKernels traced_;
+};
+
+// The case's samples, each as one document.
+std::vector<Sample> whole_samples(const Case& c) {
+  std::vector<Sample> samples;
+  for (const Sample& sample : c.samples)
+    samples.push_back(random_sample(static_cast<int64_t>(sample.tokens.size()), c.config.model.vocabulary, {}, 5));
+  return samples;
+}
+
+void expect_as_planned(const StepPlan& plan, const RankRun& run, const MemoryUse& used) {
+  EXPECT_EQ(plan.memory.weights, used.weights);
+  EXPECT_EQ(plan.memory.gradients, used.gradients);
+  EXPECT_EQ(plan.memory.optimizer, used.optimizer);
+  EXPECT_EQ(plan.memory.activations, used.activations);
+  EXPECT_EQ(plan.memory.working, used.working);
+  for (size_t axis = 0; axis < plan.bytes_sent.size(); ++axis) {
+    const auto [name, counters] = run.mesh.counters()[axis];
+    EXPECT_EQ(plan.bytes_sent[axis].first, name);
+    EXPECT_EQ(plan.bytes_sent[axis].second, counters.bytes_sent) << name;
+  }
+}
+
+class PlanOnMesh : public testing::TestWithParam<MeshShape> {};
+
+TEST_P(PlanOnMesh, IsWhatTheStepDoes) {
+  for (const std::string& name : case_names()) {
+    Case c = make_case(name, GetParam());
+    for (const Recompute recompute : {Recompute::kNothing, Recompute::kBlock, Recompute::kBlockButAttention}) {
+      c.config.training.recompute = recompute;
+      const std::vector<Sample> samples = whole_samples(c);
+      Faults traced;
+      traced.in_kernels = [](Kernels& inner, const Mesh&) { return std::make_unique<SelfTraced>(inner); };
+      on_mesh(
+          c.config,
+          [&](RankRun& run) {
+            const int rank = run.mesh.world().rank();
+            SCOPED_TRACE(fmt::format("{}, rank {}, recompute {}", name, rank, static_cast<int>(recompute)));
+            const StepPlan plan = plan_step(c.config, rank);
+            run.trainer.step(run.share_of(samples), 0);
+            expect_as_planned(plan, run, run.trainer.memory());
+            EXPECT_EQ(plan.flops.total(), dynamic_cast<SelfTraced&>(run.kernels).flops());
+          },
+          traced);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Meshes, PlanOnMesh, testing::ValuesIn(meshes_up_to(8)),
+                         [](const auto& test) { return text_of(test.param); });
+
+// Documents only take away, but for what the rows of a block need.
+TEST(Plan, IsEnoughForDocuments) {
+  for (const std::string& name : case_names()) {
+    const Case c = make_case(name, {1, 4, 2});
+    on_mesh(c.config, [&](RankRun& run) {
+      SCOPED_TRACE(fmt::format("{}, rank {}", name, run.mesh.world().rank()));
+      const StepPlan plan = plan_step(c.config, run.mesh.world().rank());
+      run.trainer.step(run.share_of(c.samples), 0);
+      EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());
+      for (size_t axis = 0; axis < plan.bytes_sent.size(); ++axis)
+        EXPECT_LE(run.mesh.counters()[axis].second.bytes_sent, plan.bytes_sent[axis].second);
+    });
+  }
+}
+
+// Losses without a backward, and samples of text, fit into what the step has reserved.
+TEST(Plan, IsEnoughForValidation) {
+  for (const Recompute recompute : {Recompute::kNothing, Recompute::kBlock}) {
+    Case c = make_case("RnopeSwa", {1, 2, 2});
+    c.config.training.recompute = recompute;
+    on_mesh(c.config, [&](RankRun& run) {
+      const StepPlan plan = plan_step(c.config, run.mesh.world().rank());
+      run.trainer.evaluate(run.share_of(c.samples), 2);
+      run.trainer.next_token_logits(c.samples[0].tokens);
+      EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());
+    });
+  }
+}
+
+}  // namespace
+}  // namespace ropewalk

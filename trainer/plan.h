@@ -1,0 +1,28 @@
+// What a training step will take on a rank, known before it is run. The step itself is gone through, on a device and
+// communicators that do nothing but count (PlanningKernels, PlanningCommunicator): the plan is what the code does.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/planning_kernels.h"
+#include "trainer/config.h"
+#include "trainer/trainer.h"
+
+namespace ropewalk {
+
+struct StepPlan {
+  MemoryUse memory;
+  int64_t batch_bytes = 0;  // the step's sequences, on the host
+  int64_t tokens = 0;       // of a micro-batch, here: what the activations are of
+  std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
+  PlanningKernels::Flops flops;                             // what is recomputed counts again
+};
+
+// Of one rank of config.parallel.mesh. Every sequence is one document: with more of them, less is sent and computed.
+// Throws ConfigurationError for a mesh that cannot be.
+StepPlan plan_step(const Config& config, int rank);
+
+}  // namespace ropewalk
