@@ -8,7 +8,8 @@ namespace {
 // Sum over j <= x of clamp(j, 0, most).
 double ramp(int64_t x, int64_t most) {
   if (x <= 0) return 0;
-  const auto rising = static_cast<double>(std::min(x, most)), flat = static_cast<double>(std::max<int64_t>(0, x - most));
+  const auto rising = static_cast<double>(std::min(x, most)),
+             flat = static_cast<double>(std::max<int64_t>(0, x - most));
   return rising * (rising + 1) / 2 + flat * static_cast<double>(most);
 }
 

@@ -3,7 +3,8 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <charconv>
+#include <cstdio>
+#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -21,7 +22,26 @@ constexpr size_t kHostsShown = 8;
 struct Host {
   int ranks = 0;
   std::set<int> cpus;  // of any of its ranks
+  int64_t needed = 0, available = 0;
 };
+
+std::vector<std::string> warnings_of(const std::string& name, const Host& host) {
+  std::vector<std::string> out;
+  const auto cpus = static_cast<int>(host.cpus.size());
+  if (cpus == 1 && host.ranks > 1)
+    out.push_back(
+        fmt::format("the {} ranks on {} are bound to one CPU; start mpirun with --bind-to none", host.ranks, name));
+  else if (cpus > 0 && host.ranks > cpus)
+    out.push_back(fmt::format("{} ranks share {} CPUs on {}; a rank is one thread, so fewer ranks are faster",
+                              host.ranks, cpus, name));
+  if (host.available > 0 && host.needed > host.available)
+    out.push_back(fmt::format(
+        "{} on {} will need about {}, and it has {} left; share sequences or weights among more hosts, or set "
+        "training.recompute, a smaller micro_batch or loss_chunk (`ropewalk plan` shows what each saves)",
+        counted(host.ranks, "rank"), name, bytes_text(static_cast<double>(host.needed)),
+        bytes_text(static_cast<double>(host.available))));
+  return out;
+}
 
 }  // namespace
 
@@ -36,15 +56,26 @@ std::vector<int> allowed_cpus() {
   return cpus;
 }
 
-std::vector<Place> gather_places(Communicator& world, const std::string& host) {
-  std::ostringstream mine;
-  mine << host;
-  for (int cpu : allowed_cpus()) mine << ' ' << cpu;
+int64_t available_memory() {
+  int64_t least = 0;
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string line; std::getline(meminfo, line);)
+    if (long long kib = 0; std::sscanf(line.c_str(), "MemAvailable: %lld", &kib) == 1) least = kib * 1024;
+  int64_t most = 0, used = 0;  // of the control group; "max" is no number
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> most && std::ifstream("/sys/fs/cgroup/memory.current") >> used)
+    least = std::min(least, std::max<int64_t>(0, most - used));
+  return least;
+}
+
+std::vector<Place> gather_places(Communicator& world, const Place& mine) {
+  std::ostringstream out;
+  out << mine.host << ' ' << mine.memory_needed << ' ' << mine.memory_available;
+  for (int cpu : mine.cpus) out << ' ' << cpu;
   std::vector<Place> places;
-  for (const std::string& text : gather_texts(world, mine.str())) {
+  for (const std::string& text : gather_texts(world, out.str())) {
     std::istringstream in(text);
     Place& place = places.emplace_back();
-    in >> place.host;
+    in >> place.host >> place.memory_needed >> place.memory_available;
     for (int cpu; in >> cpu;) place.cpus.push_back(cpu);
   }
   return places;
@@ -57,6 +88,8 @@ HostSummary summarize_hosts(const std::vector<Place>& places) {
     Host& host = hosts[place.host];
     if (host.ranks++ == 0) order.push_back(place.host);
     host.cpus.insert(place.cpus.begin(), place.cpus.end());
+    host.needed += place.memory_needed;
+    host.available = std::max(host.available, place.memory_available);
   }
   HostSummary out;
   std::string list;
@@ -66,16 +99,8 @@ HostSummary summarize_hosts(const std::vector<Place>& places) {
   out.text = fmt::format("{} ({})", counted(order.size(), "host"), list);
 
   for (const std::string& name : order) {
-    const Host& host = hosts[name];
-    const auto cpus = static_cast<int>(host.cpus.size());
-    if (cpus == 0 || host.ranks <= cpus) continue;
-    out.warnings.push_back(
-        cpus == 1
-            ? fmt::format("warning: the {} ranks on {} are bound to one CPU; start mpirun with --bind-to none",
-                          host.ranks, name)
-            : fmt::format("warning: {} ranks share {} CPUs on {}; a rank is one thread, so fewer ranks are faster",
-                          host.ranks, cpus, name));
-    if (out.warnings.size() == kHostsShown) break;
+    for (const std::string& warning : warnings_of(name, hosts[name])) out.warnings.push_back("warning: " + warning);
+    if (out.warnings.size() >= kHostsShown) break;
   }
   return out;
 }

@@ -55,7 +55,7 @@ std::string version_text() {
 
 ExitCode run_program(const std::vector<std::string>& words) {
   const Launcher launcher = read_launcher([](const char* name) { return std::getenv(name); });
-  const std::vector<Verb> verbs = {prepare_verb(), train_verb(), validate_verb(), schema_verb()};
+  const std::vector<Verb> verbs = {prepare_verb(), train_verb(), validate_verb(), plan_verb(), schema_verb()};
   if (!runs_on_all_ranks(verbs, words) && launcher.rank > 0) return ExitCode::kDone;  // rank 0 does and says it
   std::function<ExitCode()> action;
   try {

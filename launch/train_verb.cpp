@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 #include "kernels/traced_kernels.h"
 #include "launch/hosts.h"
+#include "launch/plan_report.h"
 #include "launch/process.h"
 #include "launch/program.h"
 #include "launch/signals.h"
@@ -13,6 +14,7 @@
 #include "parallel/mesh.h"
 #include "trainer/config/load.h"
 #include "trainer/metrics/text.h"
+#include "trainer/plan.h"
 #include "trainer/train_loop.h"
 
 namespace ropewalk {
@@ -47,14 +49,16 @@ Config configuration(const Arguments& arguments, const Process& process, Communi
   return parse_config(text, file, arguments.values("set"), process.size());
 }
 
-void announce(const Process& process, const Config& config, Communicator& start) {
-  const std::vector<Place> places = gather_places(start, process.host());
+void announce(const Process& process, const Config& config, const StepPlan& plan, Communicator& start) {
+  const std::vector<Place> places =
+      gather_places(start, {process.host(), allowed_cpus(), process_bytes(plan), available_memory()});
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places);
   const MeshShape& mesh = config.parallel.mesh;
   say(fmt::format("{} on {}; mesh: data {} x context {} x tensor {}; device: {}; {}", counted(process.size(), "rank"),
                   hosts.text, mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel,
                   name_of(config.parallel.backend), process.transport()));
+  say("memory of rank 0: " + memory_line(plan));
   for (const std::string& warning : hosts.warnings) say(warning);
 }
 
@@ -63,7 +67,8 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
   const Config config = configuration(arguments, process, *start);
   const std::chrono::duration<double> deadline(config.parallel.deadline_seconds);
   const auto world = process.world(std::chrono::ceil<std::chrono::milliseconds>(deadline));
-  announce(process, config, *start);
+  const StepPlan plan = plan_step(config, process.rank());
+  announce(process, config, plan, *start);
 
   Mesh mesh(config.parallel.mesh, world, static_cast<int>(config.model.key_heads), false, process.failure_handler());
   const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
@@ -72,6 +77,7 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
   const bool traces = config.output.trace_steps > 0;
   if (traces) mesh.set_trace(&trace);
   Arena arena(*kernels);
+  arena.reserve(plan.memory.arena());
   const RunEnd end =
       train(config, {mesh, traces ? static_cast<Kernels&>(traced) : *kernels, arena, traces ? &trace : nullptr},
             {.resume_from = arguments.whole_number("resume-from", 0),

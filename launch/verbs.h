@@ -8,6 +8,7 @@ namespace ropewalk {
 Verb prepare_verb();
 Verb train_verb();
 Verb validate_verb();
+Verb plan_verb();
 Verb schema_verb();
 
 // configs/ropewalk.proto, as it was when the program was built.

@@ -1,6 +1,7 @@
 #include "trainer/plan.h"
 
 #include "parallel/sequence_layout.h"
+#include "trainer/work.h"
 
 namespace ropewalk {
 namespace {
@@ -10,21 +11,68 @@ Batch batch_of(int64_t samples, int64_t length) {
   return {std::vector<Sample>(static_cast<size_t>(samples), Sample{zeros, zeros, zeros})};
 }
 
+// A rank that is there alone, on a device that does nothing.
+class PlannedRank {
+ public:
+  PlannedRank(const Config& config, int rank)
+      : config_(config),
+        mesh_(Mesh::planned(config.parallel.mesh, rank, static_cast<int>(config.model.key_heads))),
+        kernels_(compute_type(config.parallel.backend)),
+        arena_(kernels_),
+        trainer_(config, {mesh_, kernels_, arena_}) {}
+
+  const Mesh& mesh() const { return mesh_; }
+  const Trainer& trainer() const { return trainer_; }
+
+  // Adds `times` times what a step on so many sequences sends and computes.
+  void add_step(StepPlan& plan, int64_t samples, int64_t times) {
+    if (times == 0) return;
+    const auto bytes_before = mesh_.counters();
+    const PlanningKernels::Flops before = kernels_.flops();
+    trainer_.step(batch_of(samples, config_.data.sequence_length), 0);
+
+    const auto bytes_after = mesh_.counters();
+    plan.bytes_sent.resize(bytes_after.size());
+    for (size_t axis = 0; axis < bytes_after.size(); ++axis) {
+      plan.bytes_sent[axis].first = bytes_after[axis].first;
+      plan.bytes_sent[axis].second +=
+          times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
+    }
+    const PlanningKernels::Flops& after = kernels_.flops();
+    const auto factor = static_cast<double>(times);
+    plan.flops.products += factor * (after.products - before.products);
+    plan.flops.full_attention += factor * (after.full_attention - before.full_attention);
+    plan.flops.sliding_attention += factor * (after.sliding_attention - before.sliding_attention);
+  }
+
+ private:
+  const Config& config_;
+  Mesh mesh_;
+  PlanningKernels kernels_;
+  Arena arena_;
+  Trainer trainer_;
+};
+
 }  // namespace
 
 StepPlan plan_step(const Config& config, int rank) {
-  Mesh mesh = Mesh::planned(config.parallel.mesh, rank, static_cast<int>(config.model.key_heads));
-  PlanningKernels kernels(compute_type(config.parallel.backend));
-  Arena arena(kernels);
-  Trainer trainer(config, {mesh, kernels, arena});
+  PlannedRank planned(config, rank);
+  const Mesh& mesh = planned.mesh();
   const int64_t length = config.data.sequence_length, samples = config.training.batch / mesh.shape().data_parallel;
-  trainer.step(batch_of(samples, length), 0);
+  const int64_t micro = std::min(samples, config.training.micro_batch), whole = samples / micro, rest = samples % micro;
 
-  StepPlan plan{.memory = trainer.memory(), .flops = kernels.flops()};
+  // Every whole micro-batch is the same work, so a step of n of them is a step of one, and n - 1 times what a step of
+  // two has more than that.
+  StepPlan plan;
+  planned.add_step(plan, micro + rest, 1);
+  planned.add_step(plan, 2 * micro, whole - 1);
+  planned.add_step(plan, micro, 1 - whole);
+
+  plan.memory = planned.trainer().memory();
   plan.batch_bytes = samples * length * 3 * size_of(DType::kI32);
-  plan.tokens = std::min(samples, config.training.micro_batch) *
-                SequenceLayout(length, mesh.shape().context_parallel).local_length(mesh.context_rank());
-  for (const auto& [axis, counters] : mesh.counters()) plan.bytes_sent.emplace_back(axis, counters.bytes_sent);
+  plan.tokens = micro * SequenceLayout(length, mesh.shape().context_parallel).local_length(mesh.context_rank());
+  plan.model_flops = training_flops(config.model, batch_of(1, length)) * static_cast<double>(samples) /
+                     (mesh.shape().context_parallel * mesh.shape().tensor_parallel);
   return plan;
 }
 

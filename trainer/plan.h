@@ -15,10 +15,11 @@ namespace ropewalk {
 
 struct StepPlan {
   MemoryUse memory;
-  int64_t batch_bytes = 0;  // the step's sequences, on the host
-  int64_t tokens = 0;       // of a micro-batch, here: what the activations are of
+  int64_t batch_bytes = 0;                                  // the step's sequences, on the host
+  int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
   PlanningKernels::Flops flops;                             // what is recomputed counts again
+  double model_flops = 0;  // this rank's share of training_flops(), where nothing counts twice
 };
 
 // Of one rank of config.parallel.mesh. Every sequence is one document: with more of them, less is sent and computed.

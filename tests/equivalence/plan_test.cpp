@@ -1,4 +1,6 @@
 // A plan is what a step then does: memory, bytes by axis and arithmetic of every rank, on every mesh.
+#include "trainer/plan.h"
+
 #include <gtest/gtest.h>
 
 #include "kernels/traced_kernels.h"
@@ -6,7 +8,6 @@
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/forwarding_kernels.h"
 #include "tests/support/models.h"
-#include "trainer/plan.h"
 
 namespace ropewalk {
 namespace {
@@ -76,6 +77,23 @@ TEST_P(PlanOnMesh, IsWhatTheStepDoes) {
 
 INSTANTIATE_TEST_SUITE_P(Meshes, PlanOnMesh, testing::ValuesIn(meshes_up_to(8)),
                          [](const auto& test) { return text_of(test.param); });
+
+// Many micro-batches are counted from two; the last may be smaller.
+TEST(Plan, CountsMicroBatches) {
+  for (const auto& [batch, micro] : {std::pair{1, 4}, {3, 1}, {6, 2}, {7, 2}, {11, 3}}) {
+    Case c = make_case("RnopeSwa", {1, 2, 2});
+    c.config.training.batch = batch;
+    c.config.training.micro_batch = micro;
+    c.samples = samples_of_step(c, 0);
+    const std::vector<Sample> samples = whole_samples(c);
+    on_mesh(c.config, [&](RankRun& run) {
+      SCOPED_TRACE(fmt::format("{} samples, {} at a time", batch, micro));
+      const StepPlan plan = plan_step(c.config, run.mesh.world().rank());
+      run.trainer.step(run.share_of(samples), 0);
+      expect_as_planned(plan, run, run.trainer.memory());
+    });
+  }
+}
 
 // Documents only take away, but for what the rows of a block need.
 TEST(Plan, IsEnoughForDocuments) {

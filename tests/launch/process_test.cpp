@@ -74,6 +74,14 @@ TEST(Hosts, AreCountedAndWatched) {
   EXPECT_EQ(summarize_hosts(many).text.find("20 hosts (node00 x1, "), 0u);
   EXPECT_NE(summarize_hosts(many).text.find("node07 x1, ...)"), std::string::npos);
   EXPECT_FALSE(allowed_cpus().empty());
+
+  constexpr int64_t kGiB = int64_t{1} << 30;
+  const HostSummary full = summarize_hosts({{"a", {0}, 3 * kGiB, 5 * kGiB},
+                                            {"a", {1}, 3 * kGiB, 5 * kGiB},
+                                            {"b", {0}, 3 * kGiB, 5 * kGiB},
+                                            {"c", {0}, kGiB, 0}});
+  ASSERT_EQ(full.warnings.size(), 1u);
+  EXPECT_EQ(full.warnings[0].find("warning: 2 ranks on a will need about 6.0 GiB, and it has 5.0 GiB left"), 0u);
 }
 
 TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
@@ -81,13 +89,17 @@ TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
   std::vector<std::vector<Place>> seen(3);
   std::vector<std::thread> ranks;
   for (int rank = 0; rank < 3; ++rank)
-    ranks.emplace_back(
-        [&, rank] { seen[rank] = gather_places(*world.communicator(rank), fmt::format("host{}", rank % 2)); });
+    ranks.emplace_back([&, rank] {
+      const Place mine{fmt::format("host{}", rank % 2), allowed_cpus(), 1000 + rank, available_memory()};
+      seen[rank] = gather_places(*world.communicator(rank), mine);
+    });
   for (std::thread& rank : ranks) rank.join();
   ASSERT_EQ(seen[0].size(), 3u);
   for (size_t rank = 0; rank < 3; ++rank) {
     EXPECT_EQ(seen[0][rank].host, fmt::format("host{}", rank % 2));
     EXPECT_EQ(seen[0][rank].cpus, allowed_cpus());
+    EXPECT_EQ(seen[0][rank].memory_needed, static_cast<int64_t>(1000 + rank));
+    EXPECT_GT(seen[0][rank].memory_available, 0);
   }
 }
 

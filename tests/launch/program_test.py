@@ -8,9 +8,11 @@ import time
 
 from program import PROGRAM, ROOT, expect, main, ranks, ropewalk
 
+CONFIG = str(ROOT / "configs/quickstart.textproto")
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
          "train": ["--set", "--resume-from", "--plain"],
          "validate": ["--ranks", "--set", "--data", "--print"],
+         "plan": ["--mesh", "--ranks", "--set", "--json"],
          "schema": []}
 
 
@@ -44,6 +46,12 @@ def wrong_command_lines_end_with_2(_):
                         (["prepare", "--input", "a"], "prepare needs --output PREFIX"),
                         (["prepare", "--input", "a", "--output", "b", "--format", "xml"], "must be extension, text or jsonl"),
                         (["validate", "a", "--ranks", "two"], "--ranks two must be a whole number"),
+                        (["plan", CONFIG, "--mesh", "x"], "there is no axis \"x\"; write dp=N,cp=N,tp=N"),
+                        (["plan", CONFIG, "--mesh", ""], "there is no axis"),
+                        (["plan", CONFIG, "--mesh", "cp=2,cp=2"], "cp is given twice"),
+                        (["plan", CONFIG, "--mesh", "cp"], "cp must be a number from 1 to"),
+                        (["plan", CONFIG, "--mesh", "cp=2x"], "cp must be a number from 1 to"),
+                        (["plan", CONFIG, "--mesh", "tp=3"], "parallel.tensor_parallel"),
                         (["schema", "now"], "schema has no use for 'now'")]:
         result = ropewalk(*words)
         expect(result.code == 2 and result.out == "" and said in result.err, result)

@@ -45,6 +45,9 @@ std::string duration_text(double seconds) {
 }
 
 std::string count_text(double count) { return scaled_text(count, 1000, {"", " k", " M", " B", " T"}); }
+std::string flops_text(double flops) {
+  return scaled_text(flops, 1000, {" FLOP", " kFLOP", " MFLOP", " GFLOP", " TFLOP", " PFLOP", " EFLOP"});
+}
 std::string bytes_text(double bytes) { return scaled_text(bytes, 1024, {" B", " KiB", " MiB", " GiB", " TiB"}); }
 
 std::string counted(const std::string& count, std::string_view noun, std::string_view plural) {

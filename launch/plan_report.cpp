@@ -1,0 +1,162 @@
+#include "launch/plan_report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "trainer/metrics/text.h"
+
+namespace ropewalk {
+
+namespace {
+
+struct Line {
+  std::string name;
+  int64_t bytes;
+  std::string remark = {};
+};
+
+std::string activations_remark(const StepPlan& plan) {
+  return plan.tokens > 0
+             ? fmt::format("{} a token",
+                           bytes_text(static_cast<double>(plan.memory.activations) / static_cast<double>(plan.tokens)))
+             : "";
+}
+
+std::vector<Line> memory_lines(const StepPlan& plan) {
+  const MemoryUse& memory = plan.memory;
+  return {{"weights", memory.weights},
+          {"gradients", memory.gradients},
+          {"optimizer", memory.optimizer},
+          {"activations", memory.activations, activations_remark(plan)},
+          {"working memory", memory.working},
+          {"sequences", plan.batch_bytes},
+          {"program, MPI", kProgramBytes, "an estimate"}};
+}
+
+const char* purpose_of(const std::string& axis) {
+  if (axis == "sequence") return "ring and halo";
+  if (axis == "tensor") return "activations";
+  if (axis == "gradient") return "sums, weights";
+  return "";
+}
+
+void add_line(std::string& out, const std::string& name, const std::string& amount, double share,
+              const std::string& remark) {
+  std::string line = fmt::format("  {:<28}{:>12}  {}  {}", name, amount, bar_text(share, 22), remark);
+  out += line.erase(line.find_last_not_of(' ') + 1) + "\n";
+}
+
+double ratio(double a, double b) { return b > 0 ? a / b : 0; }
+
+std::string memory_table(const MeshPlan& plan, int ranks) {
+  std::string out = fmt::format("memory, of rank {}, which has most\n", plan.fullest_rank);
+  const auto total = static_cast<double>(process_bytes(plan.fullest));
+  for (const Line& line : memory_lines(plan.fullest))
+    add_line(out, line.name, bytes_text(static_cast<double>(line.bytes)), static_cast<double>(line.bytes) / total,
+             line.remark);
+  add_line(out, "together", bytes_text(total), 1,
+           fmt::format("{} on {}", bytes_text(total * ranks), counted(ranks, "rank")));
+  return out;
+}
+
+std::string bytes_table(const MeshPlan& plan) {
+  double largest = 0;
+  for (const MeshPlan::Sent& sent : plan.bytes_sent) largest = std::max(largest, static_cast<double>(sent.most));
+  if (largest == 0) return "";
+  std::string out = "\nsent by a rank in a step, at most\n";
+  for (const MeshPlan::Sent& sent : plan.bytes_sent)
+    if (const auto bytes = static_cast<double>(sent.most); bytes > 0)
+      add_line(out, fmt::format("{:<9} {}", sent.axis, purpose_of(sent.axis)), bytes_text(bytes), bytes / largest,
+               fmt::format("{} by all ranks", bytes_text(static_cast<double>(sent.all))));
+  return out;
+}
+
+std::string flops_table(const MeshPlan& plan, double peak_flops) {
+  const PlanningKernels::Flops& busiest = plan.busiest;
+  std::string out = "\narithmetic of the busiest rank in a step, masked pairs left out\n";
+  const auto add = [&](const char* name, double flops, const std::string& remark) {
+    add_line(out, name, flops_text(flops), ratio(flops, busiest.total()), remark);
+  };
+  add("products", busiest.products, "");
+  add("attention, full layers", busiest.full_attention, "");
+  add("attention, sliding layers", busiest.sliding_attention, "");
+  add("together", busiest.total(),
+      fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(busiest.total(), plan.mean_flops),
+                  ratio(busiest.total(), plan.model_flops)));
+  if (peak_flops > 0)
+    out +=
+        fmt::format("\na step takes {} at least, by output.peak_flops\n", duration_text(busiest.total() / peak_flops));
+  return out;
+}
+
+}  // namespace
+
+int64_t process_bytes(const StepPlan& plan) { return plan.memory.total() + plan.batch_bytes + kProgramBytes; }
+
+std::string memory_line(const StepPlan& plan) {
+  std::string kinds;
+  for (const Line& line : memory_lines(plan))
+    kinds += fmt::format("{}{} {}{}", kinds.empty() ? "" : ", ", line.name, bytes_text(static_cast<double>(line.bytes)),
+                         line.remark.empty() ? "" : fmt::format(" ({})", line.remark));
+  return fmt::format("{}: {}", bytes_text(static_cast<double>(process_bytes(plan))), kinds);
+}
+
+// Data ranks do the same on other sequences; of the optimizer's shards the largest may be a row larger.
+MeshPlan plan_mesh(const Config& config) {
+  const MeshShape& mesh = config.parallel.mesh;
+  const int different = mesh.context_parallel * mesh.tensor_parallel;
+  MeshPlan out;
+  for (int rank = 0; rank < different; ++rank) {
+    const StepPlan plan = plan_step(config, rank);
+    out.mean_flops += plan.flops.total() / different;
+    if (plan.flops.total() > out.busiest.total()) out.busiest = plan.flops;
+    out.bytes_sent.resize(plan.bytes_sent.size());
+    for (size_t axis = 0; axis < plan.bytes_sent.size(); ++axis) {
+      const auto& [name, bytes] = plan.bytes_sent[axis];
+      MeshPlan::Sent& sent = out.bytes_sent[axis];
+      sent = {name, std::max(bytes, sent.most), sent.all + bytes * mesh.data_parallel};
+    }
+    if (rank > 0 && process_bytes(plan) <= process_bytes(out.fullest)) continue;
+    out.fullest = plan;
+    out.fullest_rank = rank;
+  }
+  out.model_flops = out.fullest.model_flops;
+  return out;
+}
+
+std::string plan_table(const MeshPlan& plan, const Config& config) {
+  return memory_table(plan, config.parallel.mesh.size()) + bytes_table(plan) +
+         flops_table(plan, config.output.peak_flops);
+}
+
+std::string plan_json(const MeshPlan& plan, const Config& config) {
+  using Json = nlohmann::ordered_json;
+  const MeshShape& mesh = config.parallel.mesh;
+  const MemoryUse& memory = plan.fullest.memory;
+  Json sent = Json::object();
+  for (const auto& [axis, most, all] : plan.bytes_sent) sent[axis] = {{"a_rank", most}, {"all_ranks", all}};
+  const Json object = {
+      {"mesh", {{"data", mesh.data_parallel}, {"context", mesh.context_parallel}, {"tensor", mesh.tensor_parallel}}},
+      {"memory_bytes",
+       {{"weights", memory.weights},
+        {"gradients", memory.gradients},
+        {"optimizer", memory.optimizer},
+        {"activations", memory.activations},
+        {"working", memory.working},
+        {"sequences", plan.fullest.batch_bytes},
+        {"program", kProgramBytes},
+        {"total", process_bytes(plan.fullest)}}},
+      {"activation_bytes_per_token",
+       ratio(static_cast<double>(memory.activations), static_cast<double>(plan.fullest.tokens))},
+      {"bytes_sent", sent},
+      {"flops",
+       {{"products", plan.busiest.products},
+        {"full_attention", plan.busiest.full_attention},
+        {"sliding_attention", plan.busiest.sliding_attention},
+        {"total", plan.busiest.total()},
+        {"mean", plan.mean_flops},
+        {"model", plan.model_flops}}}};
+  return object.dump(2) + "\n";
+}
+
+}  // namespace ropewalk

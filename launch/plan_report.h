@@ -1,0 +1,38 @@
+// What a step will take, as people and scripts read it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "trainer/config.h"
+#include "trainer/plan.h"
+
+namespace ropewalk {
+
+// What the program itself takes on a rank besides a plan's memory: libraries, MPI, message buffers. An estimate.
+constexpr int64_t kProgramBytes = 48 << 20;
+
+int64_t process_bytes(const StepPlan& plan);  // of a rank's process at its fullest, about
+
+// A line for the start of a run: "812 MiB: weights 120 MiB, ...".
+std::string memory_line(const StepPlan& plan);
+
+// Of all ranks of a mesh that see different work: the fullest and the busiest of them.
+struct MeshPlan {
+  StepPlan fullest;
+  int fullest_rank = 0;
+  struct Sent {
+    std::string axis;
+    int64_t most = 0, all = 0;  // by the rank that sends most, by all ranks
+  };
+  std::vector<Sent> bytes_sent;
+  PlanningKernels::Flops busiest;
+  double mean_flops = 0;   // of a rank
+  double model_flops = 0;  // of a rank's share of the step, without what is recomputed or done twice
+};
+MeshPlan plan_mesh(const Config& config);
+
+std::string plan_table(const MeshPlan& plan, const Config& config);
+std::string plan_json(const MeshPlan& plan, const Config& config);
+
+}  // namespace ropewalk
