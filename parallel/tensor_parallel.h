@@ -25,14 +25,17 @@ class TensorRegion {
   // The cut of N token rows over the group, and the rows this rank holds between blocks.
   Partition tokens(int64_t rows) const { return Partition::even(rows, token_split() ? group_.size() : 1); }
   int64_t outside_rows(int64_t rows) const;
+  // Those rows of a tensor that has all of them.
+  Tensor outside(const Tensor& all) const;
 
-  // Into the split part: x [outside rows, D] -> [rows, D]. The result is x itself or comes from the arena.
-  Tensor enter(const Tensor& x, int64_t rows, Arena& arena) const;
+  // Into the split part, in place: from outside(x), [outside rows, D], all rows of x [rows, D].
+  void enter(const Tensor& x) const;
   Tensor enter_backward(const Tensor& dx,
                         Arena& arena) const;  // [rows, D] partial sums -> [outside rows, D]; may change dx
   // Out of it: partial sums [rows, D] -> [outside rows, D]; may change `partial`, and the result may be `partial`.
   Tensor leave(const Tensor& partial, Arena& arena) const;
-  Tensor leave_backward(const Tensor& dy, int64_t rows, Arena& arena) const;  // [outside rows, D] -> [rows, D]
+  // [outside rows, D] -> [rows, D]; the result is dy itself or comes from the arena.
+  Tensor leave_backward(const Tensor& dy, int64_t rows, Arena& arena) const;
 
  private:
   Communicator& group_;

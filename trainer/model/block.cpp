@@ -36,9 +36,9 @@ void Block::inner(const ParameterValues& weights, const Sequences& sequences, Bl
   const Tensor& x = saved.x;
   saved.mean = arena.allocate(accumulator, {x.rows()});
   saved.rstd = arena.allocate(accumulator, {x.rows()});
-  const Tensor n_here = arena.allocate(type, x.shape());
-  k.layer_norm_forward(x, weights[at_.norm], model_.norm_epsilon, n_here, saved.mean, saved.rstd);
-  saved.n = region_.enter(n_here, rows, arena);
+  saved.n = arena.allocate(type, {rows, model_.width});
+  k.layer_norm_forward(x, weights[at_.norm], model_.norm_epsilon, region_.outside(saved.n), saved.mean, saved.rstd);
+  region_.enter(saved.n);
 
   attention_inputs(weights, sequences, saved);
   saved.gate = arena.allocate(type, {rows, hidden});
@@ -91,10 +91,10 @@ void Block::backward(const ParameterValues& weights, const Sequences& sequences,
 
   {  // dn = the MLP's part
     ArenaScope mlp(arena);
-    const Tensor h = arena.allocate(type, saved.gate.shape()), dh = arena.allocate(type, saved.gate.shape());
-    const Tensor dgate = arena.allocate(type, saved.gate.shape()), dup = arena.allocate(type, saved.gate.shape());
+    const Tensor h = arena.allocate(type, saved.gate.shape());
     k.swiglu_forward(saved.gate, saved.up, h);  // cheaper to make again than to keep
     k.linear_backward_weight(dsum, h, gradients[at_.down]);
+    const Tensor &dh = h, &dgate = saved.gate, &dup = saved.up;  // each in the place of what has served
     k.linear_backward_input(dsum, weights[at_.down], dh, Write::kSet);
     k.swiglu_backward(dh, saved.gate, saved.up, dgate, dup);
     k.linear_backward_weight(dgate, saved.n, gradients[at_.gate]);

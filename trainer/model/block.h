@@ -41,7 +41,8 @@ class Block {
                BlockActivations& saved) const;
   // Fills `saved` again, of which saved.x was kept, and perhaps saved.o and saved.lse.
   void recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
-  // dy -> dx in place, [N', D]; adds to the gradients of the block's parameters.
+  // dy -> dx in place, [N', D]; adds to the gradients of the block's parameters. Uses up `saved`: gradients take the
+  // place of what has served.
   void backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
                 const Tensor& dx, const ParameterValues& gradients) const;
 

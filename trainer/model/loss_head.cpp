@@ -6,9 +6,11 @@ namespace ropewalk {
 
 Tensor LossHead::normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean,
                         const Tensor& rstd) const {
-  const Tensor n_here = rank_.arena.allocate(rank_.kernels.dtype(), x.shape());
-  rank_.kernels.layer_norm_forward(x, weights[table_.final_norm()], model_.norm_epsilon, n_here, mean, rstd);
-  return region_.enter(n_here, rows, rank_.arena);
+  const Tensor n = rank_.arena.allocate(rank_.kernels.dtype(), {rows, model_.width});
+  rank_.kernels.layer_norm_forward(x, weights[table_.final_norm()], model_.norm_epsilon, region_.outside(n), mean,
+                                   rstd);
+  region_.enter(n);
+  return n;
 }
 
 void LossHead::cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
