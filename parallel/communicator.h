@@ -62,7 +62,8 @@ class Communicator {
                                                    std::span<const Message> receives) = 0;
 
   virtual void all_reduce(const Tensor& x, Reduction reduction) = 0;  // x = reduction over ranks of x
-  // mine = sum over ranks of all[rows.begin(rank), rows.end(rank)); `all` has rows.total() rows and is left as it was.
+  // mine = sum over ranks of all[rows.begin(rank), rows.end(rank)); `all` has rows.total() rows and is left as it was,
+  // but for this rank's rows of it where they are `mine`.
   virtual void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) = 0;
   // all[rows.begin(r), rows.end(r)) = rank r's `mine`, for every r; `mine` may be this rank's rows of `all`.
   virtual void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) = 0;

@@ -4,31 +4,34 @@
 
 namespace ropewalk {
 
-ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const TrainingConfig& training, Rank rank)
-    : table_(weights.table()), training_(training), rank_(rank), plan_(table_.flat(), rank.mesh.gradient().size()) {
+ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const ParameterValues& gradients,
+                                   const TrainingConfig& training, Rank rank)
+    : table_(weights.table()),
+      weights_(weights),
+      gradients_(gradients),
+      training_(training),
+      rank_(rank),
+      plan_(table_.flat(), rank.mesh.gradient().size()) {
   const int here = rank.mesh.gradient().rank();
   begin_ = plan_.cut().begin(here);
   const DType type = weights.flat().dtype(), accumulator = accumulator_of(type);
-  gradient_ = allocate(type);
   first_moment_ = allocate(accumulator);
   second_moment_ = allocate(accumulator);
-  master_ = weights.flat().slice(begin_, plan_.cut().end(here));
-  if (type != accumulator) {
-    master_storage_ = allocate(accumulator);
-    master_ = master_storage_.values;
-  }
+  weight_ = weights.flat().slice(begin_, plan_.cut().end(here));
+  gradient_ = gradients.flat().slice(begin_, plan_.cut().end(here));
+  if (type != accumulator) master_storage_ = allocate(accumulator);
+  master_ = master_storage_.buffer ? master_storage_.values : weight_;
 }
 
-void ShardedOptimizer::start(const ParameterValues& weights) {
+void ShardedOptimizer::start() {
   rank_.kernels.fill(first_moment_.values, 0);
   rank_.kernels.fill(second_moment_.values, 0);
-  if (master_storage_.buffer)
-    rank_.kernels.cast(weights.flat().slice(begin_, begin_ + master_.rows()), master_);
+  if (master_storage_.buffer) rank_.kernels.cast(weight_, master_);
 }
 
 int64_t ShardedOptimizer::bytes() const {
   int64_t total = 0;
-  for (const Shard* shard : {&gradient_, &first_moment_, &second_moment_, &master_storage_})
+  for (const Shard* shard : {&first_moment_, &second_moment_, &master_storage_})
     if (shard->buffer) total += shard->values.bytes();
   return total;
 }
@@ -40,20 +43,20 @@ ShardedOptimizer::Shard ShardedOptimizer::allocate(DType dtype) const {
   return {std::move(buffer), values};
 }
 
-void ShardedOptimizer::reduce(const ParameterValues& gradients) {
+void ShardedOptimizer::reduce() {
   for (int index = 0; index < static_cast<int>(table_.all().size()); ++index) {
     const GradientSum sum = table_[index].gradient_sum;
-    if (sum == GradientSum::kTensor) rank_.mesh.tensor().all_reduce(gradients[index], Reduction::kSum);
-    if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients[index], Reduction::kSum);
+    if (sum == GradientSum::kTensor) rank_.mesh.tensor().all_reduce(gradients_[index], Reduction::kSum);
+    if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[index], Reduction::kSum);
   }
-  rank_.mesh.gradient().reduce_scatter(gradients.flat(), plan_.cut(), gradient_.values);
+  rank_.mesh.gradient().reduce_scatter(gradients_.flat(), plan_.cut(), gradient_);
 }
 
 double ShardedOptimizer::gradient_norm() const {
   double squares = 0;
   for (const ShardSegment& segment : plan_.segments(rank_.mesh.gradient().rank()))
     if (table_[segment.parameter].counted)
-      squares += rank_.kernels.sum_of_squares(segment_of(gradient_.values, segment));
+      squares += rank_.kernels.sum_of_squares(segment_of(gradient_, segment));
   return std::sqrt(sum_of(rank_.mesh.world(), squares));
 }
 
@@ -61,15 +64,14 @@ void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) 
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
   for (const ShardSegment& segment : plan_.segments(rank_.mesh.gradient().rank())) {
     adamw.weight_decay = table_[segment.parameter].is_norm ? 0 : training_.weight_decay;
-    rank_.kernels.adamw(segment_of(master_, segment), segment_of(gradient_.values, segment),
+    rank_.kernels.adamw(segment_of(master_, segment), segment_of(gradient_, segment),
                         segment_of(first_moment_.values, segment), segment_of(second_moment_.values, segment), adamw);
   }
 }
 
-void ShardedOptimizer::gather(const ParameterValues& weights) {
-  const Tensor mine = weights.flat().slice(begin_, begin_ + master_.rows());
-  if (master_storage_.buffer) rank_.kernels.cast(master_, mine);
-  rank_.mesh.gradient().all_gather(mine, plan_.cut(), weights.flat());
+void ShardedOptimizer::gather() {
+  if (master_storage_.buffer) rank_.kernels.cast(master_, weight_);
+  rank_.mesh.gradient().all_gather(weight_, plan_.cut(), weights_.flat());
 }
 
 Tensor ShardedOptimizer::segment_of(const Tensor& shard, const ShardSegment& segment) const {
@@ -96,7 +98,7 @@ std::vector<StateTensor> ShardedOptimizer::state() const {
 
 std::vector<StateTensor> ShardedOptimizer::gradients() const {
   std::vector<StateTensor> out;
-  append(out, "", gradient_.values);
+  append(out, "", gradient_);
   return out;
 }
 

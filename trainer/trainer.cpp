@@ -19,9 +19,11 @@ struct Trainer::Parts {
         table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split()),
         weights(table, rank.kernels.dtype(), rank.kernels),
         gradients(table, rank.kernels.dtype(), rank.kernels),
-        optimizer(weights, config.training, rank),
+        optimizer(weights, gradients, config.training, rank),
         model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute),
         layout(config.data.sequence_length, config.parallel.mesh.context_parallel) {}
+
+  double accumulate_gradients(const Batch& batch);
 
   // The batch's samples in micro-batches, each cut to this rank's share.
   template <typename Visit>
@@ -60,7 +62,7 @@ Trainer::~Trainer() = default;
 void Trainer::initialize() {
   Parts& run = *parts_;
   ropewalk::initialize(run.weights, run.config.model, run.config.training.seed, run.rank.kernels);
-  run.optimizer.start(run.weights);
+  run.optimizer.start();
 }
 
 StepResult Trainer::step(const Batch& batch, int64_t step) {
@@ -69,38 +71,45 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
   StepResult result;
   result.loss = compute_gradients(batch);
   result.gradient_norm = run.optimizer.gradient_norm();
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm))
+  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
+    run.accumulate_gradients(batch);  // once more, as they were before they met those of other ranks
     throw_not_finite(step + 1, result.loss, result.gradient_norm, run.weights, run.gradients, run.rank);
+  }
 
   const bool clip = training.clip_norm > 0 && result.gradient_norm > training.clip_norm;
   result.learning_rate = learning_rate_at(training, step);
   const Trace::Scope phase(run.rank.trace, "optimizer", "phase");
   run.optimizer.update(result.learning_rate, step + 1, clip ? training.clip_norm / result.gradient_norm : 1.0);
-  run.optimizer.gather(run.weights);
+  run.optimizer.gather();
   return result;
+}
+
+// Loss and gradients of this rank's share of the batch, as its part of the mean over all ranks' targets.
+double Trainer::Parts::accumulate_gradients(const Batch& batch) {
+  const double targets = sum_of(rank.mesh.batch(), static_cast<double>(batch.target_count()));
+  const double scale =
+      targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums
+  double loss = 0;
+  rank.kernels.fill(gradients.flat(), 0);
+  for_each_micro_batch(batch, [&](const Sequences& sequences) {
+    Activations saved;
+    const Tensor x = model.forward(weights, sequences, saved);
+    activations = std::max(activations, rank.arena.used_bytes());
+    {
+      const Trace::Scope phase(rank.trace, "loss", "phase");
+      loss += rank.kernels.sum(model.head().forward(weights, sequences, x, scale, saved.loss, gradients));
+    }
+    model.backward(weights, sequences, saved, gradients);
+  });
+  return loss * scale;
 }
 
 double Trainer::compute_gradients(const Batch& batch) {
   Parts& run = *parts_;
-  Kernels& kernels = run.rank.kernels;
-  const double targets = sum_of(run.rank.mesh.batch(), static_cast<double>(batch.target_count()));
-  const double scale =
-      targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums
-  double loss = 0;
-  kernels.fill(run.gradients.flat(), 0);
-  run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
-    Activations saved;
-    const Tensor x = run.model.forward(run.weights, sequences, saved);
-    run.activations = std::max(run.activations, run.rank.arena.used_bytes());
-    {
-      const Trace::Scope phase(run.rank.trace, "loss", "phase");
-      loss += kernels.sum(run.model.head().forward(run.weights, sequences, x, scale, saved.loss, run.gradients));
-    }
-    run.model.backward(run.weights, sequences, saved, run.gradients);
-  });
+  const double loss = run.accumulate_gradients(batch);
   const Trace::Scope phase(run.rank.trace, "gradient reduce-scatter", "phase");
-  run.optimizer.reduce(run.gradients);
-  return sum_of(run.rank.mesh.gradient(), loss) * scale;
+  run.optimizer.reduce();
+  return sum_of(run.rank.mesh.gradient(), loss);
 }
 
 LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
@@ -132,7 +141,7 @@ LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
 
 std::vector<StateTensor> Trainer::gradients() const { return parts_->optimizer.gradients(); }
 std::vector<StateTensor> Trainer::state() const { return parts_->optimizer.state(); }
-void Trainer::state_loaded() { parts_->optimizer.gather(parts_->weights); }
+void Trainer::state_loaded() { parts_->optimizer.gather(); }
 
 MemoryUse Trainer::memory() const {
   const Parts& run = *parts_;
