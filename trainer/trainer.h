@@ -23,7 +23,12 @@ class Trainer {
   Trainer(const Config& config, Rank rank);
   ~Trainer();
 
-  // One optimizer step on this data rank's batch; `step` counts the steps done before. Throws NumericalError naming
+  // All that follows is of this stage: its length of sequences, its micro-batches, its theta. Until the first call it
+  // is the first stage.
+  void begin_stage(const Stage& stage);
+
+  // One optimizer step on this data rank's batch; `step` counts the steps done before, and is of the
+  // stage that has begun. Throws NumericalError naming
   // step + 1, rank and tensor when the loss or the gradient is not finite; weights are then still those before the
   // step.
   StepResult step(const Batch& batch, int64_t step);
