@@ -82,10 +82,12 @@ class StagesTest(RopewalkTest):
             return [line["loss"] for line in self.numbers(directory)]
 
         plain = losses("plain")
-        # Another micro-batch, or a base that comes later: the order goes on. Sums in another order: 1e3 terms, 2^-24 each.
+        # Another micro-batch: the order goes on. Sums in another order: 1e3 terms, 2^-24 each.
         goes_on = losses("goes_on", "training.stages.0.first_step=5", "training.stages.0.micro_batch=2")
         for old, new in zip(plain, goes_on):
             self.assertAlmostEqual(old, new, delta=1e3 * 2**-24 * old)
+        based = losses("based", "training.stages.0.first_step=5", "training.stages.0.theta=7")
+        self.assertEqual([old == new for old, new in zip(plain, based)], [True] * 5 + [False] * 7)
         # A stage of other sequences starts with the first of them, however many came before; and these are its own, not those
         # of a run that has had them from its start.
         longer = ["training.stages.0.first_step=5", "training.stages.0.sequence_length=150"]
