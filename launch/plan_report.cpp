@@ -9,6 +9,8 @@ namespace ropewalk {
 
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 struct Line {
   std::string name;
   int64_t bytes;
@@ -89,6 +91,31 @@ std::string flops_table(const MeshPlan& plan, double peak_flops) {
   return out;
 }
 
+Json json_of(const MeshPlan& plan) {
+  const MemoryUse& memory = plan.fullest.memory;
+  Json sent = Json::object();
+  for (const auto& [axis, most, all] : plan.bytes_sent) sent[axis] = {{"a_rank", most}, {"all_ranks", all}};
+  return {{"memory_bytes",
+           {{"weights", memory.weights},
+            {"gradients", memory.gradients},
+            {"optimizer", memory.optimizer},
+            {"activations", memory.activations},
+            {"working", memory.working},
+            {"sequences", plan.fullest.batch_bytes},
+            {"program", kProgramBytes},
+            {"total", process_bytes(plan.fullest)}}},
+          {"activation_bytes_per_token",
+           ratio(static_cast<double>(memory.activations), static_cast<double>(plan.fullest.tokens))},
+          {"bytes_sent", sent},
+          {"flops",
+           {{"products", plan.busiest.products},
+            {"full_attention", plan.busiest.full_attention},
+            {"sliding_attention", plan.busiest.sliding_attention},
+            {"total", plan.busiest.total()},
+            {"mean", plan.mean_flops},
+            {"model", plan.model_flops}}}};
+}
+
 }  // namespace
 
 int64_t process_bytes(const StepPlan& plan) { return plan.memory.total() + plan.batch_bytes + kProgramBytes; }
@@ -102,12 +129,12 @@ std::string memory_line(const StepPlan& plan) {
 }
 
 // Data ranks do the same on other sequences; of the optimizer's shards the largest may be a row larger.
-MeshPlan plan_mesh(const Config& config) {
+MeshPlan plan_mesh(const Config& config, const Stage& stage) {
   const MeshShape& mesh = config.parallel.mesh;
   const int different = mesh.context_parallel * mesh.tensor_parallel;
   MeshPlan out;
   for (int rank = 0; rank < different; ++rank) {
-    const StepPlan plan = plan_step(config, rank);
+    const StepPlan plan = plan_step(config, stage, rank);
     out.mean_flops += plan.flops.total() / different;
     if (plan.flops.total() > out.busiest.total()) out.busiest = plan.flops;
     out.bytes_sent.resize(plan.bytes_sent.size());
@@ -129,33 +156,17 @@ std::string plan_table(const MeshPlan& plan, const Config& config) {
          flops_table(plan, config.output.peak_flops);
 }
 
-std::string plan_json(const MeshPlan& plan, const Config& config) {
-  using Json = nlohmann::ordered_json;
+std::string plan_json(const std::vector<MeshPlan>& stages, const Config& config) {
   const MeshShape& mesh = config.parallel.mesh;
-  const MemoryUse& memory = plan.fullest.memory;
-  Json sent = Json::object();
-  for (const auto& [axis, most, all] : plan.bytes_sent) sent[axis] = {{"a_rank", most}, {"all_ranks", all}};
-  const Json object = {
+  Json object = {
       {"mesh", {{"data", mesh.data_parallel}, {"context", mesh.context_parallel}, {"tensor", mesh.tensor_parallel}}},
-      {"memory_bytes",
-       {{"weights", memory.weights},
-        {"gradients", memory.gradients},
-        {"optimizer", memory.optimizer},
-        {"activations", memory.activations},
-        {"working", memory.working},
-        {"sequences", plan.fullest.batch_bytes},
-        {"program", kProgramBytes},
-        {"total", process_bytes(plan.fullest)}}},
-      {"activation_bytes_per_token",
-       ratio(static_cast<double>(memory.activations), static_cast<double>(plan.fullest.tokens))},
-      {"bytes_sent", sent},
-      {"flops",
-       {{"products", plan.busiest.products},
-        {"full_attention", plan.busiest.full_attention},
-        {"sliding_attention", plan.busiest.sliding_attention},
-        {"total", plan.busiest.total()},
-        {"mean", plan.mean_flops},
-        {"model", plan.model_flops}}}};
+      {"stages", Json::array()}};
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = config.training.stages[i];
+    Json entry = {{"first_step", stage.first_step}, {"sequence_length", stage.sequence_length}, {"batch", stage.batch}};
+    entry.update(json_of(stages[i]));
+    object["stages"].push_back(std::move(entry));
+  }
   return object.dump(2) + "\n";
 }
 

@@ -17,7 +17,7 @@ int64_t process_bytes(const StepPlan& plan);  // of a rank's process at its full
 // A line for the start of a run: "812 MiB: weights 120 MiB, ...".
 std::string memory_line(const StepPlan& plan);
 
-// Of all ranks of a mesh that see different work: the fullest and the busiest of them.
+// A step of a stage on all ranks of the mesh that do different work: the fullest and the busiest of them.
 struct MeshPlan {
   StepPlan fullest;
   int fullest_rank = 0;
@@ -30,9 +30,9 @@ struct MeshPlan {
   double mean_flops = 0;   // of a rank
   double model_flops = 0;  // of a rank's share of the step, without what is recomputed or done twice
 };
-MeshPlan plan_mesh(const Config& config);
+MeshPlan plan_mesh(const Config& config, const Stage& stage);
 
 std::string plan_table(const MeshPlan& plan, const Config& config);
-std::string plan_json(const MeshPlan& plan, const Config& config);
+std::string plan_json(const std::vector<MeshPlan>& stages, const Config& config);
 
 }  // namespace ropewalk

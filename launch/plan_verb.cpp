@@ -8,6 +8,7 @@
 #include "launch/verbs.h"
 #include "trainer/config/load.h"
 #include "trainer/metrics/text.h"
+#include "trainer/stages.h"
 
 namespace ropewalk {
 
@@ -55,15 +56,19 @@ ExitCode run(const Arguments& arguments, const Launcher&) {
   std::optional<int> ranks;
   if (const auto given = arguments.whole_number("ranks", 1)) ranks = static_cast<int>(std::min(*given, kMostRanks));
   const Config config = load_config(file, settings, ranks);
-  const MeshPlan plan = plan_mesh(config);
+  std::vector<MeshPlan> stages;
+  for (const Stage& stage : config.training.stages) stages.push_back(plan_mesh(config, stage));
   if (arguments.has("json")) {
-    print(plan_json(plan, config));
+    print(plan_json(stages, config));
     return ExitCode::kDone;
   }
   const MeshShape& mesh = config.parallel.mesh;
-  print(fmt::format("{} on {} (data {} x context {} x tensor {}): steps of {} of {} tokens\n\n{}", file,
-                    counted(mesh.size(), "rank"), mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel,
-                    counted(config.training.batch, "sequence"), config.data.sequence_length, plan_table(plan, config)));
+  std::string text = fmt::format("{} on {}: data {} x context {} x tensor {}\n", file, counted(mesh.size(), "rank"),
+                                 mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel);
+  for (size_t i = 0; i < stages.size(); ++i)
+    text += fmt::format("\nafter step {}: {}\n\n{}", config.training.stages[i].first_step,
+                        stage_text(config.training.stages[i]), plan_table(stages[i], config));
+  print(text);
   return ExitCode::kDone;
 }
 

@@ -105,11 +105,10 @@ Failure failure_of(std::exception_ptr exception) {
   } catch (const Error& error) {
     return {error.code(), error.what(), {}};
   } catch (const std::bad_alloc&) {
-    return {
-        ExitCode::kDevice,
-        "out of host memory; lower training.micro_batch or data.sequence_length, or share the model among more ranks "
-        "(parallel.tensor_parallel, parallel.context_parallel)",
-        {}};
+    return {ExitCode::kDevice,
+            "out of host memory; lower training.micro_batch or data.sequence_length (or the stage's), or share the "
+            "model among more ranks (parallel.tensor_parallel, parallel.context_parallel)",
+            {}};
   } catch (const std::logic_error& error) {
     const std::string what = error.what();
     return {

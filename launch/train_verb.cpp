@@ -67,7 +67,7 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
   const Config config = configuration(arguments, process, *start);
   const std::chrono::duration<double> deadline(config.parallel.deadline_seconds);
   const auto world = process.world(std::chrono::ceil<std::chrono::milliseconds>(deadline));
-  const StepPlan plan = plan_step(config, process.rank());
+  const StepPlan plan = plan_run(config, process.rank());
   announce(process, config, plan, *start);
 
   Mesh mesh(config.parallel.mesh, world, static_cast<int>(config.model.key_heads), false, process.failure_handler());

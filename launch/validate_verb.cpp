@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <iostream>
 #include <optional>
+#include <set>
 
 #include "launch/output.h"
 #include "launch/verbs.h"
@@ -20,18 +21,27 @@ std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher
   return launcher.started_us() ? std::optional(launcher.size) : std::nullopt;
 }
 
-// What the data hold, after a look at every token of them.
+// What the data of each stage hold, after a look at every token of them.
 std::string data_report(const Config& config) {
-  const DataConfig& data = config.data;
-  const Dataset dataset = open_dataset(data, config.model.vocabulary);
   StatusLine line(std::cerr, Terminal::of_stderr());
-  WorkProgress progress(line, "checking tokens", static_cast<double>(dataset.tokens), count_text);
-  dataset.file->check_tokens([&](int64_t tokens) { progress.at(static_cast<double>(tokens)); });
-  const uint64_t validation = dataset.validation ? dataset.validation->samples_per_epoch() : 0;
-  return fmt::format("{}: {} in {}, all in [0, {}); {} of {} an epoch, and {} for validation\n", data.prefix,
-                     counted(dataset.tokens, "token"), counted(dataset.documents, "document"), config.model.vocabulary,
-                     counted(dataset.training->samples_per_epoch(), "sequence"), counted(data.sequence_length, "token"),
-                     validation);
+  std::set<const IndexedDataset*> checked;
+  std::string report;
+  const std::vector<Dataset> datasets = open_datasets(config);
+  for (size_t i = 0; i < datasets.size(); ++i) {
+    const Dataset& dataset = datasets[i];
+    const Stage& stage = config.training.stages[i];
+    if (checked.insert(dataset.file.get()).second) {
+      WorkProgress progress(line, "checking tokens", static_cast<double>(dataset.tokens), count_text);
+      dataset.file->check_tokens([&](int64_t tokens) { progress.at(static_cast<double>(tokens)); });
+    }
+    const uint64_t validation = dataset.validation ? dataset.validation->samples_per_epoch() : 0;
+    const std::string from = i > 0 ? fmt::format("after step {}: ", stage.first_step) : "";
+    report += fmt::format("{}{}: {} in {}, all in [0, {}); {} of {} an epoch, and {} for validation\n", from,
+                          stage.prefix, counted(dataset.tokens, "token"), counted(dataset.documents, "document"),
+                          config.model.vocabulary, counted(dataset.training->samples_per_epoch(), "sequence"),
+                          counted(stage.sequence_length, "token"), validation);
+  }
+  return report;
 }
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
@@ -44,9 +54,11 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
     return ExitCode::kDone;
   }
   const MeshShape& mesh = config.parallel.mesh;
-  print(fmt::format("{} is in order: {}, {} (data {} x context {} x tensor {})\n{}", file,
-                    counted(config.model.layers.size(), "layer"), counted(mesh.size(), "rank"), mesh.data_parallel,
-                    mesh.context_parallel, mesh.tensor_parallel, data));
+  const size_t stages = config.training.stages.size();
+  print(fmt::format("{} is in order: {}{}, {} (data {} x context {} x tensor {})\n{}", file,
+                    counted(config.model.layers.size(), "layer"), stages > 1 ? ", " + counted(stages, "stage") : "",
+                    counted(mesh.size(), "rank"), mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel,
+                    data));
   return ExitCode::kDone;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,16 +31,28 @@ struct ModelConfig {
 };
 
 struct DataConfig {
-  std::string prefix, tokenizer = "bytes";
-  int64_t sequence_length = 0;
+  std::string tokenizer = "bytes";
   double validation_fraction = 0.05;
   uint64_t seed = 1234;
+};
+
+// A stage of the run, everything written out. What data and training say of these fields is the first stage.
+struct Stage {
+  int64_t first_step = 0;
+  std::string prefix = {};
+  int64_t sequence_length = 0, batch = 1, micro_batch = 1;
+  std::optional<double> theta = {};  // of all rotary layers; absent: each has its own
+  // first_step of the stage in which this one's order of samples began: the first of those in a row with one prefix and
+  // one sequence_length.
+  int64_t order_begin = 0;
 };
 
 struct TrainingConfig {
   enum class Schedule { kCosine, kWarmupStableDecay, kConstant };
   enum class Recompute { kNothing, kBlock, kBlockButAttention };
-  int64_t steps = 0, batch = 1, micro_batch = 1;
+  int64_t steps = 0;
+  // At least one; the first begins at step 0, each other one later than the one before.
+  std::vector<Stage> stages = {Stage()};
   double learning_rate = 3e-4, minimum_rate = 0;
   int64_t warmup_steps = 0, decay_steps = 0;
   Schedule schedule = Schedule::kCosine;

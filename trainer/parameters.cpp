@@ -120,34 +120,45 @@ Tensor ParameterValues::operator[](int index) const {
 
 namespace {
 
-// normal(0, deviation) as a function of the element's place in the whole tensor.
+constexpr int64_t kDrawnElements = 1 << 18;  // at a time: a table of a large vocabulary has gigabytes
+
+// Rows [begin, end) of this rank's box: normal(0, deviation) as a function of the element's place in the whole tensor.
 template <typename T>
-void draw_normal(const Parameter& p, const RandomStream& stream, double deviation, std::vector<T>& out) {
-  out.resize(static_cast<size_t>(p.box.elements()));
-  size_t i = 0;
-  for (int64_t row = p.box.row_begin; row < p.box.row_end; ++row)
+void draw_normal(const Parameter& p, int64_t begin, int64_t end, const RandomStream& stream, double deviation, T* out) {
+  for (int64_t row = p.box.row_begin + begin; row < p.box.row_begin + end; ++row)
     for (int64_t column = p.box.column_begin; column < p.box.column_end; ++column)
-      out[i++] = static_cast<T>(deviation * stream.normal(static_cast<uint64_t>(row * p.columns() + column)));
+      *out++ = static_cast<T>(deviation * stream.normal(static_cast<uint64_t>(row * p.columns() + column)));
 }
 
 // Drawn as T and then rounded to the weights' type.
 template <typename T>
-void initialize_as(const ParameterValues& weights, double deviation, uint64_t seed, Kernels& kernels) {
-  std::vector<T> host;
-  const ParameterTable& table = weights.table();
-  Arena arena(kernels);
-  for (int index = 0; index < static_cast<int>(table.all().size()); ++index) {
-    const Parameter& p = table[index];
-    if (p.is_norm) {
-      kernels.fill(weights[index], 1.0);
-      continue;
-    }
+void draw_matrix(const Parameter& p, const Tensor& weight, double deviation, uint64_t seed, Kernels& kernels,
+                 Arena& arena) {
+  const RandomStream stream(seed, p.name);
+  const int64_t columns = p.box.columns(),
+                rows_at_once = std::max<int64_t>(1, kDrawnElements / std::max<int64_t>(1, columns));
+  std::vector<T> host(static_cast<size_t>(std::min(rows_at_once, weight.rows()) * columns));
+  for (int64_t begin = 0; begin < weight.rows(); begin += rows_at_once) {
     ArenaScope scope(arena);
-    const bool direct = weights[index].dtype() == dtype_of<T>;
-    const Tensor drawn = direct ? weights[index] : arena.allocate(dtype_of<T>, weights[index].shape());
-    draw_normal(p, RandomStream(seed, p.name), deviation, host);
+    const int64_t end = std::min(begin + rows_at_once, weight.rows());
+    const Tensor rows = weight.slice(begin, end);
+    const bool direct = rows.dtype() == dtype_of<T>;
+    const Tensor drawn = direct ? rows : arena.allocate(dtype_of<T>, rows.shape());
+    draw_normal(p, begin, end, stream, deviation, host.data());
     kernels.upload(host.data(), drawn);
-    if (!direct) kernels.cast(drawn, weights[index]);
+    if (!direct) kernels.cast(drawn, rows);
+  }
+}
+
+template <typename T>
+void initialize_as(const ParameterValues& weights, double deviation, uint64_t seed, Kernels& kernels) {
+  const ParameterTable& table = weights.table();
+  Arena arena(kernels, kDrawnElements * size_of(dtype_of<T>));
+  for (int index = 0; index < static_cast<int>(table.all().size()); ++index) {
+    if (table[index].is_norm)
+      kernels.fill(weights[index], 1.0);
+    else
+      draw_matrix<T>(table[index], weights[index], deviation, seed, kernels, arena);
   }
 }
 

@@ -14,12 +14,14 @@ Batch batch_of(int64_t samples, int64_t length) {
 // A rank that is there alone, on a device that does nothing.
 class PlannedRank {
  public:
-  PlannedRank(const Config& config, int rank)
-      : config_(config),
+  PlannedRank(const Config& config, const Stage& stage, int rank)
+      : stage_(stage),
         mesh_(Mesh::planned(config.parallel.mesh, rank, static_cast<int>(config.model.key_heads))),
         kernels_(compute_type(config.parallel.backend)),
         arena_(kernels_),
-        trainer_(config, {mesh_, kernels_, arena_}) {}
+        trainer_(config, {mesh_, kernels_, arena_}) {
+    trainer_.begin_stage(stage);
+  }
 
   const Mesh& mesh() const { return mesh_; }
   const Trainer& trainer() const { return trainer_; }
@@ -29,7 +31,7 @@ class PlannedRank {
     if (times == 0) return;
     const auto bytes_before = mesh_.counters();
     const PlanningKernels::Flops before = kernels_.flops();
-    trainer_.step(batch_of(samples, config_.data.sequence_length), 0);
+    trainer_.step(batch_of(samples, stage_.sequence_length), stage_.first_step);
 
     const auto bytes_after = mesh_.counters();
     plan.bytes_sent.resize(bytes_after.size());
@@ -46,7 +48,7 @@ class PlannedRank {
   }
 
  private:
-  const Config& config_;
+  const Stage& stage_;
   Mesh mesh_;
   PlanningKernels kernels_;
   Arena arena_;
@@ -55,11 +57,11 @@ class PlannedRank {
 
 }  // namespace
 
-StepPlan plan_step(const Config& config, int rank) {
-  PlannedRank planned(config, rank);
+StepPlan plan_step(const Config& config, const Stage& stage, int rank) {
+  PlannedRank planned(config, stage, rank);
   const Mesh& mesh = planned.mesh();
-  const int64_t length = config.data.sequence_length, samples = config.training.batch / mesh.shape().data_parallel;
-  const int64_t micro = std::min(samples, config.training.micro_batch), whole = samples / micro, rest = samples % micro;
+  const int64_t length = stage.sequence_length, samples = stage.batch / mesh.shape().data_parallel;
+  const int64_t micro = std::min(samples, stage.micro_batch), whole = samples / micro, rest = samples % micro;
 
   // Every whole micro-batch is the same work, so a step of n of them is a step of one, and n - 1 times what a step of
   // two has more than that.
@@ -74,6 +76,15 @@ StepPlan plan_step(const Config& config, int rank) {
   plan.model_flops = training_flops(config.model, batch_of(1, length)) * static_cast<double>(samples) /
                      (mesh.shape().context_parallel * mesh.shape().tensor_parallel);
   return plan;
+}
+
+StepPlan plan_run(const Config& config, int rank) {
+  StepPlan most;
+  for (const Stage& stage : config.training.stages) {
+    StepPlan plan = plan_step(config, stage, rank);
+    if (plan.memory.arena() > most.memory.arena()) most = std::move(plan);
+  }
+  return most;
 }
 
 }  // namespace ropewalk

@@ -22,8 +22,11 @@ struct StepPlan {
   double model_flops = 0;  // this rank's share of training_flops(), where nothing counts twice
 };
 
-// Of one rank of config.parallel.mesh. Every sequence is one document: with more of them, less is sent and computed.
+// Of a step of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of them, less is sent and computed.
 // Throws ConfigurationError for a mesh that cannot be.
-StepPlan plan_step(const Config& config, int rank);
+StepPlan plan_step(const Config& config, const Stage& stage, int rank);
+
+// Of the stage whose step needs the largest arena.
+StepPlan plan_run(const Config& config, int rank);
 
 }  // namespace ropewalk

@@ -6,6 +6,7 @@
 
 #include "trainer/metrics/event_writer.h"
 #include "trainer/metrics/progress.h"
+#include "trainer/work.h"
 
 namespace ropewalk {
 namespace {
@@ -47,7 +48,8 @@ void RunReporter::start_step() {
   started_ = steady_seconds();
 }
 
-void RunReporter::end_step(const StepResult& result, const TrainingProgress& progress, double flops) {
+void RunReporter::end_step(const StepResult& result, const TrainingProgress& progress, const Stage& stage,
+                           double flops) {
   const double seconds = steady_seconds() - started_;
   const auto counters = rank_.mesh.counters();
   // The ranks of a data rank share its batch: one of them counts it.
@@ -66,9 +68,10 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
   step_.loss = result.loss;
   step_.gradient_norm = result.gradient_norm;
   step_.learning_rate = result.learning_rate;
+  step_.sequence_length = stage.sequence_length;
   step_.tokens = progress.consumed_tokens;
   step_.seconds = seconds;
-  step_.tokens_per_second = static_cast<double>(config_.training.batch * config_.data.sequence_length) / seconds;
+  step_.tokens_per_second = static_cast<double>(stage.batch * stage.sequence_length) / seconds;
   step_.model_flops_per_second = sums[0] / seconds;
   if (config_.output.peak_flops > 0)
     step_.model_flops_utilization =
@@ -76,8 +79,10 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
   for (size_t axis = 0; axis < counters.size(); ++axis)
     step_.bytes_sent[counters[axis].first] = static_cast<int64_t>(sums[axis + 1]);
   step_.peak_memory_bytes = static_cast<int64_t>(peak_memory);
-  seconds_per_step_ = seconds_per_step_ > 0 ? 0.9 * seconds_per_step_ + 0.1 * seconds : seconds;  // a running mean
-  step_.seconds_remaining = seconds_per_step_ * static_cast<double>(config_.training.steps - progress.step);
+  // A running mean. The work is counted, not the steps, because those of other stages cost more or less.
+  const double seconds_per_flop = seconds / step_flops(config_.model, stage);
+  seconds_per_flop_ = seconds_per_flop_ > 0 ? 0.9 * seconds_per_flop_ + 0.1 * seconds_per_flop : seconds_per_flop;
+  step_.seconds_remaining = seconds_per_flop_ * flops_left(config_, progress.step);
 }
 
 void RunReporter::write_step() {

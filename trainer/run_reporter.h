@@ -21,9 +21,10 @@ class RunReporter {
   RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step, bool status_line);
   ~RunReporter();
 
-  // Around what counts as the step. flops: of this data rank's batch; progress: after the step.
+  // Around what counts as the step. stage: its; flops: of this data rank's batch; progress: after the step.
   void start_step();
-  void end_step(const StepResult& result, const TrainingProgress& progress, double flops);  // collective
+  void end_step(const StepResult& result, const TrainingProgress& progress, const Stage& stage,
+                double flops);                                                       // collective
   void validation(const ValidationMetrics& metrics) { step_.validation = metrics; }  // after that step, if there is one
   // Writes and shows the step. A file that cannot be written (a full disk) is told of, and tried again at the next.
   void write_step();
@@ -38,7 +39,7 @@ class RunReporter {
   Rank rank_;
   std::unique_ptr<Files> files_;  // on rank 0
   std::vector<std::pair<std::string, CommunicationCounters>> counters_before_;
-  double started_ = 0, seconds_per_step_ = 0;
+  double started_ = 0, seconds_per_flop_ = 0;
   StepMetrics step_;
   bool metrics_fail_ = false, events_fail_ = false;  // the latest write, which was told of
 };

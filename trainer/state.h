@@ -1,5 +1,5 @@
 // The state of training that a checkpoint holds: named boxes of global tensors, and a few numbers. The data order is a
-// function of consumed_samples, the learning rate of step, random draws of seeds: nothing else needs saving.
+// function of order_samples, the learning rate of step, random draws of seeds: nothing else needs saving.
 #pragma once
 
 #include <string>
@@ -22,6 +22,8 @@ struct TrainingProgress {
   int64_t step = 0;              // optimizer steps done
   int64_t consumed_samples = 0;  // training sequences consumed, over all ranks
   int64_t consumed_tokens = 0;
+  int64_t order_begin = 0;    // Stage::order_begin of the last step's stage
+  int64_t order_samples = 0;  // of consumed_samples, those taken in that order
   bool operator==(const TrainingProgress&) const = default;
 };
 

@@ -12,6 +12,7 @@
 #include "trainer/generate.h"
 #include "trainer/metrics/text.h"
 #include "trainer/run_reporter.h"
+#include "trainer/stages.h"
 #include "trainer/step_tracer.h"
 #include "trainer/trainer.h"
 #include "trainer/work.h"
@@ -23,17 +24,29 @@ namespace {
 // many intervals old.
 constexpr int kFailedSavesBeforeStopping = 3;
 
-// "32 M parameters; 1.1 B tokens in 5.2 k documents, ...": what a run is about to do, for who reads its log.
-std::string run_summary(const Config& config, const Dataset& dataset) {
-  const auto sequences = static_cast<double>(dataset.training->samples_per_epoch());
-  const double step_tokens = static_cast<double>(config.training.batch * config.data.sequence_length);
-  return fmt::format(
-      "{} parameters in {} layers; {} tokens a step, {} in {} steps; data: {} tokens in {}, {} sequences to train "
-      "on, which the run sees {:.2g} times",
-      count_text(static_cast<double>(parameter_count(config.model))), config.model.layers.size(),
-      count_text(step_tokens), count_text(step_tokens * static_cast<double>(config.training.steps)),
-      config.training.steps, count_text(static_cast<double>(dataset.tokens)), counted(dataset.documents, "document"),
-      count_text(sequences), static_cast<double>(config.training.steps * config.training.batch) / sequences);
+// "32 M parameters in 8 layers; 1.1 B tokens in 800 steps", and a line of each stage: what a run is about to do, for
+// who reads its log.
+std::vector<std::string> run_summary(const Config& config, const std::vector<Dataset>& datasets) {
+  const TrainingConfig& training = config.training;
+  std::vector<std::string> lines = {""};
+  double tokens = 0;
+  for (size_t i = 0; i < training.stages.size(); ++i) {
+    const Stage& stage = training.stages[i];
+    const Dataset& data = datasets[i];
+    const auto steps = static_cast<double>(steps_left_in(training, i)), batch = static_cast<double>(stage.batch);
+    const double step_tokens = batch * static_cast<double>(stage.sequence_length);
+    const auto sequences = static_cast<double>(data.training->samples_per_epoch());
+    tokens += steps * step_tokens;
+    lines.push_back(fmt::format(
+        "{} steps of {} tokens: {}; {}: {} tokens in {}, {} sequences to train on, which {} {:.2g} times",
+        steps_left_in(training, i), count_text(step_tokens), stage_text(stage), stage.prefix,
+        count_text(static_cast<double>(data.tokens)), counted(data.documents, "document"), count_text(sequences),
+        training.stages.size() == 1 ? "the run sees" : "the stage sees", steps * batch / sequences));
+  }
+  lines[0] = fmt::format("{} parameters in {} layers; {} tokens in {} steps",
+                         count_text(static_cast<double>(parameter_count(config.model))), config.model.layers.size(),
+                         count_text(tokens), training.steps);
+  return lines;
 }
 
 class Run {
@@ -41,7 +54,7 @@ class Run {
   Run(const Config& config, Rank rank, const TrainOptions& options)
       : config_(config),
         rank_(rank),
-        dataset_(open_dataset(config.data, config.model.vocabulary)),
+        datasets_(open_datasets(config)),
         tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
         directory_(rank.mesh.world().rank() == 0 ? std::make_unique<RunDirectory>(config.output.directory) : nullptr),
         trainer_(config, rank) {
@@ -49,7 +62,7 @@ class Run {
     if (directory_ && !directory_->locked())
       to_say_.push_back(
           "warning: output.directory is on a file system without locks; see that no other job writes there");
-    to_say_.push_back(run_summary(config, dataset_));
+    for (std::string& line : run_summary(config, datasets_)) to_say_.push_back(std::move(line));
     load(options.resume_from);
     if (done())
       to_say_.push_back(fmt::format("nothing left to do: {} of {} steps are done; raise training.steps to go on",
@@ -63,15 +76,17 @@ class Run {
   bool done() const { return progress_.step >= config_.training.steps; }
 
   void step() {
+    if (const size_t due = stage_at(config_.training, progress_.step); due != stage_) begin_stage(due);
     tracer_->before_step(progress_.step);
     reporter_->start_step();
-    const Batch batch = batch_at(*dataset_.training, progress_.consumed_samples, config_.training.batch,
-                                 rank_.mesh.data_rank(), config_.parallel.mesh.data_parallel);
+    const Batch batch = batch_at(*data().training, progress_.order_samples, stage().batch, rank_.mesh.data_rank(),
+                                 config_.parallel.mesh.data_parallel);
     const StepResult result = trainer_.step(batch, progress_.step);
     progress_.step += 1;
-    progress_.consumed_samples += config_.training.batch;
-    progress_.consumed_tokens += config_.training.batch * config_.data.sequence_length;
-    reporter_->end_step(result, progress_, training_flops(config_.model, batch));
+    progress_.order_samples += stage().batch;
+    progress_.consumed_samples += stage().batch;
+    progress_.consumed_tokens += stage().batch * stage().sequence_length;
+    reporter_->end_step(result, progress_, stage(), training_flops(config_.model, batch));
     if (const auto told = tracer_->after_step(progress_.step)) reporter_->say(*told);
     if (due(config_.validation.interval) || done()) validate();
     reporter_->write_step();
@@ -105,7 +120,21 @@ class Run {
 
  private:
   std::filesystem::path checkpoints() const { return std::filesystem::path(config_.output.directory) / "checkpoints"; }
+  const Stage& stage() const { return config_.training.stages[*stage_]; }
+  const Dataset& data() const { return datasets_[*stage_]; }
   bool due(int64_t interval) const { return interval > 0 && progress_.step % interval == 0; }
+
+  void begin_stage(size_t due) {
+    stage_ = due;
+    trainer_.begin_stage(stage());
+    if (config_.training.stages.size() > 1)
+      reporter_->say(fmt::format("after step {}: {}", progress_.step, stage_text(stage())));
+    if (progress_.order_begin == stage().order_begin) return;
+    if (progress_.step != stage().order_begin)
+      reporter_->say("warning: the checkpoint was saved in another stage; this one starts with its first samples");
+    progress_.order_begin = stage().order_begin;
+    progress_.order_samples = 0;
+  }
 
   void load(std::optional<int64_t> step) {
     const std::vector<StateTensor> state = trainer_.state();
@@ -121,20 +150,21 @@ class Run {
     trainer_.state_loaded();
     progress_ = loaded->progress;
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
-    for (const std::string& line : config_changes(loaded->config_text, config_.resolved_text)) to_say_.push_back(line);
+    for (const std::string& line : config_changes(loaded->config_text, config_.resolved_text, progress_.step))
+      to_say_.push_back(line);
   }
 
   // The same samples whatever the mesh and the micro-batch; one data rank's share of a round may be none.
   void validate() {
-    if (!dataset_.validation || config_.validation.interval == 0) return;
+    if (!data().validation || config_.validation.interval == 0) return;
     const double began = steady_seconds();
-    const auto available = static_cast<int64_t>(dataset_.validation->samples_per_epoch());
-    const int64_t samples = std::min(config_.validation.samples, available), share = config_.training.micro_batch;
+    const auto available = static_cast<int64_t>(data().validation->samples_per_epoch());
+    const int64_t samples = std::min(config_.validation.samples, available), share = stage().micro_batch;
     const int64_t round = share * config_.parallel.mesh.data_parallel;
     LossByPosition total;
     for (int64_t first = 0; first < samples; first += round) {
       const int64_t begin = std::min(samples, first + share * rank_.mesh.data_rank());
-      const Batch batch = batch_between(*dataset_.validation, begin, std::min(samples, begin + share));
+      const Batch batch = batch_between(*data().validation, begin, std::min(samples, begin + share));
       total += trainer_.evaluate(batch, config_.validation.position_ranges);
     }
     reporter_->validation({total.mean(), total.means(), steady_seconds() - began});
@@ -153,11 +183,12 @@ class Run {
 
   const Config& config_;
   Rank rank_;
-  Dataset dataset_;
+  std::vector<Dataset> datasets_;            // of each stage
   std::unique_ptr<Tokenizer> tokenizer_;     // null: no text is shown
   std::unique_ptr<RunDirectory> directory_;  // on rank 0
   Trainer trainer_;
   TrainingProgress progress_;
+  std::optional<size_t> stage_;      // of the latest step; absent before the first
   std::vector<std::string> to_say_;  // before there is a reporter
   std::optional<RunReporter> reporter_;
   std::optional<StepTracer> tracer_;

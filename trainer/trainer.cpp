@@ -8,6 +8,7 @@
 #include "trainer/model/model.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
+#include "trainer/stages.h"
 
 namespace ropewalk {
 
@@ -20,15 +21,22 @@ struct Trainer::Parts {
         weights(table, rank.kernels.dtype(), rank.kernels),
         gradients(table, rank.kernels.dtype(), rank.kernels),
         optimizer(weights, gradients, config.training, rank),
-        model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute),
-        layout(config.data.sequence_length, config.parallel.mesh.context_parallel) {}
+        model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute) {
+    begin(config.training.stages.front());
+  }
+
+  void begin(const Stage& next) {
+    stage = next;
+    layout = SequenceLayout(stage.sequence_length, config.parallel.mesh.context_parallel);
+    model.set_theta(stage.theta);
+  }
 
   double accumulate_gradients(const Batch& batch);
 
   // The batch's samples in micro-batches, each cut to this rank's share.
   template <typename Visit>
   void for_each_micro_batch(const Batch& batch, const Visit& visit) {
-    const size_t size = static_cast<size_t>(config.training.micro_batch);
+    const size_t size = static_cast<size_t>(stage.micro_batch);
     for (size_t begin = 0; begin < batch.samples.size(); begin += size) {
       ArenaScope scope(rank.arena);
       const std::span<const Sample> samples(batch.samples.data() + begin, std::min(size, batch.samples.size() - begin));
@@ -52,7 +60,8 @@ struct Trainer::Parts {
   ParameterValues weights, gradients;
   ShardedOptimizer optimizer;
   Model model;
-  SequenceLayout layout;
+  Stage stage;
+  SequenceLayout layout{0, 1};
   int64_t activations = 0;  // bytes
 };
 
@@ -65,9 +74,15 @@ void Trainer::initialize() {
   run.optimizer.start();
 }
 
+void Trainer::begin_stage(const Stage& stage) { parts_->begin(stage); }
+
 StepResult Trainer::step(const Batch& batch, int64_t step) {
   Parts& run = *parts_;
   const TrainingConfig& training = run.config.training;
+  const Stage& due = training.stages[stage_at(training, step)];
+  CHECK(run.stage.first_step == due.first_step,
+        "the step after step {} is of the stage from {} on, not of that from {}", step, due.first_step,
+        run.stage.first_step);
   StepResult result;
   result.loss = compute_gradients(batch);
   result.gradient_norm = run.optimizer.gradient_norm();

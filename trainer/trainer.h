@@ -36,9 +36,13 @@ class Trainer {
 
   void initialize();  // draws the weights from training.seed: the same ones on every mesh
 
-  // One optimizer step on this data rank's batch; `step` counts the steps done before. Throws NumericalError naming
-  // step + 1, rank and tensor when the loss or the gradient is not finite; weights are then still those before the
-  // step.
+  // All that follows is of this stage: its length of sequences, its micro-batches, its theta. Until the first call it
+  // is the first stage.
+  void begin_stage(const Stage& stage);
+
+  // One optimizer step on this data rank's batch; `step` counts the steps done before, and is of the stage that has
+  // begun. Throws NumericalError naming step + 1, rank and tensor when the loss or the gradient is not finite; weights
+  // are then still those before the step.
   StepResult step(const Batch& batch, int64_t step);
 
   // The parts of step(), for tests and tools: zeroes the gradients, goes forward and backward over the batch, sums the

@@ -2,7 +2,18 @@
 
 #include <algorithm>
 
+#include "trainer/stages.h"
+
 namespace ropewalk {
+namespace {
+
+// pairs: visible ones, over all layers.
+double flops(const ModelConfig& model, double tokens, double pairs) {
+  return 6 * static_cast<double>(matrix_elements(model)) * tokens +
+         12 * static_cast<double>(model.query_heads * model.head_size) * pairs;
+}
+
+}  // namespace
 
 int64_t visible_pairs(const Sample& sample, const LayerKind& kind) {
   int64_t pairs = 0;
@@ -40,8 +51,26 @@ double training_flops(const ModelConfig& model, const Batch& batch) {
       pairs += static_cast<double>(alike) * static_cast<double>(visible_pairs(sample, model.layers[layer]));
     }
   }
-  return 6 * static_cast<double>(matrix_elements(model)) * tokens +
-         12 * static_cast<double>(model.query_heads * model.head_size) * pairs;
+  return flops(model, tokens, pairs);
+}
+
+double step_flops(const ModelConfig& model, const Stage& stage) {
+  const auto length = static_cast<double>(stage.sequence_length), batch = static_cast<double>(stage.batch);
+  double pairs = 0;
+  for (const LayerKind& kind : model.layers) {
+    const bool sliding = kind.mask == LayerKind::Mask::kSliding;
+    const double window = sliding ? std::min(length, static_cast<double>(kind.window)) : length;
+    pairs += window * (window + 1) / 2 + (length - window) * window;
+  }
+  return flops(model, batch * length, batch * pairs);
+}
+
+double flops_left(const Config& config, int64_t steps_done) {
+  double sum = 0;
+  for (size_t i = 0; i < config.training.stages.size(); ++i)
+    sum += static_cast<double>(steps_left_in(config.training, i, steps_done)) *
+           step_flops(config.model, config.training.stages[i]);
+  return sum;
 }
 
 }  // namespace ropewalk

@@ -13,6 +13,11 @@ int64_t visible_pairs(const Sample& sample, const LayerKind& kind);
 // visible pair and layer. Masked pairs and recomputation do not count.
 double training_flops(const ModelConfig& model, const Batch& batch);
 
+// The same of a step of the stage, over all ranks, if every sequence were one document; and of all steps of the run
+// that follow the first `steps_done`.
+double step_flops(const ModelConfig& model, const Stage& stage);
+double flops_left(const Config& config, int64_t steps_done);
+
 // Elements of all parameters; of those, the matrices'.
 int64_t parameter_count(const ModelConfig& model);
 int64_t matrix_elements(const ModelConfig& model);

@@ -22,7 +22,7 @@ Config step_config(int64_t length) {
   model.logit_scale = 0.25;
   for (int layer = 0; layer < 12; ++layer)
     model.layers.push_back(layer % 4 == 3 ? full_nope() : sliding_rope(512, 50000));
-  config.data.sequence_length = length;
+  config.training.stages[0].sequence_length = length;
   config.training.steps = 1000;
   return config;
 }

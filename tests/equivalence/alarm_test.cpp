@@ -47,7 +47,7 @@ class Alarm : public testing::Test {
                       const std::vector<int64_t>& documents = {}) {
     Case c = make_case("RnopeSwa", mesh);
     c.config.model.layers = std::move(layers);
-    c.config.training.batch = 1;
+    c.config.training.stages[0].batch = 1;
     c.samples = {random_sample(26, c.config.model.vocabulary, documents, 62)};
     return c;
   }

@@ -69,7 +69,7 @@ std::vector<Sample> samples_of_step(const Case& c, int64_t step) {
   for (const Recipe& recipe : recipes()) {
     if (recipe.name != c.name) continue;
     std::vector<Sample> samples;
-    for (int64_t i = 0; i < c.config.training.batch; ++i) {
+    for (int64_t i = 0; i < c.config.training.stages[0].batch; ++i) {
       const auto& documents = recipe.documents[static_cast<size_t>(i) % recipe.documents.size()];
       const auto seed = static_cast<uint64_t>(1000 * step + i);
       samples.push_back(random_sample(recipe.length, c.config.model.vocabulary, documents, seed));
@@ -86,7 +86,7 @@ Case make_case(const std::string& name, const MeshShape& mesh) {
     ModelConfig model = small_model(recipe.layers);
     set_heads(model, mesh.tensor_parallel);
     Case c{name, test_config(model, mesh, recipe.length, recipe.samples * mesh.data_parallel), {}};
-    c.config.training.micro_batch = recipe.micro_batch;
+    c.config.training.stages[0].micro_batch = recipe.micro_batch;
     c.config.training.loss_chunk = recipe.loss_chunk;
     c.config.parallel.sequence_parallel = recipe.sequence_parallel;
     c.samples = samples_of_step(c, 0);

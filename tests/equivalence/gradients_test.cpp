@@ -45,13 +45,13 @@ INSTANTIATE_TEST_SUITE_P(UpToEightRanks, GradientsOnEveryMesh,
 TEST(GradientAccumulation, MicroBatchesEqualOneBatch) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 1, 1}, MeshShape{1, 2, 2}, MeshShape{2, 2, 2}}) {
     Case c = make_case("RnopeSwa", mesh);
-    c.config.training.batch = 4 * mesh.data_parallel;
+    c.config.training.stages[0].batch = 4 * mesh.data_parallel;
     const std::vector<Sample> samples = samples_of_step(c, 0);
     const NaiveWeights weights = random_weights(c.config.model, 12);
-    c.config.training.micro_batch = 4;
+    c.config.training.stages[0].micro_batch = 4;
     const LossAndGradients whole = gradients_on_mesh(c.config, weights, samples);
     for (int64_t micro_batch : {1, 2}) {
-      c.config.training.micro_batch = micro_batch;
+      c.config.training.stages[0].micro_batch = micro_batch;
       expect_same(gradients_on_mesh(c.config, weights, samples), whole.loss, whole.gradients, text_of(mesh));
     }
   }

@@ -34,7 +34,7 @@ std::pair<double, int64_t> naive_loss_between(const Case& c, const NaiveWeights&
 }
 
 TEST_P(InferenceOnEveryMesh, EvaluatesTheNaiveLossesByPosition) {
-  const int64_t length = case_.config.data.sequence_length, ranges = length % 2 == 0 ? 2 : 3;
+  const int64_t length = case_.config.training.stages[0].sequence_length, ranges = length % 2 == 0 ? 2 : 3;
   ASSERT_EQ(length % ranges, 0);
   std::vector<std::pair<double, int64_t>> expected;
   for (int64_t range = 0; range < ranges; ++range) {

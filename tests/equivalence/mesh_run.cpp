@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "tests/support/ranks.h"
+#include "trainer/stages.h"
 
 namespace ropewalk {
 namespace {
@@ -76,7 +77,7 @@ void on_mesh(const Config& config, const std::function<void(RankRun&)>& body, co
     Kernels& kernels = faulty ? *faulty : rank.kernels;
     Trainer trainer(config, Rank{rank.mesh, kernels, rank.arena});
     trainer.initialize();
-    RankRun run{trainer, rank.mesh, kernels};
+    RankRun run{config, trainer, rank.mesh, kernels};
     body(run);
   });
 }
@@ -154,6 +155,7 @@ LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& wei
 Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first, int64_t last) {
   Steps steps;
   for (int64_t step = first; step < last; ++step) {
+    run.trainer.begin_stage(run.config.training.stages[stage_at(run.config.training, step)]);
     const StepResult result = run.trainer.step(run.share_of(samples(step)), step);
     steps.losses.push_back(result.loss);
     steps.gradient_norms.push_back(result.gradient_norm);

@@ -28,6 +28,7 @@ struct Faults {
 };
 
 struct RankRun {
+  const Config& config;
   Trainer& trainer;
   Mesh& mesh;
   Kernels& kernels;
@@ -82,7 +83,7 @@ struct Steps {
 using SamplesOfStep = std::function<std::vector<Sample>(int64_t step)>;
 Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const SamplesOfStep& samples, int64_t first,
                     int64_t last);
-// The same within on_mesh: by every rank, which all get the same results but the state.
+// The same within on_mesh, each step in its stage: by every rank, which all get the same results but the state.
 Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first, int64_t last);
 
 // The largest |actual - expected| of any tensor, relative to the tensor's largest |expected|, and where that is.

@@ -65,7 +65,7 @@ TEST_P(PlanOnMesh, IsWhatTheStepDoes) {
           [&](RankRun& run) {
             const int rank = run.mesh.world().rank();
             SCOPED_TRACE(fmt::format("{}, rank {}, recompute {}", name, rank, static_cast<int>(recompute)));
-            const StepPlan plan = plan_step(c.config, rank);
+            const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), rank);
             run.trainer.step(run.share_of(samples), 0);
             expect_as_planned(plan, run, run.trainer.memory());
             EXPECT_EQ(plan.flops.total(), dynamic_cast<SelfTraced&>(run.kernels).flops());
@@ -82,13 +82,13 @@ INSTANTIATE_TEST_SUITE_P(Meshes, PlanOnMesh, testing::ValuesIn(meshes_up_to(8)),
 TEST(Plan, CountsMicroBatches) {
   for (const auto& [batch, micro] : {std::pair{1, 4}, {3, 1}, {6, 2}, {7, 2}, {11, 3}}) {
     Case c = make_case("RnopeSwa", {1, 2, 2});
-    c.config.training.batch = batch;
-    c.config.training.micro_batch = micro;
+    c.config.training.stages.front().batch = batch;
+    c.config.training.stages.front().micro_batch = micro;
     c.samples = samples_of_step(c, 0);
     const std::vector<Sample> samples = whole_samples(c);
     on_mesh(c.config, [&](RankRun& run) {
       SCOPED_TRACE(fmt::format("{} samples, {} at a time", batch, micro));
-      const StepPlan plan = plan_step(c.config, run.mesh.world().rank());
+      const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
       run.trainer.step(run.share_of(samples), 0);
       expect_as_planned(plan, run, run.trainer.memory());
     });
@@ -101,7 +101,7 @@ TEST(Plan, IsEnoughForDocuments) {
     const Case c = make_case(name, {1, 4, 2});
     on_mesh(c.config, [&](RankRun& run) {
       SCOPED_TRACE(fmt::format("{}, rank {}", name, run.mesh.world().rank()));
-      const StepPlan plan = plan_step(c.config, run.mesh.world().rank());
+      const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
       run.trainer.step(run.share_of(c.samples), 0);
       EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());
       for (size_t axis = 0; axis < plan.bytes_sent.size(); ++axis)
@@ -116,7 +116,7 @@ TEST(Plan, IsEnoughForValidation) {
     Case c = make_case("RnopeSwa", {1, 2, 2});
     c.config.training.recompute = recompute;
     on_mesh(c.config, [&](RankRun& run) {
-      const StepPlan plan = plan_step(c.config, run.mesh.world().rank());
+      const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
       run.trainer.evaluate(run.share_of(c.samples), 2);
       run.trainer.next_token_logits(c.samples[0].tokens);
       EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());

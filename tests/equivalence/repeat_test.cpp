@@ -16,7 +16,7 @@ namespace {
 Case training_case(const MeshShape& mesh, Backend backend) {
   Case c = make_case("RnopeSwa", mesh);
   c.config.parallel.backend = backend;
-  c.config.training.batch = 4;
+  c.config.training.stages[0].batch = 4;
   c.config.training.learning_rate = 0.02;
   c.config.training.epsilon = 1e-3;  // see kStepsTolerance
   return c;

@@ -33,7 +33,7 @@ def plan_is_what_a_run_takes(folder):
     for mesh, count, settings in MESHES:
         told = ropewalk("plan", "large.textproto", "--mesh", mesh, *settings, "--json", cwd=folder)
         expect(told.code == 0, told)
-        plan = json.loads(told.out)
+        plan = json.loads(told.out)["stages"][0]
         directory = f"run-{mesh}"
         done = ranks(count, "train", "large.textproto", *settings, "--set", f"output.directory={directory}", cwd=folder)
         expect(done.code == 0 and "memory of rank 0: " in done.err, done)

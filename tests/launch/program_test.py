@@ -164,6 +164,16 @@ def validate_tells_without_running(folder):
     expect(data.code == 0 and data.out.endswith(f"tensor 1)\n{said}"), data)
     both = ropewalk("validate", "tiny.textproto", "--data", "--print", cwd=folder)
     expect(both.out == whole.out and both.err == said, both)
+    stages = ["--set", "training.stages.0.first_step=3", "--set", "training.stages.0.sequence_length=100",
+              "--set", "training.stages.1.first_step=5"]
+    staged = ropewalk("validate", "tiny.textproto", "--data", *stages, "--set", "training.stages.1.theta=1e6", cwd=folder)
+    longer = said.replace("81 sequences of 64", "52 sequences of 100").replace("and 4 for", "and 2 for")
+    expect(staged.code == 0 and ": 4 layers, 3 stages, 1 rank" in staged.out, staged)
+    expect(staged.out.endswith(f"tensor 1)\n{said}after step 3: {longer}after step 5: {longer}"), staged)
+    for setting, code, message in [("prefix=absent", 3, "cannot read absent.idx"), ("batch=-1", 2, "training.stages.1.batch = -1: must"),
+                                   ("sequence_length=5300", 3, "takes the sequence_length of the stage from step 5 on + 1 = 5301")]:
+        staged = ropewalk("validate", "tiny.textproto", "--data", *stages, "--set", f"training.stages.1.{setting}", cwd=folder)
+        expect(staged.code == code and message in staged.err, staged)
     absent = ropewalk("validate", "tiny.textproto", "--data", "--set", "data.prefix=absent", cwd=folder)
     expect(absent.code == 3 and "cannot read absent.idx: No such file" in absent.err, absent)
     expect("`ropewalk prepare --input FILE... --output absent`" in absent.err, absent)

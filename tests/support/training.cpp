@@ -7,9 +7,9 @@ Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t leng
   config.model = model;
   config.parallel.mesh = mesh;
   config.parallel.backend = Backend::kReferenceF64;
-  config.data.sequence_length = length;
+  config.training.stages[0].sequence_length = length;
   config.training.steps = 10;
-  config.training.batch = batch;
+  config.training.stages[0].batch = batch;
   return config;
 }
 

@@ -91,8 +91,10 @@ Manifest from_proto(const proto::Manifest& from) {
   const proto::Manifest::Progress& progress = from.progress();
   require(progress.has_step() && progress.has_consumed_samples() && progress.has_consumed_tokens(),
           "a field of progress is missing");
-  manifest.progress = {progress.step(), progress.consumed_samples(), progress.consumed_tokens()};
-  require(progress.step() >= 0 && progress.consumed_samples() >= 0 && progress.consumed_tokens() >= 0,
+  manifest.progress = {progress.step(), progress.consumed_samples(), progress.consumed_tokens(), progress.order_begin(),
+                       progress.has_order_samples() ? progress.order_samples() : progress.consumed_samples()};
+  require(progress.step() >= 0 && progress.consumed_samples() >= 0 && progress.consumed_tokens() >= 0 &&
+              progress.order_begin() >= 0 && progress.order_samples() >= 0,
           "a field of progress is negative");
   const proto::Manifest::Mesh& mesh = from.mesh();
   require(mesh.data_parallel() > 0 && mesh.context_parallel() > 0 && mesh.tensor_parallel() > 0,
@@ -123,6 +125,8 @@ proto::Manifest to_proto(const Manifest& from) {
   to.mutable_progress()->set_step(from.progress.step);
   to.mutable_progress()->set_consumed_samples(from.progress.consumed_samples);
   to.mutable_progress()->set_consumed_tokens(from.progress.consumed_tokens);
+  to.mutable_progress()->set_order_begin(from.progress.order_begin);
+  to.mutable_progress()->set_order_samples(from.progress.order_samples);
   to.mutable_mesh()->set_data_parallel(from.mesh.data_parallel);
   to.mutable_mesh()->set_context_parallel(from.mesh.context_parallel);
   to.mutable_mesh()->set_tensor_parallel(from.mesh.tensor_parallel);

@@ -26,7 +26,13 @@ bool begins_with_any(const std::string& path, const auto& prefixes) {
   return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return path.starts_with(prefix); });
 }
 
-// Every field by its dotted path, its value as text.
+// The fields of the stages that had begun when `step` steps were done.
+void append_begun_stages(const proto::Config& config, int64_t step, std::vector<std::string>& paths) {
+  for (int i = 0; i < config.training().stages_size(); ++i)
+    if (config.training().stages(i).first_step() < step) paths.push_back(fmt::format("training.stages.{}.", i));
+}
+
+// Every field that has a value, by its dotted path, its value as text.
 void flatten(const Message& message, const std::string& path, std::map<std::string, std::string>& out) {
   const auto* type = message.GetDescriptor();
   const auto* reflection = message.GetReflection();
@@ -38,7 +44,7 @@ void flatten(const Message& message, const std::string& path, std::map<std::stri
         flatten(reflection->GetRepeatedMessage(message, field, entry), join_path(name, std::to_string(entry)), out);
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       flatten(reflection->GetMessage(message, field), name, out);
-    } else {
+    } else if (field->has_default_value() || reflection->HasField(message, field)) {
       google::protobuf::TextFormat::PrintFieldValueToString(message, field, -1, &out[name]);
     }
   }
@@ -46,7 +52,7 @@ void flatten(const Message& message, const std::string& path, std::map<std::stri
 
 }  // namespace
 
-std::vector<std::string> config_changes(const std::string& before, const std::string& after) {
+std::vector<std::string> config_changes(const std::string& before, const std::string& after, int64_t step) {
   Problems problems;
   proto::Config old_config, new_config;
   if (!read_config_text(before, "the checkpoint's configuration", old_config, problems) || !problems.empty() ||
@@ -56,13 +62,16 @@ std::vector<std::string> config_changes(const std::string& before, const std::st
   flatten(old_config, "", old_fields);
   flatten(new_config, "", new_fields);
   for (const auto& [path, value] : old_fields) new_fields.try_emplace(path, "nothing");
+  std::vector<std::string> grave(std::begin(kGrave), std::end(kGrave));
+  append_begun_stages(old_config, step, grave);
+  append_begun_stages(new_config, step, grave);
   std::vector<std::string> lines;
   for (const auto& [path, value] : new_fields) {
     const auto found = old_fields.find(path);
     const std::string was = found == old_fields.end() ? "nothing" : found->second;
     if (was == value || begins_with_any(path, kUntold)) continue;
     lines.push_back(fmt::format("{}changed since the checkpoint: {}: {} -> {}",
-                                begins_with_any(path, kGrave) ? "warning: " : "", path, was, value));
+                                begins_with_any(path, grave) ? "warning: " : "", path, was, value));
   }
   return lines;
 }

@@ -34,7 +34,7 @@ constexpr Range kCount{1, kMost32}, kInterval{0, kMostSteps}, kRanks{1, 1 << 20}
 constexpr Range kNotNegative{0}, kPositive{0, std::numeric_limits<double>::max(), true}, kFraction{0, 1, false, true};
 
 struct NumberRule {
-  const char* field;
+  const char* field;  // "*" stands for the index of any entry of a list
   Range range;
   const char* example = nullptr;  // of a field that must be set
 };
@@ -65,6 +65,11 @@ constexpr NumberRule kNumberRules[] = {
     {"training.weight_decay", kNotNegative},
     {"training.clip_norm", kNotNegative},
     {"training.loss_chunk", kCount},
+    {"training.stages.*.first_step", {1, kMostSteps}, "800"},
+    {"training.stages.*.sequence_length", {2, kMost32}},
+    {"training.stages.*.batch", kCount},
+    {"training.stages.*.micro_batch", kCount},
+    {"training.stages.*.theta", kPositive},
     {"parallel.data_parallel", {0, 1 << 20}},
     {"parallel.context_parallel", kRanks},
     {"parallel.tensor_parallel", kRanks},
@@ -88,23 +93,47 @@ struct PathRule {
   const char* example;
 };
 
-constexpr PathRule kPathRules[] = {{"data.prefix", "\"data/text\""}, {"output.directory", "\"runs/first\""}};
+constexpr PathRule kPathRules[] = {{"data.prefix", "\"data/text\""},
+                                   {"training.stages.*.prefix", "\"data/long\""},
+                                   {"output.directory", "\"runs/first\""}};
 
 struct Found {
+  std::string path;
   const Message* message;
   const FieldDescriptor* field;
   bool is_set() const { return message->GetReflection()->HasField(*message, field); }
 };
 
-// "training.steps" in the configuration; every field here is one level down.
-Found find(const Message& config, const std::string& path) {
-  const size_t dot = path.find('.');
-  const FieldDescriptor* group = config.GetDescriptor()->FindFieldByName(path.substr(0, dot));
-  CHECK(group, "no group for the rule of {}", path);
-  const Message& message = config.GetReflection()->GetMessage(config, group);
-  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(path.substr(dot + 1));
-  CHECK(field, "no field for the rule of {}", path);
-  return {&message, field};
+// Every field that "training.steps" or "training.stages.*.batch" names in the message at `path`.
+void find(const Message& message, const std::string& path, std::string_view rule, std::vector<Found>& out) {
+  const size_t dot = rule.find('.');
+  const std::string name(rule.substr(0, dot));
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(name);
+  CHECK(field, "no field {} in {} for a rule", name, path);
+  const std::string here = join_path(path, name);
+  if (dot == std::string_view::npos) return out.push_back({here, &message, field});
+  const auto& reflection = *message.GetReflection();
+  if (!field->is_repeated()) return find(reflection.GetMessage(message, field), here, rule.substr(dot + 1), out);
+  for (int entry = 0; entry < reflection.FieldSize(message, field); ++entry)
+    find(reflection.GetRepeatedMessage(message, field, entry), join_path(here, std::to_string(entry)),
+         rule.substr(rule.find('.', dot + 1) + 1), out);
+}
+
+std::vector<Found> find(const Message& config, std::string_view rule) {
+  std::vector<Found> out;
+  find(config, "", rule, out);
+  return out;
+}
+
+// "training.stages.12.batch" -> "training.stages.*.batch": only an index begins with a digit.
+std::string with_any_index(const std::string& field) {
+  std::string out;
+  for (const char c : field) {
+    const bool digit = c >= '0' && c <= '9';
+    if (digit && out.ends_with('*')) continue;
+    out += digit && out.ends_with('.') ? '*' : c;
+  }
+  return out;
 }
 
 double number_of(const Found& found) {
@@ -129,7 +158,7 @@ std::string value_text(const Found& found) {
 }
 
 void add_missing(const std::string& path, const char* example, Problems& problems) {
-  const size_t dot = path.find('.');
+  const size_t dot = path.rfind('.');
   problems.add({path, "", "is not set",
                 fmt::format("add {}: {} to {} {{ }}, or --set {}={}", path.substr(dot + 1), example,
                             path.substr(0, dot), path, example)});
@@ -138,34 +167,37 @@ void add_missing(const std::string& path, const char* example, Problems& problem
 }  // namespace
 
 std::string range_rule(const std::string& field) {
+  const std::string name = with_any_index(field);
   for (const NumberRule& rule : kNumberRules)
-    if (rule.field == field) return rule.range.text();
+    if (rule.field == name) return rule.range.text();
   return "";
 }
 
-std::set<std::string> check_fields(const proto::Config& config, Problems& problems) {
-  std::set<std::string> wrong;
+void check_fields(const proto::Config& config, Problems& problems) {
   for (const NumberRule& rule : kNumberRules) {
-    const Found found = find(config, rule.field);
-    if (problems.is_unreadable(rule.field)) continue;
-    const bool missing = rule.example && !found.is_set();
-    if (!missing && rule.range.holds(number_of(found))) continue;
-    wrong.insert(rule.field);
-    if (missing)
-      add_missing(rule.field, rule.example, problems);
-    else
-      problems.add({rule.field, value_text(found), rule.range.text(), ""});
+    for (const Found& found : find(config, rule.field)) {
+      if (problems.is_unreadable(found.path)) continue;
+      const bool missing = rule.example && !found.is_set();
+      const bool left_out = !rule.example && !found.is_set() && !found.field->has_default_value();
+      if (left_out || (!missing && rule.range.holds(number_of(found)))) continue;
+      problems.unreadable(found.path);
+      if (missing)
+        add_missing(found.path, rule.example, problems);
+      else
+        problems.add({found.path, value_text(found), rule.range.text(), ""});
+    }
   }
   for (const PathRule& rule : kPathRules) {
-    const Found found = find(config, rule.field);
-    if (problems.is_unreadable(rule.field)) continue;
-    const std::string path = found.message->GetReflection()->GetString(*found.message, found.field);
-    if (path.empty())
-      add_missing(rule.field, rule.example, problems);
-    else if (path.find('\0') != std::string::npos)
-      problems.add({rule.field, excerpt(path), "must be a path, without NUL bytes", ""});
+    for (const Found& found : find(config, rule.field)) {
+      const bool optional = found.path != rule.field;  // of an entry of a list
+      if (problems.is_unreadable(found.path) || (optional && !found.is_set())) continue;
+      const std::string path = found.message->GetReflection()->GetString(*found.message, found.field);
+      if (path.empty())
+        add_missing(found.path, rule.example, problems);
+      else if (path.find('\0') != std::string::npos)
+        problems.add({found.path, excerpt(path), "must be a path, without NUL bytes", ""});
+    }
   }
-  return wrong;
 }
 
 }  // namespace ropewalk

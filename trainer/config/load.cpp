@@ -77,10 +77,32 @@ TrainingConfig::Recompute recompute_of(proto::Recompute recompute) {
   return {};
 }
 
-TrainingConfig training_config(const proto::Training& training) {
+std::vector<Stage> stages_of(const proto::Config& config) {
+  const proto::Training& training = config.training();
+  std::vector<Stage> out = {{.prefix = config.data().prefix(),
+                             .sequence_length = config.data().sequence_length(),
+                             .batch = training.batch(),
+                             .micro_batch = training.micro_batch()}};
+  for (const proto::Stage& from : training.stages()) {
+    const Stage& before = out.back();
+    Stage stage = before;
+    stage.first_step = from.first_step();
+    if (from.has_prefix()) stage.prefix = from.prefix();
+    if (from.has_sequence_length()) stage.sequence_length = from.sequence_length();
+    if (from.has_batch()) stage.batch = from.batch();
+    if (from.has_micro_batch()) stage.micro_batch = from.micro_batch();
+    if (from.has_theta()) stage.theta = from.theta();
+    const bool same_samples = stage.prefix == before.prefix && stage.sequence_length == before.sequence_length;
+    if (!same_samples) stage.order_begin = stage.first_step;
+    out.push_back(std::move(stage));
+  }
+  return out;
+}
+
+TrainingConfig training_config(const proto::Config& config) {
+  const proto::Training& training = config.training();
   return {.steps = training.steps(),
-          .batch = training.batch(),
-          .micro_batch = training.micro_batch(),
+          .stages = stages_of(config),
           .learning_rate = training.learning_rate(),
           .minimum_rate = training.minimum_rate(),
           .warmup_steps = training.warmup_steps(),
@@ -121,28 +143,25 @@ ParallelConfig parallel_config(const proto::Parallel& parallel) {
 Config make_config(const proto::Config& config) {
   const proto::Data& data = config.data();
   const proto::Validation& validation = config.validation();
-  return {.model = model_config(config.model()),
-          .data = {.prefix = data.prefix(),
-                   .tokenizer = data.tokenizer(),
-                   .sequence_length = data.sequence_length(),
-                   .validation_fraction = data.validation_fraction(),
-                   .seed = data.seed()},
-          .training = training_config(config.training()),
-          .parallel = parallel_config(config.parallel()),
-          .validation = {.interval = validation.interval(),
-                         .samples = validation.samples(),
-                         .position_ranges = validation.position_ranges(),
-                         .sample_interval = validation.sample_interval(),
-                         .sample_tokens = validation.sample_tokens(),
-                         .temperature = validation.temperature(),
-                         .prompt = validation.prompt()},
-          .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
-          .output = {.directory = config.output().directory(),
-                     .log_interval = config.output().log_interval(),
-                     .trace_steps = config.output().trace_steps(),
-                     .trace_after = config.output().trace_after(),
-                     .peak_flops = config.output().peak_flops()},
-          .resolved_text = write_config_text(config)};
+  return {
+      .model = model_config(config.model()),
+      .data = {.tokenizer = data.tokenizer(), .validation_fraction = data.validation_fraction(), .seed = data.seed()},
+      .training = training_config(config),
+      .parallel = parallel_config(config.parallel()),
+      .validation = {.interval = validation.interval(),
+                     .samples = validation.samples(),
+                     .position_ranges = validation.position_ranges(),
+                     .sample_interval = validation.sample_interval(),
+                     .sample_tokens = validation.sample_tokens(),
+                     .temperature = validation.temperature(),
+                     .prompt = validation.prompt()},
+      .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
+      .output = {.directory = config.output().directory(),
+                 .log_interval = config.output().log_interval(),
+                 .trace_steps = config.output().trace_steps(),
+                 .trace_after = config.output().trace_after(),
+                 .peak_flops = config.output().peak_flops()},
+      .resolved_text = write_config_text(config)};
 }
 
 [[noreturn]] void cannot_read(const std::filesystem::path& file) {

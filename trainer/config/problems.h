@@ -28,7 +28,8 @@ class Problems {
   void add(Problem problem);                               // at the field's origin
   void add_at(const std::string& where, Problem problem);  // at a place in the text
 
-  // A field whose value the user meant to give, but which could not be read: that it is missing is no second problem.
+  // A field whose value the user meant to give, but which could not be read, or is out of its range: that it is
+  // missing, or breaks a rule between fields, is no second problem.
   void unreadable(const std::string& field) { unreadable_.insert(field); }
   bool is_unreadable(const std::string& field) const;
 

@@ -1,6 +1,6 @@
 // Protobuf text into a message of the configuration. Unlike protobuf's own parser, which stops at the first unknown
 // name or wrong value, this one notes each problem with its place and reads on. Any bytes are safe: nesting cannot go
-// deeper than the schema, what is skipped is skipped without recursion, and the schema's one list is bounded.
+// deeper than the schema, what is skipped is skipped without recursion, and lists are bounded.
 #pragma once
 
 #include <string>

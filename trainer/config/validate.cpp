@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <set>
 
 #include "configs/ropewalk.pb.h"
 #include "kernels/error.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
+#include "trainer/config/stage_rules.h"
 #include "trainer/data/tokenizer.h"
 
 namespace ropewalk {
@@ -25,27 +25,20 @@ std::string common_divisors(int64_t a, int64_t b) {
   return text;
 }
 
-// "set training.batch to 6 or 9": the multiples around a value.
-std::string set_to_multiple(const std::string& field, int64_t value, int64_t factor) {
-  const int64_t below = value / factor * factor;
-  if (below == 0) return fmt::format("set {} to {}", field, factor);
-  return fmt::format("set {} to {} or {}", field, below, below + factor);
-}
-
 class Checker {
  public:
   Checker(const proto::Config& config, std::optional<int> world_size, Problems& problems)
       : config_(config), world_size_(world_size), problems_(problems) {}
 
   void check() {
-    wrong_ = check_fields(config_, problems_);
+    check_fields(config_, problems_);
     check_heads();
     check_pattern();
     check_parameter_count();
     check_data();
     check_device();
     check_mesh();
-    check_batch();
+    check_stages(config_, problems_);
     check_schedule();
     check_samples();
   }
@@ -54,7 +47,7 @@ class Checker {
   // All of these can be used in a rule between them.
   bool usable(std::initializer_list<const char*> fields) const {
     return std::none_of(fields.begin(), fields.end(),
-                        [&](const char* field) { return wrong_.contains(field) || problems_.is_unreadable(field); });
+                        [&](const char* field) { return problems_.is_unreadable(field); });
   }
   template <typename Value>
   void problem(const std::string& field, const Value& value, const std::string& rule, const std::string& remedy) {
@@ -135,13 +128,6 @@ class Checker {
 
   void check_data() {
     const proto::Data& data = config_.data();
-    const int64_t length = data.sequence_length(), context = config_.parallel().context_parallel();
-    if (usable({"data.sequence_length", "parallel.context_parallel"}) && length < 2 * context)
-      problem(
-          "data.sequence_length", length,
-          fmt::format("must be at least 2 x parallel.context_parallel = {}: each rank holds two chunks of a sequence",
-                      2 * context),
-          "make the sequence longer, or share it among fewer ranks");
     if (!usable({"data.tokenizer"}) || data.tokenizer() == "none") return;
     try {
       const int64_t tokens = make_tokenizer(data.tokenizer())->vocabulary_size();
@@ -182,30 +168,6 @@ class Checker {
                           data * model_ranks, data * model_ranks));
   }
 
-  void check_batch() {
-    if (!usable({"training.batch", "training.micro_batch"})) return;
-    const proto::Training& training = config_.training();
-    const int64_t data = config_.parallel().data_parallel(), share = data * training.micro_batch();
-    const bool mesh_known =
-        usable({"parallel.data_parallel", "parallel.context_parallel", "parallel.tensor_parallel"}) && data > 0;
-    if (mesh_known && training.batch() % share != 0)
-      problem("training.batch", training.batch(),
-              fmt::format("must be a multiple of data_parallel = {} x micro_batch = {}", data, training.micro_batch()),
-              set_to_multiple("training.batch", training.batch(), share));
-    if (!usable({"training.steps", "data.sequence_length"})) return;
-    const int64_t length = config_.data().sequence_length();
-    if (training.micro_batch() * length > kMostPositions)
-      problem("training.micro_batch", training.micro_batch(),
-              fmt::format("times data.sequence_length = {} must be at most {} tokens", length, kMostPositions),
-              "make micro_batch smaller: the rest of the batch accumulates");
-    const double tokens = 1.0 * static_cast<double>(training.steps()) * static_cast<double>(training.batch() * length);
-    if (tokens > kMostTokens)
-      problem("training.steps", training.steps(),
-              fmt::format("makes, with batch and sequence_length, {:.3g} tokens; at most {:.3g} can be counted", tokens,
-                          kMostTokens),
-              "check the sizes for a slip of the keyboard");
-  }
-
   void check_schedule() {
     const proto::Training& training = config_.training();
     const bool decays = training.schedule() == proto::WARMUP_STABLE_DECAY;
@@ -238,11 +200,6 @@ class Checker {
 
   void check_samples() {
     const proto::Validation& validation = config_.validation();
-    if (usable({"validation.position_ranges", "data.sequence_length"}) &&
-        validation.position_ranges() > config_.data().sequence_length())
-      problem("validation.position_ranges", validation.position_ranges(),
-              fmt::format("must be at most data.sequence_length = {}", config_.data().sequence_length()),
-              "usual are 4 to 16");
     if (usable({"validation.sample_tokens", "data.tokenizer"}) && config_.data().tokenizer() == "none" &&
         validation.sample_tokens() > 0)
       problem("validation.sample_tokens", validation.sample_tokens(),
@@ -252,7 +209,6 @@ class Checker {
   const proto::Config& config_;
   std::optional<int> world_size_;
   Problems& problems_;
-  std::set<std::string> wrong_;
 };
 
 }  // namespace

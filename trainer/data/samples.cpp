@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "kernels/error.h"
@@ -17,15 +19,14 @@ namespace {
 // token but the first is a target once. What does not fill a window is left out.
 class WindowSamples : public Samples {
  public:
-  enum class Order { kInSequence, kShuffled };
-
+  // order: the name of a shuffled order, of which each epoch has one of its own; empty: as they lie.
   WindowSamples(std::shared_ptr<const IndexedDataset> dataset, int64_t begin, int64_t end, int64_t sequence_length,
-                Order order, uint64_t seed)
+                std::string order, uint64_t seed)
       : dataset_(std::move(dataset)),
         begin_(begin),
         sequence_length_(sequence_length),
         windows_(static_cast<uint64_t>((end - begin - 1) / sequence_length)),
-        order_(order),
+        order_(std::move(order)),
         seed_(seed) {}
 
   uint64_t samples_per_epoch() const override { return windows_; }
@@ -33,8 +34,8 @@ class WindowSamples : public Samples {
   Sample at(uint64_t index) const override {
     const uint64_t epoch = index / windows_;
     uint64_t window = index % windows_;
-    if (order_ == Order::kShuffled) {
-      window = RandomPermutation(seed_, fmt::format("sample order of epoch {}", epoch), windows_)(window);
+    if (!order_.empty()) {
+      window = RandomPermutation(seed_, fmt::format("{} of epoch {}", order_, epoch), windows_)(window);
     }
     return read(begin_ + static_cast<int64_t>(window) * sequence_length_);
   }
@@ -65,17 +66,23 @@ class WindowSamples : public Samples {
   std::shared_ptr<const IndexedDataset> dataset_;
   int64_t begin_, sequence_length_;
   uint64_t windows_;
-  Order order_;
+  std::string order_;
   uint64_t seed_;
 };
 
-void check(const DataConfig& data, int64_t vocabulary) {
-  if (data.prefix.empty()) {
+// The field that gives the stage its length, for messages.
+std::string length_field(const Stage& stage) {
+  if (stage.first_step == 0) return "data.sequence_length";
+  return fmt::format("the sequence_length of the stage from step {} on", stage.first_step);
+}
+
+void check(const DataConfig& data, const Stage& stage, int64_t vocabulary) {
+  if (stage.prefix.empty()) {
     throw ConfigurationError("data.prefix is empty; set it to the output of `ropewalk prepare`");
   }
-  if (data.sequence_length < 1 || data.sequence_length >= std::numeric_limits<int32_t>::max()) {
+  if (stage.sequence_length < 1 || stage.sequence_length >= std::numeric_limits<int32_t>::max()) {
     throw ConfigurationError(
-        fmt::format("data.sequence_length is {}; it must be in [1, 2^31 - 2]", data.sequence_length));
+        fmt::format("{} is {}; it must be in [1, 2^31 - 2]", length_field(stage), stage.sequence_length));
   }
   if (!(data.validation_fraction >= 0 && data.validation_fraction < 1)) {
     throw ConfigurationError(
@@ -86,39 +93,50 @@ void check(const DataConfig& data, int64_t vocabulary) {
   }
 }
 
-}  // namespace
-
-Dataset open_dataset(const DataConfig& data, int64_t vocabulary) {
-  check(data, vocabulary);
-  const auto file = std::make_shared<const IndexedDataset>(data.prefix, vocabulary);
-  const int64_t tokens = file->tokens(), needed = data.sequence_length + 1;
+Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfig& data, const Stage& stage) {
+  const int64_t tokens = file->tokens(), needed = stage.sequence_length + 1;
   const auto validation = static_cast<int64_t>(std::floor(static_cast<double>(tokens) * data.validation_fraction));
   const int64_t training = tokens - validation;
+  const std::string length = length_field(stage);
   if (training < needed) {
     throw DataError(
-        fmt::format("{}.bin has {}, {} of them for training; one sample takes data.sequence_length + 1 = {}: "
-                    "prepare more text, or lower data.sequence_length or data.validation_fraction",
-                    data.prefix, counted(tokens, "token"), training, needed));
+        fmt::format("{}.bin has {}, {} of them for training; one sample takes {} + 1 = {}: prepare more "
+                    "text, or lower {} or data.validation_fraction",
+                    stage.prefix, counted(tokens, "token"), training, length, needed, length));
   }
   if (data.validation_fraction > 0 && validation < needed) {
     throw DataError(
         fmt::format("{}.bin has {}, {} of them for validation (data.validation_fraction = {}); one sample "
-                    "takes data.sequence_length + 1 = {}: raise data.validation_fraction, or set it to 0 for "
-                    "none, or prepare more text",
-                    data.prefix, counted(tokens, "token"), validation, data.validation_fraction, needed));
+                    "takes {} + 1 = {}: raise data.validation_fraction, or set it to 0 for none, or prepare more text",
+                    stage.prefix, counted(tokens, "token"), validation, data.validation_fraction, length, needed));
   }
 
+  // Another order for each that begins, so that none repeats the beginning of one before it.
+  const std::string order =
+      stage.order_begin == 0 ? "sample order" : fmt::format("sample order from step {} on", stage.order_begin);
   Dataset dataset;
-  dataset.file = file;
   dataset.tokens = tokens;
   dataset.documents = file->documents();
-  dataset.training = std::make_unique<WindowSamples>(file, 0, training, data.sequence_length,
-                                                     WindowSamples::Order::kShuffled, data.seed);
+  dataset.training = std::make_unique<WindowSamples>(file, 0, training, stage.sequence_length, order, data.seed);
   if (validation > 0) {
-    dataset.validation = std::make_unique<WindowSamples>(file, training, tokens, data.sequence_length,
-                                                         WindowSamples::Order::kInSequence, data.seed);
+    dataset.validation = std::make_unique<WindowSamples>(file, training, tokens, stage.sequence_length, "", data.seed);
   }
+  dataset.file = std::move(file);
   return dataset;
+}
+
+}  // namespace
+
+std::vector<Dataset> open_datasets(const Config& config) {
+  std::map<std::string, std::shared_ptr<const IndexedDataset>> files;
+  std::vector<Dataset> datasets;
+  for (const Stage& stage : config.training.stages) {
+    check(config.data, stage, config.model.vocabulary);
+    auto& file = files[stage.prefix];
+    if (!file) file = std::make_shared<const IndexedDataset>(stage.prefix, config.model.vocabulary);
+    datasets.push_back(make_dataset(file, config.data, stage));
+  }
+  return datasets;
 }
 
 Batch batch_at(const Samples& samples, int64_t consumed, int64_t batch, int data_rank, int data_parallel) {

@@ -1,5 +1,5 @@
-// Where batches come from. Sample i of the endless training order is a pure function of (seed, i): resuming needs only
-// the count of samples consumed, on any mesh.
+// Where batches come from. Sample i of the endless training order of a stage is a pure function of (seed, stage, i):
+// resuming needs only the count of samples consumed of it, on any mesh.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,14 @@ class Samples {
   virtual uint64_t samples_per_epoch() const = 0;
 };
 
-// The training part and the validation part (perhaps null) of data.prefix. Throws DataError or ConfigurationError.
+// The training part and the validation part (perhaps null) of a stage's data, in sequences of its length.
 struct Dataset {
   std::unique_ptr<Samples> training, validation;
   std::shared_ptr<const IndexedDataset> file;
   int64_t tokens = 0, documents = 0;
 };
-Dataset open_dataset(const DataConfig& data, int64_t vocabulary);
+// Of every stage; those with one prefix share the file. Throws DataError or ConfigurationError.
+std::vector<Dataset> open_datasets(const Config& config);
 
 // The share of data rank `data_rank` in the `batch` samples that follow the first `consumed` ones: samples
 // consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).

@@ -28,6 +28,7 @@ struct StepMetrics {
   double loss = 0;           // mean over the step's targets, before the update, in nats
   double gradient_norm = 0;  // global, before clipping
   double learning_rate = 0;
+  int64_t sequence_length = 0;        // tokens of each of its sequences
   int64_t tokens = 0;                 // consumed since the first step, over all ranks
   double seconds = 0;                 // of this step: reading its batch, training; not validation, samples, checkpoints
   double tokens_per_second = 0;       // over all ranks

@@ -181,7 +181,7 @@ void Block::rotate(const Tensor& heads, const Sequences& sequences, Rotation dir
   for (int64_t b = 0; b < sequences.count; ++b)
     for (const Piece& piece : sequences.layout->pieces(rank_.mesh.context_rank())) {
       const int64_t row = b * sequences.local_length + piece.local;
-      rank_.kernels.rotate(heads.slice(row, row + piece.size()), piece.begin, kind_.theta, direction);
+      rank_.kernels.rotate(heads.slice(row, row + piece.size()), piece.begin, theta_, direction);
     }
 }
 

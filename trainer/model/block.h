@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "parallel/attention.h"
 #include "parallel/tensor_parallel.h"
@@ -31,6 +32,9 @@ class Block {
  public:
   Block(const ModelConfig& model, const LayerKind& kind, const BlockParameters& parameters, Rank rank,
         TensorRegion region);
+
+  // Of a rotary layer: the base of its angles from now on; absent: its kind's.
+  void set_theta(std::optional<double> theta) { theta_ = theta.value_or(kind_.theta); }
 
   bool is_full() const { return kind_.mask == LayerKind::Mask::kFull; }
 
@@ -60,6 +64,7 @@ class Block {
 
   const ModelConfig& model_;
   LayerKind kind_;
+  double theta_ = kind_.theta;
   BlockParameters at_;
   Rank rank_;
   TensorRegion region_;

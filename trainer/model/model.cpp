@@ -12,6 +12,10 @@ Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, 
     blocks_.push_back(std::make_unique<Block>(config, config.layers[layer], table.block(layer), rank, region));
 }
 
+void Model::set_theta(std::optional<double> theta) {
+  for (const auto& block : blocks_) block->set_theta(theta);
+}
+
 Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const {
   saved.blocks.resize(blocks_.size());
   Tensor x = embedding_.forward(weights, sequences);

@@ -22,6 +22,9 @@ class Model {
   Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk,
         TrainingConfig::Recompute recompute);
 
+  // The base of the angles of all rotary layers from now on; absent: each has its kind's.
+  void set_theta(std::optional<double> theta);
+
   // Tokens -> the last block's output [N', D].
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const;
   // The same where no backward follows: the memory of a block serves the next.

@@ -11,7 +11,7 @@ namespace {
 Manifest some_manifest() {
   Manifest manifest;
   manifest.program = "ropewalk 0.1.0";
-  manifest.progress = {1000, 8000, 4096000};
+  manifest.progress = {1000, 8000, 4096000, 900, 500};
   manifest.mesh = {1, 2, 1};
   manifest.config_text = "model {\n  layers: 2\n}\n\"quotes\"\t\xc3\xa9";
   manifest.files = {{"rank-00000.safetensors", 1000, 0x12345678}, {"rank-00001.safetensors", 0, 0xffffffff}};
@@ -59,6 +59,16 @@ TEST(Manifest, IsReadAsItWasWritten) {
   EXPECT_EQ(after.tensors[0].pieces[1].crc32c, 2u);
   EXPECT_EQ(manifest_text(after), manifest_text(before));
   check_covered(after);
+}
+
+// Checkpoints from before there were stages: all their samples are of the one order that there was.
+TEST(Manifest, WithoutAnOrderCountsAllSamples) {
+  std::string body = body_of(some_manifest());
+  for (const std::string field : {"order_begin: 900", "order_samples: 500"}) {
+    ASSERT_NE(body.find(field), std::string::npos) << body;
+    body.erase(body.find(field), field.size());
+  }
+  EXPECT_EQ(parse_manifest(with_checksum(body)).progress, (TrainingProgress{1000, 8000, 4096000, 0, 8000}));
 }
 
 TEST(Manifest, BeginsWithItsVersionAndEndsWithItsChecksum) {
@@ -136,6 +146,8 @@ TEST(Manifest, IsRefusedForItsValues) {
   refused([](Manifest& m) { m.tensors[0].pieces[0].box = {3, 0, 0, 6}; }, "rows 3..0");
   refused([](Manifest& m) { m.tensors[1].pieces[0].box = {0, 2, 0, 6}; }, "rows 0..2");
   refused([](Manifest& m) { m.progress.step = -1; }, "negative");
+  refused([](Manifest& m) { m.progress.order_begin = -1; }, "negative");
+  refused([](Manifest& m) { m.progress.order_samples = -1; }, "negative");
   refused([](Manifest& m) { m.mesh.tensor_parallel = 0; }, "mesh");
   std::string body = body_of(some_manifest());
   body.replace(body.find("shape: [4, 6]"), 13, "shape: [-4, 6]");

@@ -82,6 +82,18 @@ TEST(Presets, OfThePaperShareTheirSizes) {
     EXPECT_EQ(without_layers(preset(name)), expected) << name;
 }
 
+TEST(Presets, ContextExtensionGrowsLengthsAndBases) {
+  const Config config = preset("context_extension");
+  EXPECT_EQ(config.model.layers, three_to_one(rope(10'000), 4));
+  const std::vector<Stage>& stages = config.training.stages;
+  ASSERT_EQ(stages.size(), 3u);
+  for (size_t i = 1; i < stages.size(); ++i) {
+    EXPECT_EQ(stages[i].sequence_length, 4 * stages[i - 1].sequence_length);
+    EXPECT_GT(stages[i].theta.value_or(0), stages[i - 1].theta.value_or(10'000));
+    EXPECT_EQ(stages[i].prefix, preset("quickstart").training.stages[0].prefix);
+  }
+}
+
 TEST(Presets, CommandR7bHasItsPublishedShape) {
   const ModelConfig model = preset("command_r7b").model;
   EXPECT_EQ(model.layers, three_to_one(window(4096, 50'000), 32));

@@ -132,6 +132,80 @@ INSTANTIATE_TEST_SUITE_P(
              {"is 1099511627776 ranks, but the job has 1"},
              1}));
 
+// Two stages that are in order, and what breaks them.
+Case staged(std::vector<std::string> overrides, std::vector<std::string> said,
+            std::optional<int> world = std::nullopt) {
+  Case c{{"training.stages.0.first_step=40", "training.stages.0.sequence_length=256", "training.stages.1.first_step=80",
+          "training.stages.1.batch=2"},
+         std::move(said),
+         world};
+  c.overrides.insert(c.overrides.end(), overrides.begin(), overrides.end());
+  return c;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Stages, BrokenRule,
+    testing::Values(
+        staged({"training.stages.2.batch=2"}, {"training.stages.2.first_step is not set; add first_step: 800 to "
+                                               "training.stages.2 { }, or --set training.stages.2.first_step=800"}),
+        staged({"training.stages.0.first_step=0"},
+               {"--set training.stages.0.first_step=0: training.stages.0.first_step = 0: must be at least 1"}),
+        staged({"training.stages.1.first_step=100"},
+               {"training.stages.1.first_step = 100: must be less than training.steps = 100", "leave the stage out"}),
+        staged({"training.stages.1.first_step=40"},
+               {"training.stages.1.first_step = 40: must be greater than training.stages.0.first_step = 40"}),
+        staged({"training.stages.1.first_step=9223372036854775808"},
+               {"training.stages.1.first_step = 9223372036854775808: must be at least 1 and at most 1000000000000"}),
+        staged({"training.stages.0.sequence_length=1"}, {"training.stages.0.sequence_length = 1: must be at least 2"}),
+        staged({"training.stages.0.sequence_length=7", "parallel.context_parallel=4", "validation.position_ranges=1"},
+               {"training.stages.0.sequence_length = 7: must be at least 2 x parallel.context_parallel = 8"}),
+        staged({"training.stages.0.batch=0"}, {"training.stages.0.batch = 0: must be at least 1"}),
+        staged({"training.stages.0.micro_batch=0"}, {"training.stages.0.micro_batch = 0: must be at least 1"}),
+        staged({"training.stages.1.micro_batch=4"},
+               {"training.stages.1.batch = 2: must be a multiple of data_parallel = 1 x micro_batch = 4",
+                "set training.stages.1.batch to 4"}),
+        // The first stage's batch, in a later one with larger micro-batches.
+        staged({"training.stages.0.micro_batch=2", "training.batch=5"},
+               {"training.batch = 5: must be a multiple of data_parallel = 1 x micro_batch = 2",
+                "set training.batch to 4 or 6"}),
+        staged({"training.batch=4", "training.stages.1.batch=3"},
+               {"training.stages.1.batch = 3: must be a multiple of data_parallel = 2 x micro_batch = 1"}, 2),
+        staged({"training.stages.0.sequence_length=2147483647", "training.micro_batch=2", "training.batch=2"},
+               {"training.micro_batch = 2: times training.stages.0.sequence_length = 2147483647 must be at most"}),
+        staged({"training.steps=1000000000000", "training.stages.1.first_step=999999999999",
+                "training.stages.0.batch=16384", "training.stages.1.batch=1"},
+               {"training.steps = 1000000000000: makes, with batch and sequence_length"}),
+        staged({"training.stages.0.theta=0"}, {"training.stages.0.theta = 0: must be greater than 0 and finite"}),
+        staged({"training.stages.0.theta=nan"}, {"training.stages.0.theta = nan: must be greater than 0"}),
+        staged({"training.stages.1.theta=1e6", "model.pattern=[{mask: FULL}]"},
+               {"training.stages.1.theta = 1000000: is the base of rotary angles, and no layer has them",
+                "position: ROPE"}),
+        staged({"training.stages.1.prefix="}, {"training.stages.1.prefix is not set; add prefix: \"data/long\""}),
+        staged({"training.stages.1.prefix=\"a\\000b\""}, {"training.stages.1.prefix = a?b: must be a path"}),
+        staged({"training.stages.1.sequence_length=3"},
+               {"validation.position_ranges = 4: must be at most training.stages.1.sequence_length = 3"}),
+        staged({"training.stages.1.seq_len=3"},
+               {"training.stages.1.seq_len is not a field of the configuration; did you mean"}),
+        staged({"training.stages.1.batch=many"}, {"training.stages.1.batch = many: must be a whole number"}),
+        staged({"training.stages.4.batch=1"}, {"training.stages is a list of 2 entries"})));
+
+TEST(Rules, ProblemsOfStagesComeAtOnceWithTheirPlaces) {
+  std::string text = kSmallest;
+  text.insert(text.find("steps: 100") + 10, R"(
+    stages { first_step: 50 sequence_length: 0 }
+    stages { first_step: 50 batch: -1 lenght: 5 }
+    stages { theta: -1 prefix: "" }
+  )");
+  const std::string message = refusal(text);
+  for (const char* part :
+       {"run.textproto:9:29: training.stages.0.sequence_length = 0: must be at least 2",
+        "training.stages.1.batch = -1: must be at least 1",
+        "training.stages.1.first_step = 50: must be greater than training.stages.0.first_step = 50",
+        "training.stages.1.lenght is not a field of the configuration", "training.stages.2.first_step is not set",
+        "training.stages.2.theta = -1: must be greater than 0", "training.stages.2.prefix is not set"})
+    EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
+}
+
 TEST(Rules, AllProblemsComeAtOnce) {
   const std::string message = refusal(R"(
     model { layers: 0 width: 64 widht: 64 hidden: "many" query_heads: 12 key_heads: 5 head_size: 16 vocabulary: 257

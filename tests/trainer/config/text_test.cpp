@@ -22,8 +22,8 @@ TEST(Config, DefaultsOfTheSchemaAreThoseOfTheStructures) {
   EXPECT_EQ(config.data.tokenizer, plain.data.tokenizer);
   EXPECT_EQ(config.data.validation_fraction, plain.data.validation_fraction);
   EXPECT_EQ(config.data.seed, plain.data.seed);
-  EXPECT_EQ(config.training.batch, plain.training.batch);
-  EXPECT_EQ(config.training.micro_batch, plain.training.micro_batch);
+  EXPECT_EQ(config.training.stages[0].batch, plain.training.stages[0].batch);
+  EXPECT_EQ(config.training.stages[0].micro_batch, plain.training.stages[0].micro_batch);
   EXPECT_EQ(config.training.learning_rate, plain.training.learning_rate);
   EXPECT_EQ(config.training.minimum_rate, plain.training.minimum_rate);
   EXPECT_EQ(config.training.warmup_steps, plain.training.warmup_steps);
@@ -114,14 +114,14 @@ TEST(Config, EveryFieldArrives) {
   EXPECT_EQ(c.model.norm_epsilon, 2e-5);
   EXPECT_EQ(c.model.logit_scale, 0.25);
   EXPECT_EQ(c.model.initializer_range, 0.5);
-  EXPECT_EQ(c.data.prefix, "p");
+  EXPECT_EQ(c.training.stages[0].prefix, "p");
   EXPECT_EQ(c.data.tokenizer, "bytes");
-  EXPECT_EQ(c.data.sequence_length, 64);
+  EXPECT_EQ(c.training.stages[0].sequence_length, 64);
   EXPECT_EQ(c.data.validation_fraction, 0.25);
   EXPECT_EQ(c.data.seed, 18446744073709551615u);
   EXPECT_EQ(c.training.steps, 70);
-  EXPECT_EQ(c.training.batch, 8);
-  EXPECT_EQ(c.training.micro_batch, 4);
+  EXPECT_EQ(c.training.stages[0].batch, 8);
+  EXPECT_EQ(c.training.stages[0].micro_batch, 4);
   EXPECT_EQ(c.training.learning_rate, 0.5);
   EXPECT_EQ(c.training.minimum_rate, 0.125);
   EXPECT_EQ(c.training.warmup_steps, 3);
@@ -172,7 +172,7 @@ TEST(ResolvedText, HoldsEveryFieldAndLoadsToItself) {
                    "model.norm_epsilon=1.2345678901234567e-7", "training.batch=4", "data.prefix=a b\\c\"d"},
                   4);
   EXPECT_EQ(config.validation.prompt, std::string("a\n\"b\xff\0c", 7));
-  EXPECT_EQ(config.data.prefix, "a b\\c\"d");
+  EXPECT_EQ(config.training.stages[0].prefix, "a b\\c\"d");
 
   proto::Config message;
   ASSERT_TRUE(google::protobuf::TextFormat::ParseFromString(config.resolved_text, &message));
@@ -185,7 +185,7 @@ TEST(ResolvedText, HoldsEveryFieldAndLoadsToItself) {
   EXPECT_EQ(again.model.norm_epsilon, config.model.norm_epsilon);  // to the bit
   EXPECT_EQ(again.training.learning_rate, config.training.learning_rate);
   EXPECT_EQ(again.validation.prompt, config.validation.prompt);
-  EXPECT_EQ(again.data.prefix, config.data.prefix);
+  EXPECT_EQ(again.training.stages[0].prefix, config.training.stages[0].prefix);
 }
 
 TEST(Overrides, LaterOnesWin) {
@@ -195,9 +195,9 @@ TEST(Overrides, LaterOnesWin) {
 }
 
 TEST(Overrides, StringsNeedNoQuotes) {
-  EXPECT_EQ(config_with({"data.prefix=with space=and#sign"}).data.prefix, "with space=and#sign");
-  EXPECT_EQ(config_with({"data.prefix=\"quoted\""}).data.prefix, "quoted");
-  EXPECT_EQ(config_with({"data.prefix='quoted'"}).data.prefix, "quoted");
+  EXPECT_EQ(config_with({"data.prefix=with space=and#sign"}).training.stages[0].prefix, "with space=and#sign");
+  EXPECT_EQ(config_with({"data.prefix=\"quoted\""}).training.stages[0].prefix, "quoted");
+  EXPECT_EQ(config_with({"data.prefix='quoted'"}).training.stages[0].prefix, "quoted");
   EXPECT_EQ(config_with({"validation.prompt="}).validation.prompt, "");
   expect_contains(refusal(kSmallest, {"data.prefix=\"open"}), "--set data.prefix=\"open: syntax: ");
 }

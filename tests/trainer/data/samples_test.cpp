@@ -28,12 +28,12 @@ struct Corpus {
   }
   int64_t size() const { return static_cast<int64_t>(tokens.size()); }
 
-  DataConfig config(int64_t sequence_length, double validation_fraction, uint64_t seed = 1) const {
-    DataConfig config;
-    config.prefix = folder / "x";
-    config.sequence_length = sequence_length;
-    config.validation_fraction = validation_fraction;
-    config.seed = seed;
+  Config config(int64_t sequence_length, double validation_fraction, uint64_t seed = 1) const {
+    Config config;
+    config.training.stages[0].prefix = folder / "x";
+    config.training.stages[0].sequence_length = sequence_length;
+    config.data.validation_fraction = validation_fraction;
+    config.data.seed = seed;
     return config;
   }
 
@@ -55,6 +55,12 @@ struct Corpus {
   std::vector<int32_t> tokens;
   std::vector<int64_t> document;
 };
+
+// Of a run of one stage.
+Dataset open_dataset(Config config, int64_t vocabulary) {
+  config.model.vocabulary = vocabulary;
+  return std::move(open_datasets(config).front());
+}
 
 bool same(const Sample& a, const Sample& b) {
   return a.tokens == b.tokens && a.targets == b.targets && a.document_begin == b.document_begin;
@@ -203,8 +209,8 @@ TEST(Samples, TooFewTokensAreRefusedWithTheNumbers) {
 
 TEST(Samples, WrongConfigurationIsRefused) {
   const Corpus corpus({20});
-  DataConfig config = corpus.config(4, 0);
-  config.prefix = "";
+  Config config = corpus.config(4, 0);
+  config.training.stages[0].prefix = "";
   expect_error<ConfigurationError>([&] { open_dataset(config, kVocabulary); }, {"data.prefix"});
   for (const int64_t length : {int64_t{0}, int64_t{-1}, int64_t{1} << 31}) {
     expect_error<ConfigurationError>([&] { open_dataset(corpus.config(length, 0), kVocabulary); },
@@ -215,6 +221,50 @@ TEST(Samples, WrongConfigurationIsRefused) {
                                      {"data.validation_fraction"});
   }
   expect_error<ConfigurationError>([&] { open_dataset(corpus.config(4, 0), 0); }, {"model.vocabulary is 0"});
+}
+
+// Each stage has windows of its own length, of its own data; a stage that changes neither has the order of the one
+// before, and an order that begins is another one each time.
+TEST(Samples, OfStages) {
+  const Corpus corpus({501}), other({333});
+  Config config = corpus.config(5, 0);
+  config.model.vocabulary = kVocabulary;
+  Stage stage = config.training.stages[0];
+  const auto add = [&](int64_t first_step, int64_t length, const Corpus& data, int64_t order_begin) {
+    stage.first_step = first_step;
+    stage.sequence_length = length;
+    stage.prefix = data.folder / "x";
+    stage.order_begin = order_begin;
+    config.training.stages.push_back(stage);
+  };
+  add(10, 5, corpus, 0);  // another batch or theta
+  add(20, 20, corpus, 20);
+  add(30, 5, corpus, 30);
+  add(40, 5, other, 40);
+  const std::vector<Dataset> datasets = open_datasets(config);
+  const auto order = [&](size_t index, const Corpus& data) {
+    const Stage& at = config.training.stages[index];
+    std::vector<Sample> windows;
+    for (int64_t begin = 0; begin + at.sequence_length < data.size(); begin += at.sequence_length)
+      windows.push_back(data.window(begin, at.sequence_length));
+    EXPECT_EQ(datasets[index].training->samples_per_epoch(), windows.size());
+    return windows_of(*datasets[index].training, windows, 0, windows.size());
+  };
+  const std::vector<int64_t> first = order(0, corpus);
+  EXPECT_EQ(order(1, corpus), first);
+  for (size_t index : {2, 3, 4}) {
+    const Corpus& data = index == 4 ? other : corpus;
+    std::vector<int64_t> found = order(index, data);
+    EXPECT_NE(found, first);
+    std::ranges::sort(found);
+    for (size_t i = 0; i < found.size(); ++i) ASSERT_EQ(found[i], static_cast<int64_t>(i)) << index;
+  }
+  EXPECT_EQ(datasets[0].file, datasets[3].file);
+  EXPECT_NE(datasets[0].file, datasets[4].file);
+
+  config.training.stages[2].sequence_length = 501;
+  expect_error<DataError>([&] { open_datasets(config); },
+                          {"one sample takes the sequence_length of the stage from step 20 on + 1 = 502"});
 }
 
 TEST(Samples, ATokenBeyondTheVocabularyIsMetWithItsPosition) {

@@ -19,6 +19,7 @@ StepMetrics metrics_of(int64_t step) {
   metrics.loss = 5.0 / step;
   metrics.gradient_norm = 0.1;
   metrics.learning_rate = 3e-4;
+  metrics.sequence_length = 512;
   metrics.tokens = 4096 * step;
   metrics.seconds = 0.5;
   metrics.tokens_per_second = 8192;
@@ -49,6 +50,7 @@ TEST(JsonLine, HoldsEveryFieldExactly) {
   EXPECT_EQ(object["loss"].get<double>(), metrics.loss);  // the shortest text that reads back as the same bits
   EXPECT_EQ(object["gradient_norm"].get<double>(), 0.1);
   EXPECT_EQ(object["learning_rate"].get<double>(), 3e-4);
+  EXPECT_EQ(object["sequence_length"], 512);
   EXPECT_EQ(object["tokens"], 4096 * 7);
   EXPECT_EQ(object["seconds"], 0.5);
   EXPECT_EQ(object["tokens_per_second"], 8192);
@@ -60,7 +62,7 @@ TEST(JsonLine, HoldsEveryFieldExactly) {
   EXPECT_EQ(object["validation_loss"], 2.5);
   EXPECT_EQ(object["validation_loss_by_position"], nlohmann::json({2.75, 2.25}));
   EXPECT_EQ(object["validation_seconds"], 0.125);
-  EXPECT_EQ(object.size(), 17u);
+  EXPECT_EQ(object.size(), 18u);
   EXPECT_EQ(json_line(metrics).find('\n'), std::string::npos);
   EXPECT_TRUE(json_line(metrics).starts_with("{\"step\":7,"));
 }
@@ -94,7 +96,7 @@ TEST(Scalars, HaveATagForEveryNumber) {
                           "validation/loss", "validation/loss_position_2_of_2"}) {
     EXPECT_TRUE(tags.contains(tag)) << tag;
   }
-  EXPECT_EQ(tags.size(), 14u);
+  EXPECT_EQ(tags.size(), 15u);
 }
 
 TEST(MetricsFile, ShowsEachLineAtOnce) {

@@ -43,5 +43,27 @@ TEST(Work, CountsCommandR7b) {
   EXPECT_NEAR(per_token / 1e9, 53.4, 0.1);
 }
 
+// What is left of a run: whole sequences of one document, stage by stage.
+TEST(Work, LeftIsTheSumOverTheStages) {
+  Config config;
+  config.model = small_model({sliding_rope(5), sliding_rope(100), full_nope(), sliding_rope(5)});
+  config.training.steps = 10;
+  config.training.stages = {{.first_step = 0, .sequence_length = 29, .batch = 4},
+                            {.first_step = 3, .sequence_length = 120, .batch = 2},
+                            {.first_step = 8, .sequence_length = 3, .batch = 1}};
+  std::vector<double> of_step;
+  for (const Stage& stage : config.training.stages) {
+    Batch batch;
+    for (int64_t i = 0; i < stage.batch; ++i) batch.samples.push_back(random_sample(stage.sequence_length, 37, {}, 1));
+    of_step.push_back(training_flops(config.model, batch));
+    EXPECT_EQ(step_flops(config.model, stage), of_step.back());
+  }
+  EXPECT_EQ(flops_left(config, 0), 3 * of_step[0] + 5 * of_step[1] + 2 * of_step[2]);
+  EXPECT_EQ(flops_left(config, 2), 1 * of_step[0] + 5 * of_step[1] + 2 * of_step[2]);
+  EXPECT_EQ(flops_left(config, 3), 5 * of_step[1] + 2 * of_step[2]);
+  EXPECT_EQ(flops_left(config, 9), of_step[2]);
+  EXPECT_EQ(flops_left(config, 10), 0);
+}
+
 }  // namespace
 }  // namespace ropewalk

@@ -1,0 +1,102 @@
+"""A run in stages of several lengths, batches, bases and data: stopped anywhere and resumed it has the bits of one that was not;
+later stages may be edited in between; every stage starts with the first of its samples."""
+import shutil
+import unittest
+
+from harness import RopewalkTest
+
+# The second goes on in the first one's order of samples; the third has longer sequences, the fourth other data.
+STAGES = ["training.stages.0.first_step=3", "training.stages.0.batch=2",
+          "training.stages.1.first_step=5", "training.stages.1.sequence_length=150", "training.stages.1.theta=300",
+          "training.stages.2.first_step=9", "training.stages.2.sequence_length=37", "training.stages.2.prefix=more",
+          "training.stages.2.batch=4", "training.stages.2.micro_batch=2", "training.stages.2.theta=5000"]
+LENGTHS = [60] * 5 + [150] * 4 + [37] * 3
+BATCHES = [4] * 3 + [2] * 6 + [4] * 3
+ALL_CHECKPOINTS = ["checkpoint.interval=1", "checkpoint.keep=0"]
+MESH = ["parallel.context_parallel=2"]
+OTHER_MESH = ["parallel.context_parallel=2", "parallel.tensor_parallel=2"]
+
+
+class StagesTest(RopewalkTest):
+    def setUp(self):
+        super().setUp()
+        (self.directory / "more.txt").write_text("other words than those of the text, to be told apart from it. " * 60)
+        self.check(self.start(0, ["prepare", "--input", "more.txt", "--output", "more"]))
+
+    def run_to_its_end(self, directory, *settings, ranks=2, mesh=MESH):
+        return self.check(self.train(ranks, *mesh, f"output.directory={directory}", *settings))
+
+    def resume(self, source, step, directory, *settings, ranks=2, mesh=MESH):
+        """A run that finds the checkpoint of another one."""
+        (self.directory / directory / "checkpoints").mkdir(parents=True)
+        shutil.copytree(self.checkpoint(step, source), self.checkpoint(step, directory))
+        output = self.run_to_its_end(directory, *settings, ranks=ranks, mesh=mesh)
+        self.assertIn(f"continuing after step {step} ", output)
+        return output
+
+    def test_resumed_in_and_between_stages(self):
+        output = self.run_to_its_end("whole", *STAGES, *ALL_CHECKPOINTS)
+        for line in ("after step 0: sequences of 60 tokens, 4 a step\n", "after step 3: sequences of 60 tokens, 2 a step\n",
+                     "after step 5: sequences of 150 tokens, 2 a step, theta 300\n",
+                     "after step 9: sequences of 37 tokens, 4 a step, theta 5000\n"):
+            self.assertIn(line, output)
+        whole = self.numbers("whole")
+        self.assertEqual([line["sequence_length"] for line in whole], LENGTHS)
+        consumed = [sum(a * b for a, b in zip(LENGTHS[:step], BATCHES)) for step in range(1, 13)]
+        self.assertEqual([line["tokens"] for line in whole], consumed)
+        self.assertIn(f"parameters in 4 layers; {consumed[-1] / 1e3:.1f} k tokens in 12 steps", output)
+        for step in range(1, 12):  # 3, 5 and 9 are exactly between two stages
+            output = self.resume("whole", step, f"from{step}", *STAGES)
+            self.assertNotIn("changed since", output)
+            self.assertNotIn("warning", output)
+            self.assertEqual(self.numbers(f"from{step}"), whole[step:], f"after step {step}")
+            self.assertEqual(self.tensors(12, f"from{step}"), self.tensors(12, "whole"), f"after step {step}")
+        # Of 12 steps; see bits_test.py for the bound.
+        self.resume("whole", 7, "moved", *STAGES, ranks=4, mesh=OTHER_MESH)
+        for old, new in zip(whole[7:], self.numbers("moved")):
+            self.assertEqual([old["step"], old["tokens"]], [new["step"], new["tokens"]])
+            self.assertAlmostEqual(old["loss"], new["loss"], delta=7e-5 * old["loss"])
+
+    def test_stages_to_come_may_be_edited(self):
+        """Added to a run that had none, or changed: as if they had been so from the start."""
+        added = ["training.stages.0.first_step=8", "training.stages.0.sequence_length=150", "training.stages.0.theta=300"]
+        self.run_to_its_end("whole", *added)
+        self.run_to_its_end("plain", *ALL_CHECKPOINTS)
+        for step in (5, 8):
+            output = self.resume("plain", step, f"added{step}", *added)
+            self.assertIn("\nchanged since the checkpoint: training.stages.0.first_step: nothing -> 8", output)
+            self.assertNotIn("warning", output)
+            self.assertEqual(self.tensors(12, f"added{step}"), self.tensors(12, "whole"))
+        self.assertNotEqual(self.tensors(12, "plain"), self.tensors(12, "whole"))
+
+        # A stage that has begun: told as a warning, and what its samples count from.
+        self.run_to_its_end("staged", *added, *ALL_CHECKPOINTS)
+        output = self.resume("staged", 10, "edited", *added, "training.stages.0.first_step=7")
+        self.assertIn("warning: changed since the checkpoint: training.stages.0.first_step: 8 -> 7", output)
+        self.assertIn("warning: the checkpoint was saved in another stage; this one starts with its first samples", output)
+
+    def test_samples_of_stages(self):
+        """With weights that stay as they are, a loss tells the samples."""
+        def losses(directory, *settings):
+            self.run_to_its_end(directory, "training.learning_rate=0", "training.warmup_steps=0", *settings, ranks=0, mesh=[])
+            return [line["loss"] for line in self.numbers(directory)]
+
+        plain = losses("plain")
+        # Another micro-batch: the order goes on. Sums in another order: 1e3 terms, 2^-24 each.
+        goes_on = losses("goes_on", "training.stages.0.first_step=5", "training.stages.0.micro_batch=2")
+        for old, new in zip(plain, goes_on):
+            self.assertAlmostEqual(old, new, delta=1e3 * 2**-24 * old)
+        based = losses("based", "training.stages.0.first_step=5", "training.stages.0.theta=7")
+        self.assertEqual([old == new for old, new in zip(plain, based)], [True] * 5 + [False] * 7)
+        # A stage of other sequences starts with the first of them, however many came before; and these are its own, not those
+        # of a run that has had them from its start.
+        longer = ["training.stages.0.first_step=5", "training.stages.0.sequence_length=150"]
+        after_many = losses("after_many", *longer)
+        after_few = losses("after_few", *longer, "training.batch=2", "training.stages.0.batch=4")
+        self.assertEqual(after_many[5:], after_few[5:])
+        self.assertNotEqual(after_many[:5], after_few[:5])
+        self.assertEqual(len(set(plain + after_many[5:])), 12 + 7)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
