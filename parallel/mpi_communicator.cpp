@@ -173,6 +173,7 @@ class MpiExchange : public Exchange {
  public:
   MpiExchange(MpiGroup& group, OperationLabel label, std::span<const Message> sends, std::span<const Message> receives);
   ~MpiExchange() override;
+  bool progress() override;
   void wait() override;
 
  private:
@@ -229,13 +230,23 @@ MpiExchange::~MpiExchange() {
   }
 }
 
+bool MpiExchange::progress() {
+  if (open_count_ == 0) return true;
+  try {
+    poll();
+  } catch (...) {
+    give_up();
+    throw;
+  }
+  return open_count_ == 0;
+}
+
 void MpiExchange::wait() {
   if (open_count_ == 0) return;
   const auto begin = Clock::now();
   auto last_news = begin;
   while (open_count_ > 0) {
     try {
-      if (!group_.failure.empty()) throw CommunicationError("the group has failed before: " + group_.failure);
       const bool news = poll();
       const auto now = Clock::now();
       if (news) {
@@ -255,6 +266,7 @@ void MpiExchange::wait() {
 }
 
 bool MpiExchange::poll() {
+  if (!group_.failure.empty()) throw CommunicationError("the group has failed before: " + group_.failure);
   int count = 0;
   const int code =
       MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, finished_.data(), statuses_.data());
@@ -382,7 +394,6 @@ MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_rank(node, &node_rank_);
-  MPI_Comm_size(node, &node_size_);
   MPI_Comm_free(&node);
   hosts_ = gather_hosts();
   char text[MPI_MAX_LIBRARY_VERSION_STRING];
