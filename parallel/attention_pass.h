@@ -29,9 +29,9 @@ Piece shifted(const Piece& piece, int64_t rows);
 enum class Half { kFirst, kSecond };
 Piece half_of(const Piece& piece, Half half);
 
-// Queries of a visit between two calls of Exchange::progress(). The halves, the blocks and the halos of a piece grow
-// with it, so few bytes are left to move in any call; the work in between is long enough to make a call free. A
-// multiple of the tiles of any kernels, so that the cut costs no more and changes no bits.
+// Queries of a visit between two calls of Exchange::progress(). The bytes in flight grow with the pieces, as the number
+// of calls does, so what is left for one call stays small; the work in between is long enough to make a call free.
+// Whole tiles of the cpu kernels for the usual groups of heads.
 inline constexpr int64_t kQueriesPerProgress = 384;
 
 // All shapes must fit the layout and each other.
