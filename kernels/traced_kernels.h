@@ -6,7 +6,7 @@
 
 namespace ropewalk {
 
-class TracedKernels final : public Kernels {
+class TracedKernels : public Kernels {
  public:
   TracedKernels(Kernels& inner, Trace& trace) : inner_(inner), trace_(trace) {}
 

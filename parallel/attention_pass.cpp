@@ -1,5 +1,6 @@
 #include "parallel/attention_pass.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace ropewalk {
@@ -13,6 +14,16 @@ AttentionSpan span_of(const Piece& queries, const Piece& keys, std::optional<int
           .k_begin = keys.begin,
           .window = window,
           .document_begin = document_begin.empty() ? Tensor() : rows_of(document_begin, queries)};
+}
+
+template <typename Visit>
+void visit_in_parts(const Piece& queries, const Piece& keys, Exchange* in_flight, Visit visit) {
+  if (queries.size() == 0 || keys.size() == 0) return;
+  if (!in_flight) return visit(queries);
+  for (int64_t from = 0; from < queries.size(); from += kQueriesPerProgress) {
+    visit(part_of(queries, from, std::min(from + kQueriesPerProgress, queries.size())));
+    in_flight->progress();
+  }
 }
 
 }  // namespace
@@ -60,11 +71,11 @@ ForwardPass::ForwardPass(Kernels& kernels, std::optional<int64_t> window, const 
   kernels.fill(lse, -std::numeric_limits<double>::infinity());
 }
 
-void ForwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys) const {
-  if (queries.size() == 0 || keys.size() == 0) return;
-  kernels_.attention_forward(rows_of(q_, queries), rows_of(kv.keys, keys), rows_of(kv.values, keys),
-                             span_of(queries, keys, window_, document_begin_), rows_of(o_, queries),
-                             rows_of(lse_, queries));
+void ForwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Exchange* in_flight) const {
+  visit_in_parts(queries, keys, in_flight, [&](const Piece& part) {
+    kernels_.attention_forward(rows_of(q_, part), rows_of(kv.keys, keys), rows_of(kv.values, keys),
+                               span_of(part, keys, window_, document_begin_), rows_of(o_, part), rows_of(lse_, part));
+  });
 }
 
 BackwardPass::BackwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
@@ -81,12 +92,14 @@ BackwardPass::BackwardPass(Kernels& kernels, std::optional<int64_t> window, cons
   kernels.fill(dq, 0.0);
 }
 
-void BackwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv) const {
-  if (queries.size() == 0 || keys.size() == 0) return;
-  kernels_.attention_backward(rows_of(q_, queries), rows_of(kv.keys, keys), rows_of(kv.values, keys),
-                              rows_of(d_o_, queries), rows_of(lse_, queries), rows_of(delta_, queries),
-                              span_of(queries, keys, window_, document_begin_), rows_of(dq_, queries),
-                              rows_of(dkv.keys, keys), rows_of(dkv.values, keys));
+void BackwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv,
+                         Exchange* in_flight) const {
+  visit_in_parts(queries, keys, in_flight, [&](const Piece& part) {
+    kernels_.attention_backward(rows_of(q_, part), rows_of(kv.keys, keys), rows_of(kv.values, keys),
+                                rows_of(d_o_, part), rows_of(lse_, part), rows_of(delta_, part),
+                                span_of(part, keys, window_, document_begin_), rows_of(dq_, part),
+                                rows_of(dkv.keys, keys), rows_of(dkv.values, keys));
+  });
 }
 
 }  // namespace ropewalk

@@ -29,15 +29,22 @@ Piece shifted(const Piece& piece, int64_t rows);
 enum class Half { kFirst, kSecond };
 Piece half_of(const Piece& piece, Half half);
 
+// Queries of a visit between two calls of Exchange::progress(). The bytes in flight grow with the pieces, as the number
+// of calls does, so what is left for one call stays small; the work in between is long enough to make a call free.
+// Whole tiles of the cpu kernels for the usual groups of heads.
+inline constexpr int64_t kQueriesPerProgress = 384;
+
 // All shapes must fit the layout and each other.
 void check_attention(const Communicator& group, const Tensor& q, const Tensor& kv, const Sequences& sequences);
+
+// In both passes a visit during which an exchange is in flight (null: none is) goes in parts and drives it after each.
 
 // Starts as an empty softmax, o = 0 and lse = -infinity, and merges piece after piece of keys into it.
 class ForwardPass {
  public:
   ForwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
               const Tensor& o, const Tensor& lse);
-  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys) const;
+  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Exchange* in_flight) const;
 
  private:
   Kernels& kernels_;
@@ -50,7 +57,8 @@ class BackwardPass {
  public:
   BackwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
                const Tensor& o, const Tensor& lse, const Tensor& d_o, const Tensor& dq, Arena& arena);
-  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv) const;
+  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv,
+             Exchange* in_flight) const;
 
  private:
   Kernels& kernels_;

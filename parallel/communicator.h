@@ -45,7 +45,11 @@ struct Message {
 class Exchange {
  public:
   virtual ~Exchange() = default;  // an exchange that was not waited for is waited for; errors then are lost
-  virtual void wait() = 0;        // throws CommunicationError
+  // Moves the messages on as far as they go without waiting; whether all are done. A rank that computes while messages
+  // are in flight calls this between pieces of work: some transports move bytes only while they are called, on both
+  // sides. Not needed for what wait() promises. Throws CommunicationError.
+  virtual bool progress() = 0;
+  virtual void wait() = 0;  // throws CommunicationError
 };
 
 class Communicator {

@@ -72,10 +72,12 @@ class HaloAttention final : public DistributedAttention {
 
     const std::unique_ptr<Exchange> fetch = start_fetch(batch, own, halo);
     const ForwardPass pass(kernels_, window_, q, sequences, o, lse);
-    for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) { pass.visit(piece, own, piece); });
-    if (fetch) fetch->wait();
     for_each_piece(batch, sequences,
-                   [&](const Piece& piece, const Piece& before) { pass.visit(first_queries(piece), halo, before); });
+                   [&](const Piece& piece, const Piece&) { pass.visit(piece, own, piece, fetch.get()); });
+    if (fetch) fetch->wait();
+    for_each_piece(batch, sequences, [&](const Piece& piece, const Piece& before) {
+      pass.visit(first_queries(piece), halo, before, nullptr);
+    });
   }
 
   void backward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o, const Tensor& lse,
@@ -91,15 +93,15 @@ class HaloAttention final : public DistributedAttention {
     const BackwardPass pass(kernels_, window_, q, sequences, o, lse, d_o, dq, arena);
     for (const Tensor& x : {d_own.keys, d_own.values, d_halo.keys, d_halo.values}) kernels_.fill(x, 0.0);
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
-      pass.visit(half_of(piece, Half::kFirst), own, piece, d_own);
+      pass.visit(half_of(piece, Half::kFirst), own, piece, d_own, fetch.get());
     });
     if (fetch) fetch->wait();
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece& before) {
-      pass.visit(first_queries(piece), halo, before, d_halo);
+      pass.visit(first_queries(piece), halo, before, d_halo, nullptr);
     });
     const std::unique_ptr<Exchange> homeward = start_return(batch, d_halo, d_home);
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
-      pass.visit(half_of(piece, Half::kSecond), own, piece, d_own);
+      pass.visit(half_of(piece, Half::kSecond), own, piece, d_own, homeward.get());
     });
     if (homeward) homeward->wait();
     add_returned(batch, d_halo, d_home, d_own);

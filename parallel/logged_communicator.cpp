@@ -26,19 +26,33 @@ class LoggedExchange : public Exchange {
     }
   }
 
+  bool progress() override {
+    if (arrived_) return true;
+    bool done = false;
+    log_.timed(sequence_, "progress", false, [&] { done = inner_->progress(); });
+    if (done) arrive();
+    return done;
+  }
+
   void wait() override {
     waited_ = true;
     log_.timed(sequence_, "wait", true, [&] { inner_->wait(); });
+    if (!arrived_) arrive();
+  }
+
+ private:
+  void arrive() {
+    arrived_ = true;
     if (!in_flight_) return;
     in_flight_->end = steady_seconds();
     log_.trace_->add(std::move(*in_flight_));
   }
 
- private:
   LoggedCommunicator& log_;
   int64_t sequence_;
   std::unique_ptr<Exchange> inner_;
   std::optional<TraceSpan> in_flight_;
+  bool arrived_ = false;  // as far as this rank has looked
   bool waited_ = false;
 };
 

@@ -1,6 +1,9 @@
 // Ranks as MPI processes. Only messages between pairs of ranks are asked of MPI: the collectives are
 // HostCommunicator's, so their bits do not depend on the MPI library, its version or its tuning.
 //
+// MPI moves large messages only while the process calls it: progress() and wait() poll, and while one exchange is
+// polled all move.
+//
 // Every message carries the sequence number, the operation and the element type of its call in its tag. A wait polls,
 // gives the core away between polls, and compares what has come with what is waited for; so ranks that disagree are
 // named at once and a silent peer when the deadline has passed. A process that dies is noticed by mpirun, which ends
@@ -29,15 +32,14 @@ class MpiSession {
 
   int rank() const { return rank_; }
   int size() const { return static_cast<int>(hosts_.size()); }
-  int node_rank() const { return node_rank_; }  // among the ranks on this machine
-  int node_size() const { return node_size_; }
+  int node_rank() const { return node_rank_; }                      // among the ranks on this machine
   const std::vector<std::string>& hosts() const { return hosts_; }  // every rank's
   const std::string& library() const { return library_; }           // name and version
 
   [[noreturn]] void abort(int code) const;  // ends all ranks
 
  private:
-  int exceptions_, rank_, node_rank_, node_size_;
+  int exceptions_, rank_, node_rank_;
   std::vector<std::string> hosts_;
   std::string library_;
 };

@@ -103,7 +103,9 @@ class RingAttention final : public DistributedAttention {
       }
       const std::unique_ptr<Exchange> exchange = start(sends, receives);
       const KeyValues key_values = split_key_values(block);
-      ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) { pass.visit(queries, key_values, keys); });
+      ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
+        pass.visit(queries, key_values, keys, exchange.get());
+      });
       if (exchange) exchange->wait();
     }
   }
@@ -137,7 +139,7 @@ class RingAttention final : public DistributedAttention {
       const KeyValues key_values = split_key_values(block), gradients = split_key_values(gradient);
       ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
         const Half half = step == 0 ? Half::kFirst : Half::kSecond;
-        pass.visit(own ? half_of(queries, half) : queries, key_values, keys, gradients);
+        pass.visit(own ? half_of(queries, half) : queries, key_values, keys, gradients, exchange.get());
       });
       if (exchange) exchange->wait();
       if (step >= 2) kernels_.add(gradient, arriving_sums.at(step), gradient);

@@ -200,6 +200,15 @@ class ThreadExchange : public Exchange {
     }
   }
 
+  bool progress() override {  // nothing to drive: whoever comes second copies
+    {
+      const std::lock_guard lock(member_.mutex);
+      if (open_count_ == 0) return true;
+    }
+    if (group_.fate->failed()) group_.fate->raise();
+    return false;
+  }
+
   void wait() override {
     std::string overdue;
     {

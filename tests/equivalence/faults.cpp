@@ -11,6 +11,7 @@ class FaultyExchange final : public Exchange {
  public:
   FaultyExchange(std::unique_ptr<Exchange> inner, const Tensor& hit, int64_t lost_elements)
       : inner_(std::move(inner)), hit_(hit), lost_elements_(std::min(lost_elements, hit.elements())) {}
+  bool progress() override { return inner_->progress(); }
   void wait() override {
     inner_->wait();
     std::memset(hit_.raw(), 0, static_cast<size_t>(lost_elements_ * size_of(hit_.dtype())));

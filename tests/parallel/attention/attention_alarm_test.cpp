@@ -21,6 +21,7 @@ class SpoiledExchange final : public Exchange {
  public:
   SpoiledExchange(std::unique_ptr<Exchange> inner, std::function<void()> spoil)
       : inner_(std::move(inner)), spoil_(std::move(spoil)) {}
+  bool progress() override { return inner_->progress(); }
   void wait() override {
     inner_->wait();
     spoil_();

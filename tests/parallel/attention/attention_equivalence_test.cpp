@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/random.h"
+#include "parallel/attention_pass.h"
 #include "tests/parallel/attention/attention_case.h"
 
 namespace ropewalk {
@@ -87,6 +88,19 @@ TEST_P(Equivalence, HaloOfEveryWindow) {
   for (int64_t window : {int64_t{1}, int64_t{2}, chunk - 1, chunk, chunk + 1, chunk + 2, 2 * chunk + 1, length,
                          length + 1, int64_t{1} << 40}) {
     expect_equal_to_one_rank({1, length, 2, 1, 4, window, {}, 7}, GetParam());
+  }
+}
+
+// Pieces that are visited in several parts, of which the last is shorter. kTolerance is linear in the number of terms,
+// 256 there and kLength here.
+TEST(DistributedAttention, LongPieces) {
+  constexpr int64_t kLength = 4 * kQueriesPerProgress + 250;
+  const double tolerance = kTolerance * (kLength / 256.0);
+  for (const std::optional<int64_t> window : {std::optional<int64_t>(), {100}}) {
+    const AttentionCase problem{1, kLength, 1, 1, 2, window, {}, 21};
+    const AttentionTensors one = run_attention(problem, 1), two = run_attention(problem, 2);
+    EXPECT_LE(worst_error(two, one), tolerance) << problem.text();
+    EXPECT_TRUE(run_attention(problem, 2).same_bits(two));
   }
 }
 

@@ -2,6 +2,7 @@
 // shown by the order of events on one rank.
 #include <gtest/gtest.h>
 
+#include "parallel/attention_pass.h"
 #include "tests/parallel/attention/attention_case.h"
 #include "tests/parallel/attention/strict_communicator.h"
 #include "tests/support/forwarding_kernels.h"
@@ -10,14 +11,21 @@
 namespace ropewalk {
 namespace {
 
-// S an exchange starts, W it is waited for; visits of a piece of queries and a piece of keys: H keys before the
-// queries, I others; A an addition. Repeated events are one.
+// S an exchange starts, d it is driven, W it is waited for; visits of a piece of queries and a piece of keys: H keys
+// before the queries, I others; A an addition. Repeated events are one, and so are repeated pairs of a visit and d.
 class Events {
  public:
   void add(char event) {
-    if (text_.empty() || text_.back() != event) text_ += event;
+    if (!text_.empty() && text_.back() == event) return;
+    text_ += event;
+    const size_t size = text_.size();
+    if (event == 'd' && size >= 4 && text_.substr(size - 2) == text_.substr(size - 4, 2)) text_.resize(size - 2);
   }
   std::string take() { return std::exchange(text_, {}); }
+
+  // The most queries that were visited at once while an exchange was open.
+  int64_t most_queries = 0;
+  bool open = false;
 
  private:
   std::string text_;
@@ -26,9 +34,14 @@ class Events {
 class WatchedExchange final : public Exchange {
  public:
   WatchedExchange(std::unique_ptr<Exchange> inner, Events& events) : inner_(std::move(inner)), events_(events) {}
+  bool progress() override {
+    events_.add('d');
+    return inner_->progress();
+  }
   void wait() override {
     inner_->wait();
     events_.add('W');
+    events_.open = false;
   }
 
  private:
@@ -41,6 +54,7 @@ class WatchedCommunicator final : public ForwardingCommunicator {
   WatchedCommunicator(Communicator& inner, Events& events) : ForwardingCommunicator(inner), events_(events) {}
   std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
     events_.add('S');
+    events_.open = true;
     return std::make_unique<WatchedExchange>(ForwardingCommunicator::start_exchange(sends, receives), events_);
   }
 
@@ -53,13 +67,13 @@ class WatchedKernels final : public ForwardingKernels {
   WatchedKernels(Kernels& inner, Events& events) : ForwardingKernels(inner), events_(events) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse) override {
-    visit(k, span);
+    visit(q, k, span);
     ForwardingKernels::attention_forward(q, k, v, span, o, lse);
   }
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
                           const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override {
-    visit(k, span);
+    visit(q, k, span);
     ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   }
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override {
@@ -68,7 +82,8 @@ class WatchedKernels final : public ForwardingKernels {
   }
 
  private:
-  void visit(const Tensor& k, const AttentionSpan& span) {
+  void visit(const Tensor& q, const Tensor& k, const AttentionSpan& span) {
+    if (events_.open) events_.most_queries = std::max(events_.most_queries, q.rows());
     events_.add(span.k_begin + k.rows() <= span.q_begin ? 'H' : 'I');
   }
   Events& events_;
@@ -76,6 +91,7 @@ class WatchedKernels final : public ForwardingKernels {
 
 struct Order {
   std::string forward, backward;
+  int64_t most_queries;
 };
 
 std::vector<Order> order_of_events(const AttentionCase& problem, int ranks) {
@@ -91,6 +107,7 @@ std::vector<Order> order_of_events(const AttentionCase& problem, int ranks) {
     order.forward = events.take();
     rank.backward();
     order.backward = events.take();
+    order.most_queries = events.most_queries;
   });
   return orders;
 }
@@ -99,8 +116,8 @@ TEST(Overlap, HaloTravelsBehindInteriorQueries) {
   for (int ranks : {2, 4}) {
     const std::vector<Order> orders = order_of_events({1, 40, 2, 1, 4, 4, {}, 5}, ranks);
     for (int rank = 0; rank < ranks; ++rank) {
-      EXPECT_EQ(orders[static_cast<size_t>(rank)].forward, "SIWH") << rank;
-      EXPECT_EQ(orders[static_cast<size_t>(rank)].backward, "SIWHSIWA") << rank;
+      EXPECT_EQ(orders[static_cast<size_t>(rank)].forward, "SIdWH") << rank;
+      EXPECT_EQ(orders[static_cast<size_t>(rank)].backward, "SIdWHSIdWA") << rank;
     }
   }
 }
@@ -108,18 +125,24 @@ TEST(Overlap, HaloTravelsBehindInteriorQueries) {
 TEST(Overlap, TheNextBlockTravelsBehindThisOne) {
   // Every step has visits before its wait, of keys before the queries where the block is another rank's. The last
   // blocks' sums (A) are added as they arrive.
-  const auto visits_as_v = [](std::string text) {
-    std::string out;
-    for (char event : text) {
-      const char c = event == 'H' || event == 'I' ? 'v' : event;
-      if (out.empty() || out.back() != c) out += c;
-    }
-    return out;
+  const auto visits_as_v = [](const std::string& text) {
+    Events out;
+    for (char event : text) out.add(event == 'H' || event == 'I' ? 'v' : event);
+    return out.take();
   };
   const std::vector<Order> orders = order_of_events({2, 40, 2, 1, 4, std::nullopt, {}, 5}, 4);
   for (const Order& order : orders) {
-    EXPECT_EQ(visits_as_v(order.forward), "SvWSvWSvWv");
-    EXPECT_EQ(visits_as_v(order.backward), "SvWSvWSvWASvWASvWA");
+    EXPECT_EQ(visits_as_v(order.forward), "SvdWSvdWSvdWv");
+    EXPECT_EQ(visits_as_v(order.backward), "SvdWSvdWSvdWASvdWASvdWA");
+  }
+}
+
+// Long pieces are visited in parts, and the messages are driven between them.
+TEST(Overlap, NoVisitIsLongWhileMessagesTravel) {
+  constexpr int64_t kLength = 4 * kQueriesPerProgress + 1234;
+  for (const std::optional<int64_t> window : {std::optional<int64_t>(), {50}}) {
+    const std::vector<Order> orders = order_of_events({1, kLength, 1, 1, 2, window, {}, 5}, 2);
+    for (const Order& order : orders) EXPECT_EQ(order.most_queries, kQueriesPerProgress);
   }
 }
 

@@ -53,6 +53,7 @@ class StrictExchange final : public Exchange {
     inner_ = inner.start_exchange(sends, hidden);
   }
 
+  bool progress() override { return inner_->progress(); }
   void wait() override {
     inner_->wait();
     for (size_t i = 0; i < sends_.size(); ++i) {

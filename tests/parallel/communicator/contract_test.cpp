@@ -255,6 +255,28 @@ TEST_P(Contract, ExchangesInFlightDoNotMeetOtherCalls) {
   });
 }
 
+// A large message travels while both of its ranks compute and drive, and neither waits.
+TEST_P(Contract, ProgressMovesMessagesWhileRanksCompute) {
+  run_world(size(), [this](const auto& world) {
+    constexpr int64_t kCount = 3'000'000;
+    auto outgoing = integers<float>(world->rank(), kCount);
+    std::vector<float> incoming(outgoing.size());
+    const int next = (world->rank() + 1) % size(), previous = (world->rank() + size() - 1) % size();
+    const Message send{next, tensor_of(outgoing)}, receive{previous, tensor_of(incoming)};
+    const auto exchange = world->start_exchange({&send, 1}, {&receive, 1});
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    bool done = false;
+    while (!done && std::chrono::steady_clock::now() < patience) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // what stands for work
+      done = exchange->progress();
+    }
+    ASSERT_TRUE(done) << "nothing moves but in the wait";
+    EXPECT_TRUE(exchange->progress()) << "done stays done";
+    exchange->wait();
+    EXPECT_TRUE(same_bits(incoming, integers<float>(previous, kCount)));
+  });
+}
+
 // A rank that has started later calls while another still waits for an earlier one is no sign of an error, however long
 // it takes.
 TEST_P(Contract, ARankMayBeAhead) {

@@ -281,6 +281,24 @@ TEST_P(Failure, RanksOfAGroupAreNamedAsTheWorldCounts) {
       kShort);
 }
 
+// A rank that drives learns of a failure as one that waits does.
+TEST_P(Failure, ProgressTellsOfAGroupThatHasFailed) {
+  run_world(
+      size(),
+      [&](const auto& world) {
+        if (world->rank() == last()) return;
+        std::vector<float> x(3), y(3);
+        const Message first{last(), tensor_of(x)}, second{last(), tensor_of(y)};
+        const auto open = world->start_exchange({}, {&first, 1});
+        EXPECT_NE(communication_error_of([&] {
+                    world->start_exchange({}, {&second, 1})->wait();
+                  }),
+                  "nothing was thrown");
+        EXPECT_TRUE(contains(communication_error_of([&] { open->progress(); }), {"not answered"}));
+      },
+      kShort);
+}
+
 // What the messages that are open refer to is still there when the failure is told of.
 TEST_P(Failure, IsShownToTheHandlerBeforeAnythingIsUnwound) {
   run_world(

@@ -1,6 +1,7 @@
 // The counters of an axis are what left this rank, and the formulas of host_communicator.h.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "parallel/logged_communicator.h"
@@ -83,6 +84,37 @@ TEST_P(Logged, ExchangesOutliveTheirPlaceInTheLog) {
     exchange->wait();
     EXPECT_TRUE(same_bits(y, integers<float>(previous, 5000)));
     EXPECT_EQ(group.counters().operations, 41);
+  });
+}
+
+// A span in flight ends when the messages were seen to be there; driving is counted as what the rank does.
+TEST_P(Logged, MessagesAreInFlightUntilTheyArrive) {
+  run_world(size(), [this](const auto& world) {
+    LoggedCommunicator group(world, "sequence");
+    Trace trace;
+    trace.record(true);
+    group.set_trace(&trace);
+    const auto x = integers<float>(world->rank(), 300000);
+    std::vector<float> sent = x, arrived(x.size());
+    const Message send{(world->rank() + 1) % size(), tensor_of(sent)};
+    const Message receive{(world->rank() + size() - 1) % size(), tensor_of(arrived)};
+    const auto exchange = group.start_exchange({&send, 1}, {&receive, 1});
+    const double before = group.counters().seconds;
+    while (!exchange->progress()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_GT(group.counters().seconds, before);
+    EXPECT_TRUE(exchange->progress());
+    exchange->wait();
+    const auto last = [&](const std::string& name) {
+      const auto is = [&](const TraceSpan& span) { return span.name == name; };
+      const auto found = std::find_if(trace.spans().rbegin(), trace.spans().rend(), is);
+      return found == trace.spans().rend() ? TraceSpan{} : *found;
+    };
+    EXPECT_GT(last("exchange on sequence").end, 0.0);
+    EXPECT_GE(last("exchange on sequence").end, last("progress").end);
+    EXPECT_LE(last("exchange on sequence").end, last("wait").begin);
+    const auto flights = std::count_if(trace.spans().begin(), trace.spans().end(),
+                                       [](const TraceSpan& span) { return span.kind == Trace::kInFlight; });
+    EXPECT_EQ(flights, 1);
   });
 }
 
