@@ -143,8 +143,8 @@ class Kernels {
 
 enum class Backend { kReferenceF64, kReferenceF32, kCpu, kCuda };
 
-// The backend, or a ConfigurationError that says how to build what is missing. One of the two places with conditional
-// compilation.
+// The backend, or a ConfigurationError that says what this version lacks. Which backends a build has is known in
+// make_kernels.cpp alone.
 std::unique_ptr<Kernels> make_kernels(Backend backend, int device_index = 0);
 
 }  // namespace ropewalk

@@ -20,7 +20,7 @@ double visible_pairs(const Tensor& q, const Tensor& k, const AttentionSpan& span
                            documents ? span.document_begin.data<int32_t>() : nullptr);
   int64_t pairs = 0;
   for (int64_t t = 0; t < q.rows(); ++t) {
-    const VisibleKeys seen = mask.of_query(t);
+    const Range seen = mask.of_query(t);
     pairs += std::max<int64_t>(0, seen.end - seen.begin);
   }
   return static_cast<double>(pairs) * static_cast<double>(q.extent(1) * q.extent(2));

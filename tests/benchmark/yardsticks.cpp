@@ -91,8 +91,10 @@ Yardstick copy_bandwidth() {
   float *a = from->tensor.data<float>(), *b = to->tensor.data<float>();
   const std::function<void()> ways[] = {
       [=] { std::memcpy(b, a, kFloats * sizeof(float)); },
-      [=] { HWY_DYNAMIC_DISPATCH(streaming_copy)
-            (kFloats, a, b); },
+      [=] {
+        HWY_DYNAMIC_DISPATCH(streaming_copy)
+        (kFloats, a, b);
+      },
   };
   const auto seconds = [](const std::function<void()>& way) {
     double least = INFINITY;
