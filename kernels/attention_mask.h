@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/operand.h"
+#include "kernels/range.h"
 
 namespace ropewalk {
 
@@ -69,11 +70,6 @@ inline AttentionSizes attention_backward_sizes(const Kernels& kernels, const Ten
   return s;
 }
 
-// Rows of the key piece, counted from its start; empty where begin >= end.
-struct VisibleKeys {
-  int64_t begin, end;
-};
-
 // Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i]: for each query one interval, whose ends
 // never move back from one query to the next.
 class AttentionMask {
@@ -87,7 +83,8 @@ class AttentionMask {
       : AttentionMask(s.U, span.q_begin, span.k_begin, span.window,
                       span.document_begin.empty() ? nullptr : span.document_begin.data<int32_t>()) {}
 
-  VisibleKeys of_query(int64_t t) const {
+  // The rows of the key piece, counted from its start, that query t sees; perhaps none.
+  Range of_query(int64_t t) const {
     const int64_t i = q_begin_ + t;
     int64_t first = document_begin_ ? document_begin_[t] : 0;
     if (window_) first = std::max(first, i + 1 - std::min(*window_, i + 1));

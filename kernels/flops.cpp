@@ -28,8 +28,8 @@ double visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
     const AttentionMask mask(keys, span.q_begin, span.k_begin, span.window, span.document_begin.data<int32_t>());
     int64_t pairs = 0;
     for (int64_t t = 0; t < queries; ++t) {
-      const VisibleKeys seen = mask.of_query(t);
-      pairs += std::max<int64_t>(0, seen.end - seen.begin);
+      const Range seen = mask.of_query(t);
+      pairs += std::max<int64_t>(0, seen.size());
     }
     return static_cast<double>(pairs);
   }

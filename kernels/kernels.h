@@ -146,8 +146,8 @@ enum class Backend { kReferenceF64, kReferenceF32, kCpu, kCuda };
 // Of a backend's weights and activations, whether this build has it or not.
 DType compute_type(Backend backend);
 
-// The backend, or a ConfigurationError that says how to build what is missing. One of the two places with conditional
-// compilation.
+// The backend, or a ConfigurationError that says what this version lacks. Which backends a build has is known in
+// make_kernels.cpp alone.
 std::unique_ptr<Kernels> make_kernels(Backend backend, int device_index = 0);
 
 }  // namespace ropewalk

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "kernels/attention_mask.h"
-#include "kernels/cpu/range.h"
 
 namespace ropewalk {
 
@@ -23,7 +22,7 @@ inline Range visible_keys(const AttentionMask& mask, int64_t T) {
 }
 inline Range whole_tiles(Range keys) {
   if (keys.empty()) return {};
-  return {keys.begin / kTileKeys * kTileKeys, (keys.end + kTileKeys - 1) / kTileKeys * kTileKeys};
+  return {keys.begin / kTileKeys * kTileKeys, round_up(keys.end, kTileKeys)};
 }
 
 // The rows of a block are (t, r): query t of the r-th of the R heads that read one key head, so that they share its
@@ -41,8 +40,7 @@ class QueryBlock {
     t_ = t;
     seen_.clear();
     for (int64_t query = t; query < std::min(T_, t + most_queries()); ++query) {
-      const VisibleKeys seen = mask_.of_query(query);
-      seen_.insert(seen_.end(), static_cast<size_t>(R_), Range{seen.begin, seen.end});
+      seen_.insert(seen_.end(), static_cast<size_t>(R_), mask_.of_query(query));
     }
   }
 

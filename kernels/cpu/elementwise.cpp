@@ -1,5 +1,6 @@
 // Operations on every element, and sums over all of them.
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cpp"
@@ -10,9 +11,11 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-void add_loop(int64_t count, const float* a, const float* b, float* y) {
-  for_each_vector(
-      count, [&](int64_t i, auto some) HWY_ATTR { store(hn::Add(load(a + i, some), load(b + i, some)), y + i, some); });
+void add_loop(int64_t count, const float* a, const float* b, float* y, bool streamed) {
+  by_way(streamed, [&](auto way) HWY_ATTR {
+    for_each_vector(count, [&](int64_t i, auto some)
+                               HWY_ATTR { store(hn::Add(load(a + i, some), load(b + i, some)), y + i, some, way); });
+  });
 }
 
 // Element i goes to partial sum i mod 16 in fp64, and those are added in order: the same bits for every width of
@@ -69,7 +72,8 @@ HWY_EXPORT(finite_prefix);
 void CpuKernels::add(const Tensor& a, const Tensor& b, const Tensor& y) {
   if (a.dtype() != DType::kF32) return ReferenceKernels::add(a, b, y);
   const int64_t count = reference::add_count(*this, a, b, y);
-  HWY_DYNAMIC_DISPATCH(add_loop)(count, a.data<float>(), b.data<float>(), y.data<float>());
+  HWY_DYNAMIC_DISPATCH(add_loop)
+  (count, a.data<float>(), b.data<float>(), y.data<float>(), worth_streaming(y, {&a, &b}));
 }
 
 double CpuKernels::sum(const Tensor& x) {

@@ -1,5 +1,6 @@
 // Rows of a table that is split by rows over ranks.
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/embedding.cpp"
@@ -10,6 +11,28 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
+// Rows of the table lie anywhere: the next one is asked for while this one is at work. It may be no row of this table.
+HWY_INLINE const float* row_after(const reference::EmbeddingSizes& s, const int32_t* tokens, int64_t n, int64_t v_begin,
+                                  const float* table) {
+  const int64_t v = n + 1 < s.N ? tokens[n + 1] - v_begin : -1;
+  return table + (0 <= v && v < s.V ? v : 0) * s.D;
+}
+
+void embedding_forward_loop(const reference::EmbeddingSizes& s, const int32_t* tokens, const float* table,
+                            int64_t v_begin, float* x, bool streamed) {
+  by_way(streamed, [&](auto way) HWY_ATTR {
+    for (int64_t n = 0; n < s.N; ++n) {
+      const int64_t v = tokens[n] - v_begin;
+      const bool here = 0 <= v && v < s.V;
+      const float *from = table + v * s.D, *next = row_after(s, tokens, n, v_begin, table);
+      for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
+        prefetch(next + d);
+        store(here ? load(from + d, some) : hn::Zero(Floats()), x + n * s.D + d, some, way);
+      });
+    }
+  });
+}
+
 void embedding_backward_loop(const reference::EmbeddingSizes& s, const int32_t* tokens, const float* dx,
                              int64_t v_begin, float* dtable) {
   for (int64_t n = 0; n < s.N; ++n) {
@@ -17,8 +40,11 @@ void embedding_backward_loop(const reference::EmbeddingSizes& s, const int32_t* 
     if (v < 0 || v >= s.V) continue;
     const float* from = dx + n * s.D;
     float* to = dtable + v * s.D;
-    for_each_vector(s.D, [&](int64_t d, auto some)
-                             HWY_ATTR { store(hn::Add(load(to + d, some), load(from + d, some)), to + d, some); });
+    const float* next = row_after(s, tokens, n, v_begin, dtable);
+    for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
+      prefetch(next + d);
+      store(hn::Add(load(to + d, some), load(from + d, some)), to + d, some);
+    });
   }
 }
 
@@ -28,19 +54,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace ropewalk {
 
+HWY_EXPORT(embedding_forward_loop);
 HWY_EXPORT(embedding_backward_loop);
 
 void CpuKernels::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
   const auto s = reference::embedding_forward_sizes(*this, tokens, table, x);
-  const int32_t* token = tokens.data<int32_t>();
-  for (int64_t n = 0; n < s.N; ++n) {
-    const int64_t v = token[n] - v_begin;
-    float* row = x.data<float>() + n * s.D;
-    if (0 <= v && v < s.V)
-      std::copy_n(table.data<float>() + v * s.D, s.D, row);
-    else
-      std::fill_n(row, s.D, 0.0f);
-  }
+  HWY_DYNAMIC_DISPATCH(embedding_forward_loop)
+  (s, tokens.data<int32_t>(), table.data<float>(), v_begin, x.data<float>(), worth_streaming(x, {&table}));
 }
 
 void CpuKernels::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {

@@ -1,5 +1,7 @@
-// Layer norm without bias. A row is read from memory once: the later passes find it in the cache.
+// Layer norm without bias. A row is read from memory once: the later passes find it in the cache, and ask for the next
+// row meanwhile, or the memory would idle.
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/layer_norm.cpp"
@@ -11,50 +13,60 @@ HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
 void layer_norm_forward_loop(const reference::LayerNormSizes& s, const float* x, const float* w, double epsilon,
-                             float* y, float* mean, float* rstd) {
-  for (int64_t n = 0; n < s.N; ++n) {
-    const float *row = x + n * s.D, *weight = w + n % s.M * s.D;
-    float* out = y + n * s.D;
-    const float sum = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR { return load(row + d, some); });
-    mean[n] = sum / static_cast<float>(s.D);
-    const FloatVector center = hn::Set(Floats(), mean[n]);
-    const float squares = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR {
-      const FloatVector off = hn::Sub(load(row + d, some), center);
-      return hn::Mul(off, off);
-    });
-    rstd[n] = 1 / std::sqrt(squares / static_cast<float>(s.D) + static_cast<float>(epsilon));
-    const FloatVector spread = hn::Set(Floats(), rstd[n]);
-    for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
-      const FloatVector xhat = hn::Mul(hn::Sub(load(row + d, some), center), spread);
-      store(hn::Mul(xhat, load(weight + d, some)), out + d, some);
-    });
-  }
+                             float* y, float* mean, float* rstd, bool streamed) {
+  by_way(streamed, [&](auto way) HWY_ATTR {
+    for (int64_t n = 0; n < s.N; ++n) {
+      const float *row = x + n * s.D, *weight = w + n % s.M * s.D;
+      float* out = y + n * s.D;
+      const float sum = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR { return load(row + d, some); });
+      mean[n] = sum / static_cast<float>(s.D);
+      const FloatVector center = hn::Set(Floats(), mean[n]);
+      const float squares = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR {
+        const FloatVector off = hn::Sub(load(row + d, some), center);
+        return hn::Mul(off, off);
+      });
+      rstd[n] = 1 / std::sqrt(squares / static_cast<float>(s.D) + static_cast<float>(epsilon));
+      const FloatVector spread = hn::Set(Floats(), rstd[n]);
+      for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
+        prefetch(row + s.D + d);
+        const FloatVector xhat = hn::Mul(hn::Sub(load(row + d, some), center), spread);
+        store(hn::Mul(xhat, load(weight + d, some)), out + d, some, way);
+      });
+    }
+  });
 }
 
 void layer_norm_backward_loop(const reference::LayerNormSizes& s, const float* dy, const float* x, const float* w,
-                              const float* mean, const float* rstd, const float* through, float* dx, float* dw) {
-  for (int64_t n = 0; n < s.N; ++n) {
-    const float *dy_row = dy + n * s.D, *row = x + n * s.D, *weight = w + n % s.M * s.D;
-    const FloatVector center = hn::Set(Floats(), mean[n]), spread = hn::Set(Floats(), rstd[n]);
-    const auto xhat_at = [&](int64_t d, auto some)
-                             HWY_ATTR { return hn::Mul(hn::Sub(load(row + d, some), center), spread); };
-    const auto g_at = [&](int64_t d, auto some)
-                          HWY_ATTR { return hn::Mul(load(dy_row + d, some), load(weight + d, some)); };
-    float* dw_row = dw + n % s.M * s.D;
-    const float sum_g_xhat = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR {
-      const FloatVector xhat = xhat_at(d, some);
-      store(hn::MulAdd(load(dy_row + d, some), xhat, load(dw_row + d, some)), dw_row + d, some);
-      return hn::Mul(g_at(d, some), xhat);
-    });
-    const float sum_g = sum_of(s.D, g_at);
-    const FloatVector mean_g = hn::Set(Floats(), sum_g / static_cast<float>(s.D));
-    const FloatVector mean_g_xhat = hn::Set(Floats(), sum_g_xhat / static_cast<float>(s.D));
-    for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
-      const FloatVector inner = hn::NegMulAdd(xhat_at(d, some), mean_g_xhat, hn::Sub(g_at(d, some), mean_g));
-      const FloatVector residual = through ? load(through + n * s.D + d, some) : hn::Zero(Floats());
-      store(hn::MulAdd(spread, inner, residual), dx + n * s.D + d, some);
-    });
-  }
+                              const float* mean, const float* rstd, const float* through, float* dx, float* dw,
+                              bool streamed) {
+  by_way(streamed, [&](auto way) HWY_ATTR {
+    for (int64_t n = 0; n < s.N; ++n) {
+      const float *dy_row = dy + n * s.D, *row = x + n * s.D, *weight = w + n % s.M * s.D;
+      const FloatVector center = hn::Set(Floats(), mean[n]), spread = hn::Set(Floats(), rstd[n]);
+      const auto xhat_at = [&](int64_t d, auto some)
+                               HWY_ATTR { return hn::Mul(hn::Sub(load(row + d, some), center), spread); };
+      const auto g_at = [&](int64_t d, auto some)
+                            HWY_ATTR { return hn::Mul(load(dy_row + d, some), load(weight + d, some)); };
+      float* dw_row = dw + n % s.M * s.D;
+      const float sum_g_xhat = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR {
+        const FloatVector xhat = xhat_at(d, some);
+        store(hn::MulAdd(load(dy_row + d, some), xhat, load(dw_row + d, some)), dw_row + d, some);
+        return hn::Mul(g_at(d, some), xhat);
+      });
+      const float sum_g = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR {
+        prefetch(dy_row + s.D + d);
+        prefetch(row + s.D + d);
+        return g_at(d, some);
+      });
+      const FloatVector mean_g = hn::Set(Floats(), sum_g / static_cast<float>(s.D));
+      const FloatVector mean_g_xhat = hn::Set(Floats(), sum_g_xhat / static_cast<float>(s.D));
+      for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
+        const FloatVector inner = hn::NegMulAdd(xhat_at(d, some), mean_g_xhat, hn::Sub(g_at(d, some), mean_g));
+        const FloatVector residual = through ? load(through + n * s.D + d, some) : hn::Zero(Floats());
+        store(hn::MulAdd(spread, inner, residual), dx + n * s.D + d, some, way);
+      });
+    }
+  });
 }
 
 }  // namespace ropewalk::HWY_NAMESPACE
@@ -70,7 +82,8 @@ void CpuKernels::layer_norm_forward(const Tensor& x, const Tensor& w, double eps
                                     const Tensor& mean, const Tensor& rstd) {
   const auto s = reference::layer_norm_forward_sizes(*this, x, w, y, mean, rstd);
   HWY_DYNAMIC_DISPATCH(layer_norm_forward_loop)
-  (s, x.data<float>(), w.data<float>(), epsilon, y.data<float>(), mean.data<float>(), rstd.data<float>());
+  (s, x.data<float>(), w.data<float>(), epsilon, y.data<float>(), mean.data<float>(), rstd.data<float>(),
+   worth_streaming(y, {&x}));
 }
 
 void CpuKernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
@@ -78,7 +91,8 @@ void CpuKernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Te
   const auto s = reference::layer_norm_backward_sizes(*this, dy, x, w, mean, rstd, through, dx, dw);
   HWY_DYNAMIC_DISPATCH(layer_norm_backward_loop)
   (s, dy.data<float>(), x.data<float>(), w.data<float>(), mean.data<float>(), rstd.data<float>(),
-   through.empty() ? nullptr : through.data<float>(), dx.data<float>(), dw.data<float>());
+   through.empty() ? nullptr : through.data<float>(), dx.data<float>(), dw.data<float>(),
+   worth_streaming(dx, {&dy, &x, &through}));
 }
 
 }  // namespace ropewalk

@@ -1,5 +1,6 @@
 // SwiGLU: h = silu(gate) * up.
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/swiglu.cpp"
@@ -15,10 +16,12 @@ HWY_INLINE FloatVector sigmoid(FloatVector x) {
   return hn::Div(one, hn::Add(one, exp_of(hn::Neg(x))));
 }
 
-void swiglu_forward_loop(int64_t count, const float* gate, const float* up, float* h) {
-  for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
-    const FloatVector g = load(gate + i, some);
-    store(hn::Mul(hn::Mul(g, sigmoid(g)), load(up + i, some)), h + i, some);
+void swiglu_forward_loop(int64_t count, const float* gate, const float* up, float* h, bool streamed) {
+  by_way(streamed, [&](auto way) HWY_ATTR {
+    for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
+      const FloatVector g = load(gate + i, some);
+      store(hn::Mul(hn::Mul(g, sigmoid(g)), load(up + i, some)), h + i, some, way);
+    });
   });
 }
 
@@ -46,7 +49,8 @@ HWY_EXPORT(swiglu_backward_loop);
 
 void CpuKernels::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {
   const int64_t count = reference::swiglu_forward_count(*this, gate, up, h);
-  HWY_DYNAMIC_DISPATCH(swiglu_forward_loop)(count, gate.data<float>(), up.data<float>(), h.data<float>());
+  HWY_DYNAMIC_DISPATCH(swiglu_forward_loop)
+  (count, gate.data<float>(), up.data<float>(), h.data<float>(), worth_streaming(h, {&gate, &up}));
 }
 
 void CpuKernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,

@@ -9,8 +9,8 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/range.h"
 #include "kernels/cpu/vector-inl.h"
+#include "kernels/range.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
@@ -24,7 +24,6 @@ inline constexpr int64_t kStrip = 6;
 inline constexpr int64_t kLargestPanel = 2 * hn::MaxLanes(Floats());
 
 HWY_INLINE int64_t panel_columns() { return 2 * lanes(); }
-HWY_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 enum class Order { kRows, kColumns };
 

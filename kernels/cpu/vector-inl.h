@@ -7,6 +7,7 @@
 #define ROPEWALK_CPU_VECTOR_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <cstdint>
@@ -41,6 +42,27 @@ HWY_INLINE void store(FloatVector x, float* to, FirstLanes some) {
   hn::Store(x, Floats(), buffer);
   std::memcpy(to, buffer, static_cast<size_t>(some.n) * sizeof(float));
 }
+
+// The way to an output: through the caches or past them (streaming.h).
+struct Cached {};
+struct Streamed {};
+template <class Lanes>
+HWY_INLINE void store(FloatVector x, float* to, Lanes some, Cached) {
+  store(x, to, some);
+}
+HWY_INLINE void store(FloatVector x, float* to, AllLanes, Streamed) { hn::Stream(x, Floats(), to); }
+HWY_INLINE void store(FloatVector x, float* to, FirstLanes some, Streamed) { store(x, to, some); }
+
+// Calls f(way). What was streamed is in order with what follows.
+template <class F>
+HWY_INLINE void by_way(bool streamed, F&& f) {
+  if (!streamed) return f(Cached{});
+  f(Streamed{});
+  hwy::FlushStream();
+}
+
+// Asks for the line of the number at p: rows that lie apart begin without the processor's foresight.
+HWY_INLINE void prefetch(const float* p) { hwy::Prefetch(p); }
 
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector, AllLanes) { return x; }
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector otherwise, FirstLanes some) {
@@ -86,22 +108,6 @@ HWY_INLINE float max_of(int64_t count, F&& f) {
   return hn::GetLane(hn::MaxOfLanes(Floats(), reduce(count, hwy::LowestValue<float>(), f, larger)));
 }
 
-// 2^(n + fraction) for a whole n and |fraction| <= 1/2. The polynomial is the minimax fit of degree 6 to 2^x with value
-// 1 at 0 (relative error 2.1e-8 with these rounded coefficients). n <= -127 gives 0 and n >= 128 gives infinity.
-HWY_INLINE FloatVector exp2_of_parts(FloatVector n, FloatVector fraction) {
-  const Floats d;
-  FloatVector p = hn::Set(d, 0.000155946778f);
-  p = hn::MulAdd(p, fraction, hn::Set(d, 0.00134066434f));
-  p = hn::MulAdd(p, fraction, hn::Set(d, 0.00961769279f));
-  p = hn::MulAdd(p, fraction, hn::Set(d, 0.0555031039f));
-  p = hn::MulAdd(p, fraction, hn::Set(d, 0.240226522f));
-  p = hn::MulAdd(p, fraction, hn::Set(d, 0.693147242f));
-  p = hn::MulAdd(p, fraction, hn::Set(d, 1.0f));
-  const hn::Rebind<int32_t, Floats> integers;
-  const auto exponent = hn::Add(hn::ConvertTo(integers, n), hn::Set(integers, 127));
-  return hn::Mul(p, hn::BitCast(d, hn::ShiftLeft<23>(exponent)));
-}
-
 // The larger, or smaller, of x and a bound. A NaN in x stays: x86 returns the second operand where one is not a number.
 HWY_INLINE FloatVector at_least(float bound, FloatVector x) {
   const FloatVector limit = hn::Set(Floats(), bound);
@@ -120,14 +126,38 @@ HWY_INLINE FloatVector at_most(float bound, FloatVector x) {
 #endif
 }
 
-// To where the bits of the exponent hold.
-HWY_INLINE FloatVector clamp_exponent(FloatVector x) { return at_most(128.0f, at_least(-127.0f, x)); }
+// Adding kShift rounds a number to a whole n, because an ulp of the sum is 1; and the sum's lowest bits are n + 127,
+// the exponent of the float 2^n. Needs -127 <= n <= 128. A NaN stays one in `whole`.
+inline constexpr float kShift = 0x1.8p23f + 127;
+struct Power {
+  FloatVector whole, power;
+};
+HWY_INLINE Power power_of_rounded(FloatVector number_plus_shift) {
+  const Floats d;
+  const hn::Rebind<int32_t, Floats> integers;
+  const auto bits = hn::ShiftLeft<23>(hn::BitCast(integers, number_plus_shift));
+  return {hn::Sub(number_plus_shift, hn::Set(d, kShift)), hn::BitCast(d, bits)};
+}
 
-// 2^x, to about 1 ulp.
+// power * 2^fraction for |fraction| <= 1/2. The polynomial is the minimax fit of degree 6 to 2^x with value 1 at 0
+// (relative error 2.1e-8 with these rounded coefficients). For n = -127 power is 0, and for n = 128 infinity.
+HWY_INLINE FloatVector times_exp2(FloatVector power, FloatVector fraction) {
+  const Floats d;
+  FloatVector p = hn::Set(d, 0.000155946778f);
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.00134066434f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.00961769279f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.0555031039f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.240226522f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 0.693147242f));
+  p = hn::MulAdd(p, fraction, hn::Set(d, 1.0f));
+  return hn::Mul(p, power);
+}
+
+// 2^x, to about 1 ulp; 0 from x = -126.5 down and infinity from 127.5 up.
 HWY_INLINE FloatVector exp2_of(FloatVector x) {
-  x = clamp_exponent(x);
-  const FloatVector n = hn::Round(x);
-  return exp2_of_parts(n, hn::Sub(x, n));
+  x = at_most(128.0f, at_least(-127.0f, x));
+  const Power near = power_of_rounded(hn::Add(x, hn::Set(Floats(), kShift)));
+  return times_exp2(near.power, hn::Sub(x, near.whole));
 }
 
 // e^x = 2^(x log2 e), the product carried in two parts: about 2 ulp where multiply-add is fused, |x| / 2 ulp more
@@ -135,9 +165,9 @@ HWY_INLINE FloatVector exp2_of(FloatVector x) {
 HWY_INLINE FloatVector exp_of(FloatVector x) {
   const Floats d;
   const FloatVector log2e_high = hn::Set(d, 1.44269502f), log2e_low = hn::Set(d, 1.92596299e-8f);
-  x = at_most(89.0f, at_least(-89.0f, x));  // the result is infinite or 0 beyond
-  const FloatVector n = clamp_exponent(hn::Round(hn::Mul(x, log2e_high)));
-  return exp2_of_parts(n, hn::MulAdd(x, log2e_low, hn::MulSub(x, log2e_high, n)));
+  x = at_most(88.5f, at_least(-88.0f, x));  // log2(e) times these rounds to 128 and -127
+  const Power near = power_of_rounded(hn::MulAdd(x, log2e_high, hn::Set(d, kShift)));
+  return times_exp2(near.power, hn::MulAdd(x, log2e_low, hn::MulSub(x, log2e_high, near.whole)));
 }
 
 }  // namespace ropewalk::HWY_NAMESPACE

@@ -24,7 +24,7 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
   const S scale(1 / std::sqrt(static_cast<double>(s.K)));
   std::vector<S> p, sum_pv(static_cast<size_t>(s.K));
   for (int64_t row = 0; row < s.T * s.H; ++row) {
-    const VisibleKeys keys = mask.of_query(row / s.H);
+    const Range keys = mask.of_query(row / s.H);
     if (keys.begin >= keys.end) continue;
     const int64_t g = row % s.H / (s.H / s.G);
 
@@ -66,7 +66,7 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
   using std::exp;
   const S scale(1 / std::sqrt(static_cast<double>(s.K)));
   for (int64_t row = 0; row < s.T * s.H; ++row) {
-    const VisibleKeys keys = mask.of_query(row / s.H);
+    const Range keys = mask.of_query(row / s.H);
     const int64_t g = row % s.H / (s.H / s.G);
     for (int64_t u = keys.begin; u < keys.end; ++u) {
       const int64_t q_at = row * s.K, k_at = (u * s.G + g) * s.K;

@@ -11,7 +11,7 @@ namespace ropewalk::benchmark {
 
 struct Entry {
   std::string name;
-  std::string yardstick;  // "fma" or "copy"
+  std::string yardstick;  // its name
   std::function<Case()> make;
 };
 

@@ -1,6 +1,7 @@
 // Prints one JSON object a line for each case; what they mean together, and the goals, are in report.py.
 #include <boost/program_options.hpp>
 #include <iostream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
 
@@ -36,14 +37,18 @@ int run(int argc, char** argv) {
     return 0;
   }
   const std::regex wanted(filter);
-  const Yardstick fma = fma_peak(), copy = copy_bandwidth();
+  std::map<std::string, Yardstick> yardsticks;
+  for (const auto& make : {fma_peak, copy_bandwidth, update_bandwidth}) {
+    Yardstick yardstick = make();
+    yardsticks.emplace(yardstick.name, std::move(yardstick));
+  }
   for (const Entry& entry : all_cases()) {
     if (!std::regex_search(entry.name, wanted)) continue;
     if (given.count("list")) {
       std::cout << entry.name << "\n";
       continue;
     }
-    const Figure f = measure(entry.make(), entry.yardstick == "copy" ? copy : fma, pairs);
+    const Figure f = measure(entry.make(), yardsticks.at(entry.yardstick), pairs);
     const nlohmann::json line = {{"name", f.name},
                                  {"rate", f.rate},
                                  {"unit", f.unit},

@@ -11,13 +11,16 @@ namespace ropewalk::benchmark {
 
 // What a case is held against: the same kind of work at the machine's limit.
 struct Yardstick {
-  std::string name;  // "fma", "copy"
+  std::string name;  // "fma", "copy", "update"
   std::string unit;  // of work per second: "GFLOP/s", "GB/s"
   double work;       // FLOP or bytes of one run
   std::function<void()> run;
 };
-Yardstick fma_peak();        // multiply-adds in registers at the widest vectors, two operations each
-Yardstick copy_bandwidth();  // memory far larger than the caches, copied; bytes read and bytes written both count
+Yardstick fma_peak();  // multiply-adds in registers at the widest vectors, two operations each
+// Memory far larger than the caches. Bytes read and bytes written both count; what a processor reads only because it is
+// about to overwrite it does not. Reads are cheaper than writes: a case with more of them may exceed 1.
+Yardstick copy_bandwidth();    // to another place: memcpy or a copy past the caches, whichever is faster here
+Yardstick update_bandwidth();  // in place, four streams at once: faster, as lines are written that were just read
 
 struct Case {
   std::string name;

@@ -1,4 +1,6 @@
-// Operations that are bound by memory. Bytes: every tensor counts once for each time that it must be read or written.
+// Operations that are bound by memory. Bytes: every tensor counts once if it must be read and once if it must be
+// written. The line that a store through the caches reads before it overwrites it does not count: it need not be read.
+// The yardsticks count so too: "copy" for outputs of their own, "update" for those in place.
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/tensors.h"
 
@@ -16,9 +18,9 @@ struct Kit {
 };
 
 // `tensors` of this shape and their traffic in tensors.
-Entry entry(const std::string& name, Shape shape, int tensors, double traffic, const std::function<void(Kit&)>& more,
-            const std::function<void(Kit&)>& run) {
-  return {name, "copy", [=] {
+Entry entry(const std::string& name, const std::string& yardstick, Shape shape, int tensors, double traffic,
+            const std::function<void(Kit&)>& more, const std::function<void(Kit&)>& run) {
+  return {name, yardstick, [=] {
             auto kit = std::make_shared<Kit>();
             for (int i = 0; i < tensors; ++i) kit->add(shape, static_cast<uint64_t>(i) + 1);
             if (more) more(*kit);
@@ -31,16 +33,16 @@ Entry entry(const std::string& name, Shape shape, int tensors, double traffic, c
 std::vector<Entry> memory_cases() {
   const Shape rows{kRows, kWidth}, hidden{kRows / 2, kHidden};
   std::vector<Entry> entries;
-  entries.push_back(entry("add", rows, 3, 3, nullptr, [](Kit& t) { t.kernels->add(t[0], t[1], t[2]); }));
+  entries.push_back(entry("add", "copy", rows, 3, 3, nullptr, [](Kit& t) { t.kernels->add(t[0], t[1], t[2]); }));
   const auto statistics = [](Kit& t) {
     t.add({1, kWidth}, 9);
     t.add({kRows}, 0);
     t.add({kRows}, 0);
   };
-  entries.push_back(entry("layer norm forward", rows, 2, 2, statistics,
+  entries.push_back(entry("layer norm forward", "copy", rows, 2, 2, statistics,
                           [](Kit& t) { t.kernels->layer_norm_forward(t[0], t[2], 1e-5, t[1], t[3], t[4]); }));
   entries.push_back(entry(
-      "layer norm backward", rows, 4, 4,
+      "layer norm backward", "copy", rows, 4, 4,
       [statistics](Kit& t) {
         statistics(t);
         t.add({1, kWidth}, 0);
@@ -49,11 +51,11 @@ std::vector<Entry> memory_cases() {
       [](Kit& t) {  // dy, x, through -> dx
         t.kernels->layer_norm_backward(t[1], t[0], t[4], t[5], t[6], t[2], t[3], t[7]);
       }));
-  entries.push_back(entry("rotation", {kRows, 12, 64}, 1, 2, nullptr,
+  entries.push_back(entry("rotation", "update", {kRows, 12, 64}, 1, 2, nullptr,
                           [](Kit& t) { t.kernels->rotate(t[0], 0, 50000, Rotation::kForward); }));
-  entries.push_back(
-      entry("SwiGLU forward", hidden, 3, 3, nullptr, [](Kit& t) { t.kernels->swiglu_forward(t[0], t[1], t[2]); }));
-  entries.push_back(entry("SwiGLU backward", hidden, 5, 5, nullptr,
+  entries.push_back(entry("SwiGLU forward", "copy", hidden, 3, 3, nullptr,
+                          [](Kit& t) { t.kernels->swiglu_forward(t[0], t[1], t[2]); }));
+  entries.push_back(entry("SwiGLU backward", "copy", hidden, 5, 5, nullptr,
                           [](Kit& t) { t.kernels->swiglu_backward(t[0], t[1], t[2], t[3], t[4]); }));
   const auto tokens = [](Kit& t) {
     auto* token = static_cast<int32_t*>(t.tensors[1].buffer->data());
@@ -69,17 +71,17 @@ std::vector<Entry> memory_cases() {
   const auto token_tensor = [](const Kit& t) {
     return Tensor(t.tensors[1].buffer->data(), DType::kI32, t.kernels->device(), {kRows});
   };
-  entries.push_back(entry("embedding forward", rows, 1, 2, with_table,
+  entries.push_back(entry("embedding forward", "copy", rows, 1, 2, with_table,
                           [token_tensor](Kit& t) { t.kernels->embedding_forward(token_tensor(t), t[2], 0, t[0]); }));
-  entries.push_back(entry("embedding backward", rows, 1, 3, with_table,
+  entries.push_back(entry("embedding backward", "update", rows, 1, 3, with_table,
                           [token_tensor](Kit& t) { t.kernels->embedding_backward(token_tensor(t), t[0], 0, t[2]); }));
   entries.push_back(entry(
-      "AdamW", {32 << 20}, 4, 7, [](Kit& t) { t.kernels->fill(t[3], 1e-4); },
+      "AdamW", "update", {32 << 20}, 4, 7, [](Kit& t) { t.kernels->fill(t[3], 1e-4); },
       [](Kit& t) {
         t.kernels->adamw(t[0], t[1], t[2], t[3], {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1.0});
       }));
   entries.push_back(
-      entry("sum of squares", {32 << 20}, 1, 1, nullptr, [](Kit& t) { t.kernels->sum_of_squares(t[0]); }));
+      entry("sum of squares", "copy", {32 << 20}, 1, 1, nullptr, [](Kit& t) { t.kernels->sum_of_squares(t[0]); }));
   return entries;
 }
 

@@ -82,7 +82,7 @@ class Benchmark:
 
 
 def kernels(report, benchmark, pairs):
-    report.heading("one thread, share of the machine's multiply-adds or of its copy bandwidth")
+    report.heading("one thread, share of the machine's multiply-adds or of its bandwidth, copying or updating in place")
     shares = {}
     for pattern, count in (("^(product|attention) ", pairs), ("^(?!product|attention|step)", pairs), ("step", max(3, pairs // 2))):
         for line in benchmark.lines(pattern, count):

@@ -1,13 +1,17 @@
 // The machine's limits.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
 
+#include "kernels/clock.h"
 #include "kernels/error.h"
 #include "tests/benchmark/measure.h"
+#include "tests/benchmark/tensors.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tests/benchmark/yardsticks.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -34,6 +38,28 @@ double multiply_add(long rounds, float* sink) {
   return 2.0 * 12 * static_cast<double>(hn::Lanes(d)) * static_cast<double>(rounds);
 }
 
+constexpr int64_t kLine = 16, kAhead = 512;  // floats: 64 bytes; 2 KiB
+
+// to = from, past the caches. Both begin on a line; count is whole lines.
+void streaming_copy(int64_t count, const float* from, float* to) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t line = 0; line < count; line += kLine) {
+    hwy::Prefetch(from + line + kAhead);
+    for (int64_t i = line; i < line + kLine; i += lanes) hn::Stream(hn::Load(d, from + i), d, to + i);
+  }
+  hwy::FlushStream();
+}
+
+// x = -x in four parts at once: a line is written where it was read, and four streams are in flight.
+void update(int64_t count, float* x) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), part = count / 4;
+  for (int64_t line = 0; line < part; line += kLine)
+    for (int64_t begin = line; begin < count; begin += part)
+      for (int64_t i = begin; i < begin + kLine; i += lanes) hn::Store(hn::Neg(hn::Load(d, x + i)), d, x + i);
+}
+
 }  // namespace ropewalk::benchmark::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -41,6 +67,8 @@ HWY_AFTER_NAMESPACE();
 namespace ropewalk::benchmark {
 
 HWY_EXPORT(multiply_add);
+HWY_EXPORT(streaming_copy);
+HWY_EXPORT(update);
 
 Yardstick fma_peak() {
   constexpr long kRounds = 4'000'000;
@@ -53,10 +81,37 @@ Yardstick fma_peak() {
   return {"fma", "GFLOP/s", run(kRounds), [run] { run(kRounds); }};
 }
 
+constexpr int64_t kFloats = 32 << 20;  // 128 MiB, far beyond the caches
+constexpr double kTraffic = 2.0 * kFloats * sizeof(float);
+
 Yardstick copy_bandwidth() {
-  constexpr size_t kBytes = 128 << 20;
-  auto from = std::make_shared<std::vector<char>>(kBytes, 'x'), to = std::make_shared<std::vector<char>>(kBytes, 'y');
-  return {"copy", "GB/s", 2.0 * kBytes, [from, to] { std::memcpy(to->data(), from->data(), kBytes); }};
+  const auto kernels = make_kernels(Backend::kCpu);
+  const auto from = std::make_shared<Filled>(*kernels, Shape{kFloats}, 1);
+  const auto to = std::make_shared<Filled>(*kernels, Shape{kFloats}, 2);
+  float *a = from->tensor.data<float>(), *b = to->tensor.data<float>();
+  const std::function<void()> ways[] = {
+      [=] { std::memcpy(b, a, kFloats * sizeof(float)); },
+      [=] {
+        HWY_DYNAMIC_DISPATCH(streaming_copy)
+        (kFloats, a, b);
+      },
+  };
+  const auto seconds = [](const std::function<void()>& way) {
+    double least = INFINITY;
+    for (int i = 0; i < 5; ++i) {
+      const double began = thread_cpu_seconds();
+      way();
+      least = std::min(least, thread_cpu_seconds() - began);
+    }
+    return least;
+  };
+  const auto& fastest = seconds(ways[0]) < seconds(ways[1]) ? ways[0] : ways[1];
+  return {"copy", "GB/s", kTraffic, [from, to, fastest] { fastest(); }};
+}
+
+Yardstick update_bandwidth() {
+  const auto x = std::make_shared<Filled>(*make_kernels(Backend::kCpu), Shape{kFloats}, 1);
+  return {"update", "GB/s", kTraffic, [x] { HWY_DYNAMIC_DISPATCH(update)(kFloats, x->tensor.data<float>()); }};
 }
 
 }  // namespace ropewalk::benchmark

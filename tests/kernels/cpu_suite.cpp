@@ -1,10 +1,46 @@
 #include "tests/kernels/cpu_suite.h"
 
+#include <fmt/core.h>
 #include <hwy/highway.h>
 
 #include <limits>
+#include <map>
 
 namespace ropewalk {
+namespace {
+
+struct Measured {
+  double error, bound;
+  double share() const { return error == 0 ? 0 : error / bound; }
+};
+
+// By instruction set and result.
+std::map<std::pair<std::string, std::string>, Measured>& largest_errors() {
+  static std::map<std::pair<std::string, std::string>, Measured> errors;
+  return errors;
+}
+
+class TellsErrors : public testing::Environment {
+ public:
+  void TearDown() override {
+    fmt::print("largest errors against the reference in fp64\n{:8} {:28} {:>9} {:>9} {:>9}\n", "", "", "error", "bound",
+               "share");
+    for (const auto& [name, e] : largest_errors())
+      fmt::print("{:8} {:28} {:9.2e} {:9.2e} {:9.2f}\n", name.first, name.second, e.error, e.bound, e.share());
+  }
+};
+[[maybe_unused]] const testing::Environment* const kTellsErrors = testing::AddGlobalTestEnvironment(new TellsErrors);
+
+}  // namespace
+
+testing::AssertionResult within(const std::string& result, double error, double bound) {
+  const Measured now{error, bound};
+  Measured& largest =
+      largest_errors().try_emplace({hwy::TargetName(hwy::SupportedTargets()), result}, now).first->second;
+  if (now.share() > largest.share()) largest = now;
+  if (error <= bound) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << fmt::format("{} is off by {:.3g}, more than {:.3g}", result, error, bound);
+}
 
 double Twin::error() const {
   double largest = 0, difference = 0;

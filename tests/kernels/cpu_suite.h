@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <functional>
+#include <string>
 
 #include "kernels/kernels.h"
 #include "tests/kernels/values.h"
@@ -41,6 +42,10 @@ class Twin {
 // The error of a sum of n terms: its roundings walk at random, each relative to the sum so far. Two standard deviations
 // for the thousands of sums of a test to stay inside, and four roundings for what is done with the sum.
 inline double sum_tolerance(int64_t n) { return (4 + 2 * std::sqrt(static_cast<double>(n))) * kRounding; }
+
+// Whether an error is within its bound. The largest error of each result in units of its bound is told when all tests
+// have run, by instruction set.
+testing::AssertionResult within(const std::string& result, double error, double bound);
 
 // The parameter is a Highway target, to which dispatch is held.
 class CpuSuite : public testing::TestWithParam<int64_t> {

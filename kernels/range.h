@@ -1,4 +1,4 @@
-// A range of rows, columns or keys.
+// A range of rows, columns or keys; and rounding to whole units of them.
 #pragma once
 
 #include <cstdint>
@@ -10,5 +10,7 @@ struct Range {
   bool empty() const { return begin >= end; }
   int64_t size() const { return end - begin; }
 };
+
+inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 }  // namespace ropewalk

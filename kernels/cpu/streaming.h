@@ -1,0 +1,25 @@
+// When an output is written past the caches. A store through the caches first reads the line that it overwrites, which
+// costs as much as another input. A streaming store does not, but whoever reads the output next must fetch it from
+// memory. So outputs too large to stay in the caches are streamed, and no others; never in place, where the lines are
+// in the cache already.
+#pragma once
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "kernels/tensor.h"
+
+namespace ropewalk {
+
+inline constexpr int64_t kStreamedBytes = 32 << 20;  // what a core of today's servers can have of the last cache
+
+// Streamed vectors lie on boundaries of their size, so that each row must begin on one.
+inline bool worth_streaming(const Tensor& out, std::initializer_list<const Tensor*> inputs) {
+  if (out.bytes() <= kStreamedBytes) return false;
+  const auto in_place = [&](const Tensor* input) { return input->raw() == out.raw(); };
+  const int64_t row = out.extent(out.shape().rank() - 1) * static_cast<int64_t>(sizeof(float));
+  return row % 64 == 0 && reinterpret_cast<uintptr_t>(out.raw()) % 64 == 0 &&
+         std::none_of(inputs.begin(), inputs.end(), in_place);
+}
+
+}  // namespace ropewalk
