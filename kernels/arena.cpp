@@ -2,12 +2,19 @@
 
 #include <algorithm>
 
+#include "kernels/host_buffer.h"
 #include "kernels/kernels.h"
+#include "kernels/range.h"
 
 namespace ropewalk {
 namespace {
 constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector
-int64_t round_up(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+constexpr int64_t kPage = 4096;
+
+// What a tensor takes, with room behind it that keeps large ones apart in their pages.
+int64_t room_of(int64_t bytes) {
+  return round_up(std::max<int64_t>(bytes, 1), kAlignment) + (bytes >= kPage ? kStagger : 0);
+}
 }  // namespace
 
 void Arena::reserve(int64_t bytes) {
@@ -16,7 +23,7 @@ void Arena::reserve(int64_t bytes) {
 }
 
 Tensor Arena::allocate(DType dtype, Shape shape) {
-  const int64_t bytes = round_up(std::max<int64_t>(shape.elements() * size_of(dtype), 1));
+  const int64_t bytes = room_of(shape.elements() * size_of(dtype));
   while (block_ < blocks_.size() && offset_ + bytes > blocks_[block_]->bytes()) {
     ++block_;
     offset_ = 0;

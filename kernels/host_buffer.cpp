@@ -9,23 +9,28 @@ constexpr int64_t kAlignment = 64;
 
 class HostBuffer final : public Buffer {
  public:
-  HostBuffer(void* data, int64_t bytes) : Buffer(data, bytes) {}
-  ~HostBuffer() override { std::free(data_); }
+  HostBuffer(void* block, int64_t offset, int64_t bytes)
+      : Buffer(static_cast<std::byte*>(block) + offset, bytes), block_(block) {}
+  ~HostBuffer() override { std::free(block_); }
   HostBuffer(const HostBuffer&) = delete;
   HostBuffer& operator=(const HostBuffer&) = delete;
+
+ private:
+  void* block_;
 };
 
 }  // namespace
 
-std::unique_ptr<Buffer> allocate_host(int64_t bytes) {
+std::unique_ptr<Buffer> allocate_host(int64_t bytes, int64_t nth) {
   CHECK(bytes >= 0, "{} bytes of host memory asked", bytes);
-  const size_t padded = (static_cast<size_t>(bytes) / kAlignment + 1) * kAlignment;  // never 0
-  void* data = std::aligned_alloc(kAlignment, padded);
-  if (data == nullptr)
+  const int64_t offset = nth % kStaggeredPlaces * kStagger;
+  const size_t padded = (static_cast<size_t>(bytes + offset) / kAlignment + 1) * kAlignment;  // never 0
+  void* block = std::aligned_alloc(kAlignment, padded);
+  if (block == nullptr)
     throw DeviceError(fmt::format(
         "out of host memory: {} bytes ({:.1f} GiB) were asked. Use fewer tokens, fewer layers or more ranks.", bytes,
         static_cast<double>(bytes) / (1 << 30)));
-  return std::make_unique<HostBuffer>(data, bytes);
+  return std::make_unique<HostBuffer>(block, offset, bytes);
 }
 
 }  // namespace ropewalk

@@ -23,7 +23,7 @@ class ReferenceKernels : public Kernels {
   DType dtype() const override { return dtype_of<S>; }
   const char* name() const override { return "reference"; }
 
-  std::unique_ptr<Buffer> allocate(int64_t bytes) override { return allocate_host(bytes); }
+  std::unique_ptr<Buffer> allocate(int64_t bytes) override { return allocate_host(bytes, allocations_++); }
   void upload(const void* host, const Tensor& x) override { reference::copy_bytes(host, x.raw(), x.bytes()); }
   void download(const Tensor& x, void* host) override { reference::copy_bytes(x.raw(), host, x.bytes()); }
   void synchronize() override {}
@@ -159,6 +159,9 @@ class ReferenceKernels : public Kernels {
     return reference::visit_floating(
         x.dtype(), [&](auto element) { return reference::first_not_finite(count, x.data<decltype(element)>()); });
   }
+
+ private:
+  int64_t allocations_ = 0;
 };
 
 extern template class ReferenceKernels<float>;

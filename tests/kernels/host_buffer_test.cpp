@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+#include <vector>
+
+#include "kernels/arena.h"
 #include "kernels/kernels.h"
 
 // The sanitizers end the program on an allocation that cannot be; here it must come back as an error.
@@ -18,6 +22,23 @@ TEST(HostBuffer, IsAlignedAlsoWhenItIsEmpty) {
     ASSERT_NE(buffer->data(), nullptr);
     EXPECT_EQ(reinterpret_cast<uintptr_t>(buffer->data()) % 64, 0u);
   }
+}
+
+TEST(HostBuffer, LargeTensorsBeginAtDifferentPlacesOfTheirPages) {
+  const auto kernels = make_kernels(Backend::kReferenceF32);
+  std::vector<std::unique_ptr<Buffer>> buffers;
+  std::set<uintptr_t> places;
+  for (int64_t i = 0; i < kStaggeredPlaces; ++i) {
+    buffers.push_back(kernels->allocate(1 << 20));
+    EXPECT_EQ(buffers.back()->bytes(), 1 << 20);
+    places.insert(reinterpret_cast<uintptr_t>(buffers.back()->data()) % 4096);
+  }
+  Arena arena(*kernels);
+  std::set<uintptr_t> in_arena;
+  for (int64_t i = 0; i < kStaggeredPlaces; ++i)
+    in_arena.insert(reinterpret_cast<uintptr_t>(arena.allocate(DType::kF32, {1 << 20}).raw()) % 4096);
+  EXPECT_EQ(places.size(), static_cast<size_t>(kStaggeredPlaces));
+  EXPECT_EQ(in_arena.size(), static_cast<size_t>(kStaggeredPlaces));
 }
 
 TEST(HostBuffer, SaysHowMuchWasAskedWhenThereIsNotEnough) {
