@@ -26,7 +26,7 @@ struct StepPlan {
 // Throws ConfigurationError for a mesh that cannot be.
 StepPlan plan_step(const Config& config, const Stage& stage, int rank);
 
-// Of the stage whose step needs the largest arena.
+// Of the stage whose step needs the largest arena: what a run reserves at its start.
 StepPlan plan_run(const Config& config, int rank);
 
 }  // namespace ropewalk

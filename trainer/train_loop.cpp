@@ -38,14 +38,14 @@ std::vector<std::string> run_summary(const Config& config, const std::vector<Dat
     const auto sequences = static_cast<double>(data.training->samples_per_epoch());
     tokens += steps * step_tokens;
     lines.push_back(fmt::format(
-        "{} steps of {} tokens: {}; {}: {} tokens in {}, {} sequences to train on, which {} {:.2g} times",
-        steps_left_in(training, i), count_text(step_tokens), stage_text(stage), stage.prefix,
+        "{} of {} tokens: {}; {}: {} tokens in {}, {} sequences to train on, which {} {:.2g} times",
+        counted(steps_left_in(training, i), "step"), count_text(step_tokens), stage_text(stage), stage.prefix,
         count_text(static_cast<double>(data.tokens)), counted(data.documents, "document"), count_text(sequences),
         training.stages.size() == 1 ? "the run sees" : "the stage sees", steps * batch / sequences));
   }
-  lines[0] = fmt::format("{} parameters in {} layers; {} tokens in {} steps",
-                         count_text(static_cast<double>(parameter_count(config.model))), config.model.layers.size(),
-                         count_text(tokens), training.steps);
+  lines[0] = fmt::format(
+      "{} parameters in {}; {} tokens in {}", count_text(static_cast<double>(parameter_count(config.model))),
+      counted(config.model.layers.size(), "layer"), count_text(tokens), counted(training.steps, "step"));
   return lines;
 }
 

@@ -134,7 +134,7 @@ def prepare(report, ropewalk, folder):
 
 
 SCALING = """
-model { layers: 4 width: 768 hidden: 2048 query_heads: 12 key_heads: 4 head_size: 64 vocabulary: 32768
+model { layers: 4 width: 512 hidden: 1408 query_heads: 8 key_heads: 4 head_size: 64 vocabulary: 4096
   pattern { mask: SLIDING window: 512 position: ROPE theta: 50000 } pattern { mask: SLIDING window: 512 position: ROPE theta: 50000 }
   pattern { mask: SLIDING window: 512 position: ROPE theta: 50000 } pattern { mask: FULL } }
 data { prefix: "long" sequence_length: 8192 }
@@ -166,7 +166,7 @@ def ranks(report, ropewalk, folder, pairs):
             medians.append(statistics.median(steps[1:]))
         return max(medians)
 
-    report.heading("two ranks against one on two cores, wall, S=8192, 4 layers")
+    report.heading("two ranks against one on two cores, wall, S=8192, 4 layers of width 512")
     ceilings, ratios = [], {"context": [], "tensor": [], "data": []}
     for _ in range(pairs):
         one = seconds(start(1))
