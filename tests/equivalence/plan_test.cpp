@@ -8,6 +8,7 @@
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/forwarding_kernels.h"
 #include "tests/support/models.h"
+#include "tests/support/ranks.h"
 
 namespace ropewalk {
 namespace {
@@ -108,6 +109,34 @@ TEST(Plan, IsEnoughForDocuments) {
         EXPECT_LE(run.mesh.counters()[axis].second.bytes_sent, plan.bytes_sent[axis].second);
     });
   }
+}
+
+// A run reserves what its largest stage needs, and then takes no more.
+TEST(Plan, IsReservedOnceForAllStages) {
+  Case c = make_case("RnopeSwa", {1, 2, 2});
+  std::vector<Stage>& stages = c.config.training.stages;
+  for (const int64_t length : {40, 12}) {
+    stages.push_back(stages.back());
+    stages.back().first_step += 1;
+    stages.back().sequence_length = length;
+  }
+  run_ranks(c.config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
+    RankOnThread here(c.config, world);
+    const Rank rank = here.rank();
+    const int64_t planned = plan_run(c.config, world->rank()).memory.arena();
+    rank.arena.reserve(planned);
+    Trainer trainer(c.config, rank);
+    trainer.initialize();
+    for (const Stage& stage : stages) {
+      trainer.begin_stage(stage);
+      const Batch batch{{random_sample(stage.sequence_length, c.config.model.vocabulary, {}, 3),
+                         random_sample(stage.sequence_length, c.config.model.vocabulary, {5}, 4)}};
+      trainer.step(batch, stage.first_step);
+      trainer.evaluate(batch, 2);
+    }
+    EXPECT_EQ(rank.arena.peak_bytes(), planned);
+    EXPECT_EQ(rank.arena.reserved_bytes(), planned);
+  });
 }
 
 // Losses without a backward, and samples of text, fit into what the step has reserved.
