@@ -2,9 +2,9 @@
 
 #include <boost/program_options.hpp>
 #include <charconv>
-#include <limits>
 #include <sstream>
 
+#include "parallel/mesh.h"
 #include "trainer/config/nearest.h"
 
 namespace ropewalk {
@@ -102,14 +102,13 @@ std::string Arguments::value(const std::string& option, const std::string& other
   return found == values_.end() || found->second.empty() ? otherwise : found->second.back();
 }
 
-std::optional<int64_t> Arguments::whole_number(const std::string& option, int64_t least) const {
+std::optional<int64_t> Arguments::whole_number(const std::string& option, int64_t least, int64_t most) const {
   if (!has(option)) return std::nullopt;
   const std::string text = value(option);
   int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < least)
-    throw ConfigurationError(fmt::format("--{} {} must be a whole number in [{}, {}]", option, text, least,
-                                         std::numeric_limits<int64_t>::max()));
+  if (error != std::errc() || end != text.data() + text.size() || number < least || number > most)
+    throw ConfigurationError(fmt::format("--{} {} must be a whole number in [{}, {}]", option, text, least, most));
   return number;
 }
 
@@ -162,6 +161,11 @@ Arguments read_arguments(const Verb& verb, std::span<const std::string> words) {
   check_positional(verb, out.positional());
   check_counts(verb, out);
   return out;
+}
+
+std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher) {
+  if (const auto ranks = arguments.whole_number("ranks", 1, kMostRanks)) return static_cast<int>(*ranks);
+  return launcher.started_us() ? std::optional(launcher.size) : std::nullopt;
 }
 
 const Verb& find_verb(std::span<const Verb> verbs, const std::string& name) {

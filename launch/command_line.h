@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -34,8 +35,9 @@ class Arguments {
   bool has(const std::string& option) const { return values_.contains(option); }
   std::string value(const std::string& option, const std::string& otherwise = "") const;  // the last one given
   std::vector<std::string> values(const std::string& option) const;
-  // The option's value as a whole number from `least` on; absent: not given. Throws ConfigurationError.
-  std::optional<int64_t> whole_number(const std::string& option, int64_t least) const;
+  // The option's value as a whole number in [least, most]; absent: not given. Throws ConfigurationError.
+  std::optional<int64_t> whole_number(const std::string& option, int64_t least,
+                                      int64_t most = std::numeric_limits<int64_t>::max()) const;
   const std::vector<std::string>& positional() const { return positional_; }
 
  private:
@@ -61,6 +63,10 @@ std::string help_text(std::span<const Verb> verbs);  // of the program
 
 // What follows the verb. Throws ConfigurationError.
 Arguments read_arguments(const Verb& verb, std::span<const std::string> words);
+
+// The job's size by --ranks, or by the launcher that started this process; absent: neither says. Throws
+// ConfigurationError.
+std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher);
 
 // The verb of that name; throws ConfigurationError naming the nearest.
 const Verb& find_verb(std::span<const Verb> verbs, const std::string& name);

@@ -3,9 +3,9 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -24,6 +24,18 @@ struct Host {
   std::set<int> cpus;  // of any of its ranks
   int64_t needed = 0, available = 0;
 };
+
+// The number that follows the word in a file; absent where there is none.
+std::optional<int64_t> number_after(const std::string& file, const std::string& word) {
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string first;
+    int64_t number = 0;
+    if ((word.empty() || (words >> first && first == word)) && words >> number) return number;
+  }
+  return std::nullopt;
+}
 
 std::vector<std::string> warnings_of(const std::string& name, const Host& host) {
   std::vector<std::string> out;
@@ -57,14 +69,18 @@ std::vector<int> allowed_cpus() {
 }
 
 int64_t available_memory() {
-  int64_t least = 0;
-  std::ifstream meminfo("/proc/meminfo");
-  for (std::string line; std::getline(meminfo, line);)
-    if (long long kib = 0; std::sscanf(line.c_str(), "MemAvailable: %lld", &kib) == 1) least = kib * 1024;
-  int64_t most = 0, used = 0;  // of the control group; "max" is no number
-  if (std::ifstream("/sys/fs/cgroup/memory.max") >> most && std::ifstream("/sys/fs/cgroup/memory.current") >> used)
-    least = std::min(least, std::max<int64_t>(0, most - used));
-  return least;
+  int64_t available = number_after("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;  // which counts KiB
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (!line.starts_with("0::")) continue;  // version 2
+    const std::string group = "/sys/fs/cgroup" + line.substr(3) + "/";
+    const auto most = number_after(group + "memory.max", ""), used = number_after(group + "memory.current", "");
+    if (!most || !used) continue;  // there is no group, or it has no limit
+    const int64_t cache =
+        number_after(group + "memory.stat", "inactive_file").value_or(0);  // given back when asked for
+    available = std::min(available, std::max<int64_t>(1, *most - *used + cache));
+  }
+  return available;
 }
 
 std::vector<Place> gather_places(Communicator& world, const Place& mine) {

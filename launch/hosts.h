@@ -20,7 +20,7 @@ struct Place {
 // CPUs of this process's affinity mask.
 std::vector<int> allowed_cpus();
 
-// What the host, or the control group that this process is in, can give.
+// What the host can still give, in bytes, or the control group (version 2) that this process is in; 0: not known.
 int64_t available_memory();
 
 // Every rank's place, in order of rank, on rank 0; nothing elsewhere. Collective.

@@ -57,7 +57,7 @@ std::string memory_table(const MeshPlan& plan, int ranks) {
     add_line(out, line.name, bytes_text(static_cast<double>(line.bytes)), static_cast<double>(line.bytes) / total,
              line.remark);
   add_line(out, "together", bytes_text(total), 1,
-           fmt::format("{} on {}", bytes_text(total * ranks), counted(ranks, "rank")));
+           fmt::format("at most {} on {}", bytes_text(total * ranks), counted(ranks, "rank")));
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include "launch/output.h"
 #include "launch/plan_report.h"
 #include "launch/verbs.h"
+#include "parallel/mesh.h"
 #include "trainer/config/load.h"
 #include "trainer/metrics/text.h"
 #include "trainer/stages.h"
@@ -13,8 +14,6 @@
 namespace ropewalk {
 
 namespace {
-
-constexpr int64_t kMostRanks = 1 << 20;  // far more than there are
 
 [[noreturn]] void refuse_mesh(const std::string& text, const std::string& why) {
   throw ConfigurationError(fmt::format(
@@ -48,14 +47,13 @@ std::vector<std::string> mesh_settings(const std::string& text) {
   return settings;
 }
 
-ExitCode run(const Arguments& arguments, const Launcher&) {
+ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const std::string& file = arguments.positional().front();
   std::vector<std::string> settings = arguments.values("set");
   if (arguments.has("mesh"))
     for (const std::string& setting : mesh_settings(arguments.value("mesh"))) settings.push_back(setting);
-  std::optional<int> ranks;
-  if (const auto given = arguments.whole_number("ranks", 1)) ranks = static_cast<int>(std::min(*given, kMostRanks));
-  const Config config = load_config(file, settings, ranks);
+  const bool mesh_given = arguments.has("mesh") && !arguments.has("ranks");  // which then says how many there are
+  const Config config = load_config(file, settings, mesh_given ? std::nullopt : ranks_of(arguments, launcher));
   std::vector<MeshPlan> stages;
   for (const Stage& stage : config.training.stages) stages.push_back(plan_mesh(config, stage));
   if (arguments.has("json")) {

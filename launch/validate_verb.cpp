@@ -15,12 +15,6 @@ namespace ropewalk {
 
 namespace {
 
-std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher) {
-  constexpr int64_t kMost = 1 << 20;  // far more than there are
-  if (const auto ranks = arguments.whole_number("ranks", 1)) return static_cast<int>(std::min(*ranks, kMost));
-  return launcher.started_us() ? std::optional(launcher.size) : std::nullopt;
-}
-
 // What the data of each stage hold, after a look at every token of them.
 std::string data_report(const Config& config) {
   StatusLine line(std::cerr, Terminal::of_stderr());

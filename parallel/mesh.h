@@ -1,6 +1,7 @@
 // The ranks as a grid: data x context x tensor, tensor fastest. Groups are asked for by purpose, never by axis number.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,6 +11,8 @@
 #include "parallel/logged_communicator.h"
 
 namespace ropewalk {
+
+constexpr int64_t kMostRanks = 1 << 20;  // far more than any job has; products of axes fit an int
 
 struct MeshShape {
   int data_parallel = 1;     // copies of the model that see different sequences

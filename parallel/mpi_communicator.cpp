@@ -258,10 +258,12 @@ void MpiExchange::wait() {
       const auto now = Clock::now();
       if (news) {
         last_news = now;
-      } else if (now - last_news < eager) {
+        continue;
+      }
+      if (now - last_news >= kEagerPolling) check_patience(begin, now);
+      if (now - last_news < eager) {
         sched_yield();
       } else {
-        check_patience(begin, now);
         const auto pause = std::clamp<Clock::duration>((now - last_news) / 8, kShortestPause, kLongestPause);
         std::this_thread::sleep_for(pause);
       }

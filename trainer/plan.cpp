@@ -73,8 +73,7 @@ StepPlan plan_step(const Config& config, const Stage& stage, int rank) {
   plan.memory = planned.trainer().memory();
   plan.batch_bytes = samples * length * 3 * size_of(DType::kI32);
   plan.tokens = micro * SequenceLayout(length, mesh.shape().context_parallel).local_length(mesh.context_rank());
-  plan.model_flops = training_flops(config.model, batch_of(1, length)) * static_cast<double>(samples) /
-                     (mesh.shape().context_parallel * mesh.shape().tensor_parallel);
+  plan.model_flops = step_flops(config.model, stage) / mesh.shape().size();
   return plan;
 }
 

@@ -6,6 +6,7 @@
 #include <regex>
 
 #include "kernels/error.h"
+#include "launch/memory_return.h"
 #include "tests/benchmark/cases.h"
 
 namespace ropewalk::benchmark {
@@ -66,6 +67,7 @@ int run(int argc, char** argv) {
 }  // namespace ropewalk::benchmark
 
 int main(int argc, char** argv) {
+  ropewalk::return_large_blocks();  // as the program does
   try {
     return ropewalk::benchmark::run(argc, argv);
   } catch (const std::exception& error) {

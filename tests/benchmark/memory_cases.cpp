@@ -55,8 +55,8 @@ std::vector<Entry> memory_cases() {
                           [](Kit& t) { t.kernels->rotate(t[0], 0, 50000, Rotation::kForward); }));
   entries.push_back(entry("SwiGLU forward", "copy", hidden, 3, 3, nullptr,
                           [](Kit& t) { t.kernels->swiglu_forward(t[0], t[1], t[2]); }));
-  entries.push_back(entry("SwiGLU backward", "copy", hidden, 5, 5, nullptr,
-                          [](Kit& t) { t.kernels->swiglu_backward(t[0], t[1], t[2], t[3], t[4]); }));
+  entries.push_back(entry("SwiGLU backward", "update", hidden, 3, 5, nullptr,
+                          [](Kit& t) { t.kernels->swiglu_backward(t[0], t[1], t[2], t[1], t[2]); }));
   const auto tokens = [](Kit& t) {
     auto* token = static_cast<int32_t*>(t.tensors[1].buffer->data());
     const RandomStream stream(1, "tokens");

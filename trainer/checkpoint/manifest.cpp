@@ -84,6 +84,8 @@ ManifestTensor tensor_of(const proto::Manifest::SavedTensor& from, size_t files)
   return tensor;
 }
 
+constexpr int64_t kMostSamples = int64_t{1} << 60;  // so that sums of them are numbers
+
 Manifest from_proto(const proto::Manifest& from) {
   Manifest manifest;
   manifest.program = from.program();
@@ -96,6 +98,9 @@ Manifest from_proto(const proto::Manifest& from) {
   require(progress.step() >= 0 && progress.consumed_samples() >= 0 && progress.consumed_tokens() >= 0 &&
               progress.order_begin() >= 0 && progress.order_samples() >= 0,
           "a field of progress is negative");
+  require(manifest.progress.order_samples <= progress.consumed_samples() && progress.order_begin() <= progress.step() &&
+              progress.consumed_samples() <= kMostSamples,
+          "the fields of progress contradict each other");
   const proto::Manifest::Mesh& mesh = from.mesh();
   require(mesh.data_parallel() > 0 && mesh.context_parallel() > 0 && mesh.tensor_parallel() > 0,
           "a field of mesh is missing or not positive");

@@ -96,7 +96,8 @@ class StageChecker {
                             usable("parallel.tensor_parallel");
     if (mesh_known && stage.batch.value % share != 0)
       problem(stage.batch,
-              fmt::format("must be a multiple of data_parallel = {} x micro_batch = {}", data, stage.micro_batch.value),
+              fmt::format("must be a multiple of data_parallel = {} x {} = {}", data, stage.micro_batch.field,
+                          stage.micro_batch.value),
               set_to_multiple(stage.batch.field, stage.batch.value, share));
   }
 

@@ -6,6 +6,7 @@
 
 #include "configs/ropewalk.pb.h"
 #include "kernels/error.h"
+#include "parallel/mesh.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
 #include "trainer/config/stage_rules.h"
@@ -148,9 +149,19 @@ class Checker {
   }
 
   void check_mesh() {
-    if (!world_size_ || !usable({"parallel.data_parallel", "parallel.context_parallel", "parallel.tensor_parallel"}))
-      return;
+    if (!usable({"parallel.data_parallel", "parallel.context_parallel", "parallel.tensor_parallel"})) return;
     const proto::Parallel& parallel = config_.parallel();
+    // In floating point, because three factors may overflow an integer.
+    const double all =
+        1.0 * std::max(1, parallel.data_parallel()) * parallel.context_parallel() * parallel.tensor_parallel();
+    if (all > kMostRanks) {
+      problem("parallel.context_parallel", parallel.context_parallel(),
+              fmt::format("times data_parallel = {} times tensor_parallel = {} is {:.3g} ranks; at most {} can be",
+                          parallel.data_parallel(), parallel.tensor_parallel(), all, kMostRanks),
+              "check the three for a slip of the keyboard");
+      return;
+    }
+    if (!world_size_) return;
     const int64_t model_ranks = int64_t{1} * parallel.context_parallel() * parallel.tensor_parallel();
     const int64_t data = parallel.data_parallel(), world = *world_size_;
     if (data == 0)

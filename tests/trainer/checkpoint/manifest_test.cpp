@@ -148,6 +148,9 @@ TEST(Manifest, IsRefusedForItsValues) {
   refused([](Manifest& m) { m.progress.step = -1; }, "negative");
   refused([](Manifest& m) { m.progress.order_begin = -1; }, "negative");
   refused([](Manifest& m) { m.progress.order_samples = -1; }, "negative");
+  refused([](Manifest& m) { m.progress.order_samples = m.progress.consumed_samples + 1; }, "contradict");
+  refused([](Manifest& m) { m.progress.order_begin = m.progress.step + 1; }, "contradict");
+  refused([](Manifest& m) { m.progress.consumed_samples = std::numeric_limits<int64_t>::max(); }, "contradict");
   refused([](Manifest& m) { m.mesh.tensor_parallel = 0; }, "mesh");
   std::string body = body_of(some_manifest());
   body.replace(body.find("shape: [4, 6]"), 13, "shape: [-4, 6]");

@@ -104,9 +104,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"validation.position_ranges=129"},
              {"validation.position_ranges = 129: must be at most data.sequence_length = 128"}},
         Case{{"training.batch=6", "training.micro_batch=4"},
-             {"training.batch = 6: must be a multiple of data_parallel = 1 x micro_batch = 4", "to 4 or 8"}},
-        Case{
-            {"training.batch=3"}, {"training.batch = 3: must be a multiple of data_parallel = 2 x micro_batch = 1"}, 2},
+             {"training.batch = 6: must be a multiple of data_parallel = 1 x training.micro_batch = 4", "to 4 or 8"}},
+        Case{{"training.batch=3"},
+             {"training.batch = 3: must be a multiple of data_parallel = 2 x training.micro_batch = 1"},
+             2},
         Case{{"training.micro_batch=2147483647", "training.batch=2147483647"},
              {"training.micro_batch = 2147483647: times"}},
         Case{{"training.steps=1000000000000", "training.batch=16384"}, {"tokens; at most 1.15e+18"}},
@@ -129,8 +130,11 @@ INSTANTIATE_TEST_SUITE_P(
              8},
         Case{{"parallel.context_parallel=1048576", "parallel.tensor_parallel=1", "parallel.data_parallel=1048576",
               "data.sequence_length=2097152", "training.batch=1048576"},
-             {"is 1099511627776 ranks, but the job has 1"},
-             1}));
+             {"is 1.1e+12 ranks; at most 1048576 can be"},
+             1},
+        Case{{"parallel.context_parallel=65536", "parallel.tensor_parallel=65536", "model.query_heads=65536",
+              "model.hidden=65536", "data.sequence_length=131072"},
+             {"times data_parallel = 1 times tensor_parallel = 65536 is 4.29e+09 ranks; at most 1048576 can be"}}));
 
 // Two stages that are in order, and what breaks them.
 Case staged(std::vector<std::string> overrides, std::vector<std::string> said,
@@ -162,14 +166,14 @@ INSTANTIATE_TEST_SUITE_P(
         staged({"training.stages.0.batch=0"}, {"training.stages.0.batch = 0: must be at least 1"}),
         staged({"training.stages.0.micro_batch=0"}, {"training.stages.0.micro_batch = 0: must be at least 1"}),
         staged({"training.stages.1.micro_batch=4"},
-               {"training.stages.1.batch = 2: must be a multiple of data_parallel = 1 x micro_batch = 4",
+               {"training.stages.1.batch = 2: must be a multiple of data_parallel = 1 x training.stages.1.micro_batch = 4",
                 "set training.stages.1.batch to 4"}),
         // The first stage's batch, in a later one with larger micro-batches.
         staged({"training.stages.0.micro_batch=2", "training.batch=5"},
-               {"training.batch = 5: must be a multiple of data_parallel = 1 x micro_batch = 2",
+               {"training.batch = 5: must be a multiple of data_parallel = 1 x training.stages.0.micro_batch = 2",
                 "set training.batch to 4 or 6"}),
         staged({"training.batch=4", "training.stages.1.batch=3"},
-               {"training.stages.1.batch = 3: must be a multiple of data_parallel = 2 x micro_batch = 1"}, 2),
+               {"training.stages.1.batch = 3: must be a multiple of data_parallel = 2 x training.micro_batch = 1"}, 2),
         staged({"training.stages.0.sequence_length=2147483647", "training.micro_batch=2", "training.batch=2"},
                {"training.micro_batch = 2: times training.stages.0.sequence_length = 2147483647 must be at most"}),
         staged({"training.steps=1000000000000", "training.stages.1.first_step=999999999999",
