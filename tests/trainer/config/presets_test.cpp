@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tests/trainer/config/config_text.h"
+#include "trainer/plan.h"
 
 namespace ropewalk {
 namespace {
@@ -80,6 +81,17 @@ TEST(Presets, OfThePaperShareTheirSizes) {
   for (const char* name :
        {"rope", "qk_norm", "nope", "rnope_10k", "rnope_100k", "rnope_2m", "rnope_4m", "rnope_10k_swa"})
     EXPECT_EQ(without_layers(preset(name)), expected) << name;
+}
+
+// A plan is what a run takes (tests/equivalence/plan_test.cpp, tests/launch/plan_test.py), but for some 50 MiB a rank.
+TEST(Presets, LongSequencesFitFourRanks) {
+  for (const auto& [name, gib] : {std::pair{"long_65k", 12}, {"long_262k", 8}}) {
+    const Config config = preset(name);
+    EXPECT_EQ(config.parallel.mesh.size(), 4);
+    int64_t bytes = 0;
+    for (int rank = 0; rank < 4; ++rank) bytes += plan_run(config, rank).memory.total() + (50 << 20);
+    EXPECT_LT(bytes, int64_t{gib} << 30) << name;
+  }
 }
 
 TEST(Presets, ContextExtensionGrowsLengthsAndBases) {
