@@ -8,7 +8,6 @@
 
 namespace ropewalk {
 namespace {
-constexpr int64_t kAlignment = 64;  // a cache line, and the widest vector
 constexpr int64_t kPage = 4096;
 
 // What a tensor takes, with room behind it that keeps large ones apart in their pages.

@@ -5,8 +5,6 @@
 namespace ropewalk {
 namespace {
 
-constexpr int64_t kAlignment = 64;
-
 class HostBuffer final : public Buffer {
  public:
   HostBuffer(void* block, int64_t offset, int64_t bytes)

@@ -22,6 +22,12 @@ AttentionSpan one_document(const AttentionSpan& span) { return {span.q_begin, sp
 
 }  // namespace
 
+void PlanningKernels::Flops::add(const Flops& other, double times) {
+  products += times * other.products;
+  full_attention += times * other.full_attention;
+  sliding_attention += times * other.sliding_attention;
+}
+
 std::unique_ptr<Buffer> PlanningKernels::allocate(int64_t bytes) {
   const int64_t size = std::max<int64_t>(bytes, 1);
   void* data = mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -12,6 +12,7 @@ class PlanningKernels final : public Kernels {
   struct Flops {
     double products = 0, full_attention = 0, sliding_attention = 0;
     double total() const { return products + full_attention + sliding_attention; }
+    void add(const Flops& other, double times);
   };
 
   explicit PlanningKernels(DType dtype) : dtype_(dtype) {}

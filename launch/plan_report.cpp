@@ -11,28 +11,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// A kind of memory, as a person and as a script call it.
 struct Line {
-  std::string name;
+  const char *name, *key;
   int64_t bytes;
   std::string remark = {};
 };
 
-std::string activations_remark(const StepPlan& plan) {
-  return plan.tokens > 0
-             ? fmt::format("{} a token",
-                           bytes_text(static_cast<double>(plan.memory.activations) / static_cast<double>(plan.tokens)))
-             : "";
-}
-
 std::vector<Line> memory_lines(const StepPlan& plan) {
   const MemoryUse& memory = plan.memory;
-  return {{"weights", memory.weights},
-          {"gradients", memory.gradients},
-          {"optimizer", memory.optimizer},
-          {"activations", memory.activations, activations_remark(plan)},
-          {"working memory", memory.working},
-          {"sequences", plan.batch_bytes},
-          {"program, MPI", kProgramBytes, "an estimate"}};
+  const std::string a_token = bytes_text(plan.activation_bytes_per_token()) + " a token";
+  return {{"weights", "weights", memory.weights},
+          {"gradients", "gradients", memory.gradients},
+          {"optimizer", "optimizer", memory.optimizer},
+          {"activations", "activations", memory.activations, plan.tokens > 0 ? a_token : ""},
+          {"working memory", "working", memory.working},
+          {"sequences", "sequences", plan.batch_bytes},
+          {"program, MPI", "program", kProgramBytes, "an estimate"}};
 }
 
 const char* purpose_of(const std::string& axis) {
@@ -84,7 +79,7 @@ std::string flops_table(const MeshPlan& plan, double peak_flops) {
   add("attention, sliding layers", busiest.sliding_attention, "");
   add("together", busiest.total(),
       fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(busiest.total(), plan.mean_flops),
-                  ratio(busiest.total(), plan.model_flops)));
+                  ratio(busiest.total(), plan.fullest.model_flops)));
   if (peak_flops > 0)
     out +=
         fmt::format("\na step takes {} at least, by output.peak_flops\n", duration_text(busiest.total() / peak_flops));
@@ -92,20 +87,12 @@ std::string flops_table(const MeshPlan& plan, double peak_flops) {
 }
 
 Json json_of(const MeshPlan& plan) {
-  const MemoryUse& memory = plan.fullest.memory;
-  Json sent = Json::object();
+  Json memory = Json::object(), sent = Json::object();
+  for (const Line& line : memory_lines(plan.fullest)) memory[line.key] = line.bytes;
+  memory["total"] = process_bytes(plan.fullest);
   for (const auto& [axis, most, all] : plan.bytes_sent) sent[axis] = {{"a_rank", most}, {"all_ranks", all}};
-  return {{"memory_bytes",
-           {{"weights", memory.weights},
-            {"gradients", memory.gradients},
-            {"optimizer", memory.optimizer},
-            {"activations", memory.activations},
-            {"working", memory.working},
-            {"sequences", plan.fullest.batch_bytes},
-            {"program", kProgramBytes},
-            {"total", process_bytes(plan.fullest)}}},
-          {"activation_bytes_per_token",
-           ratio(static_cast<double>(memory.activations), static_cast<double>(plan.fullest.tokens))},
+  return {{"memory_bytes", memory},
+          {"activation_bytes_per_token", plan.fullest.activation_bytes_per_token()},
           {"bytes_sent", sent},
           {"flops",
            {{"products", plan.busiest.products},
@@ -113,7 +100,7 @@ Json json_of(const MeshPlan& plan) {
             {"sliding_attention", plan.busiest.sliding_attention},
             {"total", plan.busiest.total()},
             {"mean", plan.mean_flops},
-            {"model", plan.model_flops}}}};
+            {"model", plan.fullest.model_flops}}}};
 }
 
 }  // namespace
@@ -147,7 +134,6 @@ MeshPlan plan_mesh(const Config& config, const Stage& stage) {
     out.fullest = plan;
     out.fullest_rank = rank;
   }
-  out.model_flops = out.fullest.model_flops;
   return out;
 }
 

@@ -27,8 +27,7 @@ struct MeshPlan {
   };
   std::vector<Sent> bytes_sent;
   PlanningKernels::Flops busiest;
-  double mean_flops = 0;   // of a rank
-  double model_flops = 0;  // of a rank's share of the step, without what is recomputed or done twice
+  double mean_flops = 0;  // of a rank
 };
 MeshPlan plan_mesh(const Config& config, const Stage& stage);
 

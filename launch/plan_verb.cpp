@@ -61,8 +61,7 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
     return ExitCode::kDone;
   }
   const MeshShape& mesh = config.parallel.mesh;
-  std::string text = fmt::format("{} on {}: data {} x context {} x tensor {}\n", file, counted(mesh.size(), "rank"),
-                                 mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel);
+  std::string text = fmt::format("{} on {}: {}\n", file, counted(mesh.size(), "rank"), mesh_text(mesh));
   for (size_t i = 0; i < stages.size(); ++i)
     text += fmt::format("\nafter step {}: {}\n\n{}", config.training.stages[i].first_step,
                         stage_text(config.training.stages[i]), plan_table(stages[i], config));

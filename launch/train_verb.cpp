@@ -54,10 +54,8 @@ void announce(const Process& process, const Config& config, const StepPlan& plan
       gather_places(start, {process.host(), allowed_cpus(), process_bytes(plan), available_memory()});
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places);
-  const MeshShape& mesh = config.parallel.mesh;
-  say(fmt::format("{} on {}; mesh: data {} x context {} x tensor {}; device: {}; {}", counted(process.size(), "rank"),
-                  hosts.text, mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel,
-                  name_of(config.parallel.backend), process.transport()));
+  say(fmt::format("{} on {}; mesh: {}; device: {}; {}", counted(process.size(), "rank"), hosts.text,
+                  mesh_text(config.parallel.mesh), name_of(config.parallel.backend), process.transport()));
   say("memory of rank 0: " + memory_line(plan));
   for (const std::string& warning : hosts.warnings) say(warning);
 }

@@ -49,9 +49,8 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   }
   const MeshShape& mesh = config.parallel.mesh;
   const size_t stages = config.training.stages.size();
-  print(fmt::format("{} is in order: {}{}, {} (data {} x context {} x tensor {})\n{}", file,
-                    counted(config.model.layers.size(), "layer"), stages > 1 ? ", " + counted(stages, "stage") : "",
-                    counted(mesh.size(), "rank"), mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel,
+  print(fmt::format("{} is in order: {}{}, {} ({})\n{}", file, counted(config.model.layers.size(), "layer"),
+                    stages > 1 ? ", " + counted(stages, "stage") : "", counted(mesh.size(), "rank"), mesh_text(mesh),
                     data));
   return ExitCode::kDone;
 }

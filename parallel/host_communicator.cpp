@@ -14,12 +14,6 @@ constexpr int64_t kScratchBytes = 16 << 20;
 constexpr int64_t kSmallestSegmentBytes = 64 << 10;
 constexpr int64_t kLargestSegmentBytes = 1 << 20;
 
-class FinishedExchange : public Exchange {
- public:
-  bool progress() override { return true; }
-  void wait() override {}
-};
-
 void copy(const Tensor& from, const Tensor& to) {
   if (from.raw() != to.raw() && from.bytes() > 0) {
     std::memmove(to.raw(), from.raw(), static_cast<size_t>(from.bytes()));

@@ -33,6 +33,11 @@ void check_shape(const MeshShape& shape, int ranks, int key_heads) {
 
 }  // namespace
 
+std::string mesh_text(const MeshShape& shape) {
+  return fmt::format("data {} x context {} x tensor {}", shape.data_parallel, shape.context_parallel,
+                     shape.tensor_parallel);
+}
+
 // The ranks of a group differ in the coordinates that its color leaves out; they keep the order that they have in the
 // world.
 Mesh::Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group) : shape_(shape) {

@@ -22,6 +22,8 @@ struct MeshShape {
   bool operator==(const MeshShape&) const = default;
 };
 
+std::string mesh_text(const MeshShape& shape);  // "data 1 x context 8 x tensor 4"
+
 // This rank's place and its groups. Rank = (data * context_parallel + context) * tensor_parallel + tensor.
 class Mesh {
  public:

@@ -55,8 +55,7 @@ void ShardedOptimizer::reduce() {
 double ShardedOptimizer::gradient_norm() const {
   double squares = 0;
   for (const ShardSegment& segment : plan_.segments(rank_.mesh.gradient().rank()))
-    if (table_[segment.parameter].counted)
-      squares += rank_.kernels.sum_of_squares(segment_of(gradient_, segment));
+    if (table_[segment.parameter].counted) squares += rank_.kernels.sum_of_squares(segment_of(gradient_, segment));
   return std::sqrt(sum_of(rank_.mesh.world(), squares));
 }
 

@@ -27,7 +27,7 @@ class ShardedOptimizer {
   // All ranks' new weights, everywhere.
   void gather();
 
-  std::vector<StateTensor> state() const;      // master weights and moments of this rank's range
+  std::vector<StateTensor> state() const;  // master weights and moments of this rank's range
   int64_t bytes() const;
   std::vector<StateTensor> gradients() const;  // the summed gradient of this rank's range
 
@@ -47,7 +47,7 @@ class ShardedOptimizer {
   ShardPlan plan_;
   int64_t begin_;  // of this rank's range in the flat buffer
   Shard first_moment_, second_moment_;
-  Shard master_storage_;  // only where weights are held in fewer bits than the master weights
+  Shard master_storage_;               // only where weights are held in fewer bits than the master weights
   Tensor weight_, gradient_, master_;  // this rank's range
 };
 

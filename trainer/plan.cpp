@@ -40,11 +40,8 @@ class PlannedRank {
       plan.bytes_sent[axis].second +=
           times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
     }
-    const PlanningKernels::Flops& after = kernels_.flops();
-    const auto factor = static_cast<double>(times);
-    plan.flops.products += factor * (after.products - before.products);
-    plan.flops.full_attention += factor * (after.full_attention - before.full_attention);
-    plan.flops.sliding_attention += factor * (after.sliding_attention - before.sliding_attention);
+    plan.flops.add(kernels_.flops(), static_cast<double>(times));
+    plan.flops.add(before, -static_cast<double>(times));
   }
 
  private:

@@ -19,11 +19,14 @@ struct StepPlan {
   int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
   PlanningKernels::Flops flops;                             // what is recomputed counts again
-  double model_flops = 0;  // this rank's share of training_flops(), where nothing counts twice
+  double model_flops = 0;  // this rank's share of step_flops(), where nothing counts twice
+  double activation_bytes_per_token() const {
+    return tokens > 0 ? static_cast<double>(memory.activations) / static_cast<double>(tokens) : 0;
+  }
 };
 
-// Of a step of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of them, less is sent and computed.
-// Throws ConfigurationError for a mesh that cannot be.
+// Of a step of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of them, less is
+// sent and computed. Throws ConfigurationError for a mesh that cannot be.
 StepPlan plan_step(const Config& config, const Stage& stage, int rank);
 
 // Of the stage whose step needs the largest arena: what a run reserves at its start.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/flops.h"
 #include "trainer/stages.h"
 
 namespace ropewalk {
@@ -55,14 +56,14 @@ double training_flops(const ModelConfig& model, const Batch& batch) {
 }
 
 double step_flops(const ModelConfig& model, const Stage& stage) {
-  const auto length = static_cast<double>(stage.sequence_length), batch = static_cast<double>(stage.batch);
+  const auto batch = static_cast<double>(stage.batch);
   double pairs = 0;
   for (const LayerKind& kind : model.layers) {
-    const bool sliding = kind.mask == LayerKind::Mask::kSliding;
-    const double window = sliding ? std::min(length, static_cast<double>(kind.window)) : length;
-    pairs += window * (window + 1) / 2 + (length - window) * window;
+    AttentionSpan whole;
+    if (kind.mask == LayerKind::Mask::kSliding) whole.window = kind.window;
+    pairs += visible_pairs(stage.sequence_length, stage.sequence_length, whole);
   }
-  return flops(model, batch * length, batch * pairs);
+  return flops(model, batch * static_cast<double>(stage.sequence_length), batch * pairs);
 }
 
 double flops_left(const Config& config, int64_t steps_done) {

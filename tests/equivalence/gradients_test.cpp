@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/equivalence/cases.h"
-#include "tests/equivalence/mesh_run.h"
+#include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
 
 namespace ropewalk {
@@ -15,8 +15,6 @@ void expect_same(const LossAndGradients& actual, double loss, const NaiveWeights
   const Difference worst = difference(actual.gradients, gradients);
   EXPECT_LE(worst.relative, kTolerance) << against << ": " << worst.where;
 }
-
-using MeshAndCase = std::tuple<MeshShape, std::string>;
 
 class GradientsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
 
@@ -33,13 +31,9 @@ TEST_P(GradientsOnEveryMesh, GivesTheGradientsOfOneRankAndOfTheNaiveModel) {
   expect_same(many, naive.loss, naive.gradients, "the mesh against the naive model");
 }
 
-std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
-  return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
-}
-
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, GradientsOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::ValuesIn(case_names())),
-                         test_name);
+                         name_of_mesh_and_case);
 
 // A step's samples in micro-batches of one, two and all, on meshes with and without data ranks: the same sums.
 TEST(GradientAccumulation, MicroBatchesEqualOneBatch) {

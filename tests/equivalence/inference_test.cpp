@@ -4,13 +4,11 @@
 #include <cmath>
 
 #include "tests/equivalence/cases.h"
-#include "tests/equivalence/mesh_run.h"
+#include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
 
 namespace ropewalk {
 namespace {
-
-using MeshAndCase = std::tuple<MeshShape, std::string>;
 
 class InferenceOnEveryMesh : public testing::TestWithParam<MeshAndCase> {
  protected:
@@ -80,14 +78,10 @@ TEST_P(InferenceOnEveryMesh, GivesTheNaiveLogitsOfTheNextToken) {
   }
 }
 
-std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
-  return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
-}
-
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, InferenceOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)),
                                           testing::Values("RnopeSwa", "QkNormWholeTokens")),
-                         test_name);
+                         name_of_mesh_and_case);
 
 }  // namespace
 }  // namespace ropewalk

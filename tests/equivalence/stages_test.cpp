@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/equivalence/cases.h"
-#include "tests/equivalence/mesh_run.h"
+#include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
 
 namespace ropewalk {
@@ -58,65 +58,28 @@ Steps steps(const Case& c, const NaiveWeights& state, int64_t first, int64_t las
       c.config, state, [&](int64_t step) { return samples_of(c, step); }, first, last);
 }
 
-Steps naive_steps(const Case& c, NaiveWeights weights, const std::vector<double>& rates) {
-  NaiveAdamW optimizer(c.config.training);
-  Steps out;
-  for (int64_t step = 0; step < kSteps; ++step) {
-    const ModelConfig model = model_in(c.config.model, stage_of(c, step));
-    const NaiveResult result = naive_gradients(model, weights, samples_of(c, step));
-    out.losses.push_back(result.loss);
-    out.gradient_norms.push_back(optimizer.update(weights, result.gradients, rates[static_cast<size_t>(step)]));
-  }
-  out.state = weights;
-  return out;
-}
-
-void expect_same_numbers(const Steps& actual, const Steps& expected, size_t from, double tolerance,
-                         const std::string& against) {
-  ASSERT_EQ(actual.losses.size() + from, expected.losses.size());
-  for (size_t i = from; i < expected.losses.size(); ++i) {
-    const double loss = expected.losses[i], norm = expected.gradient_norms[i];
-    EXPECT_NEAR(actual.losses[i - from], loss, tolerance * loss) << against << ", step " << i;
-    EXPECT_NEAR(actual.gradient_norms[i - from], norm, tolerance * norm) << against << ", step " << i;
-  }
-}
-
-void erase_moments(NaiveWeights& state) {
-  std::erase_if(state, [](const auto& entry) { return entry.first.starts_with("optimizer."); });
-}
-
-using MeshAndCase = std::tuple<MeshShape, std::string>;
-
 class StagesOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
 
 TEST_P(StagesOnEveryMesh, TakeTheStepsOfOneRankAndOfTheNaiveModel) {
   const auto& [mesh, name] = GetParam();
   const Case c = staged_case(name, mesh);
   const NaiveWeights weights = random_weights(c.config.model, 41);
-  Steps many = steps(c, weights, 0, kSteps);
+  const Steps many = steps(c, weights, 0, kSteps);
   if (mesh.size() > 1) {
     Case one = c;
     one.config = on_one_rank(c.config);
-    const Steps alone = steps(one, weights, 0, kSteps);
-    expect_same_numbers(many, alone, 0, kStepsTolerance, "one rank");
-    const Difference from_one = difference(many.state, alone.state);
-    EXPECT_LE(from_one.relative, kStepsTolerance) << "one rank: " << from_one.where;
+    expect_same_steps(many, steps(one, weights, 0, kSteps), "one rank");
   }
-  const Steps naive = naive_steps(c, weights, many.rates);
-  expect_same_numbers(many, naive, 0, kStepsTolerance, "the naive model");
-  erase_moments(many.state);
-  const Difference from_naive = difference(many.state, naive.state);
-  EXPECT_LE(from_naive.relative, kStepsTolerance) << "the naive model: " << from_naive.where;
-}
-
-std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
-  return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+  const Steps naive = naive_steps(
+      c.config.training, [&](int64_t step) { return model_in(c.config.model, stage_of(c, step)); },
+      [&](int64_t step) { return samples_of(c, step); }, weights, many.rates);
+  expect_same_steps(without_moments(many), naive, "the naive model");
 }
 
 // RnopeSwa: halos for the rotary layers; QkNorm: a ring for one of them.
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, StagesOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::Values("RnopeSwa", "QkNorm")),
-                         test_name);
+                         name_of_mesh_and_case);
 
 // Every base matters to every loss by far more than the tolerance, so that one which is not followed is seen above.
 TEST(Stages, BasesMatter) {
@@ -157,9 +120,7 @@ TEST(Stages, GoOnOnAnotherMesh) {
   const Steps whole = steps(staged_case("RnopeSwa", {}), weights, 0, kSteps);
   for (int64_t stop : {1, 3}) {
     const Steps rest = steps(after, steps(before, weights, 0, stop).state, stop, kSteps);
-    expect_same_numbers(rest, whole, static_cast<size_t>(stop), kStepsTolerance, "one rank");
-    const Difference worst = difference(rest.state, whole.state);
-    EXPECT_LE(worst.relative, kStepsTolerance) << worst.where;
+    expect_same_steps(rest, whole, "one rank", static_cast<size_t>(stop));
   }
 }
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/equivalence/cases.h"
-#include "tests/equivalence/mesh_run.h"
+#include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
 
 namespace ropewalk {
@@ -22,37 +22,6 @@ Case training_case(const std::string& name, const MeshShape& mesh) {
   return c;
 }
 
-Steps naive_steps(const Case& c, NaiveWeights weights, const std::vector<double>& rates) {
-  NaiveAdamW optimizer(c.config.training);
-  Steps steps;
-  for (size_t step = 0; step < rates.size(); ++step) {
-    const std::vector<Sample> samples = samples_of_step(c, static_cast<int64_t>(step));
-    const NaiveResult result = naive_gradients(c.config.model, weights, samples);
-    steps.losses.push_back(result.loss);
-    steps.gradient_norms.push_back(optimizer.update(weights, result.gradients, rates[step]));
-  }
-  steps.state = weights;
-  return steps;
-}
-
-void expect_same_numbers(const Steps& actual, const Steps& expected, const std::string& against) {
-  for (size_t i = 0; i < expected.losses.size(); ++i) {
-    const double loss = expected.losses[i], norm = expected.gradient_norms[i];
-    EXPECT_NEAR(actual.losses.at(i), loss, kStepsTolerance * loss) << against << ", step " << i;
-    EXPECT_NEAR(actual.gradient_norms.at(i), norm, kStepsTolerance * norm) << against << ", step " << i;
-  }
-}
-
-NaiveWeights master_weights(const NaiveWeights& state) {
-  NaiveWeights out;
-  for (const auto& [name, values] : state) {
-    if (!name.starts_with("optimizer.")) out[name] = values;
-  }
-  return out;
-}
-
-using MeshAndCase = std::tuple<MeshShape, std::string>;
-
 class StepsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
 
 TEST_P(StepsOnEveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
@@ -61,27 +30,19 @@ TEST_P(StepsOnEveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
   const NaiveWeights weights = random_weights(c.config.model, 21);
   const auto samples = [&](int64_t step) { return samples_of_step(c, step); };
   const Steps many = steps_on_mesh(c.config, weights, samples, 0, kSteps);
-  const Steps naive = naive_steps(c, weights, many.rates);
+  const Steps naive = naive_steps(
+      c.config.training, [&](int64_t) { return c.config.model; }, samples, weights, many.rates);
   const double clip = c.config.training.clip_norm;
   ASSERT_TRUE(clip == 0 || naive.gradient_norms[0] > clip) << "nothing is clipped at " << naive.gradient_norms[0];
-  expect_same_numbers(many, naive, "the naive model");
-  const Difference from_naive = difference(master_weights(many.state), naive.state);
-  EXPECT_LE(from_naive.relative, kStepsTolerance) << "the naive model: " << from_naive.where;
+  expect_same_steps(without_moments(many), naive, "the naive model");
 
   if (mesh.size() == 1) return;
-  const Steps one = steps_on_mesh(on_one_rank(c.config), weights, samples, 0, kSteps);
-  expect_same_numbers(many, one, "one rank");
-  const Difference from_one = difference(many.state, one.state);
-  EXPECT_LE(from_one.relative, kStepsTolerance) << "one rank: " << from_one.where;
-}
-
-std::string test_name(const testing::TestParamInfo<MeshAndCase>& info) {
-  return text_of(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+  expect_same_steps(many, steps_on_mesh(on_one_rank(c.config), weights, samples, 0, kSteps), "one rank");
 }
 
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, StepsOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::Values("RnopeSwa", "QkNorm")),
-                         test_name);
+                         name_of_mesh_and_case);
 
 // Initial weights are a function of the seed, the name and the place in the whole tensor: the same bits on every mesh.
 TEST(InitialWeights, AreTheSameBitsOnEveryMesh) {

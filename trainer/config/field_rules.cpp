@@ -4,6 +4,7 @@
 
 #include "configs/ropewalk.pb.h"
 #include "kernels/error.h"
+#include "parallel/mesh.h"
 #include "trainer/config/field_names.h"
 
 namespace ropewalk {
@@ -30,7 +31,7 @@ struct Range {
 
 constexpr double kMost32 = static_cast<double>(kMostPositions);
 constexpr double kMostSteps = 1e12;
-constexpr Range kCount{1, kMost32}, kInterval{0, kMostSteps}, kRanks{1, 1 << 20};
+constexpr Range kCount{1, kMost32}, kInterval{0, kMostSteps}, kRanks{1, kMostRanks};
 constexpr Range kNotNegative{0}, kPositive{0, std::numeric_limits<double>::max(), true}, kFraction{0, 1, false, true};
 
 struct NumberRule {
@@ -70,7 +71,7 @@ constexpr NumberRule kNumberRules[] = {
     {"training.stages.*.batch", kCount},
     {"training.stages.*.micro_batch", kCount},
     {"training.stages.*.theta", kPositive},
-    {"parallel.data_parallel", {0, 1 << 20}},
+    {"parallel.data_parallel", {0, kMostRanks}},
     {"parallel.context_parallel", kRanks},
     {"parallel.tensor_parallel", kRanks},
     {"parallel.deadline_seconds", {0, 1e7, true}},  // 115 days

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <utility>
 
-#include "trainer/metrics/append_file.h"
 #include "kernels/clock.h"
+#include "trainer/metrics/append_file.h"
 
 namespace ropewalk {
 

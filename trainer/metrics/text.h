@@ -9,7 +9,7 @@ namespace ropewalk {
 
 std::string duration_text(double seconds);  // "8.2 s", "3 m 05 s", "2 h 07 m", "4 d 03 h"; "?" where it is not known
 std::string count_text(double count);       // "999", "1.2 k", "34.5 M", "1.1 B"
-std::string flops_text(double flops);             // "12 FLOP", "2.4 GFLOP"
+std::string flops_text(double flops);       // "12 FLOP", "2.4 GFLOP"
 std::string bytes_text(double bytes);       // "512 B", "1.5 KiB", "2.0 GiB"
 std::string bar_text(double fraction, int width);  // "[====>     ]", `width` characters in all
 

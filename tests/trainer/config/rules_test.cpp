@@ -165,9 +165,10 @@ INSTANTIATE_TEST_SUITE_P(
                {"training.stages.0.sequence_length = 7: must be at least 2 x parallel.context_parallel = 8"}),
         staged({"training.stages.0.batch=0"}, {"training.stages.0.batch = 0: must be at least 1"}),
         staged({"training.stages.0.micro_batch=0"}, {"training.stages.0.micro_batch = 0: must be at least 1"}),
-        staged({"training.stages.1.micro_batch=4"},
-               {"training.stages.1.batch = 2: must be a multiple of data_parallel = 1 x training.stages.1.micro_batch = 4",
-                "set training.stages.1.batch to 4"}),
+        staged(
+            {"training.stages.1.micro_batch=4"},
+            {"training.stages.1.batch = 2: must be a multiple of data_parallel = 1 x training.stages.1.micro_batch = 4",
+             "set training.stages.1.batch to 4"}),
         // The first stage's batch, in a later one with larger micro-batches.
         staged({"training.stages.0.micro_batch=2", "training.batch=5"},
                {"training.batch = 5: must be a multiple of data_parallel = 1 x training.stages.0.micro_batch = 2",
