@@ -53,11 +53,15 @@ HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int6
 // L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o'.
 HWY_INLINE void merge_row(int64_t K, const float* row_o, double row_base, double row_sum, float* o, float* lse) {
   const double before = *lse, piece = std::numbers::ln2 * row_base + std::log(row_sum);
+  if (before == -std::numeric_limits<double>::infinity()) {
+    scaled_copy(K, static_cast<float>(1 / row_sum), row_o, o);
+    *lse = static_cast<float>(piece);
+    return;
+  }
   const double base = before > piece ? before : piece;
-  const bool first = before == -std::numeric_limits<double>::infinity();
-  const double all = first ? piece : base + std::log(std::exp(before - base) + std::exp(piece - base));
-  const FloatVector keep = hn::Set(Floats(), first ? 0.0f : static_cast<float>(std::exp(before - all)));
-  const FloatVector take = hn::Set(Floats(), static_cast<float>((first ? 1 : std::exp(piece - all)) / row_sum));
+  const double all = base + std::log(std::exp(before - base) + std::exp(piece - base));
+  const FloatVector keep = hn::Set(Floats(), static_cast<float>(std::exp(before - all)));
+  const FloatVector take = hn::Set(Floats(), static_cast<float>(std::exp(piece - all) / row_sum));
   for_each_vector(K, [&](int64_t k, auto some) HWY_ATTR {
     store(hn::MulAdd(keep, load(o + k, some), hn::Mul(take, load(row_o + k, some))), o + k, some);
   });

@@ -48,19 +48,21 @@ void layer_norm_backward_loop(const reference::LayerNormSizes& s, const float* d
       const auto g_at = [&](int64_t d, auto some)
                             HWY_ATTR { return hn::Mul(load(dy_row + d, some), load(weight + d, some)); };
       float* dw_row = dw + n % s.M * s.D;
-      const float sum_g_xhat = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR {
-        const FloatVector xhat = xhat_at(d, some);
-        store(hn::MulAdd(load(dy_row + d, some), xhat, load(dw_row + d, some)), dw_row + d, some);
-        return hn::Mul(g_at(d, some), xhat);
-      });
-      const float sum_g = sum_of(s.D, [&](int64_t d, auto some) HWY_ATTR {
+      FloatVector sum_g = hn::Zero(Floats()), sum_g_xhat = sum_g;
+      for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
         prefetch(dy_row + s.D + d);
         prefetch(row + s.D + d);
-        return g_at(d, some);
+        const FloatVector xhat = xhat_at(d, some), g = g_at(d, some);  // g is 0 beyond the row
+        store(hn::MulAdd(load(dy_row + d, some), xhat, load(dw_row + d, some)), dw_row + d, some);
+        sum_g = hn::Add(g, sum_g);
+        sum_g_xhat = hn::MulAdd(g, xhat, sum_g_xhat);
       });
-      const FloatVector mean_g = hn::Set(Floats(), sum_g / static_cast<float>(s.D));
-      const FloatVector mean_g_xhat = hn::Set(Floats(), sum_g_xhat / static_cast<float>(s.D));
+      const auto mean_of = [&](FloatVector sum) HWY_ATTR {
+        return hn::Set(Floats(), hn::GetLane(hn::SumOfLanes(Floats(), sum)) / static_cast<float>(s.D));
+      };
+      const FloatVector mean_g = mean_of(sum_g), mean_g_xhat = mean_of(sum_g_xhat);
       for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
+        if (through) prefetch(through + (n + 1) * s.D + d);
         const FloatVector inner = hn::NegMulAdd(xhat_at(d, some), mean_g_xhat, hn::Sub(g_at(d, some), mean_g));
         const FloatVector residual = through ? load(through + n * s.D + d, some) : hn::Zero(Floats());
         store(hn::MulAdd(spread, inner, residual), dx + n * s.D + d, some, way);

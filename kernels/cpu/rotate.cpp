@@ -33,6 +33,8 @@ void rotate_row(int64_t H, int64_t K, const float* table, float sign, float* x) 
   for (int64_t h = 0; h < H; ++h) {
     for_each_vector(K / 2, [&](int64_t k, auto some) HWY_ATTR {
       float* pairs = x + h * K + 2 * k;
+      prefetch(pairs + kAhead);
+      prefetch(pairs + kAhead + lanes());
       const FloatVector cosine = load(table + k, some), sine = hn::Mul(direction, load(table + K / 2 + k, some));
       FloatVector a, b;
       load_pairs(pairs, a, b, some);

@@ -19,6 +19,7 @@ HWY_INLINE FloatVector sigmoid(FloatVector x) {
 void swiglu_forward_loop(int64_t count, const float* gate, const float* up, float* h, bool streamed) {
   by_way(streamed, [&](auto way) HWY_ATTR {
     for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
+      prefetch(gate + i + kAhead), prefetch(up + i + kAhead);
       const FloatVector g = load(gate + i, some);
       store(hn::Mul(hn::Mul(g, sigmoid(g)), load(up + i, some)), h + i, some, way);
     });
@@ -30,6 +31,7 @@ void swiglu_backward_loop(int64_t count, const float* dh, const float* gate, con
                           float* dup) {
   const FloatVector one = hn::Set(Floats(), 1.0f);
   for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
+    prefetch(dh + i + kAhead), prefetch(gate + i + kAhead), prefetch(up + i + kAhead);
     const FloatVector dh_i = load(dh + i, some), g = load(gate + i, some), u = load(up + i, some);
     const FloatVector s = sigmoid(g), dh_s = hn::Mul(dh_i, s);
     const FloatVector slope = hn::MulAdd(g, hn::Sub(one, s), one);  // silu'(g) = s * slope

@@ -42,6 +42,7 @@ HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_
   FloatVector sum[kStrip][2];
   for (auto& row : sum) row[0] = row[1] = hn::Zero(d);
   const float* HWY_RESTRICT a = left.data;
+  HWY_UNROLL(4)  // or the loop's own instructions take their share of what a cycle can begin
   for (int64_t i = 0; i < inner; ++i) {
     const FloatVector b0 = hn::LoadU(d, panel), b1 = hn::LoadU(d, panel + width);
     panel += 2 * width;
@@ -80,24 +81,43 @@ HWY_INLINE void add_edge_product(Left left, const float* panel, int64_t inner, i
 // others become 0, and those outside `written` stay as they are.
 HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
                              int64_t panel_rows, float* to) {
+  constexpr int64_t kRows = 64;  // whose pages the processor still knows in the next panel
   const Floats d;
   const int64_t panel = panel_columns(), width = lanes();
-  for (int64_t first = 0; first < columns; first += panel, to += panel_rows * panel) {
-    const int64_t here = std::min(panel, columns - first);
-    std::fill(to + written.begin * panel, to + rows.begin * panel, 0.0f);
-    for (int64_t row = rows.begin; row < rows.end; ++row) {
-      const float* from = x + row * stride + first;
-      float* out = to + row * panel;
-      if (here == panel) {
-        hn::StoreU(hn::LoadU(d, from), d, out);
-        hn::StoreU(hn::LoadU(d, from + width), d, out + width);
-      } else {
-        for (int64_t i = 0; i < panel; ++i) out[i] = i < here ? from[i] : 0.0f;
+  for (int64_t begin = rows.begin; begin < rows.end; begin += kRows)
+    for (int64_t first = 0; first < columns; first += panel) {
+      const int64_t here = std::min(panel, columns - first);
+      for (int64_t row = begin; row < std::min(begin + kRows, rows.end); ++row) {
+        const float* from = x + row * stride + first;
+        float* out = to + first * panel_rows + row * panel;
+        if (here == panel) {
+          hn::StoreU(hn::LoadU(d, from), d, out);
+          hn::StoreU(hn::LoadU(d, from + width), d, out + width);
+        } else {
+          for (int64_t i = 0; i < panel; ++i) out[i] = i < here ? from[i] : 0.0f;
+        }
       }
     }
+  for (int64_t first = 0; first < columns; first += panel, to += panel_rows * panel) {
+    std::fill(to + written.begin * panel, to + rows.begin * panel, 0.0f);
     std::fill(to + rows.end * panel, to + written.end * panel, 0.0f);
   }
 }
+
+#if HWY_TARGET != HWY_SCALAR
+// Four rows of four numbers become four columns.
+HWY_INLINE void transpose_4x4(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+  const hn::FixedTag<float, 4> d;
+  const auto a0 = hn::LoadU(d, from), a1 = hn::LoadU(d, from + from_stride);
+  const auto a2 = hn::LoadU(d, from + 2 * from_stride), a3 = hn::LoadU(d, from + 3 * from_stride);
+  const auto low01 = hn::InterleaveLower(d, a0, a1), low23 = hn::InterleaveLower(d, a2, a3);
+  const auto high01 = hn::InterleaveUpper(d, a0, a1), high23 = hn::InterleaveUpper(d, a2, a3);
+  hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, to);
+  hn::StoreU(hn::ConcatUpperUpper(d, low23, low01), d, to + to_stride);
+  hn::StoreU(hn::ConcatLowerLower(d, high23, high01), d, to + 2 * to_stride);
+  hn::StoreU(hn::ConcatUpperUpper(d, high23, high01), d, to + 3 * to_stride);
+}
+#endif
 
 // Panels of the rows of x [.., columns]: panel p is [columns, panel_columns()] and holds in its columns the rows from
 // p * panel_columns() on. Reads `rows`; the others of `written`, which are whole panels, become 0.
@@ -107,11 +127,19 @@ HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t col
   for (int64_t first = written.begin; first < written.end; first += panel) {
     const int64_t begin = std::clamp(rows.begin - first, int64_t{0}, panel);
     const int64_t end = std::clamp(rows.end - first, int64_t{0}, panel);
-    for (int64_t i = 0; i < columns; ++i) {
-      float* out = to + first * columns + i * panel;
-      std::fill(out, out + begin, 0.0f);
-      for (int64_t row = begin; row < end; ++row) out[row] = x[(first + row) * stride + i];
-      std::fill(out + end, out + panel, 0.0f);
+    const float* from = x + first * stride;
+    float* out = to + first * columns;
+    int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+    if (begin == 0 && end == panel)
+      for (; i + 4 <= columns; i += 4)
+        for (int64_t row = 0; row < panel; row += 4)
+          transpose_4x4(from + row * stride + i, stride, out + i * panel + row, panel);
+#endif
+    for (; i < columns; ++i) {
+      std::fill(out + i * panel, out + i * panel + begin, 0.0f);
+      for (int64_t row = begin; row < end; ++row) out[i * panel + row] = from[row * stride + i];
+      std::fill(out + i * panel + end, out + (i + 1) * panel, 0.0f);
     }
   }
 }

@@ -61,8 +61,10 @@ HWY_INLINE void by_way(bool streamed, F&& f) {
   hwy::FlushStream();
 }
 
-// Asks for the line of the number at p: rows that lie apart begin without the processor's foresight.
+// Asks for the line of the number at p. Rows that lie apart begin without the processor's foresight, and where a vector
+// is much work too few are in flight by themselves: a stream read in order is asked for kAhead numbers, 2 KiB, ahead.
 HWY_INLINE void prefetch(const float* p) { hwy::Prefetch(p); }
+inline constexpr int64_t kAhead = 512;
 
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector, AllLanes) { return x; }
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector otherwise, FirstLanes some) {
