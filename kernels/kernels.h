@@ -4,7 +4,8 @@
 // Conventions. Tensors are contiguous; shapes are written [rows, ..., columns] in the letters of kernels/README.md.
 // Each output says whether it is set (=) or added to (+=). Parameter gradients are always +=, activation gradients
 // always =, except where it says otherwise. Unless it says otherwise all tensors of a call have the backend's compute
-// type, and statistics, sums and attention's (o, lse) have accumulator_of(type): fp32, or fp64 when the type is fp64.
+// type, and statistics, sums, attention's (o, lse) and parameter gradients, which are sums over many calls, have
+// accumulator_of(type): fp32, or fp64 when the type is fp64.
 // Outputs may not overlap inputs unless it says so. Calls are ordered among themselves; download() and the functions
 // that return a number wait for the result. An absent tensor is an empty one. Shapes that do not fit fail CHECK.
 #pragma once
@@ -133,15 +134,15 @@ class Kernels {
   // ---- optimizer and checks
 
   // g' = gradient_scale g;  m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2;
-  // w -= rate * (mhat / (sqrt(vhat) + epsilon) + weight_decay * w).  w, m, v have the accumulator type; g the compute
-  // or accumulator type. (Loshchilov & Hutter, arXiv 1711.05101.)
+  // w -= rate * (mhat / (sqrt(vhat) + epsilon) + weight_decay * w).  All four have the accumulator type. (Loshchilov &
+  // Hutter, arXiv 1711.05101.)
   virtual void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) = 0;
   virtual double sum(const Tensor& x) = 0;             // of any floating type, in fp64, in a fixed order
   virtual double sum_of_squares(const Tensor& x) = 0;  // likewise
   virtual std::optional<int64_t> first_not_finite(const Tensor& x) = 0;  // flat index of the first NaN or infinity
 };
 
-enum class Backend { kReferenceF64, kReferenceF32, kCpu, kCuda };
+enum class Backend { kReferenceF64, kReferenceF32, kReferenceBF16, kCpu, kCuda };
 
 // Of a backend's weights and activations, whether this build has it or not.
 DType compute_type(Backend backend);

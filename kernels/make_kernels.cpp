@@ -1,5 +1,6 @@
 // The one place that knows which backends this build has.
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/reference/bf16_kernels.h"
 #include "kernels/reference/reference_kernels.h"
 
 namespace ropewalk {
@@ -11,6 +12,7 @@ DType compute_type(Backend backend) {
     case Backend::kReferenceF32:
     case Backend::kCpu:
       return DType::kF32;
+    case Backend::kReferenceBF16:
     case Backend::kCuda:
       return DType::kBF16;
   }
@@ -23,6 +25,8 @@ std::unique_ptr<Kernels> make_kernels(Backend backend, int) {
       return std::make_unique<ReferenceKernels<double>>();
     case Backend::kReferenceF32:
       return std::make_unique<ReferenceKernels<float>>();
+    case Backend::kReferenceBF16:
+      return std::make_unique<ReferenceBf16Kernels>();
     case Backend::kCpu:
       return std::make_unique<CpuKernels>();
     case Backend::kCuda:

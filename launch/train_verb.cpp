@@ -29,6 +29,8 @@ const char* name_of(Backend backend) {
       return "reference";
     case Backend::kReferenceF32:
       return "reference, fp32";
+    case Backend::kReferenceBF16:
+      return "reference, bf16";
     case Backend::kCpu:
       return "cpu";
     case Backend::kCuda:

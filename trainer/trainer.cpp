@@ -19,7 +19,7 @@ struct Trainer::Parts {
         region(rank.mesh.tensor(), config.parallel.sequence_parallel),
         table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split()),
         weights(table, rank.kernels.dtype(), rank.kernels),
-        gradients(table, rank.kernels.dtype(), rank.kernels),
+        gradients(table, accumulator_of(rank.kernels.dtype()), rank.kernels),
         optimizer(weights, gradients, config.training, rank),
         model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute) {
     begin(config.training.stages.front());

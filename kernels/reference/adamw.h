@@ -9,7 +9,7 @@ inline int64_t adamw_count(const Kernels& kernels, const Tensor& w, const Tensor
                            const AdamWStep& step) {
   const DType accumulator = accumulator_of(kernels.dtype());
   check_operand(kernels, "adamw: w", w, accumulator, w.shape());
-  check_operand(kernels, "adamw: g", g, g.dtype() == kernels.dtype() ? g.dtype() : accumulator, w.shape());
+  check_operand(kernels, "adamw: g", g, accumulator, w.shape());
   check_operand(kernels, "adamw: m", m, accumulator, w.shape());
   check_operand(kernels, "adamw: v", v, accumulator, w.shape());
   check_apart("adamw: g", g, {w, m, v});

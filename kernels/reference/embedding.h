@@ -9,13 +9,14 @@ struct EmbeddingSizes {
   int64_t N, V, D;
 };
 
+// `table` is the table, or its gradient.
 inline EmbeddingSizes embedding_sizes(const Kernels& kernels, const Tensor& tokens, const Tensor& table,
-                                      const Tensor& x) {
+                                      DType table_type, const Tensor& x) {
   check_rank("embedding: tokens", tokens, 1);
   check_rank("embedding: table", table, 2);
   const EmbeddingSizes sizes{tokens.extent(0), table.extent(0), table.extent(1)};
   check_operand(kernels, "embedding: tokens", tokens, DType::kI32, {sizes.N});
-  check_operand(kernels, "embedding: table", table, kernels.dtype(), {sizes.V, sizes.D});
+  check_operand(kernels, "embedding: table", table, table_type, {sizes.V, sizes.D});
   check_operand(kernels, "embedding: x", x, kernels.dtype(), {sizes.N, sizes.D});
   return sizes;
 }
@@ -23,13 +24,13 @@ inline EmbeddingSizes embedding_sizes(const Kernels& kernels, const Tensor& toke
 inline EmbeddingSizes embedding_forward_sizes(const Kernels& kernels, const Tensor& tokens, const Tensor& table,
                                               const Tensor& x) {
   check_apart("embedding_forward: x", x, {tokens, table});
-  return embedding_sizes(kernels, tokens, table, x);
+  return embedding_sizes(kernels, tokens, table, kernels.dtype(), x);
 }
 
 inline EmbeddingSizes embedding_backward_sizes(const Kernels& kernels, const Tensor& tokens, const Tensor& dx,
                                                const Tensor& dtable) {
   check_apart("embedding_backward: dtable", dtable, {tokens, dx});
-  return embedding_sizes(kernels, tokens, dtable, dx);
+  return embedding_sizes(kernels, tokens, dtable, accumulator_of(kernels.dtype()), dx);
 }
 
 // x[n] = table[tokens[n] - v_begin], or 0 where the token is another rank's

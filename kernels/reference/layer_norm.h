@@ -36,7 +36,7 @@ inline LayerNormSizes layer_norm_backward_sizes(const Kernels& kernels, const Te
   const LayerNormSizes s = layer_norm_sizes(kernels, x, w, mean, rstd);
   check_operand(kernels, "layer_norm_backward: dy", dy, kernels.dtype(), x.shape());
   check_operand(kernels, "layer_norm_backward: dx", dx, kernels.dtype(), x.shape());
-  check_operand(kernels, "layer_norm_backward: dw", dw, kernels.dtype(), w.shape());
+  check_operand(kernels, "layer_norm_backward: dw", dw, accumulator_of(kernels.dtype()), w.shape());
   if (!through.empty()) check_operand(kernels, "layer_norm_backward: through", through, kernels.dtype(), x.shape());
   check_apart("layer_norm_backward: dx", dx, {dy, through}, InPlace::kAllowed);
   check_apart("layer_norm_backward: dx", dx, {x, w, mean, rstd, dw});

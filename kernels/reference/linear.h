@@ -9,32 +9,33 @@ struct LinearSizes {
   int64_t N, I, O;
 };
 
+// `w` is the weight, or its gradient.
 inline LinearSizes linear_sizes(const Kernels& kernels, const char* name, const Tensor& x, const Tensor& w,
-                                const Tensor& y) {
+                                DType w_type, const Tensor& y) {
   check_rank(name, x, 2);
   check_rank(name, w, 2);
   const LinearSizes sizes{x.extent(0), x.extent(1), w.extent(0)};
   check_operand(kernels, name, x, kernels.dtype(), {sizes.N, sizes.I});
-  check_operand(kernels, name, w, kernels.dtype(), {sizes.O, sizes.I});
+  check_operand(kernels, name, w, w_type, {sizes.O, sizes.I});
   check_operand(kernels, name, y, kernels.dtype(), {sizes.N, sizes.O});
   return sizes;
 }
 
 inline LinearSizes linear_forward_sizes(const Kernels& kernels, const Tensor& x, const Tensor& w, const Tensor& y) {
   check_apart("linear_forward: y", y, {x, w});
-  return linear_sizes(kernels, "linear_forward", x, w, y);
+  return linear_sizes(kernels, "linear_forward", x, w, kernels.dtype(), y);
 }
 
 inline LinearSizes linear_backward_input_sizes(const Kernels& kernels, const Tensor& dy, const Tensor& w,
                                                const Tensor& dx) {
   check_apart("linear_backward_input: dx", dx, {dy, w});
-  return linear_sizes(kernels, "linear_backward_input", dx, w, dy);
+  return linear_sizes(kernels, "linear_backward_input", dx, w, kernels.dtype(), dy);
 }
 
 inline LinearSizes linear_backward_weight_sizes(const Kernels& kernels, const Tensor& dy, const Tensor& x,
                                                 const Tensor& dw) {
   check_apart("linear_backward_weight: dw", dw, {dy, x});
-  return linear_sizes(kernels, "linear_backward_weight", x, dw, dy);
+  return linear_sizes(kernels, "linear_backward_weight", x, dw, accumulator_of(kernels.dtype()), dy);
 }
 
 // y (+)= x w^T

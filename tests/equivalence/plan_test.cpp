@@ -79,6 +79,23 @@ TEST_P(PlanOnMesh, IsWhatTheStepDoes) {
 INSTANTIATE_TEST_SUITE_P(Meshes, PlanOnMesh, testing::ValuesIn(meshes_up_to(8)),
                          [](const auto& test) { return text_of(test.param); });
 
+// Weights of 2 bytes beside master weights, gradients and statistics of 4, and tensors that change their type.
+TEST(Plan, IsWhatAStepInMixedPrecisionDoes) {
+  for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}, MeshShape{1, 3, 2}, MeshShape{1, 1, 8}}) {
+    for (const std::string& name : case_names()) {
+      Case c = make_case(name, mesh);
+      c.config.parallel.backend = Backend::kReferenceBF16;
+      const std::vector<Sample> samples = whole_samples(c);
+      on_mesh(c.config, [&](RankRun& run) {
+        SCOPED_TRACE(fmt::format("{} on {}, rank {}", name, text_of(mesh), run.mesh.world().rank()));
+        const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
+        run.trainer.step(run.share_of(samples), 0);
+        expect_as_planned(plan, run, run.trainer.memory());
+      });
+    }
+  }
+}
+
 // Many micro-batches are counted from two; the last may be smaller.
 TEST(Plan, CountsMicroBatches) {
   for (const auto& [batch, micro] : {std::pair{1, 4}, {3, 1}, {6, 2}, {7, 2}, {11, 3}}) {

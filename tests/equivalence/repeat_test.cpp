@@ -50,12 +50,16 @@ TEST_P(SameMesh, StoppedAndResumedGivesTheSameBits) {
 }
 
 std::string test_name(const testing::TestParamInfo<std::tuple<MeshShape, Backend>>& info) {
-  return text_of(std::get<0>(info.param)) + (std::get<1>(info.param) == Backend::kCpu ? "_Cpu" : "_ReferenceF64");
+  const Backend backend = std::get<1>(info.param);
+  return text_of(std::get<0>(info.param)) + (backend == Backend::kCpu             ? "_Cpu"
+                                             : backend == Backend::kReferenceBF16 ? "_ReferenceBF16"
+                                                                                  : "_ReferenceF64");
 }
 
 INSTANTIATE_TEST_SUITE_P(Meshes, SameMesh,
                          testing::Combine(testing::ValuesIn(kMeshes),
-                                          testing::Values(Backend::kReferenceF64, Backend::kCpu)),
+                                          testing::Values(Backend::kReferenceF64, Backend::kReferenceBF16,
+                                                          Backend::kCpu)),
                          test_name);
 
 class ScratchDirectory {
@@ -101,7 +105,7 @@ Steps through_checkpoint(const MeshShape& from, const MeshShape& to, Backend bac
 }
 
 TEST(Checkpoint, OnTheSameMeshGoesOnWithTheSameBits) {
-  for (Backend backend : {Backend::kReferenceF64, Backend::kCpu}) {
+  for (Backend backend : {Backend::kReferenceF64, Backend::kReferenceBF16, Backend::kCpu}) {
     for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}}) {
       const Case c = training_case(mesh, backend);
       const NaiveWeights weights = random_weights(c.config.model, 32);

@@ -7,7 +7,9 @@
 
 namespace ropewalk {
 
-inline auto host_backends() { return testing::Values(Backend::kReferenceF64, Backend::kReferenceF32, Backend::kCpu); }
+inline auto host_backends() {
+  return testing::Values(Backend::kReferenceF64, Backend::kReferenceF32, Backend::kReferenceBF16, Backend::kCpu);
+}
 
 inline std::string backend_name(const testing::TestParamInfo<Backend>& test) {
   switch (test.param) {
@@ -15,6 +17,8 @@ inline std::string backend_name(const testing::TestParamInfo<Backend>& test) {
       return "reference_f64";
     case Backend::kReferenceF32:
       return "reference_f32";
+    case Backend::kReferenceBF16:
+      return "reference_bf16";
     case Backend::kCpu:
       return "cpu";
     case Backend::kCuda:

@@ -1,0 +1,118 @@
+// Training in mixed precision: bf16 weights and activations beside fp32 gradients, master weights and moments. The
+// reference backend in bf16 takes the place of a GPU, so that what the trainer must do about precision is seen
+// anywhere.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/bfloat16.h"
+#include "tests/equivalence/cases.h"
+#include "tests/equivalence/errors.h"
+#include "tests/equivalence/mesh_run.h"
+#include "tests/support/models.h"
+
+namespace ropewalk {
+namespace {
+
+constexpr double kHalfUlp = 0x1p-9;  // of bf16, relative
+
+NaiveWeights rounded(NaiveWeights weights) {
+  for (auto& [name, values] : weights)
+    for (double& value : values) value = static_cast<float>(BFloat16(static_cast<float>(value)));
+  return weights;
+}
+
+Case in(Backend backend, Case c) {
+  c.config.parallel.backend = backend;
+  return c;
+}
+
+Errors gradient_errors(const Case& c, const NaiveWeights& weights) {
+  const Case exact = in(Backend::kReferenceF64, c), mixed = in(Backend::kReferenceBF16, c);
+  return errors_of(gradients_on_mesh(mixed.config, weights, c.samples).gradients,
+                   gradients_on_mesh(on_one_rank(exact.config), weights, c.samples).gradients);
+}
+
+// A rounding to bf16 errs by 2^-9 at most and by 2^-9 / sqrt(3) as a rule, relative to the number. On the way of a
+// gradient through a block lie some twelve (norm, q, k, v, rotation, o, gate, up, h, sum, y; the same again backwards),
+// which add as a random walk: sqrt(24 * layers) of them, and their effect on a tensor relative to its largest entry is
+// no more. Mean over the tensors; the factor 2 is for models so small that the law of large numbers is weak.
+TEST(MixedPrecision, GradientsErrByRoundings) {
+  for (const std::string& name : case_names()) {
+    const Case c = make_case(name, {1, 1, 1});
+    const auto layers = static_cast<double>(c.config.model.layers.size());
+    const Errors errors = gradient_errors(c, rounded(random_weights(c.config.model, 41)));
+    EXPECT_LE(errors.mean, 2 * std::sqrt(24 * layers) * kHalfUlp / std::sqrt(3)) << name;
+    EXPECT_GE(errors.mean, kHalfUlp / 16) << name << ": is this bf16 against fp64?";
+  }
+}
+
+// Rings and halos carry (o, lse) and the gradients of keys in fp32, and parameter gradients are summed in fp32: cutting
+// the sequence or the batch adds no rounding to bf16, and fp32 sums in another order move few roundings. Tensor ranks
+// round their parts of a sum; each of the T parts is smaller by sqrt(T) as a rule, so together they err once more as
+// much as the sum's own rounding: sqrt(2).
+TEST(MixedPrecision, MeshesErrAsOneRankDoes) {
+  for (const std::string& name : case_names()) {
+    for (const auto& [mesh, factor] : {std::pair{MeshShape{1, 8, 1}, 1.1},
+                                       {MeshShape{2, 2, 1}, 1.1},
+                                       {MeshShape{1, 2, 2}, 1.1 * std::sqrt(2.0)},
+                                       {MeshShape{1, 1, 8}, 1.1 * std::sqrt(2.0)}}) {
+      const Case c = make_case(name, mesh);
+      Case alone = c;
+      alone.config = on_one_rank(c.config);
+      const NaiveWeights weights = rounded(random_weights(c.config.model, 43));
+      EXPECT_LE(gradient_errors(c, weights).mean, factor * gradient_errors(alone, weights).mean)
+          << name << " on " << text_of(mesh);
+    }
+  }
+}
+
+// Steps far smaller than an ulp of a bf16 weight of about 1 must add up: they do in the master weights. What the
+// weights have moved by, beside what they move by in fp64; without master weights it would be nothing at all.
+TEST(MixedPrecision, SmallStepsAddUp) {
+  for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}}) {
+    Case c = make_case("RnopeSwa", mesh);
+    c.config.training.stages[0].batch = 4;
+    c.config.training.learning_rate = 1e-5;
+    const NaiveWeights weights = rounded(random_weights(c.config.model, 44));
+    const auto moved = [&](Backend backend) {
+      const Case run = in(backend, c);
+      NaiveWeights state = steps_on_mesh(
+                               run.config, weights, [&](int64_t step) { return samples_of_step(run, step); }, 0, 8)
+                               .state;
+      NaiveWeights out;
+      for (const auto& [name, values] : weights) {
+        out[name] = state.at(name);
+        for (size_t i = 0; i < values.size(); ++i) out[name][i] -= values[i];
+      }
+      return out;
+    };
+    const NaiveWeights exact = moved(Backend::kReferenceF64), mixed = moved(Backend::kReferenceBF16);
+    double difference = 0, all = 0;
+    for (const auto& [name, values] : exact)
+      for (size_t i = 0; i < values.size(); ++i) {
+        difference += std::pow(mixed.at(name)[i] - values[i], 2);
+        all += std::pow(values[i], 2);
+      }
+    // AdamW moves a weight by about the rate, however small its gradient: where that errs by a few per cent, so does
+    // the way. Four times as much is still far from the 1 of weights that stay, or that jump from one bf16 to the next.
+    EXPECT_LE(std::sqrt(difference / all), 0.2) << text_of(mesh);
+  }
+}
+
+// A gradient is the sum of many micro-batches: in bf16 it would stop growing when it is 2^8 times what is added. The
+// mean of 2^10 equal ones is each of them: the factor 2^-10 moves no rounding, and in fp32 every token's addition
+// rounds once.
+TEST(MixedPrecision, GradientsOfManyMicroBatchesAddUp) {
+  Case c = in(Backend::kReferenceBF16, make_case("RnopeSwa", {1, 1, 1}));
+  c.config.training.stages[0].micro_batch = 1;
+  const NaiveWeights weights = rounded(random_weights(c.config.model, 45));
+  const auto gradients_of = [&](size_t copies) {
+    return gradients_on_mesh(c.config, weights, std::vector<Sample>(copies, c.samples.front())).gradients;
+  };
+  const auto additions = static_cast<double>(1024 * c.samples.front().tokens.size());
+  EXPECT_LE(difference(gradients_of(1024), gradients_of(1)).relative, additions * 0x1p-24);
+}
+
+}  // namespace
+}  // namespace ropewalk
