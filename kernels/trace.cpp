@@ -2,13 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <string_view>
-
 #include "kernels/clock.h"
 
 namespace ropewalk {
 
-Trace::Scope::Scope(Trace* trace, std::string name, const char* kind)
+Trace::Scope::Scope(Trace* trace, std::string name, std::string_view kind)
     : trace_(trace && trace->recording() ? trace : nullptr) {
   if (!trace_) return;
   span_.name = std::move(name);
@@ -37,7 +35,7 @@ void Trace::write_json(std::ostream& out, int rank, const std::string& host, dou
     if (!span.axis.empty()) arguments = fmt::format("\"axis\":\"{}\",\"bytes\":{}", span.axis, span.bytes);
     const std::string common = fmt::format("\"name\":\"{}\",\"cat\":\"{}\",\"pid\":{},\"tid\":0,\"args\":{{{}}}",
                                            span.name, span.kind, rank, arguments);
-    if (span.kind == std::string_view(kInFlight)) {
+    if (span.kind == kInFlight) {
       ++id;
       out << fmt::format(",\n{{\"ph\":\"b\",\"id\":{},\"ts\":{:.3f},{}}}", id, microseconds(span.begin), common)
           << fmt::format(",\n{{\"ph\":\"e\",\"id\":{},\"ts\":{:.3f},{}}}", id, microseconds(span.end), common);

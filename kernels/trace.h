@@ -5,13 +5,14 @@
 #include <cstdint>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace ropewalk {
 
 struct TraceSpan {
   std::string name;           // "linear_forward", "all_gather", "block 3 forward"
-  const char* kind;           // "kernel", "communication", "phase", or kInFlight
+  std::string_view kind;      // "kernel", "communication", "phase", or kInFlight
   double begin = 0, end = 0;  // steady seconds
   double cpu_seconds = 0;     // of this thread
   double flops = 0;           // of a kernel that is bound by arithmetic
@@ -22,13 +23,13 @@ struct TraceSpan {
 class Trace {
  public:
   // Spans of messages on their way, beside what the rank itself does; they may overlap each other.
-  static constexpr const char* kInFlight = "in flight";
+  static constexpr std::string_view kInFlight = "in flight";
 
   // Begins a span; it ends, and is added, when the scope does. Nothing is noted for a null trace, or one that does not
   // record.
   class Scope {
    public:
-    Scope(Trace* trace, std::string name, const char* kind);
+    Scope(Trace* trace, std::string name, std::string_view kind);
     ~Scope();
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
