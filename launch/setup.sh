@@ -11,7 +11,7 @@ packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compi
 for group in "$@"; do
   case $group in
     build) ;;
-    test) packages+=(libgtest-dev python3 iproute2 strace) ;;
+    test) packages+=(libgtest-dev libboost-context-dev python3 iproute2 strace) ;;
     text) packages+=(bible-kjv bible-kjv-text) ;;
     *) echo "setup: '$group' is no group; they are build, test and text" >&2; exit 2 ;;
   esac

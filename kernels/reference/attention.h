@@ -17,9 +17,17 @@ S dot(int64_t K, const S* a, const S* b) {
   return sum;
 }
 
-template <typename S>
+// What P and dS are as operands of the next product.
+struct AsTheyAre {
+  template <typename S>
+  S operator()(S x) const {
+    return x;
+  }
+};
+
+template <typename S, typename Operand = AsTheyAre>
 void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const S* q, const S* k, const S* v, S* o,
-                       S* lse) {
+                       S* lse, Operand operand = {}) {
   using std::exp, std::log;
   const S scale(1 / std::sqrt(static_cast<double>(s.K)));
   std::vector<S> p, sum_pv(static_cast<size_t>(s.K));
@@ -39,7 +47,7 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
     for (int64_t u = keys.begin; u < keys.end; ++u) {
       const S weight = exp(p[static_cast<size_t>(u - keys.begin)] - largest);
       sum += weight;
-      for (int64_t c = 0; c < s.K; ++c) sum_pv[static_cast<size_t>(c)] += weight * v[(u * s.G + g) * s.K + c];
+      for (int64_t c = 0; c < s.K; ++c) sum_pv[static_cast<size_t>(c)] += operand(weight) * v[(u * s.G + g) * s.K + c];
     }
 
     // L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o',  lse' = largest + log(sum),  o' = sum_pv /
@@ -60,9 +68,9 @@ void attention_delta(int64_t rows, int64_t K, const S* d_o, const S* o, S* delta
   for (int64_t row = 0; row < rows; ++row) delta[row] = dot(K, d_o + row * K, o + row * K);
 }
 
-template <typename S>
+template <typename S, typename Operand = AsTheyAre>
 void attention_backward(const AttentionSizes& s, const AttentionMask& mask, const S* q, const S* k, const S* v,
-                        const S* d_o, const S* lse, const S* delta, S* dq, S* dk, S* dv) {
+                        const S* d_o, const S* lse, const S* delta, S* dq, S* dk, S* dv, Operand operand = {}) {
   using std::exp;
   const S scale(1 / std::sqrt(static_cast<double>(s.K)));
   for (int64_t row = 0; row < s.T * s.H; ++row) {
@@ -71,9 +79,9 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
     for (int64_t u = keys.begin; u < keys.end; ++u) {
       const int64_t q_at = row * s.K, k_at = (u * s.G + g) * s.K;
       const S p = exp(scale * dot(s.K, q + q_at, k + k_at) - lse[row]);
-      const S ds = p * (dot(s.K, d_o + q_at, v + k_at) - delta[row]) * scale;
+      const S ds = operand(p * (dot(s.K, d_o + q_at, v + k_at) - delta[row])) * scale;
       for (int64_t c = 0; c < s.K; ++c) {
-        dv[k_at + c] += p * d_o[q_at + c];
+        dv[k_at + c] += operand(p) * d_o[q_at + c];
         dq[q_at + c] += ds * k[k_at + c];
         dk[k_at + c] += ds * q[q_at + c];
       }

@@ -17,6 +17,11 @@ class Widened {
   std::vector<float> values_;
 };
 
+// Operands of products are bf16, P and dS too.
+struct Rounded {
+  float operator()(float x) const { return static_cast<float>(BFloat16(x)); }
+};
+
 }  // namespace
 
 void ReferenceBf16Kernels::linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) {
@@ -100,7 +105,7 @@ void ReferenceBf16Kernels::attention_forward(const Tensor& q, const Tensor& k, c
                                              const AttentionSpan& span, const Tensor& o, const Tensor& lse) {
   const auto sizes = attention_forward_sizes(*this, q, k, v, span, o, lse);
   reference::attention_forward(sizes, AttentionMask(sizes, span), Widened(q).data(), Widened(k).data(),
-                               Widened(v).data(), o.data<float>(), lse.data<float>());
+                               Widened(v).data(), o.data<float>(), lse.data<float>(), Rounded());
 }
 
 void ReferenceBf16Kernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
@@ -114,7 +119,7 @@ void ReferenceBf16Kernels::attention_backward(const Tensor& q, const Tensor& k, 
   const auto sizes = attention_backward_sizes(*this, q, k, v, d_o, lse, delta, span, dq, dk, dv);
   reference::attention_backward(sizes, AttentionMask(sizes, span), Widened(q).data(), Widened(k).data(),
                                 Widened(v).data(), Widened(d_o).data(), lse.data<float>(), delta.data<float>(),
-                                dq.data<float>(), dk.data<float>(), dv.data<float>());
+                                dq.data<float>(), dk.data<float>(), dv.data<float>(), Rounded());
 }
 
 void ReferenceBf16Kernels::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin,

@@ -1,7 +1,6 @@
-// The reference backend in mixed precision: weights and activations are bf16, every operation is the fp32 loop of this
-// folder over widened operands, and what it sets is rounded once. No implementation of the same precision on a device
-// can round less often than once a tensor: this is the plain version that others are measured by, and with it the
-// whole trainer runs in mixed precision on any host.
+// The reference backend in mixed precision: weights, activations and the operands of all products are bf16; every
+// operation is the fp32 loop of this folder over widened operands, and what it sets is rounded once. This is the plain
+// version that devices are measured by, and with it the whole trainer runs in mixed precision on any host.
 #pragma once
 
 #include "kernels/reference/reference_kernels.h"

@@ -7,8 +7,9 @@ ROOT = pathlib.Path(sys.argv[1])
 FOLDERS = ["kernels", "parallel", "trainer", "launch"]  # each may include itself and those before it
 MOST_LINES = 500
 FACTORIES = {"kernels/make_kernels.cpp", "parallel/make_communicator.cpp"}  # where a build decides what it has
-# What a processor has, behind a choice at run time; and what Highway's compiling of one file several times asks for.
-MACHINE = r"HWY|_INL_|__x86_64__"
+# What a processor has, behind a choice at run time; what Highway's compiling of one file several times asks for; and what
+# device code is compiled for (kernels/cuda/platform.h).
+MACHINE = r"HWY|_INL_|__x86_64__|__CUDACC__|ROPEWALK_CUDA_EMULATED"
 
 # Headers whose path begins so may be included by files whose path matches; all else of the world may be included anywhere.
 FENCES = {
@@ -19,6 +20,7 @@ FENCES = {
     "configs/": r"trainer/(config/.*|checkpoint/manifest|metrics/event_writer).*\.cpp",  # the schemas' generated code
     "google/protobuf/": r"trainer/(config/.*|checkpoint/manifest\.cpp|metrics/event_writer\.cpp)",
     "boost/": r".*\.cpp",
+    "cub/": r"kernels/cuda/device/.*",
     "oneapi/": r"kernels/cpu/.*\.cpp",
     "dnnl": r"kernels/cpu/.*\.cpp",
     "hwy/": r"kernels/cpu/.*",

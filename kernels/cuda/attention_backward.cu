@@ -1,0 +1,207 @@
+// Attention's backward by tiles (Dao, arXiv 2307.08691): P is computed again from lse. Once by blocks of rows, for dq,
+// and once by tiles of keys, for dk and dv: two products more than in one pass, and no two blocks add to one place, so
+// that the same call gives the same bits.
+#include "kernels/cuda/attention_tiles.h"
+
+namespace ROPEWALK_CUDA {
+namespace {
+
+// delta [rows] = rowsum(d_o * o) over K; a warp for each row
+__global__ void delta_kernel(int64_t rows, int64_t K, const Bf16* d_o, const float* o, float* delta) {
+  const int64_t row = Team<kWarp>::index();
+  if (row >= rows) return;
+  float sum = 0;
+  for (int64_t k = lane(); k < K; k += kWarp) sum += widen(d_o[row * K + k]) * o[row * K + k];
+  sum = over_warp(sum, Plus());
+  if (lane() == 0) delta[row] = sum;
+}
+
+template <int K>
+constexpr int64_t kQueryBytes = (2 * kTileRows + 4 * kTileKeys) * K* int64_t{sizeof(Bf16)};
+
+// dq += dS k / sqrt(K),  dS = P * (do v^T - delta); a block for each (block of rows, key head)
+template <int K>
+__global__ void __launch_bounds__(kWarps* kWarp)
+    query_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
+                          const float* lse, const float* delta, float* dq) {
+  const int64_t g = blockIdx.y, per_block = kTileRows / (s.H / s.G);
+  const Rows<kTileRows> rows(s, (int64_t{gridDim.x} - 1 - blockIdx.x) * per_block);
+  const Keys first = keys_of_query(s, rows.t0), last = keys_of_query(s, rows.t0 + rows.queries - 1);
+  if (first.begin >= last.end) return;
+
+  Bf16* q_tile = shared_memory<Bf16>();
+  Bf16 *do_tile = q_tile + kTileRows * K, *k_tiles = do_tile + kTileRows * K, *v_tiles = k_tiles + 2 * kTileKeys * K;
+  const auto ask_for_keys = [&](int64_t u, int stage) {
+    const int exist = static_cast<int>(s.U - u < kTileKeys ? s.U - u : kTileKeys);
+    copy_tile<K>(k_tiles + stage * kTileKeys * K, kTileKeys, exist,
+                 [&](int row) { return k + ((u + row) * s.G + g) * K; });
+    copy_tile<K>(v_tiles + stage * kTileKeys * K, kTileKeys, exist,
+                 [&](int row) { return v + ((u + row) * s.G + g) * K; });
+    commit();
+  };
+  const int64_t begin = first.begin / kTileKeys * kTileKeys;
+  copy_tile<K>(q_tile, kTileRows, rows.count(), [&](int row) { return q + rows.at(s, g, row) * K; });
+  copy_tile<K>(do_tile, kTileRows, rows.count(), [&](int row) { return d_o + rows.at(s, g, row) * K; });
+  ask_for_keys(begin, 0);
+
+  const int row0 = warp() * kWarpRows + lane() / 4;
+  Keys seen[2];
+  float base[2], delta_row[2];
+  for (int i = 0; i < 2; ++i) {
+    const int row = row0 + 8 * i;
+    const bool exists = row < rows.count();
+    seen[i] = exists ? keys_of_query(s, rows.query(row)) : Keys{0, 0};
+    base[i] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
+    delta_row[i] = exists ? delta[rows.at(s, g, row)] : 0;
+  }
+  float out[K / 8][4] = {};
+  const float scale = 1 / sqrtf(static_cast<float>(K));
+
+  int stage = 0;
+  for (int64_t u = begin; u < last.end; u += kTileKeys, stage ^= 1) {
+    if (u + kTileKeys < last.end)
+      ask_for_keys(u + kTileKeys, stage ^ 1);
+    else
+      commit();
+    wait<1>();
+    __syncthreads();
+
+    const Bf16 *keys = k_tiles + stage * kTileKeys * K, *values = v_tiles + stage * kTileKeys * K;
+    float p[kTileKeys / 8][4], ds[kTileKeys / 8][4];
+    multiply_tiles<K, kTileKeys>(p, q_tile, warp() * kWarpRows, keys);
+    multiply_tiles<K, kTileKeys>(ds, do_tile, warp() * kWarpRows, values);
+    for (int part = 0; part < kTileKeys / 8; ++part)
+      for (int i = 0; i < 4; ++i) {
+        const int64_t key = u + part * 8 + lane() % 4 * 2 + i % 2;
+        const bool visible = key >= seen[i / 2].begin && key < seen[i / 2].end;
+        const float weight = visible ? exp2f(kLog2e * scale * p[part][i] - base[i / 2]) : 0;
+        ds[part][i] = weight * (ds[part][i] - delta_row[i / 2]);
+      }
+    add_product<K, kTileKeys>(out, ds, keys);
+    __syncthreads();
+  }
+
+  for (int i = 0; i < 2; ++i) {
+    const int row = row0 + 8 * i;
+    if (row >= rows.count()) continue;
+    for (int part = 0; part < K / 8; ++part) {
+      float* to = dq + rows.at(s, g, row) * K + part * 8 + lane() % 4 * 2;
+      Pack<float, 2> pair = load<2>(to);
+      for (int j = 0; j < 2; ++j) pair.values[j] += scale * out[part][2 * i + j];
+      store(pair, to);
+    }
+  }
+}
+
+// Rows that a tile of keys meets at a time: fewer than kTileRows, as its two sums of K numbers a key fill the
+// registers.
+constexpr int kMetRows = 32;
+
+// Of each row that is met.
+struct RowFacts {
+  float base[kMetRows], delta[kMetRows];
+  Keys seen[kMetRows];
+};
+
+template <int K>
+constexpr int64_t kKeyBytes = (2 * kTileKeys + 4 * kMetRows) * K* int64_t{sizeof(Bf16)} + 2 * int64_t{sizeof(RowFacts)};
+
+// dv += P^T do,  dk += dS^T q / sqrt(K); a block for each (tile of keys, key head). What is computed is transposed:
+// rows are keys.
+template <int K>
+__global__ void __launch_bounds__(kWarps* kWarp)
+    key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
+                        const float* lse, const float* delta, float* dk, float* dv) {
+  const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * kTileKeys, per_block = kMetRows / (s.H / s.G);
+  const int exist = static_cast<int>(s.U - u < kTileKeys ? s.U - u : kTileKeys);
+  // Queries before t0 see none of these keys. Nor do those from t_end on: their window begins later.
+  const int64_t offset = s.k_begin + u - s.q_begin;
+  const int64_t t0 = offset > 0 ? offset / per_block * per_block : 0;
+  const int64_t beyond = offset + exist - 1 + s.window;
+  const int64_t t_end = s.window > 0 && beyond < s.T ? beyond : s.T;
+  if (t0 >= t_end) return;
+
+  Bf16* k_tile = shared_memory<Bf16>();
+  Bf16 *v_tile = k_tile + kTileKeys * K, *q_tiles = v_tile + kTileKeys * K, *do_tiles = q_tiles + 2 * kMetRows * K;
+  auto* facts = reinterpret_cast<RowFacts*>(do_tiles + 2 * kMetRows * K);
+  const auto ask_for_rows = [&](int64_t t, int stage) {
+    const Rows<kMetRows> rows(s, t);
+    copy_tile<K>(q_tiles + stage * kMetRows * K, kMetRows, rows.count(),
+                 [&](int row) { return q + rows.at(s, g, row) * K; });
+    copy_tile<K>(do_tiles + stage * kMetRows * K, kMetRows, rows.count(),
+                 [&](int row) { return d_o + rows.at(s, g, row) * K; });
+    commit();
+    const int row = static_cast<int>(threadIdx.x);
+    if (row >= kMetRows) return;
+    const bool exists = row < rows.count();
+    facts[stage].base[row] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
+    facts[stage].delta[row] = exists ? delta[rows.at(s, g, row)] : 0;
+    facts[stage].seen[row] = exists ? keys_of_query(s, rows.query(row)) : Keys{0, 0};
+  };
+  copy_tile<K>(k_tile, kTileKeys, exist, [&](int row) { return k + ((u + row) * s.G + g) * K; });
+  copy_tile<K>(v_tile, kTileKeys, exist, [&](int row) { return v + ((u + row) * s.G + g) * K; });
+  ask_for_rows(t0, 0);
+
+  float dk_sum[K / 8][4] = {}, dv_sum[K / 8][4] = {};
+  const float scale = 1 / sqrtf(static_cast<float>(K));
+  int stage = 0;
+  for (int64_t t = t0; t < t_end; t += per_block, stage ^= 1) {
+    if (t + per_block < t_end)
+      ask_for_rows(t + per_block, stage ^ 1);
+    else
+      commit();
+    wait<1>();
+    __syncthreads();
+
+    const Bf16 *queries = q_tiles + stage * kMetRows * K, *dos = do_tiles + stage * kMetRows * K;
+    const RowFacts& fact = facts[stage];
+    float p[kMetRows / 8][4], ds[kMetRows / 8][4];
+    multiply_tiles<K, kMetRows>(p, k_tile, warp() * kWarpRows, queries);
+    multiply_tiles<K, kMetRows>(ds, v_tile, warp() * kWarpRows, dos);
+    for (int part = 0; part < kMetRows / 8; ++part)
+      for (int i = 0; i < 4; ++i) {
+        const int64_t key = u + warp() * kWarpRows + lane() / 4 + i / 2 * 8;
+        const int row = part * 8 + lane() % 4 * 2 + i % 2;
+        const bool visible = key >= fact.seen[row].begin && key < fact.seen[row].end;
+        p[part][i] = visible ? exp2f(kLog2e * scale * p[part][i] - fact.base[row]) : 0;
+        ds[part][i] = p[part][i] * (ds[part][i] - fact.delta[row]);
+      }
+    add_product<K, kMetRows>(dv_sum, p, dos);
+    add_product<K, kMetRows>(dk_sum, ds, queries);
+    __syncthreads();
+  }
+
+  for (int i = 0; i < 2; ++i) {
+    const int key = warp() * kWarpRows + lane() / 4 + 8 * i;
+    if (key >= exist) continue;
+    for (int part = 0; part < K / 8; ++part) {
+      const int64_t at = ((u + key) * s.G + g) * K + part * 8 + lane() % 4 * 2;
+      Pack<float, 2> of_k = load<2>(dk + at), of_v = load<2>(dv + at);
+      for (int j = 0; j < 2; ++j) {
+        of_k.values[j] += scale * dk_sum[part][2 * i + j];
+        of_v.values[j] += dv_sum[part][2 * i + j];
+      }
+      store(of_k, dk + at);
+      store(of_v, dv + at);
+    }
+  }
+}
+
+}  // namespace
+
+void attention_delta(const Runtime& runtime, int64_t rows, int64_t K, const Bf16* d_o, const float* o, float* delta) {
+  launch(runtime, {blocks_for(rows, Team<kWarp>::kTeams), kThreads}, delta_kernel, rows, K, d_o, o, delta);
+}
+
+void attention_backward(const Runtime& runtime, const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,
+                        const Bf16* d_o, const float* lse, const float* delta, float* dq, float* dk, float* dv) {
+  const int64_t per_block = kTileRows / (s.H / s.G);
+  with_head_size(s.K, [&](auto K) {
+    launch(runtime, {blocks_for(s.T, per_block), kWarps * kWarp, s.G, kQueryBytes<K()>}, query_gradient_kernel<K()>, s,
+           q, k, v, d_o, lse, delta, dq);
+    launch(runtime, {blocks_for(s.U, kTileKeys), kWarps * kWarp, s.G, kKeyBytes<K()>}, key_gradient_kernel<K()>, s, q,
+           k, v, d_o, lse, delta, dk, dv);
+  });
+}
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,83 @@
+// Threads that work together: reductions whose result all of them get, always in the same order.
+#pragma once
+
+#include "kernels/cuda/launch.h"
+
+namespace ROPEWALK_CUDA {
+
+inline constexpr int kWarp = 32;
+__device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
+__device__ __forceinline__ int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
+
+struct Plus {
+  template <typename T>
+  __device__ T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+struct Larger {
+  template <typename T>
+  __device__ T operator()(T a, T b) const {
+    return a > b ? a : b;
+  }
+};
+struct Smaller {
+  template <typename T>
+  __device__ T operator()(T a, T b) const {
+    return a < b ? a : b;
+  }
+};
+
+template <typename T, typename Combine>
+__device__ __forceinline__ T over_warp(T x, Combine combine) {
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) x = combine(x, __shfl_xor_sync(~0u, x, mask));
+  return x;
+}
+
+// `scratch`: shared, a T for each warp.
+template <typename T, typename Combine>
+__device__ __forceinline__ T over_block(T x, Combine combine, T* scratch) {
+  x = over_warp(x, combine);
+  __syncthreads();  // an earlier reduction may still read
+  if (lane() == 0) scratch[warp()] = x;
+  __syncthreads();
+  T all = scratch[0];
+  for (int w = 1; w < static_cast<int>(blockDim.x) / kWarp; ++w) all = combine(all, scratch[w]);
+  return all;
+}
+
+// Threads that share a row: a warp, or a whole block for long rows.
+template <int kSize>
+struct Team {
+  static_assert(kSize == kWarp || kSize == kThreads);
+  static constexpr int kTeams = kThreads / kSize;                                      // in a block
+  static constexpr int64_t kScratchBytes = kSize == kWarp ? 0 : 8 * kThreads / kWarp;  // shared
+
+  // Of all teams of the grid.
+  __device__ static int64_t index() { return int64_t{blockIdx.x} * kTeams + static_cast<int>(threadIdx.x) / kSize; }
+  __device__ static int rank() { return static_cast<int>(threadIdx.x) % kSize; }
+  template <typename T, typename Combine>
+  __device__ static T over(T x, Combine combine) {
+    if constexpr (kSize == kWarp)
+      return over_warp(x, combine);
+    else
+      return over_block(x, combine, shared_memory<T>());
+  }
+};
+
+// Calls f(std::integral_constant<int, n>) for n = `pack`, which is kWidest or 1.
+template <int kWidest, typename F>
+void with_pack(int pack, F&& f) {
+  if (pack == kWidest)
+    f(std::integral_constant<int, kWidest>{});
+  else
+    f(std::integral_constant<int, 1>{});
+}
+
+// The first of the n neighbours that are this thread's.
+template <int n>
+__device__ __forceinline__ int64_t first_of_thread() {
+  return (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * n;
+}
+
+}  // namespace ROPEWALK_CUDA

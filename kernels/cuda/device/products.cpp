@@ -1,0 +1,144 @@
+#include "kernels/cuda/products.h"
+
+#include <cublasLt.h>
+
+#include <map>
+#include <tuple>
+
+#include "kernels/cuda/device/check.h"
+#include "kernels/error.h"
+
+namespace ropewalk::cuda {
+namespace {
+
+constexpr int64_t kWorkspaceBytes = 64 << 20;  // what cuBLAS itself takes on Hopper is 32 MiB
+
+void check(cublasStatus_t status, const char* what) {
+  if (status != CUBLAS_STATUS_SUCCESS)
+    throw DeviceError(fmt::format("cuBLASLt: {}: {}", what, cublasLtGetStatusString(status)));
+}
+
+// Something of cuBLASLt's that is made and destroyed.
+template <typename T, cublasStatus_t (*destroy)(T)>
+struct Owned {
+  T value{};
+  Owned() = default;
+  Owned(Owned&& other) noexcept : value(std::exchange(other.value, T{})) {}
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(value, other.value);
+    return *this;
+  }
+  ~Owned() {
+    if (value) destroy(value);
+  }
+};
+using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using Operation = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+// A row-major [rows, columns] is what cuBLAS calls column-major [columns, rows].
+Layout layout_of(cudaDataType type, int64_t rows, int64_t columns) {
+  Layout layout;
+  check(cublasLtMatrixLayoutCreate(&layout.value, type, static_cast<uint64_t>(columns), static_cast<uint64_t>(rows),
+                                   columns),
+        "a layout");
+  return layout;
+}
+
+// A product of one shape, as cuBLASLt does it: chosen once, so that every call sums in the same order.
+struct Plan {
+  Operation operation;
+  Layout a, b, c;
+  cublasLtMatmulAlgo_t algorithm;
+};
+
+using Key = std::tuple<int64_t, int64_t, int64_t, bool, bool, DType, bool>;
+
+}  // namespace
+
+struct Products::State {
+  cublasLtHandle_t handle = nullptr;
+  std::map<Key, Plan> plans;
+  State() { check(cublasLtCreate(&handle), "its start"); }
+  ~State() {
+    plans.clear();
+    cublasLtDestroy(handle);
+  }
+  Plan make(const Product& p) const;
+};
+
+Products::Products(Runtime& runtime) : runtime_(runtime), state_(std::make_unique<State>()) {}
+Products::~Products() = default;
+
+// c^T = b^T a^T: in column-major terms cuBLAS's first matrix is our b and its second our a.
+Plan Products::State::make(const Product& p) const {
+  Plan plan;
+  check(cublasLtMatmulDescCreate(&plan.operation.value, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product");
+  const auto set = [&](cublasLtMatmulDescAttributes_t attribute, bool transposed) {
+    const cublasOperation_t operation = transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    check(cublasLtMatmulDescSetAttribute(plan.operation.value, attribute, &operation, sizeof operation), "a product");
+  };
+  set(CUBLASLT_MATMUL_DESC_TRANSA, p.b_transposed);
+  set(CUBLASLT_MATMUL_DESC_TRANSB, p.a_transposed);
+  plan.a = p.a_transposed ? layout_of(CUDA_R_16BF, p.inner, p.rows) : layout_of(CUDA_R_16BF, p.rows, p.inner);
+  plan.b = p.b_transposed ? layout_of(CUDA_R_16BF, p.columns, p.inner) : layout_of(CUDA_R_16BF, p.inner, p.columns);
+  plan.c = layout_of(p.c_type == DType::kF32 ? CUDA_R_32F : CUDA_R_16BF, p.rows, p.columns);
+
+  Preference preference;
+  check(cublasLtMatmulPreferenceCreate(&preference.value), "a preference");
+  const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
+    check(cublasLtMatmulPreferenceSetAttribute(preference.value, attribute, &value, sizeof value), "a preference");
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspaceBytes));
+  // Slices of a product are added in place, in an order that is the same each time.
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  // Slices of tensors and odd widths: what is aligned differs from call to call, so nothing beyond an element is
+  // promised unless the rows keep it.
+  const auto alignment = [&](const void* at, int64_t row_elements, int64_t element_bytes) {
+    uint32_t bytes = 256;
+    while (bytes > static_cast<uint32_t>(element_bytes) &&
+           (reinterpret_cast<uintptr_t>(at) % bytes != 0 || row_elements * element_bytes % 16 != 0))
+      bytes /= 2;
+    return bytes;
+  };
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+         std::min<uint32_t>(16, alignment(p.b, p.b_transposed ? p.inner : p.columns, 2)));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+         std::min<uint32_t>(16, alignment(p.a, p.a_transposed ? p.rows : p.inner, 2)));
+  const uint32_t of_c = std::min<uint32_t>(16, alignment(p.c, p.columns, size_of(p.c_type)));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, of_c);
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, of_c);
+
+  cublasLtMatmulHeuristicResult_t best{};
+  int found = 0;
+  check(cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.value, plan.b.value, plan.a.value, plan.c.value,
+                                       plan.c.value, preference.value, 1, &best, &found),
+        "looking for a way to multiply");
+  if (found == 0)
+    throw DeviceError(
+        fmt::format("cuBLASLt: no way to multiply [{}, {}] by [{}, {}] in bf16", p.rows, p.inner, p.inner, p.columns));
+  plan.algorithm = best.algo;
+  return plan;
+}
+
+void Products::multiply(const Product& p) {
+  if (p.rows == 0 || p.columns == 0) return;
+  const auto aligned = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; };
+  const Key key{p.rows,
+                p.columns,
+                p.inner,
+                p.a_transposed,
+                p.b_transposed,
+                p.c_type,
+                aligned(p.a) && aligned(p.b) && aligned(p.c)};
+  auto found = state_->plans.find(key);
+  if (found == state_->plans.end()) found = state_->plans.emplace(key, state_->make(p)).first;
+  const Plan& plan = found->second;
+  const float one = 1, before = p.write == Write::kAdd ? 1 : 0;
+  check(cublasLtMatmul(state_->handle, plan.operation.value, &one, p.b, plan.b.value, p.a, plan.a.value, &before, p.c,
+                       plan.c.value, p.c, plan.c.value, &plan.algorithm, runtime_.workspace(kWorkspaceBytes),
+                       kWorkspaceBytes, runtime_.stream()),
+        "a product");
+}
+
+}  // namespace ropewalk::cuda

@@ -1,0 +1,75 @@
+// Elements and how they come from memory: bf16 is widened to fp32 as it is read and rounded to nearest as it is
+// written.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/cuda/platform.h"
+
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#else
+#include "kernels/bfloat16.h"
+#endif
+
+namespace ROPEWALK_CUDA {
+
+struct Bf16 {
+  uint16_t bits;
+};
+
+__device__ __forceinline__ float widen(float x) { return x; }
+__device__ __forceinline__ double widen(double x) { return x; }
+__device__ __forceinline__ float widen(Bf16 x) {
+#ifdef __CUDACC__
+  return __uint_as_float(static_cast<unsigned>(x.bits) << 16);
+#else
+  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+#endif
+}
+
+template <typename E>
+__device__ __forceinline__ E rounded(float x) {
+  return static_cast<E>(x);
+}
+template <>
+__device__ __forceinline__ Bf16 rounded<Bf16>(float x) {
+#ifdef __CUDACC__
+  return {__bfloat16_as_ushort(__float2bfloat16_rn(x))};
+#else
+  return {BFloat16(x).bits};
+#endif
+}
+template <typename E>
+__device__ __forceinline__ E rounded(double x) {
+  return static_cast<E>(x);
+}
+template <>
+__device__ __forceinline__ Bf16 rounded<Bf16>(double x) {
+  return rounded<Bf16>(static_cast<float>(x));
+}
+
+// n neighbours that one instruction moves.
+template <typename E, int n>
+struct alignas(sizeof(E) * n) Pack {
+  E values[n];
+};
+template <int n, typename E>
+__device__ __forceinline__ Pack<E, n> load(const E* from) {
+  return *reinterpret_cast<const Pack<E, n>*>(from);
+}
+template <int n, typename E>
+__device__ __forceinline__ void store(const Pack<E, n>& pack, E* to) {
+  *reinterpret_cast<Pack<E, n>*>(to) = pack;
+}
+
+// The widest pack of E's, 16 bytes, that rows of `columns` elements from `pointers` on consist of: all of it, or 1.
+template <typename... Pointers>
+int pack_of(int64_t columns, int64_t element_bytes, Pointers... pointers) {
+  const int64_t n = 16 / element_bytes;
+  const bool aligned = ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
+  return aligned && columns % n == 0 ? static_cast<int>(n) : 1;
+}
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,128 @@
+// Operations on every element, and sums over all of them.
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cuda/block.h"
+#include "kernels/cuda/operations.h"
+
+namespace ROPEWALK_CUDA {
+namespace {
+
+template <int n, typename From, typename To>
+__global__ void cast_kernel(int64_t count, const From* from, To* to) {
+  const int64_t i = first_of_thread<n>();
+  if (i >= count) return;
+  const Pack<From, n> in = load<n>(from + i);
+  Pack<To, n> out;
+  for (int j = 0; j < n; ++j) out.values[j] = rounded<To>(widen(in.values[j]));
+  store(out, to + i);
+}
+
+template <typename E>
+__global__ void fill_kernel(int64_t count, E* x, double value) {
+  const int64_t i = first_of_thread<1>();
+  if (i < count) x[i] = rounded<E>(value);
+}
+
+template <int n, typename E>
+__global__ void add_kernel(int64_t count, const E* a, const E* b, E* y) {
+  const int64_t i = first_of_thread<n>();
+  if (i >= count) return;
+  const Pack<E, n> left = load<n>(a + i), right = load<n>(b + i);
+  Pack<E, n> out;
+  for (int j = 0; j < n; ++j) out.values[j] = rounded<E>(widen(left.values[j]) + widen(right.values[j]));
+  store(out, y + i);
+}
+
+struct Itself {
+  __device__ double operator()(double x) const { return x; }
+};
+struct Squared {
+  __device__ double operator()(double x) const { return x * x; }
+};
+
+// A function of the count alone: sums have the same bits on every device.
+int64_t sum_blocks(int64_t count) { return std::clamp<int64_t>(blocks_for(count), 1, 512); }
+Grid sum_grid(int64_t count) { return {sum_blocks(count), kThreads, 1, 8 * kThreads / kWarp}; }
+
+// partials [blocks] = each block's sum of value(x)
+template <typename E, typename Value>
+__global__ void sum_kernel(int64_t count, const E* x, Value value, double* partials) {
+  double sum = 0;
+  for (int64_t i = first_of_thread<1>(); i < count; i += int64_t{gridDim.x} * blockDim.x)
+    sum += value(static_cast<double>(widen(x[i])));
+  sum = over_block(sum, Plus(), shared_memory<double>());
+  if (threadIdx.x == 0) partials[blockIdx.x] = sum;
+}
+
+// firsts [blocks] = the smallest index of a number that is not finite among each block's, or count
+template <typename E>
+__global__ void not_finite_kernel(int64_t count, const E* x, int64_t* firsts) {
+  int64_t first = count;
+  for (int64_t i = first_of_thread<1>(); i < count && first == count; i += int64_t{gridDim.x} * blockDim.x)
+    if (!(fabs(static_cast<double>(widen(x[i]))) < INFINITY)) first = i;
+  first = over_block(first, Smaller(), shared_memory<int64_t>());
+  if (threadIdx.x == 0) firsts[blockIdx.x] = first;
+}
+
+}  // namespace
+
+template <typename From, typename To>
+void cast(const Runtime& runtime, int64_t count, const From* from, To* to) {
+  constexpr int kWidest = 16 / std::max(sizeof(From), sizeof(To));
+  with_pack<kWidest>(pack_of(count, 16 / kWidest, from, to), [&](auto n) {
+    launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, cast_kernel<n(), From, To>, count, from, to);
+  });
+}
+
+template <typename E>
+void fill(const Runtime& runtime, int64_t count, E* x, double value) {
+  launch(runtime, {blocks_for(count), kThreads}, fill_kernel<E>, count, x, value);
+}
+
+template <typename E>
+void add(const Runtime& runtime, int64_t count, const E* a, const E* b, E* y) {
+  with_pack<16 / sizeof(E)>(pack_of(count, sizeof(E), a, b, y), [&](auto n) {
+    launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, add_kernel<n(), E>, count, a, b, y);
+  });
+}
+
+template <typename E>
+double sum(Runtime& runtime, int64_t count, const E* x, Term term) {
+  std::vector<double> host(static_cast<size_t>(sum_blocks(count)));
+  const auto bytes = static_cast<int64_t>(host.size() * sizeof(double));
+  auto* partials = static_cast<double*>(runtime.workspace(bytes));
+  if (term == Term::kItself)
+    launch(runtime, sum_grid(count), sum_kernel<E, Itself>, count, x, Itself(), partials);
+  else
+    launch(runtime, sum_grid(count), sum_kernel<E, Squared>, count, x, Squared(), partials);
+  runtime.to_host(partials, host.data(), bytes);
+  double total = 0;
+  for (double partial : host) total += partial;
+  return total;
+}
+
+template <typename E>
+int64_t first_not_finite(Runtime& runtime, int64_t count, const E* x) {
+  std::vector<int64_t> host(static_cast<size_t>(sum_blocks(count)));
+  const auto bytes = static_cast<int64_t>(host.size() * sizeof(int64_t));
+  auto* firsts = static_cast<int64_t*>(runtime.workspace(bytes));
+  launch(runtime, sum_grid(count), not_finite_kernel<E>, count, x, firsts);
+  runtime.to_host(firsts, host.data(), bytes);
+  return *std::min_element(host.begin(), host.end());
+}
+
+#define ROPEWALK_FOR_ELEMENT(E)                                       \
+  template void cast(const Runtime&, int64_t, const E*, float*);      \
+  template void cast(const Runtime&, int64_t, const E*, double*);     \
+  template void cast(const Runtime&, int64_t, const E*, Bf16*);       \
+  template void fill(const Runtime&, int64_t, E*, double);            \
+  template void add(const Runtime&, int64_t, const E*, const E*, E*); \
+  template double sum(Runtime&, int64_t, const E*, Term);             \
+  template int64_t first_not_finite(Runtime&, int64_t, const E*)
+ROPEWALK_FOR_ELEMENT(float);
+ROPEWALK_FOR_ELEMENT(double);
+ROPEWALK_FOR_ELEMENT(Bf16);
+#undef ROPEWALK_FOR_ELEMENT
+
+}  // namespace ROPEWALK_CUDA

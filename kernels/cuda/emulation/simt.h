@@ -1,0 +1,75 @@
+// CUDA's execution model on the host: the threads of a block are fibers of one thread, blocks run one after another.
+// A warp runs as far as it can before another does, and which is next is drawn anew each time: where code forgets a
+// barrier, some warp is far ahead of the others. Shared memory is full of NaNs when a block begins. Threads that wait
+// for each other at different barriers fail CHECK.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+namespace ropewalk::simt {
+
+struct Index {
+  unsigned x = 1, y = 1, z = 1;
+};
+inline constexpr unsigned kWarp = 32;
+
+// Of the running thread.
+extern thread_local Index thread_index, block_index, block_size, grid_size;
+
+// Runs `thread` for each thread of each block. A block's threads are a multiple of a warp.
+void run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& thread);
+
+unsigned char* shared_memory();  // of the running block
+void sync_block();
+void sync_warp();
+// What lane `lane` of this warp gave in the same call.
+uint64_t from_lane(uint64_t mine, unsigned lane);
+
+template <typename T>
+T shuffled(T value, unsigned lane) {
+  static_assert(sizeof(T) <= 8);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  bits = from_lane(bits, lane);
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+inline unsigned lane() { return thread_index.x % kWarp; }
+
+// What tensor_core.h describes. Copies arrive at once or when they are waited for, as is drawn.
+void multiply_add(float (&c)[4], const uint32_t (&a_and_b)[6]);
+void load_matrices(uint32_t (&r)[4], const void* row, bool transposed);
+void copy_async(void* shared, const void* from, bool exists);
+void commit();
+void wait(int newest_groups);
+
+}  // namespace ropewalk::simt
+
+#define threadIdx ::ropewalk::simt::thread_index
+#define blockIdx ::ropewalk::simt::block_index
+#define blockDim ::ropewalk::simt::block_size
+#define gridDim ::ropewalk::simt::grid_size
+
+inline void __syncthreads() { ropewalk::simt::sync_block(); }
+inline void __syncwarp() { ropewalk::simt::sync_warp(); }
+// Whole warps only.
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return ropewalk::simt::shuffled(value, ropewalk::simt::lane() ^ static_cast<unsigned>(mask));
+}
+template <typename T>
+T __shfl_sync(unsigned, T value, int lane) {
+  return ropewalk::simt::shuffled(value, static_cast<unsigned>(lane) % ropewalk::simt::kWarp);
+}

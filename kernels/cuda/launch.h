@@ -1,0 +1,52 @@
+// How kernels begin.
+#pragma once
+
+#include "kernels/cuda/runtime.h"
+
+#ifndef ROPEWALK_CUDA_EMULATED
+#include "kernels/cuda/device/check.h"
+#endif
+
+namespace ROPEWALK_CUDA {
+
+struct Grid {
+  int64_t blocks_x;
+  int threads;
+  int64_t blocks_y = 1;
+  int64_t shared_bytes = 0;
+};
+
+inline constexpr int kThreads = 256;  // of a block, where nothing asks for more or fewer
+inline int64_t blocks_for(int64_t items, int64_t each = kThreads) { return (items + each - 1) / each; }
+
+// Nothing where there are no blocks.
+template <typename... Parameters, typename... Arguments>
+void launch(const Runtime& runtime, const Grid& grid, void (*kernel)(Parameters...), Arguments... arguments) {
+  if (grid.blocks_x == 0 || grid.blocks_y == 0) return;
+  const unsigned x = static_cast<unsigned>(grid.blocks_x), y = static_cast<unsigned>(grid.blocks_y),
+                 threads = static_cast<unsigned>(grid.threads);
+  const auto shared = static_cast<size_t>(grid.shared_bytes);
+#ifndef ROPEWALK_CUDA_EMULATED
+  if (shared > 48 << 10)  // more must be asked for
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
+          "shared memory of a kernel");
+  kernel<<<dim3(x, y), threads, shared, runtime.stream()>>>(arguments...);
+  check(cudaGetLastError(), "the launch of a kernel");
+#else
+  (void)runtime;
+  simt::run({x, y, 1}, {threads, 1, 1}, shared, [=] { kernel(arguments...); });
+#endif
+}
+
+// The shared memory that the launch asked for, aligned to 16 bytes.
+template <typename T>
+__device__ T* shared_memory() {
+#ifndef ROPEWALK_CUDA_EMULATED
+  extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];
+  return reinterpret_cast<T*>(dynamic_shared_memory);
+#else
+  return reinterpret_cast<T*>(simt::shared_memory());
+#endif
+}
+
+}  // namespace ROPEWALK_CUDA

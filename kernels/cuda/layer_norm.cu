@@ -1,0 +1,158 @@
+// Layer norm without bias. A row is read once and held in registers by its team.
+#include <algorithm>
+
+#include "kernels/cuda/block.h"
+#include "kernels/cuda/operations.h"
+
+namespace ROPEWALK_CUDA {
+namespace {
+
+// Calls f(round, d) for the packs of n that are this thread's in a row of D, the first at d.
+template <int kSize, int kRounds, int n, typename F>
+__device__ __forceinline__ void for_each_of_row(int64_t D, F&& f) {
+  ROPEWALK_UNROLL
+  for (int round = 0; round < kRounds; ++round) {
+    const int64_t d = (int64_t{round} * kSize + Team<kSize>::rank()) * n;
+    if (d < D) f(round, d);
+  }
+}
+
+template <int kSize, int kRounds, int n>
+__global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w, float epsilon,
+                                          Bf16* y, float* mean, float* rstd) {
+  using Row = Team<kSize>;
+  const int64_t row = Row::index();
+  if (row >= N) return;
+  float held[kRounds][n] = {};
+  float sum = 0;
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+    const Pack<Bf16, n> in = load<n>(x + row * D + d);
+    for (int j = 0; j < n; ++j) sum += held[round][j] = widen(in.values[j]);
+  });
+  const float center = Row::over(sum, Plus()) / static_cast<float>(D);
+  float squares = 0;
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t) {
+    for (int j = 0; j < n; ++j) squares += (held[round][j] - center) * (held[round][j] - center);
+  });
+  const float spread = 1 / sqrtf(Row::over(squares, Plus()) / static_cast<float>(D) + epsilon);
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+    const Pack<Bf16, n> weight = load<n>(w + row % M * D + d);
+    Pack<Bf16, n> out;
+    for (int j = 0; j < n; ++j)
+      out.values[j] = rounded<Bf16>((held[round][j] - center) * spread * widen(weight.values[j]));
+    store(out, y + row * D + d);
+  });
+  if (Row::rank() == 0) {
+    mean[row] = center;
+    rstd[row] = spread;
+  }
+}
+
+// Team i takes the rows n of one weight, n mod M = i mod M, every (teams / M)th of them, and leaves their sum of dy *
+// xhat in dw_parts [teams, D].
+template <int kSize, int kRounds, int n>
+__global__ void layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x,
+                                           const Bf16* w, const float* mean, const float* rstd, const Bf16* through,
+                                           Bf16* dx, float* dw_parts) {
+  using Row = Team<kSize>;
+  const int64_t team = Row::index(), teams = int64_t{gridDim.x} * Row::kTeams;
+  float dw[kRounds][n] = {}, weight[kRounds][n] = {};
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+    const Pack<Bf16, n> in = load<n>(w + team % M * D + d);
+    for (int j = 0; j < n; ++j) weight[round][j] = widen(in.values[j]);
+  });
+  for (int64_t row = team; row < N; row += teams) {
+    const float center = mean[row], spread = rstd[row];
+    float g[kRounds][n] = {}, xhat[kRounds][n] = {};
+    float sum_g = 0, sum_g_xhat = 0;
+    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+      const Pack<Bf16, n> dys = load<n>(dy + row * D + d), xs = load<n>(x + row * D + d);
+      for (int j = 0; j < n; ++j) {
+        const float dy_j = widen(dys.values[j]);
+        xhat[round][j] = (widen(xs.values[j]) - center) * spread;
+        g[round][j] = dy_j * weight[round][j];
+        dw[round][j] += dy_j * xhat[round][j];
+        sum_g += g[round][j];
+        sum_g_xhat += g[round][j] * xhat[round][j];
+      }
+    });
+    const float mean_g = Row::over(sum_g, Plus()) / static_cast<float>(D);
+    const float mean_g_xhat = Row::over(sum_g_xhat, Plus()) / static_cast<float>(D);
+    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+      Pack<Bf16, n> residual = {}, out;
+      if (through) residual = load<n>(through + row * D + d);
+      for (int j = 0; j < n; ++j)
+        out.values[j] =
+            rounded<Bf16>(widen(residual.values[j]) + spread * (g[round][j] - mean_g - xhat[round][j] * mean_g_xhat));
+      store(out, dx + row * D + d);
+    });
+  }
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+    for (int j = 0; j < n; ++j) dw_parts[team * D + d + j] = dw[round][j];
+  });
+}
+
+// dw [M, D] += the parts of its teams, in their order
+__global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw) {
+  const int64_t i = first_of_thread<1>();
+  if (i >= M * D) return;
+  float sum = 0;
+  for (int64_t team = i / D; team < teams; team += M) sum += dw_parts[team * D + i % D];
+  dw[i] += sum;
+}
+
+constexpr int64_t kMostRounds = 8;
+
+// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers.
+template <typename F>
+void with_rows(int64_t D, int pack, F&& f) {
+  with_pack<8>(pack, [&](auto n) {
+    const auto with_rounds = [&](auto size) {
+      const int64_t rounds = blocks_for(D, size() * n());
+      if (rounds <= 1) return f(size, std::integral_constant<int, 1>{}, n);
+      if (rounds <= 2) return f(size, std::integral_constant<int, 2>{}, n);
+      if (rounds <= 4) return f(size, std::integral_constant<int, 4>{}, n);
+      f(size, std::integral_constant<int, kMostRounds>{}, n);
+    };
+    if (D <= kMostRounds / 2 * kWarp * n())
+      with_rounds(std::integral_constant<int, kWarp>{});
+    else
+      with_rounds(std::integral_constant<int, kThreads>{});
+  });
+}
+
+// The same for every device: sums have the same bits everywhere. A multiple of a block's teams and of M.
+int64_t teams_of(int64_t N, int64_t M, int64_t teams_of_block) {
+  constexpr int64_t kMostBlocks = 512;
+  const int64_t unit = teams_of_block * M;
+  return unit * std::clamp(blocks_for(N, unit), int64_t{1}, std::max(int64_t{1}, kMostBlocks / M));
+}
+
+}  // namespace
+
+int64_t widest_layer_norm(int pack) { return kMostRounds * kThreads * pack; }
+
+void layer_norm_forward(const Runtime& runtime, int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w,
+                        float epsilon, Bf16* y, float* mean, float* rstd) {
+  with_rows(D, pack_of(D, sizeof(Bf16), x, w, y), [&](auto size, auto rounds, auto n) {
+    const int64_t blocks = blocks_for(N, Team<size()>::kTeams);
+    launch(runtime, {blocks, kThreads, 1, Team<size()>::kScratchBytes},
+           layer_norm_forward_kernel<size(), rounds(), n()>, N, D, M, x, w, epsilon, y, mean, rstd);
+  });
+}
+
+void layer_norm_backward(Runtime& runtime, int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x,
+                         const Bf16* w, const float* mean, const float* rstd, const Bf16* through, Bf16* dx,
+                         float* dw) {
+  if (N == 0) return;
+  with_rows(D, pack_of(D, sizeof(Bf16), dy, x, w, through, dx), [&](auto size, auto rounds, auto n) {
+    using Row = Team<size()>;
+    const int64_t teams = teams_of(N, M, Row::kTeams);
+    auto* parts = static_cast<float*>(runtime.workspace(teams * D * static_cast<int64_t>(sizeof(float))));
+    launch(runtime, {teams / Row::kTeams, kThreads, 1, Row::kScratchBytes},
+           layer_norm_backward_kernel<size(), rounds(), n()>, N, D, M, dy, x, w, mean, rstd, through, dx, parts);
+    launch(runtime, {blocks_for(M * D), kThreads}, sum_parts_kernel, teams, D, M, static_cast<const float*>(parts), dw);
+  });
+}
+
+}  // namespace ROPEWALK_CUDA

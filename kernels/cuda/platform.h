@@ -1,0 +1,14 @@
+// What device code is written in: CUDA's words where nvcc compiles it; with ROPEWALK_CUDA_EMULATED, an imitation of
+// CUDA's execution model on the host (emulation/). So every kernel of this folder also runs, and is tested, on machines
+// without a GPU. Each of the two has its own namespace, as both may be in one program.
+#pragma once
+
+#ifdef ROPEWALK_CUDA_EMULATED
+#include "kernels/cuda/emulation/simt.h"
+#define ROPEWALK_CUDA ropewalk::cuda_emulated
+#define ROPEWALK_UNROLL
+#else
+#include <cuda_runtime.h>
+#define ROPEWALK_CUDA ropewalk::cuda
+#define ROPEWALK_UNROLL _Pragma("unroll")
+#endif

@@ -1,0 +1,54 @@
+// Suites that run the cuda backend beside the reference, on an emulated device or on a real one. The rule: against fp64
+// it may err at most twice as much as the plain version of the same precision, the reference in bf16.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace ropewalk {
+
+// The cuda backend of this program; null where it needs a device and there is none.
+std::unique_ptr<Kernels> make_cuda_under_test();
+
+enum class Kind { kCompute, kAccumulator };
+
+// Named tensors of a call on one backend. Numbers are functions of the name, and bf16 holds them exactly.
+class Operands {
+ public:
+  explicit Operands(Kernels& kernels) : kernels_(kernels) {}
+
+  Tensor normal(const std::string& name, Shape shape, Kind kind = Kind::kCompute, double scale = 1);
+  Tensor given(const std::string& name, Shape shape, const std::vector<double>& values, Kind kind = Kind::kCompute);
+  Tensor poison(const std::string& name, Shape shape, Kind kind = Kind::kCompute);  // NaN: what must not be kept
+  Tensor integers(Shape shape, const std::vector<int32_t>& values);
+
+  std::vector<double> values(const std::string& name) const;  // now
+
+ private:
+  Tensor allocate(DType dtype, Shape shape);
+
+  Kernels& kernels_;
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::map<std::string, Tensor> named_;
+};
+
+class CudaSuite : public testing::Test {
+ protected:
+  void SetUp() override;
+
+  using Call = std::function<void(Kernels&, Operands&)>;
+  // Runs the call on the reference in fp64, on the reference in bf16 and on cuda, and judges the named tensors by the
+  // rule; twice on cuda, which must give the same bits.
+  void check(const Call& call, const std::vector<std::string>& results);
+
+  std::unique_ptr<Kernels> cuda;
+};
+
+}  // namespace ropewalk
