@@ -131,9 +131,19 @@ void CudaKernels::embedding_backward(const Tensor& tokens, const Tensor& dx, int
                                     dtable.data<float>());
 }
 
+namespace {
+
+// The kernels hold rows in registers.
+void check_width(const reference::LayerNormSizes& s) {
+  CHECK(s.D <= widest_layer_norm(s.D), "a layer norm over {} numbers on cuda, {} at most", s.D, widest_layer_norm(s.D));
+}
+
+}  // namespace
+
 void CudaKernels::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y,
                                      const Tensor& mean, const Tensor& rstd) {
   const auto s = reference::layer_norm_forward_sizes(*this, x, w, y, mean, rstd);
+  check_width(s);
   ROPEWALK_CUDA::layer_norm_forward(runtime_, s.N, s.D, s.M, at<Bf16>(x), at<Bf16>(w), static_cast<float>(epsilon),
                                     at<Bf16>(y), mean.data<float>(), rstd.data<float>());
 }
@@ -141,6 +151,7 @@ void CudaKernels::layer_norm_forward(const Tensor& x, const Tensor& w, double ep
 void CudaKernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
                                       const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
   const auto s = reference::layer_norm_backward_sizes(*this, dy, x, w, mean, rstd, through, dx, dw);
+  check_width(s);
   ROPEWALK_CUDA::layer_norm_backward(runtime_, s.N, s.D, s.M, at<Bf16>(dy), at<Bf16>(x), at<Bf16>(w),
                                      mean.data<float>(), rstd.data<float>(), at<Bf16>(through), at<Bf16>(dx),
                                      dw.data<float>());

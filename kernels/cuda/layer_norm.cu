@@ -130,7 +130,7 @@ int64_t teams_of(int64_t N, int64_t M, int64_t teams_of_block) {
 
 }  // namespace
 
-int64_t widest_layer_norm(int pack) { return kMostRounds * kThreads * pack; }
+int64_t widest_layer_norm(int64_t D) { return kMostRounds * kThreads * (D % 8 == 0 ? 8 : 1); }
 
 void layer_norm_forward(const Runtime& runtime, int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w,
                         float epsilon, Bf16* y, float* mean, float* rstd) {

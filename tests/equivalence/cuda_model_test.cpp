@@ -30,7 +30,6 @@ Config config_on(const MeshShape& mesh, bool normed) {
 class CudaModel : public testing::TestWithParam<std::tuple<MeshShape, bool>> {};
 
 TEST_P(CudaModel, GradientsErrAtMostTwiceAsMuchAsPlainBF16) {
-  if (!make_cuda_under_test()) GTEST_SKIP() << "no CUDA device here";
   const auto& [mesh, normed] = GetParam();
   Config config = config_on(mesh, normed);
   std::vector<Sample> samples;

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "kernels/cuda/device/check.h"
 #include "kernels/error.h"
@@ -12,6 +13,12 @@ namespace ropewalk::cuda {
 namespace {
 
 constexpr int64_t kWorkspaceBytes = 64 << 20;  // what cuBLAS itself takes on Hopper is 32 MiB
+constexpr int64_t kAlignment = 16;             // what its fast kernels ask for
+
+bool aligned(const Product& p) {
+  const auto is = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % kAlignment == 0; };
+  return is(p.a) && is(p.b) && is(p.c);
+}
 
 void check(cublasStatus_t status, const char* what) {
   if (status != CUBLAS_STATUS_SUCCESS)
@@ -92,20 +99,13 @@ Plan Products::State::make(const Product& p) const {
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspaceBytes));
   // Slices of a product are added in place, in an order that is the same each time.
   prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
-  // Slices of tensors and odd widths: what is aligned differs from call to call, so nothing beyond an element is
-  // promised unless the rows keep it.
-  const auto alignment = [&](const void* at, int64_t row_elements, int64_t element_bytes) {
-    uint32_t bytes = 256;
-    while (bytes > static_cast<uint32_t>(element_bytes) &&
-           (reinterpret_cast<uintptr_t>(at) % bytes != 0 || row_elements * element_bytes % 16 != 0))
-      bytes /= 2;
-    return bytes;
+  // Of slices of tensors and of odd widths no more is promised than an element's alignment.
+  const auto alignment = [&](int64_t row_bytes, int64_t element_bytes) {
+    return static_cast<uint32_t>(aligned(p) && row_bytes % kAlignment == 0 ? kAlignment : element_bytes);
   };
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
-         std::min<uint32_t>(16, alignment(p.b, p.b_transposed ? p.inner : p.columns, 2)));
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-         std::min<uint32_t>(16, alignment(p.a, p.a_transposed ? p.rows : p.inner, 2)));
-  const uint32_t of_c = std::min<uint32_t>(16, alignment(p.c, p.columns, size_of(p.c_type)));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment(2 * (p.b_transposed ? p.inner : p.columns), 2));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment(2 * (p.a_transposed ? p.rows : p.inner), 2));
+  const uint32_t of_c = alignment(size_of(p.c_type) * p.columns, size_of(p.c_type));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, of_c);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, of_c);
 
@@ -123,14 +123,7 @@ Plan Products::State::make(const Product& p) const {
 
 void Products::multiply(const Product& p) {
   if (p.rows == 0 || p.columns == 0) return;
-  const auto aligned = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; };
-  const Key key{p.rows,
-                p.columns,
-                p.inner,
-                p.a_transposed,
-                p.b_transposed,
-                p.c_type,
-                aligned(p.a) && aligned(p.b) && aligned(p.c)};
+  const Key key{p.rows, p.columns, p.inner, p.a_transposed, p.b_transposed, p.c_type, aligned(p)};
   auto found = state_->plans.find(key);
   if (found == state_->plans.end()) found = state_->plans.emplace(key, state_->make(p)).first;
   const Plan& plan = found->second;
