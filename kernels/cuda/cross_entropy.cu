@@ -34,7 +34,7 @@ __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* ta
         sum = rescaled(sum, largest, logit) + 1;
         largest = logit;
       } else {
-        sum += expf(logit - largest);  // a NaN comes here, and stays in the sum
+        sum += logit == kNone ? 0 : expf(logit - largest);  // a NaN comes here, and stays in the sum
       }
     }
   }

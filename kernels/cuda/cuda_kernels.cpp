@@ -33,6 +33,11 @@ E* at(const Tensor& x) {
   return static_cast<E*>(x.raw());
 }
 
+// What the kernels read and write at once.
+void check_aligned(const Tensor& x, uintptr_t bytes) {
+  CHECK(reinterpret_cast<uintptr_t>(x.raw()) % bytes == 0, "an operand on cuda is not aligned to {} bytes", bytes);
+}
+
 // Calls f with an element of the type.
 template <typename F>
 auto visit(DType dtype, F&& f) {
@@ -104,19 +109,26 @@ std::optional<int64_t> CudaKernels::first_not_finite(const Tensor& x) {
   return first < count ? std::optional(first) : std::nullopt;
 }
 
+// Products over nothing are 0; libraries do not all say so.
+void CudaKernels::multiply(const Product& p) {
+  if (p.rows == 0 || p.columns == 0) return;
+  if (p.inner > 0) return products_.multiply(p);
+  if (p.write == Write::kSet) ROPEWALK_CUDA::fill(runtime_, p.rows * p.columns, static_cast<Bf16*>(p.c), 0.0);
+}
+
 void CudaKernels::linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) {
   const auto s = reference::linear_forward_sizes(*this, x, w, y);
-  products_.multiply({s.N, s.O, s.I, x.raw(), w.raw(), false, true, y.raw(), DType::kBF16, write});
+  multiply({s.N, s.O, s.I, x.raw(), w.raw(), false, true, y.raw(), DType::kBF16, write});
 }
 
 void CudaKernels::linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) {
   const auto s = reference::linear_backward_input_sizes(*this, dy, w, dx);
-  products_.multiply({s.N, s.I, s.O, dy.raw(), w.raw(), false, false, dx.raw(), DType::kBF16, write});
+  multiply({s.N, s.I, s.O, dy.raw(), w.raw(), false, false, dx.raw(), DType::kBF16, write});
 }
 
 void CudaKernels::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
   const auto s = reference::linear_backward_weight_sizes(*this, dy, x, dw);
-  products_.multiply({s.O, s.I, s.N, dy.raw(), x.raw(), true, false, dw.raw(), DType::kF32, Write::kAdd});
+  multiply({s.O, s.I, s.N, dy.raw(), x.raw(), true, false, dw.raw(), DType::kF32, Write::kAdd});
 }
 
 void CudaKernels::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
@@ -134,8 +146,8 @@ void CudaKernels::embedding_backward(const Tensor& tokens, const Tensor& dx, int
 namespace {
 
 // The kernels hold rows in registers.
-void check_width(const reference::LayerNormSizes& s) {
-  CHECK(s.D <= widest_layer_norm(s.D), "a layer norm over {} numbers on cuda, {} at most", s.D, widest_layer_norm(s.D));
+void check_width(int64_t D, int pack) {
+  CHECK(D <= widest_layer_norm(pack), "a layer norm over {} numbers on cuda, {} at most", D, widest_layer_norm(pack));
 }
 
 }  // namespace
@@ -143,7 +155,7 @@ void check_width(const reference::LayerNormSizes& s) {
 void CudaKernels::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y,
                                      const Tensor& mean, const Tensor& rstd) {
   const auto s = reference::layer_norm_forward_sizes(*this, x, w, y, mean, rstd);
-  check_width(s);
+  check_width(s.D, pack_of(s.D, sizeof(Bf16), x.raw(), w.raw(), y.raw()));
   ROPEWALK_CUDA::layer_norm_forward(runtime_, s.N, s.D, s.M, at<Bf16>(x), at<Bf16>(w), static_cast<float>(epsilon),
                                     at<Bf16>(y), mean.data<float>(), rstd.data<float>());
 }
@@ -151,7 +163,7 @@ void CudaKernels::layer_norm_forward(const Tensor& x, const Tensor& w, double ep
 void CudaKernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
                                       const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
   const auto s = reference::layer_norm_backward_sizes(*this, dy, x, w, mean, rstd, through, dx, dw);
-  check_width(s);
+  check_width(s.D, pack_of(s.D, sizeof(Bf16), dy.raw(), x.raw(), w.raw(), through.raw(), dx.raw()));
   ROPEWALK_CUDA::layer_norm_backward(runtime_, s.N, s.D, s.M, at<Bf16>(dy), at<Bf16>(x), at<Bf16>(w),
                                      mean.data<float>(), rstd.data<float>(), at<Bf16>(through), at<Bf16>(dx),
                                      dw.data<float>());
@@ -171,6 +183,7 @@ const double* CudaKernels::frequencies(int64_t K, double theta) {
 
 void CudaKernels::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {
   const auto s = reference::rotate_sizes(*this, x, first_position, theta);
+  check_aligned(x, 2 * static_cast<uintptr_t>(size_of(x.dtype())));  // pairs
   const float sign = direction == Rotation::kForward ? 1 : -1;
   const double* turns = frequencies(s.K, theta);
   if (x.dtype() == DType::kBF16)
@@ -193,7 +206,8 @@ void CudaKernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const Te
 
 namespace {
 
-AttentionShape shape_of(const AttentionSizes& s, const AttentionSpan& span) {
+AttentionShape shape_of(const AttentionSizes& s, const AttentionSpan& span, std::initializer_list<Tensor> operands) {
+  for (const Tensor& x : operands) check_aligned(x, 16);
   CHECK(std::find(std::begin(kHeadSizes), std::end(kHeadSizes), s.K) != std::end(kHeadSizes),
         "attention of head size {} on cuda", s.K);
   CHECK(s.H / s.G <= kMostGrouped, "attention of {} query heads to a key head on cuda", s.H / s.G);
@@ -213,8 +227,8 @@ AttentionShape shape_of(const AttentionSizes& s, const AttentionSpan& span) {
 void CudaKernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                     const Tensor& o, const Tensor& lse) {
   const AttentionSizes s = attention_forward_sizes(*this, q, k, v, span, o, lse);
-  ROPEWALK_CUDA::attention_forward(runtime_, shape_of(s, span), at<Bf16>(q), at<Bf16>(k), at<Bf16>(v), o.data<float>(),
-                                   lse.data<float>());
+  ROPEWALK_CUDA::attention_forward(runtime_, shape_of(s, span, {q, k, v, o}), at<Bf16>(q), at<Bf16>(k), at<Bf16>(v),
+                                   o.data<float>(), lse.data<float>());
 }
 
 void CudaKernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
@@ -226,9 +240,9 @@ void CudaKernels::attention_backward(const Tensor& q, const Tensor& k, const Ten
                                      const Tensor& lse, const Tensor& delta, const AttentionSpan& span,
                                      const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   const AttentionSizes s = attention_backward_sizes(*this, q, k, v, d_o, lse, delta, span, dq, dk, dv);
-  ROPEWALK_CUDA::attention_backward(runtime_, shape_of(s, span), at<Bf16>(q), at<Bf16>(k), at<Bf16>(v), at<Bf16>(d_o),
-                                    lse.data<float>(), delta.data<float>(), dq.data<float>(), dk.data<float>(),
-                                    dv.data<float>());
+  ROPEWALK_CUDA::attention_backward(runtime_, shape_of(s, span, {q, k, v, d_o, dq, dk, dv}), at<Bf16>(q), at<Bf16>(k),
+                                    at<Bf16>(v), at<Bf16>(d_o), lse.data<float>(), delta.data<float>(),
+                                    dq.data<float>(), dk.data<float>(), dv.data<float>());
 }
 
 void CudaKernels::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin,

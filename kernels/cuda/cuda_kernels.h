@@ -67,6 +67,7 @@ class CudaKernels final : public Kernels {
   std::optional<int64_t> first_not_finite(const Tensor& x) override;
 
  private:
+  void multiply(const Product& product);
   // theta^(-2k/K) for k < K/2, on the device.
   const double* frequencies(int64_t K, double theta);
 

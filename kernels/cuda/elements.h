@@ -57,10 +57,16 @@ struct alignas(sizeof(E) * n) Pack {
 };
 template <int n, typename E>
 __device__ __forceinline__ Pack<E, n> load(const E* from) {
+#ifdef ROPEWALK_CUDA_EMULATED
+  simt::check_aligned(from, sizeof(Pack<E, n>));
+#endif
   return *reinterpret_cast<const Pack<E, n>*>(from);
 }
 template <int n, typename E>
 __device__ __forceinline__ void store(const Pack<E, n>& pack, E* to) {
+#ifdef ROPEWALK_CUDA_EMULATED
+  simt::check_aligned(to, sizeof(Pack<E, n>));
+#endif
   *reinterpret_cast<Pack<E, n>*>(to) = pack;
 }
 

@@ -27,10 +27,11 @@ void launch(const Runtime& runtime, const Grid& grid, void (*kernel)(Parameters.
                  threads = static_cast<unsigned>(grid.threads);
   const auto shared = static_cast<size_t>(grid.shared_bytes);
 #ifndef ROPEWALK_CUDA_EMULATED
+  const Stream stream = runtime.stream();
   if (shared > 48 << 10)  // more must be asked for
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
           "shared memory of a kernel");
-  kernel<<<dim3(x, y), threads, shared, runtime.stream()>>>(arguments...);
+  kernel<<<dim3(x, y), threads, shared, stream>>>(arguments...);
   check(cudaGetLastError(), "the launch of a kernel");
 #else
   (void)runtime;

@@ -112,7 +112,7 @@ void with_rows(int64_t D, int pack, F&& f) {
       if (rounds <= 1) return f(size, std::integral_constant<int, 1>{}, n);
       if (rounds <= 2) return f(size, std::integral_constant<int, 2>{}, n);
       if (rounds <= 4) return f(size, std::integral_constant<int, 4>{}, n);
-      f(size, std::integral_constant<int, kMostRounds>{}, n);
+      if constexpr (size() == kThreads) f(size, std::integral_constant<int, kMostRounds>{}, n);
     };
     if (D <= kMostRounds / 2 * kWarp * n())
       with_rounds(std::integral_constant<int, kWarp>{});
@@ -130,7 +130,7 @@ int64_t teams_of(int64_t N, int64_t M, int64_t teams_of_block) {
 
 }  // namespace
 
-int64_t widest_layer_norm(int64_t D) { return kMostRounds * kThreads * (D % 8 == 0 ? 8 : 1); }
+int64_t widest_layer_norm(int pack) { return kMostRounds * kThreads * pack; }
 
 void layer_norm_forward(const Runtime& runtime, int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w,
                         float epsilon, Bf16* y, float* mean, float* rstd) {

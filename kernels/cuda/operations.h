@@ -32,7 +32,7 @@ void layer_norm_forward(const Runtime& runtime, int64_t N, int64_t D, int64_t M,
                         float epsilon, Bf16* y, float* mean, float* rstd);
 void layer_norm_backward(Runtime& runtime, int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x,
                          const Bf16* w, const float* mean, const float* rstd, const Bf16* through, Bf16* dx, float* dw);
-int64_t widest_layer_norm(int64_t D);  // the longest rows that it takes, of those that are in packs as rows of D are
+int64_t widest_layer_norm(int pack);  // the longest rows that it takes, in packs of so many
 
 // ---- rotate.cu; E is float or Bf16; frequencies [K/2] on the device
 template <typename E>

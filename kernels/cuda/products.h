@@ -10,8 +10,8 @@
 
 namespace ROPEWALK_CUDA {
 
-// c [rows, columns] (+)= a b, over `inner`. a is [rows, inner], or [inner, rows] where a_transposed; b is [inner,
-// columns], or [columns, inner] where b_transposed; c is bf16 or fp32.
+// c [rows, columns] (+)= a b, over `inner`; no extent is 0. a is [rows, inner], or [inner, rows] where a_transposed; b
+// is [inner, columns], or [columns, inner] where b_transposed; c is bf16 or fp32.
 struct Product {
   int64_t rows, columns, inner;
   const void *a, *b;

@@ -24,7 +24,7 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   Device device() const;  // where its memory is: the emulation's is the host's
-  Stream stream() const { return stream_; }
+  Stream stream() const;  // makes the device this thread's, so that what is launched goes to it
 
   void* allocate(int64_t bytes);  // throws DeviceError: what was asked, and what the device has
   void release(void* memory) noexcept;

@@ -212,5 +212,38 @@ TEST_F(CudaRows, Products) {
       {"y", "more", "dx", "more dx", "dw"});
 }
 
+// Ranks without tokens, and pieces of the vocabulary without rows.
+TEST_F(CudaRows, ProductsOverNothing) {
+  check(
+      [](Kernels& k, Operands& x) {
+        const int64_t N = 3, I = 8;
+        k.linear_backward_input(x.normal("dy", {N, 0}), x.normal("w", {0, I}), x.normal("kept", {N, I}), Write::kAdd);
+        k.linear_backward_weight(x.normal("none dy", {0, 4}), x.normal("none x", {0, I}),
+                                 x.normal("dw", {4, I}, Kind::kAccumulator));
+      },
+      {"kept", "dw"});
+  Operands x(*cuda);
+  cuda->linear_backward_input(x.normal("dy", {3, 0}), x.normal("w", {0, 8}), x.poison("dx", {3, 8}), Write::kSet);
+  EXPECT_EQ(x.values("dx"), std::vector<double>(24));
+}
+
+// A row that its memory does not let come in packs, and one too long for that.
+TEST_F(CudaRows, NormOfRowsThatAreNotAligned) {
+  check(
+      [](Kernels& k, Operands& x) {
+        const auto odd = [&](const std::string& name) {
+          return x.normal(name, {9 * 8}).slice(1, 1 + 8 * 8).reshape({8, 8});
+        };
+        k.layer_norm_forward(odd("x"), x.normal("w", {1, 8}), 1e-5, odd("y"), x.poison("mean", {8}, Kind::kAccumulator),
+                             x.poison("rstd", {8}, Kind::kAccumulator));
+      },
+      {"y", "mean", "rstd"});
+  Operands x(*cuda);
+  const Tensor row = x.normal("row", {2 * 2056}).slice(1, 2057).reshape({1, 2056});
+  const Tensor one = x.poison("one", {1}, Kind::kAccumulator), other = x.poison("other", {1}, Kind::kAccumulator);
+  EXPECT_THROW(cuda->layer_norm_forward(row, x.normal("w", {1, 2056}), 1e-5, x.poison("y", {1, 2056}), one, other),
+               std::logic_error);
+}
+
 }  // namespace
 }  // namespace ropewalk

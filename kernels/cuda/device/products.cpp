@@ -97,7 +97,7 @@ Plan Products::State::make(const Product& p) const {
     check(cublasLtMatmulPreferenceSetAttribute(preference.value, attribute, &value, sizeof value), "a preference");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspaceBytes));
-  // Slices of a product are added in place, in an order that is the same each time.
+  // Slices of a product are added by a step of their own, in an order that is the same each time.
   prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
   // Of slices of tensors and of odd widths no more is promised than an element's alignment.
   const auto alignment = [&](int64_t row_bytes, int64_t element_bytes) {
@@ -122,7 +122,7 @@ Plan Products::State::make(const Product& p) const {
 }
 
 void Products::multiply(const Product& p) {
-  if (p.rows == 0 || p.columns == 0) return;
+  const Stream stream = runtime_.stream();
   const Key key{p.rows, p.columns, p.inner, p.a_transposed, p.b_transposed, p.c_type, aligned(p)};
   auto found = state_->plans.find(key);
   if (found == state_->plans.end()) found = state_->plans.emplace(key, state_->make(p)).first;
@@ -130,7 +130,7 @@ void Products::multiply(const Product& p) {
   const float one = 1, before = p.write == Write::kAdd ? 1 : 0;
   check(cublasLtMatmul(state_->handle, plan.operation.value, &one, p.b, plan.b.value, p.a, plan.a.value, &before, p.c,
                        plan.c.value, p.c, plan.c.value, &plan.algorithm, runtime_.workspace(kWorkspaceBytes),
-                       kWorkspaceBytes, runtime_.stream()),
+                       kWorkspaceBytes, stream),
         "a product");
 }
 

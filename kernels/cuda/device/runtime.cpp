@@ -16,6 +16,7 @@ std::string version_text(int version) { return fmt::format("{}.{}", version / 10
 
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
+  cudaGetLastError();  // or a later call would report it again
   int device = -1;
   cudaGetDevice(&device);
   throw DeviceError(
@@ -58,6 +59,11 @@ Runtime::~Runtime() {
   cudaStreamDestroy(stream_);
 }
 
+Stream Runtime::stream() const {
+  check(cudaSetDevice(index_), "to use it");
+  return stream_;
+}
+
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
 
 void* Runtime::allocate(int64_t bytes) {
@@ -65,7 +71,7 @@ void* Runtime::allocate(int64_t bytes) {
   void* memory = nullptr;
   const cudaError_t error = cudaMalloc(&memory, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
   if (error == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // or the next call would report it again
+    cudaGetLastError();
     size_t free = 0, all = 0;
     cudaMemGetInfo(&free, &all);
     throw DeviceError(
@@ -84,24 +90,24 @@ void Runtime::release(void* memory) noexcept {
   cudaFree(memory);
 }
 
-// Pageable memory: CUDA has read it when the call returns.
 void Runtime::to_device(const void* host, void* device, int64_t bytes) {
-  if (bytes > 0)
-    check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream_), "an upload");
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream()), "an upload");
+  synchronize();
 }
 
 void Runtime::to_host(const void* device, void* host, int64_t bytes) {
   if (bytes > 0)
-    check(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream_), "a download");
+    check(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream()), "a download");
   synchronize();
 }
 
 void Runtime::copy(const void* from, void* to, int64_t bytes) {
   if (bytes > 0)
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream_), "a copy");
+    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream()), "a copy");
 }
 
-void Runtime::synchronize() { check(cudaStreamSynchronize(stream_), "work given to it earlier"); }
+void Runtime::synchronize() { check(cudaStreamSynchronize(stream()), "work given to it earlier"); }
 
 void* Runtime::workspace(int64_t bytes) {
   if (bytes > workspace_bytes_) {

@@ -12,6 +12,7 @@ Runtime::Runtime(int index) : index_(index) {}
 Runtime::~Runtime() { std::free(workspace_); }
 
 Device Runtime::device() const { return {}; }
+Stream Runtime::stream() const { return stream_; }
 
 // Full of NaNs, as nobody may count on what new memory holds.
 void* Runtime::allocate(int64_t bytes) {

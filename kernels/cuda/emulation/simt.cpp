@@ -3,6 +3,7 @@
 #include <array>
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
+#include <cstdlib>
 #include <deque>
 #include <random>
 #include <vector>
@@ -191,8 +192,14 @@ void multiply_add(float (&c)[4], const uint32_t (&a_and_b)[6]) {
     for (unsigned k = 0; k < 16; ++k) c[i] += a(lane() / 4 + i / 2 * 8, k) * b(k, lane() % 4 * 2 + i % 2);
 }
 
+void check_aligned(const void* at, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(at) % bytes == 0) return;
+  fmt::print(stderr, "{} bytes at {} are not aligned\n", bytes, at);  // an exception would not leave the fiber
+  std::abort();
+}
+
 void load_matrices(uint32_t (&r)[4], const void* row, bool transposed) {
-  CHECK(reinterpret_cast<uintptr_t>(row) % 16 == 0, "a row of a matrix is not aligned to 16 bytes");
+  check_aligned(row, 16);
   const auto rows = running->from_warp(row);
   const auto element = [&](unsigned matrix, unsigned i, unsigned j) -> uint32_t {
     return static_cast<const uint16_t*>(rows[matrix * 8 + i])[j];
@@ -205,8 +212,8 @@ void load_matrices(uint32_t (&r)[4], const void* row, bool transposed) {
 }
 
 void copy_async(void* shared, const void* from, bool exists) {
-  CHECK(reinterpret_cast<uintptr_t>(shared) % kCopyBytes == 0 && reinterpret_cast<uintptr_t>(from) % kCopyBytes == 0,
-        "a copy is not aligned to {} bytes", kCopyBytes);
+  check_aligned(shared, kCopyBytes);
+  check_aligned(from, kCopyBytes);
   const Copy copy{shared, exists ? from : nullptr};
   if (draw()() % 2)
     arrive(copy);

@@ -48,6 +48,8 @@ T shuffled(T value, unsigned lane) {
 }
 inline unsigned lane() { return thread_index.x % kWarp; }
 
+void check_aligned(const void* at, size_t bytes);  // or a device would fail
+
 // What tensor_core.h describes. Copies arrive at once or when they are waited for, as is drawn.
 void multiply_add(float (&c)[4], const uint32_t (&a_and_b)[6]);
 void load_matrices(uint32_t (&r)[4], const void* row, bool transposed);
