@@ -26,17 +26,13 @@ __global__ void __launch_bounds__(kWarps* kWarp)
                           const float* lse, const float* delta, float* dq) {
   const int64_t g = blockIdx.y, per_block = kTileRows / (s.H / s.G);
   const Rows<kTileRows> rows(s, (int64_t{gridDim.x} - 1 - blockIdx.x) * per_block);
-  const Keys first = keys_of_query(s, rows.t0), last = keys_of_query(s, rows.t0 + rows.queries - 1);
+  const Range first = keys_of_query(s, rows.t0), last = keys_of_query(s, rows.t0 + rows.queries - 1);
   if (first.begin >= last.end) return;
 
   Bf16* q_tile = shared_memory<Bf16>();
   Bf16 *do_tile = q_tile + kTileRows * K, *k_tiles = do_tile + kTileRows * K, *v_tiles = k_tiles + 2 * kTileKeys * K;
   const auto ask_for_keys = [&](int64_t u, int stage) {
-    const int exist = static_cast<int>(s.U - u < kTileKeys ? s.U - u : kTileKeys);
-    copy_tile<K>(k_tiles + stage * kTileKeys * K, kTileKeys, exist,
-                 [&](int row) { return k + ((u + row) * s.G + g) * K; });
-    copy_tile<K>(v_tiles + stage * kTileKeys * K, kTileKeys, exist,
-                 [&](int row) { return v + ((u + row) * s.G + g) * K; });
+    copy_keys<K>(s, g, u, k, v, k_tiles + stage * kTileKeys * K, v_tiles + stage * kTileKeys * K);
     commit();
   };
   const int64_t begin = first.begin / kTileKeys * kTileKeys;
@@ -45,12 +41,11 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   ask_for_keys(begin, 0);
 
   const int row0 = warp() * kWarpRows + lane() / 4;
-  Keys seen[2];
+  const Range seen[2] = {keys_of_row(s, rows, row0), keys_of_row(s, rows, row0 + 8)};
   float base[2], delta_row[2];
   for (int i = 0; i < 2; ++i) {
     const int row = row0 + 8 * i;
     const bool exists = row < rows.count();
-    seen[i] = exists ? keys_of_query(s, rows.query(row)) : Keys{0, 0};
     base[i] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
     delta_row[i] = exists ? delta[rows.at(s, g, row)] : 0;
   }
@@ -86,9 +81,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     if (row >= rows.count()) continue;
     for (int part = 0; part < K / 8; ++part) {
       float* to = dq + rows.at(s, g, row) * K + part * 8 + lane() % 4 * 2;
-      Pack<float, 2> pair = load<2>(to);
-      for (int j = 0; j < 2; ++j) pair.values[j] += scale * out[part][2 * i + j];
-      store(pair, to);
+      add_pair(to, scale, out[part][2 * i], out[part][2 * i + 1]);
     }
   }
 }
@@ -100,7 +93,7 @@ constexpr int kMetRows = 32;
 // Of each row that is met.
 struct RowFacts {
   float base[kMetRows], delta[kMetRows];
-  Keys seen[kMetRows];
+  Range seen[kMetRows];
 };
 
 template <int K>
@@ -113,7 +106,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
                         const float* lse, const float* delta, float* dk, float* dv) {
   const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * kTileKeys, per_block = kMetRows / (s.H / s.G);
-  const int exist = static_cast<int>(s.U - u < kTileKeys ? s.U - u : kTileKeys);
+  const int exist = keys_from(s, u);
   // Queries before t0 see none of these keys. Nor do those from t_end on: their window begins later.
   const int64_t offset = s.k_begin + u - s.q_begin;
   const int64_t t0 = offset > 0 ? offset / per_block * per_block : 0;
@@ -136,10 +129,9 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     const bool exists = row < rows.count();
     facts[stage].base[row] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
     facts[stage].delta[row] = exists ? delta[rows.at(s, g, row)] : 0;
-    facts[stage].seen[row] = exists ? keys_of_query(s, rows.query(row)) : Keys{0, 0};
+    facts[stage].seen[row] = keys_of_row(s, rows, row);
   };
-  copy_tile<K>(k_tile, kTileKeys, exist, [&](int row) { return k + ((u + row) * s.G + g) * K; });
-  copy_tile<K>(v_tile, kTileKeys, exist, [&](int row) { return v + ((u + row) * s.G + g) * K; });
+  copy_keys<K>(s, g, u, k, v, k_tile, v_tile);
   ask_for_rows(t0, 0);
 
   float dk_sum[K / 8][4] = {}, dv_sum[K / 8][4] = {};
@@ -176,13 +168,8 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     if (key >= exist) continue;
     for (int part = 0; part < K / 8; ++part) {
       const int64_t at = ((u + key) * s.G + g) * K + part * 8 + lane() % 4 * 2;
-      Pack<float, 2> of_k = load<2>(dk + at), of_v = load<2>(dv + at);
-      for (int j = 0; j < 2; ++j) {
-        of_k.values[j] += scale * dk_sum[part][2 * i + j];
-        of_v.values[j] += dv_sum[part][2 * i + j];
-      }
-      store(of_k, dk + at);
-      store(of_v, dv + at);
+      add_pair(dk + at, scale, dk_sum[part][2 * i], dk_sum[part][2 * i + 1]);
+      add_pair(dv + at, 1, dv_sum[part][2 * i], dv_sum[part][2 * i + 1]);
     }
   }
 }

@@ -14,17 +14,13 @@ __global__ void __launch_bounds__(kWarps* kWarp)
     attention_forward_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, float* o, float* lse) {
   const int64_t g = blockIdx.y, per_block = kTileRows / (s.H / s.G);
   const Rows<kTileRows> rows(s, (int64_t{gridDim.x} - 1 - blockIdx.x) * per_block);
-  const Keys first = keys_of_query(s, rows.t0), last = keys_of_query(s, rows.t0 + rows.queries - 1);
+  const Range first = keys_of_query(s, rows.t0), last = keys_of_query(s, rows.t0 + rows.queries - 1);
   if (first.begin >= last.end) return;
 
   Bf16* q_tile = shared_memory<Bf16>();
   Bf16 *k_tiles = q_tile + kTileRows * K, *v_tiles = k_tiles + 2 * kTileKeys * K;
   const auto ask_for_keys = [&](int64_t u, int stage) {
-    const int exist = static_cast<int>(s.U - u < kTileKeys ? s.U - u : kTileKeys);
-    copy_tile<K>(k_tiles + stage * kTileKeys * K, kTileKeys, exist,
-                 [&](int row) { return k + ((u + row) * s.G + g) * K; });
-    copy_tile<K>(v_tiles + stage * kTileKeys * K, kTileKeys, exist,
-                 [&](int row) { return v + ((u + row) * s.G + g) * K; });
+    copy_keys<K>(s, g, u, k, v, k_tiles + stage * kTileKeys * K, v_tiles + stage * kTileKeys * K);
     commit();
   };
   const int64_t begin = first.begin / kTileKeys * kTileKeys;
@@ -33,9 +29,7 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 
   // This thread's two rows, 8 apart: what they see, their largest score so far, their sum of exponentials here.
   const int row0 = warp() * kWarpRows + lane() / 4;
-  Keys seen[2];
-  for (int i = 0; i < 2; ++i)
-    seen[i] = row0 + 8 * i < rows.count() ? keys_of_query(s, rows.query(row0 + 8 * i)) : Keys{0, 0};
+  const Range seen[2] = {keys_of_row(s, rows, row0), keys_of_row(s, rows, row0 + 8)};
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {};
   float out[K / 8][4] = {};
   const float scale = kLog2e / sqrtf(static_cast<float>(K));

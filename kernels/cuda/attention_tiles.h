@@ -7,6 +7,7 @@
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/operations.h"
 #include "kernels/cuda/tensor_core.h"
+#include "kernels/range.h"
 
 namespace ROPEWALK_CUDA {
 
@@ -16,14 +17,9 @@ inline constexpr int kTileRows = kWarpRows * kWarps;
 inline constexpr int kTileKeys = 64;
 inline constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
-struct Keys {
-  int64_t begin, end;
-  __device__ bool empty() const { return begin >= end; }
-};
-
 // The rows of the key piece, counted from its start, that query t sees: AttentionMask::of_query of
 // kernels/attention_mask.h.
-__device__ __forceinline__ Keys keys_of_query(const AttentionShape& s, int64_t t) {
+__device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t t) {
   const int64_t i = s.q_begin + t;
   int64_t first = s.document_begin ? s.document_begin[t] : 0;
   if (s.window > 0 && i + 1 - s.window > first) first = i + 1 - s.window;
@@ -49,6 +45,12 @@ struct Rows {
   }
 };
 
+// What a row sees; nothing where there is no such row.
+template <int kMost>
+__device__ __forceinline__ Range keys_of_row(const AttentionShape& s, const Rows<kMost>& rows, int row) {
+  return row < rows.count() ? keys_of_query(s, rows.query(row)) : Range{};
+}
+
 // Where number `column`, a multiple of 8, of a row of a tile is.
 template <int K>
 __device__ __forceinline__ int in_tile(int row, int column) {
@@ -64,6 +66,19 @@ __device__ __forceinline__ void copy_tile(Bf16* tile, int rows, int exist, const
     const int row = i / kPieces, column = i % kPieces * 8;
     copy_async(tile + in_tile<K>(row, column), from(row < exist ? row : 0) + column, row < exist);
   }
+}
+
+// How many of the kTileKeys keys from u on there are.
+__device__ __forceinline__ int keys_from(const AttentionShape& s, int64_t u) {
+  return static_cast<int>(s.U - u < kTileKeys ? s.U - u : kTileKeys);
+}
+
+// Asks for the tiles of keys and values from u on.
+template <int K>
+__device__ __forceinline__ void copy_keys(const AttentionShape& s, int64_t g, int64_t u, const Bf16* k, const Bf16* v,
+                                          Bf16* k_tile, Bf16* v_tile) {
+  copy_tile<K>(k_tile, kTileKeys, keys_from(s, u), [&](int row) { return k + ((u + row) * s.G + g) * K; });
+  copy_tile<K>(v_tile, kTileKeys, keys_from(s, u), [&](int row) { return v + ((u + row) * s.G + g) * K; });
 }
 
 // The left side of a product: rows [row, row + 16) and columns [column, column + 16) of a tile.
@@ -120,6 +135,14 @@ __device__ __forceinline__ void add_product(float (&c)[K / 8][4], const float (&
       multiply_add(c[k / 8 + 1], a, b[2], b[3]);
     }
   }
+}
+
+// to [2] += factor * (first, second)
+__device__ __forceinline__ void add_pair(float* to, float factor, float first, float second) {
+  Pack<float, 2> pair = load<2>(to);
+  pair.values[0] += factor * first;
+  pair.values[1] += factor * second;
+  store(pair, to);
 }
 
 // Calls f(std::integral_constant<int, K>{}) for one of kHeadSizes.

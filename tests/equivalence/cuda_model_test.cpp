@@ -2,7 +2,6 @@
 // bf16, on one rank and on several.
 #include <gtest/gtest.h>
 
-#include "kernels/bfloat16.h"
 #include "tests/equivalence/errors.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/kernels/cuda_suite.h"
@@ -37,9 +36,7 @@ TEST_P(CudaModel, GradientsErrAtMostTwiceAsMuchAsPlainBF16) {
     samples.push_back(random_sample(150, config.model.vocabulary,
                                     i % 2 ? std::vector<int64_t>{40, 41, 130} : std::vector<int64_t>{},
                                     static_cast<uint64_t>(i)));
-  NaiveWeights weights = random_weights(config.model, 51);
-  for (auto& [name, values] : weights)
-    for (double& value : values) value = static_cast<float>(BFloat16(static_cast<float>(value)));
+  const NaiveWeights weights = rounded_to_bf16(random_weights(config.model, 51));
 
   config.parallel.backend = Backend::kReferenceF64;
   const LossAndGradients exact = gradients_on_mesh(config, weights, samples);

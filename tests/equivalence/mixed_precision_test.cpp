@@ -5,7 +5,6 @@
 
 #include <cmath>
 
-#include "kernels/bfloat16.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/errors.h"
 #include "tests/equivalence/mesh_run.h"
@@ -15,12 +14,6 @@ namespace ropewalk {
 namespace {
 
 constexpr double kHalfUlp = 0x1p-9;  // of bf16, relative
-
-NaiveWeights rounded(NaiveWeights weights) {
-  for (auto& [name, values] : weights)
-    for (double& value : values) value = static_cast<float>(BFloat16(static_cast<float>(value)));
-  return weights;
-}
 
 Case in(Backend backend, Case c) {
   c.config.parallel.backend = backend;
@@ -41,7 +34,7 @@ TEST(MixedPrecision, GradientsErrByRoundings) {
   for (const std::string& name : case_names()) {
     const Case c = make_case(name, {1, 1, 1});
     const auto layers = static_cast<double>(c.config.model.layers.size());
-    const Errors errors = gradient_errors(c, rounded(random_weights(c.config.model, 41)));
+    const Errors errors = gradient_errors(c, rounded_to_bf16(random_weights(c.config.model, 41)));
     EXPECT_LE(errors.mean, 2 * std::sqrt(24 * layers) * kHalfUlp / std::sqrt(3)) << name;
     EXPECT_GE(errors.mean, kHalfUlp / 16) << name << ": is this bf16 against fp64?";
   }
@@ -63,7 +56,7 @@ TEST(MixedPrecision, MeshesErrAsOneRankDoes) {
         const Case c = make_case(name, mesh);
         Case alone = c;
         alone.config = on_one_rank(c.config);
-        const NaiveWeights weights = rounded(random_weights(c.config.model, seed));
+        const NaiveWeights weights = rounded_to_bf16(random_weights(c.config.model, seed));
         cut += gradient_errors(c, weights).mean;
         whole += gradient_errors(alone, weights).mean;
       }
@@ -78,7 +71,7 @@ TEST(MixedPrecision, SmallStepsAddUp) {
     Case c = make_case("RnopeSwa", mesh);
     c.config.training.stages[0].batch = 4;
     c.config.training.learning_rate = 1e-5;
-    const NaiveWeights weights = rounded(random_weights(c.config.model, 44));
+    const NaiveWeights weights = rounded_to_bf16(random_weights(c.config.model, 44));
     const auto moved = [&](Backend backend) {
       const Case run = in(backend, c);
       NaiveWeights state = steps_on_mesh(
@@ -110,7 +103,7 @@ TEST(MixedPrecision, SmallStepsAddUp) {
 TEST(MixedPrecision, GradientsOfManyMicroBatchesAddUp) {
   Case c = in(Backend::kReferenceBF16, make_case("RnopeSwa", {1, 1, 1}));
   c.config.training.stages[0].micro_batch = 1;
-  const NaiveWeights weights = rounded(random_weights(c.config.model, 45));
+  const NaiveWeights weights = rounded_to_bf16(random_weights(c.config.model, 45));
   const auto gradients_of = [&](size_t copies) {
     return gradients_on_mesh(c.config, weights, std::vector<Sample>(copies, c.samples.front())).gradients;
   };

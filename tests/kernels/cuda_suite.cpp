@@ -42,10 +42,7 @@ Tensor Operands::given(const std::string& name, Shape shape, const std::vector<d
   const DType dtype = kind == Kind::kCompute ? kernels_.dtype() : accumulator_of(kernels_.dtype());
   const Tensor wide = allocate(DType::kF64, shape), x = allocate(dtype, shape);
   kernels_.upload(values.data(), wide);
-  if (dtype == DType::kF64)
-    kernels_.copy(wide, x);
-  else
-    kernels_.cast(wide, x);
+  kernels_.cast(wide, x);
   if (!name.empty()) named_[name] = x;
   return x;
 }
@@ -71,11 +68,8 @@ Tensor Operands::integers(Shape shape, const std::vector<int32_t>& values) {
 std::vector<double> Operands::values(const std::string& name) const {
   const Tensor& x = named_.at(name);
   const auto buffer = kernels_.allocate(x.elements() * size_of(DType::kF64));
-  Tensor wide(buffer->data(), DType::kF64, kernels_.device(), x.shape());
-  if (x.dtype() == DType::kF64)
-    wide = x;
-  else
-    kernels_.cast(x, wide);
+  const Tensor wide(buffer->data(), DType::kF64, kernels_.device(), x.shape());
+  kernels_.cast(x, wide);
   std::vector<double> values(static_cast<size_t>(x.elements()));
   kernels_.download(wide, values.data());
   return values;

@@ -2,6 +2,8 @@
 
 #include <random>
 
+#include "kernels/bfloat16.h"
+
 namespace ropewalk {
 
 LayerKind sliding_rope(int64_t window, double theta) {
@@ -28,6 +30,12 @@ ModelConfig small_model(std::vector<LayerKind> layers) {
   model.logit_scale = 0.7;
   model.initializer_range = 0.3;
   return model;
+}
+
+NaiveWeights rounded_to_bf16(NaiveWeights weights) {
+  for (auto& [name, values] : weights)
+    for (double& value : values) value = static_cast<float>(BFloat16(static_cast<float>(value)));
+  return weights;
 }
 
 NaiveWeights random_weights(const ModelConfig& model, uint64_t seed) {

@@ -22,6 +22,9 @@ ModelConfig small_model(std::vector<LayerKind> layers);
 // Random weights: matrices normal(0, initializer_range), norms 1 + normal(0, 0.2).
 NaiveWeights random_weights(const ModelConfig& model, uint64_t seed);
 
+// The same numbers rounded to what bf16 holds.
+NaiveWeights rounded_to_bf16(NaiveWeights weights);
+
 // A sequence of `length` random tokens made of documents that begin at 0 and at `document_begins` (in order).
 Sample random_sample(int64_t length, int64_t vocabulary, const std::vector<int64_t>& document_begins, uint64_t seed);
 
