@@ -12,7 +12,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <limits>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "kernels/tensor.h"
 
@@ -47,6 +50,7 @@ class Kernels {
   virtual Device device() const = 0;
   virtual DType dtype() const = 0;       // compute type of weights and activations
   virtual const char* name() const = 0;  // "reference", "cpu", "cuda"
+  virtual std::optional<DeviceStatus> device_status() const { return std::nullopt; }  // nullopt: it is the host
 
   // ---- memory
   virtual std::unique_ptr<Buffer> allocate(int64_t bytes) = 0;  // throws DeviceError saying how much was asked
@@ -147,8 +151,16 @@ enum class Backend { kReferenceF64, kReferenceF32, kReferenceBF16, kCpu, kCuda }
 // Of a backend's weights and activations, whether this build has it or not.
 DType compute_type(Backend backend);
 
-// The backend, or a ConfigurationError that says what this version lacks. Which backends a build has is known in
-// make_kernels.cpp alone.
-std::unique_ptr<Kernels> make_kernels(Backend backend, int device_index = 0);
+// What a backend can compute, whether this build has it or not.
+struct BackendLimits {
+  std::vector<int64_t> head_sizes;  // of attention; empty: any
+  int64_t most_grouped_heads;       // query heads to a key head
+};
+BackendLimits limits_of(Backend backend);
+
+// The backend. Of several devices on a host the rank takes the local_rank'th, counted around. Throws ConfigurationError
+// where this build lacks the backend, DeviceError where the host lacks the device. Which backends a build has is known
+// in make_kernels.cpp alone.
+std::unique_ptr<Kernels> make_kernels(Backend backend, int local_rank = 0);
 
 }  // namespace ropewalk

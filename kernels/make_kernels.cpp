@@ -3,6 +3,10 @@
 #include "kernels/reference/bf16_kernels.h"
 #include "kernels/reference/reference_kernels.h"
 
+#ifdef ROPEWALK_HAS_CUDA
+#include "kernels/cuda/cuda_kernels.h"
+#endif
+
 namespace ropewalk {
 
 DType compute_type(Backend backend) {
@@ -19,7 +23,12 @@ DType compute_type(Backend backend) {
   CHECK(false, "backend {}", static_cast<int>(backend));
 }
 
-std::unique_ptr<Kernels> make_kernels(Backend backend, int) {
+BackendLimits limits_of(Backend backend) {
+  if (backend == Backend::kCuda) return {{64, 128}, 32};
+  return {{}, std::numeric_limits<int64_t>::max()};
+}
+
+std::unique_ptr<Kernels> make_kernels(Backend backend, [[maybe_unused]] int local_rank) {
   switch (backend) {
     case Backend::kReferenceF64:
       return std::make_unique<ReferenceKernels<double>>();
@@ -30,9 +39,15 @@ std::unique_ptr<Kernels> make_kernels(Backend backend, int) {
     case Backend::kCpu:
       return std::make_unique<CpuKernels>();
     case Backend::kCuda:
-      break;
+#ifdef ROPEWALK_HAS_CUDA
+      return std::make_unique<cuda::CudaKernels>(local_rank);
+#else
+      throw ConfigurationError(
+          "this ropewalk was built without CUDA; build it where CMake finds nvcc (on the path, or "
+          "-DCMAKE_CUDA_COMPILER=/path/to/nvcc), or set parallel.device to CPU");
+#endif
   }
-  throw ConfigurationError("this version has no CUDA backend; set parallel.device to CPU");
+  CHECK(false, "backend {}", static_cast<int>(backend));
 }
 
 }  // namespace ropewalk

@@ -19,7 +19,7 @@ AttentionSpan span_of(const Piece& queries, const Piece& keys, std::optional<int
 template <typename Visit>
 void visit_in_parts(const Piece& queries, const Piece& keys, Exchange* in_flight, Visit visit) {
   if (queries.size() == 0 || keys.size() == 0) return;
-  if (!in_flight) return visit(queries);
+  if (!in_flight || !in_flight->needs_driving()) return visit(queries);
   for (int64_t from = 0; from < queries.size(); from += kQueriesPerProgress) {
     visit(part_of(queries, from, std::min(from + kQueriesPerProgress, queries.size())));
     in_flight->progress();

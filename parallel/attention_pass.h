@@ -37,7 +37,8 @@ inline constexpr int64_t kQueriesPerProgress = 384;
 // All shapes must fit the layout and each other.
 void check_attention(const Communicator& group, const Tensor& q, const Tensor& kv, const Sequences& sequences);
 
-// In both passes a visit during which an exchange is in flight (null: none is) goes in parts and drives it after each.
+// In both passes a visit during which an exchange is in flight that needs driving goes in parts, and drives it after
+// each. Null: none is in flight.
 
 // Starts as an empty softmax, o = 0 and lse = -infinity, and merges piece after piece of keys into it.
 class ForwardPass {

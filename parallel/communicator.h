@@ -1,10 +1,12 @@
 // How a rank talks to the others of a group. Every rank of the group makes the same calls in the same order; there are
-// no tags. Collectives add in rank order, so the same group gives the same bits every time. Tensors may be empty of
-// rows, on any device the transport serves, of any element type (sums and maxima: floating types and i32).
+// no tags. Collectives add in an order that is the same each time, so the same group gives the same bits: in rank order,
+// in fp32 where bf16 is added, all but NCCL's. Tensors may be empty of rows, in host memory or of the device that the
+// communicator serves (those of a call all in one of the two), of any element type; sums are of floating types and i32,
+// maxima of host tensors of these.
 //
 // Device tensors are read and written in the order of the device's own work: an operation begins after the kernels that
-// were called before it, and kernels called after it (for an exchange: after its wait) see what it received. A backend
-// whose kernels return before they are done comes with communicators that see to this.
+// were called before it, and kernels called after it (for an exchange: after its wait) see what it received. The host
+// need not wait for that.
 //
 // A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError, whose
 // first line names the operation and the peers. After that the communicator is not usable.
@@ -49,6 +51,9 @@ class Exchange {
   // are in flight calls this between pieces of work: some transports move bytes only while they are called, on both
   // sides. Not needed for what wait() promises. Throws CommunicationError.
   virtual bool progress() = 0;
+  // Whether the rank's own work keeps messages from moving, so that it should be cut in pieces. Not where the work is a
+  // device's: the host, which drives, waits while the device computes.
+  virtual bool needs_driving() const { return true; }
   virtual void wait() = 0;  // throws CommunicationError
 };
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <set>
 
+#include "parallel/operands.h"
 #include "parallel/ordered_reduction.h"
 
 namespace ropewalk {
@@ -18,18 +19,6 @@ void copy(const Tensor& from, const Tensor& to) {
   if (from.raw() != to.raw() && from.bytes() > 0) {
     std::memmove(to.raw(), from.raw(), static_cast<size_t>(from.bytes()));
   }
-}
-
-void check_host(const Tensor& x, Operation operation) {
-  CHECK(x.device().kind == Device::Kind::kHost, "{} of a tensor that is not in host memory", name_of(operation));
-}
-
-// The cut of rows as a cut of elements.
-Partition in_elements(const Partition& rows, const Tensor& all) {
-  const int64_t row = all.rows() > 0 ? all.elements() / all.rows() : 0;
-  std::vector<int64_t> sizes;
-  for (int part = 0; part < rows.parts(); ++part) sizes.push_back(rows.size(part) * row);
-  return Partition::of_sizes(sizes);
 }
 
 std::set<int> peers_of(std::span<const Message> messages) {
@@ -51,20 +40,6 @@ std::string amount_of(std::span<const Message> messages) {
   return fmt::format("{} of {}", amount, name_of(messages.front().data.dtype()));
 }
 
-void check_parts(Operation operation, const Tensor& all, const Partition& rows, const Tensor& mine, int rank,
-                 int size) {
-  check_host(all, operation);
-  check_host(mine, operation);
-  CHECK(rows.parts() == size, "{} of {} parts in a group of {}", name_of(operation), rows.parts(), size);
-  CHECK(all.dtype() == mine.dtype(), "{} of {} and {}", name_of(operation), name_of(all.dtype()),
-        name_of(mine.dtype()));
-  CHECK(all.rows() == rows.total() && mine.rows() == rows.size(rank),
-        "{}: {} rows in all and {} here, cut into {} and {}", name_of(operation), all.rows(), mine.rows(), rows.total(),
-        rows.size(rank));
-  CHECK(mine.elements() * all.rows() == all.elements() * mine.rows(), "{}: rows of {} and {}", name_of(operation),
-        all.shape().text(), mine.shape().text());
-}
-
 }  // namespace
 
 std::unique_ptr<Exchange> HostCommunicator::start_exchange(std::span<const Message> sends,
@@ -78,8 +53,8 @@ std::unique_ptr<Exchange> HostCommunicator::exchange(OperationLabel label, std::
   std::vector<Message> to_self, from_self, sends_out, receives_in;
   const auto sort = [&](std::span<const Message> messages, std::vector<Message>& self, std::vector<Message>& others) {
     for (const Message& message : messages) {
-      CHECK(message.peer >= 0 && message.peer < size_, "a message for rank {} in a group of {}", message.peer, size_);
-      check_host(message.data, label.operation);
+      check_peer(message.peer, *this);
+      check_on_host(message.data, label.operation);
       (message.peer == rank_ ? self : others).push_back(message);
     }
   };
@@ -104,7 +79,7 @@ std::unique_ptr<Exchange> HostCommunicator::exchange(OperationLabel label, std::
 }
 
 void HostCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
-  check_host(x, Operation::kAllReduce);
+  check_on_host(x, Operation::kAllReduce);
   const OperationLabel label = next(Operation::kAllReduce);
   const Tensor flat = x.flat();
   const Partition cut = Partition::even(flat.elements(), size_);
@@ -114,19 +89,21 @@ void HostCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
 }
 
 void HostCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
-  check_parts(Operation::kReduceScatter, all, rows, mine, rank_, size_);
+  check_on_host(all, Operation::kReduceScatter);
+  check_parts(Operation::kReduceScatter, all, rows, mine, *this);
   reduce_scatter_flat(next(Operation::kReduceScatter), all.flat(), in_elements(rows, all), mine.flat(),
                       Reduction::kSum);
 }
 
 void HostCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
-  check_parts(Operation::kAllGather, all, rows, mine, rank_, size_);
+  check_on_host(all, Operation::kAllGather);
+  check_parts(Operation::kAllGather, all, rows, mine, *this);
   all_gather_flat(next(Operation::kAllGather), mine.flat(), in_elements(rows, all), all.flat());
 }
 
 void HostCommunicator::reduce_scatter_flat(OperationLabel label, const Tensor& all, const Partition& cut,
                                            const Tensor& mine, Reduction reduction) {
-  CHECK(all.dtype() != DType::kU8, "a reduction of {}", name_of(all.dtype()));
+  check_reduced(all);
   if (size_ == 1) return copy(all, mine);
   int64_t largest_part = 0;
   for (int part = 0; part < size_; ++part) largest_part = std::max(largest_part, cut.size(part));
@@ -190,8 +167,8 @@ void HostCommunicator::all_gather_flat(OperationLabel label, const Tensor& mine,
 
 // A binomial tree, ranks counted from the root: in the round of distance d = 1, 2, 4, ... ranks [0, d) send to [d, 2d).
 void HostCommunicator::broadcast(const Tensor& x, int root) {
-  check_host(x, Operation::kBroadcast);
-  CHECK(root >= 0 && root < size_, "a broadcast from rank {} in a group of {}", root, size_);
+  check_on_host(x, Operation::kBroadcast);
+  check_root(root, *this);
   const OperationLabel label = next(Operation::kBroadcast);
   const int place = (rank_ - root + size_) % size_;
   int distance = 1;

@@ -34,6 +34,8 @@ class LoggedExchange : public Exchange {
     return done;
   }
 
+  bool needs_driving() const override { return inner_->needs_driving(); }
+
   void wait() override {
     waited_ = true;
     log_.timed(sequence_, "wait", true, [&] { inner_->wait(); });

@@ -145,7 +145,7 @@ __device__ __forceinline__ void add_pair(float* to, float factor, float first, f
   store(pair, to);
 }
 
-// Calls f(std::integral_constant<int, K>{}) for one of kHeadSizes.
+// Calls f(std::integral_constant<int, K>{}) for the K that there are.
 template <typename F>
 void with_head_size(int64_t K, F&& f) {
   if (K == 64)

@@ -21,7 +21,7 @@ namespace {
 class DeviceBuffer final : public Buffer {
  public:
   DeviceBuffer(Runtime& runtime, int64_t bytes) : Buffer(runtime.allocate(bytes), bytes), runtime_(runtime) {}
-  ~DeviceBuffer() override { runtime_.release(data_); }
+  ~DeviceBuffer() override { runtime_.release(data_, bytes_); }
 
  private:
   Runtime& runtime_;
@@ -53,7 +53,7 @@ auto visit(DType dtype, F&& f) {
 
 }  // namespace
 
-CudaKernels::CudaKernels(int device_index) : runtime_(device_index), products_(runtime_) {}
+CudaKernels::CudaKernels(int local_rank) : runtime_(local_rank), products_(runtime_) {}
 CudaKernels::~CudaKernels() = default;
 
 std::unique_ptr<Buffer> CudaKernels::allocate(int64_t bytes) { return std::make_unique<DeviceBuffer>(runtime_, bytes); }
@@ -61,7 +61,7 @@ void CudaKernels::upload(const void* host, const Tensor& x) { runtime_.to_device
 void CudaKernels::download(const Tensor& x, void* host) { runtime_.to_host(x.raw(), host, x.bytes()); }
 
 void CudaKernels::copy(const Tensor& from, const Tensor& to) {
-  runtime_.copy(from.raw(), to.raw(), reference::copy_bytes_count(*this, from, to));
+  runtime_.copy(from.raw(), to.raw(), reference::copy_bytes_count(*this, from, to), runtime_.stream());
 }
 
 void CudaKernels::cast(const Tensor& from, const Tensor& to) {
@@ -208,9 +208,9 @@ namespace {
 
 AttentionShape shape_of(const AttentionSizes& s, const AttentionSpan& span, std::initializer_list<Tensor> operands) {
   for (const Tensor& x : operands) check_aligned(x, 16);
-  CHECK(std::find(std::begin(kHeadSizes), std::end(kHeadSizes), s.K) != std::end(kHeadSizes),
-        "attention of head size {} on cuda", s.K);
-  CHECK(s.H / s.G <= kMostGrouped, "attention of {} query heads to a key head on cuda", s.H / s.G);
+  const BackendLimits limits = limits_of(Backend::kCuda);
+  CHECK(std::ranges::find(limits.head_sizes, s.K) != limits.head_sizes.end(), "attention of head size {} on cuda", s.K);
+  CHECK(s.H / s.G <= limits.most_grouped_heads, "attention of {} query heads to a key head on cuda", s.H / s.G);
   return {s.T,
           s.U,
           s.H,

@@ -13,12 +13,14 @@ namespace ROPEWALK_CUDA {
 
 class CudaKernels final : public Kernels {
  public:
-  explicit CudaKernels(int device_index);
+  explicit CudaKernels(int local_rank);  // takes that device of those of the host, counted around
   ~CudaKernels() override;
 
   Device device() const override { return runtime_.device(); }
   DType dtype() const override { return DType::kBF16; }
   const char* name() const override { return "cuda"; }
+  std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
+  Runtime& runtime() { return runtime_; }  // for those who move what the kernels compute
 
   std::unique_ptr<Buffer> allocate(int64_t bytes) override;
   void upload(const void* host, const Tensor& x) override;

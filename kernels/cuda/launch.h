@@ -34,8 +34,7 @@ void launch(const Runtime& runtime, const Grid& grid, void (*kernel)(Parameters.
   kernel<<<dim3(x, y), threads, shared, stream>>>(arguments...);
   check(cudaGetLastError(), "the launch of a kernel");
 #else
-  (void)runtime;
-  simt::run({x, y, 1}, {threads, 1, 1}, shared, [=] { kernel(arguments...); });
+  runtime.stream()->run([=] { simt::run({x, y, 1}, {threads, 1, 1}, shared, [=] { kernel(arguments...); }); });
 #endif
 }
 

@@ -39,10 +39,7 @@ template <typename E>
 void rotate(const Runtime& runtime, int64_t T, int64_t H, int64_t K, E* x, int64_t first_position,
             const double* frequencies, float sign);
 
-// ---- attention_forward.cu, attention_backward.cu; K is one of kHeadSizes, and at most kMostGrouped query heads read
-// one key head
-inline constexpr int64_t kHeadSizes[] = {64, 128};
-inline constexpr int64_t kMostGrouped = 32;
+// ---- attention_forward.cu, attention_backward.cu; K and H / G are within limits_of(Backend::kCuda)
 struct AttentionShape {
   int64_t T, U, H, G, K;
   int64_t q_begin, k_begin, window;  // window 0: none

@@ -5,6 +5,7 @@
 
 #ifdef ROPEWALK_CUDA_EMULATED
 #include "kernels/cuda/emulation/simt.h"
+#include "kernels/cuda/emulation/streams.h"
 #define ROPEWALK_CUDA ropewalk::cuda_emulated
 #define ROPEWALK_UNROLL
 #else

@@ -30,16 +30,20 @@ class Alarm : public testing::Test {
     EXPECT_GT(distance(c, faults), 1e3 * kTolerance) << "the fault went by";
   }
   static void expect_rings(const Case& c, CommunicationFault& fault) {
-    expect_rings(c, {[&](std::shared_ptr<Communicator> world) { return with_fault(world, fault); }, nullptr});
+    Faults faults;
+    faults.in_world = [&](std::shared_ptr<Communicator> world) { return with_fault(world, fault); };
+    expect_rings(c, faults);
     EXPECT_GT(fault.times, 0) << "the fault did not happen";
   }
   // Kernels with a fault on world rank 1 only.
   template <typename MakeFaulty>
   static void expect_rings_on_rank_1(const Case& c, MakeFaulty make_faulty) {
-    expect_rings(c, {nullptr, [&](Kernels& kernels, const Mesh& mesh) -> std::unique_ptr<Kernels> {
-                       if (mesh.world().rank() != 1) return nullptr;
-                       return make_faulty(kernels);
-                     }});
+    Faults faults;
+    faults.in_kernels = [&](Kernels& kernels, const Mesh& mesh) -> std::unique_ptr<Kernels> {
+      if (mesh.world().rank() != 1) return nullptr;
+      return make_faulty(kernels);
+    };
+    expect_rings(c, faults);
   }
 
   // One sequence; without documents every rank's queries see keys of every other rank's.

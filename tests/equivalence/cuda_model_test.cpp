@@ -4,7 +4,7 @@
 
 #include "tests/equivalence/errors.h"
 #include "tests/equivalence/mesh_run.h"
-#include "tests/kernels/cuda_suite.h"
+#include "tests/support/cuda/under_test.h"
 #include "tests/support/models.h"
 
 namespace ropewalk {
@@ -26,25 +26,47 @@ Config config_on(const MeshShape& mesh, bool normed) {
   return config;
 }
 
-class CudaModel : public testing::TestWithParam<std::tuple<MeshShape, bool>> {};
+struct Ranks {
+  MeshShape mesh;
+  DeviceTransport transport;
+  bool normed;
+};
+
+std::string name_of(const Ranks& ranks) {
+  return text_of(ranks.mesh) + (ranks.transport == DeviceTransport::kNccl ? "_Nccl" : "_Staged") +
+         (ranks.normed ? "_QkNorm" : "");
+}
+void PrintTo(const Ranks& ranks, std::ostream* out) { *out << name_of(ranks); }
+
+class CudaModel : public testing::TestWithParam<Ranks> {
+ protected:
+  void SetUp() override {
+    const std::string reason = why_no_ranks(ranks_.mesh.size(), ranks_.transport);
+    if (!reason.empty()) GTEST_SKIP() << reason;
+    for (int64_t i = 0; i < config_.training.stages[0].batch; ++i)
+      samples_.push_back(random_sample(150, config_.model.vocabulary,
+                                       i % 2 ? std::vector<int64_t>{40, 41, 130} : std::vector<int64_t>{},
+                                       static_cast<uint64_t>(i)));
+    on_cuda_.on_device = [this](const std::shared_ptr<Communicator>& host) {
+      return make_rank_under_test(host, ranks_.transport, {std::chrono::minutes(1)});
+    };
+  }
+  LossAndGradients gradients(Backend backend, const Faults& faults = {}) {
+    config_.parallel.backend = backend;
+    return gradients_on_mesh(config_, weights_, samples_, faults);
+  }
+
+  const Ranks ranks_ = GetParam();
+  Config config_ = config_on(ranks_.mesh, ranks_.normed);
+  const NaiveWeights weights_ = rounded_to_bf16(random_weights(config_.model, 51));
+  std::vector<Sample> samples_;
+  Faults on_cuda_;
+};
 
 TEST_P(CudaModel, GradientsErrAtMostTwiceAsMuchAsPlainBF16) {
-  const auto& [mesh, normed] = GetParam();
-  Config config = config_on(mesh, normed);
-  std::vector<Sample> samples;
-  for (int64_t i = 0; i < config.training.stages[0].batch; ++i)
-    samples.push_back(random_sample(150, config.model.vocabulary,
-                                    i % 2 ? std::vector<int64_t>{40, 41, 130} : std::vector<int64_t>{},
-                                    static_cast<uint64_t>(i)));
-  const NaiveWeights weights = rounded_to_bf16(random_weights(config.model, 51));
-
-  config.parallel.backend = Backend::kReferenceF64;
-  const LossAndGradients exact = gradients_on_mesh(config, weights, samples);
-  config.parallel.backend = Backend::kReferenceBF16;
-  const LossAndGradients plain = gradients_on_mesh(config, weights, samples);
-  Faults on_cuda;
-  on_cuda.in_kernels = [](Kernels&, const Mesh&) { return make_cuda_under_test(); };
-  const LossAndGradients fast = gradients_on_mesh(config, weights, samples, on_cuda);
+  const LossAndGradients exact = gradients(Backend::kReferenceF64);
+  const LossAndGradients plain = gradients(Backend::kReferenceBF16);
+  const LossAndGradients fast = gradients(Backend::kReferenceBF16, on_cuda_);
 
   const Errors allowed = errors_of(plain.gradients, exact.gradients),
                errors = errors_of(fast.gradients, exact.gradients);
@@ -55,11 +77,29 @@ TEST_P(CudaModel, GradientsErrAtMostTwiceAsMuchAsPlainBF16) {
   RecordProperty("mean_error_over_plain", std::to_string(errors.mean / allowed.mean));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Meshes, CudaModel,
-    testing::Combine(testing::Values(MeshShape{1, 1, 1}, MeshShape{1, 3, 1}, MeshShape{1, 1, 2}, MeshShape{2, 2, 2}),
-                     testing::Bool()),
-    [](const auto& test) { return text_of(std::get<0>(test.param)) + (std::get<1>(test.param) ? "_QkNorm" : ""); });
+using CudaSteps = CudaModel;
+
+TEST_P(CudaSteps, GiveTheSameBitsTwice) {
+  config_.parallel.backend = Backend::kReferenceBF16;
+  config_.training.learning_rate = 0.02;
+  const auto steps = [&] {
+    return steps_on_mesh(config_, weights_, [&](int64_t) { return samples_; }, 0, 1, on_cuda_);
+  };
+  EXPECT_TRUE(steps() == steps());
+}
+
+constexpr DeviceTransport kStaged = DeviceTransport::kStaged, kNccl = DeviceTransport::kNccl;
+
+INSTANTIATE_TEST_SUITE_P(Meshes, CudaModel,
+                         testing::Values(Ranks{{1, 1, 1}, kStaged, false}, Ranks{{1, 1, 1}, kStaged, true},
+                                         Ranks{{1, 3, 1}, kStaged, true}, Ranks{{1, 3, 1}, kNccl, false},
+                                         Ranks{{1, 1, 2}, kStaged, false}, Ranks{{1, 1, 2}, kNccl, true},
+                                         Ranks{{2, 2, 2}, kStaged, false}, Ranks{{2, 2, 2}, kNccl, true}),
+                         [](const auto& test) { return name_of(test.param); });
+INSTANTIATE_TEST_SUITE_P(Meshes, CudaSteps,
+                         testing::Values(Ranks{{1, 1, 1}, kStaged, false}, Ranks{{1, 2, 2}, kStaged, true},
+                                         Ranks{{1, 2, 2}, kNccl, true}),
+                         [](const auto& test) { return name_of(test.param); });
 
 }  // namespace
 }  // namespace ropewalk

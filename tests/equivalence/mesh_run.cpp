@@ -70,7 +70,9 @@ Batch RankRun::share_of(const std::vector<Sample>& samples) const {
 
 void on_mesh(const Config& config, const std::function<void(RankRun&)>& body, const Faults& faults) {
   run_ranks(config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
-    RankOnThread on_thread(config, faults.in_world ? faults.in_world(world) : world);
+    const auto seen = faults.in_world ? faults.in_world(world) : world;
+    RankOnThread on_thread(config, faults.on_device ? faults.on_device(seen)
+                                                    : RankDevice{make_kernels(config.parallel.backend), seen});
     std::unique_ptr<Kernels> faulty;
     if (faults.in_kernels) faulty = faults.in_kernels(on_thread.kernels(), on_thread.mesh());
     const Rank rank = on_thread.rank();
@@ -165,14 +167,17 @@ Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first,
 }
 
 Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const SamplesOfStep& samples, int64_t first,
-                    int64_t last) {
+                    int64_t last, const Faults& faults) {
   Gathering gathering;
   std::vector<Steps> by_rank(static_cast<size_t>(config.parallel.mesh.size()));
-  on_mesh(config, [&](RankRun& run) {
-    if (!state.empty()) set_state(run, state);
-    by_rank[static_cast<size_t>(run.mesh.world().rank())] = run_steps(run, samples, first, last);
-    gathering.add(run.trainer.state(), run.kernels);
-  });
+  on_mesh(
+      config,
+      [&](RankRun& run) {
+        if (!state.empty()) set_state(run, state);
+        by_rank[static_cast<size_t>(run.mesh.world().rank())] = run_steps(run, samples, first, last);
+        gathering.add(run.trainer.state(), run.kernels);
+      },
+      faults);
   for (const Steps& steps : by_rank) {
     if (!(steps == by_rank[0])) throw Disagreement("ranks disagree on the losses or norms of their steps");
   }

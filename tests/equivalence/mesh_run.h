@@ -21,10 +21,12 @@ std::vector<MeshShape> meshes_up_to(int ranks);
 std::string text_of(const MeshShape& mesh);                                               // "dp2_cp2_tp1"
 inline void PrintTo(const MeshShape& mesh, std::ostream* out) { *out << text_of(mesh); }  // for GoogleTest
 
-// Errors put in on purpose, between a rank and its world or its device.
+// What is not as usual: errors put in on purpose between a rank and its world or its device, and a device that the
+// configuration does not name.
 struct Faults {
   std::function<std::shared_ptr<Communicator>(std::shared_ptr<Communicator>)> in_world;
   std::function<std::unique_ptr<Kernels>(Kernels&, const Mesh&)> in_kernels;
+  std::function<RankDevice(std::shared_ptr<Communicator> host)> on_device;
 };
 
 struct RankRun {
@@ -82,7 +84,7 @@ struct Steps {
 };
 using SamplesOfStep = std::function<std::vector<Sample>(int64_t step)>;
 Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const SamplesOfStep& samples, int64_t first,
-                    int64_t last);
+                    int64_t last, const Faults& faults = {});
 // The same within on_mesh, each step in its stage: by every rank, which all get the same results but the state.
 Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first, int64_t last);
 

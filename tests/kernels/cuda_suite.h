@@ -10,12 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernels.h"
+#include "tests/support/cuda/under_test.h"
 
 namespace ropewalk {
-
-// The cuda backend of this program; null where it needs a device and there is none.
-std::unique_ptr<Kernels> make_cuda_under_test();
 
 enum class Kind { kCompute, kAccumulator };
 

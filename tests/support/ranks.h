@@ -5,9 +5,16 @@
 #include <functional>
 #include <memory>
 
+#include "kernels/kernels.h"
 #include "parallel/communicator.h"
 
 namespace ropewalk {
+
+// A rank's device, and a world of ranks that serves its tensors.
+struct RankDevice {
+  std::unique_ptr<Kernels> kernels;
+  std::shared_ptr<Communicator> world;
+};
 
 // Calls body once per rank, each on a thread of its own with its communicator, and returns when all have finished. When
 // one throws, or fails a fatal assertion, the others' waits throw too, and what the first one threw is thrown here.

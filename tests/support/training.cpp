@@ -13,9 +13,9 @@ Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t leng
   return config;
 }
 
-RankOnThread::RankOnThread(const Config& config, std::shared_ptr<Communicator> world)
-    : mesh_(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads)),
-      kernels_(make_kernels(config.parallel.backend)),
+RankOnThread::RankOnThread(const Config& config, RankDevice device)
+    : kernels_(std::move(device.kernels)),
+      mesh_(config.parallel.mesh, std::move(device.world), static_cast<int>(config.model.key_heads)),
       arena_(*kernels_, 1 << 20) {}
 
 }  // namespace ropewalk

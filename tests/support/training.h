@@ -6,6 +6,7 @@
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
 #include "parallel/mesh.h"
+#include "tests/support/ranks.h"
 #include "trainer/trainer.h"
 
 namespace ropewalk {
@@ -16,14 +17,16 @@ Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t leng
 // What a rank owns; made inside run_ranks.
 class RankOnThread {
  public:
-  RankOnThread(const Config& config, std::shared_ptr<Communicator> world);
+  RankOnThread(const Config& config, RankDevice device);
+  RankOnThread(const Config& config, std::shared_ptr<Communicator> world)
+      : RankOnThread(config, RankDevice{make_kernels(config.parallel.backend), std::move(world)}) {}
   Rank rank() { return {mesh_, *kernels_, arena_}; }
   Mesh& mesh() { return mesh_; }
   Kernels& kernels() { return *kernels_; }
 
  private:
-  Mesh mesh_;
   std::unique_ptr<Kernels> kernels_;
+  Mesh mesh_;
   Arena arena_;
 };
 

@@ -1,12 +1,19 @@
 #include "kernels/cuda/runtime.h"
 
-#include <algorithm>
+#include <sched.h>
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "kernels/clock.h"
 #include "kernels/cuda/device/check.h"
 #include "kernels/error.h"
 
 namespace ropewalk::cuda {
 namespace {
+
+constexpr double kWatchSeconds = 0.1;
 
 constexpr int kOldest = 8;  // compute capability: the first with products of bf16
 
@@ -23,45 +30,105 @@ void check(cudaError_t error, const char* what) {
       fmt::format("CUDA device {}: {}: {} ({})", device, what, cudaGetErrorString(error), cudaGetErrorName(error)));
 }
 
-Runtime::Runtime(int index) : index_(index) {
+struct Event::State {
+  explicit State(int index) {
+    check(cudaSetDevice(index), "to use it");
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
+  }
+  ~State() { cudaEventDestroy(event); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  cudaEvent_t event = nullptr;
+};
+
+struct Runtime::State {
+  std::vector<cudaStream_t> streams;  // the kernels' is the first
+};
+
+bool Event::passed() const {
+  if (!state_) return true;
+  const cudaError_t error = cudaEventQuery(state_->event);
+  if (error != cudaErrorNotReady) check(error, "work given to it earlier");
+  return error == cudaSuccess;
+}
+
+Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
   if (found == cudaErrorInsufficientDriver) {
     int driver = 0, runtime = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    throw DeviceError(
-        fmt::format("the NVIDIA driver of this host serves CUDA up to {}, and this program was built with CUDA {}; "
-                    "update the driver, "
-                    "or build with an older CUDA",
-                    driver ? version_text(driver) : "none", version_text(runtime)));
+    if (driver > 0)
+      throw DeviceError(
+          fmt::format("the NVIDIA driver of this host serves CUDA up to {}, and this program was built with CUDA {}; "
+                      "update the driver, or build with an older CUDA",
+                      version_text(driver), version_text(runtime)));
   }
-  if (found == cudaErrorNoDevice || count == 0)
-    throw DeviceError("this host has no CUDA device, or CUDA_VISIBLE_DEVICES hides it; set parallel.device to CPU");
+  if (found == cudaErrorNoDevice || found == cudaErrorInsufficientDriver || count == 0)
+    throw DeviceError(
+        "this host has no CUDA device or no NVIDIA driver, or CUDA_VISIBLE_DEVICES hides its devices; set "
+        "parallel.device to CPU");
   check(found, "looking for devices");
-  if (index >= count)
-    throw DeviceError(fmt::format(
-        "CUDA device {} was asked for, and this host has {}; start no more ranks on a host than it has devices", index,
-        count));
+  index_ = local_rank % count;
   cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, index), "its properties");
+  check(cudaGetDeviceProperties(&properties, index_), "its properties");
   if (properties.major < kOldest)
     throw DeviceError(fmt::format("CUDA device {} is a {} of compute capability {}.{}; {}.0 and later multiply bf16",
-                                  index, properties.name, properties.major, properties.minor, kOldest));
-  check(cudaSetDevice(index), "to use it");
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a stream");
+                                  index_, properties.name, properties.major, properties.minor, kOldest));
+  make_stream();
 }
 
 Runtime::~Runtime() {
   cudaSetDevice(index_);
-  cudaStreamSynchronize(stream_);
-  cudaFree(workspace_);
-  cudaStreamDestroy(stream_);
+  cudaFree(workspace_);  // waits for all work
+  for (cudaStream_t stream : state_->streams) cudaStreamDestroy(stream);
 }
 
 Stream Runtime::stream() const {
   check(cudaSetDevice(index_), "to use it");
-  return stream_;
+  return state_->streams.front();
+}
+
+Stream Runtime::make_stream() {
+  check(cudaSetDevice(index_), "to use it");
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
+  state_->streams.push_back(stream);
+  return stream;
+}
+
+Event Runtime::mark(Stream stream) const {
+  Event event;
+  event.state_ = std::make_shared<Event::State>(index_);
+  check(cudaEventRecord(event.state_->event, stream), "to mark a moment");
+  return event;
+}
+
+void Runtime::follow(Stream stream, const Event& event) const {
+  check(cudaSetDevice(index_), "to use it");
+  if (event.state_) check(cudaStreamWaitEvent(stream, event.state_->event, 0), "to order streams");
+}
+
+void Runtime::wait(const Event& event) const {
+  auto next_look = steady_seconds() + kWatchSeconds;
+  while (!event.passed()) {
+    sched_yield();
+    if (!watch_ || steady_seconds() < next_look) continue;
+    watch_();
+    next_look = steady_seconds() + kWatchSeconds;
+  }
+}
+
+DeviceStatus Runtime::status() const {
+  check(cudaSetDevice(index_), "to use it");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index_), "its properties");
+  size_t free = 0, all = 0;
+  check(cudaMemGetInfo(&free, &all), "its memory");
+  std::string id;
+  for (const char byte : properties.uuid.bytes) id += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return {properties.name, id, static_cast<int64_t>(all), static_cast<int64_t>(free), peak_};
 }
 
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
@@ -76,45 +143,62 @@ void* Runtime::allocate(int64_t bytes) {
     cudaMemGetInfo(&free, &all);
     throw DeviceError(
         fmt::format("CUDA device {} has {:.2f} of {:.2f} GiB free, and {:.2f} GiB more were asked for; `ropewalk plan` "
-                    "tells what a "
-                    "configuration needs, and what takes less",
+                    "tells what a configuration needs, and what takes less",
                     index_, static_cast<double>(free) / (1 << 30), static_cast<double>(all) / (1 << 30),
                     static_cast<double>(bytes) / (1 << 30)));
   }
   check(error, "an allocation");
+  allocated_ += bytes;
+  peak_ = std::max(peak_, allocated_);
   return memory;
 }
 
-void Runtime::release(void* memory) noexcept {
+void Runtime::release(void* memory, int64_t bytes) noexcept {
   cudaSetDevice(index_);
   cudaFree(memory);
+  allocated_ -= bytes;
+}
+
+void* Runtime::allocate_pinned(int64_t bytes) {
+  check(cudaSetDevice(index_), "to use it");
+  void* memory = nullptr;
+  const cudaError_t error = cudaMallocHost(&memory, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw DeviceError(fmt::format("the host has no {:.1f} MiB of pinned memory for CUDA device {}; raise its limit of "
+                                  "locked memory (ulimit -l)",
+                                  static_cast<double>(bytes) / (1 << 20), index_));
+  }
+  check(error, "pinned memory");
+  return memory;
+}
+
+void Runtime::release_pinned(void* memory) noexcept {
+  cudaSetDevice(index_);
+  cudaDeviceSynchronize();
+  cudaFreeHost(memory);
 }
 
 void Runtime::to_device(const void* host, void* device, int64_t bytes) {
-  if (bytes == 0) return;
-  check(cudaMemcpyAsync(device, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream()), "an upload");
+  copy(host, device, bytes, stream());
   synchronize();
 }
 
 void Runtime::to_host(const void* device, void* host, int64_t bytes) {
-  if (bytes > 0)
-    check(cudaMemcpyAsync(host, device, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, stream()), "a download");
+  synchronize();  // watched, as the copy of memory that is not pinned is not
+  copy(device, host, bytes, stream());
   synchronize();
 }
 
-void Runtime::copy(const void* from, void* to, int64_t bytes) {
-  if (bytes > 0)
-    check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, stream()), "a copy");
+void Runtime::copy(const void* from, void* to, int64_t bytes, Stream stream) const {
+  check(cudaSetDevice(index_), "to use it");
+  if (bytes > 0) check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream), "a copy");
 }
-
-void Runtime::synchronize() { check(cudaStreamSynchronize(stream()), "work given to it earlier"); }
 
 void* Runtime::workspace(int64_t bytes) {
   if (bytes > workspace_bytes_) {
     synchronize();
-    cudaFree(workspace_);
-    workspace_ = nullptr;
-    workspace_bytes_ = 0;
+    release(std::exchange(workspace_, nullptr), std::exchange(workspace_bytes_, 0));
     workspace_ = allocate(bytes);
     workspace_bytes_ = bytes;
   }

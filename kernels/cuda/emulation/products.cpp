@@ -4,11 +4,9 @@
 
 namespace ropewalk::cuda_emulated {
 
-struct Products::State {};
-Products::Products(Runtime& runtime) : runtime_(runtime) {}
-Products::~Products() = default;
+namespace {
 
-void Products::multiply(const Product& p) {
+void run(const Product& p) {
   const auto *a = static_cast<const Bf16*>(p.a), *b = static_cast<const Bf16*>(p.b);
   for (int64_t row = 0; row < p.rows; ++row)
     for (int64_t column = 0; column < p.columns; ++column) {
@@ -26,6 +24,16 @@ void Products::multiply(const Product& p) {
       else
         write(static_cast<Bf16*>(p.c) + at);
     }
+}
+
+}  // namespace
+
+struct Products::State {};
+Products::Products(Runtime& runtime) : runtime_(runtime) {}
+Products::~Products() = default;
+
+void Products::multiply(const Product& product) {
+  runtime_.stream()->run([product] { run(product); });
 }
 
 }  // namespace ropewalk::cuda_emulated

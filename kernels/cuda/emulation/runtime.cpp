@@ -8,14 +8,62 @@
 
 namespace ropewalk::cuda_emulated {
 
-Runtime::Runtime(int index) : index_(index) {}
-Runtime::~Runtime() { std::free(workspace_); }
+constexpr int64_t kMemory = int64_t{1} << 40;
 
-Device Runtime::device() const { return {}; }
-Stream Runtime::stream() const { return stream_; }
+struct Event::State {
+  explicit State(simt::Streams& streams) : device(streams) {}
+  simt::Streams& device;
+  std::atomic<bool> passed = false;
+};
+
+struct Runtime::State {
+  simt::Streams streams;
+  simt::Stream* kernels = streams.create();
+};
+
+bool Event::passed() const {
+  if (!state_ || state_->passed) return true;
+  state_->device.check();
+  return false;
+}
+
+Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()), index_(local_rank) {}
+Runtime::~Runtime() {
+  state_->streams.drain();
+  std::free(workspace_);
+}
+
+Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
+Stream Runtime::stream() const { return state_->kernels; }
+Stream Runtime::make_stream() { return state_->streams.create(); }
+
+Event Runtime::mark(Stream stream) const {
+  Event event;
+  event.state_ = std::make_shared<Event::State>(state_->streams);
+  stream->run([state = event.state_] { state->passed = true; });
+  return event;
+}
+
+void Runtime::follow(Stream stream, const Event& event) const {
+  if (event.state_) stream->enqueue([state = event.state_] { return state->passed.load(); });
+}
+
+void Runtime::wait(const Event& event) const {
+  while (!event.passed()) {
+    if (watch_) watch_();
+    std::this_thread::sleep_for(std::chrono::microseconds(10));
+  }
+  state_->streams.check();
+}
+
+DeviceStatus Runtime::status() const {
+  return {"emulated device", fmt::format("{}", fmt::ptr(this)), kMemory, kMemory - allocated_, peak_};
+}
+
+namespace {
 
 // Full of NaNs, as nobody may count on what new memory holds.
-void* Runtime::allocate(int64_t bytes) {
+void* poisoned(int64_t bytes) {
   const size_t size = (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + 255) / 256 * 256;
   void* memory = std::aligned_alloc(256, size);
   if (!memory) throw DeviceError(fmt::format("{} bytes for an emulated device", bytes));
@@ -23,19 +71,40 @@ void* Runtime::allocate(int64_t bytes) {
   return memory;
 }
 
-void Runtime::release(void* memory) noexcept { std::free(memory); }
+}  // namespace
 
-void Runtime::to_device(const void* host, void* device, int64_t bytes) { copy(host, device, bytes); }
-void Runtime::to_host(const void* device, void* host, int64_t bytes) { copy(device, host, bytes); }
-void Runtime::copy(const void* from, void* to, int64_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+void* Runtime::allocate(int64_t bytes) {
+  void* const memory = poisoned(bytes);
+  allocated_ += bytes;
+  peak_ = std::max(peak_, allocated_);
+  return memory;
 }
-void Runtime::synchronize() {}
+void* Runtime::allocate_pinned(int64_t bytes) { return poisoned(bytes); }
+
+// As cudaFree does, when all work is done.
+void Runtime::release(void* memory, int64_t bytes) noexcept {
+  state_->streams.drain();
+  std::free(memory);
+  allocated_ -= bytes;
+}
+void Runtime::release_pinned(void* memory) noexcept { release(memory, 0); }
+
+void Runtime::to_device(const void* host, void* device, int64_t bytes) {
+  copy(host, device, bytes, stream());
+  synchronize();
+}
+void Runtime::to_host(const void* device, void* host, int64_t bytes) {
+  copy(device, host, bytes, stream());
+  synchronize();
+}
+void Runtime::copy(const void* from, void* to, int64_t bytes, Stream stream) const {
+  if (bytes > 0) stream->run([=] { std::memcpy(to, from, static_cast<size_t>(bytes)); });
+}
 
 // New for each operation, so that none finds what an earlier one left.
 void* Runtime::workspace(int64_t bytes) {
-  release(workspace_);
-  return workspace_ = allocate(bytes);
+  stream()->run([old = workspace_] { std::free(old); });
+  return workspace_ = poisoned(bytes);
 }
 
 }  // namespace ropewalk::cuda_emulated

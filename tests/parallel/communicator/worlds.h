@@ -1,4 +1,4 @@
-// The contract suite is written once, over this; thread_worlds.cpp and mpi_worlds.cpp say what a world of ranks is.
+// The contract suite is written once, over this; *_worlds.cpp say what a world of ranks is.
 #pragma once
 
 #include <chrono>
@@ -19,6 +19,8 @@ using RankBody = std::function<void(const std::shared_ptr<Communicator>& world)>
 // Of the worlds that this process can run: all of them, and a few of more than one rank for tests that take their time.
 std::vector<int> world_sizes();
 std::vector<int> world_sizes_with_peers();
+// Whether sums are taken in rank order, and those of bf16 in fp32.
+bool sums_in_rank_order();
 // Runs the body on every rank of a fresh world; under MPI this process is one of them.
 void run_world(int size, const RankBody& body, std::chrono::milliseconds deadline = std::chrono::seconds(60));
 

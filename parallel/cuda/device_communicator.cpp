@@ -1,0 +1,71 @@
+#include "parallel/cuda/device_communicator.h"
+
+#include <algorithm>
+
+#include "parallel/operands.h"
+
+namespace ROPEWALK_CUDA {
+
+std::unique_ptr<Exchange> DeviceCommunicator::start_exchange(std::span<const Message> sends,
+                                                             std::span<const Message> receives) {
+  int64_t here = 0, all = 0;
+  for (const auto& messages : {sends, receives})
+    for (const Message& message : messages) {
+      check_peer(message.peer, *this);
+      here += on_device(message.data);
+      ++all;
+    }
+  payload_.start_exchange(sends, receives);
+  if (here == 0) return host_after_all().start_exchange(sends, receives);
+  CHECK(here == all, "an exchange of {} messages of which {} are on the device", all, here);
+  if (size() > 1) return exchange_on_device(sends, receives);
+  CHECK(sends.size() == receives.size(), "{} messages to oneself and {} from oneself", sends.size(), receives.size());
+  for (size_t i = 0; i < sends.size(); ++i) copy(sends[i].data, receives[i].data);
+  return std::make_unique<FinishedExchange>();
+}
+
+void DeviceCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
+  payload_.all_reduce(x, reduction);
+  if (!on_device(x)) return host_after_all().all_reduce(x, reduction);
+  check_reduced(x);
+  CHECK(reduction == Reduction::kSum, "the maximum of tensors on a device");
+  if (size() > 1) sum_on_device(x.flat());
+}
+
+void DeviceCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
+  check_parts(Operation::kReduceScatter, all, rows, mine, *this);
+  payload_.reduce_scatter(all, rows, mine);
+  if (!on_device(all)) return host_after_all().reduce_scatter(all, rows, mine);
+  check_reduced(all);
+  if (size() == 1) return copy(all, mine);
+  reduce_scatter_on_device(all.flat(), in_elements(rows, all), mine.flat());
+}
+
+void DeviceCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
+  check_parts(Operation::kAllGather, all, rows, mine, *this);
+  payload_.all_gather(mine, rows, all);
+  if (!on_device(all)) return host_after_all().all_gather(mine, rows, all);
+  if (size() == 1) return copy(mine, all);
+  all_gather_on_device(mine.flat(), in_elements(rows, all), all.flat());
+}
+
+void DeviceCommunicator::broadcast(const Tensor& x, int root) {
+  check_root(root, *this);
+  payload_.broadcast(x, root);
+  if (!on_device(x)) return host_after_all().broadcast(x, root);
+  if (size() > 1) broadcast_on_device(x.flat(), root);
+}
+
+void DeviceCommunicator::barrier() { host_after_all().barrier(); }
+
+std::unique_ptr<Communicator> DeviceCommunicator::split(int color, int key) {
+  return make_group(host_after_all().split(color, key));
+}
+
+void DeviceCommunicator::copy(const Tensor& from, const Tensor& to) const {
+  CHECK(from.bytes() == to.bytes() && from.dtype() == to.dtype(), "{} bytes of {} as {} of {}", from.bytes(),
+        name_of(from.dtype()), to.bytes(), name_of(to.dtype()));
+  if (from.raw() != to.raw()) runtime_.copy(from.raw(), to.raw(), from.bytes(), runtime_.stream());
+}
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,334 @@
+#include "parallel/cuda/nccl_communicator.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <deque>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "kernels/clock.h"
+#include "kernels/error.h"
+#include "parallel/cuda/nccl_platform.h"
+#include "parallel/operation.h"
+
+namespace ROPEWALK_CUDA {
+namespace {
+
+ncclDataType_t type_of(DType dtype) {
+  switch (dtype) {
+    case DType::kF64:
+      return ncclFloat64;
+    case DType::kF32:
+      return ncclFloat32;
+    case DType::kBF16:
+      return ncclBfloat16;
+    case DType::kI32:
+      return ncclInt32;
+    case DType::kU8:
+      return ncclUint8;
+  }
+  CHECK(false, "element type {}", static_cast<int>(dtype));
+}
+
+size_t count_of(const Tensor& x) { return static_cast<size_t>(x.elements()); }
+
+// Parts of the same size, which NCCL's own collectives ask for.
+bool even(const Partition& cut) {
+  for (int part = 1; part < cut.parts(); ++part)
+    if (cut.size(part) != cut.size(0)) return false;
+  return true;
+}
+
+Tensor part_of(const Tensor& all, const Partition& cut, int part) {
+  return all.slice(cut.begin(part), cut.end(part));
+}
+
+// Given to the device and not known to be done.
+struct Pending {
+  std::string what;        // "all_reduce of 4096 bytes of f32"
+  std::vector<int> peers;  // as the world counts
+  Event begun, done;
+  std::optional<double> since = {};  // when it was first seen to have begun
+};
+
+// What the groups of a rank share: the stream, and the watch over all that is under way.
+class NcclRank {
+ public:
+  NcclRank(Runtime& runtime, WorldOptions options, std::string name)
+      : runtime_(runtime), options_(std::move(options)), name_(std::move(name)), stream_(runtime.make_stream()) {
+    runtime.set_watch([this] { look(); });
+  }
+  ~NcclRank() { runtime_.set_watch({}); }
+  NcclRank(const NcclRank&) = delete;
+  NcclRank& operator=(const NcclRank&) = delete;
+
+  Runtime& runtime() const { return runtime_; }
+  Stream stream() const { return stream_; }
+
+  void remove(ncclComm_t comm);
+
+  // Gives the device what `calls` asks of NCCL, after the kernels called so far; the event is when that is done.
+  template <typename Calls>
+  Event give(ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
+  // Waits until a call of NCCL is done, which may go on after it returns. From then on the group is watched.
+  void finish(ncclResult_t result, ncclComm_t comm, const char* what);
+  void look();
+
+ private:
+  double deadline() const { return std::chrono::duration<double>(options_.deadline).count(); }
+  bool is_over(double since) const {
+    return steady_seconds() - since > deadline() || (options_.give_up && options_.give_up());
+  }
+  [[noreturn]] void fail(const std::string& reason, Silence silence = {});
+  std::string words_of(ncclResult_t result, ncclComm_t comm) const;
+
+  Runtime& runtime_;
+  WorldOptions options_;
+  std::string name_;  // of this rank
+  Stream stream_;
+  std::set<ncclComm_t> comms_;
+  std::deque<Pending> pending_;
+  std::string failure_;  // the first one; nothing works any more
+};
+
+std::string NcclRank::words_of(ncclResult_t result, ncclComm_t comm) const {
+  const char* details = ncclGetLastError(comm);
+  return fmt::format("{}{}{}", ncclGetErrorString(result), details && *details ? ": " : "", details ? details : "");
+}
+
+// Frees the device first: it may wait for peers that will never come.
+void NcclRank::fail(const std::string& reason, Silence silence) {
+  failure_ = reason;
+  for (ncclComm_t comm : std::exchange(comms_, {})) ncclCommAbort(comm);
+  pending_.clear();
+  throw PeerError(reason, std::move(silence));
+}
+
+void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const char* what) {
+  const double begin = steady_seconds();
+  if (comm) comms_.insert(comm);  // what fails is aborted
+  while (result == ncclInProgress) {
+    if (is_over(begin))
+      fail(fmt::format("{} has not finished {} for {:.1f} s", name_, what, steady_seconds() - begin));
+    sched_yield();
+    if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &result); asked != ncclSuccess) result = asked;
+  }
+  if (result != ncclSuccess) fail(fmt::format("{} in {}: NCCL: {}", name_, what, words_of(result, comm)));
+}
+
+void NcclRank::look() {
+  if (!failure_.empty()) throw CommunicationError("NCCL has failed before: " + failure_);
+  for (ncclComm_t comm : comms_) {
+    ncclResult_t state = ncclSuccess;
+    if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &state); asked != ncclSuccess) state = asked;
+    if (state != ncclSuccess && state != ncclInProgress)
+      fail(fmt::format("{} in {}: NCCL: {}", name_, pending_.empty() ? "no operation" : pending_.front().what,
+                       words_of(state, comm)));
+  }
+  while (!pending_.empty() && pending_.front().done.passed()) pending_.pop_front();
+  if (pending_.empty() || !pending_.front().begun.passed()) return;
+  Pending& first = pending_.front();
+  if (!first.since) first.since = steady_seconds();
+  if (!is_over(*first.since)) return;
+  const double seconds = steady_seconds() - *first.since;
+  fail(fmt::format("{} has not finished {} for {:.1f} s", name_, first.what, seconds), {first.peers, seconds});
+}
+
+template <typename Calls>
+Event NcclRank::give(ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls) {
+  look();
+  runtime_.follow(stream_, runtime_.mark(runtime_.stream()));
+  const Event begun = runtime_.mark(stream_);
+  finish(ncclGroupStart(), comm, what.c_str());
+  calls([&](ncclResult_t result) {
+    if (result == ncclSuccess || result == ncclInProgress) return;
+    ncclGroupEnd();
+    finish(result, comm, what.c_str());
+  });
+  finish(ncclGroupEnd(), comm, what.c_str());
+  const Event done = runtime_.mark(stream_);
+  pending_.push_back({std::move(what), peers, begun, done});
+  return done;
+}
+
+// All ranks of the group do this when they are through with it.
+void NcclRank::remove(ncclComm_t comm) {
+  if (!comms_.contains(comm)) return;  // aborted
+  const bool in_order = std::uncaught_exceptions() == 0;
+  try {
+    if (in_order) {
+      runtime_.wait(runtime_.mark(stream_));
+      finish(ncclCommFinalize(comm), comm, "leaving a group");
+    }
+  } catch (const Error&) {  // it has been told of, or there is nobody left to tell
+  }
+  if (!comms_.erase(comm)) return;
+  if (in_order)
+    ncclCommDestroy(comm);
+  else
+    ncclCommAbort(comm);
+}
+
+class NcclExchange final : public Exchange {
+ public:
+  NcclExchange(std::shared_ptr<NcclRank> rank, Event done) : rank_(std::move(rank)), done_(std::move(done)) {}
+  ~NcclExchange() override {
+    try {
+      wait();
+    } catch (const Error&) {  // the interface says: errors then are lost
+    }
+  }
+  bool needs_driving() const override { return false; }
+  bool progress() override {
+    rank_->look();
+    return done_.passed();
+  }
+  void wait() override { rank_->runtime().follow(rank_->runtime().stream(), done_); }
+
+ private:
+  std::shared_ptr<NcclRank> rank_;
+  Event done_;
+};
+
+class NcclCommunicator final : public DeviceCommunicator {
+ public:
+  // comm: null in a group of one. world_ranks: of the members.
+  NcclCommunicator(std::shared_ptr<Communicator> host_group, std::shared_ptr<NcclRank> shared, ncclComm_t comm,
+                   std::vector<int32_t> world_ranks)
+      : DeviceCommunicator(std::move(host_group), shared->runtime()),
+        nccl_(std::move(shared)),
+        comm_(comm),
+        world_ranks_(std::move(world_ranks)) {
+    for (int peer = 0; peer < size(); ++peer)
+      if (peer != rank()) others_.push_back(world_ranks_[static_cast<size_t>(peer)]);
+  }
+  ~NcclCommunicator() override {
+    if (comm_) nccl_->remove(comm_);
+  }
+
+ protected:
+  std::unique_ptr<Exchange> exchange_on_device(std::span<const Message> sends,
+                                               std::span<const Message> receives) override;
+
+  void sum_on_device(const Tensor& x) override {
+    collective(Operation::kAllReduce, x, [&](auto check) {
+      check(ncclAllReduce(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), ncclSum, comm_, nccl_->stream()));
+    });
+  }
+
+  void reduce_scatter_on_device(const Tensor& all, const Partition& cut, const Tensor& mine) override {
+    const ncclDataType_t type = type_of(all.dtype());
+    collective(Operation::kReduceScatter, all, [&](auto check) {
+      if (even(cut))
+        return check(ncclReduceScatter(all.raw(), mine.raw(), count_of(mine), type, ncclSum, comm_, nccl_->stream()));
+      for (int part = 0; part < size(); ++part) {
+        const Tensor theirs = part_of(all, cut, part);
+        if (theirs.elements() > 0)
+          check(ncclReduce(theirs.raw(), part == rank() ? mine.raw() : nullptr, count_of(theirs), type, ncclSum, part,
+                           comm_, nccl_->stream()));
+      }
+    });
+  }
+
+  void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) override {
+    const ncclDataType_t type = type_of(all.dtype());
+    collective(Operation::kAllGather, all, [&](auto check) {
+      if (even(cut))
+        return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, nccl_->stream()));
+      for (int part = 0; part < size(); ++part) {
+        const Tensor theirs = part_of(all, cut, part);
+        if (theirs.elements() > 0)
+          check(ncclBroadcast(part == rank() ? mine.raw() : theirs.raw(), theirs.raw(), count_of(theirs), type, part,
+                              comm_, nccl_->stream()));
+      }
+    });
+  }
+
+  void broadcast_on_device(const Tensor& x, int root) override {
+    collective(Operation::kBroadcast, x, [&](auto check) {
+      check(ncclBroadcast(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), root, comm_, nccl_->stream()));
+    });
+  }
+
+  std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) override {
+    std::vector<int32_t> members(static_cast<size_t>(group->size()));
+    members[static_cast<size_t>(group->rank())] = world_ranks_[static_cast<size_t>(rank())];
+    const Tensor all(members.data(), DType::kI32, Device{}, {group->size()});
+    group->all_gather(all.slice(group->rank(), group->rank() + 1), Partition::even(group->size(), group->size()), all);
+
+    ncclComm_t comm = nullptr;
+    if (comm_) {
+      ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+      config.blocking = 0;
+      const int color = group->size() > 1 ? members.front() : NCCL_SPLIT_NOCOLOR;
+      nccl_->finish(ncclCommSplit(comm_, color, group->rank(), &comm, &config), comm_, "making a group");
+      if (comm) nccl_->finish(ncclInProgress, comm, "making a group");
+    }
+    return std::make_unique<NcclCommunicator>(std::move(group), nccl_, comm, std::move(members));
+  }
+
+ private:
+  template <typename Calls>
+  void collective(Operation operation, const Tensor& x, Calls calls) {
+    if (x.elements() == 0) return;
+    const Event done = nccl_->give(
+        comm_, fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())), others_, calls);
+    runtime().follow(runtime().stream(), done);
+  }
+
+  std::shared_ptr<NcclRank> nccl_;
+  ncclComm_t comm_;
+  std::vector<int32_t> world_ranks_;
+  std::vector<int> others_;  // likewise
+};
+
+std::unique_ptr<Exchange> NcclCommunicator::exchange_on_device(std::span<const Message> sends,
+                                                               std::span<const Message> receives) {
+  // Those without messages have called the host's, which counts calls: so do the others.
+  host().start_exchange({}, {})->wait();
+  int64_t bytes = 0;
+  std::set<int> peers;
+  for (const auto& messages : {sends, receives})
+    for (const Message& message : messages) {
+      bytes += message.data.bytes();
+      peers.insert(world_ranks_[static_cast<size_t>(message.peer)]);
+    }
+  const Event done = nccl_->give(
+      comm_, fmt::format("an exchange of {} bytes with {} ranks", bytes, peers.size()), {peers.begin(), peers.end()},
+      [&](auto check) {
+        for (const auto& [peer, x] : sends)
+          if (x.elements() > 0)
+            check(ncclSend(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
+        for (const auto& [peer, x] : receives)
+          if (x.elements() > 0)
+            check(ncclRecv(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
+      });
+  return std::make_unique<NcclExchange>(nccl_, done);
+}
+
+}  // namespace
+
+std::shared_ptr<Communicator> make_nccl_world(std::shared_ptr<Communicator> host, Runtime& runtime,
+                                              const WorldOptions& options) {
+  const int rank = host->rank();
+  auto shared = std::make_shared<NcclRank>(runtime, options, host->name(rank));
+  ncclComm_t comm = nullptr;
+  if (host->size() > 1) {
+    ncclUniqueId id{};
+    if (rank == 0) shared->finish(ncclGetUniqueId(&id), nullptr, "finding a network for NCCL");
+    host->broadcast(Tensor(&id, DType::kU8, Device{}, {sizeof id}), 0);
+    runtime.stream();  // makes the device this thread's
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    const ncclResult_t result = ncclCommInitRankConfig(&comm, host->size(), id, rank, &config);
+    shared->finish(result, comm, "connecting the devices by NCCL");
+  }
+  std::vector<int32_t> ranks(static_cast<size_t>(host->size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return std::make_shared<NcclCommunicator>(std::move(host), std::move(shared), comm, std::move(ranks));
+}
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,22 @@
+// Device tensors by NCCL, a device for each rank. All groups of a rank give their work to one stream beside the
+// kernels', so that every rank does the same things in the same order, and none waits for one that cannot begin;
+// events order that stream and the kernels', and the host goes on.
+//
+// NCCL adds in an order of its own, which is the same each time on the same devices; bf16 is rounded at each addition.
+//
+// A device that waits for a peer in vain waits for ever. So the host, whenever it waits for the device, looks at what is
+// under way (Runtime::set_watch): where NCCL tells of an error, a deadline has passed or the job is ending, all of this
+// rank's NCCL is aborted, which frees the device, and a PeerError says what could not be finished.
+#pragma once
+
+#include "parallel/cuda/device_communicator.h"
+#include "parallel/mpi_communicator.h"
+
+namespace ROPEWALK_CUDA {
+
+// Serves host tensors by `host`, and those of the runtime's device. Collective; one world for each rank. The runtime
+// must outlive it. Throws CommunicationError where NCCL finds no way between the devices.
+std::shared_ptr<Communicator> make_nccl_world(std::shared_ptr<Communicator> host, Runtime& runtime,
+                                              const WorldOptions& options);
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,307 @@
+#include "parallel/cuda/staged_communicator.h"
+
+#include <algorithm>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "kernels/error.h"
+
+namespace ROPEWALK_CUDA {
+namespace {
+
+// A collective proceeds in segments of about so many bytes for all ranks: one is on its way to the host while the host
+// is at work with another.
+constexpr int64_t kSegmentBytes = 16 << 20;
+
+// Pinned blocks, which are expensive to make, kept for the next one who asks for as much.
+class PinnedPool {
+ public:
+  class Block {
+   public:
+    Block(PinnedPool& pool, void* memory, int64_t bytes) : pool_(&pool), memory_(memory), bytes_(bytes) {}
+    Block(Block&& other) noexcept
+        : pool_(other.pool_), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_), used_(other.used_) {}
+    Block& operator=(Block&&) = delete;
+    ~Block() {
+      if (memory_) pool_->free_.push_back({memory_, bytes_, used_});
+    }
+    std::byte* data() const { return static_cast<std::byte*>(memory_); }
+    void used_until(const Event& event) { used_ = event; }  // not given to anybody else before
+
+   private:
+    PinnedPool* pool_;
+    void* memory_;
+    int64_t bytes_;
+    Event used_;
+  };
+
+  explicit PinnedPool(Runtime& runtime) : runtime_(runtime) {}
+  ~PinnedPool() {
+    for (const Free& block : free_) runtime_.release_pinned(block.memory);  // once no copy uses it
+  }
+  PinnedPool(const PinnedPool&) = delete;
+  PinnedPool& operator=(const PinnedPool&) = delete;
+
+  Block take(int64_t bytes) {
+    auto best = free_.end();
+    for (auto block = free_.begin(); block != free_.end(); ++block)
+      if (block->bytes >= bytes && (best == free_.end() || block->bytes < best->bytes) && block->used.passed())
+        best = block;
+    if (best == free_.end()) return Block(*this, runtime_.allocate_pinned(bytes), bytes);
+    const Free found = *best;
+    free_.erase(best);
+    return Block(*this, found.memory, found.bytes);
+  }
+
+ private:
+  struct Free {
+    void* memory;
+    int64_t bytes;
+    Event used;
+  };
+  Runtime& runtime_;
+  std::vector<Free> free_;
+};
+
+class StagedExchange;
+
+// What the groups of a rank share.
+struct Stage {
+  explicit Stage(Runtime& device) : runtime(device), stream(device.make_stream()), pool(device) {}
+
+  void follow_kernels() const { runtime.follow(stream, runtime.mark(runtime.stream())); }
+  Event mark() const { return runtime.mark(stream); }
+  void copy(const Tensor& from, const Tensor& to) const { runtime.copy(from.raw(), to.raw(), from.bytes(), stream); }
+
+  // Starts on the host, in their order, the exchanges whose copies are done; all of them, if the host is to wait.
+  void start(bool all);
+
+  Runtime& runtime;
+  Stream stream;
+  PinnedPool pool;
+  std::deque<StagedExchange*> not_started;
+};
+
+class StagedExchange final : public Exchange {
+ public:
+  StagedExchange(Stage& stage, Communicator& host, std::span<const Message> sends, std::span<const Message> receives)
+      : stage_(stage), host_(host) {
+    int64_t bytes = 0;
+    for (const auto& messages : {sends, receives})
+      for (const Message& message : messages) bytes += message.data.bytes();
+    block_.emplace(stage.pool.take(bytes));
+    std::byte* at = block_->data();
+    const auto place = [&](std::span<const Message> messages, std::vector<Message>& staged) {
+      for (const Message& message : messages) {
+        staged.push_back({message.peer, Tensor(at, message.data.dtype(), Device{}, message.data.shape())});
+        at += message.data.bytes();
+      }
+    };
+    place(sends, sends_);
+    place(receives, receives_);
+    stage.follow_kernels();
+    for (size_t i = 0; i < sends.size(); ++i) stage.copy(sends[i].data, sends_[i].data);
+    for (const Message& message : receives) targets_.push_back(message.data);
+    copied_ = stage.mark();
+    block_->used_until(copied_);
+    stage.not_started.push_back(this);
+  }
+
+  ~StagedExchange() override {
+    try {
+      if (!landed_) wait();
+    } catch (const Error&) {  // the interface says: errors then are lost
+    }
+    std::erase(stage_.not_started, this);
+  }
+
+  bool needs_driving() const override { return false; }
+
+  bool progress() override {
+    stage_.start(false);
+    if (inner_ && !landed_ && inner_->progress()) land();
+    return landed_;
+  }
+
+  void wait() override {
+    stage_.start(true);
+    if (!landed_) {
+      inner_->wait();
+      land();
+    }
+    stage_.runtime.follow(stage_.runtime.stream(), uploaded_);
+  }
+
+  const Event& copied() const { return copied_; }
+  void start() { inner_ = host_.start_exchange(sends_, receives_); }
+
+ private:
+  void land() {
+    landed_ = true;
+    for (size_t i = 0; i < targets_.size(); ++i) stage_.copy(receives_[i].data, targets_[i]);
+    uploaded_ = stage_.mark();
+    block_->used_until(uploaded_);
+  }
+
+  Stage& stage_;
+  Communicator& host_;
+  std::optional<PinnedPool::Block> block_;
+  std::vector<Message> sends_, receives_;  // in the block
+  std::vector<Tensor> targets_;            // of the receives
+  Event copied_, uploaded_;
+  std::unique_ptr<Exchange> inner_;  // null: not started; the block outlives it
+  bool landed_ = false;              // what was received is on its way to the device
+};
+
+void Stage::start(bool all) {
+  while (!not_started.empty()) {
+    StagedExchange& first = *not_started.front();
+    if (all)
+      runtime.wait(first.copied());
+    else if (!first.copied().passed())
+      return;
+    not_started.pop_front();
+    first.start();
+  }
+}
+
+// The same elements in two memories.
+struct Copy {
+  Tensor on_device, on_host;
+};
+
+// A part of a collective: what is copied before and behind the host's work.
+struct Segment {
+  std::vector<Copy> to_host;
+  std::function<void()> on_host;
+  std::vector<Copy> to_device;
+};
+
+// The elements [begin, begin + most) of every part of a cut, one after another in a block.
+struct Round {
+  Round(int64_t first, int64_t most, const Partition& cut) : begin(first), whole(cut) {
+    std::vector<int64_t> sizes;
+    for (int part = 0; part < cut.parts(); ++part) sizes.push_back(std::clamp<int64_t>(cut.size(part) - begin, 0, most));
+    here = Partition::of_sizes(sizes);
+  }
+  // Of the part, from a tensor that holds the elements of the cut from `first` on.
+  Copy of_part(int part, const Tensor& x, int64_t first) const {
+    const int64_t from = std::min(whole.begin(part) + begin, whole.end(part)) - first;
+    return {x.slice(from, from + here.size(part)), block.slice(here.begin(part), here.end(part))};
+  }
+  std::vector<Copy> of(const Tensor& all) const {
+    std::vector<Copy> copies;
+    for (int part = 0; part < whole.parts(); ++part) copies.push_back(of_part(part, all, 0));
+    return copies;
+  }
+
+  int64_t begin;
+  Partition whole, here;
+  Tensor block;
+};
+
+class StagedCommunicator final : public DeviceCommunicator {
+ public:
+  StagedCommunicator(std::shared_ptr<Communicator> host, std::shared_ptr<Stage> stage)
+      : DeviceCommunicator(std::move(host), stage->runtime), stage_(std::move(stage)) {}
+
+ protected:
+  std::unique_ptr<Exchange> exchange_on_device(std::span<const Message> sends,
+                                               std::span<const Message> receives) override {
+    return std::make_unique<StagedExchange>(*stage_, host(), sends, receives);
+  }
+
+  void sum_on_device(const Tensor& x) override {
+    in_rounds(Partition::of_sizes({x.elements()}), x.dtype(), [&](const Round& round) -> Segment {
+      return {.to_host = round.of(x),
+              .on_host = [this, all = round.block] { host().all_reduce(all, Reduction::kSum); },
+              .to_device = round.of(x)};
+    });
+  }
+
+  void reduce_scatter_on_device(const Tensor& all, const Partition& cut, const Tensor& mine) override {
+    in_rounds(cut, all.dtype(), [&](const Round& round) -> Segment {
+      const Copy own = round.of_part(rank(), mine, cut.begin(rank()));
+      return {.to_host = round.of(all),
+              .on_host = [=, this] { host().reduce_scatter(round.block, round.here, own.on_host); },
+              .to_device = {own}};
+    });
+  }
+
+  void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) override {
+    in_rounds(cut, all.dtype(), [&](const Round& round) -> Segment {
+      const Copy own = round.of_part(rank(), mine, cut.begin(rank()));
+      return {.to_host = {own},
+              .on_host = [=, this] { host().all_gather(own.on_host, round.here, round.block); },
+              .to_device = round.of(all)};
+    });
+  }
+
+  void broadcast_on_device(const Tensor& x, int root) override {
+    in_rounds(Partition::of_sizes({x.elements()}), x.dtype(), [&](const Round& round) -> Segment {
+      const bool sends = rank() == root;
+      return {.to_host = sends ? round.of(x) : std::vector<Copy>(),
+              .on_host = [=, this] { host().broadcast(round.block, root); },
+              .to_device = sends ? std::vector<Copy>() : round.of(x)};
+    });
+  }
+
+  std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) override {
+    return std::make_unique<StagedCommunicator>(std::move(group), stage_);
+  }
+
+  void prepare_host_call() override { stage_->start(true); }
+
+ private:
+  // Calls make(round) for each segment of the cut's parts, and has done what it asks for: the next segment's copies are
+  // on their way while the host is at work.
+  template <typename Make>
+  void in_rounds(const Partition& cut, DType dtype, Make make) {
+    const int64_t most = std::max<int64_t>(1, kSegmentBytes / size_of(dtype) / cut.parts());
+    int64_t longest = 0;
+    for (int part = 0; part < cut.parts(); ++part) longest = std::max(longest, cut.size(part));
+    struct InFlight {
+      PinnedPool::Block block;
+      Segment segment;
+      Event copied;
+    };
+    std::deque<InFlight> segments;
+    const auto start = [&](int64_t begin) {
+      if (begin >= longest) return;
+      Round round(begin, most, cut);
+      PinnedPool::Block block = stage_->pool.take(round.here.total() * size_of(dtype));
+      round.block = Tensor(block.data(), dtype, Device{}, {round.here.total()});
+      Segment segment = make(round);
+      for (const Copy& copy : segment.to_host) stage_->copy(copy.on_device, copy.on_host);
+      const Event copied = stage_->mark();
+      block.used_until(copied);
+      segments.push_back({std::move(block), std::move(segment), copied});
+    };
+
+    stage_->start(true);
+    stage_->follow_kernels();
+    start(0);
+    for (int64_t begin = 0; begin < longest; begin += most) {
+      start(begin + most);
+      InFlight& current = segments.front();
+      runtime().wait(current.copied);
+      current.segment.on_host();
+      for (const Copy& copy : current.segment.to_device) stage_->copy(copy.on_host, copy.on_device);
+      current.block.used_until(stage_->mark());
+      segments.pop_front();
+    }
+    runtime().follow(runtime().stream(), stage_->mark());
+  }
+
+  std::shared_ptr<Stage> stage_;
+};
+
+}  // namespace
+
+std::shared_ptr<Communicator> make_staged_world(std::shared_ptr<Communicator> host, Runtime& runtime) {
+  return std::make_shared<StagedCommunicator>(std::move(host), std::make_shared<Stage>(runtime));
+}
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,46 @@
+// Worlds of ranks with a device each, whose tensors go through host memory or, with DEVICE_NCCL, by NCCL.
+#include "tests/parallel/communicator/mirrored_communicator.h"
+#include "tests/parallel/communicator/worlds.h"
+#include "tests/support/cuda/under_test.h"
+#include "tests/support/ranks.h"
+
+namespace ropewalk {
+namespace {
+
+#ifdef DEVICE_NCCL
+constexpr DeviceTransport kTransport = DeviceTransport::kNccl;
+#else
+constexpr DeviceTransport kTransport = DeviceTransport::kStaged;
+#endif
+
+std::vector<int> possible(std::vector<int> sizes) {
+  std::erase_if(sizes, [](int size) { return !why_no_ranks(size, kTransport).empty(); });
+  return sizes;
+}
+
+}  // namespace
+
+std::vector<int> world_sizes() { return possible({1, 2, 3, 5}); }
+std::vector<int> world_sizes_with_peers() { return possible({2, 4}); }
+bool sums_in_rank_order() { return kTransport != DeviceTransport::kNccl; }
+
+void run_world(int size, const RankBody& body, std::chrono::milliseconds deadline) {
+  run_ranks(
+      size,
+      [&](const std::shared_ptr<Communicator>& host) {
+        RankDevice device = make_rank_under_test(host, kTransport, {deadline});
+        body(make_mirrored(std::move(device.kernels), std::move(device.world)));
+      },
+      deadline);
+}
+
+std::string communication_error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const CommunicationError& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,33 @@
+#include <cuda_runtime_api.h>
+
+#include "tests/support/cuda/under_test.h"
+
+namespace ropewalk {
+namespace {
+
+int device_count() {
+  int devices = 0;
+  return cudaGetDeviceCount(&devices) == cudaSuccess ? devices : 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Kernels> make_cuda_under_test() {
+  return device_count() > 0 ? make_kernels(Backend::kCuda) : nullptr;
+}
+
+std::string why_no_ranks(int ranks, DeviceTransport transport) {
+  if (device_count() == 0) return "no CUDA device here";
+  if (transport == DeviceTransport::kNccl && device_count() < ranks)
+    return fmt::format("{} CUDA devices here, and NCCL wants one for each of {} ranks", device_count(), ranks);
+  return {};
+}
+
+RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
+                                const WorldOptions& options) {
+  auto kernels = make_kernels(Backend::kCuda, host->rank());
+  auto world = make_device_world(std::move(host), *kernels, transport, options);
+  return {std::move(kernels), std::move(world)};
+}
+
+}  // namespace ropewalk

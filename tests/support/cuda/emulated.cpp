@@ -1,0 +1,22 @@
+#include "kernels/cuda/cuda_kernels.h"
+#include "parallel/cuda/nccl_communicator.h"
+#include "parallel/cuda/staged_communicator.h"
+#include "tests/support/cuda/under_test.h"
+
+namespace ropewalk {
+
+std::unique_ptr<Kernels> make_cuda_under_test() { return std::make_unique<cuda_emulated::CudaKernels>(0); }
+
+std::string why_no_ranks(int, DeviceTransport) { return {}; }
+
+RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
+                                const WorldOptions& options) {
+  auto kernels = std::make_unique<cuda_emulated::CudaKernels>(0);
+  cuda_emulated::Runtime& runtime = kernels->runtime();
+  auto world = transport == DeviceTransport::kNccl
+                   ? cuda_emulated::make_nccl_world(std::move(host), runtime, options)
+                   : cuda_emulated::make_staged_world(std::move(host), runtime);
+  return {std::move(kernels), std::move(world)};
+}
+
+}  // namespace ropewalk
