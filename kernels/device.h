@@ -19,7 +19,6 @@ struct DeviceStatus {
   std::string id;               // the same for two ranks if, and only if, they share the device
   int64_t total_bytes = 0;      // of its memory
   int64_t available_bytes = 0;  // now, to whoever asks first
-  int64_t peak_bytes = 0;       // the most that was allocated here at a time
 };
 
 }  // namespace ropewalk

@@ -42,6 +42,9 @@ ROPEWALK_ERROR_TYPE(CommunicationError, ExitCode::kCommunication);
 ROPEWALK_ERROR_TYPE(NumericalError, ExitCode::kNumerical);
 ROPEWALK_ERROR_TYPE(DeviceError, ExitCode::kDevice);
 #undef ROPEWALK_ERROR_TYPE
+struct OutOfMemory : DeviceError {  // of a device's own
+  using DeviceError::DeviceError;
+};
 
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const std::string& message);
 

@@ -1,11 +1,8 @@
-// The one place that knows which backends this build has.
+// The one place that knows which backends there are.
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cuda_module.h"
 #include "kernels/reference/bf16_kernels.h"
 #include "kernels/reference/reference_kernels.h"
-
-#ifdef ROPEWALK_HAS_CUDA
-#include "kernels/cuda/cuda_kernels.h"
-#endif
 
 namespace ropewalk {
 
@@ -24,11 +21,11 @@ DType compute_type(Backend backend) {
 }
 
 BackendLimits limits_of(Backend backend) {
-  if (backend == Backend::kCuda) return {{64, 128}, 32};
-  return {{}, std::numeric_limits<int64_t>::max()};
+  if (backend != Backend::kCuda) return {};
+  return {.head_sizes = {64, 128}, .most_grouped_heads = 32, .width_multiple = 8, .most_width = 16384};
 }
 
-std::unique_ptr<Kernels> make_kernels(Backend backend, [[maybe_unused]] int local_rank) {
+std::unique_ptr<Kernels> make_kernels(Backend backend, int local_rank) {
   switch (backend) {
     case Backend::kReferenceF64:
       return std::make_unique<ReferenceKernels<double>>();
@@ -39,13 +36,7 @@ std::unique_ptr<Kernels> make_kernels(Backend backend, [[maybe_unused]] int loca
     case Backend::kCpu:
       return std::make_unique<CpuKernels>();
     case Backend::kCuda:
-#ifdef ROPEWALK_HAS_CUDA
-      return std::make_unique<cuda::CudaKernels>(local_rank);
-#else
-      throw ConfigurationError(
-          "this ropewalk was built without CUDA; build it where CMake finds nvcc (on the path, or "
-          "-DCMAKE_CUDA_COMPILER=/path/to/nvcc), or set parallel.device to CPU");
-#endif
+      return cuda_function<std::unique_ptr<Kernels>(int)>("ropewalk_make_cuda_kernels")(local_rank);
   }
   CHECK(false, "backend {}", static_cast<int>(backend));
 }

@@ -14,6 +14,7 @@ class TracedKernels : public Kernels {
   DType dtype() const override { return inner_.dtype(); }
   const char* name() const override { return inner_.name(); }
   std::optional<DeviceStatus> device_status() const override { return inner_.device_status(); }
+  std::optional<int64_t> peak_device_bytes() const override { return inner_.peak_device_bytes(); }
   std::unique_ptr<Buffer> allocate(int64_t bytes) override { return inner_.allocate(bytes); }
   void upload(const void* host, const Tensor& x) override;
   void download(const Tensor& x, void* host) override;

@@ -37,10 +37,13 @@ Process::Process(const Launcher& launcher) {
   if (launcher.started_us()) check_world(launcher, size());
 }
 
-std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) const {
+WorldOptions Process::options(std::chrono::milliseconds deadline) const {
   // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
-  const auto give_up = [this] { return roll_call_ && roll_call_->has_begun(); };
-  return make_world(session_ ? Transport::kMpi : Transport::kSingle, {deadline, hosts_, give_up});
+  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->has_begun(); }};
+}
+
+std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) const {
+  return make_world(session_ ? Transport::kMpi : Transport::kSingle, options(deadline));
 }
 
 std::string Process::transport() const {

@@ -30,7 +30,9 @@ class Process {
   const std::string& host() const { return hosts_[static_cast<size_t>(rank())]; }
   std::string transport() const;  // "Open MPI v4.1.4"
 
-  // All ranks of the job. Collective. Waits longer than the deadline fail, and all waits when another rank has failed.
+  // Waits longer than the deadline fail, and all waits when another rank has failed.
+  WorldOptions options(std::chrono::milliseconds deadline) const;
+  // All ranks of the job, with these options. Collective.
   std::shared_ptr<Communicator> world(std::chrono::milliseconds deadline) const;
 
   // For the job's groups. Tells of a failed wait where it happens and ends the job there: MPI may still use the memory

@@ -5,12 +5,14 @@
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
 #include "kernels/traced_kernels.h"
+#include "launch/devices.h"
 #include "launch/hosts.h"
 #include "launch/plan_report.h"
 #include "launch/process.h"
 #include "launch/program.h"
 #include "launch/signals.h"
 #include "launch/verbs.h"
+#include "parallel/make_communicator.h"
 #include "parallel/mesh.h"
 #include "trainer/config/load.h"
 #include "trainer/metrics/text.h"
@@ -51,38 +53,65 @@ Config configuration(const Arguments& arguments, const Process& process, Communi
   return parse_config(text, file, arguments.values("set"), process.size());
 }
 
-void announce(const Process& process, const Config& config, const StepPlan& plan, Communicator& start) {
+// Tells where the ranks are and what they compute on. On every rank, because wrong devices end all of them.
+void announce(const Process& process, const Config& config, const StepPlan& plan, const Kernels& kernels,
+              Communicator& start) {
+  const std::optional<DeviceStatus> device = kernels.device_status();
+  const int64_t on_host = device ? kProgramBytes + plan.batch_bytes : process_bytes(plan);
   const std::vector<Place> places =
-      gather_places(start, {process.host(), allowed_cpus(), process_bytes(plan), available_memory()});
+      gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory()});
+  const std::vector<DevicePlace> devices =
+      device ? gather_devices(start, {process.host(), *device, plan.memory.total()}) : std::vector<DevicePlace>();
+  std::vector<std::string> warnings;
+  std::string device_text = name_of(config.parallel.backend);
+  text_of_rank_0(start, [&] {
+    if (devices.empty()) return std::string();
+    const DeviceSummary summary = summarize_devices(devices, config.parallel.device_transport);
+    device_text += ", " + summary.text;
+    warnings = summary.warnings;
+    return std::string();
+  });
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places);
   say(fmt::format("{} on {}; mesh: {}; device: {}; {}", counted(process.size(), "rank"), hosts.text,
-                  mesh_text(config.parallel.mesh), name_of(config.parallel.backend), process.transport()));
+                  mesh_text(config.parallel.mesh), device_text, process.transport()));
   say("memory of rank 0: " + memory_line(plan));
-  for (const std::string& warning : hosts.warnings) say(warning);
+  warnings.insert(warnings.begin(), hosts.warnings.begin(), hosts.warnings.end());
+  for (const std::string& warning : warnings) say(warning);
+}
+
+RunEnd train_on_device(const Process& process, const Arguments& arguments, const Config& config, const StepPlan& plan,
+                       Kernels& kernels, std::shared_ptr<Communicator> world, const FailureHandler& on_failure) {
+  Mesh mesh(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads), false, on_failure);
+  Trace trace;
+  TracedKernels traced(kernels, trace);
+  const bool traces = config.output.trace_steps > 0;
+  if (traces) mesh.set_trace(&trace);
+  try {
+    Arena arena(kernels);
+    arena.reserve(plan.memory.arena());
+    return train(config, {mesh, traces ? static_cast<Kernels&>(traced) : kernels, arena, traces ? &trace : nullptr},
+                 {.resume_from = arguments.whole_number("resume-from", 0),
+                  .status_line = !arguments.has("plain"),
+                  .stop_requested = StopSignals::requested});
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(fmt::format("{}\n  planned for rank {}: {}", error.what(), process.rank(), memory_line(plan)));
+  }
 }
 
 ExitCode train_on(Process& process, const Arguments& arguments) {
   const std::unique_ptr<Communicator> start = start_group(process);
   const Config config = configuration(arguments, process, *start);
-  const std::chrono::duration<double> deadline(config.parallel.deadline_seconds);
-  const auto world = process.world(std::chrono::ceil<std::chrono::milliseconds>(deadline));
+  const std::chrono::milliseconds deadline =
+      std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
+  const auto host_world = process.world(deadline);
   const StepPlan plan = plan_run(config, process.rank());
-  announce(process, config, plan, *start);
-
-  Mesh mesh(config.parallel.mesh, world, static_cast<int>(config.model.key_heads), false, process.failure_handler());
   const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
-  Trace trace;
-  TracedKernels traced(*kernels, trace);
-  const bool traces = config.output.trace_steps > 0;
-  if (traces) mesh.set_trace(&trace);
-  Arena arena(*kernels);
-  arena.reserve(plan.memory.arena());
+  announce(process, config, plan, *kernels, *start);
+
+  const auto world = make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
   const RunEnd end =
-      train(config, {mesh, traces ? static_cast<Kernels&>(traced) : *kernels, arena, traces ? &trace : nullptr},
-            {.resume_from = arguments.whole_number("resume-from", 0),
-             .status_line = !arguments.has("plain"),
-             .stop_requested = StopSignals::requested});
+      train_on_device(process, arguments, config, plan, *kernels, world, process.failure_handler());
   if (end == RunEnd::kDone) return ExitCode::kDone;
   if (process.rank() == 0)
     say(fmt::format("stopped by a signal, with a checkpoint; the same command{} goes on from it",

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "parallel/make_communicator.h"
 #include "parallel/mesh.h"
 
 namespace ropewalk {
@@ -66,6 +67,7 @@ struct ParallelConfig {
   MeshShape mesh;  // data_parallel filled in from the world's size
   bool sequence_parallel = true;
   Backend backend = Backend::kCpu;
+  DeviceTransport device_transport = DeviceTransport::kNccl;
   double deadline_seconds = 300;
 };
 

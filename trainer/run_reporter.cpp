@@ -59,6 +59,9 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
     sums.push_back(static_cast<double>(counters[axis].second.bytes_sent - counters_before_[axis].second.bytes_sent));
   sum_each(rank_.mesh.world(), sums);
   const double peak_memory = maximum_of(rank_.mesh.world(), peak_memory_bytes());
+  std::optional<int64_t> device_peak;
+  if (const auto here = rank_.kernels.peak_device_bytes())
+    device_peak = static_cast<int64_t>(maximum_of(rank_.mesh.world(), static_cast<double>(*here)));
   if (!files_) return;
 
   step_ = StepMetrics();
@@ -79,6 +82,7 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
   for (size_t axis = 0; axis < counters.size(); ++axis)
     step_.bytes_sent[counters[axis].first] = static_cast<int64_t>(sums[axis + 1]);
   step_.peak_memory_bytes = static_cast<int64_t>(peak_memory);
+  step_.peak_device_memory_bytes = device_peak;
   // A running mean. The work is counted, not the steps, because those of other stages cost more or less.
   const double seconds_per_flop = seconds / step_flops(config_.model, stage);
   seconds_per_flop_ = seconds_per_flop_ > 0 ? 0.9 * seconds_per_flop_ + 0.1 * seconds_per_flop : seconds_per_flop;

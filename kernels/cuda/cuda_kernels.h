@@ -20,6 +20,7 @@ class CudaKernels final : public Kernels {
   DType dtype() const override { return DType::kBF16; }
   const char* name() const override { return "cuda"; }
   std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
+  std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
   Runtime& runtime() { return runtime_; }  // for those who move what the kernels compute
 
   std::unique_ptr<Buffer> allocate(int64_t bytes) override;

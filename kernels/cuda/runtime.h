@@ -40,6 +40,7 @@ class Runtime {
 
   Device device() const;
   DeviceStatus status() const;
+  int64_t peak_bytes() const { return peak_; }  // the most that was allocated at a time
   Stream stream() const;  // the kernels'; makes the device this thread's, so that what is launched goes to it
   Stream make_stream();   // one beside the kernels', for what moves meanwhile; lives as long as this
 

@@ -297,7 +297,7 @@ std::unique_ptr<Exchange> NcclCommunicator::exchange_on_device(std::span<const M
       peers.insert(world_ranks_[static_cast<size_t>(message.peer)]);
     }
   const Event done = nccl_->give(
-      comm_, fmt::format("an exchange of {} bytes with {} ranks", bytes, peers.size()), {peers.begin(), peers.end()},
+      comm_, fmt::format("an exchange of {} bytes with {} rank{}", bytes, peers.size(), peers.size() == 1 ? "" : "s"), {peers.begin(), peers.end()},
       [&](auto check) {
         for (const auto& [peer, x] : sends)
           if (x.elements() > 0)

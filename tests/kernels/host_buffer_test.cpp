@@ -58,10 +58,9 @@ TEST(MakeKernels, SaysWhatIsThereInPlaceOfWhatIsMissing) {
   EXPECT_EQ(make_kernels(Backend::kReferenceF32)->dtype(), DType::kF32);
   EXPECT_STREQ(make_kernels(Backend::kCpu)->name(), "cpu");
   try {
-    make_kernels(Backend::kCuda);
-    FAIL() << "there is a CUDA backend";
-  } catch (const ConfigurationError& error) {
-    EXPECT_STREQ(error.what(), "this version has no CUDA backend; set parallel.device to CPU");
+    EXPECT_STREQ(make_kernels(Backend::kCuda)->name(), "cuda");
+  } catch (const Error& error) {  // of a build without it, or of a host without a device
+    EXPECT_NE(std::string(error.what()).find("set parallel.device to CPU"), std::string::npos) << error.what();
   }
 }
 

@@ -41,8 +41,8 @@ def ropewalk(*words, cwd=None, env=None, input=None):
     return run(PROGRAM, *words, cwd=cwd, env=env, input=input)
 
 
-def ranks(count, *words, cwd=None):
-    return run(*MPIRUN, "--quiet", "-n", str(count), PROGRAM, *words, cwd=cwd)
+def ranks(count, *words, cwd=None, env=None):
+    return run(*MPIRUN, "--quiet", "-n", str(count), PROGRAM, *words, cwd=cwd, env=env)
 
 
 def expect(condition, result):

@@ -177,8 +177,10 @@ def validate_tells_without_running(folder):
     absent = ropewalk("validate", "tiny.textproto", "--data", "--set", "data.prefix=absent", cwd=folder)
     expect(absent.code == 3 and "cannot read absent.idx: No such file" in absent.err, absent)
     expect("`ropewalk prepare --input FILE... --output absent`" in absent.err, absent)
-    cuda = ropewalk("validate", "tiny.textproto", "--set", "parallel.device=CUDA", cwd=folder)
-    expect(cuda.code == 2 and "no CUDA backend; set it to CPU" in cuda.err, cuda)
+    narrow = ropewalk("validate", "tiny.textproto", "--set", "parallel.device=CUDA", cwd=folder)
+    expect(narrow.code == 2 and "model.head_size = 8: must be 64 or 128 with parallel.device CUDA" in narrow.err, narrow)
+    for verb in ("validate", "plan"):
+        expect(ropewalk(verb, "tiny.textproto", *ON_CUDA, cwd=folder).code == 0, "that needs no device")
     expect(not (folder / "run").exists(), result)
 
 
@@ -203,12 +205,22 @@ CONFIG_WITH_PROBLEMS = """
 """
 
 
+ON_CUDA = ["--set", "parallel.device=CUDA", "--set", "model.head_size=64"]
+
+
+def a_device_that_is_not_there_is_told_once(folder):
+    """A build without CUDA, or a host without a device: one rank tells what to do."""
+    for count in (1, 2):
+        result = ranks(count, "train", "tiny.textproto", *ON_CUDA, cwd=folder, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+        expect(result.code in (2, 7) and result.err.count("set parallel.device to CPU") == 1, result)
+        expect(not (folder / "run").exists(), result)
+
+
 def failures_of_all_ranks_are_told_once(folder):
     """A missing file, missing data, a mesh that does not fit, a wrong word: once, with their codes."""
     for words, code, said in [(["train", "absent.textproto"], 2, "cannot read absent.textproto: No such file"),
                               (["train", "tiny.textproto", "--set", "data.prefix=absent"], 3, "absent.idx"),
                               (["train", "tiny.textproto", "--set", "parallel.context_parallel=3"], 2, "number of ranks, which is 2"),
-                              (["train", "tiny.textproto", "--set", "parallel.device=CUDA"], 2, "no CUDA backend"),
                               (["train", "tiny.textproto", "--sett"], 2, "did you mean --set?"),
                               (["trian"], 2, "did you mean train?")]:
         result = ranks(2, *words, cwd=folder)
@@ -239,5 +251,5 @@ if __name__ == "__main__":
                    prepare_writes_or_says_why, separators_are_written_as_in_c, prepare_reads_standard_input,
                    a_signal_takes_back_what_prepare_wrote, what_cannot_be_written_is_an_error,
                    validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
-                   failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
+                   a_device_that_is_not_there_is_told_once, failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
                    launchers_that_mpi_does_not_know_are_refused]))

@@ -131,12 +131,24 @@ Backend backend_of(proto::Device device) {
   return {};
 }
 
+DeviceTransport transport_of(proto::DeviceTransport transport) {
+  switch (transport) {
+    case proto::NCCL:
+      return DeviceTransport::kNccl;
+    case proto::STAGED:
+      return DeviceTransport::kStaged;
+  }
+  CHECK(false, "device transport {}", static_cast<int>(transport));
+  return {};
+}
+
 ParallelConfig parallel_config(const proto::Parallel& parallel) {
   return {.mesh = {.data_parallel = parallel.data_parallel(),
                    .context_parallel = parallel.context_parallel(),
                    .tensor_parallel = parallel.tensor_parallel()},
           .sequence_parallel = parallel.sequence_parallel(),
           .backend = backend_of(parallel.device()),
+          .device_transport = transport_of(parallel.device_transport()),
           .deadline_seconds = parallel.deadline_seconds()};
 }
 

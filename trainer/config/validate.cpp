@@ -1,11 +1,14 @@
 #include "trainer/config/validate.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "configs/ropewalk.pb.h"
 #include "kernels/error.h"
+#include "kernels/kernels.h"
 #include "parallel/mesh.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
@@ -141,11 +144,30 @@ class Checker {
     }
   }
 
-  // What make_kernels() would refuse, so that it is told before a job waits for its machines.
+  // What the backend cannot compute, so that it is told before a job waits for its machines. Whether this build has the
+  // backend is another matter: a plan needs none.
   void check_device() {
     const proto::Parallel& parallel = config_.parallel();
-    if (usable({"parallel.device"}) && parallel.device() == proto::CUDA)
-      problem("parallel.device", "CUDA", "is not in this version, which has no CUDA backend", "set it to CPU");
+    const proto::Model& model = config_.model();
+    if (!usable({"parallel.device"}) || parallel.device() != proto::CUDA) return;
+    const BackendLimits limits = limits_of(Backend::kCuda);
+    if (usable({"model.head_size"}) && std::ranges::find(limits.head_sizes, model.head_size()) == limits.head_sizes.end())
+      problem("model.head_size", model.head_size(),
+              fmt::format("must be {} with parallel.device CUDA", fmt::join(limits.head_sizes, " or ")),
+              "set it so, or set parallel.device to CPU");
+    if (usable({"model.width"}) && (model.width() % limits.width_multiple != 0 || model.width() > limits.most_width))
+      problem("model.width", model.width(),
+              fmt::format("must be a multiple of {} and at most {} with parallel.device CUDA", limits.width_multiple,
+                          limits.most_width),
+              fmt::format("the nearest below is {}", std::min(model.width(), limits.most_width) /
+                                                         limits.width_multiple * limits.width_multiple));
+    if (!usable({"model.query_heads", "model.key_heads", "parallel.tensor_parallel"})) return;
+    const int64_t grouped = model.query_heads() / std::max<int64_t>(model.key_heads(), parallel.tensor_parallel());
+    if (grouped > limits.most_grouped_heads)
+      problem("model.query_heads", model.query_heads(),
+              fmt::format("is {} to each of the {} key heads; at most {} with parallel.device CUDA", grouped,
+                          model.key_heads(), limits.most_grouped_heads),
+              "set more key_heads");
   }
 
   void check_mesh() {

@@ -43,6 +43,7 @@ std::string json_line(const StepMetrics& metrics) {
   object["bytes_sent"] = Json::object();
   for (const auto& [axis, bytes] : metrics.bytes_sent) object["bytes_sent"][axis] = bytes;
   object["peak_memory_bytes"] = metrics.peak_memory_bytes;
+  if (metrics.peak_device_memory_bytes) object["peak_device_memory_bytes"] = *metrics.peak_device_memory_bytes;
   object["seconds_remaining"] = number(metrics.seconds_remaining);
   if (metrics.validation) {
     object["validation_loss"] = number(metrics.validation->loss);
@@ -67,6 +68,9 @@ std::vector<std::pair<std::string, double>> scalars_of(const StepMetrics& metric
       {"throughput/model_flops_per_second", metrics.model_flops_per_second},
       {"memory/peak_bytes", static_cast<double>(metrics.peak_memory_bytes)},
   };
+  if (metrics.peak_device_memory_bytes) {
+    out.emplace_back("memory/peak_device_bytes", static_cast<double>(*metrics.peak_device_memory_bytes));
+  }
   if (metrics.model_flops_utilization) {
     out.emplace_back("throughput/model_flops_utilization", *metrics.model_flops_utilization);
   }

@@ -128,7 +128,7 @@ DeviceStatus Runtime::status() const {
   check(cudaMemGetInfo(&free, &all), "its memory");
   std::string id;
   for (const char byte : properties.uuid.bytes) id += fmt::format("{:02x}", static_cast<unsigned char>(byte));
-  return {properties.name, id, static_cast<int64_t>(all), static_cast<int64_t>(free), peak_};
+  return {properties.name, id, static_cast<int64_t>(all), static_cast<int64_t>(free)};
 }
 
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
@@ -141,7 +141,7 @@ void* Runtime::allocate(int64_t bytes) {
     cudaGetLastError();
     size_t free = 0, all = 0;
     cudaMemGetInfo(&free, &all);
-    throw DeviceError(
+    throw OutOfMemory(
         fmt::format("CUDA device {} has {:.2f} of {:.2f} GiB free, and {:.2f} GiB more were asked for; `ropewalk plan` "
                     "tells what a configuration needs, and what takes less",
                     index_, static_cast<double>(free) / (1 << 30), static_cast<double>(all) / (1 << 30),

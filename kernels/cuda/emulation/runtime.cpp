@@ -57,7 +57,7 @@ void Runtime::wait(const Event& event) const {
 }
 
 DeviceStatus Runtime::status() const {
-  return {"emulated device", fmt::format("{}", fmt::ptr(this)), kMemory, kMemory - allocated_, peak_};
+  return {"emulated device", fmt::format("{}", fmt::ptr(this)), kMemory, kMemory - allocated_};
 }
 
 namespace {

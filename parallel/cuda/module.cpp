@@ -1,0 +1,35 @@
+#include "kernels/cuda/cuda_kernels.h"
+#include "parallel/cuda/nccl_communicator.h"
+#include "parallel/cuda/staged_communicator.h"
+#include "parallel/make_communicator.h"
+
+namespace ropewalk::cuda {
+namespace {
+
+std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Kernels& kernels,
+                                         DeviceTransport transport, [[maybe_unused]] const WorldOptions& options) {
+  auto* const here = dynamic_cast<CudaKernels*>(&kernels);
+  CHECK(here, "the kernels are called {} and are not this module's", kernels.name());
+  // A single rank sends nothing.
+  if (transport == DeviceTransport::kStaged || host->size() == 1)
+    return make_staged_world(std::move(host), here->runtime());
+#ifdef ROPEWALK_HAS_NCCL
+  return make_nccl_world(std::move(host), here->runtime(), options);
+#else
+  throw ConfigurationError(
+      "this ropewalk was built without NCCL, by which devices send to each other; build it where CMake finds nccl.h and "
+      "libnccl (-DNCCL_INCLUDE_DIR=, -DNCCL_LIBRARY=), or set parallel.device_transport to STAGED, which goes through "
+      "host memory");
+#endif
+}
+
+}  // namespace
+}  // namespace ropewalk::cuda
+
+// Called by make_device_world().
+extern "C" std::shared_ptr<ropewalk::Communicator> ropewalk_make_cuda_world(std::shared_ptr<ropewalk::Communicator> host,
+                                                                            ropewalk::Kernels& kernels,
+                                                                            ropewalk::DeviceTransport transport,
+                                                                            const ropewalk::WorldOptions& options) {
+  return ropewalk::cuda::make_world(std::move(host), kernels, transport, options);
+}

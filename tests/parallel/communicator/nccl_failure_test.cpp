@@ -1,0 +1,121 @@
+// NCCL's groups when a peer does not come, asks for something else, or the job is ending: the device is freed, and the
+// rank that waits for it is told.
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "kernels/clock.h"
+#include "kernels/cuda/cuda_kernels.h"
+#include "parallel/cuda/nccl_communicator.h"
+#include "tests/parallel/communicator/worlds.h"
+#include "tests/support/ranks.h"
+
+namespace ropewalk {
+namespace {
+
+constexpr std::chrono::milliseconds kShort{100}, kLong{60'000};
+constexpr double kSoon = 10.0;  // seconds; most of it for a machine that is busy
+
+struct NcclRankOnThread {
+  explicit NcclRankOnThread(const std::shared_ptr<Communicator>& host, const WorldOptions& options)
+      : kernels(0), world(cuda_emulated::make_nccl_world(host, kernels.runtime(), options)) {}
+  Tensor tensor(int64_t count) {
+    buffers.push_back(kernels.allocate(count * 4));
+    const Tensor x(buffers.back()->data(), DType::kF32, kernels.device(), {count});
+    kernels.fill(x, 1);
+    return x;
+  }
+  cuda_emulated::CudaKernels kernels;
+  std::vector<std::unique_ptr<Buffer>> buffers;
+  std::shared_ptr<Communicator> world;
+};
+
+// What a rank learns when it waits for its device.
+PeerError error_of(NcclRankOnThread& rank, const std::function<void()>& call) {
+  try {
+    call();
+    rank.kernels.synchronize();
+  } catch (const PeerError& error) {
+    return error;
+  }
+  return PeerError("nothing was thrown");
+}
+
+TEST(NcclFailure, ARankThatNeverJoinsIsWaitedForUntilTheDeadline) {
+  run_ranks(3, [](const auto& host) {
+    NcclRankOnThread rank(host, {kShort});
+    if (host->rank() == 2) return;
+    const Tensor x = rank.tensor(1000);
+    const double begin = steady_seconds();
+    const PeerError error = error_of(rank, [&] { rank.world->all_reduce(x, Reduction::kSum); });
+    const std::string message = error.what();
+    if (message.find("remote process exited") == std::string::npos) {  // the other one was quicker to give up
+      EXPECT_NE(message.find("rank " + std::to_string(host->rank()) + " has not finished all_reduce of 4000 bytes of f32"),
+                std::string::npos)
+          << message;
+      EXPECT_GE(steady_seconds() - begin, 0.099);
+      EXPECT_EQ(error.silence.ranks, (host->rank() == 0 ? std::vector{1, 2} : std::vector{0, 2}));
+    }
+    EXPECT_LE(steady_seconds() - begin, kSoon);
+    EXPECT_NE(communication_error_of([&] { rank.world->all_reduce(x, Reduction::kSum); }).find("has failed before"),
+              std::string::npos)
+        << "the group is not usable now";
+  });
+}
+
+TEST(NcclFailure, WorkOfTheDeviceItselfHasAllTheTimeItTakes) {
+  run_ranks(2, [](const auto& host) {
+    NcclRankOnThread rank(host, {kShort});
+    const Tensor x = rank.tensor(8);
+    rank.kernels.runtime().stream()->run([] { std::this_thread::sleep_for(5 * kShort); });
+    rank.world->all_reduce(x, Reduction::kSum);
+    rank.kernels.synchronize();
+    std::vector<float> sums(8);
+    rank.kernels.download(x, sums.data());
+    EXPECT_EQ(sums, std::vector<float>(8, 2.0f));
+  });
+}
+
+TEST(NcclFailure, RanksThatDisagreeEndAtOnce) {
+  run_ranks(2, [](const auto& host) {
+    NcclRankOnThread rank(host, {kLong});
+    const Tensor x = rank.tensor(host->rank() == 0 ? 10 : 20);
+    const double begin = steady_seconds();
+    const std::string message = error_of(rank, [&] { rank.world->all_reduce(x, Reduction::kSum); }).what();
+    EXPECT_NE(message.find("all_reduce of"), std::string::npos) << message;
+    EXPECT_NE(message.find("NCCL: remote process exited"), std::string::npos) << message;
+    EXPECT_LE(steady_seconds() - begin, kSoon);
+  });
+}
+
+TEST(NcclFailure, AJobThatIsEndingIsNotWaitedFor) {
+  run_ranks(2, [](const auto& host) {
+    std::atomic<bool> ending = false;
+    NcclRankOnThread rank(host, {kLong, {}, [&] { return ending.load(); }});
+    if (host->rank() == 1) return;
+    const Tensor x = rank.tensor(10);
+    const Message receive{1, x};
+    ending = true;
+    const std::string message =
+        error_of(rank, [&] { rank.world->start_exchange({}, {&receive, 1})->wait(); }).what();
+    EXPECT_NE(message.find("has not finished an exchange of 40 bytes with 1 rank"), std::string::npos) << message;
+  });
+}
+
+TEST(NcclFailure, ProgressTellsToo) {
+  run_ranks(2, [](const auto& host) {
+    NcclRankOnThread rank(host, {kShort});
+    if (host->rank() == 1) return;
+    const Tensor x = rank.tensor(10);
+    const Message receive{1, x};
+    const auto exchange = rank.world->start_exchange({}, {&receive, 1});
+    const double begin = steady_seconds();
+    std::string message = "nothing was thrown";
+    while (message == "nothing was thrown" && steady_seconds() - begin < kSoon)
+      message = communication_error_of([&] { exchange->progress(); });
+    EXPECT_NE(message.find("has not finished an exchange"), std::string::npos) << message;
+  });
+}
+
+}  // namespace
+}  // namespace ropewalk
