@@ -18,7 +18,7 @@ std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Ker
 #else
   throw ConfigurationError(
       "this ropewalk was built without NCCL, by which devices send to each other; build it where CMake finds nccl.h and "
-      "libnccl (-DNCCL_INCLUDE_DIR=, -DNCCL_LIBRARY=), or set parallel.device_transport to STAGED, which goes through "
+      "libnccl (-DROPEWALK_NCCL_INCLUDE=, -DROPEWALK_NCCL_LIBRARY=), or set parallel.device_transport to STAGED, which goes through "
       "host memory");
 #endif
 }

@@ -15,26 +15,25 @@ namespace {
 // is at work with another.
 constexpr int64_t kSegmentBytes = 16 << 20;
 
-// Pinned blocks, which are expensive to make, kept for the next one who asks for as much.
+// Pinned blocks, which are expensive to make, kept for the next one who asks for as much. Copies to and from all of them
+// go by one stream, and the host touches a block only when a copy of its new owner is done: so are all earlier ones.
 class PinnedPool {
  public:
   class Block {
    public:
     Block(PinnedPool& pool, void* memory, int64_t bytes) : pool_(&pool), memory_(memory), bytes_(bytes) {}
     Block(Block&& other) noexcept
-        : pool_(other.pool_), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_), used_(other.used_) {}
+        : pool_(other.pool_), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
     Block& operator=(Block&&) = delete;
     ~Block() {
-      if (memory_) pool_->free_.push_back({memory_, bytes_, used_});
+      if (memory_) pool_->free_.push_back({memory_, bytes_});
     }
     std::byte* data() const { return static_cast<std::byte*>(memory_); }
-    void used_until(const Event& event) { used_ = event; }  // not given to anybody else before
 
    private:
     PinnedPool* pool_;
     void* memory_;
     int64_t bytes_;
-    Event used_;
   };
 
   explicit PinnedPool(Runtime& runtime) : runtime_(runtime) {}
@@ -47,8 +46,7 @@ class PinnedPool {
   Block take(int64_t bytes) {
     auto best = free_.end();
     for (auto block = free_.begin(); block != free_.end(); ++block)
-      if (block->bytes >= bytes && (best == free_.end() || block->bytes < best->bytes) && block->used.passed())
-        best = block;
+      if (block->bytes >= bytes && (best == free_.end() || block->bytes < best->bytes)) best = block;
     if (best == free_.end()) return Block(*this, runtime_.allocate_pinned(bytes), bytes);
     const Free found = *best;
     free_.erase(best);
@@ -59,7 +57,6 @@ class PinnedPool {
   struct Free {
     void* memory;
     int64_t bytes;
-    Event used;
   };
   Runtime& runtime_;
   std::vector<Free> free_;
@@ -91,8 +88,7 @@ class StagedExchange final : public Exchange {
     int64_t bytes = 0;
     for (const auto& messages : {sends, receives})
       for (const Message& message : messages) bytes += message.data.bytes();
-    block_.emplace(stage.pool.take(bytes));
-    std::byte* at = block_->data();
+    std::byte* at = block_.emplace(stage.pool.take(bytes)).data();
     const auto place = [&](std::span<const Message> messages, std::vector<Message>& staged) {
       for (const Message& message : messages) {
         staged.push_back({message.peer, Tensor(at, message.data.dtype(), Device{}, message.data.shape())});
@@ -105,13 +101,12 @@ class StagedExchange final : public Exchange {
     for (size_t i = 0; i < sends.size(); ++i) stage.copy(sends[i].data, sends_[i].data);
     for (const Message& message : receives) targets_.push_back(message.data);
     copied_ = stage.mark();
-    block_->used_until(copied_);
     stage.not_started.push_back(this);
   }
 
   ~StagedExchange() override {
     try {
-      if (!landed_) wait();
+      if (!waited_) wait();
     } catch (const Error&) {  // the interface says: errors then are lost
     }
     std::erase(stage_.not_started, this);
@@ -126,6 +121,7 @@ class StagedExchange final : public Exchange {
   }
 
   void wait() override {
+    waited_ = true;
     stage_.start(true);
     if (!landed_) {
       inner_->wait();
@@ -142,7 +138,6 @@ class StagedExchange final : public Exchange {
     landed_ = true;
     for (size_t i = 0; i < targets_.size(); ++i) stage_.copy(receives_[i].data, targets_[i]);
     uploaded_ = stage_.mark();
-    block_->used_until(uploaded_);
   }
 
   Stage& stage_;
@@ -153,6 +148,7 @@ class StagedExchange final : public Exchange {
   Event copied_, uploaded_;
   std::unique_ptr<Exchange> inner_;  // null: not started; the block outlives it
   bool landed_ = false;              // what was received is on its way to the device
+  bool waited_ = false;
 };
 
 void Stage::start(bool all) {
@@ -275,9 +271,7 @@ class StagedCommunicator final : public DeviceCommunicator {
       round.block = Tensor(block.data(), dtype, Device{}, {round.here.total()});
       Segment segment = make(round);
       for (const Copy& copy : segment.to_host) stage_->copy(copy.on_device, copy.on_host);
-      const Event copied = stage_->mark();
-      block.used_until(copied);
-      segments.push_back({std::move(block), std::move(segment), copied});
+      segments.push_back({std::move(block), std::move(segment), stage_->mark()});
     };
 
     stage_->start(true);
@@ -289,7 +283,6 @@ class StagedCommunicator final : public DeviceCommunicator {
       runtime().wait(current.copied);
       current.segment.on_host();
       for (const Copy& copy : current.segment.to_device) stage_->copy(copy.on_host, copy.on_device);
-      current.block.used_until(stage_->mark());
       segments.pop_front();
     }
     runtime().follow(runtime().stream(), stage_->mark());

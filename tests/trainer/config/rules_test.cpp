@@ -99,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"model.vocabulary=256"}, {"model.vocabulary = 256: must be at least 257", "set it to 257"}},
         Case{{"parallel.device=CUDA", "model.head_size=80"},
              {"model.head_size = 80: must be 64 or 128 with parallel.device CUDA"}},
-        Case{{"parallel.device=CUDA", "model.width=100"},
+        Case{{"parallel.device=CUDA", "model.head_size=64", "model.width=100"},
              {"model.width = 100: must be a multiple of 8", "the nearest below is 96"}},
         Case{{"parallel.device=CUDA", "model.head_size=64", "model.query_heads=66", "model.key_heads=2"},
              {"model.query_heads = 66: is 33 to each of the 2 key heads; at most 32"}},
