@@ -43,6 +43,8 @@ struct AdamWStep {
   double gradient_scale;  // factor on g before use: the clipping factor
 };
 
+class RangeMarker;
+
 class Kernels {
  public:
   virtual ~Kernels() = default;
@@ -53,6 +55,7 @@ class Kernels {
   // Where the device is not the host: what it is, and the most of its memory that was allocated here at a time, in bytes.
   virtual std::optional<DeviceStatus> device_status() const { return std::nullopt; }
   virtual std::optional<int64_t> peak_device_bytes() const { return std::nullopt; }
+  virtual RangeMarker* range_marker() { return nullptr; }  // of the device's profiler; null: it has none
 
   // ---- memory
   virtual std::unique_ptr<Buffer> allocate(int64_t bytes) = 0;  // throws DeviceError saying how much was asked

@@ -7,7 +7,8 @@
 namespace ropewalk {
 
 Trace::Scope::Scope(Trace* trace, std::string name, std::string_view kind)
-    : trace_(trace && trace->recording() ? trace : nullptr) {
+    : trace_(trace && trace->recording() ? trace : nullptr), marker_(trace ? trace->marker_ : nullptr) {
+  if (marker_) marker_->push(name.c_str());
   if (!trace_) return;
   span_.name = std::move(name);
   span_.kind = kind;
@@ -16,6 +17,7 @@ Trace::Scope::Scope(Trace* trace, std::string name, std::string_view kind)
 }
 
 Trace::Scope::~Scope() {
+  if (marker_) marker_->pop();
   if (!trace_) return;
   span_.cpu_seconds += thread_cpu_seconds();
   span_.end = steady_seconds();

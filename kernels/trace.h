@@ -20,13 +20,21 @@ struct TraceSpan {
   int64_t bytes = 0;          // that communication sent
 };
 
+// Shows a device's profiler what the host is at: ranges that lie in each other.
+class RangeMarker {
+ public:
+  virtual ~RangeMarker() = default;
+  virtual void push(const char* name) = 0;
+  virtual void pop() = 0;
+};
+
 class Trace {
  public:
   // Spans of messages on their way, beside what the rank itself does; they may overlap each other.
   static constexpr std::string_view kInFlight = "in flight";
 
   // Begins a span; it ends, and is added, when the scope does. Nothing is noted for a null trace, or one that does not
-  // record.
+  // record; a marker is told in any case.
   class Scope {
    public:
     Scope(Trace* trace, std::string name, std::string_view kind);
@@ -36,12 +44,14 @@ class Trace {
     TraceSpan* operator->() { return &span_; }
 
    private:
-    Trace* trace_;  // null: nothing to note
+    Trace* trace_;          // null: nothing to note
+    RangeMarker* marker_;  // null: nobody to tell
     TraceSpan span_;
   };
 
   bool recording() const { return recording_; }
   void record(bool on) { recording_ = on; }
+  void set_marker(RangeMarker* marker) { marker_ = marker; }  // null: none
   void add(TraceSpan span) { spans_.push_back(std::move(span)); }
   const std::vector<TraceSpan>& spans() const { return spans_; }
   void clear() { spans_.clear(); }
@@ -52,6 +62,7 @@ class Trace {
  private:
   std::vector<TraceSpan> spans_;
   bool recording_ = false;
+  RangeMarker* marker_ = nullptr;
 };
 
 }  // namespace ropewalk

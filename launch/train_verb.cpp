@@ -85,7 +85,8 @@ RunEnd train_on_device(const Process& process, const Arguments& arguments, const
   Mesh mesh(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads), false, on_failure);
   Trace trace;
   TracedKernels traced(kernels, trace);
-  const bool traces = config.output.trace_steps > 0;
+  trace.set_marker(kernels.range_marker());
+  const bool traces = config.output.trace_steps > 0 || kernels.range_marker();
   if (traces) mesh.set_trace(&trace);
   try {
     Arena arena(kernels);

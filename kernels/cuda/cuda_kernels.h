@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "kernels/cuda/products.h"
+#include "kernels/cuda/ranges.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/kernels.h"
 
@@ -21,6 +22,7 @@ class CudaKernels final : public Kernels {
   const char* name() const override { return "cuda"; }
   std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
   std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
+  RangeMarker* range_marker() override { return ROPEWALK_CUDA::range_marker(); }
   Runtime& runtime() { return runtime_; }  // for those who move what the kernels compute
 
   std::unique_ptr<Buffer> allocate(int64_t bytes) override;

@@ -23,6 +23,24 @@ TEST(Trace, NotesNothingUnlessItRecords) {
   EXPECT_GE(trace.spans()[0].cpu_seconds, 0);
 }
 
+TEST(Trace, TellsAMarkerWhetherItRecordsOrNot) {
+  struct Told : RangeMarker {
+    void push(const char* name) override { text += std::string("(") + name; }
+    void pop() override { text += ")"; }
+    std::string text;
+  } told;
+  Trace trace;
+  trace.set_marker(&told);
+  {
+    const Trace::Scope outer(&trace, "a", "phase");
+    trace.record(true);
+    { const Trace::Scope inner(&trace, "b", "kernel"); }
+    const Trace::Scope last(&trace, "c", "kernel");
+  }
+  EXPECT_EQ(told.text, "(a(b)(c))");
+  EXPECT_EQ(trace.spans().size(), 2u);  // what began before is not noted
+}
+
 TEST(Trace, IsTheTraceEventFormat) {
   Trace trace;
   TraceSpan product{"linear_forward", "kernel", 10.5, 10.75, 0.125, 3e9, "", 0};

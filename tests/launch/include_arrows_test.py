@@ -17,6 +17,7 @@ FENCES = {
     "nccl": r"parallel/cuda/nccl_platform\.h",
     "cuda": r"kernels/cuda/.*",
     "cublas": r"kernels/cuda/.*",
+    "nvtx3/": r"kernels/cuda/device/.*",
     "configs/": r"trainer/(config/.*|checkpoint/manifest|metrics/event_writer).*\.cpp",  # the schemas' generated code
     "google/protobuf/": r"trainer/(config/.*|checkpoint/manifest\.cpp|metrics/event_writer\.cpp)",
     "boost/": r".*\.cpp",

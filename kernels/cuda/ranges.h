@@ -1,0 +1,11 @@
+// Ranges for NVIDIA's profilers, by NVTX (device/ranges.cpp).
+#pragma once
+
+#include "kernels/cuda/platform.h"
+#include "kernels/trace.h"
+
+namespace ROPEWALK_CUDA {
+
+RangeMarker* range_marker();  // null: there is no profiler to tell
+
+}  // namespace ROPEWALK_CUDA
