@@ -2,5 +2,5 @@
 
 // Called by make_kernels().
 extern "C" std::unique_ptr<ropewalk::Kernels> ropewalk_make_cuda_kernels(int local_rank) {
-  return std::make_unique<ropewalk::cuda::CudaKernels>(local_rank);
+  return std::make_unique<ROPEWALK_CUDA::CudaKernels>(local_rank);
 }

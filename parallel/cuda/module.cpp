@@ -3,7 +3,7 @@
 #include "parallel/cuda/staged_communicator.h"
 #include "parallel/make_communicator.h"
 
-namespace ropewalk::cuda {
+namespace ROPEWALK_CUDA {
 namespace {
 
 std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Kernels& kernels,
@@ -24,12 +24,12 @@ std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Ker
 }
 
 }  // namespace
-}  // namespace ropewalk::cuda
+}  // namespace ROPEWALK_CUDA
 
 // Called by make_device_world().
 extern "C" std::shared_ptr<ropewalk::Communicator> ropewalk_make_cuda_world(std::shared_ptr<ropewalk::Communicator> host,
                                                                             ropewalk::Kernels& kernels,
                                                                             ropewalk::DeviceTransport transport,
                                                                             const ropewalk::WorldOptions& options) {
-  return ropewalk::cuda::make_world(std::move(host), kernels, transport, options);
+  return ROPEWALK_CUDA::make_world(std::move(host), kernels, transport, options);
 }

@@ -8,7 +8,7 @@
 
 namespace ropewalk::cuda_emulated {
 
-constexpr int64_t kMemory = int64_t{1} << 40;
+constexpr int64_t kMemory = int64_t{4} << 30;
 
 struct Event::State {
   explicit State(simt::Streams& streams) : device(streams) {}
@@ -74,6 +74,9 @@ void* poisoned(int64_t bytes) {
 }  // namespace
 
 void* Runtime::allocate(int64_t bytes) {
+  if (allocated_ + bytes > kMemory)
+    throw OutOfMemory(fmt::format("the emulated device has {} bytes free, and {} more were asked for",
+                                  kMemory - allocated_, bytes));
   void* const memory = poisoned(bytes);
   allocated_ += bytes;
   peak_ = std::max(peak_, allocated_);

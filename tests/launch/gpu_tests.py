@@ -1,0 +1,101 @@
+"""The program with parallel.device CUDA: it learns what the cpu learns, on ranks that share a device too, and checkpoints go both ways."""
+from program import expect, main, metrics, ranks, ropewalk, run
+
+CONFIG = """
+model {
+  layers: 2 width: 64 hidden: 96 query_heads: 2 key_heads: 1 head_size: 64 vocabulary: 257
+  pattern { mask: SLIDING window: 24 position: ROPE theta: 10000 }
+  pattern { mask: FULL }
+}
+data { prefix: "text" sequence_length: 96 }
+training { batch: 2 learning_rate: 3e-3 schedule: CONSTANT }
+validation { interval: 0 sample_tokens: 0 }
+checkpoint { interval: 0 }
+parallel { deadline_seconds: 60 }
+output { directory: "run" }
+"""
+CUDA = ["--set", "parallel.device=CUDA"]
+STAGED = [*CUDA, "--set", "parallel.device_transport=STAGED"]
+# Of losses of some nats: a logit is rounded to bf16 (2^-9 of it), and so are the weights of each step.
+NEAR = 2**-7
+
+
+def gpus_here():
+    try:
+        return run("nvidia-smi", "-L").out.count("GPU ")
+    except FileNotFoundError:
+        return 0
+
+
+def losses(folder, directory):
+    return [line["loss"] for line in metrics(folder, directory)]
+
+
+def near(ours, theirs):
+    return len(ours) == len(theirs) > 0 and all(abs(a - b) <= NEAR * b for a, b in zip(ours, theirs))
+
+
+def run_on(gpus, name, steps, nccl):
+    """The exit code. nccl: whether ranks of several devices can use it."""
+
+    def train(folder, directory, count, *settings):
+        words = ["train", "gpu.textproto", "--set", f"training.steps={steps}", "--set", f"output.directory={directory}", *settings]
+        result = ropewalk(*words, cwd=folder) if count == 1 else ranks(count, *words, cwd=folder)
+        expect(result.code == 0, result)
+        return result
+
+    def prepare(folder):
+        (folder / "text.txt").write_text("The quick brown fox jumps over the lazy dog; " * 3000)
+        expect(ropewalk("prepare", "--input", "text.txt", "--output", "text", "--overwrite", cwd=folder).code == 0, "prepare")
+        (folder / "gpu.textproto").write_text(CONFIG)
+
+    def it_learns_what_the_cpu_learns(folder):
+        """The same losses, but for roundings, alone and where ranks share it; the same bits twice; device and memory are told."""
+        prepare(folder)
+        train(folder, "cpu", 1)
+        result = train(folder, "gpu", 1, *CUDA)
+        expect(f"device: cuda, {name}" in result.err, result)
+        expect(near(losses(folder, "gpu"), losses(folder, "cpu")), (losses(folder, "gpu"), losses(folder, "cpu")))
+        expect('"peak_device_memory_bytes"' in (folder / "gpu" / "metrics.jsonl").read_text(), "no memory of the device")
+        train(folder, "again", 1, *CUDA)
+        expect(losses(folder, "again") == losses(folder, "gpu"), "not the same bits")
+        for mesh in ("context", "tensor", "data"):
+            train(folder, mesh, 2, *STAGED, "--set", f"parallel.{mesh}_parallel=2")
+            expect(near(losses(folder, mesh), losses(folder, "gpu")), (mesh, losses(folder, mesh), losses(folder, "gpu")))
+        if nccl and gpus > 1:
+            for mesh in ("context", "tensor", "data"):
+                train(folder, f"nccl-{mesh}", 2, *CUDA, "--set", f"parallel.{mesh}_parallel=2")
+                expect(near(losses(folder, f"nccl-{mesh}"), losses(folder, "gpu")), mesh)
+        elif nccl:
+            print("skipped: ranks over NCCL, for which there is one GPU only")
+
+    def checkpoints_go_both_ways(folder):
+        """Begun on the device and finished on the cpu, and the other way."""
+        prepare(folder)
+        train(folder, "whole", 1)
+        for directory, first, second in (("down", CUDA, []), ("up", [], CUDA)):
+            train(folder, directory, 1, *first, "--set", f"training.steps={steps // 2}")
+            train(folder, directory, 1, *second)
+            expect(near(losses(folder, directory), losses(folder, "whole")), (directory, losses(folder, directory)))
+
+    def ranks_that_share_a_device_cannot_use_nccl(folder):
+        """More ranks than devices are told to share through host memory."""
+        prepare(folder)
+        count = gpus + 1
+        result = ranks(count, "train", "gpu.textproto", *CUDA, "--set", f"training.batch={count}", "--set", "training.steps=1", cwd=folder)
+        if nccl:
+            expect(result.err.count("share one device") == 1, result)
+        else:
+            expect(result.err.count("built without NCCL") == 1, result)
+        expect(result.code == 2 and "device_transport to STAGED" in result.err, result)
+
+    def too_large_a_model_is_told_with_its_plan(folder):
+        """What was asked for, what there is, and what was planned."""
+        prepare(folder)
+        sizes = ["--set", "training.steps=1", "--set", "model.layers=10000", "--set", "model.width=8192", "--set", "model.hidden=16384"]
+        result = ropewalk("train", "gpu.textproto", *CUDA, *sizes, cwd=folder)
+        expect(result.code == 7 and "more were asked for" in result.err and "planned for rank 0" in result.err, result)
+        expect("warning: rank 0" in result.err and "of device memory" in result.err, result)
+
+    return main([it_learns_what_the_cpu_learns, checkpoints_go_both_ways, ranks_that_share_a_device_cannot_use_nccl,
+                 too_large_a_model_is_told_with_its_plan])
