@@ -12,11 +12,12 @@ namespace {
 void* load() {
   void* const module = dlopen("libropewalk_cuda.so", RTLD_NOW | RTLD_LOCAL);
   if (module) return module;
-  throw ConfigurationError(fmt::format(
-      "the CUDA backend cannot be loaded ({}); it is built where CMake finds nvcc (on the path, or "
-      "-DCMAKE_CUDA_COMPILER=/path/to/nvcc) and needs CUDA's libraries where it runs (LD_LIBRARY_PATH); or set "
-      "parallel.device to CPU",
-      dlerror()));
+  throw ConfigurationError(
+      fmt::format("the CUDA backend cannot be loaded ({}); it is built where CMake finds nvcc (on the path, or "
+                  "-DCMAKE_CUDA_COMPILER=/path/to/nvcc) and needs the libraries of CUDA and NCCL that it was built "
+                  "with where it runs (LD_LIBRARY_PATH); or set "
+                  "parallel.device to CPU",
+                  dlerror()));
 }
 
 }  // namespace

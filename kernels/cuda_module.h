@@ -1,5 +1,5 @@
-// The CUDA backend is a module of its own, libropewalk_cuda.so, which is loaded when it is asked for: its libraries take
-// 200 MB of every process, and most hosts do not have them. It stands beside the program.
+// The CUDA backend is a module of its own, libropewalk_cuda.so, which is loaded when it is asked for: its libraries
+// take 200 MB of every process, and most hosts do not have them. It stands beside the program.
 #pragma once
 
 #include <string>

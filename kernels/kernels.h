@@ -11,8 +11,8 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,7 +52,8 @@ class Kernels {
   virtual Device device() const = 0;
   virtual DType dtype() const = 0;       // compute type of weights and activations
   virtual const char* name() const = 0;  // "reference", "cpu", "cuda"
-  // Where the device is not the host: what it is, and the most of its memory that was allocated here at a time, in bytes.
+  // Where the device is not the host: what it is, and the most of its memory that was allocated here at a time, in
+  // bytes.
   virtual std::optional<DeviceStatus> device_status() const { return std::nullopt; }
   virtual std::optional<int64_t> peak_device_bytes() const { return std::nullopt; }
   virtual RangeMarker* range_marker() { return nullptr; }  // of the device's profiler; null: it has none
@@ -158,7 +159,7 @@ DType compute_type(Backend backend);
 
 // What a backend can compute, whether this build has it or not.
 struct BackendLimits {
-  std::vector<int64_t> head_sizes = {};  // of attention; empty: any
+  std::vector<int64_t> head_sizes = {};                              // of attention; empty: any
   int64_t most_grouped_heads = std::numeric_limits<int64_t>::max();  // query heads to a key head
   int64_t width_multiple = 1;                                        // D is a multiple of it
   int64_t most_width = std::numeric_limits<int64_t>::max();          // and not larger
@@ -166,8 +167,8 @@ struct BackendLimits {
 BackendLimits limits_of(Backend backend);
 
 // The backend. Of several devices on a host the rank takes the local_rank'th, counted around. Throws
-// ConfigurationError where the backend is not built or lacks its libraries, DeviceError where the host lacks the device.
-// Which backends there are is known in make_kernels.cpp alone.
+// ConfigurationError where the backend is not built or lacks its libraries, DeviceError where the host lacks the
+// device. Which backends there are is known in make_kernels.cpp alone.
 std::unique_ptr<Kernels> make_kernels(Backend backend, int local_rank = 0);
 
 }  // namespace ropewalk

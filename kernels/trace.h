@@ -44,7 +44,7 @@ class Trace {
     TraceSpan* operator->() { return &span_; }
 
    private:
-    Trace* trace_;          // null: nothing to note
+    Trace* trace_;         // null: nothing to note
     RangeMarker* marker_;  // null: nobody to tell
     TraceSpan span_;
   };

@@ -19,12 +19,9 @@ constexpr size_t kWarnings = 8;
 }  // namespace
 
 std::vector<DevicePlace> gather_devices(Communicator& world, const DevicePlace& mine) {
-  const nlohmann::json text = {mine.host,
-                               mine.device.name,
-                               mine.device.id,
-                               mine.device.total_bytes,
-                               mine.device.available_bytes,
-                               mine.memory_needed};
+  const nlohmann::json text = {
+      mine.host,         mine.device.name, mine.device.id, mine.device.total_bytes, mine.device.available_bytes,
+      mine.memory_needed};
   std::vector<DevicePlace> places;
   for (const std::string& theirs : gather_texts(world, text.dump())) {
     const nlohmann::json place = nlohmann::json::parse(theirs);
@@ -38,9 +35,9 @@ DeviceSummary summarize_devices(const std::vector<DevicePlace>& places, DeviceTr
   for (const DevicePlace& place : places) hosts.push_back(place.host);
   const Roster ranks(static_cast<int>(places.size()), hosts);
 
-  std::vector<std::string> order;                  // of ids, as the ranks come
-  std::map<std::string, std::vector<int>> users;   // of each device
-  std::map<std::string, int> names;                // devices of each name
+  std::vector<std::string> order;                 // of ids, as the ranks come
+  std::map<std::string, std::vector<int>> users;  // of each device
+  std::map<std::string, int> names;               // devices of each name
   for (size_t rank = 0; rank < places.size(); ++rank) {
     const DeviceStatus& device = places[rank].device;
     std::vector<int>& of_device = users[device.id];

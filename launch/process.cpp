@@ -37,12 +37,12 @@ Process::Process(const Launcher& launcher) {
   if (launcher.started_us()) check_world(launcher, size());
 }
 
-WorldOptions Process::options(std::chrono::milliseconds deadline) const {
+WorldOptions Process::options(std::chrono::milliseconds deadline) {
   // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
-  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->has_begun(); }};
+  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->has_begun(); }, failure_handler()};
 }
 
-std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) const {
+std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) {
   return make_world(session_ ? Transport::kMpi : Transport::kSingle, options(deadline));
 }
 

@@ -31,9 +31,9 @@ class Process {
   std::string transport() const;  // "Open MPI v4.1.4"
 
   // Waits longer than the deadline fail, and all waits when another rank has failed.
-  WorldOptions options(std::chrono::milliseconds deadline) const;
+  WorldOptions options(std::chrono::milliseconds deadline);
   // All ranks of the job, with these options. Collective.
-  std::shared_ptr<Communicator> world(std::chrono::milliseconds deadline) const;
+  std::shared_ptr<Communicator> world(std::chrono::milliseconds deadline);
 
   // For the job's groups. Tells of a failed wait where it happens and ends the job there: MPI may still use the memory
   // of messages that are open, and so nothing that they refer to may go.

@@ -58,8 +58,7 @@ void announce(const Process& process, const Config& config, const StepPlan& plan
               Communicator& start) {
   const std::optional<DeviceStatus> device = kernels.device_status();
   const int64_t on_host = device ? kProgramBytes + plan.batch_bytes : process_bytes(plan);
-  const std::vector<Place> places =
-      gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory()});
+  const std::vector<Place> places = gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory()});
   const std::vector<DevicePlace> devices =
       device ? gather_devices(start, {process.host(), *device, plan.memory.total()}) : std::vector<DevicePlace>();
   std::vector<std::string> warnings;
@@ -110,9 +109,9 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
   const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
   announce(process, config, plan, *kernels, *start);
 
-  const auto world = make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
-  const RunEnd end =
-      train_on_device(process, arguments, config, plan, *kernels, world, process.failure_handler());
+  const auto world =
+      make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
+  const RunEnd end = train_on_device(process, arguments, config, plan, *kernels, world, process.failure_handler());
   if (end == RunEnd::kDone) return ExitCode::kDone;
   if (process.rank() == 0)
     say(fmt::format("stopped by a signal, with a checkpoint; the same command{} goes on from it",

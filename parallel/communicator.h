@@ -1,15 +1,16 @@
 // How a rank talks to the others of a group. Every rank of the group makes the same calls in the same order; there are
-// no tags. Collectives add in an order that is the same each time, so the same group gives the same bits: in rank order,
-// in fp32 where bf16 is added, all but NCCL's. Tensors may be empty of rows, in host memory or of the device that the
-// communicator serves (those of a call all in one of the two), of any element type; sums are of floating types and i32,
-// maxima of host tensors of these.
+// no tags. Collectives add in an order that is the same each time, so the same group gives the same bits: in rank
+// order, in fp32 where bf16 is added, all but NCCL's. Tensors may be empty of rows, in host memory or of the device
+// that the communicator serves (those of a call all in one of the two), of any element type; sums are of floating types
+// and i32, maxima of host tensors of these.
 //
 // Device tensors are read and written in the order of the device's own work: an operation begins after the kernels that
 // were called before it, and kernels called after it (for an exchange: after its wait) see what it received. The host
 // need not wait for that.
 //
 // A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError, whose
-// first line names the operation and the peers. After that the communicator is not usable.
+// first line names the operation and the peers. After that the communicator is not usable. (NCCL does not notice sizes
+// that do not match; see parallel/cuda/nccl_communicator.h.)
 #pragma once
 
 #include <memory>

@@ -22,7 +22,7 @@ class LoggedExchange : public Exchange {
     if (waited_) return;
     try {
       wait();
-    } catch (const CommunicationError&) {  // the interface says: errors then are lost
+    } catch (const Error&) {  // the interface says: errors then are lost; a device's too
     }
   }
 

@@ -19,8 +19,8 @@ std::shared_ptr<Communicator> make_world(Transport transport, const WorldOptions
 std::shared_ptr<Communicator> make_device_world(std::shared_ptr<Communicator> host, Kernels& kernels,
                                                 DeviceTransport transport, const WorldOptions& options) {
   if (kernels.device().kind == Device::Kind::kHost) return host;
-  using Make = std::shared_ptr<Communicator>(std::shared_ptr<Communicator>, Kernels&, DeviceTransport,
-                                             const WorldOptions&);
+  using Make =
+      std::shared_ptr<Communicator>(std::shared_ptr<Communicator>, Kernels&, DeviceTransport, const WorldOptions&);
   return cuda_function<Make>("ropewalk_make_cuda_world")(std::move(host), kernels, transport, options);
 }
 

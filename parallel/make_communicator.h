@@ -20,8 +20,8 @@ enum class DeviceTransport {
   kStaged,  // through host memory
 };
 
-// The same ranks, whose tensors of the kernels' device are served too; `host` itself where that is the host. The kernels
-// must outlive it. Collective. Throws ConfigurationError where this build has no NCCL.
+// The same ranks, whose tensors of the kernels' device are served too; `host` itself where that is the host. The
+// kernels must outlive it. Collective. Throws ConfigurationError where this build has no NCCL.
 std::shared_ptr<Communicator> make_device_world(std::shared_ptr<Communicator> host, Kernels& kernels,
                                                 DeviceTransport transport, const WorldOptions& options);
 

@@ -49,6 +49,9 @@ struct WorldOptions {
   std::chrono::milliseconds deadline;
   std::vector<std::string> hosts = {};  // every rank's, or none; for messages
   std::function<bool()> give_up = {};   // asked while an exchange waits; true: it fails, as if its time were over
+  // Shown a failure that a rank finds while it waits for its device, as LoggedCommunicator shows those of its own
+  // calls.
+  std::function<void(const PeerError&)> on_failure = {};
 };
 
 // All ranks of the job, while an MpiSession lives. Collective.

@@ -20,8 +20,8 @@ using Stream = cudaStream_t;
 // A moment in a stream's work: when all that had been given to the stream is done. Copies are the same moment.
 class Event {
  public:
-  Event() = default;     // has passed
-  bool passed() const;   // throws DeviceError where the work before it has failed
+  Event() = default;    // has passed
+  bool passed() const;  // throws DeviceError where the work before it has failed
 
  private:
   friend class Runtime;

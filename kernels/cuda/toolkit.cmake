@@ -2,16 +2,22 @@
 # nvidia/nccl, whose libraries have versions in their names). Everything is taken from where nvcc is: libraries of another
 # version would be found beside it. Enables the language CUDA and defines CUDA::cudart, CUDA::cublasLt and NCCL::nccl, as far
 # as they are there.
+if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  file(GLOB wheels $ENV{VIRTUAL_ENV}/lib/python3*/site-packages/nvidia/cu*/bin
+                   $ENV{HOME}/.local/lib/python3*/site-packages/nvidia/cu*/bin)
+  find_program(ROPEWALK_NVCC nvcc PATHS /usr/local/cuda/bin ${wheels})
+  if(ROPEWALK_NVCC)
+    set(ENV{CUDACXX} ${ROPEWALK_NVCC})  # check_language() asks a CMake of its own, which knows the path and this only
+  endif()
+endif()
 include(CheckLanguage)
-file(GLOB wheels $ENV{VIRTUAL_ENV}/lib/python3*/site-packages/nvidia/cu*/bin
-                 $ENV{HOME}/.local/lib/python3*/site-packages/nvidia/cu*/bin)
-list(APPEND CMAKE_PROGRAM_PATH /usr/local/cuda/bin ${wheels})
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
   return()
 endif()
 
 set(CMAKE_CUDA_ARCHITECTURES ${ROPEWALK_CUDA_ARCHITECTURES})
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
 enable_language(CUDA)
 # CMake 3.25 does not know that nvcc 13 speaks C++20.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)

@@ -17,8 +17,10 @@ std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Ker
   return make_nccl_world(std::move(host), here->runtime(), options);
 #else
   throw ConfigurationError(
-      "this ropewalk was built without NCCL, by which devices send to each other; build it where CMake finds nccl.h and "
-      "libnccl (-DROPEWALK_NCCL_INCLUDE=, -DROPEWALK_NCCL_LIBRARY=), or set parallel.device_transport to STAGED, which goes through "
+      "this ropewalk was built without NCCL, by which devices send to each other; build it where CMake finds nccl.h "
+      "and "
+      "libnccl (-DROPEWALK_NCCL_INCLUDE=, -DROPEWALK_NCCL_LIBRARY=), or set parallel.device_transport to STAGED, which "
+      "goes through "
       "host memory");
 #endif
 }
@@ -27,9 +29,8 @@ std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Ker
 }  // namespace ROPEWALK_CUDA
 
 // Called by make_device_world().
-extern "C" std::shared_ptr<ropewalk::Communicator> ropewalk_make_cuda_world(std::shared_ptr<ropewalk::Communicator> host,
-                                                                            ropewalk::Kernels& kernels,
-                                                                            ropewalk::DeviceTransport transport,
-                                                                            const ropewalk::WorldOptions& options) {
+extern "C" std::shared_ptr<ropewalk::Communicator> ropewalk_make_cuda_world(
+    std::shared_ptr<ropewalk::Communicator> host, ropewalk::Kernels& kernels, ropewalk::DeviceTransport transport,
+    const ropewalk::WorldOptions& options) {
   return ROPEWALK_CUDA::make_world(std::move(host), kernels, transport, options);
 }

@@ -42,12 +42,11 @@ bool even(const Partition& cut) {
   return true;
 }
 
-Tensor part_of(const Tensor& all, const Partition& cut, int part) {
-  return all.slice(cut.begin(part), cut.end(part));
-}
+Tensor part_of(const Tensor& all, const Partition& cut, int part) { return all.slice(cut.begin(part), cut.end(part)); }
 
 // Given to the device and not known to be done.
 struct Pending {
+  ncclComm_t comm;
   std::string what;        // "all_reduce of 4096 bytes of f32"
   std::vector<int> peers;  // as the world counts
   Event begun, done;
@@ -69,12 +68,18 @@ class NcclRank {
   Stream stream() const { return stream_; }
 
   void remove(ncclComm_t comm);
+  // Until nothing of this rank's is under way, which NCCL wants before groups are made of a group.
+  void settle() {
+    look();
+    runtime_.wait(runtime_.mark(stream_));
+  }
 
   // Gives the device what `calls` asks of NCCL, after the kernels called so far; the event is when that is done.
   template <typename Calls>
   Event give(ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
-  // Waits until a call of NCCL is done, which may go on after it returns. From then on the group is watched.
-  void finish(ncclResult_t result, ncclComm_t comm, const char* what);
+  // Waits until a call of NCCL is done, which may go on after it returns, whatever it returns: with the first messages
+  // between two devices it waits for the peers. From then on the group is watched.
+  void finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers);
   void look();
 
  private:
@@ -82,6 +87,7 @@ class NcclRank {
   bool is_over(double since) const {
     return steady_seconds() - since > deadline() || (options_.give_up && options_.give_up());
   }
+  void abort_all();
   [[noreturn]] void fail(const std::string& reason, Silence silence = {});
   std::string words_of(ncclResult_t result, ncclComm_t comm) const;
 
@@ -99,27 +105,42 @@ std::string NcclRank::words_of(ncclResult_t result, ncclComm_t comm) const {
   return fmt::format("{}{}{}", ncclGetErrorString(result), details && *details ? ": " : "", details ? details : "");
 }
 
+// As one group, the one at work first: aborting one waits for its work, which may stand in the stream behind another's.
+void NcclRank::abort_all() {
+  std::set<ncclComm_t> comms = std::exchange(comms_, {});
+  ncclGroupStart();
+  if (!pending_.empty() && comms.erase(pending_.front().comm)) ncclCommAbort(pending_.front().comm);
+  for (ncclComm_t comm : comms) ncclCommAbort(comm);
+  ncclGroupEnd();
+  pending_.clear();
+}
+
 // Frees the device first: it may wait for peers that will never come.
 void NcclRank::fail(const std::string& reason, Silence silence) {
   failure_ = reason;
-  for (ncclComm_t comm : std::exchange(comms_, {})) ncclCommAbort(comm);
-  pending_.clear();
-  throw PeerError(reason, std::move(silence));
+  abort_all();
+  const PeerError error(reason, std::move(silence));
+  if (options_.on_failure && std::uncaught_exceptions() == 0) options_.on_failure(error);
+  throw error;
 }
 
-void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const char* what) {
+void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers) {
   const double begin = steady_seconds();
   if (comm) comms_.insert(comm);  // what fails is aborted
-  while (result == ncclInProgress) {
-    if (is_over(begin))
-      fail(fmt::format("{} has not finished {} for {:.1f} s", name_, what, steady_seconds() - begin));
-    sched_yield();
+  while (comm && (result == ncclSuccess || result == ncclInProgress)) {
     if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &result); asked != ncclSuccess) result = asked;
+    if (result == ncclSuccess) return;
+    if (result == ncclInProgress && is_over(begin)) {
+      const double seconds = steady_seconds() - begin;
+      fail(fmt::format("{} has not finished {} for {:.1f} s", name_, what, seconds), {peers, seconds});
+    }
+    sched_yield();
   }
   if (result != ncclSuccess) fail(fmt::format("{} in {}: NCCL: {}", name_, what, words_of(result, comm)));
 }
 
 void NcclRank::look() {
+  if (options_.give_up) options_.give_up();  // drives MPI, by which others may ask for something
   if (!failure_.empty()) throw CommunicationError("NCCL has failed before: " + failure_);
   for (ncclComm_t comm : comms_) {
     ncclResult_t state = ncclSuccess;
@@ -142,34 +163,29 @@ Event NcclRank::give(ncclComm_t comm, std::string what, const std::vector<int>& 
   look();
   runtime_.follow(stream_, runtime_.mark(runtime_.stream()));
   const Event begun = runtime_.mark(stream_);
-  finish(ncclGroupStart(), comm, what.c_str());
+  ncclResult_t refused = ncclGroupStart();
   calls([&](ncclResult_t result) {
-    if (result == ncclSuccess || result == ncclInProgress) return;
-    ncclGroupEnd();
-    finish(result, comm, what.c_str());
+    if (result != ncclSuccess && result != ncclInProgress) refused = result;
   });
-  finish(ncclGroupEnd(), comm, what.c_str());
+  const ncclResult_t given = ncclGroupEnd();
+  finish(refused == ncclSuccess ? given : refused, comm, what, peers);
   const Event done = runtime_.mark(stream_);
-  pending_.push_back({std::move(what), peers, begun, done});
+  pending_.push_back({comm, std::move(what), peers, begun, done});
   return done;
 }
 
 // All ranks of the group do this when they are through with it.
 void NcclRank::remove(ncclComm_t comm) {
   if (!comms_.contains(comm)) return;  // aborted
-  const bool in_order = std::uncaught_exceptions() == 0;
   try {
-    if (in_order) {
-      runtime_.wait(runtime_.mark(stream_));
-      finish(ncclCommFinalize(comm), comm, "leaving a group");
-    }
-  } catch (const Error&) {  // it has been told of, or there is nobody left to tell
-  }
-  if (!comms_.erase(comm)) return;
-  if (in_order)
+    if (std::uncaught_exceptions() > 0) return abort_all();
+    settle();
+    finish(ncclCommFinalize(comm), comm, "leaving a group", {});
+    comms_.erase(comm);
     ncclCommDestroy(comm);
-  else
-    ncclCommAbort(comm);
+  } catch (...) {  // has been told of, or there is nobody left to tell
+    abort_all();
+  }
 }
 
 class NcclExchange final : public Exchange {
@@ -186,7 +202,10 @@ class NcclExchange final : public Exchange {
     rank_->look();
     return done_.passed();
   }
-  void wait() override { rank_->runtime().follow(rank_->runtime().stream(), done_); }
+  void wait() override {
+    rank_->look();
+    rank_->runtime().follow(rank_->runtime().stream(), done_);
+  }
 
  private:
   std::shared_ptr<NcclRank> rank_;
@@ -236,8 +255,7 @@ class NcclCommunicator final : public DeviceCommunicator {
   void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) override {
     const ncclDataType_t type = type_of(all.dtype());
     collective(Operation::kAllGather, all, [&](auto check) {
-      if (even(cut))
-        return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, nccl_->stream()));
+      if (even(cut)) return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, nccl_->stream()));
       for (int part = 0; part < size(); ++part) {
         const Tensor theirs = part_of(all, cut, part);
         if (theirs.elements() > 0)
@@ -264,8 +282,11 @@ class NcclCommunicator final : public DeviceCommunicator {
       ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
       config.blocking = 0;
       const int color = group->size() > 1 ? members.front() : NCCL_SPLIT_NOCOLOR;
-      nccl_->finish(ncclCommSplit(comm_, color, group->rank(), &comm, &config), comm_, "making a group");
-      if (comm) nccl_->finish(ncclInProgress, comm, "making a group");
+      nccl_->settle();
+      // The group is set when the call is done, and then it may be busy itself.
+      nccl_->finish(ncclCommSplit(comm_, color, group->rank(), &comm, &config), comm_, "making a group", others_);
+      CHECK((comm != nullptr) == (group->size() > 1), "NCCL has made no group of {}", group->size());
+      if (comm) nccl_->finish(ncclInProgress, comm, "making a group", others_);
     }
     return std::make_unique<NcclCommunicator>(std::move(group), nccl_, comm, std::move(members));
   }
@@ -287,7 +308,8 @@ class NcclCommunicator final : public DeviceCommunicator {
 
 std::unique_ptr<Exchange> NcclCommunicator::exchange_on_device(std::span<const Message> sends,
                                                                std::span<const Message> receives) {
-  // Those without messages have called the host's, which counts calls: so do the others.
+  // Ranks without messages cannot know of which memory the others' are, and have called the host's: so that its
+  // sequence numbers stay the same on all ranks, those with messages call it too.
   host().start_exchange({}, {})->wait();
   int64_t bytes = 0;
   std::set<int> peers;
@@ -297,14 +319,12 @@ std::unique_ptr<Exchange> NcclCommunicator::exchange_on_device(std::span<const M
       peers.insert(world_ranks_[static_cast<size_t>(message.peer)]);
     }
   const Event done = nccl_->give(
-      comm_, fmt::format("an exchange of {} bytes with {} rank{}", bytes, peers.size(), peers.size() == 1 ? "" : "s"), {peers.begin(), peers.end()},
-      [&](auto check) {
+      comm_, fmt::format("an exchange of {} bytes with {} rank{}", bytes, peers.size(), peers.size() == 1 ? "" : "s"),
+      {peers.begin(), peers.end()}, [&](auto check) {
         for (const auto& [peer, x] : sends)
-          if (x.elements() > 0)
-            check(ncclSend(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
+          if (x.elements() > 0) check(ncclSend(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
         for (const auto& [peer, x] : receives)
-          if (x.elements() > 0)
-            check(ncclRecv(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
+          if (x.elements() > 0) check(ncclRecv(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
       });
   return std::make_unique<NcclExchange>(nccl_, done);
 }
@@ -315,19 +335,21 @@ std::shared_ptr<Communicator> make_nccl_world(std::shared_ptr<Communicator> host
                                               const WorldOptions& options) {
   const int rank = host->rank();
   auto shared = std::make_shared<NcclRank>(runtime, options, host->name(rank));
+  std::vector<int32_t> ranks(static_cast<size_t>(host->size()));
+  std::iota(ranks.begin(), ranks.end(), 0);
   ncclComm_t comm = nullptr;
   if (host->size() > 1) {
+    std::vector<int> others(ranks.begin(), ranks.end());
+    std::erase(others, rank);
     ncclUniqueId id{};
-    if (rank == 0) shared->finish(ncclGetUniqueId(&id), nullptr, "finding a network for NCCL");
+    if (rank == 0) shared->finish(ncclGetUniqueId(&id), nullptr, "finding a network for NCCL", {});
     host->broadcast(Tensor(&id, DType::kU8, Device{}, {sizeof id}), 0);
     runtime.stream();  // makes the device this thread's
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     const ncclResult_t result = ncclCommInitRankConfig(&comm, host->size(), id, rank, &config);
-    shared->finish(result, comm, "connecting the devices by NCCL");
+    shared->finish(result, comm, "connecting the devices by NCCL", others);
   }
-  std::vector<int32_t> ranks(static_cast<size_t>(host->size()));
-  std::iota(ranks.begin(), ranks.end(), 0);
   return std::make_shared<NcclCommunicator>(std::move(host), std::move(shared), comm, std::move(ranks));
 }
 

@@ -2,11 +2,13 @@
 // kernels', so that every rank does the same things in the same order, and none waits for one that cannot begin;
 // events order that stream and the kernels', and the host goes on.
 //
-// NCCL adds in an order of its own, which is the same each time on the same devices; bf16 is rounded at each addition.
+// NCCL adds in an order of its own, and may round bf16 at each addition. Sizes that do not match between ranks are not
+// told of by NCCL, which waits, or moves what it was not meant to.
 //
-// A device that waits for a peer in vain waits for ever. So the host, whenever it waits for the device, looks at what is
-// under way (Runtime::set_watch): where NCCL tells of an error, a deadline has passed or the job is ending, all of this
-// rank's NCCL is aborted, which frees the device, and a PeerError says what could not be finished.
+// A device that waits for a peer in vain waits for ever. So the host, whenever it waits for the device (and it never
+// lets it fall far behind), looks at what is under way (Runtime::set_watch): where NCCL tells of an error, a deadline
+// has passed or the job is ending, all of this rank's NCCL is aborted, which frees the device, and a PeerError, shown
+// to WorldOptions::on_failure first, says what could not be finished.
 #pragma once
 
 #include "parallel/cuda/device_communicator.h"

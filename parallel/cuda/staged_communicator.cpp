@@ -15,8 +15,9 @@ namespace {
 // is at work with another.
 constexpr int64_t kSegmentBytes = 16 << 20;
 
-// Pinned blocks, which are expensive to make, kept for the next one who asks for as much. Copies to and from all of them
-// go by one stream, and the host touches a block only when a copy of its new owner is done: so are all earlier ones.
+// Pinned blocks, which are expensive to make, kept for the next one who asks for as much. Copies to and from all of
+// them go by one stream, and the host touches a block only when a copy of its new owner is done: so are all earlier
+// ones.
 class PinnedPool {
  public:
   class Block {
@@ -124,6 +125,7 @@ class StagedExchange final : public Exchange {
     waited_ = true;
     stage_.start(true);
     if (!landed_) {
+      if (!inner_) throw CommunicationError("a staged exchange was not started: another one had failed");
       inner_->wait();
       land();
     }
@@ -179,7 +181,8 @@ struct Segment {
 struct Round {
   Round(int64_t first, int64_t most, const Partition& cut) : begin(first), whole(cut) {
     std::vector<int64_t> sizes;
-    for (int part = 0; part < cut.parts(); ++part) sizes.push_back(std::clamp<int64_t>(cut.size(part) - begin, 0, most));
+    for (int part = 0; part < cut.parts(); ++part)
+      sizes.push_back(std::clamp<int64_t>(cut.size(part) - begin, 0, most));
     here = Partition::of_sizes(sizes);
   }
   // Of the part, from a tensor that holds the elements of the cut from `first` on.

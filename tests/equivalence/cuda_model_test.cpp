@@ -82,7 +82,8 @@ class CudaSteps : public CudaModel {
   Steps steps() {
     config_.parallel.backend = Backend::kReferenceBF16;
     config_.training.learning_rate = 0.02;
-    return steps_on_mesh(config_, weights_, [&](int64_t) { return samples_; }, 0, 1, on_cuda_);
+    return steps_on_mesh(
+        config_, weights_, [&](int64_t) { return samples_; }, 0, 1, on_cuda_);
   }
 };
 

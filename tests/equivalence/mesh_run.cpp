@@ -71,8 +71,8 @@ Batch RankRun::share_of(const std::vector<Sample>& samples) const {
 void on_mesh(const Config& config, const std::function<void(RankRun&)>& body, const Faults& faults) {
   run_ranks(config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
     const auto seen = faults.in_world ? faults.in_world(world) : world;
-    RankOnThread on_thread(config, faults.on_device ? faults.on_device(seen)
-                                                    : RankDevice{make_kernels(config.parallel.backend), seen});
+    RankOnThread on_thread(
+        config, faults.on_device ? faults.on_device(seen) : RankDevice{make_kernels(config.parallel.backend), seen});
     std::unique_ptr<Kernels> faulty;
     if (faults.in_kernels) faulty = faults.in_kernels(on_thread.kernels(), on_thread.mesh());
     const Rank rank = on_thread.rank();

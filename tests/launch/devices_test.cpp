@@ -11,7 +11,8 @@ namespace {
 
 constexpr int64_t kGiB = int64_t{1} << 30;
 
-DevicePlace place(const std::string& host, const std::string& id, int64_t needed = 1, const std::string& name = "H100") {
+DevicePlace place(const std::string& host, const std::string& id, int64_t needed = 1,
+                  const std::string& name = "H100") {
   return {host, {name, id, 80 * kGiB, 79 * kGiB}, needed * kGiB};
 }
 
@@ -32,7 +33,8 @@ TEST(Devices, ThatRanksShareAreRefusedWithNccl) {
     summarize_devices(shared, DeviceTransport::kNccl);
     FAIL() << "not refused";
   } catch (const ConfigurationError& error) {
-    EXPECT_EQ(std::string(error.what()).find("ranks 2, 3 on b share one device (H100), and NCCL wants one for each"), 0u)
+    EXPECT_EQ(std::string(error.what()).find("ranks 2, 3 on b share one device (H100), and NCCL wants one for each"),
+              0u)
         << error.what();
   }
 }
@@ -44,8 +46,8 @@ TEST(Devices, ThatAreTooSmallAreWarnedOf) {
   EXPECT_TRUE(warnings({place("a", "0", 79), place("a", "1", 79)}).empty());
   const auto alone = warnings({place("a", "0", 10), place("a", "1", 90)});
   ASSERT_EQ(alone.size(), 1u);
-  EXPECT_EQ(alone[0].find("warning: rank 1 on a will need about 90.0 GiB of device memory, and 79.0 GiB of 80.0 GiB are"),
-            0u)
+  EXPECT_EQ(
+      alone[0].find("warning: rank 1 on a will need about 90.0 GiB of device memory, and 79.0 GiB of 80.0 GiB are"), 0u)
       << alone[0];
   const auto together = warnings({place("a", "0", 40), place("a", "0", 40)});
   ASSERT_EQ(together.size(), 1u);
@@ -57,7 +59,8 @@ TEST(Devices, ThatAreTooSmallAreWarnedOf) {
 
 TEST(Devices, ComeToRankZeroInOrder) {
   run_ranks(3, [](const auto& world) {
-    const DevicePlace mine = place(fmt::format("host \"{}\"", world->rank()), std::to_string(world->rank()), world->rank());
+    const DevicePlace mine =
+        place(fmt::format("host \"{}\"", world->rank()), std::to_string(world->rank()), world->rank());
     const std::vector<DevicePlace> all = gather_devices(*world, mine);
     ASSERT_EQ(all.size(), world->rank() == 0 ? 3u : 0u);
     for (size_t rank = 0; rank < all.size(); ++rank) {

@@ -151,7 +151,8 @@ class Checker {
     const proto::Model& model = config_.model();
     if (!usable({"parallel.device"}) || parallel.device() != proto::CUDA) return;
     const BackendLimits limits = limits_of(Backend::kCuda);
-    if (usable({"model.head_size"}) && std::ranges::find(limits.head_sizes, model.head_size()) == limits.head_sizes.end())
+    if (usable({"model.head_size"}) &&
+        std::ranges::find(limits.head_sizes, model.head_size()) == limits.head_sizes.end())
       problem("model.head_size", model.head_size(),
               fmt::format("must be {} with parallel.device CUDA", fmt::join(limits.head_sizes, " or ")),
               "set it so, or set parallel.device to CPU");
@@ -159,8 +160,8 @@ class Checker {
       problem("model.width", model.width(),
               fmt::format("must be a multiple of {} and at most {} with parallel.device CUDA", limits.width_multiple,
                           limits.most_width),
-              fmt::format("the nearest below is {}", std::min(model.width(), limits.most_width) /
-                                                         limits.width_multiple * limits.width_multiple));
+              fmt::format("the nearest below is {}",
+                          std::min(model.width(), limits.most_width) / limits.width_multiple * limits.width_multiple));
     if (!usable({"model.query_heads", "model.key_heads", "parallel.tensor_parallel"})) return;
     const int64_t grouped = model.query_heads() / std::max<int64_t>(model.key_heads(), parallel.tensor_parallel());
     if (grouped > limits.most_grouped_heads)

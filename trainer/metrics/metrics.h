@@ -33,12 +33,12 @@ struct StepMetrics {
   double seconds = 0;                 // of this step: reading its batch, training; not validation, samples, checkpoints
   double tokens_per_second = 0;       // over all ranks
   double model_flops_per_second = 0;  // over all ranks; visible attention pairs only, recomputation not counted
-  std::optional<double> model_flops_utilization;  // of the devices' peak, where that is known
-  std::map<std::string, int64_t> bytes_sent;      // in this step, over all ranks, by axis of the mesh
-  int64_t peak_memory_bytes = 0;                  // highest of all ranks' processes so far
+  std::optional<double> model_flops_utilization;    // of the devices' peak, where that is known
+  std::map<std::string, int64_t> bytes_sent;        // in this step, over all ranks, by axis of the mesh
+  int64_t peak_memory_bytes = 0;                    // highest of all ranks' processes so far
   std::optional<int64_t> peak_device_memory_bytes;  // highest of all ranks' devices so far
-  double seconds_remaining = 0;                   // estimate, to the end of the run
-  std::optional<ValidationMetrics> validation;    // after this step, where there was one
+  double seconds_remaining = 0;                     // estimate, to the end of the run
+  std::optional<ValidationMetrics> validation;      // after this step, where there was one
 };
 
 // The object written for a step: one line, without the newline.

@@ -3,19 +3,37 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "kernels/clock.h"
 #include "kernels/cuda/device/check.h"
+#include "kernels/cuda/device/image.h"
 #include "kernels/error.h"
 
 namespace ropewalk::cuda {
 namespace {
 
 constexpr double kWatchSeconds = 0.1;
+constexpr double kEagerSeconds = 1e-3;  // of polling without a pause
+constexpr auto kPause = std::chrono::microseconds(20);
+constexpr int64_t kStride = 256;
 
 constexpr int kOldest = 8;  // compute capability: the first with products of bf16
+
+// Kernels are compiled for some devices only.
+void check_image(int index) {
+  check(cudaSetDevice(index), "to use it");
+  if (has_image()) return;
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index), "its properties");
+  throw DeviceError(
+      fmt::format("CUDA device {} is a {} of compute capability {}.{}, and this program's kernels are "
+                  "built for " ROPEWALK_CUDA_ARCHITECTURES "; configure it with -DROPEWALK_CUDA_ARCHITECTURES={}{}",
+                  index, properties.name, properties.major, properties.minor, properties.major, properties.minor));
+}
 
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
 
@@ -43,12 +61,17 @@ struct Event::State {
 
 struct Runtime::State {
   std::vector<cudaStream_t> streams;  // the kernels' is the first
+  int64_t given = 0;                  // times that the kernels' was asked for
+  Event milestone;                    // when what was given before the last kStride of them is done
 };
 
 bool Event::passed() const {
   if (!state_) return true;
   const cudaError_t error = cudaEventQuery(state_->event);
-  if (error != cudaErrorNotReady) check(error, "work given to it earlier");
+  if (error != cudaErrorNotReady)
+    check(error, "work given to it earlier");
+  else
+    cudaGetLastError();  // or the check of a launch might see it
   return error == cudaSuccess;
 }
 
@@ -76,6 +99,7 @@ Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
   if (properties.major < kOldest)
     throw DeviceError(fmt::format("CUDA device {} is a {} of compute capability {}.{}; {}.0 and later multiply bf16",
                                   index_, properties.name, properties.major, properties.minor, kOldest));
+  check_image(index_);
   make_stream();
 }
 
@@ -85,9 +109,12 @@ Runtime::~Runtime() {
   for (cudaStream_t stream : state_->streams) cudaStreamDestroy(stream);
 }
 
+// A stream holds about a thousand launches, and then a launch waits, unwatched. So the host waits sooner.
 Stream Runtime::stream() const {
   check(cudaSetDevice(index_), "to use it");
-  return state_->streams.front();
+  const cudaStream_t kernels = state_->streams.front();
+  if (++state_->given % kStride == 0) wait(std::exchange(state_->milestone, mark(kernels)));
+  return kernels;
 }
 
 Stream Runtime::make_stream() {
@@ -111,12 +138,17 @@ void Runtime::follow(Stream stream, const Event& event) const {
 }
 
 void Runtime::wait(const Event& event) const {
-  auto next_look = steady_seconds() + kWatchSeconds;
+  const double begin = steady_seconds();
+  double next_look = begin + kWatchSeconds;
   while (!event.passed()) {
-    sched_yield();
-    if (!watch_ || steady_seconds() < next_look) continue;
+    const double now = steady_seconds();
+    if (now - begin < kEagerSeconds)
+      sched_yield();
+    else
+      std::this_thread::sleep_for(kPause);
+    if (!watch_ || now < next_look) continue;
     watch_();
-    next_look = steady_seconds() + kWatchSeconds;
+    next_look = now + kWatchSeconds;
   }
 }
 
@@ -165,9 +197,10 @@ void* Runtime::allocate_pinned(int64_t bytes) {
   const cudaError_t error = cudaMallocHost(&memory, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    throw DeviceError(fmt::format("the host has no {:.1f} MiB of pinned memory for CUDA device {}; raise its limit of "
-                                  "locked memory (ulimit -l)",
-                                  static_cast<double>(bytes) / (1 << 20), index_));
+    throw DeviceError(
+        fmt::format("the host has no {:.1f} MiB more of pinned memory for CUDA device {}; give it, or its "
+                    "container, more memory, or start fewer ranks on it",
+                    static_cast<double>(bytes) / (1 << 20), index_));
   }
   check(error, "pinned memory");
   return memory;
@@ -197,7 +230,7 @@ void Runtime::copy(const void* from, void* to, int64_t bytes, Stream stream) con
 
 void* Runtime::workspace(int64_t bytes) {
   if (bytes > workspace_bytes_) {
-    synchronize();
+    for (cudaStream_t stream : state_->streams) wait(mark(stream));  // watched, as cudaFree is not
     release(std::exchange(workspace_, nullptr), std::exchange(workspace_bytes_, 0));
     workspace_ = allocate(bytes);
     workspace_bytes_ = bytes;

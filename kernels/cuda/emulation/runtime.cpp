@@ -75,8 +75,8 @@ void* poisoned(int64_t bytes) {
 
 void* Runtime::allocate(int64_t bytes) {
   if (allocated_ + bytes > kMemory)
-    throw OutOfMemory(fmt::format("the emulated device has {} bytes free, and {} more were asked for",
-                                  kMemory - allocated_, bytes));
+    throw OutOfMemory(
+        fmt::format("the emulated device has {} bytes free, and {} more were asked for", kMemory - allocated_, bytes));
   void* const memory = poisoned(bytes);
   allocated_ += bytes;
   peak_ = std::max(peak_, allocated_);

@@ -23,13 +23,15 @@ struct EmulatedNccl {
   std::shared_ptr<ThreadWorld> world;
   std::shared_ptr<Communicator> messages;  // used in the device's thread alone
   int splits = 0;
-  int busy = 0;  // answers of "in progress" still to give
+  int busy = 0;                      // answers of "in progress" still to give
+  std::function<void()> afterwards;  // when they are given
   std::atomic<bool> aborted = false, broken = false;
 };
 
 namespace {
 
 constexpr auto kForEver = std::chrono::hours(1);
+const std::string kAborted = "a rank has aborted";
 
 size_t bytes_of(ncclDataType_t type, size_t count) {
   switch (type) {
@@ -79,6 +81,7 @@ struct Job {
   std::vector<std::function<void()>> afterwards;
   std::vector<std::unique_ptr<std::byte[]>> rooms;
   std::unique_ptr<Exchange> exchange;
+  bool hung = false;
 
   std::byte* room(size_t bytes) {
     return rooms.emplace_back(std::make_unique<std::byte[]>(std::max<size_t>(bytes, 1))).get();
@@ -90,12 +93,15 @@ struct Job {
   // False: peers are awaited.
   bool run() {
     if (comm->aborted) return true;
-    if (comm->broken) return false;
+    if (comm->broken || hung) return false;
     try {
       if (!exchange) exchange = comm->messages->start_exchange(sends, receives);
       if (!exchange->progress()) return false;
-    } catch (const CommunicationError&) {
-      comm->broken = true;  // the device waits until it is aborted
+    } catch (const CommunicationError& error) {
+      // The device waits until it is aborted. Of a peer that has left NCCL tells, of one that does something else it
+      // does not.
+      if (error.what() == kAborted) comm->broken = true;
+      hung = true;
       return false;
     }
     for (const auto& action : afterwards) action();
@@ -203,9 +209,12 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
 }
 
 ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* part, ncclConfig_t*) {
-  *part = join(comm->name + " split " + std::to_string(++comm->splits), comm->size, comm->rank, color, key);
-  if (*part) sometimes_busy(*part);
-  return sometimes_busy(comm);
+  ncclComm_t made = join(comm->name + " split " + std::to_string(++comm->splits), comm->size, comm->rank, color, key);
+  if (made) sometimes_busy(made);
+  sometimes_busy(comm);
+  comm->busy += 1;
+  comm->afterwards = [=] { *part = made; };
+  return ncclSuccess;  // as NCCL does, although it goes on
 }
 
 ncclResult_t ncclCommFinalize(ncclComm_t comm) { return sometimes_busy(comm); }
@@ -218,7 +227,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 // Kept for work that is still in streams.
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
   comm->aborted = true;
-  comm->world->fail("a rank has aborted");
+  comm->world->fail(kAborted);
   static std::vector<std::unique_ptr<EmulatedNccl>> graveyard;
   const std::lock_guard lock(table_mutex);
   graveyard.emplace_back(comm);
@@ -227,7 +236,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm) {
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
   *state = comm->broken ? ncclRemoteError : comm->busy > 0 ? ncclInProgress : ncclSuccess;
-  if (comm->busy > 0) --comm->busy;
+  if (comm->busy > 0 && --comm->busy == 0 && comm->afterwards) std::exchange(comm->afterwards, nullptr)();
   return ncclSuccess;
 }
 

@@ -7,7 +7,8 @@ namespace {
 
 class Mirror {
  public:
-  Mirror(Kernels& kernels, const Tensor& host) : kernels_(kernels), host_(host), buffer_(kernels.allocate(host.bytes())) {
+  Mirror(Kernels& kernels, const Tensor& host)
+      : kernels_(kernels), host_(host), buffer_(kernels.allocate(host.bytes())) {
     kernels.upload(host.raw(), on_device());
   }
   Tensor on_device() const { return Tensor(buffer_->data(), host_.dtype(), kernels_.device(), host_.shape()); }
@@ -40,7 +41,7 @@ class MirroredExchange final : public Exchange {
   ~MirroredExchange() override {
     try {
       wait();
-    } catch (const CommunicationError&) {
+    } catch (const Error&) {
     }
   }
   bool progress() override { return inner_->progress(); }

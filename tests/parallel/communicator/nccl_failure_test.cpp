@@ -50,8 +50,9 @@ TEST(NcclFailure, ARankThatNeverJoinsIsWaitedForUntilTheDeadline) {
     const PeerError error = error_of(rank, [&] { rank.world->all_reduce(x, Reduction::kSum); });
     const std::string message = error.what();
     if (message.find("remote process exited") == std::string::npos) {  // the other one was quicker to give up
-      EXPECT_NE(message.find("rank " + std::to_string(host->rank()) + " has not finished all_reduce of 4000 bytes of f32"),
-                std::string::npos)
+      EXPECT_NE(
+          message.find("rank " + std::to_string(host->rank()) + " has not finished all_reduce of 4000 bytes of f32"),
+          std::string::npos)
           << message;
       EXPECT_GE(steady_seconds() - begin, 0.099);
       EXPECT_EQ(error.silence.ranks, (host->rank() == 0 ? std::vector{1, 2} : std::vector{0, 2}));
@@ -76,15 +77,45 @@ TEST(NcclFailure, WorkOfTheDeviceItselfHasAllTheTimeItTakes) {
   });
 }
 
-TEST(NcclFailure, RanksThatDisagreeEndAtOnce) {
+// NCCL does not tell of it: it hangs.
+TEST(NcclFailure, RanksThatDisagreeEndWithTheDeadline) {
   run_ranks(2, [](const auto& host) {
-    NcclRankOnThread rank(host, {kLong});
+    NcclRankOnThread rank(host, {kShort});
     const Tensor x = rank.tensor(host->rank() == 0 ? 10 : 20);
-    const double begin = steady_seconds();
     const std::string message = error_of(rank, [&] { rank.world->all_reduce(x, Reduction::kSum); }).what();
-    EXPECT_NE(message.find("all_reduce of"), std::string::npos) << message;
-    EXPECT_NE(message.find("NCCL: remote process exited"), std::string::npos) << message;
+    EXPECT_NE(message.find(fmt::format("all_reduce of {} bytes of f32", x.bytes())), std::string::npos) << message;
+  });
+}
+
+TEST(NcclFailure, APeerThatHasGivenUpIsToldOfAtOnce) {
+  run_ranks(2, [](const auto& host) {
+    NcclRankOnThread rank(host, {host->rank() == 0 ? kLong : kShort});
+    const Tensor x = rank.tensor(10);
+    const double begin = steady_seconds();
+    const Message receive{1 - host->rank(), x};  // that nobody sends
+    const std::string message = error_of(rank, [&] { rank.world->start_exchange({}, {&receive, 1})->wait(); }).what();
+    if (host->rank() == 0) {
+      EXPECT_NE(message.find("NCCL: remote process exited"), std::string::npos) << message;
+    }
     EXPECT_LE(steady_seconds() - begin, kSoon);
+  });
+}
+
+// Of several operations that hang, in several groups; and the handler hears of it before anything is unwound.
+TEST(NcclFailure, IsShownToTheHandlerFirst) {
+  run_ranks(2, [](const auto& host) {
+    std::string told;
+    NcclRankOnThread rank(host, {kShort, {}, {}, [&](const PeerError& error) { told = error.what(); }});
+    const auto group = rank.world->split(0, 0), other = rank.world->split(0, -host->rank());
+    if (host->rank() == 1) return;
+    const Tensor x = rank.tensor(10), y = rank.tensor(20);
+    const std::string message = error_of(rank, [&] {
+                                  group->all_reduce(x, Reduction::kSum);
+                                  other->all_reduce(y, Reduction::kSum);
+                                  rank.world->all_reduce(x, Reduction::kSum);
+                                }).what();
+    EXPECT_EQ(told, message);
+    EXPECT_NE(message.find("all_reduce of 40 bytes"), std::string::npos) << message;
   });
 }
 
@@ -96,8 +127,7 @@ TEST(NcclFailure, AJobThatIsEndingIsNotWaitedFor) {
     const Tensor x = rank.tensor(10);
     const Message receive{1, x};
     ending = true;
-    const std::string message =
-        error_of(rank, [&] { rank.world->start_exchange({}, {&receive, 1})->wait(); }).what();
+    const std::string message = error_of(rank, [&] { rank.world->start_exchange({}, {&receive, 1})->wait(); }).what();
     EXPECT_NE(message.find("has not finished an exchange of 40 bytes with 1 rank"), std::string::npos) << message;
   });
 }

@@ -12,9 +12,7 @@ int device_count() {
 
 }  // namespace
 
-std::unique_ptr<Kernels> make_cuda_under_test() {
-  return device_count() > 0 ? make_kernels(Backend::kCuda) : nullptr;
-}
+std::unique_ptr<Kernels> make_cuda_under_test() { return device_count() > 0 ? make_kernels(Backend::kCuda) : nullptr; }
 
 std::string why_no_ranks(int ranks, DeviceTransport transport) {
   if (device_count() == 0) return "no CUDA device here";

@@ -13,9 +13,8 @@ RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransp
                                 const WorldOptions& options) {
   auto kernels = std::make_unique<cuda_emulated::CudaKernels>(0);
   cuda_emulated::Runtime& runtime = kernels->runtime();
-  auto world = transport == DeviceTransport::kNccl
-                   ? cuda_emulated::make_nccl_world(std::move(host), runtime, options)
-                   : cuda_emulated::make_staged_world(std::move(host), runtime);
+  auto world = transport == DeviceTransport::kNccl ? cuda_emulated::make_nccl_world(std::move(host), runtime, options)
+                                                   : cuda_emulated::make_staged_world(std::move(host), runtime);
   return {std::move(kernels), std::move(world)};
 }
 
