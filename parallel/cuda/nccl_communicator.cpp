@@ -193,7 +193,7 @@ class NcclExchange final : public Exchange {
   NcclExchange(std::shared_ptr<NcclRank> rank, Event done) : rank_(std::move(rank)), done_(std::move(done)) {}
   ~NcclExchange() override {
     try {
-      wait();
+      if (!waited_) wait();
     } catch (const Error&) {  // the interface says: errors then are lost
     }
   }
@@ -203,6 +203,7 @@ class NcclExchange final : public Exchange {
     return done_.passed();
   }
   void wait() override {
+    waited_ = true;
     rank_->look();
     rank_->runtime().follow(rank_->runtime().stream(), done_);
   }
@@ -210,6 +211,7 @@ class NcclExchange final : public Exchange {
  private:
   std::shared_ptr<NcclRank> rank_;
   Event done_;
+  bool waited_ = false;
 };
 
 class NcclCommunicator final : public DeviceCommunicator {
