@@ -1,7 +1,6 @@
 // Which devices the ranks compute on; told at the start of a run, with what looks wrong.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 

@@ -62,13 +62,12 @@ void announce(const Process& process, const Config& config, const StepPlan& plan
   const std::vector<DevicePlace> devices =
       device ? gather_devices(start, {process.host(), *device, plan.memory.total()}) : std::vector<DevicePlace>();
   std::vector<std::string> warnings;
-  std::string device_text = name_of(config.parallel.backend);
-  text_of_rank_0(start, [&] {
-    if (devices.empty()) return std::string();
+  const std::string device_text = text_of_rank_0(start, [&]() -> std::string {
+    const char* const backend = name_of(config.parallel.backend);
+    if (devices.empty()) return backend;
     const DeviceSummary summary = summarize_devices(devices, config.parallel.device_transport);
-    device_text += ", " + summary.text;
     warnings = summary.warnings;
-    return std::string();
+    return fmt::format("{}, {}", backend, summary.text);
   });
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places);

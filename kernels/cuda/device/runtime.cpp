@@ -23,18 +23,6 @@ constexpr int64_t kStride = 256;
 
 constexpr int kOldest = 8;  // compute capability: the first with products of bf16
 
-// Kernels are compiled for some devices only.
-void check_image(int index) {
-  check(cudaSetDevice(index), "to use it");
-  if (has_image()) return;
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, index), "its properties");
-  throw DeviceError(
-      fmt::format("CUDA device {} is a {} of compute capability {}.{}, and this program's kernels are "
-                  "built for " ROPEWALK_CUDA_ARCHITECTURES "; configure it with -DROPEWALK_CUDA_ARCHITECTURES={}{}",
-                  index, properties.name, properties.major, properties.minor, properties.major, properties.minor));
-}
-
 std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
 
 }  // namespace
@@ -99,7 +87,12 @@ Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
   if (properties.major < kOldest)
     throw DeviceError(fmt::format("CUDA device {} is a {} of compute capability {}.{}; {}.0 and later multiply bf16",
                                   index_, properties.name, properties.major, properties.minor, kOldest));
-  check_image(index_);
+  check(cudaSetDevice(index_), "to use it");
+  if (!has_image())
+    throw DeviceError(
+        fmt::format("CUDA device {} is a {} of compute capability {}.{}, and this program's kernels are built "
+                    "for " ROPEWALK_CUDA_ARCHITECTURES "; configure it with -DROPEWALK_CUDA_ARCHITECTURES={}{}",
+                    index_, properties.name, properties.major, properties.minor, properties.major, properties.minor));
   make_stream();
 }
 

@@ -33,13 +33,4 @@ void run_world(int size, const RankBody& body, std::chrono::milliseconds deadlin
       deadline);
 }
 
-std::string communication_error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const CommunicationError& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 }  // namespace ropewalk

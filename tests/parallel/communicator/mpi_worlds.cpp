@@ -40,15 +40,6 @@ bool sums_in_rank_order() { return true; }
 
 void run_world(int, const RankBody& body, std::chrono::milliseconds deadline) { body(make_mpi_world({deadline})); }
 
-std::string communication_error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const CommunicationError& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 }  // namespace ropewalk
 
 int main(int argc, char** argv) {

@@ -10,13 +10,4 @@ bool sums_in_rank_order() { return true; }
 
 void run_world(int size, const RankBody& body, std::chrono::milliseconds deadline) { run_ranks(size, body, deadline); }
 
-std::string communication_error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const CommunicationError& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-// The contract suite is written once, over this; *_worlds.cpp say what a world of ranks is.
+// The contract suite is written once, over this; a *_worlds.cpp says what a world of ranks is.
 #pragma once
 
 #include <chrono>
