@@ -1,61 +1,23 @@
 // Another backend's kernels, with a span in a trace for every call that computes.
 #pragma once
 
-#include "kernels/kernels.h"
 #include "kernels/trace.h"
+#include "kernels/wrapped_kernels.h"
 
 namespace ropewalk {
 
-class TracedKernels : public Kernels {
+class TracedKernels final : public WrappedKernels {
  public:
-  TracedKernels(Kernels& inner, Trace& trace) : inner_(inner), trace_(trace) {}
+  TracedKernels(Kernels& inner, Trace& trace) : WrappedKernels(inner), trace_(trace) {}
 
-  Device device() const override { return inner_.device(); }
-  DType dtype() const override { return inner_.dtype(); }
-  const char* name() const override { return inner_.name(); }
-  std::optional<DeviceStatus> device_status() const override { return inner_.device_status(); }
-  std::optional<int64_t> peak_device_bytes() const override { return inner_.peak_device_bytes(); }
-  std::unique_ptr<Buffer> allocate(int64_t bytes) override { return inner_.allocate(bytes); }
-  void upload(const void* host, const Tensor& x) override;
-  void download(const Tensor& x, void* host) override;
-  void synchronize() override;
-
-  void copy(const Tensor& from, const Tensor& to) override;
-  void cast(const Tensor& from, const Tensor& to) override;
-  void fill(const Tensor& x, double value) override;
-  void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
-  void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override;
-  void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override;
-  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) override;
-  void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) override;
-  void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) override;
-  void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
-                          const Tensor& rstd) override;
-  void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-                           const Tensor& through, const Tensor& dx, const Tensor& dw) override;
-  void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override;
-  void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) override;
-  void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
-                       const Tensor& dup) override;
-  void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
-                         const Tensor& lse) override;
-  void attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) override;
-  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
-                          const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
-                          const Tensor& dv) override;
-  void cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,
-                              const Tensor& partials) override;
-  void cross_entropy_merge(const Tensor& partials, const Tensor& targets, const Tensor& log_sum,
-                           const Tensor& losses) override;
-  void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
-                              double logit_scale, double loss_scale) override;
-  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) override;
-  double sum(const Tensor& x) override;
-  double sum_of_squares(const Tensor& x) override;
-  std::optional<int64_t> first_not_finite(const Tensor& x) override;
+ protected:
+  void call(const char* name, const std::function<void()>& operation, const std::function<double()>& flops) override {
+    Trace::Scope scope(&trace_, name, "kernel");
+    if (flops && trace_.recording()) scope->flops = flops();
+    operation();
+  }
 
  private:
-  Kernels& inner_;
   Trace& trace_;
 };
 

@@ -29,7 +29,7 @@ Piece shifted(const Piece& piece, int64_t rows);
 enum class Half { kFirst, kSecond };
 Piece half_of(const Piece& piece, Half half);
 
-// Queries of a visit between two calls of Exchange::progress(). The bytes in flight grow with the pieces, as the number
+// Queries of a visit between two calls of Transfer::progress(). The bytes in flight grow with the pieces, as the number
 // of calls does, so what is left for one call stays small; the work in between is long enough to make a call free.
 // Whole tiles of the cpu kernels for the usual groups of heads.
 inline constexpr int64_t kQueriesPerProgress = 384;
@@ -45,7 +45,7 @@ class ForwardPass {
  public:
   ForwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
               const Tensor& o, const Tensor& lse);
-  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Exchange* in_flight) const;
+  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Transfer* in_flight) const;
 
  private:
   Kernels& kernels_;
@@ -59,7 +59,7 @@ class BackwardPass {
   BackwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
                const Tensor& o, const Tensor& lse, const Tensor& d_o, const Tensor& dq, Arena& arena);
   void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv,
-             Exchange* in_flight) const;
+             Transfer* in_flight) const;
 
  private:
   Kernels& kernels_;

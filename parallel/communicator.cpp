@@ -10,6 +10,14 @@ double reduced(Communicator& group, double value, Reduction reduction) {
 
 }  // namespace
 
+void Communicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
+  start_reduce_scatter(all, rows, mine)->wait();
+}
+
+void Communicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
+  start_all_gather(mine, rows, all)->wait();
+}
+
 double sum_of(Communicator& group, double value) { return reduced(group, value, Reduction::kSum); }
 double maximum_of(Communicator& group, double value) { return reduced(group, value, Reduction::kMax); }
 bool any_of(Communicator& group, bool value) { return maximum_of(group, value ? 1.0 : 0.0) > 0.0; }

@@ -44,13 +44,14 @@ struct Message {
   Tensor data;
 };
 
-// Messages in flight. The tensors of the sends may not change, nor those of the receives be read, until wait() returns.
-class Exchange {
+// What has been started and moves while the rank computes: the messages of an exchange, a collective. What it sends may
+// not change, nor what it receives be read, until wait() returns.
+class Transfer {
  public:
-  virtual ~Exchange() = default;  // an exchange that was not waited for is waited for; errors then are lost
-  // Moves the messages on as far as they go without waiting; whether all are done. A rank that computes while messages
-  // are in flight calls this between pieces of work: some transports move bytes only while they are called, on both
-  // sides. Not needed for what wait() promises. Throws CommunicationError.
+  virtual ~Transfer() = default;  // one that was not waited for is waited for; errors then are lost
+  // Moves it on as far as it goes without waiting; whether it is done. A rank that computes meanwhile calls this
+  // between pieces of work: some transports move bytes only while they are called, on both sides. Not needed for what
+  // wait() promises. Throws CommunicationError.
   virtual bool progress() = 0;
   // Whether the rank's own work keeps messages from moving, so that it should be cut in pieces. Not where the work is a
   // device's: the host, which drives, waits while the device computes.
@@ -59,7 +60,7 @@ class Exchange {
 };
 
 // Nothing is, or was ever, in flight.
-class FinishedExchange final : public Exchange {
+class FinishedTransfer final : public Transfer {
  public:
   bool progress() override { return true; }
   void wait() override {}
@@ -75,15 +76,19 @@ class Communicator {
   virtual int64_t bytes_sent() const = 0;
 
   // Starts all messages and returns at once. Everyone's sends must be matched by receives of the same size.
-  virtual std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends,
+  virtual std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends,
                                                    std::span<const Message> receives) = 0;
 
   virtual void all_reduce(const Tensor& x, Reduction reduction) = 0;  // x = reduction over ranks of x
   // mine = sum over ranks of all[rows.begin(rank), rows.end(rank)); `all` has rows.total() rows and is left as it was,
   // but for this rank's rows of it where they are `mine`.
-  virtual void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) = 0;
+  virtual void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine);
   // all[rows.begin(r), rows.end(r)) = rank r's `mine`, for every r; `mine` may be this rank's rows of `all`.
-  virtual void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) = 0;
+  virtual void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all);
+  // The same, for what is needed only later: other calls go past what has been started. Any number may be in flight.
+  virtual std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                         const Tensor& mine) = 0;
+  virtual std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) = 0;
   virtual void broadcast(const Tensor& x, int root) = 0;  // x = root's x
   virtual void barrier() = 0;
 

@@ -70,7 +70,7 @@ class HaloAttention final : public DistributedAttention {
     const BatchHalo batch = plan_batch(sequences, group_.rank(), window_);
     const KeyValues own = split_key_values(kv), halo = allocate(kv.dtype(), batch.halo_rows, kv, arena);
 
-    const std::unique_ptr<Exchange> fetch = start_fetch(batch, own, halo);
+    const std::unique_ptr<Transfer> fetch = start_fetch(batch, own, halo);
     const ForwardPass pass(kernels_, window_, q, sequences, o, lse);
     for_each_piece(batch, sequences,
                    [&](const Piece& piece, const Piece&) { pass.visit(piece, own, piece, fetch.get()); });
@@ -89,7 +89,7 @@ class HaloAttention final : public DistributedAttention {
     const KeyValues d_own = split_key_values(dkv), d_halo = allocate(dkv.dtype(), batch.halo_rows, kv, arena);
     const KeyValues d_home = allocate(dkv.dtype(), batch.home_rows, kv, arena);
 
-    const std::unique_ptr<Exchange> fetch = start_fetch(batch, own, halo);
+    const std::unique_ptr<Transfer> fetch = start_fetch(batch, own, halo);
     const BackwardPass pass(kernels_, window_, q, sequences, o, lse, d_o, dq, arena);
     for (const Tensor& x : {d_own.keys, d_own.values, d_halo.keys, d_halo.values}) kernels_.fill(x, 0.0);
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
@@ -99,7 +99,7 @@ class HaloAttention final : public DistributedAttention {
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece& before) {
       pass.visit(first_queries(piece), halo, before, d_halo, nullptr);
     });
-    const std::unique_ptr<Exchange> homeward = start_return(batch, d_halo, d_home);
+    const std::unique_ptr<Transfer> homeward = start_return(batch, d_halo, d_home);
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
       pass.visit(half_of(piece, Half::kSecond), own, piece, d_own, homeward.get());
     });
@@ -129,7 +129,7 @@ class HaloAttention final : public DistributedAttention {
   }
 
   // Fills the halo: rows of other ranks when the exchange has been waited for, this rank's own at once.
-  std::unique_ptr<Exchange> start_fetch(const BatchHalo& batch, const KeyValues& own, const KeyValues& halo) const {
+  std::unique_ptr<Transfer> start_fetch(const BatchHalo& batch, const KeyValues& own, const KeyValues& halo) const {
     std::vector<Message> sends, receives;
     for (const SequenceHalo& sequence : batch.sequences) {
       for (const HaloRange& range : sequence.plan.sends) {
@@ -139,7 +139,7 @@ class HaloAttention final : public DistributedAttention {
         append(receives, range.from, rows_of(halo, sequence.halo_row + range.to_halo, range.size()));
       }
     }
-    std::unique_ptr<Exchange> exchange = start(sends, receives);
+    std::unique_ptr<Transfer> exchange = start(sends, receives);
     for (const SequenceHalo& sequence : batch.sequences) {
       for (const HaloRange& range : sequence.plan.copies) {
         const KeyValues from = rows_of(own, sequence.local_row + range.from_local, range.size());
@@ -153,7 +153,7 @@ class HaloAttention final : public DistributedAttention {
 
   // The gradients of halo rows go to the ranks that hold the rows; those of this rank's rows arrive in d_home, in the
   // order in which the plan sends the rows.
-  std::unique_ptr<Exchange> start_return(const BatchHalo& batch, const KeyValues& d_halo,
+  std::unique_ptr<Transfer> start_return(const BatchHalo& batch, const KeyValues& d_halo,
                                          const KeyValues& d_home) const {
     std::vector<Message> sends, receives;
     for (const SequenceHalo& sequence : batch.sequences) {
@@ -190,7 +190,7 @@ class HaloAttention final : public DistributedAttention {
   }
 
   // All ranks of the group take part, those without messages too. A single rank has nobody to exchange with.
-  std::unique_ptr<Exchange> start(const std::vector<Message>& sends, const std::vector<Message>& receives) const {
+  std::unique_ptr<Transfer> start(const std::vector<Message>& sends, const std::vector<Message>& receives) const {
     return group_.size() == 1 ? nullptr : group_.start_exchange(sends, receives);
   }
 

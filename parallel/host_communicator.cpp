@@ -42,13 +42,20 @@ std::string amount_of(std::span<const Message> messages) {
 
 }  // namespace
 
-std::unique_ptr<Exchange> HostCommunicator::start_exchange(std::span<const Message> sends,
+HostCommunicator::HostCommunicator(int rank, Roster roster)
+    : rank_(rank),
+      size_(roster.size()),
+      roster_(std::move(roster)),
+      scratch_([](int64_t bytes) { return ::operator new(static_cast<size_t>(bytes)); },
+               [](void* memory) { ::operator delete(memory); }) {}
+
+std::unique_ptr<Transfer> HostCommunicator::start_exchange(std::span<const Message> sends,
                                                            std::span<const Message> receives) {
   return exchange(next(Operation::kExchange), sends, receives);
 }
 
 // Messages to this rank itself are copied here; a transport sees only the others.
-std::unique_ptr<Exchange> HostCommunicator::exchange(OperationLabel label, std::span<const Message> sends,
+std::unique_ptr<Transfer> HostCommunicator::exchange(OperationLabel label, std::span<const Message> sends,
                                                      std::span<const Message> receives) {
   std::vector<Message> to_self, from_self, sends_out, receives_in;
   const auto sort = [&](std::span<const Message> messages, std::vector<Message>& self, std::vector<Message>& others) {
@@ -74,7 +81,7 @@ std::unique_ptr<Exchange> HostCommunicator::exchange(OperationLabel label, std::
     copy(from, to);
   }
   for (const Message& message : sends_out) bytes_sent_ += message.data.bytes();
-  if (sends_out.empty() && receives_in.empty()) return std::make_unique<FinishedExchange>();
+  if (sends_out.empty() && receives_in.empty()) return std::make_unique<FinishedTransfer>();
   return post(label, sends_out, receives_in);
 }
 
@@ -84,85 +91,151 @@ void HostCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
   const Tensor flat = x.flat();
   const Partition cut = Partition::even(flat.elements(), size_);
   const Tensor mine = flat.slice(cut.begin(rank_), cut.end(rank_));
-  reduce_scatter_flat(label, flat, cut, mine, reduction);
-  all_gather_flat(label, mine, cut, flat);
+  start_reduction(label, flat, cut, mine, reduction)->wait();
+  start_gathering(label, mine, cut, flat)->wait();
 }
 
-void HostCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
+std::unique_ptr<Transfer> HostCommunicator::start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                                 const Tensor& mine) {
   check_on_host(all, Operation::kReduceScatter);
   check_parts(Operation::kReduceScatter, all, rows, mine, *this);
-  reduce_scatter_flat(next(Operation::kReduceScatter), all.flat(), in_elements(rows, all), mine.flat(),
-                      Reduction::kSum);
+  return start_reduction(next(Operation::kReduceScatter), all.flat(), in_elements(rows, all), mine.flat(),
+                         Reduction::kSum);
 }
 
-void HostCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
+std::unique_ptr<Transfer> HostCommunicator::start_all_gather(const Tensor& mine, const Partition& rows,
+                                                             const Tensor& all) {
   check_on_host(all, Operation::kAllGather);
   check_parts(Operation::kAllGather, all, rows, mine, *this);
-  all_gather_flat(next(Operation::kAllGather), mine.flat(), in_elements(rows, all), all.flat());
+  return start_gathering(next(Operation::kAllGather), mine.flat(), in_elements(rows, all), all.flat());
 }
 
-void HostCommunicator::reduce_scatter_flat(OperationLabel label, const Tensor& all, const Partition& cut,
-                                           const Tensor& mine, Reduction reduction) {
-  check_reduced(all);
-  if (size_ == 1) return copy(all, mine);
-  int64_t largest_part = 0;
-  for (int part = 0; part < size_; ++part) largest_part = std::max(largest_part, cut.size(part));
-  if (largest_part == 0) return;
-  const int64_t others = size_ - 1;
-  const int64_t segment_bytes = std::clamp(kScratchBytes / (2 * others), kSmallestSegmentBytes, kLargestSegmentBytes);
-  const int64_t segment = std::min(segment_bytes / size_of(all.dtype()), largest_part);
-  const int64_t rounds = (largest_part + segment - 1) / segment;
+// Round k moves the k-th segment of every part, while the one before is added. Two rounds are in flight at a time, each
+// into its half of the scratch.
+class HostCommunicator::SegmentedReduction final : public Transfer {
+ public:
+  SegmentedReduction(HostCommunicator& group, OperationLabel label, const Tensor& all, const Partition& cut,
+                     const Tensor& mine, Reduction reduction, int64_t longest_part)
+      : group_(group),
+        label_(label),
+        all_(all),
+        mine_(mine),
+        cut_(cut),
+        reduction_(reduction),
+        segment_(std::min(segment_bytes(group.size_) / size_of(all.dtype()), longest_part)),
+        rounds_((longest_part + segment_ - 1) / segment_),
+        halves_(group.scratch_.take(2 * (group.size_ - 1) * segment_ * size_of(all.dtype()))),
+        inputs_(static_cast<size_t>(group.size_)),
+        current_(start(0)),
+        following_(start(1)) {}
 
-  // Round k moves the k-th segment of every part, into one of two halves of the scratch.
-  std::byte* const halves = scratch(2 * others * segment * size_of(all.dtype()));
-  const auto segment_of = [&](int part, int64_t round) {
-    const int64_t begin = std::min(cut.begin(part) + round * segment, cut.end(part));
-    return all.slice(begin, std::min(begin + segment, cut.end(part)));
-  };
-  const auto received = [&](int peer, int64_t round) {
-    const int64_t slot = (round % 2) * others + (peer - rank_ + size_) % size_ - 1;
-    return Tensor(halves + slot * segment * size_of(all.dtype()), all.dtype(), Device{},
-                  segment_of(rank_, round).shape());
-  };
-  const auto start = [&](int64_t round) {
-    sends_.clear();
-    receives_.clear();
-    for (int step = 1; step < size_; ++step) {  // staggered, so that not everyone sends to rank 0 first
-      const int to = (rank_ + step) % size_, from = (rank_ - step + size_) % size_;
-      if (const Tensor theirs = segment_of(to, round); theirs.elements() > 0) sends_.push_back({to, theirs});
-      if (const Tensor ours = received(from, round); ours.elements() > 0) receives_.push_back({from, ours});
+  ~SegmentedReduction() override {
+    try {
+      wait();
+    } catch (const CommunicationError&) {  // the interface says: errors then are lost
     }
-    return exchange(label, sends_, receives_);
-  };
-
-  std::vector<const void*> inputs(static_cast<size_t>(size_));
-  std::unique_ptr<Exchange> current = start(0);
-  for (int64_t round = 0; round < rounds; ++round) {
-    std::unique_ptr<Exchange> following = round + 1 < rounds ? start(round + 1) : nullptr;
-    current->wait();
-    const Tensor own = segment_of(rank_, round);
-    for (int peer = 0; peer < size_; ++peer) {
-      inputs[static_cast<size_t>(peer)] = peer == rank_ ? own.raw() : received(peer, round).raw();
-    }
-    const int64_t begin = std::min(round * segment, mine.elements());
-    reduce_in_rank_order(inputs, own.elements(), all.dtype(), reduction,
-                         mine.slice(begin, begin + own.elements()).raw());
-    current = std::move(following);
   }
+
+  bool progress() override {
+    return go_on([&] { return current_->progress(); });
+  }
+  void wait() override {
+    go_on([&] {
+      current_->wait();
+      return true;
+    });
+  }
+
+ private:
+  static int64_t segment_bytes(int ranks) {
+    return std::clamp(kScratchBytes / (2 * (ranks - 1)), kSmallestSegmentBytes, kLargestSegmentBytes);
+  }
+
+  Tensor segment_of(int part, int64_t round) const {
+    const int64_t begin = std::min(cut_.begin(part) + round * segment_, cut_.end(part));
+    return all_.slice(begin, std::min(begin + segment_, cut_.end(part)));
+  }
+
+  Tensor received(int peer, int64_t round) const {
+    const int64_t slot = (round % 2) * (group_.size_ - 1) + (peer - group_.rank_ + group_.size_) % group_.size_ - 1;
+    return Tensor(halves_.data() + slot * segment_ * size_of(all_.dtype()), all_.dtype(), Device{},
+                  segment_of(group_.rank_, round).shape());
+  }
+
+  // Null behind the last round.
+  std::unique_ptr<Transfer> start(int64_t round) const {
+    if (round >= rounds_) return nullptr;
+    const int size = group_.size_, rank = group_.rank_;
+    std::vector<Message> sends, receives;
+    for (int step = 1; step < size; ++step) {  // staggered, so that not everyone sends to rank 0 first
+      const int to = (rank + step) % size, from = (rank - step + size) % size;
+      if (const Tensor theirs = segment_of(to, round); theirs.elements() > 0) sends.push_back({to, theirs});
+      if (const Tensor ours = received(from, round); ours.elements() > 0) receives.push_back({from, ours});
+    }
+    return group_.exchange(label_, sends, receives);
+  }
+
+  // What has come in this round; then on to the next.
+  void add() {
+    const Tensor own = segment_of(group_.rank_, round_);
+    for (int peer = 0; peer < group_.size_; ++peer)
+      inputs_[static_cast<size_t>(peer)] = peer == group_.rank_ ? own.raw() : received(peer, round_).raw();
+    const int64_t begin = std::min(round_ * segment_, mine_.elements());
+    reduce_in_rank_order(inputs_, own.elements(), all_.dtype(), reduction_,
+                         mine_.slice(begin, begin + own.elements()).raw());
+    ++round_;
+    current_ = std::move(following_);
+    if (current_) following_ = start(round_ + 1);
+  }
+
+  // As far as rounds can be finished; whether all are. What has failed is not gone on with.
+  template <typename Finish>
+  bool go_on(Finish finish) {
+    try {
+      while (current_) {
+        if (!finish()) return false;
+        add();
+      }
+    } catch (...) {
+      current_.reset();
+      following_.reset();
+      throw;
+    }
+    return true;
+  }
+
+  HostCommunicator& group_;
+  OperationLabel label_;
+  Tensor all_, mine_;
+  Partition cut_;
+  Reduction reduction_;
+  int64_t segment_, rounds_, round_ = 0;  // segments in elements; the round that current_ is of
+  BlockPool::Block halves_;
+  std::vector<const void*> inputs_;
+  std::unique_ptr<Transfer> current_, following_;
+};
+
+std::unique_ptr<Transfer> HostCommunicator::start_reduction(OperationLabel label, const Tensor& all,
+                                                            const Partition& cut, const Tensor& mine,
+                                                            Reduction reduction) {
+  check_reduced(all);
+  int64_t longest_part = 0;
+  for (int part = 0; part < size_; ++part) longest_part = std::max(longest_part, cut.size(part));
+  if (size_ == 1) copy(all, mine);
+  if (size_ == 1 || longest_part == 0) return std::make_unique<FinishedTransfer>();
+  return std::make_unique<SegmentedReduction>(*this, label, all, cut, mine, reduction, longest_part);
 }
 
-void HostCommunicator::all_gather_flat(OperationLabel label, const Tensor& mine, const Partition& cut,
-                                       const Tensor& all) {
+std::unique_ptr<Transfer> HostCommunicator::start_gathering(OperationLabel label, const Tensor& mine,
+                                                            const Partition& cut, const Tensor& all) {
   copy(mine, all.slice(cut.begin(rank_), cut.end(rank_)));
-  if (size_ == 1) return;
-  sends_.clear();
-  receives_.clear();
+  std::vector<Message> sends, receives;
   for (int step = 1; step < size_; ++step) {
     const int to = (rank_ + step) % size_, from = (rank_ - step + size_) % size_;
-    if (mine.elements() > 0) sends_.push_back({to, mine});
-    if (cut.size(from) > 0) receives_.push_back({from, all.slice(cut.begin(from), cut.end(from))});
+    if (mine.elements() > 0) sends.push_back({to, mine});
+    if (cut.size(from) > 0) receives.push_back({from, all.slice(cut.begin(from), cut.end(from))});
   }
-  exchange(label, sends_, receives_)->wait();
+  return exchange(label, sends, receives);
 }
 
 // A binomial tree, ranks counted from the root: in the round of distance d = 1, 2, 4, ... ranks [0, d) send to [d, 2d).
@@ -177,9 +250,9 @@ void HostCommunicator::broadcast(const Tensor& x, int root) {
     const Message from_parent{(place - distance / 2 + root) % size_, x};
     exchange(label, {}, {&from_parent, 1})->wait();
   }
-  sends_.clear();
-  for (; place + distance < size_; distance *= 2) sends_.push_back({(place + distance + root) % size_, x});
-  exchange(label, sends_, {})->wait();
+  std::vector<Message> to_children;
+  for (; place + distance < size_; distance *= 2) to_children.push_back({(place + distance + root) % size_, x});
+  exchange(label, to_children, {})->wait();
 }
 
 // Dissemination: after the round of distance d this rank has heard, directly or not, of the 2d ranks up to itself.
@@ -197,12 +270,13 @@ void HostCommunicator::barrier() {
 std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {
   const OperationLabel label = next(Operation::kSplit);
   // In the scratch, which is still there when the exchange has failed.
-  auto* const table = reinterpret_cast<int32_t*>(scratch(2 * size_ * size_of(DType::kI32)));
+  const BlockPool::Block block = scratch_.take(2 * size_ * size_of(DType::kI32));
+  auto* const table = reinterpret_cast<int32_t*>(block.data());
   const Tensor all(table, DType::kI32, Device{}, {2 * size_});
   const Tensor mine = all.slice(2 * rank_, 2 * rank_ + 2);
   mine.data<int32_t>()[0] = color;
   mine.data<int32_t>()[1] = key;
-  all_gather_flat(label, mine, Partition::even(2 * size_, size_), all);
+  start_gathering(label, mine, Partition::even(2 * size_, size_), all)->wait();
 
   const auto color_of = [&](int rank) { return table[2 * rank]; };
   const auto key_of = [&](int rank) { return table[2 * rank + 1]; };
@@ -212,14 +286,6 @@ std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {
   }
   std::stable_sort(members.begin(), members.end(), [&](int a, int b) { return key_of(a) < key_of(b); });
   return make_group(label, members);
-}
-
-std::byte* HostCommunicator::scratch(int64_t bytes) {
-  if (bytes > scratch_bytes_) {
-    scratch_ = std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(bytes));
-    scratch_bytes_ = bytes;
-  }
-  return scratch_.get();
 }
 
 std::string describe_send(const Roster& group, const Message& message) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/block_pool.h"
 #include "parallel/communicator.h"
 #include "parallel/operation.h"
 #include "parallel/roster.h"
@@ -27,39 +28,41 @@ class HostCommunicator : public Communicator {
   std::string name(int rank) const final { return roster_.name(rank); }
   int64_t bytes_sent() const final { return bytes_sent_; }
 
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
   void all_reduce(const Tensor& x, Reduction reduction) final;
-  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
-  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
   void broadcast(const Tensor& x, int root) final;
   void barrier() final;
   std::unique_ptr<Communicator> split(int color, int key) final;
 
  protected:
-  HostCommunicator(int rank, Roster roster) : rank_(rank), size_(roster.size()), roster_(std::move(roster)) {}
+  HostCommunicator(int rank, Roster roster);
 
-  // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
-  virtual std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
+  // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ... A
+  // collective that proceeds in rounds posts under one label several times: the next before the one before is
+  // destroyed.
+  virtual std::unique_ptr<Transfer> post(OperationLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
   // ... and to make a group of these ranks, in this order. Called by all ranks here once all have entered split.
   virtual std::unique_ptr<Communicator> make_group(OperationLabel label, const std::vector<int>& members) = 0;
 
  private:
+  class SegmentedReduction;
+
   OperationLabel next(Operation operation) { return {operation, ++sequence_}; }
-  std::unique_ptr<Exchange> exchange(OperationLabel label, std::span<const Message> sends,
+  std::unique_ptr<Transfer> exchange(OperationLabel label, std::span<const Message> sends,
                                      std::span<const Message> receives);
-  void reduce_scatter_flat(OperationLabel label, const Tensor& all, const Partition& cut, const Tensor& mine,
-                           Reduction reduction);
-  void all_gather_flat(OperationLabel label, const Tensor& mine, const Partition& cut, const Tensor& all);
-  std::byte* scratch(int64_t bytes);
+  std::unique_ptr<Transfer> start_reduction(OperationLabel label, const Tensor& all, const Partition& cut,
+                                            const Tensor& mine, Reduction reduction);
+  std::unique_ptr<Transfer> start_gathering(OperationLabel label, const Tensor& mine, const Partition& cut,
+                                            const Tensor& all);
 
   int rank_, size_;
   Roster roster_;
   int64_t sequence_ = 0;
   int64_t bytes_sent_ = 0;
-  std::vector<Message> sends_, receives_;  // reused from call to call, as is the scratch
-  std::unique_ptr<std::byte[]> scratch_;
-  int64_t scratch_bytes_ = 0;
+  BlockPool scratch_;
 };
 
 // For the error messages of transports. "400 bytes of f32 from rank 2 on node0", as the group knows its members:

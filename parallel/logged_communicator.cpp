@@ -12,13 +12,13 @@ LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std:
                                        FailureHandler on_failure)
     : inner_(std::move(inner)), axis_(std::move(axis)), checked_(checked), on_failure_(std::move(on_failure)) {}
 
-class LoggedExchange : public Exchange {
+class LoggedTransfer : public Transfer {
  public:
-  LoggedExchange(LoggedCommunicator& log, int64_t sequence, std::unique_ptr<Exchange> inner,
+  LoggedTransfer(LoggedCommunicator& log, int64_t sequence, std::unique_ptr<Transfer> inner,
                  std::optional<TraceSpan> in_flight)
       : log_(log), sequence_(sequence), inner_(std::move(inner)), in_flight_(std::move(in_flight)) {}
 
-  ~LoggedExchange() override {
+  ~LoggedTransfer() override {
     if (waited_) return;
     try {
       wait();
@@ -29,7 +29,7 @@ class LoggedExchange : public Exchange {
   bool progress() override {
     if (arrived_) return true;
     bool done = false;
-    log_.timed(sequence_, "progress", false, [&] { done = inner_->progress(); });
+    timed("progress", false, [&] { done = inner_->progress(); });
     if (done) arrive();
     return done;
   }
@@ -38,21 +38,27 @@ class LoggedExchange : public Exchange {
 
   void wait() override {
     waited_ = true;
-    log_.timed(sequence_, "wait", true, [&] { inner_->wait(); });
+    timed("wait", true, [&] { inner_->wait(); });
     if (!arrived_) arrive();
   }
 
  private:
+  template <typename Action>
+  void timed(const char* name, bool finishes, Action action) {
+    const int64_t bytes = log_.timed(sequence_, name, finishes, action);
+    if (in_flight_) in_flight_->bytes += bytes;
+  }
+
   void arrive() {
     arrived_ = true;
-    if (!in_flight_) return;
+    if (!in_flight_ || !log_.trace_->recording()) return;
     in_flight_->end = steady_seconds();
     log_.trace_->add(std::move(*in_flight_));
   }
 
   LoggedCommunicator& log_;
   int64_t sequence_;
-  std::unique_ptr<Exchange> inner_;
+  std::unique_ptr<Transfer> inner_;
   std::optional<TraceSpan> in_flight_;
   bool arrived_ = false;  // as far as this rank has looked
   bool waited_ = false;
@@ -68,7 +74,7 @@ int64_t LoggedCommunicator::begin(const Call& call) {
 
 // Runs a part of an operation; the last part finishes it.
 template <typename Action>
-void LoggedCommunicator::timed(int64_t sequence, const char* name, bool finishes, Action action) {
+int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, bool finishes, Action action) {
   Trace::Scope scope(trace_, name, "communication");
   const int64_t bytes_before = inner_->bytes_sent();
   const double begin = steady_seconds();
@@ -87,6 +93,7 @@ void LoggedCommunicator::timed(int64_t sequence, const char* name, bool finishes
     entry.seconds += seconds;
     entry.finished = finishes;
   }
+  return bytes;
 }
 
 template <typename Action>
@@ -94,28 +101,41 @@ void LoggedCommunicator::run(const Call& call, Action action) {
   timed(begin(call), name_of(call.operation), true, action);
 }
 
-std::unique_ptr<Exchange> LoggedCommunicator::start_exchange(std::span<const Message> sends,
+std::unique_ptr<Transfer> LoggedCommunicator::start_exchange(std::span<const Message> sends,
                                                              std::span<const Message> receives) {
   Call call{Operation::kExchange};
   for (const Message& message : sends) {
     call.dtype = message.data.dtype();
     call.elements += message.data.elements();
   }
+  return start(call, "start_exchange", [&] { return inner_->start_exchange(sends, receives); });
+}
+
+std::unique_ptr<Transfer> LoggedCommunicator::start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                                   const Tensor& mine) {
+  return start({Operation::kReduceScatter, all.dtype(), 0, all.elements()}, "start_reduce_scatter",
+               [&] { return inner_->start_reduce_scatter(all, rows, mine); });
+}
+
+std::unique_ptr<Transfer> LoggedCommunicator::start_all_gather(const Tensor& mine, const Partition& rows,
+                                                               const Tensor& all) {
+  return start({Operation::kAllGather, all.dtype(), 0, all.elements()}, "start_all_gather",
+               [&] { return inner_->start_all_gather(mine, rows, all); });
+}
+
+template <typename Start>
+std::unique_ptr<Transfer> LoggedCommunicator::start(const Call& call, const char* name, Start start) {
   const int64_t sequence = begin(call);
-  std::unique_ptr<Exchange> exchange;
-  const double begin_time = steady_seconds();
-  const int64_t bytes_before = counters_.bytes_sent;
-  timed(sequence, "start_exchange", false, [&] { exchange = inner_->start_exchange(sends, receives); });
-  std::optional<TraceSpan> in_flight;
-  if (trace_ && trace_->recording()) {
-    in_flight.emplace();
-    in_flight->name = "exchange on " + axis_;
-    in_flight->kind = Trace::kInFlight;
-    in_flight->begin = begin_time;
-    in_flight->axis = axis_;
-    in_flight->bytes = counters_.bytes_sent - bytes_before;
-  }
-  return std::make_unique<LoggedExchange>(*this, sequence, std::move(exchange), std::move(in_flight));
+  std::unique_ptr<Transfer> transfer;
+  TraceSpan in_flight;
+  in_flight.begin = steady_seconds();
+  in_flight.bytes = timed(sequence, name, false, [&] { transfer = start(); });
+  if (!trace_ || !trace_->recording())
+    return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::nullopt);
+  in_flight.name = fmt::format("{} on {}", name_of(call.operation), axis_);
+  in_flight.kind = Trace::kInFlight;
+  in_flight.axis = axis_;
+  return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::move(in_flight));
 }
 
 void LoggedCommunicator::all_reduce(const Tensor& x, Reduction reduction) {

@@ -42,17 +42,19 @@ class LoggedCommunicator : public Communicator {
   int size() const override { return inner_->size(); }
   std::string name(int rank) const override { return inner_->name(rank); }
   int64_t bytes_sent() const override { return inner_->bytes_sent(); }
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
   void all_reduce(const Tensor& x, Reduction reduction) override;
   void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override;
   void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override;
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
   void broadcast(const Tensor& x, int root) override;
   void barrier() override;
   std::unique_ptr<Communicator> split(int color, int key) override;  // the group is logged as "<axis>/split"
   std::unique_ptr<LoggedCommunicator> split(const std::string& axis, int color, int key);
 
  private:
-  friend class LoggedExchange;
+  friend class LoggedTransfer;
 
   // What one rank is asked to do; detail: the root, or the kind of reduction. Those of an exchange may differ between
   // ranks.
@@ -74,8 +76,10 @@ class LoggedCommunicator : public Communicator {
   template <typename Action>
   void run(const Call& call, Action action);
   int64_t begin(const Call& call);  // returns its sequence number
+  template <typename Start>
+  std::unique_ptr<Transfer> start(const Call& call, const char* name, Start start);
   template <typename Action>
-  void timed(int64_t sequence, const char* name, bool finishes, Action action);
+  int64_t timed(int64_t sequence, const char* name, bool finishes, Action action);  // returns the bytes sent
   void agree(int64_t sequence, const Call& call);
   Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
   std::string describe(const Call& call) const;

@@ -112,8 +112,8 @@ class Tags {
   int64_t modulus_;
 };
 
-// A message that has come and is not awaited. It may be later: the peer may be ahead of us, and a collective posts its
-// receives in several rounds. Otherwise the ranks disagree about what they are doing.
+// A message that has come and is not awaited. It may be later: the peer may be ahead of us, and collectives, several of
+// which may be in flight, post their receives in rounds. Otherwise the ranks disagree about what they are doing.
 struct Stray {
   std::string text;
   bool may_be_awaited;
@@ -151,8 +151,15 @@ struct MpiGroup {
   const Roster roster;
   const WorldOptions options;
   Tags tags{kLowestTagBound};
-  OperationLabel newest{Operation::kExchange, 0};  // with the element type of its messages, if it is a collective
-  DType newest_dtype = DType::kU8;
+  // What this rank is at, with the element type of its messages: one entry for each round that is in flight, and the
+  // newest.
+  struct Call {
+    OperationLabel label;
+    DType dtype;
+    bool operator==(const Call&) const = default;
+  };
+  std::vector<Call> in_flight;
+  Call newest{{Operation::kExchange, 0}, DType::kU8};
   std::vector<int> places;  // scratch
   std::string failure;      // the first one; the group is not usable any more
 };
@@ -162,17 +169,18 @@ std::optional<Stray> MpiGroup::stray_from(int peer) const {
   MPI_Status status;
   if (MPI_Iprobe(peer, MPI_ANY_TAG, comm, &found, &status) != MPI_SUCCESS || !found) return {};
   const int tag = status.MPI_TAG;
-  const int64_t age = tags.age(tag, newest.sequence);
-  const bool is_of_newest_collective = age == 0 && newest.operation != Operation::kExchange &&
-                                       Tags::operation(tag) == newest.operation && Tags::dtype(tag) == newest_dtype;
+  const int64_t age = tags.age(tag, newest.label.sequence);
+  const Call call{{Tags::operation(tag), newest.label.sequence - age}, Tags::dtype(tag)};
+  const bool is_of_a_collective = call.label.operation != Operation::kExchange &&
+                                  (call == newest || std::ranges::find(in_flight, call) != in_flight.end());
   MPI_Count bytes = 0;
   MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
-  return Stray{fmt::format("{} has sent {} bytes of {} in {}", roster.name(peer), bytes, name_of(Tags::dtype(tag)),
-                           describe({Tags::operation(tag), newest.sequence - age})),
-               age < 0 || is_of_newest_collective};
+  return Stray{fmt::format("{} has sent {} bytes of {} in {}", roster.name(peer), bytes, name_of(call.dtype),
+                           describe(call.label)),
+               age < 0 || is_of_a_collective};
 }
 
-class MpiExchange : public Exchange {
+class MpiExchange : public Transfer {
  public:
   MpiExchange(MpiGroup& group, OperationLabel label, std::span<const Message> sends, std::span<const Message> receives);
   ~MpiExchange() override;
@@ -186,7 +194,7 @@ class MpiExchange : public Exchange {
   void check_patience(Clock::time_point begin, Clock::time_point now);  // throws when there is no hope, or no time left
 
   MpiGroup& group_;
-  OperationLabel label_;
+  MpiGroup::Call call_;
   std::vector<Message> messages_;  // receives, then sends
   size_t receives_;
   std::vector<MPI_Request> requests_;
@@ -198,10 +206,10 @@ class MpiExchange : public Exchange {
 
 MpiExchange::MpiExchange(MpiGroup& group, OperationLabel label, std::span<const Message> sends,
                          std::span<const Message> receives)
-    : group_(group), label_(label), receives_(receives.size()) {
+    : group_(group), call_{label, (sends.empty() ? receives : sends).front().data.dtype()}, receives_(receives.size()) {
   if (!group_.failure.empty()) throw CommunicationError("the group has failed before: " + group_.failure);
-  group_.newest = label;
-  group_.newest_dtype = (sends.empty() ? receives : sends).front().data.dtype();
+  group_.in_flight.push_back(call_);
+  if (label.sequence >= group_.newest.label.sequence) group_.newest = call_;
   messages_.assign(receives.begin(), receives.end());
   messages_.insert(messages_.end(), sends.begin(), sends.end());
   requests_.assign(messages_.size(), MPI_REQUEST_NULL);
@@ -231,6 +239,7 @@ MpiExchange::~MpiExchange() {
     wait();
   } catch (const CommunicationError&) {  // the interface says: errors then are lost
   }
+  group_.in_flight.erase(std::ranges::find(group_.in_flight, call_));
 }
 
 bool MpiExchange::progress() {
@@ -280,7 +289,7 @@ bool MpiExchange::poll() {
   const int code =
       MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &count, finished_.data(), statuses_.data());
   if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS) {
-    group_.fail(fmt::format("{} in {}: {}", group_.roster.name(group_.rank), describe(label_), error_text(code)));
+    group_.fail(fmt::format("{} in {}: {}", group_.roster.name(group_.rank), describe(call_.label), error_text(code)));
   }
   if (count == MPI_UNDEFINED) count = 0;
   for (int i = 0; i < count; ++i) {
@@ -301,11 +310,11 @@ void MpiExchange::finish(size_t index, const MPI_Status& status, bool has_error)
   if (is_receive) MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
   if (is_receive && (error_class == MPI_ERR_TRUNCATE || (error == MPI_SUCCESS && bytes != message.data.bytes()))) {
     group_.fail(fmt::format("{} expects {} in {}, but {} were sent", group_.roster.name(group_.rank),
-                            describe_receive(group_.roster, message), describe(label_), bytes));
+                            describe_receive(group_.roster, message), describe(call_.label), bytes));
   }
   if (error != MPI_SUCCESS) {
     const auto describe_message = is_receive ? describe_receive : describe_send;
-    group_.fail(fmt::format("{} in {}, {}: {}", group_.roster.name(group_.rank), describe(label_),
+    group_.fail(fmt::format("{} in {}, {}: {}", group_.roster.name(group_.rank), describe(call_.label),
                             describe_message(group_.roster, message), error_text(error)));
   }
 }
@@ -328,14 +337,14 @@ void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now)
     if (!stray->may_be_awaited) {
       const auto describe_message = i < receives_ ? describe_receive : describe_send;
       group_.fail(fmt::format("{}, which {} does not expect: it waits in {} for {}", stray->text,
-                              group_.roster.name(group_.rank), describe(label_),
+                              group_.roster.name(group_.rank), describe(call_.label),
                               describe_message(group_.roster, message)));
     }
     strays += "\n  meanwhile " + stray->text;
   }
   if (!give_up) return;
   const double seconds = std::chrono::duration<double>(now - begin).count();
-  group_.fail(describe_silence(group_.roster, group_.rank, label_, sends, receives, seconds) + strays,
+  group_.fail(describe_silence(group_.roster, group_.rank, call_.label, sends, receives, seconds) + strays,
               {{unanswered.begin(), unanswered.end()}, seconds});
 }
 
@@ -355,7 +364,7 @@ class MpiCommunicator : public HostCommunicator {
       : HostCommunicator(group->rank, group->roster), group_(std::move(group)) {}
 
  protected:
-  std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
+  std::unique_ptr<Transfer> post(OperationLabel label, std::span<const Message> sends,
                                  std::span<const Message> receives) override {
     return std::make_unique<MpiExchange>(*group_, label, sends, receives);
   }

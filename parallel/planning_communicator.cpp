@@ -4,19 +4,22 @@ namespace ropewalk {
 
 std::string PlanningCommunicator::name(int rank) const { return fmt::format("rank {}", rank); }
 
-std::unique_ptr<Exchange> PlanningCommunicator::start_exchange(std::span<const Message> sends,
+std::unique_ptr<Transfer> PlanningCommunicator::start_exchange(std::span<const Message> sends,
                                                                std::span<const Message>) {
   for (const Message& message : sends)
     if (message.peer != rank_) bytes_sent_ += message.data.bytes();
-  return std::make_unique<FinishedExchange>();
+  return std::make_unique<FinishedTransfer>();
 }
 
-void PlanningCommunicator::reduce_scatter(const Tensor& all, const Partition&, const Tensor& mine) {
+std::unique_ptr<Transfer> PlanningCommunicator::start_reduce_scatter(const Tensor& all, const Partition&,
+                                                                     const Tensor& mine) {
   bytes_sent_ += all.bytes() - mine.bytes();
+  return std::make_unique<FinishedTransfer>();
 }
 
-void PlanningCommunicator::all_gather(const Tensor& mine, const Partition&, const Tensor&) {
+std::unique_ptr<Transfer> PlanningCommunicator::start_all_gather(const Tensor& mine, const Partition&, const Tensor&) {
   bytes_sent_ += mine.bytes() * (size_ - 1);
+  return std::make_unique<FinishedTransfer>();
 }
 
 void PlanningCommunicator::all_reduce(const Tensor& x, Reduction) {

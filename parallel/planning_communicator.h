@@ -15,10 +15,10 @@ class PlanningCommunicator final : public Communicator {
   std::string name(int rank) const override;  // as this group counts
   int64_t bytes_sent() const override { return bytes_sent_; }
 
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
   void all_reduce(const Tensor& x, Reduction reduction) override;
-  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override;
-  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override;
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
   void broadcast(const Tensor& x, int root) override;
   void barrier() override {}
   std::unique_ptr<Communicator> split(int color, int key) override;  // fails CHECK: who is in a part is not known here

@@ -101,7 +101,7 @@ class RingAttention final : public DistributedAttention {
         sends.push_back({ring.next(), block});
         receives.push_back({ring.previous(), arriving.at(step + 1)});
       }
-      const std::unique_ptr<Exchange> exchange = start(sends, receives);
+      const std::unique_ptr<Transfer> exchange = start(sends, receives);
       const KeyValues key_values = split_key_values(block);
       ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
         pass.visit(queries, key_values, keys, exchange.get());
@@ -134,7 +134,7 @@ class RingAttention final : public DistributedAttention {
         sends.push_back({ring.next(), sums.at(step - 1)});
         receives.push_back({ring.previous(), arriving_sums.at(step)});
       }
-      const std::unique_ptr<Exchange> exchange = start(sends, receives);
+      const std::unique_ptr<Transfer> exchange = start(sends, receives);
       if (!own) kernels_.fill(gradient, 0.0);
       const KeyValues key_values = split_key_values(block), gradients = split_key_values(gradient);
       ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
@@ -147,7 +147,7 @@ class RingAttention final : public DistributedAttention {
   }
 
  private:
-  std::unique_ptr<Exchange> start(const std::vector<Message>& sends, const std::vector<Message>& receives) const {
+  std::unique_ptr<Transfer> start(const std::vector<Message>& sends, const std::vector<Message>& receives) const {
     return sends.empty() ? nullptr : group_.start_exchange(sends, receives);
   }
 

@@ -1,9 +1,21 @@
-// Who owns which part of which parameter's master weights and moments (ZeRO-1; Rajbhandari et al., arXiv 1910.02054).
-// The parameters that a tensor rank holds lie one after another in one flat buffer; the plan cuts that buffer into one
-// consecutive range per rank of the gradient group, at row boundaries of parameters, as evenly as rows allow. So every
-// piece of state is a box of a global tensor, and a checkpoint can be read by any other mesh.
+// Who owns which part of which parameter's master weights and moments (ZeRO-1; Rajbhandari et al., arXiv 1910.02054),
+// and what moves together.
+//
+// The parameters that a tensor rank holds lie one after another in one flat buffer, in units: what a pass uses, and is
+// done with, together (the embedding, a block), in the order of the forward. Units follow each other in buckets, which
+// collectives move: the gradients of a bucket are summed as soon as the backward is done with its first unit, its
+// weights are gathered before the forward uses it. Each bucket is padded so that it can be cut evenly: every rank of
+// the gradient group owns as many elements of it.
+//
+//     flat buffer   | embedding ......... pad | block 0 .... | block 1 .... pad | ...
+//     owners        | rank 0 | rank 1 | ...   | rank 0 | rank 1 | ...
+//     a rank's shard: its part of each bucket, one after another
+//
+// Cuts fall inside rows, so a part of a parameter is up to three boxes of it (boxes_of): a checkpoint can be read by
+// any other mesh.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -11,27 +23,56 @@
 
 namespace ropewalk {
 
-// One parameter in the flat buffer: `rows` x `columns` elements starting at `offset`.
-struct FlatParameter {
-  int64_t offset, rows, columns;
+// A block of rows and columns of a tensor [rows, columns]; a vector [columns] counts as one row.
+struct Box {
+  int64_t row_begin, row_end, column_begin, column_end;
+  int64_t rows() const { return row_end - row_begin; }
+  int64_t columns() const { return column_end - column_begin; }
+  int64_t elements() const { return rows() * columns(); }
+  bool operator==(const Box&) const = default;
 };
 
-// The rows [row_begin, row_end) of parameter `parameter`, in the flat buffer at [flat_begin, flat_end).
+// The elements [begin, end), counted by rows, of a matrix of so many columns: the rest of a row, whole rows, the
+// beginning of a row, as far as there are such.
+std::vector<Box> boxes_of(int64_t begin, int64_t end, int64_t columns);
+
+struct ShardBucket {
+  size_t first_unit, units_end;
+  int64_t begin, filled_end, end;  // in the flat buffer; padding from filled_end on
+};
+
+// The elements [begin, end) of a parameter, which a rank owns.
 struct ShardSegment {
   int parameter;
-  int64_t row_begin, row_end;
-  int64_t flat_begin, flat_end;
+  int64_t begin, end;
+  int64_t flat_begin, shard_begin;  // where `begin` is in the flat buffer, and in the rank's shard
+  int64_t elements() const { return end - begin; }
 };
 
 class ShardPlan {
  public:
-  ShardPlan(const std::vector<FlatParameter>& parameters, int ranks);
-  const Partition& cut() const { return cut_; }  // of the flat buffer, over the ranks
-  const std::vector<ShardSegment>& segments(int rank) const { return segments_[static_cast<size_t>(rank)]; }
+  // A rank's part of a bucket is a multiple of this: its vectors are aligned, whatever their type.
+  static constexpr int64_t kAlignment = 64;
+
+  // The elements of each parameter of each unit. A bucket has so many units that a rank's part of it has at least
+  // `least_part` elements; only the first one may be smaller.
+  ShardPlan(const std::vector<std::vector<int64_t>>& units, int ranks, int64_t least_part);
+
+  int64_t elements() const { return buckets_.empty() ? 0 : buckets_.back().end; }           // of the flat buffer
+  int64_t shard_elements() const { return elements() / ranks_; }                            // of every rank
+  int64_t offset(int parameter) const { return offsets_[static_cast<size_t>(parameter)]; }  // in the flat buffer
+  const std::vector<ShardBucket>& buckets() const { return buckets_; }
+  size_t bucket_of(size_t unit) const { return bucket_of_[unit]; }
+  Partition cut(const ShardBucket& bucket) const { return Partition::even(bucket.end - bucket.begin, ranks_); }
+  // What `rank` owns of a bucket, in order.
+  std::vector<ShardSegment> segments(const ShardBucket& bucket, int rank) const;
 
  private:
-  Partition cut_;
-  std::vector<std::vector<ShardSegment>> segments_;
+  int ranks_;
+  std::vector<int64_t> offsets_, sizes_;  // by parameter
+  std::vector<ShardBucket> buckets_;
+  std::vector<size_t> bucket_of_;     // by unit
+  std::vector<int> first_parameter_;  // of each unit, and behind the last
 };
 
 }  // namespace ropewalk

@@ -33,10 +33,19 @@ class ThreadFate {
 
 namespace {
 
-// Where a rank waits for its exchanges.
+// Where a rank waits for its exchanges; what it is at.
 struct Member {
+  // Whether it will never post a message of this call again: it has gone on to others, and if this is a collective that
+  // proceeds in rounds it is through. Under the mutex.
+  bool is_past(OperationLabel label) const {
+    return newest > label.sequence &&
+           (label.operation == Operation::kExchange || std::ranges::find(in_flight, label.sequence) == in_flight.end());
+  }
+
   std::mutex mutex;
   std::condition_variable changed;
+  int64_t newest = 0;              // sequence number of its newest call here
+  std::vector<int64_t> in_flight;  // those of its calls in flight: one for each round
 };
 
 // One message of an exchange, posted and not yet copied. `open` belongs to the exchange and is guarded by the member's
@@ -49,7 +58,7 @@ struct Post {
   int* open_count;
 };
 
-// From one rank to another: what was posted on one side and not yet on the other, so at most one queue is not empty.
+// From one rank to another: what was posted on one side and not yet on the other.
 struct Channel {
   std::mutex mutex;
   std::deque<Post> sends, receives;
@@ -93,6 +102,8 @@ class ThreadGroup {
   std::vector<Member> members;
 
  private:
+  const Post* never_answered(const Post& post, const std::deque<Post>& counterparts, int rank);
+
   struct Forming {
     std::shared_ptr<ThreadGroup> group;
     size_t missing;
@@ -102,29 +113,48 @@ class ThreadGroup {
   std::map<std::pair<int64_t, int>, Forming> forming_;  // by the split's sequence number and the first rank
 };
 
+// Finds the counterpart by the call's number: with several calls in flight, messages of a pair do not come in the order
+// of the calls.
 void ThreadGroup::post(const Post& post, int rank, bool is_send) {
-  Channel& channel = is_send ? this->channel(rank, post.message.peer) : this->channel(post.message.peer, rank);
+  const int peer = post.message.peer;
+  Channel& channel = is_send ? this->channel(rank, peer) : this->channel(peer, rank);
   std::string complaint;
   {
     const std::lock_guard lock(channel.mutex);
     if (fate->failed()) return;  // the wait will say so
     std::deque<Post>& counterparts = is_send ? channel.receives : channel.sends;
-    if (counterparts.empty()) {
+    const auto found = std::ranges::find_if(
+        counterparts, [&](const Post& other) { return other.label.sequence == post.label.sequence; });
+    const Post* other = found != counterparts.end() ? &*found : nullptr;
+    if (!other) other = never_answered(post, counterparts, rank);
+    if (!other) {
       (is_send ? channel.sends : channel.receives).push_back(post);
       return;
     }
-    const Post other = counterparts.front();
-    const Post &send = is_send ? post : other, &receive = is_send ? other : post;
+    const Post &send = is_send ? post : *other, &receive = is_send ? *other : post;
     complaint = mismatch(roster, send, receive);
     if (complaint.empty()) {
       const Tensor& from = send.message.data;
       if (from.bytes() > 0) std::memcpy(receive.message.data.raw(), from.raw(), static_cast<size_t>(from.bytes()));
-      counterparts.pop_front();
       complete(send);
       complete(receive);
+      counterparts.erase(found);
     }
   }
   if (!complaint.empty()) fate->fail(complaint);
+}
+
+// One of the peer's messages where this rank is past its call, or the peer is past the post's: ranks that disagree.
+const Post* ThreadGroup::never_answered(const Post& post, const std::deque<Post>& counterparts, int rank) {
+  if (counterparts.empty()) return nullptr;
+  const auto is_past = [&](int who, OperationLabel label) {
+    Member& member = members[static_cast<size_t>(who)];
+    const std::lock_guard lock(member.mutex);
+    return member.is_past(label);
+  };
+  if (is_past(post.message.peer, post.label)) return &counterparts.front();
+  const auto passed = std::ranges::find_if(counterparts, [&](const Post& other) { return is_past(rank, other.label); });
+  return passed != counterparts.end() ? &*passed : nullptr;
 }
 
 // After a failure: forgets all messages, once nobody is copying one, and wakes all ranks.
@@ -177,7 +207,7 @@ void ThreadFate::raise() {
 
 namespace {
 
-class ThreadExchange : public Exchange {
+class ThreadExchange : public Transfer {
  public:
   ThreadExchange(ThreadGroup& group, int rank, OperationLabel label, std::span<const Message> sends,
                  std::span<const Message> receives)
@@ -188,6 +218,11 @@ class ThreadExchange : public Exchange {
     open_count_ = static_cast<int>(messages_.size());
     open_ = std::make_unique<bool[]>(messages_.size());
     std::fill_n(open_.get(), messages_.size(), true);
+    {
+      const std::lock_guard lock(member_.mutex);
+      member_.in_flight.push_back(label.sequence);
+      member_.newest = std::max(member_.newest, label.sequence);
+    }
     for (size_t i = 0; i < messages_.size(); ++i) {
       group.post({messages_[i], label, &member_, &open_[i], &open_count_}, rank, i < sends_);
     }
@@ -198,6 +233,8 @@ class ThreadExchange : public Exchange {
       wait();
     } catch (const CommunicationError&) {  // the interface says: errors then are lost
     }
+    const std::lock_guard lock(member_.mutex);
+    member_.in_flight.erase(std::ranges::find(member_.in_flight, label_.sequence));
   }
 
   bool progress() override {  // nothing to drive: whoever comes second copies
@@ -246,7 +283,7 @@ class ThreadCommunicator : public HostCommunicator {
       : HostCommunicator(rank, group->roster), group_(std::move(group)) {}
 
  protected:
-  std::unique_ptr<Exchange> post(OperationLabel label, std::span<const Message> sends,
+  std::unique_ptr<Transfer> post(OperationLabel label, std::span<const Message> sends,
                                  std::span<const Message> receives) override {
     if (group_->fate->failed()) group_->fate->raise();
     return std::make_unique<ThreadExchange>(*group_, rank(), label, sends, receives);

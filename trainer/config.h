@@ -68,6 +68,7 @@ struct ParallelConfig {
   bool sequence_parallel = true;
   Backend backend = Backend::kCpu;
   DeviceTransport device_transport = DeviceTransport::kNccl;
+  int64_t bucket_parameters = 1 << 16;
   double deadline_seconds = 300;
 };
 

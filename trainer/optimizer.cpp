@@ -5,99 +5,194 @@
 namespace ropewalk {
 
 ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const ParameterValues& gradients,
-                                   const TrainingConfig& training, Rank rank)
+                                   const TrainingConfig& training, Rank rank, InFlight& in_flight)
     : table_(weights.table()),
       weights_(weights),
       gradients_(gradients),
       training_(training),
       rank_(rank),
-      plan_(table_.flat(), rank.mesh.gradient().size()) {
-  const int here = rank.mesh.gradient().rank();
-  begin_ = plan_.cut().begin(here);
+      in_flight_(in_flight),
+      sums_(table_.shards().buckets().size()),
+      gatherings_(sums_.size()),
+      summed_(sums_.size()) {
   const DType type = weights.flat().dtype(), accumulator = accumulator_of(type);
-  first_moment_ = allocate(accumulator);
-  second_moment_ = allocate(accumulator);
-  weight_ = weights.flat().slice(begin_, plan_.cut().end(here));
-  gradient_ = gradients.flat().slice(begin_, plan_.cut().end(here));
-  if (type != accumulator) master_storage_ = allocate(accumulator);
-  master_ = master_storage_.buffer ? master_storage_.values : weight_;
+  first_moment_ = allocate_shard(accumulator);
+  second_moment_ = allocate_shard(accumulator);
+  if (type == accumulator) return;
+  master_ = allocate_shard(accumulator);
+  rank_.kernels.fill(master_.values, 0);  // also what pads it
 }
 
-void ShardedOptimizer::start() {
-  rank_.kernels.fill(first_moment_.values, 0);
-  rank_.kernels.fill(second_moment_.values, 0);
-  if (master_storage_.buffer) rank_.kernels.cast(weight_, master_);
+ShardedOptimizer::~ShardedOptimizer() {
+  for (auto* transfers : {&sums_, &gatherings_})
+    for (auto& transfer : *transfers)
+      if (transfer) in_flight_.remove(*transfer);
 }
 
-int64_t ShardedOptimizer::bytes() const {
-  int64_t total = 0;
-  for (const Shard* shard : {&first_moment_, &second_moment_, &master_storage_})
-    if (shard->buffer) total += shard->values.bytes();
-  return total;
-}
-
-ShardedOptimizer::Shard ShardedOptimizer::allocate(DType dtype) const {
-  const int64_t elements = plan_.cut().size(rank_.mesh.gradient().rank());
+ShardedOptimizer::Buffered ShardedOptimizer::allocate_shard(DType dtype) const {
+  const int64_t elements = table_.shards().shard_elements();
   auto buffer = rank_.kernels.allocate(elements * size_of(dtype));
   const Tensor values(buffer->data(), dtype, rank_.kernels.device(), {elements});
   return {std::move(buffer), values};
 }
 
-void ShardedOptimizer::reduce() {
-  for (int index = 0; index < static_cast<int>(table_.all().size()); ++index) {
-    const GradientSum sum = table_[index].gradient_sum;
-    if (sum == GradientSum::kTensor) rank_.mesh.tensor().all_reduce(gradients_[index], Reduction::kSum);
-    if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[index], Reduction::kSum);
+int64_t ShardedOptimizer::bytes() const {
+  int64_t total = 0;
+  for (const Buffered* shard : {&first_moment_, &second_moment_, &master_})
+    if (shard->buffer) total += shard->values.bytes();
+  return total;
+}
+
+Tensor ShardedOptimizer::part_of(const Tensor& flat, const ShardBucket& bucket) const {
+  const Partition cut = table_.shards().cut(bucket);
+  return flat.slice(bucket.begin + cut.begin(here()), bucket.begin + cut.end(here()));
+}
+
+Tensor ShardedOptimizer::of_shard(const Tensor& shard, const Run& run) const {
+  return shard.slice(run.shard_begin, run.shard_begin + run.elements);
+}
+
+Tensor ShardedOptimizer::of_flat(const Tensor& flat, const Run& run) const {
+  return flat.slice(run.flat_begin, run.flat_begin + run.elements);
+}
+
+Tensor ShardedOptimizer::master(const Run& run) const {
+  return master_.buffer ? of_shard(master_.values, run) : of_flat(weights_.flat(), run);
+}
+
+template <typename Like, typename Visit>
+void ShardedOptimizer::for_each_run(const ShardBucket& bucket, Like like, Visit visit) const {
+  const std::vector<ShardSegment> segments = table_.shards().segments(bucket, here());
+  for (size_t i = 0; i < segments.size();) {
+    const Parameter& first = table_[segments[i].parameter];
+    Run run{segments[i].flat_begin, segments[i].shard_begin, 0};
+    for (; i < segments.size() && like(table_[segments[i].parameter]) == like(first); ++i)
+      run.elements += segments[i].elements();
+    visit(first, run);
   }
-  rank_.mesh.gradient().reduce_scatter(gradients_.flat(), plan_.cut(), gradient_);
+}
+
+void ShardedOptimizer::start() {
+  rank_.kernels.fill(first_moment_.values, 0);
+  rank_.kernels.fill(second_moment_.values, 0);
+  if (!master_.buffer) return;
+  for (const ShardBucket& bucket : table_.shards().buckets())
+    for_each_run(
+        bucket, [](const Parameter&) { return true; },
+        [&](const Parameter&, const Run& run) { rank_.kernels.cast(of_flat(weights_.flat(), run), master(run)); });
+}
+
+void ShardedOptimizer::start_sum(size_t unit) {
+  const size_t bucket = table_.shards().bucket_of(unit);
+  if (unit == table_.shards().buckets()[bucket].first_unit) start_sum_of(bucket);
+}
+
+void ShardedOptimizer::start_sum_of(size_t index) {
+  const ShardBucket& bucket = table_.shards().buckets()[index];
+  for (int i = table_.first_of_unit(bucket.first_unit); i < table_.first_of_unit(bucket.units_end); ++i) {
+    const GradientSum sum = table_[i].gradient_sum;
+    if (sum == GradientSum::kTensor) rank_.mesh.tensor().all_reduce(gradients_[i], Reduction::kSum);
+    if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[i], Reduction::kSum);
+  }
+  sums_[index] =
+      rank_.mesh.gradient().start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end),
+                                                 table_.shards().cut(bucket), part_of(gradients_.flat(), bucket));
+  in_flight_.add(*sums_[index]);
+  summed_[index] = true;
+}
+
+void ShardedOptimizer::finish_sums() {
+  for (size_t bucket = sums_.size(); bucket-- > 0;) {
+    if (!summed_[bucket]) start_sum_of(bucket);
+    finish(sums_[bucket]);
+    summed_[bucket] = false;
+  }
+}
+
+void ShardedOptimizer::finish(std::unique_ptr<Transfer>& transfer) {
+  if (!transfer) return;
+  in_flight_.remove(*transfer);
+  transfer->wait();
+  transfer.reset();
 }
 
 double ShardedOptimizer::gradient_norm() const {
   double squares = 0;
-  for (const ShardSegment& segment : plan_.segments(rank_.mesh.gradient().rank()))
-    if (table_[segment.parameter].counted) squares += rank_.kernels.sum_of_squares(segment_of(gradient_, segment));
+  for (const ShardBucket& bucket : table_.shards().buckets())
+    for_each_run(
+        bucket, [](const Parameter& p) { return p.counted; },
+        [&](const Parameter& p, const Run& run) {
+          if (p.counted) squares += rank_.kernels.sum_of_squares(of_flat(gradients_.flat(), run));
+        });
   return std::sqrt(sum_of(rank_.mesh.world(), squares));
 }
 
 void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) {
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
-  for (const ShardSegment& segment : plan_.segments(rank_.mesh.gradient().rank())) {
-    adamw.weight_decay = table_[segment.parameter].is_norm ? 0 : training_.weight_decay;
-    rank_.kernels.adamw(segment_of(master_, segment), segment_of(gradient_, segment),
-                        segment_of(first_moment_.values, segment), segment_of(second_moment_.values, segment), adamw);
+  for (size_t index = 0; index < gatherings_.size(); ++index) {  // as the forward goes
+    for_each_run(
+        table_.shards().buckets()[index], [](const Parameter& p) { return p.is_norm; },
+        [&](const Parameter& p, const Run& run) {
+          adamw.weight_decay = p.is_norm ? 0 : training_.weight_decay;
+          rank_.kernels.adamw(master(run), of_flat(gradients_.flat(), run), of_shard(first_moment_.values, run),
+                              of_shard(second_moment_.values, run), adamw);
+        });
+    start_gathering_of(index);
   }
 }
 
-void ShardedOptimizer::gather() {
-  if (master_storage_.buffer) rank_.kernels.cast(master_, weight_);
-  rank_.mesh.gradient().all_gather(weight_, plan_.cut(), weights_.flat());
+void ShardedOptimizer::start_gathering() {
+  for (size_t bucket = 0; bucket < gatherings_.size(); ++bucket) start_gathering_of(bucket);
 }
 
-Tensor ShardedOptimizer::segment_of(const Tensor& shard, const ShardSegment& segment) const {
-  return shard.slice(segment.flat_begin - begin_, segment.flat_end - begin_);
-}
-
-void ShardedOptimizer::append(std::vector<StateTensor>& out, const std::string& prefix, const Tensor& shard) const {
-  for (const ShardSegment& segment : plan_.segments(rank_.mesh.gradient().rank())) {
-    const Parameter& p = table_[segment.parameter];
-    Box box = p.box;
-    box.row_begin = p.box.row_begin + segment.row_begin;
-    box.row_end = p.box.row_begin + segment.row_end;
-    out.push_back({prefix + p.name, p.shape, box, segment_of(shard, segment), p.counted});
+void ShardedOptimizer::start_gathering_of(size_t index) {
+  const ShardBucket& bucket = table_.shards().buckets()[index];
+  const Tensor mine = part_of(weights_.flat(), bucket);
+  finish(gatherings_[index]);
+  if (master_.buffer) {
+    const int64_t begin = bucket.begin / rank_.mesh.gradient().size();
+    rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
   }
+  gatherings_[index] = rank_.mesh.gradient().start_all_gather(mine, table_.shards().cut(bucket),
+                                                              weights_.flat().slice(bucket.begin, bucket.end));
+  in_flight_.add(*gatherings_[index]);
+}
+
+void ShardedOptimizer::finish_gathering(size_t unit) { finish(gatherings_[table_.shards().bucket_of(unit)]); }
+
+void ShardedOptimizer::finish_gathering() {
+  for (auto& gathering : gatherings_) finish(gathering);
+}
+
+// What this rank owns of each parameter, in boxes.
+template <typename Get>
+void ShardedOptimizer::append(std::vector<StateTensor>& out, const std::string& prefix, Get get) const {
+  for (const ShardBucket& bucket : table_.shards().buckets())
+    for (const ShardSegment& segment : table_.shards().segments(bucket, here())) {
+      const Parameter& p = table_[segment.parameter];
+      Run run{segment.flat_begin, segment.shard_begin, 0};
+      for (const Box& part : boxes_of(segment.begin, segment.end, p.box.columns())) {
+        const Box box{p.box.row_begin + part.row_begin, p.box.row_begin + part.row_end,
+                      p.box.column_begin + part.column_begin, p.box.column_begin + part.column_end};
+        run.elements = box.elements();
+        out.push_back({prefix + p.name, p.shape, box, get(run), p.counted});
+        run.flat_begin += run.elements;
+        run.shard_begin += run.elements;
+      }
+    }
 }
 
 std::vector<StateTensor> ShardedOptimizer::state() const {
   std::vector<StateTensor> out;
-  append(out, "", master_);
-  append(out, "optimizer.m.", first_moment_.values);
-  append(out, "optimizer.v.", second_moment_.values);
+  append(out, "", [&](const Run& run) { return master(run); });
+  append(out, "optimizer.m.", [&](const Run& run) { return of_shard(first_moment_.values, run); });
+  append(out, "optimizer.v.", [&](const Run& run) { return of_shard(second_moment_.values, run); });
   return out;
 }
 
 std::vector<StateTensor> ShardedOptimizer::gradients() const {
   std::vector<StateTensor> out;
-  append(out, "", gradient_);
+  append(out, "", [&](const Run& run) { return of_flat(gradients_.flat(), run); });
   return out;
 }
 

@@ -55,35 +55,34 @@ class TableBuilder {
                  rank_ % key_replicas_ == 0});
   }
 
-  std::vector<Parameter> take(int64_t* elements) {
-    *elements = elements_;
-    return std::move(table_);
-  }
+  int size() const { return static_cast<int>(table_.size()); }
+  std::vector<Parameter> take() { return std::move(table_); }
 
  private:
   int push(Parameter parameter) {
-    parameter.offset = elements_;
-    elements_ += parameter.box.elements();
     table_.push_back(std::move(parameter));
-    return static_cast<int>(table_.size()) - 1;
+    return size() - 1;
   }
 
   const ModelConfig& model_;
   int tensor_ranks_, rank_;
   bool token_split_;
-  int64_t key_replicas_, elements_ = 0;
+  int64_t key_replicas_;
   std::vector<Parameter> table_;
 };
 
 }  // namespace
 
-ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, int tensor_rank, bool token_split) {
+ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, int tensor_rank, bool token_split,
+                               int64_t bucket_parameters) {
   TableBuilder build(model, mesh, tensor_rank, token_split);
   const int64_t D = model.width, F = model.hidden, K = model.head_size, HK = model.query_heads * K;
+  units_.push_back(0);
   embedding_ = build.split_rows("model.embed_tokens.weight", model.vocabulary, D);
   for (size_t layer = 0; layer < model.layers.size(); ++layer) {
     const std::string prefix = fmt::format("model.layers.{}.", layer);
     BlockParameters block;
+    units_.push_back(build.size());
     block.norm = build.norm(prefix + "input_layernorm.weight");
     block.q = build.query_heads(prefix + "self_attn.q_proj.weight", K, D, false);
     block.k = build.key_heads(prefix + "self_attn.k_proj.weight", K, D, false);
@@ -99,19 +98,25 @@ ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, 
     blocks_.push_back(block);
   }
   final_norm_ = build.norm("model.norm.weight");
-  parameters_ = build.take(&elements_);
-}
+  units_.push_back(build.size());
+  parameters_ = build.take();
 
-std::vector<FlatParameter> ParameterTable::flat() const {
-  std::vector<FlatParameter> out;
-  for (const Parameter& p : parameters_) out.push_back({p.offset, p.box.rows(), p.box.columns()});
-  return out;
+  std::vector<std::vector<int64_t>> sizes(units_.size() - 1);
+  for (size_t unit = 0; unit < sizes.size(); ++unit)
+    for (int index = first_of_unit(unit); index < end_of_unit(unit); ++index)
+      sizes[unit].push_back((*this)[index].box.elements());
+  shards_.emplace(sizes, mesh.data_parallel * mesh.context_parallel, bucket_parameters);
+  for (int index = 0; index < static_cast<int>(parameters_.size()); ++index)
+    parameters_[static_cast<size_t>(index)].offset = shards_->offset(index);
 }
 
 ParameterValues::ParameterValues(const ParameterTable& table, DType dtype, Kernels& kernels)
     : table_(table),
-      buffer_(kernels.allocate(table.elements() * size_of(dtype))),
-      flat_(buffer_->data(), dtype, kernels.device(), {table.elements()}) {}
+      buffer_(kernels.allocate(table.shards().elements() * size_of(dtype))),
+      flat_(buffer_->data(), dtype, kernels.device(), {table.shards().elements()}) {
+  for (const ShardBucket& bucket : table.shards().buckets())
+    if (bucket.filled_end < bucket.end) kernels.fill(flat_.slice(bucket.filled_end, bucket.end), 0);
+}
 
 Tensor ParameterValues::operator[](int index) const {
   const Parameter& p = table_[index];

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,15 +12,6 @@
 #include "trainer/rank.h"
 
 namespace ropewalk {
-
-// A block of rows and columns of a global tensor [rows, columns]; a vector [columns] counts as one row.
-struct Box {
-  int64_t row_begin, row_end, column_begin, column_end;
-  int64_t rows() const { return row_end - row_begin; }
-  int64_t columns() const { return column_end - column_begin; }
-  int64_t elements() const { return rows() * columns(); }
-  bool operator==(const Box&) const = default;
-};
 
 // Over which ranks a gradient must still be summed after the backward (the gradient group sums all of them besides).
 enum class GradientSum {
@@ -48,12 +40,19 @@ struct BlockParameters {
 
 class ParameterTable {
  public:
-  ParameterTable(const ModelConfig& model, const MeshShape& mesh, int tensor_rank, bool token_split);
+  // bucket_parameters: of ParallelConfig.
+  ParameterTable(const ModelConfig& model, const MeshShape& mesh, int tensor_rank, bool token_split,
+                 int64_t bucket_parameters);
 
   const std::vector<Parameter>& all() const { return parameters_; }
   const Parameter& operator[](int index) const { return parameters_[static_cast<size_t>(index)]; }
-  int64_t elements() const { return elements_; }  // of the flat buffer
-  std::vector<FlatParameter> flat() const;
+  const ShardPlan& shards() const { return *shards_; }  // of the flat buffer
+
+  // Units, as ShardPlan has them: the embedding; each block, the last one with the final norm.
+  static constexpr size_t kEmbeddingUnit = 0;
+  static size_t unit_of_block(size_t layer) { return layer + 1; }
+  int first_of_unit(size_t unit) const { return units_[unit]; }  // its parameters are consecutive in the table
+  int end_of_unit(size_t unit) const { return units_[unit + 1]; }
 
   int embedding() const { return embedding_; }
   int final_norm() const { return final_norm_; }
@@ -63,13 +62,14 @@ class ParameterTable {
   std::vector<Parameter> parameters_;
   std::vector<BlockParameters> blocks_;
   int embedding_ = -1, final_norm_ = -1;
-  int64_t elements_ = 0;
+  std::vector<int> units_;  // the first parameter of each, and behind the last
+  std::optional<ShardPlan> shards_;
 };
 
-// Values for the table (weights, or gradients) in one flat buffer.
+// Values for the table (weights, or gradients) in one flat buffer. What pads it is 0, the rest uninitialised.
 class ParameterValues {
  public:
-  ParameterValues(const ParameterTable& table, DType dtype, Kernels& kernels);  // uninitialised
+  ParameterValues(const ParameterTable& table, DType dtype, Kernels& kernels);
   const ParameterTable& table() const { return table_; }
   const Tensor& flat() const { return flat_; }
   Tensor operator[](int index) const;  // [rows, columns] of this rank's box

@@ -13,7 +13,7 @@ namespace ropewalk {
 struct StateTensor {
   std::string name;  // "model.norm.weight" (master weights), "optimizer.m.<name>", "optimizer.v.<name>"
   Shape shape;       // of the whole tensor
-  Box box;           // the part that this rank holds: whole rows of the tensor-parallel part
+  Box box;           // the part that this rank holds
   Tensor data;       // its elements, on the device; fp32 or fp64
   bool saved_here;   // false where another rank holds the same box and saves it; loading fills both
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/wrapped_kernels.h"
 #include "trainer/data/slice.h"
 #include "trainer/finite_check.h"
 #include "trainer/model/model.h"
@@ -12,16 +13,25 @@
 
 namespace ropewalk {
 
+namespace {
+
+const UnitHook kNothing = [](size_t) {};
+
+}  // namespace
+
 struct Trainer::Parts {
   Parts(const Config& config_, Rank rank_)
       : config(config_),
-        rank(rank_),
+        driving(rank_.kernels, [this] { in_flight.progress(); }),
+        rank{rank_.mesh, driving, rank_.arena, rank_.trace},
         region(rank.mesh.tensor(), config.parallel.sequence_parallel),
-        table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split()),
+        table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split(),
+              config.parallel.bucket_parameters),
         weights(table, rank.kernels.dtype(), rank.kernels),
         gradients(table, accumulator_of(rank.kernels.dtype()), rank.kernels),
-        optimizer(weights, gradients, config.training, rank),
-        model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute) {
+        optimizer(weights, gradients, config.training, rank, in_flight),
+        model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute,
+              [this](size_t unit) { optimizer.finish_gathering(unit); }) {
     begin(config.training.stages.front());
   }
 
@@ -31,16 +41,19 @@ struct Trainer::Parts {
     model.set_theta(stage.theta);
   }
 
-  double accumulate_gradients(const Batch& batch);
+  // Loss and gradients of this rank's share of the batch, as its part of the mean over all ranks' targets. whole:
+  // called when the gradients of a unit are.
+  double accumulate_gradients(const Batch& batch, const UnitHook& whole);
 
-  // The batch's samples in micro-batches, each cut to this rank's share.
+  // Visits the batch's samples in micro-batches, each cut to this rank's share; and whether it is the last.
   template <typename Visit>
   void for_each_micro_batch(const Batch& batch, const Visit& visit) {
     const size_t size = static_cast<size_t>(stage.micro_batch);
     for (size_t begin = 0; begin < batch.samples.size(); begin += size) {
       ArenaScope scope(rank.arena);
       const std::span<const Sample> samples(batch.samples.data() + begin, std::min(size, batch.samples.size() - begin));
-      visit(slice(samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena));
+      visit(slice(samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena),
+            begin + samples.size() == batch.samples.size());
     }
   }
 
@@ -54,6 +67,8 @@ struct Trainer::Parts {
   }
 
   const Config& config;
+  InFlight in_flight;  // what the optimizer has under way, driven between the operations of `rank`'s kernels
+  KernelsBetween driving;
   Rank rank;
   TensorRegion region;
   ParameterTable table;
@@ -87,7 +102,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
   result.loss = compute_gradients(batch);
   result.gradient_norm = run.optimizer.gradient_norm();
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
-    run.accumulate_gradients(batch);  // once more, as they were before they met those of other ranks
+    run.accumulate_gradients(batch, kNothing);  // once more, as they were before they met those of other ranks
     throw_not_finite(step + 1, result.loss, result.gradient_norm, run.weights, run.gradients, run.rank);
   }
 
@@ -95,18 +110,16 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
   result.learning_rate = learning_rate_at(training, step);
   const Trace::Scope phase(run.rank.trace, "optimizer", "phase");
   run.optimizer.update(result.learning_rate, step + 1, clip ? training.clip_norm / result.gradient_norm : 1.0);
-  run.optimizer.gather();
   return result;
 }
 
-// Loss and gradients of this rank's share of the batch, as its part of the mean over all ranks' targets.
-double Trainer::Parts::accumulate_gradients(const Batch& batch) {
+double Trainer::Parts::accumulate_gradients(const Batch& batch, const UnitHook& whole) {
   const double targets = sum_of(rank.mesh.batch(), static_cast<double>(batch.target_count()));
   const double scale =
       targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums
   double loss = 0;
   rank.kernels.fill(gradients.flat(), 0);
-  for_each_micro_batch(batch, [&](const Sequences& sequences) {
+  for_each_micro_batch(batch, [&](const Sequences& sequences, bool is_last) {
     Activations saved;
     const Tensor x = model.forward(weights, sequences, saved);
     activations = std::max(activations, rank.arena.used_bytes());
@@ -114,16 +127,17 @@ double Trainer::Parts::accumulate_gradients(const Batch& batch) {
       const Trace::Scope phase(rank.trace, "loss", "phase");
       loss += rank.kernels.sum(model.head().forward(weights, sequences, x, scale, saved.loss, gradients));
     }
-    model.backward(weights, sequences, saved, gradients);
+    model.backward(
+        weights, sequences, saved, gradients, is_last ? whole : [](size_t) {});
   });
   return loss * scale;
 }
 
 double Trainer::compute_gradients(const Batch& batch) {
   Parts& run = *parts_;
-  const double loss = run.accumulate_gradients(batch);
-  const Trace::Scope phase(run.rank.trace, "gradient reduce-scatter", "phase");
-  run.optimizer.reduce();
+  const double loss = run.accumulate_gradients(batch, [&](size_t unit) { run.optimizer.start_sum(unit); });
+  const Trace::Scope phase(run.rank.trace, "gradient sums", "phase");
+  run.optimizer.finish_sums();
   return sum_of(run.rank.mesh.gradient(), loss);
 }
 
@@ -133,7 +147,7 @@ LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
   std::vector<double> counts(static_cast<size_t>(position_ranges));
   out.loss.resize(static_cast<size_t>(position_ranges));
   std::vector<int32_t> targets;
-  run.for_each_micro_batch(batch, [&](const Sequences& sequences) {
+  run.for_each_micro_batch(batch, [&](const Sequences& sequences, bool) {
     const Tensor x = run.model.infer(run.weights, sequences);
     const std::vector<double> losses = run.to_host(run.model.head().losses(run.weights, sequences, x));
     targets.resize(losses.size());
@@ -156,7 +170,7 @@ LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {
 
 std::vector<StateTensor> Trainer::gradients() const { return parts_->optimizer.gradients(); }
 std::vector<StateTensor> Trainer::state() const { return parts_->optimizer.state(); }
-void Trainer::state_loaded() { parts_->optimizer.gather(); }
+void Trainer::state_loaded() { parts_->optimizer.start_gathering(); }
 
 MemoryUse Trainer::memory() const {
   const Parts& run = *parts_;
@@ -167,7 +181,10 @@ MemoryUse Trainer::memory() const {
           .working = run.rank.arena.peak_bytes() - run.activations};
 }
 
-void Trainer::check_weights(int64_t steps) const { check_weights_finite(steps, parts_->weights, parts_->rank); }
+void Trainer::check_weights(int64_t steps) const {
+  parts_->optimizer.finish_gathering();
+  check_weights_finite(steps, parts_->weights, parts_->rank);
+}
 
 std::vector<double> Trainer::next_token_logits(const std::vector<int32_t>& tokens) {
   Parts& run = *parts_;

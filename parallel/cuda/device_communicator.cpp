@@ -6,7 +6,7 @@
 
 namespace ROPEWALK_CUDA {
 
-std::unique_ptr<Exchange> DeviceCommunicator::start_exchange(std::span<const Message> sends,
+std::unique_ptr<Transfer> DeviceCommunicator::start_exchange(std::span<const Message> sends,
                                                              std::span<const Message> receives) {
   int64_t here = 0, all = 0;
   for (const auto& messages : {sends, receives})
@@ -21,7 +21,7 @@ std::unique_ptr<Exchange> DeviceCommunicator::start_exchange(std::span<const Mes
   if (size() > 1) return exchange_on_device(sends, receives);
   CHECK(sends.size() == receives.size(), "{} messages to oneself and {} from oneself", sends.size(), receives.size());
   for (size_t i = 0; i < sends.size(); ++i) copy(sends[i].data, receives[i].data);
-  return std::make_unique<FinishedExchange>();
+  return std::make_unique<FinishedTransfer>();
 }
 
 void DeviceCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
@@ -32,21 +32,46 @@ void DeviceCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
   if (size() > 1) sum_on_device(x.flat());
 }
 
+void DeviceCommunicator::check_collective(Operation operation, const Tensor& all, const Partition& rows,
+                                          const Tensor& mine) const {
+  check_parts(operation, all, rows, mine, *this);
+  if (operation == Operation::kReduceScatter) check_reduced(all);
+}
+
 void DeviceCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
-  check_parts(Operation::kReduceScatter, all, rows, mine, *this);
+  check_collective(Operation::kReduceScatter, all, rows, mine);
   payload_.reduce_scatter(all, rows, mine);
   if (!on_device(all)) return host_after_all().reduce_scatter(all, rows, mine);
-  check_reduced(all);
   if (size() == 1) return copy(all, mine);
   reduce_scatter_on_device(all.flat(), in_elements(rows, all), mine.flat());
 }
 
+std::unique_ptr<Transfer> DeviceCommunicator::start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                                   const Tensor& mine) {
+  check_collective(Operation::kReduceScatter, all, rows, mine);
+  payload_.reduce_scatter(all, rows, mine);
+  if (!on_device(all)) return host_after_all().start_reduce_scatter(all, rows, mine);
+  if (size() > 1) return start_reduce_scatter_on_device(all.flat(), in_elements(rows, all), mine.flat());
+  copy(all, mine);
+  return std::make_unique<FinishedTransfer>();
+}
+
 void DeviceCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
-  check_parts(Operation::kAllGather, all, rows, mine, *this);
+  check_collective(Operation::kAllGather, all, rows, mine);
   payload_.all_gather(mine, rows, all);
   if (!on_device(all)) return host_after_all().all_gather(mine, rows, all);
   if (size() == 1) return copy(mine, all);
   all_gather_on_device(mine.flat(), in_elements(rows, all), all.flat());
+}
+
+std::unique_ptr<Transfer> DeviceCommunicator::start_all_gather(const Tensor& mine, const Partition& rows,
+                                                               const Tensor& all) {
+  check_collective(Operation::kAllGather, all, rows, mine);
+  payload_.all_gather(mine, rows, all);
+  if (!on_device(all)) return host_after_all().start_all_gather(mine, rows, all);
+  if (size() > 1) return start_all_gather_on_device(mine.flat(), in_elements(rows, all), all.flat());
+  copy(mine, all);
+  return std::make_unique<FinishedTransfer>();
 }
 
 void DeviceCommunicator::broadcast(const Tensor& x, int root) {

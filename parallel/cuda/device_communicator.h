@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/runtime.h"
 #include "parallel/communicator.h"
+#include "parallel/operation.h"
 #include "parallel/planning_communicator.h"
 
 namespace ROPEWALK_CUDA {
@@ -18,10 +19,12 @@ class DeviceCommunicator : public Communicator {
   std::string name(int rank) const final { return host_->name(rank); }
   int64_t bytes_sent() const final { return payload_.bytes_sent(); }
 
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
   void all_reduce(const Tensor& x, Reduction reduction) final;
   void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
   void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
   void broadcast(const Tensor& x, int root) final;
   void barrier() final;
   std::unique_ptr<Communicator> split(int color, int key) final;
@@ -31,12 +34,16 @@ class DeviceCommunicator : public Communicator {
       : host_(std::move(host)), runtime_(runtime), payload_(host_->rank(), host_->size()) {}
 
   // The same of tensors on the device, checked, in groups of more than one rank; cuts are of elements. Kernels called
-  // afterwards, or after the exchange's wait, see the results.
-  virtual std::unique_ptr<Exchange> exchange_on_device(std::span<const Message> sends,
+  // afterwards, or after the transfer's wait, see the results.
+  virtual std::unique_ptr<Transfer> exchange_on_device(std::span<const Message> sends,
                                                        std::span<const Message> receives) = 0;
   virtual void sum_on_device(const Tensor& x) = 0;
   virtual void reduce_scatter_on_device(const Tensor& all, const Partition& cut, const Tensor& mine) = 0;
   virtual void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) = 0;
+  virtual std::unique_ptr<Transfer> start_reduce_scatter_on_device(const Tensor& all, const Partition& cut,
+                                                                   const Tensor& mine) = 0;
+  virtual std::unique_ptr<Transfer> start_all_gather_on_device(const Tensor& mine, const Partition& cut,
+                                                               const Tensor& all) = 0;
   virtual void broadcast_on_device(const Tensor& x, int root) = 0;
   // Of some of the ranks here, over their host communicator; called by all.
   virtual std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) = 0;
@@ -46,6 +53,7 @@ class DeviceCommunicator : public Communicator {
   Runtime& runtime() const { return runtime_; }
 
  private:
+  void check_collective(Operation operation, const Tensor& all, const Partition& rows, const Tensor& mine) const;
   bool on_device(const Tensor& x) const { return x.device() == runtime_.device(); }
   Communicator& host_after_all() {
     prepare_host_call();

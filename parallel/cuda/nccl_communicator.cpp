@@ -3,7 +3,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
 #include <deque>
+#include <map>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -53,11 +55,23 @@ struct Pending {
   std::optional<double> since = {};  // when it was first seen to have begun
 };
 
-// What the groups of a rank share: the stream, and the watch over all that is under way.
+// A stream and what is under way in it, the oldest first.
+struct Lane {
+  Stream stream;
+  std::deque<Pending> pending = {};
+};
+
+// When it is needed: what is needed later does not hold up what is needed now.
+enum class Need { kNow, kLater };
+
+// What the groups of a rank share: the lanes, one for each need, and the watch over all that is under way.
 class NcclRank {
  public:
   NcclRank(Runtime& runtime, WorldOptions options, std::string name)
-      : runtime_(runtime), options_(std::move(options)), name_(std::move(name)), stream_(runtime.make_stream()) {
+      : runtime_(runtime),
+        options_(std::move(options)),
+        name_(std::move(name)),
+        lanes_{Lane{runtime.make_stream()}, Lane{runtime.make_stream()}} {
     runtime.set_watch([this] { look(); });
   }
   ~NcclRank() { runtime_.set_watch({}); }
@@ -65,24 +79,26 @@ class NcclRank {
   NcclRank& operator=(const NcclRank&) = delete;
 
   Runtime& runtime() const { return runtime_; }
-  Stream stream() const { return stream_; }
 
   void remove(ncclComm_t comm);
   // Until nothing of this rank's is under way, which NCCL wants before groups are made of a group.
   void settle() {
     look();
-    runtime_.wait(runtime_.mark(stream_));
+    for (const Lane& lane : lanes_) runtime_.wait(runtime_.mark(lane.stream));
   }
 
-  // Gives the device what `calls` asks of NCCL, after the kernels called so far; the event is when that is done.
+  // Gives the device what calls(stream, check) asks of NCCL, after the kernels called so far and what the group was
+  // asked before; the event is when that is done.
   template <typename Calls>
-  Event give(ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
+  Event give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
   // Waits until a call of NCCL is done, which may go on after it returns, whatever it returns: with the first messages
   // between two devices it waits for the peers. From then on the group is watched.
   void finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers);
   void look();
 
  private:
+  void look_at(Lane& lane);
+  std::string at_work() const;  // the oldest of all that is under way, for messages
   double deadline() const { return std::chrono::duration<double>(options_.deadline).count(); }
   bool is_over(double since) const {
     return steady_seconds() - since > deadline() || (options_.give_up && options_.give_up());
@@ -94,10 +110,9 @@ class NcclRank {
   Runtime& runtime_;
   WorldOptions options_;
   std::string name_;  // of this rank
-  Stream stream_;
-  std::set<ncclComm_t> comms_;
-  std::deque<Pending> pending_;
-  std::string failure_;  // the first one; nothing works any more
+  std::array<Lane, 2> lanes_;
+  std::map<ncclComm_t, Event> comms_;  // and when what the group was asked last is done
+  std::string failure_;                // the first one; nothing works any more
 };
 
 std::string NcclRank::words_of(ncclResult_t result, ncclComm_t comm) const {
@@ -105,14 +120,16 @@ std::string NcclRank::words_of(ncclResult_t result, ncclComm_t comm) const {
   return fmt::format("{}{}{}", ncclGetErrorString(result), details && *details ? ": " : "", details ? details : "");
 }
 
-// As one group, the one at work first: aborting one waits for its work, which may stand in the stream behind another's.
+// As one group, those at work first: aborting one waits for its work, which may stand in a stream behind another's.
 void NcclRank::abort_all() {
-  std::set<ncclComm_t> comms = std::exchange(comms_, {});
+  std::map<ncclComm_t, Event> comms = std::exchange(comms_, {});
   ncclGroupStart();
-  if (!pending_.empty() && comms.erase(pending_.front().comm)) ncclCommAbort(pending_.front().comm);
-  for (ncclComm_t comm : comms) ncclCommAbort(comm);
+  for (Lane& lane : lanes_) {
+    if (!lane.pending.empty() && comms.erase(lane.pending.front().comm)) ncclCommAbort(lane.pending.front().comm);
+    lane.pending.clear();
+  }
+  for (const auto& [comm, done] : comms) ncclCommAbort(comm);
   ncclGroupEnd();
-  pending_.clear();
 }
 
 // Frees the device first: it may wait for peers that will never come.
@@ -126,7 +143,7 @@ void NcclRank::fail(const std::string& reason, Silence silence) {
 
 void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers) {
   const double begin = steady_seconds();
-  if (comm) comms_.insert(comm);  // what fails is aborted
+  if (comm) comms_.try_emplace(comm);  // what fails is aborted
   while (comm && (result == ncclSuccess || result == ncclInProgress)) {
     if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &result); asked != ncclSuccess) result = asked;
     if (result == ncclSuccess) return;
@@ -142,16 +159,27 @@ void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& w
 void NcclRank::look() {
   if (options_.give_up) options_.give_up();  // drives MPI, by which others may ask for something
   if (!failure_.empty()) throw CommunicationError("NCCL has failed before: " + failure_);
-  for (ncclComm_t comm : comms_) {
+  for (const auto& [comm, done] : comms_) {
     ncclResult_t state = ncclSuccess;
     if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &state); asked != ncclSuccess) state = asked;
     if (state != ncclSuccess && state != ncclInProgress)
-      fail(fmt::format("{} in {}: NCCL: {}", name_, pending_.empty() ? "no operation" : pending_.front().what,
-                       words_of(state, comm)));
+      fail(fmt::format("{} in {}: NCCL: {}", name_, at_work(), words_of(state, comm)));
   }
-  while (!pending_.empty() && pending_.front().done.passed()) pending_.pop_front();
-  if (pending_.empty() || !pending_.front().begun.passed()) return;
-  Pending& first = pending_.front();
+  for (Lane& lane : lanes_) look_at(lane);
+}
+
+std::string NcclRank::at_work() const {
+  std::string text;
+  for (const Lane& lane : lanes_)
+    if (!lane.pending.empty()) text += (text.empty() ? "" : " and ") + lane.pending.front().what;
+  return text.empty() ? "no operation" : text;
+}
+
+void NcclRank::look_at(Lane& lane) {
+  std::deque<Pending>& pending = lane.pending;
+  while (!pending.empty() && pending.front().done.passed()) pending.pop_front();
+  if (pending.empty() || !pending.front().begun.passed()) return;
+  Pending& first = pending.front();
   if (!first.since) first.since = steady_seconds();
   if (!is_over(*first.since)) return;
   const double seconds = steady_seconds() - *first.since;
@@ -159,18 +187,21 @@ void NcclRank::look() {
 }
 
 template <typename Calls>
-Event NcclRank::give(ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls) {
+Event NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls) {
   look();
-  runtime_.follow(stream_, runtime_.mark(runtime_.stream()));
-  const Event begun = runtime_.mark(stream_);
+  Lane& lane = lanes_[need == Need::kNow ? 0 : 1];
+  runtime_.follow(lane.stream, runtime_.mark(runtime_.stream()));
+  runtime_.follow(lane.stream, comms_[comm]);  // perhaps in the other lane
+  const Event begun = runtime_.mark(lane.stream);
   ncclResult_t refused = ncclGroupStart();
-  calls([&](ncclResult_t result) {
+  calls(lane.stream, [&](ncclResult_t result) {
     if (result != ncclSuccess && result != ncclInProgress) refused = result;
   });
   const ncclResult_t given = ncclGroupEnd();
   finish(refused == ncclSuccess ? given : refused, comm, what, peers);
-  const Event done = runtime_.mark(stream_);
-  pending_.push_back({comm, std::move(what), peers, begun, done});
+  const Event done = runtime_.mark(lane.stream);
+  comms_[comm] = done;
+  lane.pending.push_back({comm, std::move(what), peers, begun, done});
   return done;
 }
 
@@ -188,10 +219,10 @@ void NcclRank::remove(ncclComm_t comm) {
   }
 }
 
-class NcclExchange final : public Exchange {
+class NcclTransfer final : public Transfer {
  public:
-  NcclExchange(std::shared_ptr<NcclRank> rank, Event done) : rank_(std::move(rank)), done_(std::move(done)) {}
-  ~NcclExchange() override {
+  NcclTransfer(std::shared_ptr<NcclRank> rank, Event done) : rank_(std::move(rank)), done_(std::move(done)) {}
+  ~NcclTransfer() override {
     try {
       if (!waited_) wait();
     } catch (const Error&) {  // the interface says: errors then are lost
@@ -231,46 +262,34 @@ class NcclCommunicator final : public DeviceCommunicator {
   }
 
  protected:
-  std::unique_ptr<Exchange> exchange_on_device(std::span<const Message> sends,
+  std::unique_ptr<Transfer> exchange_on_device(std::span<const Message> sends,
                                                std::span<const Message> receives) override;
 
   void sum_on_device(const Tensor& x) override {
-    collective(Operation::kAllReduce, x, [&](auto check) {
-      check(ncclAllReduce(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), ncclSum, comm_, nccl_->stream()));
-    });
+    now(collective(Need::kNow, Operation::kAllReduce, x, [&](Stream stream, auto check) {
+      check(ncclAllReduce(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), ncclSum, comm_, stream));
+    }));
   }
 
   void reduce_scatter_on_device(const Tensor& all, const Partition& cut, const Tensor& mine) override {
-    const ncclDataType_t type = type_of(all.dtype());
-    collective(Operation::kReduceScatter, all, [&](auto check) {
-      if (even(cut))
-        return check(ncclReduceScatter(all.raw(), mine.raw(), count_of(mine), type, ncclSum, comm_, nccl_->stream()));
-      for (int part = 0; part < size(); ++part) {
-        const Tensor theirs = part_of(all, cut, part);
-        if (theirs.elements() > 0)
-          check(ncclReduce(theirs.raw(), part == rank() ? mine.raw() : nullptr, count_of(theirs), type, ncclSum, part,
-                           comm_, nccl_->stream()));
-      }
-    });
+    now(reduce_scatter(Need::kNow, all, cut, mine));
   }
-
   void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) override {
-    const ncclDataType_t type = type_of(all.dtype());
-    collective(Operation::kAllGather, all, [&](auto check) {
-      if (even(cut)) return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, nccl_->stream()));
-      for (int part = 0; part < size(); ++part) {
-        const Tensor theirs = part_of(all, cut, part);
-        if (theirs.elements() > 0)
-          check(ncclBroadcast(part == rank() ? mine.raw() : theirs.raw(), theirs.raw(), count_of(theirs), type, part,
-                              comm_, nccl_->stream()));
-      }
-    });
+    now(all_gather(Need::kNow, mine, cut, all));
+  }
+  std::unique_ptr<Transfer> start_reduce_scatter_on_device(const Tensor& all, const Partition& cut,
+                                                           const Tensor& mine) override {
+    return std::make_unique<NcclTransfer>(nccl_, reduce_scatter(Need::kLater, all, cut, mine));
+  }
+  std::unique_ptr<Transfer> start_all_gather_on_device(const Tensor& mine, const Partition& cut,
+                                                       const Tensor& all) override {
+    return std::make_unique<NcclTransfer>(nccl_, all_gather(Need::kLater, mine, cut, all));
   }
 
   void broadcast_on_device(const Tensor& x, int root) override {
-    collective(Operation::kBroadcast, x, [&](auto check) {
-      check(ncclBroadcast(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), root, comm_, nccl_->stream()));
-    });
+    now(collective(Need::kNow, Operation::kBroadcast, x, [&](Stream stream, auto check) {
+      check(ncclBroadcast(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), root, comm_, stream));
+    }));
   }
 
   std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) override {
@@ -295,12 +314,15 @@ class NcclCommunicator final : public DeviceCommunicator {
 
  private:
   template <typename Calls>
-  void collective(Operation operation, const Tensor& x, Calls calls) {
-    if (x.elements() == 0) return;
-    const Event done = nccl_->give(
-        comm_, fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())), others_, calls);
-    runtime().follow(runtime().stream(), done);
+  Event collective(Need need, Operation operation, const Tensor& x, Calls calls) {
+    if (x.elements() == 0) return {};
+    return nccl_->give(need, comm_,
+                       fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())), others_,
+                       calls);
   }
+  Event reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine);
+  Event all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all);
+  void now(const Event& done) const { runtime().follow(runtime().stream(), done); }
 
   std::shared_ptr<NcclRank> nccl_;
   ncclComm_t comm_;
@@ -308,7 +330,33 @@ class NcclCommunicator final : public DeviceCommunicator {
   std::vector<int> others_;  // likewise
 };
 
-std::unique_ptr<Exchange> NcclCommunicator::exchange_on_device(std::span<const Message> sends,
+Event NcclCommunicator::reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine) {
+  const ncclDataType_t type = type_of(all.dtype());
+  return collective(need, Operation::kReduceScatter, all, [&](Stream stream, auto check) {
+    if (even(cut)) return check(ncclReduceScatter(all.raw(), mine.raw(), count_of(mine), type, ncclSum, comm_, stream));
+    for (int part = 0; part < size(); ++part) {
+      const Tensor theirs = part_of(all, cut, part);
+      if (theirs.elements() > 0)
+        check(ncclReduce(theirs.raw(), part == rank() ? mine.raw() : nullptr, count_of(theirs), type, ncclSum, part,
+                         comm_, stream));
+    }
+  });
+}
+
+Event NcclCommunicator::all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all) {
+  const ncclDataType_t type = type_of(all.dtype());
+  return collective(need, Operation::kAllGather, all, [&](Stream stream, auto check) {
+    if (even(cut)) return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, stream));
+    for (int part = 0; part < size(); ++part) {
+      const Tensor theirs = part_of(all, cut, part);
+      if (theirs.elements() > 0)
+        check(ncclBroadcast(part == rank() ? mine.raw() : theirs.raw(), theirs.raw(), count_of(theirs), type, part,
+                            comm_, stream));
+    }
+  });
+}
+
+std::unique_ptr<Transfer> NcclCommunicator::exchange_on_device(std::span<const Message> sends,
                                                                std::span<const Message> receives) {
   // Ranks without messages cannot know of which memory the others' are, and have called the host's: so that its
   // sequence numbers stay the same on all ranks, those with messages call it too.
@@ -321,14 +369,15 @@ std::unique_ptr<Exchange> NcclCommunicator::exchange_on_device(std::span<const M
       peers.insert(world_ranks_[static_cast<size_t>(message.peer)]);
     }
   const Event done = nccl_->give(
-      comm_, fmt::format("an exchange of {} bytes with {} rank{}", bytes, peers.size(), peers.size() == 1 ? "" : "s"),
-      {peers.begin(), peers.end()}, [&](auto check) {
+      Need::kNow, comm_,
+      fmt::format("an exchange of {} bytes with {} rank{}", bytes, peers.size(), peers.size() == 1 ? "" : "s"),
+      {peers.begin(), peers.end()}, [&](Stream stream, auto check) {
         for (const auto& [peer, x] : sends)
-          if (x.elements() > 0) check(ncclSend(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
+          if (x.elements() > 0) check(ncclSend(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, stream));
         for (const auto& [peer, x] : receives)
-          if (x.elements() > 0) check(ncclRecv(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, nccl_->stream()));
+          if (x.elements() > 0) check(ncclRecv(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, stream));
       });
-  return std::make_unique<NcclExchange>(nccl_, done);
+  return std::make_unique<NcclTransfer>(nccl_, done);
 }
 
 }  // namespace

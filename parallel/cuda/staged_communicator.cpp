@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "parallel/block_pool.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -15,59 +16,15 @@ namespace {
 // is at work with another.
 constexpr int64_t kSegmentBytes = 16 << 20;
 
-// Pinned blocks, which are expensive to make, kept for the next one who asks for as much. Copies to and from all of
-// them go by one stream, and the host touches a block only when a copy of its new owner is done: so are all earlier
-// ones.
-class PinnedPool {
- public:
-  class Block {
-   public:
-    Block(PinnedPool& pool, void* memory, int64_t bytes) : pool_(&pool), memory_(memory), bytes_(bytes) {}
-    Block(Block&& other) noexcept
-        : pool_(other.pool_), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
-    Block& operator=(Block&&) = delete;
-    ~Block() {
-      if (memory_) pool_->free_.push_back({memory_, bytes_});
-    }
-    std::byte* data() const { return static_cast<std::byte*>(memory_); }
-
-   private:
-    PinnedPool* pool_;
-    void* memory_;
-    int64_t bytes_;
-  };
-
-  explicit PinnedPool(Runtime& runtime) : runtime_(runtime) {}
-  ~PinnedPool() {
-    for (const Free& block : free_) runtime_.release_pinned(block.memory);  // once no copy uses it
-  }
-  PinnedPool(const PinnedPool&) = delete;
-  PinnedPool& operator=(const PinnedPool&) = delete;
-
-  Block take(int64_t bytes) {
-    auto best = free_.end();
-    for (auto block = free_.begin(); block != free_.end(); ++block)
-      if (block->bytes >= bytes && (best == free_.end() || block->bytes < best->bytes)) best = block;
-    if (best == free_.end()) return Block(*this, runtime_.allocate_pinned(bytes), bytes);
-    const Free found = *best;
-    free_.erase(best);
-    return Block(*this, found.memory, found.bytes);
-  }
-
- private:
-  struct Free {
-    void* memory;
-    int64_t bytes;
-  };
-  Runtime& runtime_;
-  std::vector<Free> free_;
-};
-
 class StagedExchange;
 
 // What the groups of a rank share.
 struct Stage {
-  explicit Stage(Runtime& device) : runtime(device), stream(device.make_stream()), pool(device) {}
+  explicit Stage(Runtime& device)
+      : runtime(device),
+        stream(device.make_stream()),
+        pool([&device](int64_t bytes) { return device.allocate_pinned(bytes); },
+             [&device](void* memory) { device.release_pinned(memory); }) {}
 
   void follow_kernels() const { runtime.follow(stream, runtime.mark(runtime.stream())); }
   Event mark() const { return runtime.mark(stream); }
@@ -78,11 +35,13 @@ struct Stage {
 
   Runtime& runtime;
   Stream stream;
-  PinnedPool pool;
+  // Pinned memory. Copies to and from all of its blocks go by one stream, and the host touches a block only when a copy
+  // of its new owner is done: so are all earlier ones.
+  BlockPool pool;
   std::deque<StagedExchange*> not_started;
 };
 
-class StagedExchange final : public Exchange {
+class StagedExchange final : public Transfer {
  public:
   StagedExchange(Stage& stage, Communicator& host, std::span<const Message> sends, std::span<const Message> receives)
       : stage_(stage), host_(host) {
@@ -144,11 +103,11 @@ class StagedExchange final : public Exchange {
 
   Stage& stage_;
   Communicator& host_;
-  std::optional<PinnedPool::Block> block_;
+  std::optional<BlockPool::Block> block_;
   std::vector<Message> sends_, receives_;  // in the block
   std::vector<Tensor> targets_;            // of the receives
   Event copied_, uploaded_;
-  std::unique_ptr<Exchange> inner_;  // null: not started; the block outlives it
+  std::unique_ptr<Transfer> inner_;  // null: not started; the block outlives it
   bool landed_ = false;              // what was received is on its way to the device
   bool waited_ = false;
 };
@@ -207,7 +166,7 @@ class StagedCommunicator final : public DeviceCommunicator {
       : DeviceCommunicator(std::move(host), stage->runtime), stage_(std::move(stage)) {}
 
  protected:
-  std::unique_ptr<Exchange> exchange_on_device(std::span<const Message> sends,
+  std::unique_ptr<Transfer> exchange_on_device(std::span<const Message> sends,
                                                std::span<const Message> receives) override {
     return std::make_unique<StagedExchange>(*stage_, host(), sends, receives);
   }
@@ -238,6 +197,18 @@ class StagedCommunicator final : public DeviceCommunicator {
     });
   }
 
+  // At once: the host, which carries it, would wait for the device in any case.
+  std::unique_ptr<Transfer> start_reduce_scatter_on_device(const Tensor& all, const Partition& cut,
+                                                           const Tensor& mine) override {
+    reduce_scatter_on_device(all, cut, mine);
+    return std::make_unique<FinishedTransfer>();
+  }
+  std::unique_ptr<Transfer> start_all_gather_on_device(const Tensor& mine, const Partition& cut,
+                                                       const Tensor& all) override {
+    all_gather_on_device(mine, cut, all);
+    return std::make_unique<FinishedTransfer>();
+  }
+
   void broadcast_on_device(const Tensor& x, int root) override {
     in_rounds(Partition::of_sizes({x.elements()}), x.dtype(), [&](const Round& round) -> Segment {
       const bool sends = rank() == root;
@@ -262,7 +233,7 @@ class StagedCommunicator final : public DeviceCommunicator {
     int64_t longest = 0;
     for (int part = 0; part < cut.parts(); ++part) longest = std::max(longest, cut.size(part));
     struct InFlight {
-      PinnedPool::Block block;
+      BlockPool::Block block;
       Segment segment;
       Event copied;
     };
@@ -270,7 +241,7 @@ class StagedCommunicator final : public DeviceCommunicator {
     const auto start = [&](int64_t begin) {
       if (begin >= longest) return;
       Round round(begin, most, cut);
-      PinnedPool::Block block = stage_->pool.take(round.here.total() * size_of(dtype));
+      BlockPool::Block block = stage_->pool.take(round.here.total() * size_of(dtype));
       round.block = Tensor(block.data(), dtype, Device{}, {round.here.total()});
       Segment segment = make(round);
       for (const Copy& copy : segment.to_host) stage_->copy(copy.on_device, copy.on_host);

@@ -7,9 +7,9 @@
 namespace ropewalk {
 namespace {
 
-class FaultyExchange final : public Exchange {
+class FaultyExchange final : public Transfer {
  public:
-  FaultyExchange(std::unique_ptr<Exchange> inner, const Tensor& hit, int64_t lost_elements)
+  FaultyExchange(std::unique_ptr<Transfer> inner, const Tensor& hit, int64_t lost_elements)
       : inner_(std::move(inner)), hit_(hit), lost_elements_(std::min(lost_elements, hit.elements())) {}
   bool progress() override { return inner_->progress(); }
   void wait() override {
@@ -18,7 +18,7 @@ class FaultyExchange final : public Exchange {
   }
 
  private:
-  std::unique_ptr<Exchange> inner_;
+  std::unique_ptr<Transfer> inner_;
   Tensor hit_;
   int64_t lost_elements_;
 };
@@ -33,7 +33,7 @@ class FaultyCommunicator final : public Communicator {
   std::string name(int rank) const override { return inner_->name(rank); }
   int64_t bytes_sent() const override { return inner_->bytes_sent(); }
 
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
     auto exchange = inner_->start_exchange(sends, receives);
     if (fault_.kind != CommunicationFault::Kind::kLostMessage || group_[static_cast<size_t>(rank())] != 1)
       return exchange;
@@ -47,13 +47,15 @@ class FaultyCommunicator final : public Communicator {
     if (reduction == Reduction::kSum && forgets(x)) return;
     inner_->all_reduce(x, reduction);
   }
-  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override {
-    if (!forgets(all)) return inner_->reduce_scatter(all, rows, mine);
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                 const Tensor& mine) override {
+    if (!forgets(all)) return inner_->start_reduce_scatter(all, rows, mine);
     const Tensor own = all.slice(rows.begin(rank()), rows.end(rank()));
     std::memcpy(mine.raw(), own.raw(), static_cast<size_t>(own.bytes()));
+    return std::make_unique<FinishedTransfer>();
   }
-  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
-    inner_->all_gather(mine, rows, all);
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
+    return inner_->start_all_gather(mine, rows, all);
   }
   void broadcast(const Tensor& x, int root) override { inner_->broadcast(x, root); }
   void barrier() override { inner_->barrier(); }

@@ -74,6 +74,7 @@ constexpr NumberRule kNumberRules[] = {
     {"parallel.data_parallel", {0, kMostRanks}},
     {"parallel.context_parallel", kRanks},
     {"parallel.tensor_parallel", kRanks},
+    {"parallel.bucket_parameters", {0, kMost32}},
     {"parallel.deadline_seconds", {0, 1e7, true}},  // 115 days
     {"validation.interval", kInterval},
     {"validation.samples", kCount},

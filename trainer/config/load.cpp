@@ -149,6 +149,7 @@ ParallelConfig parallel_config(const proto::Parallel& parallel) {
           .sequence_parallel = parallel.sequence_parallel(),
           .backend = backend_of(parallel.device()),
           .device_transport = transport_of(parallel.device_transport()),
+          .bucket_parameters = parallel.bucket_parameters(),
           .deadline_seconds = parallel.deadline_seconds()};
 }
 

@@ -3,11 +3,12 @@
 namespace ropewalk {
 
 Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk,
-             Recompute recompute)
+             Recompute recompute, UnitHook before_use)
     : rank_(rank),
       recompute_(recompute),
       embedding_(table, rank, region),
-      head_(config, table, rank, region, loss_chunk) {
+      head_(config, table, rank, region, loss_chunk),
+      before_use_(std::move(before_use)) {
   for (size_t layer = 0; layer < config.layers.size(); ++layer)
     blocks_.push_back(std::make_unique<Block>(config, config.layers[layer], table.block(layer), rank, region));
 }
@@ -18,9 +19,11 @@ void Model::set_theta(std::optional<double> theta) {
 
 Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const {
   saved.blocks.resize(blocks_.size());
+  before_use_(ParameterTable::kEmbeddingUnit);
   Tensor x = embedding_.forward(weights, sequences);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     const Trace::Scope phase(rank_.trace, fmt::format("block {} forward", layer), "phase");
+    before_use_(ParameterTable::unit_of_block(layer));
     const Block& block = *blocks_[layer];
     BlockActivations& kept = saved.blocks[layer];
     const Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
@@ -40,27 +43,31 @@ Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences
 }
 
 Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences) const {
+  before_use_(ParameterTable::kEmbeddingUnit);
   Tensor x = embedding_.forward(weights, sequences);
   Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
-  for (const auto& block : blocks_) {
+  for (size_t layer = 0; layer < blocks_.size(); ++layer) {
+    before_use_(ParameterTable::unit_of_block(layer));
     ArenaScope not_kept(rank_.arena);
     BlockActivations all;
-    block->forward(weights, sequences, x, y, all);
+    blocks_[layer]->forward(weights, sequences, x, y, all);
     std::swap(x, y);
   }
   return x;
 }
 
 void Model::backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
-                     const ParameterValues& gradients) const {
+                     const ParameterValues& gradients, const UnitHook& after_gradients) const {
   const Tensor dx = head_.backward(weights, saved.loss, gradients);
   for (size_t layer = blocks_.size(); layer-- > 0;) {
     const Trace::Scope phase(rank_.trace, fmt::format("block {} backward", layer), "phase");
     ArenaScope scratch(rank_.arena);
     if (recompute_ != Recompute::kNothing) blocks_[layer]->recompute(weights, sequences, saved.blocks[layer]);
     blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients);
+    after_gradients(ParameterTable::unit_of_block(layer));
   }
   embedding_.backward(sequences, dx, gradients);
+  after_gradients(ParameterTable::kEmbeddingUnit);
 }
 
 }  // namespace ropewalk

@@ -1,6 +1,7 @@
 // The whole model: embedding, blocks, loss head; each forward beside its backward, no tape.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -9,6 +10,9 @@
 #include "trainer/model/loss_head.h"
 
 namespace ropewalk {
+
+// Called about a unit of parameters (ParameterTable): the embedding, a block.
+using UnitHook = std::function<void(size_t unit)>;
 
 // What a micro-batch's forward keeps for its backward; with recomputation, of a block only the beginning.
 struct Activations {
@@ -19,8 +23,9 @@ struct Activations {
 class Model {
  public:
   // config, table and what rank refers to must outlive this.
+  // before_use: called before a forward reads a unit's weights.
   Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk,
-        TrainingConfig::Recompute recompute);
+        TrainingConfig::Recompute recompute, UnitHook before_use);
 
   // The base of the angles of all rotary layers from now on; absent: each has its kind's.
   void set_theta(std::optional<double> theta);
@@ -29,9 +34,10 @@ class Model {
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const;
   // The same where no backward follows: the memory of a block serves the next.
   Tensor infer(const ParameterValues& weights, const Sequences& sequences) const;
-  // From the loss head's `saved.loss` back to the tokens; adds to all gradients.
+  // From the loss head's `saved.loss` back to the tokens; adds to all gradients. after_gradients: called when those of
+  // a unit are done, from the last one to the first.
   void backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
-                const ParameterValues& gradients) const;
+                const ParameterValues& gradients, const UnitHook& after_gradients) const;
 
   const LossHead& head() const { return head_; }
 
@@ -43,6 +49,7 @@ class Model {
   Embedding embedding_;
   std::vector<std::unique_ptr<Block>> blocks_;
   LossHead head_;
+  UnitHook before_use_;
 };
 
 }  // namespace ropewalk

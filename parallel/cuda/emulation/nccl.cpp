@@ -80,7 +80,7 @@ struct Job {
   std::vector<Message> sends, receives;
   std::vector<std::function<void()>> afterwards;
   std::vector<std::unique_ptr<std::byte[]>> rooms;
-  std::unique_ptr<Exchange> exchange;
+  std::unique_ptr<Transfer> exchange;
   bool hung = false;
 
   std::byte* room(size_t bytes) {

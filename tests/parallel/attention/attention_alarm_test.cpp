@@ -17,9 +17,9 @@ const AttentionCase kHalo{1, 26, 2, 1, 4, 4, {}, 11};
 const AttentionCase kRing{1, 26, 2, 1, 4, std::nullopt, {}, 11};
 
 // Calls `spoil` when the exchange has been waited for.
-class SpoiledExchange final : public Exchange {
+class SpoiledExchange final : public Transfer {
  public:
-  SpoiledExchange(std::unique_ptr<Exchange> inner, std::function<void()> spoil)
+  SpoiledExchange(std::unique_ptr<Transfer> inner, std::function<void()> spoil)
       : inner_(std::move(inner)), spoil_(std::move(spoil)) {}
   bool progress() override { return inner_->progress(); }
   void wait() override {
@@ -28,7 +28,7 @@ class SpoiledExchange final : public Exchange {
   }
 
  private:
-  std::unique_ptr<Exchange> inner_;
+  std::unique_ptr<Transfer> inner_;
   std::function<void()> spoil_;
 };
 
@@ -38,7 +38,7 @@ class RowDroppingCommunicator final : public ForwardingCommunicator {
   RowDroppingCommunicator(Communicator& inner, int64_t dropped_row)
       : ForwardingCommunicator(inner), dropped_row_(dropped_row) {}
   int64_t rows() const { return rows_; }
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
     Tensor dropped;
     for (const Message& receive : receives) {
       const int64_t row = dropped_row_ - rows_;
@@ -60,8 +60,8 @@ class StalledCommunicator final : public ForwardingCommunicator {
   StalledCommunicator(Communicator& inner, int64_t stalled_exchange)
       : ForwardingCommunicator(inner), stalled_exchange_(stalled_exchange) {}
   int64_t exchanges() const { return exchanges_; }
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
-    std::unique_ptr<Exchange> inner = ForwardingCommunicator::start_exchange(sends, receives);
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+    std::unique_ptr<Transfer> inner = ForwardingCommunicator::start_exchange(sends, receives);
     if (exchanges_++ != stalled_exchange_) return inner;
     std::vector<Message> kept(sends.begin(), sends.end()), targets(receives.begin(), receives.end());
     return std::make_unique<SpoiledExchange>(std::move(inner), [kept, targets] {

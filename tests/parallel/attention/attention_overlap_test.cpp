@@ -31,9 +31,9 @@ class Events {
   std::string text_;
 };
 
-class WatchedExchange final : public Exchange {
+class WatchedExchange final : public Transfer {
  public:
-  WatchedExchange(std::unique_ptr<Exchange> inner, Events& events) : inner_(std::move(inner)), events_(events) {}
+  WatchedExchange(std::unique_ptr<Transfer> inner, Events& events) : inner_(std::move(inner)), events_(events) {}
   bool progress() override {
     events_.add('d');
     return inner_->progress();
@@ -45,14 +45,14 @@ class WatchedExchange final : public Exchange {
   }
 
  private:
-  std::unique_ptr<Exchange> inner_;
+  std::unique_ptr<Transfer> inner_;
   Events& events_;
 };
 
 class WatchedCommunicator final : public ForwardingCommunicator {
  public:
   WatchedCommunicator(Communicator& inner, Events& events) : ForwardingCommunicator(inner), events_(events) {}
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
     events_.add('S');
     events_.open = true;
     return std::make_unique<WatchedExchange>(ForwardingCommunicator::start_exchange(sends, receives), events_);

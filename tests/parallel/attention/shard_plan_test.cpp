@@ -3,86 +3,121 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/random.h"
 
 namespace ropewalk {
 namespace {
 
-std::vector<FlatParameter> consecutive(const std::vector<std::pair<int64_t, int64_t>>& shapes) {
-  std::vector<FlatParameter> out;
-  int64_t offset = 0;
-  for (const auto& [rows, columns] : shapes) {
-    out.push_back({offset, rows, columns});
-    offset += rows * columns;
-  }
-  return out;
-}
+using Units = std::vector<std::vector<int64_t>>;
 
-void expect_a_whole_plan(const std::vector<FlatParameter>& parameters, int ranks) {
-  const ShardPlan plan(parameters, ranks);
-  int64_t total = 0, widest = 0;
-  for (const FlatParameter& p : parameters) {
-    total += p.rows * p.columns;
-    widest = std::max(widest, p.columns);
-  }
-  ASSERT_EQ(plan.cut().parts(), ranks);
-  ASSERT_EQ(plan.cut().total(), total);
-  std::vector<int> owners(static_cast<size_t>(total));
-  for (int rank = 0; rank < ranks; ++rank) {
-    // Each of a shard's two ends is at most half a row from where an even cut would have it.
-    EXPECT_LE(std::abs(plan.cut().size(rank) - total / ranks), widest + 1);
-    int64_t next = plan.cut().begin(rank);
-    for (const ShardSegment& segment : plan.segments(rank)) {
-      const FlatParameter& p = parameters[static_cast<size_t>(segment.parameter)];
-      EXPECT_EQ(segment.flat_begin, next) << "segments fill the shard";
-      EXPECT_EQ(segment.flat_begin, p.offset + segment.row_begin * p.columns) << "whole rows";
-      EXPECT_EQ(segment.flat_end, p.offset + segment.row_end * p.columns);
-      EXPECT_LT(segment.row_begin, segment.row_end);
-      EXPECT_LE(segment.row_end, p.rows);
-      for (int64_t i = segment.flat_begin; i < segment.flat_end; ++i) ++owners[static_cast<size_t>(i)];
-      next = segment.flat_end;
+int64_t size_of(const std::vector<int64_t>& unit) { return std::accumulate(unit.begin(), unit.end(), int64_t{0}); }
+
+// Every element of every parameter is owned once; every rank owns as much of each bucket, in place and in order.
+void expect_a_whole_plan(const Units& units, int ranks, int64_t least_part) {
+  const ShardPlan plan(units, ranks, least_part);
+  std::vector<int64_t> sizes;
+  for (const auto& unit : units) sizes.insert(sizes.end(), unit.begin(), unit.end());
+  std::vector<std::vector<int>> owners;
+  for (const int64_t size : sizes) owners.emplace_back(static_cast<size_t>(size));
+
+  int64_t end = 0;
+  size_t next_unit = 0;
+  for (const ShardBucket& bucket : plan.buckets()) {
+    EXPECT_EQ(bucket.begin, end) << "buckets follow one another";
+    EXPECT_EQ(bucket.first_unit, next_unit);
+    EXPECT_GT(bucket.units_end, bucket.first_unit);
+    EXPECT_EQ((bucket.end - bucket.begin) % (ranks * ShardPlan::kAlignment), 0);
+    EXPECT_LT(bucket.end - bucket.filled_end, ranks * ShardPlan::kAlignment) << "no more padding than it takes";
+    int64_t filled = 0;
+    for (size_t unit = bucket.first_unit; unit < bucket.units_end; ++unit) {
+      EXPECT_EQ(&plan.buckets()[plan.bucket_of(unit)], &bucket);
+      filled += size_of(units[unit]);
     }
-    EXPECT_EQ(next, plan.cut().end(rank));
+    EXPECT_EQ(bucket.filled_end - bucket.begin, filled);
+    if (bucket.first_unit > 0) {
+      EXPECT_GE(filled, least_part * ranks);
+      EXPECT_TRUE(bucket.units_end == bucket.first_unit + 1 ||
+                  filled - size_of(units[bucket.first_unit]) < least_part * ranks)
+          << "no more units than it takes";
+    }
+    for (int rank = 0; rank < ranks; ++rank) {
+      const int64_t part = (bucket.end - bucket.begin) / ranks;
+      EXPECT_EQ(plan.cut(bucket).size(rank), part);
+      int64_t flat = bucket.begin + rank * part, shard = bucket.begin / ranks;
+      for (const ShardSegment& segment : plan.segments(bucket, rank)) {
+        EXPECT_EQ(segment.flat_begin, flat) << "segments lie next to each other";
+        EXPECT_EQ(segment.shard_begin, shard);
+        EXPECT_EQ(segment.flat_begin, plan.offset(segment.parameter) + segment.begin);
+        EXPECT_LT(segment.begin, segment.end);
+        ASSERT_LE(segment.end, sizes[static_cast<size_t>(segment.parameter)]);
+        for (int64_t i = segment.begin; i < segment.end; ++i)
+          ++owners[static_cast<size_t>(segment.parameter)][static_cast<size_t>(i)];
+        flat += segment.elements();
+        shard += segment.elements();
+      }
+      EXPECT_EQ(flat, std::clamp(bucket.filled_end, bucket.begin + rank * part, bucket.begin + (rank + 1) * part));
+      EXPECT_LE(shard, plan.shard_elements());
+    }
+    end = bucket.end;
+    next_unit = bucket.units_end;
   }
-  EXPECT_TRUE(std::all_of(owners.begin(), owners.end(), [](int n) { return n == 1; }));
+  EXPECT_EQ(next_unit, units.size());
+  EXPECT_EQ(plan.elements(), end);
+  EXPECT_EQ(plan.shard_elements() * ranks, end);
+  for (const auto& parameter : owners)
+    EXPECT_TRUE(std::all_of(parameter.begin(), parameter.end(), [](int n) { return n == 1; }));
 }
 
-TEST(ShardPlan, CoversEveryElementOnce) {
+TEST(ShardPlan, OwnsEveryElementOnceInEvenParts) {
   const RandomStream random(1, "shapes");
-  for (uint64_t trial = 0; trial < 200; ++trial) {
-    std::vector<std::pair<int64_t, int64_t>> shapes;
-    const int64_t count = static_cast<int64_t>(random.uniform(trial * 64) * 8);
-    for (int64_t i = 0; i < count; ++i) {
-      const uint64_t index = trial * 64 + 2 * static_cast<uint64_t>(i);
-      shapes.push_back({static_cast<int64_t>(random.uniform(index + 1) * 20),
-                        static_cast<int64_t>(random.uniform(index + 2) * 12)});  // extents of 0 among them
-    }
-    for (int ranks = 1; ranks <= 9; ++ranks) expect_a_whole_plan(consecutive(shapes), ranks);
+  for (uint64_t trial = 0; trial < 100; ++trial) {
+    auto draw = [&, i = trial * 64](int64_t below) mutable {
+      return static_cast<int64_t>(random.uniform(i++) * static_cast<double>(below));
+    };
+    Units units(static_cast<size_t>(draw(6)));
+    for (auto& unit : units)
+      for (int64_t parameters = draw(5); parameters > 0; --parameters) unit.push_back(draw(800));  // 0 among them
+    for (int ranks = 1; ranks <= 9; ++ranks)
+      for (const int64_t least_part : {0, 50, 200, 10000}) expect_a_whole_plan(units, ranks, least_part);
   }
 }
 
-TEST(ShardPlan, CutsAtTheNearestRow) {
-  const ShardPlan plan(consecutive({{3, 4}, {5, 1}, {2, 8}}), 3);  // 33 elements, ideal cuts at 11 and 22
-  EXPECT_EQ(plan.cut().end(0), 12);
-  EXPECT_EQ(plan.cut().end(1), 25);
-  EXPECT_EQ(plan.segments(1).size(), 2u);
-  EXPECT_EQ(plan.segments(1)[1].row_end, 1);
-}
-
-TEST(ShardPlan, OneRowWiderThanAShardStaysWhole) {
-  const ShardPlan plan(consecutive({{1, 100}}), 4);
-  int holders = 0;
-  for (int rank = 0; rank < 4; ++rank) holders += plan.cut().size(rank) == 100;
-  EXPECT_EQ(holders, 1);
+TEST(ShardPlan, BucketsAreFilledAsTheBackwardGoes) {
+  const ShardPlan plan({{1000}, {300}, {300}, {300}, {700}}, 2, 250);  // 500 elements at the least
+  ASSERT_EQ(plan.buckets().size(), 3u);
+  EXPECT_EQ(plan.buckets()[2].first_unit, 4u);
+  EXPECT_EQ(plan.buckets()[1].first_unit, 2u);
+  EXPECT_EQ(plan.buckets()[0].first_unit, 0u) << "one block is left, and goes with the embedding";
 }
 
 TEST(ShardPlan, NothingToShare) {
-  expect_a_whole_plan({}, 3);
-  expect_a_whole_plan(consecutive({{0, 8}, {4, 0}}), 3);
+  EXPECT_EQ(ShardPlan({}, 3, 0).elements(), 0);
+  expect_a_whole_plan({{}, {0, 0}, {5}}, 3, 0);
 }
 
-TEST(ShardPlan, RefusesAGap) { EXPECT_THROW(ShardPlan({{0, 2, 2}, {5, 1, 1}}, 2), std::logic_error); }
+// Every range of every matrix, by going through its elements.
+TEST(BoxesOf, CoverTheRangeInOrder) {
+  for (const int64_t columns : {1, 2, 3, 7}) {
+    const int64_t total = 5 * columns;
+    for (int64_t begin = 0; begin <= total; ++begin)
+      for (int64_t end = begin; end <= total; ++end) {
+        const std::vector<Box> boxes = boxes_of(begin, end, columns);
+        EXPECT_LE(boxes.size(), 3u);
+        int64_t at = begin;
+        for (const Box& box : boxes) {
+          EXPECT_GT(box.elements(), 0);
+          EXPECT_TRUE(box.rows() == 1 || box.columns() == columns) << "its elements follow one another";
+          for (int64_t row = box.row_begin; row < box.row_end; ++row)
+            for (int64_t column = box.column_begin; column < box.column_end; ++column)
+              EXPECT_EQ(row * columns + column, at++);
+        }
+        EXPECT_EQ(at, end);
+      }
+  }
+  EXPECT_EQ(boxes_of(4, 12, 4).size(), 1u) << "whole rows are one box";
+}
 
 }  // namespace
 }  // namespace ropewalk

@@ -20,15 +20,16 @@ class ForwardingCommunicator : public Communicator {
   int size() const override { return inner_.size(); }
   std::string name(int rank) const override { return inner_.name(rank); }
   int64_t bytes_sent() const override { return inner_.bytes_sent(); }
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
     return inner_.start_exchange(sends, receives);
   }
   void all_reduce(const Tensor& x, Reduction reduction) override { inner_.all_reduce(x, reduction); }
-  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override {
-    inner_.reduce_scatter(all, rows, mine);
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                 const Tensor& mine) override {
+    return inner_.start_reduce_scatter(all, rows, mine);
   }
-  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
-    inner_.all_gather(mine, rows, all);
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
+    return inner_.start_all_gather(mine, rows, all);
   }
   void broadcast(const Tensor& x, int root) override { inner_.broadcast(x, root); }
   void barrier() override { inner_.barrier(); }
@@ -38,7 +39,7 @@ class ForwardingCommunicator : public Communicator {
   Communicator& inner_;
 };
 
-class StrictExchange final : public Exchange {
+class StrictExchange final : public Transfer {
  public:
   StrictExchange(Communicator& inner, std::span<const Message> sends, std::span<const Message> receives)
       : sends_(sends.begin(), sends.end()), receives_(receives.begin(), receives.end()) {
@@ -72,13 +73,13 @@ class StrictExchange final : public Exchange {
 
   std::vector<Message> sends_, receives_;
   std::vector<std::vector<std::byte>> sent_, arriving_;
-  std::unique_ptr<Exchange> inner_;
+  std::unique_ptr<Transfer> inner_;
 };
 
 class StrictCommunicator final : public ForwardingCommunicator {
  public:
   explicit StrictCommunicator(Communicator& inner) : ForwardingCommunicator(inner), inner_(inner) {}
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
     return std::make_unique<StrictExchange>(inner_, sends, receives);
   }
 

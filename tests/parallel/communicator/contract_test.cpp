@@ -250,95 +250,6 @@ TEST_P(Contract, ExchangeMatchesMessagesOfAPairInOrder) {
   });
 }
 
-// Several exchanges in flight, waited for in any order, with collectives between: what the ring and the halo do.
-TEST_P(Contract, ExchangesInFlightDoNotMeetOtherCalls) {
-  run_world(size(), [this](const auto& world) {
-    constexpr int kExchanges = 4;
-    constexpr int64_t kCount = 40000;  // beyond what any transport sends eagerly
-    const int next = (world->rank() + 1) % size(), previous = (world->rank() + size() - 1) % size();
-    std::vector<std::vector<float>> outgoing, incoming(kExchanges, std::vector<float>(kCount));
-    std::vector<std::unique_ptr<Exchange>> exchanges;
-    for (int i = 0; i < kExchanges; ++i) outgoing.push_back(integers<float>(world->rank() * kExchanges + i, kCount));
-    for (int i = 0; i < kExchanges; ++i) {
-      const auto index = static_cast<size_t>(i);
-      const Message send{next, tensor_of(outgoing[index])}, receive{previous, tensor_of(incoming[index])};
-      exchanges.push_back(world->start_exchange({&send, 1}, {&receive, 1}));
-      if (world->rank() % 2 == 1) {  // drives what the others do not
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
-        exchanges.back()->progress();
-      }
-      if (i % 2 == 0) {
-        EXPECT_EQ(maximum_of(*world, world->rank()), size() - 1);  // in host memory, where the others may not be
-      }
-      EXPECT_EQ(sum_of(*world, 1.0), size());
-    }
-    const bool backwards = world->rank() % 2 == 1;
-    for (int i = 0; i < kExchanges; ++i) exchanges[static_cast<size_t>(backwards ? kExchanges - 1 - i : i)]->wait();
-    for (int i = 0; i < kExchanges; ++i) {
-      EXPECT_TRUE(same_bits(incoming[static_cast<size_t>(i)], integers<float>(previous * kExchanges + i, kCount)));
-    }
-  });
-}
-
-// A large message travels while both of its ranks compute and drive, and neither waits.
-TEST_P(Contract, ProgressMovesMessagesWhileRanksCompute) {
-  run_world(size(), [this](const auto& world) {
-    constexpr int64_t kCount = 3'000'000;
-    auto outgoing = integers<float>(world->rank(), kCount);
-    std::vector<float> incoming(outgoing.size());
-    const int next = (world->rank() + 1) % size(), previous = (world->rank() + size() - 1) % size();
-    const Message send{next, tensor_of(outgoing)}, receive{previous, tensor_of(incoming)};
-    const auto exchange = world->start_exchange({&send, 1}, {&receive, 1});
-    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    bool done = false;
-    while (!done && std::chrono::steady_clock::now() < patience) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // what stands for work
-      done = exchange->progress();
-    }
-    ASSERT_TRUE(done) << "nothing moves but in the wait";
-    EXPECT_TRUE(exchange->progress()) << "done stays done";
-    exchange->wait();
-    EXPECT_TRUE(same_bits(incoming, integers<float>(previous, kCount)));
-  });
-}
-
-// A rank that has started later calls while another still waits for an earlier one is no sign of an error, however long
-// it takes.
-TEST_P(Contract, ARankMayBeAhead) {
-  if (size() == 1) return;
-  run_world(size(), [](const auto& world) {
-    std::vector<float> large(100000), small(10);
-    if (world->rank() == 0) {
-      large = integers<float>(0, 100000);
-      const Message send{1, tensor_of(large)}, receive{1, tensor_of(small)};
-      world->start_exchange({&send, 1}, {})->wait();
-      world->start_exchange({}, {&receive, 1})->wait();
-      EXPECT_TRUE(same_bits(small, integers<float>(1, 10)));
-    }
-    if (world->rank() == 1) {
-      small = integers<float>(1, 10);
-      const Message receive{0, tensor_of(large)}, send{0, tensor_of(small)};
-      const auto first = world->start_exchange({}, {&receive, 1});
-      const auto second = world->start_exchange({&send, 1}, {});
-      std::this_thread::sleep_for(std::chrono::milliseconds(250));
-      first->wait();
-      second->wait();
-      EXPECT_TRUE(same_bits(large, integers<float>(0, 100000)));
-    }
-  });
-}
-
-TEST_P(Contract, AnExchangeThatIsDroppedIsWaitedFor) {
-  run_world(size(), [this](const auto& world) {
-    auto outgoing = integers<float>(world->rank(), 30000);
-    std::vector<float> incoming(outgoing.size());
-    const int next = (world->rank() + 1) % size(), previous = (world->rank() + size() - 1) % size();
-    const Message send{next, tensor_of(outgoing)}, receive{previous, tensor_of(incoming)};
-    world->start_exchange({&send, 1}, {&receive, 1}).reset();
-    EXPECT_TRUE(same_bits(incoming, integers<float>(previous, 30000)));
-  });
-}
-
 TEST_P(Contract, BigMessages) {
   run_world(size(), [this](const auto& world) {
     auto outgoing = integers<float>(world->rank(), 1'500'001);
@@ -399,6 +310,9 @@ TEST_P(Contract, BytesSentAreThoseThatLeaveTheRank) {
     std::vector<float> all(static_cast<size_t>(rows.total())), mine(static_cast<size_t>(rows.size(world->rank())));
     EXPECT_EQ(sent_by([&] { world->reduce_scatter(tensor_of(all), rows, tensor_of(mine)); }), total - part);
     EXPECT_EQ(sent_by([&] { world->all_gather(tensor_of(mine), rows, tensor_of(all)); }), part * others);
+    EXPECT_EQ(sent_by([&] { world->start_reduce_scatter(tensor_of(all), rows, tensor_of(mine))->wait(); }),
+              total - part);
+    EXPECT_EQ(sent_by([&] { world->start_all_gather(tensor_of(mine), rows, tensor_of(all))->wait(); }), part * others);
     const int64_t even_part = Partition::even(rows.total(), size()).size(world->rank()) * 4;
     EXPECT_EQ(sent_by([&] { world->all_reduce(tensor_of(all), Reduction::kSum); }),
               total - even_part + even_part * others);
@@ -429,6 +343,8 @@ TEST_P(Contract, AWrongCallIsABug) {
     EXPECT_THROW(world->start_exchange({&beyond, 1}, {}), std::logic_error);
     EXPECT_THROW(world->all_gather(tensor_of(four), rows, tensor_of(three)), std::logic_error);
     EXPECT_THROW(world->all_gather(tensor_of(wide), rows, tensor_of(three)), std::logic_error);
+    EXPECT_THROW(world->start_reduce_scatter(tensor_of(four), rows, tensor_of(three)), std::logic_error);
+    EXPECT_THROW(world->start_all_gather(tensor_of(four), rows, tensor_of(three)), std::logic_error);
     EXPECT_THROW(world->broadcast(tensor_of(three), size()), std::logic_error);
     EXPECT_THROW(world->broadcast(elsewhere, 0), std::logic_error);
     std::vector<uint8_t> bytes(static_cast<size_t>(3 * size()));

@@ -27,18 +27,10 @@ class Mirror {
   std::unique_ptr<Buffer> buffer_;
 };
 
-class MirroredExchange final : public Exchange {
+// A transfer between mirrors, of which some come back when it is done.
+class MirroredTransfer final : public Transfer {
  public:
-  MirroredExchange(Kernels& kernels, Communicator& device, std::span<const Message> sends,
-                   std::span<const Message> receives) {
-    std::vector<Message> sent, received;
-    for (const Message& message : sends)
-      sent.push_back({message.peer, sends_.emplace_back(kernels, message.data).on_device()});
-    for (const Message& message : receives)
-      received.push_back({message.peer, receives_.emplace_back(kernels, message.data).on_device()});
-    inner_ = device.start_exchange(sent, received);
-  }
-  ~MirroredExchange() override {
+  ~MirroredTransfer() override {
     try {
       wait();
     } catch (const Error&) {
@@ -47,14 +39,15 @@ class MirroredExchange final : public Exchange {
   bool progress() override { return inner_->progress(); }
   bool needs_driving() const override { return inner_->needs_driving(); }
   void wait() override {
-    if (std::exchange(waited_, true)) return;
+    if (!inner_ || std::exchange(waited_, true)) return;  // null: it could not be started
     inner_->wait();
-    for (const Mirror& mirror : receives_) mirror.bring_back();
+    for (const Mirror& mirror : results_) mirror.bring_back();
   }
 
+  std::vector<Mirror> operands_, results_;
+  std::unique_ptr<Transfer> inner_;
+
  private:
-  std::vector<Mirror> sends_, receives_;
-  std::unique_ptr<Exchange> inner_;
   bool waited_ = false;
 };
 
@@ -68,8 +61,17 @@ class MirroredCommunicator final : public Communicator {
   std::string name(int rank) const override { return device_->name(rank); }
   int64_t bytes_sent() const override { return device_->bytes_sent(); }
 
-  std::unique_ptr<Exchange> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
-    return std::make_unique<MirroredExchange>(*kernels_, *device_, sends, receives);
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override {
+    auto transfer = std::make_unique<MirroredTransfer>();
+    const auto mirrored = [&](std::span<const Message> messages, std::vector<Mirror>& mirrors) {
+      std::vector<Message> out;
+      for (const Message& message : messages)
+        out.push_back({message.peer, mirrors.emplace_back(of(message.data)).on_device()});
+      return out;
+    };
+    const auto sent = mirrored(sends, transfer->operands_), received = mirrored(receives, transfer->results_);
+    transfer->inner_ = device_->start_exchange(sent, received);
+    return transfer;
   }
   void all_reduce(const Tensor& x, Reduction reduction) override {
     if (reduction == Reduction::kMax) return device_->all_reduce(x, reduction);  // of the host
@@ -78,16 +80,27 @@ class MirroredCommunicator final : public Communicator {
     mirror.bring_back();
   }
   void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override {
-    const Mirror whole = of(all), apart = of(mine);
-    const auto inside = whole.rows_of(mine);
-    device_->reduce_scatter(whole.on_device(), rows, inside.value_or(apart.on_device()));
-    whole.bring_back();
-    if (!inside) apart.bring_back();
+    mirrored_reduce_scatter(all, mine, [&](const Tensor& whole, const Tensor& part) {
+      device_->reduce_scatter(whole, rows, part);
+      return std::make_unique<FinishedTransfer>();
+    })->wait();
+  }
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                 const Tensor& mine) override {
+    return mirrored_reduce_scatter(all, mine, [&](const Tensor& whole, const Tensor& part) {
+      return device_->start_reduce_scatter(whole, rows, part);
+    });
   }
   void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
-    const Mirror whole = of(all), apart = of(mine);
-    device_->all_gather(whole.rows_of(mine).value_or(apart.on_device()), rows, whole.on_device());
-    whole.bring_back();
+    mirrored_all_gather(mine, all, [&](const Tensor& part, const Tensor& whole) {
+      device_->all_gather(part, rows, whole);
+      return std::make_unique<FinishedTransfer>();
+    })->wait();
+  }
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
+    return mirrored_all_gather(mine, all, [&](const Tensor& part, const Tensor& whole) {
+      return device_->start_all_gather(part, rows, whole);
+    });
   }
   void broadcast(const Tensor& x, int root) override {
     if (x.device() != Device{}) return device_->broadcast(x, root);
@@ -102,6 +115,25 @@ class MirroredCommunicator final : public Communicator {
 
  private:
   Mirror of(const Tensor& x) const { return Mirror(*kernels_, x); }
+
+  template <typename Start>
+  std::unique_ptr<Transfer> mirrored_reduce_scatter(const Tensor& all, const Tensor& mine, Start start) const {
+    auto transfer = std::make_unique<MirroredTransfer>();
+    const Tensor whole = transfer->results_.emplace_back(of(all)).on_device();
+    const auto inside = transfer->results_.front().rows_of(mine);
+    const Tensor part = inside ? *inside : transfer->results_.emplace_back(of(mine)).on_device();
+    transfer->inner_ = start(whole, part);
+    return transfer;
+  }
+  template <typename Start>
+  std::unique_ptr<Transfer> mirrored_all_gather(const Tensor& mine, const Tensor& all, Start start) const {
+    auto transfer = std::make_unique<MirroredTransfer>();
+    const Tensor whole = transfer->results_.emplace_back(of(all)).on_device();
+    const auto inside = transfer->results_.front().rows_of(mine);
+    const Tensor part = inside ? *inside : transfer->operands_.emplace_back(of(mine)).on_device();
+    transfer->inner_ = start(part, whole);
+    return transfer;
+  }
 
   std::shared_ptr<Kernels> kernels_;
   std::shared_ptr<Communicator> device_;

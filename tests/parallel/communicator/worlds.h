@@ -21,6 +21,8 @@ std::vector<int> world_sizes();
 std::vector<int> world_sizes_with_peers();
 // Whether sums are taken in rank order, and those of bf16 in fp32.
 bool sums_in_rank_order();
+// Whether what is needed now goes past a collective that was started before and cannot be finished yet.
+bool starts_are_overtaken();
 // Runs the body on every rank of a fresh world; under MPI this process is one of them.
 void run_world(int size, const RankBody& body, std::chrono::milliseconds deadline = std::chrono::seconds(60));
 

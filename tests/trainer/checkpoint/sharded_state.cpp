@@ -67,30 +67,26 @@ double state_value(uint64_t seed, const std::string& name, int64_t row, int64_t 
 
 ShardedState::ShardedState(const Mesh& mesh, Kernels& kernels, DType dtype, Sharding sharding)
     : kernels_(kernels), dtype_(dtype) {
-  std::vector<FlatParameter> flat;
+  std::vector<int64_t> sizes;
   std::vector<Box> parts;
-  int64_t offset = 0;
   for (const GlobalTensor& tensor : kTensors) {
     parts.push_back(tensor_part(tensor, mesh));
-    if (parts.back().elements() > 0)
-      flat.push_back({offset, parts.back().rows(), parts.back().columns()});
-    else
-      flat.push_back({offset, 0, 1});
-    offset += parts.back().elements();
+    sizes.push_back(parts.back().elements());
   }
   const bool is_first = mesh.data_rank() == 0 && mesh.context_rank() == 0;
-  const ShardPlan plan(flat, sharding == Sharding::kReplicated ? 1 : mesh.gradient().size());
+  const ShardPlan plan({sizes}, sharding == Sharding::kReplicated ? 1 : mesh.gradient().size(), 0);
   const int shard = sharding == Sharding::kReplicated ? 0 : mesh.gradient().rank();
   for (const char* group : {"model.", "optimizer.m.model.", "optimizer.v.model."}) {
-    for (const ShardSegment& segment : plan.segments(shard)) {
+    for (const ShardSegment& segment : plan.segments(plan.buckets().front(), shard)) {
       const auto index = static_cast<size_t>(segment.parameter);
       const GlobalTensor& tensor = kTensors[index];
-      Box box = parts[index];
-      box.row_end = box.row_begin + segment.row_end;
-      box.row_begin += segment.row_begin;
+      const Box& part = parts[index];
       const bool counted = tensor.cut != Cut::kNone || mesh.tensor_rank() == 0;
-      add(std::string(group) + tensor.name, tensor.shape, box,
-          counted && (sharding == Sharding::kOverGradientGroup || is_first));
+      for (const Box& piece : boxes_of(segment.begin, segment.end, part.columns()))
+        add(std::string(group) + tensor.name, tensor.shape,
+            {part.row_begin + piece.row_begin, part.row_begin + piece.row_end, part.column_begin + piece.column_begin,
+             part.column_begin + piece.column_end},
+            counted && (sharding == Sharding::kOverGradientGroup || is_first));
     }
   }
 }

@@ -1,5 +1,5 @@
-// A small model's state, cut over a mesh the way training cuts it: tensor parallelism by rows or columns, then the rows
-// of what a tensor rank holds over its gradient group. Values are a function of (seed, name, row, column), so any rank
+// A small model's state, cut over a mesh the way training cuts it: tensor parallelism by rows or columns, then what a
+// tensor rank holds over its gradient group. Values are a function of (seed, name, row, column), so any rank
 // of any mesh can say what an element must be.
 #pragma once
 
@@ -13,8 +13,8 @@
 namespace ropewalk {
 
 enum class Sharding {
-  kOverGradientGroup,  // every rank holds and saves its own rows
-  kReplicated,         // every data and context rank holds all rows of its tensor rank's part; the first saves them
+  kOverGradientGroup,  // every rank holds and saves its own part
+  kReplicated,         // every data and context rank holds all of its tensor rank's part; the first saves it
 };
 
 enum class Rounding { kToFloat, kNone };  // of the values, so that fp32 holds them exactly

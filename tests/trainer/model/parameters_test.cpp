@@ -19,7 +19,7 @@ ModelConfig model_with_qk_norm() {
 }
 
 ParameterTable table_of(const ModelConfig& model, int tensor_parallel, int rank, bool token_split = true) {
-  return ParameterTable(model, MeshShape{1, 1, tensor_parallel}, rank, token_split && tensor_parallel > 1);
+  return ParameterTable(model, MeshShape{1, 1, tensor_parallel}, rank, token_split && tensor_parallel > 1, 0);
 }
 
 // Over the ranks of a tensor group the counted boxes of each parameter cover every element exactly once.
@@ -48,14 +48,43 @@ TEST(ParameterTable, CountedBoxesCoverEachElementOnce) {
   }
 }
 
-TEST(ParameterTable, LiesWithoutGapsInTheFlatBuffer) {
+// The embedding, and each block, the last one with the final norm.
+TEST(ParameterTable, UnitsHoldAllParametersInOrder) {
   const ParameterTable table = table_of(model_with_qk_norm(), 4, 3);
-  int64_t end = 0;
-  for (const Parameter& p : table.all()) {
-    EXPECT_EQ(p.offset, end) << p.name;
-    end += p.box.elements();
+  EXPECT_EQ(table.first_of_unit(ParameterTable::kEmbeddingUnit), table.embedding());
+  EXPECT_EQ(table.end_of_unit(ParameterTable::kEmbeddingUnit), table.block(0).norm);
+  for (size_t layer = 0; layer < 2; ++layer) {
+    const size_t unit = ParameterTable::unit_of_block(layer);
+    EXPECT_EQ(table.first_of_unit(unit), table.block(layer).norm);
+    EXPECT_EQ(table.end_of_unit(unit), table.block(layer).down + (layer == 1 ? 2 : 1));
   }
-  EXPECT_EQ(table.elements(), end);
+  EXPECT_EQ(table.final_norm(), table.block(1).down + 1);
+  EXPECT_EQ(table.shards().buckets().size(), 3u);
+}
+
+TEST(ParameterTable, LiesInTheFlatBufferAsTheShardPlanSays) {
+  const ParameterTable table = table_of(model_with_qk_norm(), 4, 3);
+  for (size_t unit = 0; unit < 3; ++unit) {
+    int64_t end = table.shards().buckets()[table.shards().bucket_of(unit)].begin;
+    for (int i = table.first_of_unit(unit); i < table.end_of_unit(unit); ++i) {
+      EXPECT_EQ(table[i].offset, end) << table[i].name;
+      end += table[i].box.elements();
+    }
+  }
+}
+
+TEST(ParameterValues, ArePaddedWithZeros) {
+  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const ParameterTable table = table_of(model_with_qk_norm(), 4, 3);
+  const ParameterValues values(table, DType::kF64, *kernels);
+  int64_t padding = 0;
+  for (const ShardBucket& bucket : table.shards().buckets()) {
+    std::vector<double> tail(static_cast<size_t>(bucket.end - bucket.filled_end), 1.0);
+    kernels->download(values.flat().slice(bucket.filled_end, bucket.end), tail.data());
+    for (const double value : tail) EXPECT_EQ(value, 0.0);
+    padding += static_cast<int64_t>(tail.size());
+  }
+  EXPECT_GT(padding, 0);
 }
 
 TEST(ParameterTable, RanksBeyondTheKeyHeadsShareThem) {

@@ -1,5 +1,5 @@
-// NCCL's groups when a peer does not come, asks for something else, or the job is ending: the device is freed, and the
-// rank that waits for it is told.
+// What of NCCL's groups the contract does not show. When a peer does not come, asks for something else, or the job is
+// ending, the device is freed, and the rank that waits for it is told; and what is needed later holds up nothing.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -74,6 +74,50 @@ TEST(NcclFailure, WorkOfTheDeviceItselfHasAllTheTimeItTakes) {
     std::vector<float> sums(8);
     rank.kernels.download(x, sums.data());
     EXPECT_EQ(sums, std::vector<float>(8, 2.0f));
+  });
+}
+
+// Rank 2 begins the sum only when it has heard that the others are through with what they called after it.
+TEST(NcclLanes, WhatIsNeededNowGoesPastWhatIsNeededLater) {
+  run_ranks(3, [](const auto& host) {
+    NcclRankOnThread rank(host, {kLong});
+    const auto early = rank.world->split(host->rank() == 2, 0);
+    const Partition cut = Partition::even(300, 3);
+    const Tensor all = rank.tensor(300), mine = rank.tensor(100), x = rank.tensor(8);
+    if (host->rank() == 2) host->barrier();
+    const auto sum = rank.world->start_reduce_scatter(all, cut, mine);
+    if (host->rank() != 2) {
+      early->all_reduce(x, Reduction::kSum);
+      std::vector<float> sums(8);
+      rank.kernels.download(x, sums.data());
+      EXPECT_EQ(sums, std::vector<float>(8, 2.0f));
+      EXPECT_FALSE(sum->progress());
+      host->barrier();
+    }
+    sum->wait();
+    std::vector<float> sums(100);
+    rank.kernels.download(mine, sums.data());
+    EXPECT_EQ(sums, std::vector<float>(100, 3.0f));
+  });
+}
+
+// Calls of one group stay in their order, whenever they are needed.
+TEST(NcclLanes, CallsOfAGroupKeepTheirOrder) {
+  run_ranks(2, [](const auto& host) {
+    NcclRankOnThread rank(host, {kLong});
+    const Partition cut = Partition::even(2000, 2);
+    const Tensor all = rank.tensor(2000), mine = rank.tensor(1000), x = rank.tensor(1000);
+    std::vector<std::unique_ptr<Transfer>> sums;
+    for (int i = 0; i < 20; ++i) {
+      sums.push_back(rank.world->start_reduce_scatter(all, cut, mine));
+      rank.world->all_reduce(x, Reduction::kSum);
+    }
+    for (const auto& sum : sums) sum->wait();
+    std::vector<float> values(1000);
+    rank.kernels.download(x, values.data());
+    EXPECT_EQ(values, std::vector<float>(1000, 1 << 20));
+    rank.kernels.download(mine, values.data());
+    EXPECT_EQ(values, std::vector<float>(1000, 2.0f));
   });
 }
 

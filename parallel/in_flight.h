@@ -1,0 +1,26 @@
+// The transfers that a rank drives while it computes.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace ropewalk {
+
+class InFlight {
+ public:
+  // Is driven from now on, until it is done or removed; it must not be destroyed before.
+  void add(Transfer& transfer) {
+    if (transfer.needs_driving()) transfers_.push_back(&transfer);
+  }
+  void remove(Transfer& transfer) { std::erase(transfers_, &transfer); }
+  void progress() {  // throws CommunicationError
+    std::erase_if(transfers_, [](Transfer* transfer) { return transfer->progress(); });
+  }
+
+ private:
+  std::vector<Transfer*> transfers_;
+};
+
+}  // namespace ropewalk
