@@ -115,7 +115,7 @@ std::string memory_line(const StepPlan& plan) {
   return fmt::format("{}: {}", bytes_text(static_cast<double>(process_bytes(plan))), kinds);
 }
 
-// Data ranks do the same on other sequences; of the optimizer's shards the largest may be a row larger.
+// Data ranks do the same on other sequences.
 MeshPlan plan_mesh(const Config& config, const Stage& stage) {
   const MeshShape& mesh = config.parallel.mesh;
   const int different = mesh.context_parallel * mesh.tensor_parallel;

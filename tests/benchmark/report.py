@@ -3,7 +3,8 @@
 Kernels and steps: CPU-seconds of one thread, as a share of what the machine can do, measured in turn with it
 (ropewalk_benchmark). Peers: CPU-seconds of PyTorch's and transformers' programs in peers/, in turn with ours; they need
 --peers PYTHON, an interpreter with torch and transformers. Ranks: wall seconds of `ropewalk train` on one rank and on two,
-in turn, and of two programs at once, the most that the machine allows; two idle cores are wanted.
+in turn, and of two programs at once, the most that the machine allows; two idle cores are wanted. Network: the same of two
+data-parallel ranks with 1 Gbit/s between them (network namespaces, so as root), and how long they wait for gradients and weights.
 """
 import argparse
 import collections
@@ -20,6 +21,8 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "support"))
+from hosts import NoHosts, TwoHosts  # noqa: E402
 
 # name -> (at least, aim), of a share of the yardstick
 SHARES = {
@@ -145,15 +148,23 @@ output { directory: "run" log_interval: 1 }
 """
 
 
+RANKS_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def median_step(directory, first):
+    """Seconds, of the steps from `first` on."""
+    steps = [json.loads(line)["seconds"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return statistics.median(steps[first:])
+
+
 def ranks(report, ropewalk, folder, pairs):
     (folder / "scaling.textproto").write_text(SCALING)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
     def start(count, *settings):
         directory = folder / f"run{time.monotonic_ns()}"
         words = [word for setting in (f"output.directory={directory}", *settings) for word in ("--set", setting)]
         job = subprocess.Popen(["mpirun", "--bind-to", "none", "-n", str(count), ropewalk, "train", "scaling.textproto", *words],
-                               cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               cwd=folder, env=RANKS_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return job, directory
 
     def seconds(*jobs):
@@ -162,8 +173,7 @@ def ranks(report, ropewalk, folder, pairs):
         for job, directory in jobs:
             if job.wait():
                 sys.exit(f"report: {' '.join(map(str, job.args))} failed")
-            steps = [json.loads(line)["seconds"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
-            medians.append(statistics.median(steps[1:]))
+            medians.append(median_step(directory, first=1))
         return max(medians)
 
     report.heading("two ranks against one on two cores, wall, S=8192, 4 layers of width 512")
@@ -180,6 +190,45 @@ def ranks(report, ropewalk, folder, pairs):
         report.add(f"{axis}-parallel", ratio, "times", TWO_RANKS, min(measured), max(measured), f"{ratio / ceiling:.0%} of the machine's")
 
 
+NETWORK = """
+model { layers: 8 width: 512 hidden: 1408 query_heads: 8 key_heads: 4 head_size: 64 vocabulary: 257
+  pattern { mask: SLIDING window: 128 position: ROPE theta: 50000 } pattern { mask: FULL } }
+data { prefix: "long" sequence_length: 512 }
+training { steps: 8 batch: 2 }
+validation { interval: 0 sample_tokens: 0 }
+checkpoint { interval: 0 }
+output { directory: "run" log_interval: 1 trace_steps: 5 trace_after: 2 }
+"""
+
+
+def network(report, ropewalk, folder, pairs):
+    (folder / "network.textproto").write_text(NETWORK)
+
+    def run(hosts, bucket):
+        """Seconds of a step, and those in it in which a rank does nothing but to send gradients and weights, and wait for them."""
+        directory = folder / f"run{time.monotonic_ns()}"
+        words = ["mpirun", "--bind-to", "none", "--quiet", *hosts.mpirun_options(folder), ropewalk, "train", "network.textproto",
+                 "--set", f"output.directory={directory}", "--set", f"parallel.bucket_parameters={bucket}"]
+        subprocess.run(words, check=True, cwd=folder, env=RANKS_ENVIRONMENT, capture_output=True)
+        events = json.loads((directory / "trace/rank-00000.json").read_text())["traceEvents"]
+        exposed = sum(event["dur"] for event in events if event["ph"] == "X" and event["args"].get("axis") == "gradient")
+        return median_step(directory, first=3), exposed / 1e6 / 5
+
+    report.heading("two data-parallel ranks, 1 Gbit/s between them, wall, S=512, 8 layers of width 512 (24 M parameters)")
+    try:
+        with TwoHosts(slots=1, rate="1gbit") as hosts:
+            by_block, at_once = zip(*((run(hosts, 0), run(hosts, 2**31 - 1)) for _ in range(pairs)))
+    except NoHosts as reason:
+        print(f"left out: {reason}")
+        return
+    speedups = [b[0] / a[0] for a, b in zip(by_block, at_once)]
+    report.add("a bucket for each block / one for all", statistics.median(speedups), "times as fast", low=min(speedups), high=max(speedups))
+    for name, measured in (("each block", by_block), ("all", at_once)):
+        shares = [exposed / step for step, exposed in measured]
+        report.add(f"gradients and weights, not hidden, a bucket for {name}", statistics.median(shares), "of a step", low=min(shares),
+                   high=max(shares), rate=f"{statistics.median(exposed for _, exposed in measured):.3f} s")
+
+
 def machine():
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
     flags = next((line for line in open("/proc/cpuinfo") if line.startswith("flags")), "")
@@ -192,7 +241,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path, help="the build folder, with ropewalk and its benchmark")
     parser.add_argument("--pairs", type=int, default=7, help="runs beside a yardstick, of which the median counts (default 7)")
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with torch and transformers; without it peers are left out")
-    parser.add_argument("--parts", nargs="+", default=["kernels", "peers", "prepare", "ranks"], help="what to measure (default: all)")
+    parser.add_argument("--parts", nargs="+", default=["kernels", "peers", "prepare", "ranks", "network"], help="what to measure (default: all)")
     parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: BUILD/benchmark.json)")
     options = parser.parse_args()
 
@@ -205,10 +254,12 @@ def main():
     if "peers" in options.parts and options.peers:
         peers(report, benchmark, options.peers, max(1, options.pairs // 2))
     with tempfile.TemporaryDirectory(prefix="ropewalk-benchmark-") as folder:
-        if "prepare" in options.parts or "ranks" in options.parts:
+        if {"prepare", "ranks", "network"} & set(options.parts):
             prepare(report, build / "ropewalk", pathlib.Path(folder))
         if "ranks" in options.parts:
             ranks(report, build / "ropewalk", pathlib.Path(folder), max(1, options.pairs // 2))
+        if "network" in options.parts:
+            network(report, build / "ropewalk", pathlib.Path(folder), max(1, options.pairs // 2))
     target = options.json or build / "benchmark.json"
     target.write_text(json.dumps({**about, "figures": [row._asdict() for row in report.rows]}, indent=1) + "\n")
     print(f"\nwritten to {target}")

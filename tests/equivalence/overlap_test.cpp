@@ -1,0 +1,126 @@
+// What a step's collectives hide behind, shown by the order of events on a rank; and that buckets change no bit.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "kernels/traced_kernels.h"
+#include "tests/equivalence/cases.h"
+#include "tests/equivalence/mesh_run.h"
+#include "tests/support/models.h"
+#include "tests/support/ranks.h"
+
+namespace ropewalk {
+namespace {
+
+// A rank's steps in their order, as text: "E f0 f1 b1 b0" are the first kernels of the embedding's and the blocks'
+// passes, "A" of AdamW; "s" and "g" starts of sums and gatherings on the gradient group, "w" waits for them.
+std::string order_of(std::vector<TraceSpan> spans) {
+  std::ranges::stable_sort(spans, {}, &TraceSpan::begin);
+  std::string text;
+  const auto add = [&](const std::string& event) { text += (text.empty() ? "" : " ") + event; };
+  std::string phase;
+  const TraceSpan* current = nullptr;
+  for (const TraceSpan& span : spans) {
+    if (current && span.begin >= current->end) current = nullptr;
+    if (span.kind == "phase") {
+      current = &span;
+      const size_t number = span.name.find_first_of("0123456789");
+      phase = number == std::string::npos ? "" : span.name.substr(number);
+    } else if (span.kind == "communication" && span.axis == "gradient") {
+      if (span.name == "start_reduce_scatter") add("s");
+      if (span.name == "start_all_gather") add("g");
+      if (span.name == "wait") add("w");
+    } else if (span.kind == "kernel" && current && !phase.empty()) {
+      add((phase.ends_with("forward") ? "f" : "b") + phase.substr(0, phase.find(' ')));
+      phase.clear();
+    } else if (span.name == "embedding_forward") {
+      add("E");
+    } else if (span.name == "embedding_backward") {
+      add("e");
+    } else if (span.name == "adamw" && !text.ends_with("A")) {
+      add("A");
+    }
+  }
+  return text;
+}
+
+// Of two steps on every rank.
+std::vector<std::string> orders(const Config& config, const SamplesOfStep& samples) {
+  std::vector<std::string> out(static_cast<size_t>(config.parallel.mesh.size()));
+  run_ranks(config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
+    RankOnThread here(config, world);
+    Trace trace;
+    TracedKernels kernels(here.kernels(), trace);
+    here.mesh().set_trace(&trace);
+    Trainer trainer(config, {here.mesh(), kernels, here.rank().arena, &trace});
+    trainer.initialize();
+    trace.record(true);
+    RankRun run{config, trainer, here.mesh(), kernels};
+    for (int64_t step = 0; step < 2; ++step) trainer.step(run.share_of(samples(step)), step);
+    out[static_cast<size_t>(world->rank())] = order_of(trace.spans());
+  });
+  return out;
+}
+
+SamplesOfStep some_samples(int64_t count) {
+  return [=](int64_t step) {
+    std::vector<Sample> samples;
+    for (int64_t i = 0; i < count; ++i)
+      samples.push_back(random_sample(16, 37, {}, static_cast<uint64_t>(step * count + i)));
+    return samples;
+  };
+}
+
+Config three_blocks(const MeshShape& mesh, int64_t batch) {
+  return test_config(small_model({sliding_rope(4), full_nope(), sliding_rope(4)}), mesh, 16, batch);
+}
+
+// Sums start when the backward is done with a block, and are waited for when all is done; gatherings start behind each
+// bucket's update, and each is waited for when the forward comes to its block.
+TEST(Overlap, SumsGoUnderTheBackwardAndGatheringsUnderTheForward) {
+  for (const MeshShape& mesh : {MeshShape{2, 1, 1}, MeshShape{1, 2, 1}, MeshShape{2, 2, 1}}) {
+    const std::string first = "E f0 f1 f2 b2 s b1 s b0 s e s w w w w A g A g A g A g",
+                      second = " w E w f0 w f1 w f2 b2 s b1 s b0 s e s w w w w A g A g A g A g";
+    for (const std::string& order : orders(three_blocks(mesh, mesh.data_parallel), some_samples(mesh.data_parallel)))
+      EXPECT_EQ(order, first + second) << text_of(mesh);
+  }
+}
+
+// Only the last micro-batch makes gradients whole, and only the first waits for weights.
+TEST(Overlap, MicroBatchesBeforeTheLastSendNoGradients) {
+  const std::string passes = "E f0 f1 f2 b2 b1 b0 e ";
+  for (const std::string& order : orders(three_blocks({2, 1, 1}, 4), some_samples(4)))
+    EXPECT_EQ(order, passes + "E f0 f1 f2 b2 s b1 s b0 s e s w w w w A g A g A g A g" +
+                         " w E w f0 w f1 w f2 b2 b1 b0 e " + "E f0 f1 f2 b2 s b1 s b0 s e s w w w w A g A g A g A g");
+}
+
+TEST(Overlap, BucketsHoldAsManyBlocksAsTheyAreAskedTo) {
+  Config config = three_blocks({2, 1, 1}, 2);
+  config.parallel.bucket_parameters = 1500;  // 3,000 for both ranks; a block has 1,936, the embedding 592
+  for (const std::string& order : orders(config, some_samples(2)))
+    EXPECT_EQ(order, "E f0 f1 f2 b2 b1 s b0 e s w w A g A g w E f0 w f1 f2 b2 b1 s b0 e s w w A g A g");
+  config.parallel.bucket_parameters = 1 << 16;
+  for (const std::string& order : orders(config, some_samples(2)))
+    EXPECT_EQ(order, "E f0 f1 f2 b2 b1 b0 e s w A g w E f0 f1 f2 b2 b1 b0 e s w A g");
+}
+
+// Every element is summed over the same ranks in the same order, whatever moves with it.
+TEST(Overlap, BucketsChangeNoBitOfTheGradients) {
+  for (const MeshShape& mesh : {MeshShape{3, 1, 1}, MeshShape{2, 2, 2}}) {
+    Case c = make_case("RnopeSwa", mesh);
+    const NaiveWeights weights = random_weights(c.config.model, 43);
+    const auto run = [&](int64_t bucket_parameters) {
+      c.config.parallel.bucket_parameters = bucket_parameters;
+      return gradients_on_mesh(c.config, weights, samples_of_step(c, 0));
+    };
+    const LossAndGradients by_block = run(0);
+    for (const int64_t bucket_parameters : {300, 1000, 1 << 16}) {
+      const LossAndGradients other = run(bucket_parameters);
+      EXPECT_EQ(other.loss, by_block.loss);
+      EXPECT_TRUE(other.gradients == by_block.gradients) << text_of(mesh) << ", " << bucket_parameters;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ropewalk
