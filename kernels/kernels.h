@@ -44,6 +44,7 @@ struct AdamWStep {
 };
 
 class RangeMarker;
+class DeviceTimeline;
 
 class Kernels {
  public:
@@ -56,7 +57,8 @@ class Kernels {
   // bytes.
   virtual std::optional<DeviceStatus> device_status() const { return std::nullopt; }
   virtual std::optional<int64_t> peak_device_bytes() const { return std::nullopt; }
-  virtual RangeMarker* range_marker() { return nullptr; }  // of the device's profiler; null: it has none
+  virtual RangeMarker* range_marker() { return nullptr; }        // of the device's profiler; null: it has none
+  virtual DeviceTimeline* device_timeline() { return nullptr; }  // null: the host waits for each call
 
   // ---- memory
   virtual std::unique_ptr<Buffer> allocate(int64_t bytes) = 0;  // throws DeviceError saying how much was asked

@@ -3,12 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace ropewalk {
+
+// When a device came to a moment of its work: steady seconds, waited for when they are asked.
+using DeviceMoment = std::function<double()>;
+
+struct DeviceTime {
+  DeviceMoment begin, end;  // both empty: no device's
+};
 
 struct TraceSpan {
   std::string name;           // "linear_forward", "all_gather", "block 3 forward"
@@ -18,6 +26,7 @@ struct TraceSpan {
   double flops = 0;           // of a kernel that is bound by arithmetic
   std::string axis;           // of communication: "sequence"
   int64_t bytes = 0;          // that communication sent
+  DeviceTime on_device = {};  // of what the span has given a device to do; the rest is the host's
 };
 
 // Shows a device's profiler what the host is at: ranges that lie in each other.
@@ -26,6 +35,14 @@ class RangeMarker {
   virtual ~RangeMarker() = default;
   virtual void push(const char* name) = 0;
   virtual void pop() = 0;
+};
+
+// A device that works while the host goes on.
+class DeviceTimeline {
+ public:
+  virtual ~DeviceTimeline() = default;
+  virtual void record(bool on) = 0;   // moments have a time if they are noted while it records
+  virtual DeviceMoment moment() = 0;  // when what the kernels have been given so far is done
 };
 
 class Trace {
@@ -50,19 +67,22 @@ class Trace {
   };
 
   bool recording() const { return recording_; }
-  void record(bool on) { recording_ = on; }
-  void set_marker(RangeMarker* marker) { marker_ = marker; }  // null: none
+  void record(bool on);
+  void set_marker(RangeMarker* marker) { marker_ = marker; }             // null: none
+  void set_timeline(DeviceTimeline* timeline) { timeline_ = timeline; }  // likewise
   void add(TraceSpan span) { spans_.push_back(std::move(span)); }
   const std::vector<TraceSpan>& spans() const { return spans_; }
   void clear() { spans_.clear(); }
 
-  // One process for each rank, times from `origin` (steady seconds) in microseconds.
+  // One process for each rank, with a thread for the host and, if it has one, its device; times from `origin` (steady
+  // seconds) in microseconds. Waits for the device.
   void write_json(std::ostream& out, int rank, const std::string& host, double origin) const;
 
  private:
   std::vector<TraceSpan> spans_;
   bool recording_ = false;
   RangeMarker* marker_ = nullptr;
+  DeviceTimeline* timeline_ = nullptr;
 };
 
 }  // namespace ropewalk

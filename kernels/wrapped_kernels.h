@@ -17,6 +17,7 @@ class WrappedKernels : public Kernels {
   std::optional<DeviceStatus> device_status() const override { return inner_.device_status(); }
   std::optional<int64_t> peak_device_bytes() const override { return inner_.peak_device_bytes(); }
   RangeMarker* range_marker() override { return inner_.range_marker(); }
+  DeviceTimeline* device_timeline() override { return inner_.device_timeline(); }
   std::unique_ptr<Buffer> allocate(int64_t bytes) override { return inner_.allocate(bytes); }
   void upload(const void* host, const Tensor& x) override;
   void download(const Tensor& x, void* host) override;

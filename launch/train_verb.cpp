@@ -84,6 +84,7 @@ RunEnd train_on_device(const Process& process, const Arguments& arguments, const
   Trace trace;
   TracedKernels traced(kernels, trace);
   trace.set_marker(kernels.range_marker());
+  trace.set_timeline(kernels.device_timeline());
   const bool traces = config.output.trace_steps > 0 || kernels.range_marker();
   if (traces) mesh.set_trace(&trace);
   try {

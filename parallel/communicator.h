@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "kernels/tensor.h"
+#include "kernels/trace.h"
 #include "parallel/partition.h"
 
 namespace ropewalk {
@@ -57,6 +58,8 @@ class Transfer {
   // device's: the host, which drives, waits while the device computes.
   virtual bool needs_driving() const { return true; }
   virtual void wait() = 0;  // throws CommunicationError
+  // When a device moves it, for traces.
+  virtual DeviceTime device_time() const { return {}; }
 };
 
 // Nothing is, or was ever, in flight.

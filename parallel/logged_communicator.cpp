@@ -53,6 +53,7 @@ class LoggedTransfer : public Transfer {
     arrived_ = true;
     if (!in_flight_ || !log_.trace_->recording()) return;
     in_flight_->end = steady_seconds();
+    in_flight_->on_device = inner_->device_time();
     log_.trace_->add(std::move(*in_flight_));
   }
 

@@ -23,6 +23,7 @@ class CudaKernels final : public Kernels {
   std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
   std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
   RangeMarker* range_marker() override { return ROPEWALK_CUDA::range_marker(); }
+  DeviceTimeline* device_timeline() override { return &runtime_; }
   Runtime& runtime() { return runtime_; }  // for those who move what the kernels compute
 
   std::unique_ptr<Buffer> allocate(int64_t bytes) override;

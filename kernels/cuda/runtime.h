@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/platform.h"
 #include "kernels/device.h"
+#include "kernels/trace.h"
 
 namespace ROPEWALK_CUDA {
 
@@ -29,12 +30,12 @@ class Event {
   std::shared_ptr<State> state_;
 };
 
-class Runtime {
+class Runtime final : public DeviceTimeline {
  public:
   // The local_rank'th device of this host, counted around. Throws DeviceError: no device, one older than compute
   // capability 8.0 (bf16), a driver older than the runtime.
   explicit Runtime(int local_rank);
-  ~Runtime();
+  ~Runtime() override;
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
@@ -51,6 +52,10 @@ class Runtime {
   void synchronize() const { wait(mark(stream())); }
   // Called now and then while the host waits; may throw, so that it does not wait for ever for work that cannot end.
   void set_watch(std::function<void()> watch) { watch_ = std::move(watch); }
+
+  void record(bool on) override;
+  DeviceMoment moment() override { return moment_of(mark(stream())); }
+  DeviceMoment moment_of(const Event& event) const;  // empty: it was marked while nothing was recorded
 
   // Throw DeviceError: what was asked, and what there is. Memory is released when all work given to the device is done.
   void* allocate(int64_t bytes);

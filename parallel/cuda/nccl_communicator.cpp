@@ -55,6 +55,11 @@ struct Pending {
   std::optional<double> since = {};  // when it was first seen to have begun
 };
 
+// What the device was given, from when to when it is at it.
+struct Given {
+  Event begun, done;
+};
+
 // A stream and what is under way in it, the oldest first.
 struct Lane {
   Stream stream;
@@ -88,9 +93,9 @@ class NcclRank {
   }
 
   // Gives the device what calls(stream, check) asks of NCCL, after the kernels called so far and what the group was
-  // asked before; the event is when that is done.
+  // asked before.
   template <typename Calls>
-  Event give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
+  Given give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
   // Waits until a call of NCCL is done, which may go on after it returns, whatever it returns: with the first messages
   // between two devices it waits for the peers. From then on the group is watched.
   void finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers);
@@ -187,7 +192,7 @@ void NcclRank::look_at(Lane& lane) {
 }
 
 template <typename Calls>
-Event NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls) {
+Given NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls) {
   look();
   Lane& lane = lanes_[need == Need::kNow ? 0 : 1];
   runtime_.follow(lane.stream, runtime_.mark(runtime_.stream()));
@@ -202,7 +207,7 @@ Event NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::ve
   const Event done = runtime_.mark(lane.stream);
   comms_[comm] = done;
   lane.pending.push_back({comm, std::move(what), peers, begun, done});
-  return done;
+  return {begun, done};
 }
 
 // All ranks of the group do this when they are through with it.
@@ -221,7 +226,7 @@ void NcclRank::remove(ncclComm_t comm) {
 
 class NcclTransfer final : public Transfer {
  public:
-  NcclTransfer(std::shared_ptr<NcclRank> rank, Event done) : rank_(std::move(rank)), done_(std::move(done)) {}
+  NcclTransfer(std::shared_ptr<NcclRank> rank, Given given) : rank_(std::move(rank)), given_(std::move(given)) {}
   ~NcclTransfer() override {
     try {
       if (!waited_) wait();
@@ -231,17 +236,20 @@ class NcclTransfer final : public Transfer {
   bool needs_driving() const override { return false; }
   bool progress() override {
     rank_->look();
-    return done_.passed();
+    return given_.done.passed();
   }
   void wait() override {
     waited_ = true;
     rank_->look();
-    rank_->runtime().follow(rank_->runtime().stream(), done_);
+    rank_->runtime().follow(rank_->runtime().stream(), given_.done);
+  }
+  DeviceTime device_time() const override {
+    return {rank_->runtime().moment_of(given_.begun), rank_->runtime().moment_of(given_.done)};
   }
 
  private:
   std::shared_ptr<NcclRank> rank_;
-  Event done_;
+  Given given_;
   bool waited_ = false;
 };
 
@@ -314,15 +322,15 @@ class NcclCommunicator final : public DeviceCommunicator {
 
  private:
   template <typename Calls>
-  Event collective(Need need, Operation operation, const Tensor& x, Calls calls) {
+  Given collective(Need need, Operation operation, const Tensor& x, Calls calls) {
     if (x.elements() == 0) return {};
     return nccl_->give(need, comm_,
                        fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())), others_,
                        calls);
   }
-  Event reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine);
-  Event all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all);
-  void now(const Event& done) const { runtime().follow(runtime().stream(), done); }
+  Given reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine);
+  Given all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all);
+  void now(const Given& given) const { runtime().follow(runtime().stream(), given.done); }
 
   std::shared_ptr<NcclRank> nccl_;
   ncclComm_t comm_;
@@ -330,7 +338,7 @@ class NcclCommunicator final : public DeviceCommunicator {
   std::vector<int> others_;  // likewise
 };
 
-Event NcclCommunicator::reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine) {
+Given NcclCommunicator::reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine) {
   const ncclDataType_t type = type_of(all.dtype());
   return collective(need, Operation::kReduceScatter, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclReduceScatter(all.raw(), mine.raw(), count_of(mine), type, ncclSum, comm_, stream));
@@ -343,7 +351,7 @@ Event NcclCommunicator::reduce_scatter(Need need, const Tensor& all, const Parti
   });
 }
 
-Event NcclCommunicator::all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all) {
+Given NcclCommunicator::all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all) {
   const ncclDataType_t type = type_of(all.dtype());
   return collective(need, Operation::kAllGather, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, stream));
@@ -368,7 +376,7 @@ std::unique_ptr<Transfer> NcclCommunicator::exchange_on_device(std::span<const M
       bytes += message.data.bytes();
       peers.insert(world_ranks_[static_cast<size_t>(message.peer)]);
     }
-  const Event done = nccl_->give(
+  const Given given = nccl_->give(
       Need::kNow, comm_,
       fmt::format("an exchange of {} bytes with {} rank{}", bytes, peers.size(), peers.size() == 1 ? "" : "s"),
       {peers.begin(), peers.end()}, [&](Stream stream, auto check) {
@@ -377,7 +385,7 @@ std::unique_ptr<Transfer> NcclCommunicator::exchange_on_device(std::span<const M
         for (const auto& [peer, x] : receives)
           if (x.elements() > 0) check(ncclRecv(x.raw(), count_of(x), type_of(x.dtype()), peer, comm_, stream));
       });
-  return std::make_unique<NcclTransfer>(nccl_, done);
+  return std::make_unique<NcclTransfer>(nccl_, given);
 }
 
 }  // namespace

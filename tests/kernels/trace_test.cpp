@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -39,6 +40,57 @@ TEST(Trace, TellsAMarkerWhetherItRecordsOrNot) {
   }
   EXPECT_EQ(told.text, "(a(b)(c))");
   EXPECT_EQ(trace.spans().size(), 2u);  // what began before is not noted
+}
+
+// A device whose moments come a second after each other, and are known only when they are asked for.
+struct SlowDevice : DeviceTimeline {
+  void record(bool on) override { recording = on; }
+  DeviceMoment moment() override {
+    return [this, at = ++given] {
+      asked = std::max(asked, at);
+      return 100.0 + at;
+    };
+  }
+  bool recording = false;
+  int given = 0, asked = 0;
+};
+
+TEST(Trace, TellsWhenTheDeviceWasAtWork) {
+  SlowDevice device;
+  Trace trace;
+  trace.set_timeline(&device);
+  { const Trace::Scope unrecorded(&trace, "a", "phase"); }
+  EXPECT_EQ(device.given, 0);
+  trace.record(true);
+  EXPECT_TRUE(device.recording);
+  {
+    const Trace::Scope outer(&trace, "block 0 forward", "phase");
+    const Trace::Scope inner(&trace, "add", "kernel");
+  }
+  TraceSpan sum{"reduce_scatter on gradient", Trace::kInFlight, 1, 1, 0, 0, "gradient", 64};
+  sum.on_device = {[] { return 102.5; }, [] { return 107.5; }};
+  trace.add(sum);
+  trace.add({"start_exchange", "communication", 3, 4, 0, 0, "gradient", 64, {[] { return 5.0; }, [] { return 5.0; }}});
+  trace.record(false);
+  EXPECT_FALSE(device.recording);
+  EXPECT_EQ(device.asked, 0) << "the trace waits for the device";
+
+  std::ostringstream out;
+  trace.write_json(out, 0, "node1", 100);
+  const nlohmann::json events = nlohmann::json::parse(out.str())["traceEvents"];
+  std::map<std::string, std::pair<double, double>> on_device, in_flight;
+  int on_host = 0;
+  for (const auto& event : events) {
+    if (event["ph"] == "X" && event["tid"] == 1) on_device[event["name"]] = {event["ts"], event["dur"]};
+    if (event["ph"] == "X" && event["tid"] == 0) ++on_host;
+    if (event["ph"] == "b") in_flight[event["name"]].first = event["ts"];
+    if (event["ph"] == "e") in_flight[event["name"]].second = event["ts"];
+  }
+  EXPECT_EQ(on_host, 3);
+  EXPECT_EQ(on_device.size(), 2u) << "what took the device no time is not told";
+  EXPECT_EQ(on_device["block 0 forward"], std::pair(1e6, 3e6));
+  EXPECT_EQ(on_device["add"], std::pair(2e6, 1e6));
+  EXPECT_EQ(in_flight["reduce_scatter on gradient"], std::pair(2.5e6, 7.5e6));
 }
 
 TEST(Trace, IsTheTraceEventFormat) {

@@ -1,4 +1,6 @@
 """The program with parallel.device CUDA: it learns what the cpu learns, on ranks that share a device too, and checkpoints go both ways."""
+import json
+
 from program import expect, main, metrics, ranks, ropewalk, run
 
 CONFIG = """
@@ -57,8 +59,11 @@ def run_on(gpus, name, steps, nccl):
         expect(f"device: cuda, {name}" in result.err, result)
         expect(near(losses(folder, "gpu"), losses(folder, "cpu")), (losses(folder, "gpu"), losses(folder, "cpu")))
         expect('"peak_device_memory_bytes"' in (folder / "gpu" / "metrics.jsonl").read_text(), "no memory of the device")
-        train(folder, "again", 1, *CUDA)
+        train(folder, "again", 1, *CUDA, "--set", "output.trace_steps=1")
         expect(losses(folder, "again") == losses(folder, "gpu"), "not the same bits")
+        events = json.loads((folder / "again/trace/rank-00000.json").read_text())["traceEvents"]
+        on_device = {event["name"] for event in events if event["ph"] == "X" and event["tid"] == 1}
+        expect({"linear_forward", "attention_backward", "adamw", "block 1 backward"} <= on_device, on_device)
         for mesh in ("context", "tensor", "data"):
             train(folder, mesh, 2, *STAGED, "--set", f"parallel.{mesh}_parallel=2")
             expect(near(losses(folder, mesh), losses(folder, "gpu")), (mesh, losses(folder, mesh), losses(folder, "gpu")))

@@ -37,20 +37,24 @@ void check(cudaError_t error, const char* what) {
 }
 
 struct Event::State {
-  explicit State(int index) {
+  State(int index, bool is_timed) : timed(is_timed) {
     check(cudaSetDevice(index), "to use it");
-    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
+    check(cudaEventCreateWithFlags(&event, timed ? cudaEventDefault : cudaEventDisableTiming), "an event");
   }
   ~State() { cudaEventDestroy(event); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
   cudaEvent_t event = nullptr;
+  const bool timed;
 };
 
 struct Runtime::State {
   std::vector<cudaStream_t> streams;  // the kernels' is the first
   int64_t given = 0;                  // times that the kernels' was asked for
   Event milestone;                    // when what was given before the last kStride of them is done
+  bool recording = false;
+  Event origin;  // of the device's times, and the host's time of it
+  double origin_seconds = 0;
 };
 
 bool Event::passed() const {
@@ -120,7 +124,7 @@ Stream Runtime::make_stream() {
 
 Event Runtime::mark(Stream stream) const {
   Event event;
-  event.state_ = std::make_shared<Event::State>(index_);
+  event.state_ = std::make_shared<Event::State>(index_, state_->recording);
   check(cudaEventRecord(event.state_->event, stream), "to mark a moment");
   return event;
 }
@@ -143,6 +147,28 @@ void Runtime::wait(const Event& event) const {
     watch_();
     next_look = now + kWatchSeconds;
   }
+}
+
+// The host knows the time of a moment that it has seen pass: to some microseconds, if nothing else is to be done.
+void Runtime::record(bool on) {
+  state_->recording = on;
+  if (!on) return;
+  synchronize();
+  state_->origin = mark(stream());
+  while (!state_->origin.passed()) {
+  }
+  state_->origin_seconds = steady_seconds();
+}
+
+DeviceMoment Runtime::moment_of(const Event& event) const {
+  if (!event.state_ || !event.state_->timed) return {};
+  return [this, event] {
+    wait(event);
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, state_->origin.state_->event, event.state_->event),
+          "the time of a moment");
+    return state_->origin_seconds + 1e-3 * static_cast<double>(milliseconds);
+  };
 }
 
 DeviceStatus Runtime::status() const {

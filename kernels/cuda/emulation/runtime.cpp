@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "kernels/clock.h"
 #include "kernels/error.h"
 
 namespace ropewalk::cuda_emulated {
@@ -11,14 +12,17 @@ namespace ropewalk::cuda_emulated {
 constexpr int64_t kMemory = int64_t{4} << 30;
 
 struct Event::State {
-  explicit State(simt::Streams& streams) : device(streams) {}
+  State(simt::Streams& streams, bool is_timed) : device(streams), timed(is_timed) {}
   simt::Streams& device;
+  const bool timed;
+  double seconds = 0;  // when it passed
   std::atomic<bool> passed = false;
 };
 
 struct Runtime::State {
   simt::Streams streams;
   simt::Stream* kernels = streams.create();
+  bool recording = false;
 };
 
 bool Event::passed() const {
@@ -39,8 +43,11 @@ Stream Runtime::make_stream() { return state_->streams.create(); }
 
 Event Runtime::mark(Stream stream) const {
   Event event;
-  event.state_ = std::make_shared<Event::State>(state_->streams);
-  stream->run([state = event.state_] { state->passed = true; });
+  event.state_ = std::make_shared<Event::State>(state_->streams, state_->recording);
+  stream->run([state = event.state_] {
+    state->seconds = steady_seconds();
+    state->passed = true;
+  });
   return event;
 }
 
@@ -54,6 +61,16 @@ void Runtime::wait(const Event& event) const {
     std::this_thread::sleep_for(std::chrono::microseconds(10));
   }
   state_->streams.check();
+}
+
+void Runtime::record(bool on) { state_->recording = on; }
+
+DeviceMoment Runtime::moment_of(const Event& event) const {
+  if (!event.state_ || !event.state_->timed) return {};
+  return [this, event] {
+    wait(event);
+    return event.state_->seconds;
+  };
 }
 
 DeviceStatus Runtime::status() const {
