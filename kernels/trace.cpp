@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <exception>
 #include <utility>
 
 #include "kernels/clock.h"
@@ -16,16 +17,25 @@ Trace::Scope::Scope(Trace* trace, std::string name, std::string_view kind)
   span_.kind = kind;
   span_.begin = steady_seconds();
   span_.cpu_seconds = -thread_cpu_seconds();
-  if (trace_->timeline_) span_.on_device.begin = trace_->timeline_->moment();
+  span_.on_device.begin = trace_->device_moment();
 }
 
 Trace::Scope::~Scope() {
   if (marker_) marker_->pop();
   if (!trace_) return;
-  if (trace_->timeline_) span_.on_device.end = trace_->timeline_->moment();
+  span_.on_device.end = trace_->device_moment();
   span_.cpu_seconds += thread_cpu_seconds();
   span_.end = steady_seconds();
   trace_->spans_.push_back(std::move(span_));
+}
+
+// None where the device has failed: whoever uses it next will hear of that.
+DeviceMoment Trace::device_moment() const noexcept {
+  try {
+    return timeline_ ? timeline_->moment() : DeviceMoment();
+  } catch (const std::exception&) {
+    return {};
+  }
 }
 
 void Trace::record(bool on) {

@@ -79,6 +79,8 @@ class Trace {
   void write_json(std::ostream& out, int rank, const std::string& host, double origin) const;
 
  private:
+  DeviceMoment device_moment() const noexcept;
+
   std::vector<TraceSpan> spans_;
   bool recording_ = false;
   RangeMarker* marker_ = nullptr;

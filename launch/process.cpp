@@ -83,7 +83,8 @@ ExitCode Process::settle(const Failure& failure) {
   // The launcher ends all ranks when the first one leaves: none does before that one has spoken.
   if (roll_call_ && (all_fail || !speaks)) roll_call_->call("", kAgreementWait);
   const ExitCode code = common_code(reports);
-  // These come between exchanges; after any other failure, messages may be open that MPI_Finalize would wait for.
+  // These come between steps, and what is in flight then was waited for; after any other failure, messages may be open
+  // that MPI_Finalize would wait for.
   const bool in_order =
       code == ExitCode::kConfiguration || code == ExitCode::kData || code == ExitCode::kCheckpoint || !session_;
   if (!all_fail || !in_order) end_all(code);

@@ -12,24 +12,7 @@ case ${1:-} in
   --sanitizer) sanitize=yes ;;
   *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
-if ! capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | sort -u) || [ -z "$capability" ]; then
-  echo "test_gpu: nvidia-smi finds no GPU here; launch/test.sh tests the kernels on an emulated device" >&2
-  exit 1
-fi
-nvidia-smi --query-gpu=index,name,compute_cap,memory.total,driver_version --format=csv
-
-architectures=
-for number in ${capability//./}; do
-  [ "$number" = 90 ] && number=90a  # Hopper's own instructions
-  architectures+="${architectures:+;}$number-real"
-done
-launch/setup.sh build test
-cmake --preset release -DROPEWALK_TESTS=ON "-DROPEWALK_CUDA_ARCHITECTURES=$architectures" > /dev/null
-cmake --build --preset release -j"$(nproc)"
-if ! [ -f build/release/libropewalk_cuda.so ]; then
-  echo "test_gpu: CMake finds no nvcc; put it on the path, or set CUDACXX=/path/to/nvcc, and remove build/release/CMakeCache.txt" >&2
-  exit 1
-fi
+launch/build_gpu.sh
 
 tests=build/release/tests
 status=0

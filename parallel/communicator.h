@@ -5,7 +5,7 @@
 // and i32, maxima of host tensors of these.
 //
 // Device tensors are read and written in the order of the device's own work: an operation begins after the kernels that
-// were called before it, and kernels called after it (for an exchange: after its wait) see what it received. The host
+// were called before it, and kernels called after it (after a transfer's wait) see what it received. The host
 // need not wait for that.
 //
 // A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError, whose

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
+#include <optional>
 #include <set>
 
 #include "parallel/operands.h"
@@ -124,12 +126,14 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
         reduction_(reduction),
         segment_(std::min(segment_bytes(group.size_) / size_of(all.dtype()), longest_part)),
         rounds_((longest_part + segment_ - 1) / segment_),
-        halves_(group.scratch_.take(2 * (group.size_ - 1) * segment_ * size_of(all.dtype()))),
+        halves_(
+            group.scratch_.take(std::min<int64_t>(rounds_, 2) * (group.size_ - 1) * segment_ * size_of(all.dtype()))),
         inputs_(static_cast<size_t>(group.size_)),
         current_(start(0)),
         following_(start(1)) {}
 
   ~SegmentedReduction() override {
+    if (std::uncaught_exceptions() > 0) return;  // other ranks may wait elsewhere: no more rounds are begun
     try {
       wait();
     } catch (const CommunicationError&) {  // the interface says: errors then are lost
@@ -158,7 +162,7 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
 
   Tensor received(int peer, int64_t round) const {
     const int64_t slot = (round % 2) * (group_.size_ - 1) + (peer - group_.rank_ + group_.size_) % group_.size_ - 1;
-    return Tensor(halves_.data() + slot * segment_ * size_of(all_.dtype()), all_.dtype(), Device{},
+    return Tensor(halves_->data() + slot * segment_ * size_of(all_.dtype()), all_.dtype(), Device{},
                   segment_of(group_.rank_, round).shape());
   }
 
@@ -185,7 +189,10 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
                          mine_.slice(begin, begin + own.elements()).raw());
     ++round_;
     current_ = std::move(following_);
-    if (current_) following_ = start(round_ + 1);
+    if (current_)
+      following_ = start(round_ + 1);
+    else
+      halves_.reset();  // what is done may be kept for long
   }
 
   // As far as rounds can be finished; whether all are. What has failed is not gone on with.
@@ -209,8 +216,8 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
   Tensor all_, mine_;
   Partition cut_;
   Reduction reduction_;
-  int64_t segment_, rounds_, round_ = 0;  // segments in elements; the round that current_ is of
-  BlockPool::Block halves_;
+  int64_t segment_, rounds_, round_ = 0;    // segments in elements; the round that current_ is of
+  std::optional<BlockPool::Block> halves_;  // of the scratch
   std::vector<const void*> inputs_;
   std::unique_ptr<Transfer> current_, following_;
 };

@@ -39,9 +39,9 @@ class HostCommunicator : public Communicator {
  protected:
   HostCommunicator(int rank, Roster roster);
 
-  // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ... A
-  // collective that proceeds in rounds posts under one label several times: the next before the one before is
-  // destroyed.
+  // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
+  // Collectives post in rounds under one label; one that goes on beside later calls posts the next round before it
+  // destroys the one before. So a label that is not the newest, and of which nothing is in flight here, is past.
   virtual std::unique_ptr<Transfer> post(OperationLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
   // ... and to make a group of these ranks, in this order. Called by all ranks here once all have entered split.

@@ -1,7 +1,7 @@
 // The transfers that a rank drives while it computes.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <vector>
 
 #include "parallel/communicator.h"
@@ -16,7 +16,12 @@ class InFlight {
   }
   void remove(Transfer& transfer) { std::erase(transfers_, &transfer); }
   void progress() {  // throws CommunicationError
-    std::erase_if(transfers_, [](Transfer* transfer) { return transfer->progress(); });
+    for (size_t i = 0; i < transfers_.size();) {
+      if (transfers_[i]->progress())
+        transfers_.erase(transfers_.begin() + static_cast<std::ptrdiff_t>(i));
+      else
+        ++i;
+    }
   }
 
  private:

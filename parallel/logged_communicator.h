@@ -18,7 +18,7 @@ struct CommunicationCounters {
   int64_t operations = 0;
   int64_t bytes_sent = 0;  // payload handed to the transport for other ranks, as HostCommunicator would send it
   double seconds = 0.0;    // in which this rank's thread did nothing else: whole collectives; starting, driving and
-                           // waiting for exchanges. By NCCL: giving them to the device
+                           // waiting for transfers. By NCCL: giving them to the device
 };
 
 // Called with an error before anything is unwound, so while the memory is whole that open messages refer to: MPI may

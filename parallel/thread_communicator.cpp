@@ -133,6 +133,7 @@ void ThreadGroup::post(const Post& post, int rank, bool is_send) {
     }
     const Post &send = is_send ? post : *other, &receive = is_send ? *other : post;
     complaint = mismatch(roster, send, receive);
+    CHECK(found != counterparts.end() || !complaint.empty(), "messages of different calls that match");
     if (complaint.empty()) {
       const Tensor& from = send.message.data;
       if (from.bytes() > 0) std::memcpy(receive.message.data.raw(), from.raw(), static_cast<size_t>(from.bytes()));

@@ -13,8 +13,7 @@ ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const Paramet
       rank_(rank),
       in_flight_(in_flight),
       sums_(table_.shards().buckets().size()),
-      gatherings_(sums_.size()),
-      summed_(sums_.size()) {
+      gatherings_(sums_.size()) {
   const DType type = weights.flat().dtype(), accumulator = accumulator_of(type);
   first_moment_ = allocate_shard(accumulator);
   second_moment_ = allocate_shard(accumulator);
@@ -83,30 +82,23 @@ void ShardedOptimizer::start() {
 }
 
 void ShardedOptimizer::start_sum(size_t unit) {
-  const size_t bucket = table_.shards().bucket_of(unit);
-  if (unit == table_.shards().buckets()[bucket].first_unit) start_sum_of(bucket);
-}
-
-void ShardedOptimizer::start_sum_of(size_t index) {
+  const size_t index = table_.shards().bucket_of(unit);
   const ShardBucket& bucket = table_.shards().buckets()[index];
+  if (unit != bucket.first_unit) return;
   for (int i = table_.first_of_unit(bucket.first_unit); i < table_.first_of_unit(bucket.units_end); ++i) {
     const GradientSum sum = table_[i].gradient_sum;
     if (sum == GradientSum::kTensor) rank_.mesh.tensor().all_reduce(gradients_[i], Reduction::kSum);
     if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[i], Reduction::kSum);
   }
+  finish(sums_[index]);
   sums_[index] =
       rank_.mesh.gradient().start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end),
                                                  table_.shards().cut(bucket), part_of(gradients_.flat(), bucket));
   in_flight_.add(*sums_[index]);
-  summed_[index] = true;
 }
 
 void ShardedOptimizer::finish_sums() {
-  for (size_t bucket = sums_.size(); bucket-- > 0;) {
-    if (!summed_[bucket]) start_sum_of(bucket);
-    finish(sums_[bucket]);
-    summed_[bucket] = false;
-  }
+  for (size_t bucket = sums_.size(); bucket-- > 0;) finish(sums_[bucket]);  // as they were started
 }
 
 void ShardedOptimizer::finish(std::unique_ptr<Transfer>& transfer) {
@@ -130,6 +122,7 @@ double ShardedOptimizer::gradient_norm() const {
 void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) {
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
   for (size_t index = 0; index < gatherings_.size(); ++index) {  // as the forward goes
+    finish(gatherings_[index]);
     for_each_run(
         table_.shards().buckets()[index], [](const Parameter& p) { return p.is_norm; },
         [&](const Parameter& p, const Run& run) {

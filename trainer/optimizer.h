@@ -24,8 +24,7 @@ class ShardedOptimizer {
 
   // The backward is done with a unit, and with those behind it: what is whole begins to be summed over the mesh.
   void start_sum(size_t unit);
-  // All sums are there: this rank's part of each bucket has become that of the sum, the rest is its own. Sums that were
-  // not started are.
+  // All sums are there: this rank's part of each bucket has become that of the sum, the rest is its own.
   void finish_sums();
   // Norm of the summed gradient over the whole model; the same on all ranks.
   double gradient_norm() const;
@@ -58,7 +57,6 @@ class ShardedOptimizer {
   Tensor of_shard(const Tensor& shard, const Run& run) const;
   Tensor of_flat(const Tensor& flat, const Run& run) const;
   Tensor master(const Run& run) const;
-  void start_sum_of(size_t bucket);
   void start_gathering_of(size_t bucket);
   void finish(std::unique_ptr<Transfer>& transfer);
   // Visits (parameter, run) of this rank's part of a bucket; parameters next to each other for which like() is the same
@@ -76,7 +74,6 @@ class ShardedOptimizer {
   Buffered first_moment_, second_moment_;  // this rank's shard
   Buffered master_;  // likewise, only where weights are held in fewer bits than the master weights
   std::vector<std::unique_ptr<Transfer>> sums_, gatherings_;  // by bucket; null: none under way
-  std::vector<bool> summed_;                                  // by bucket: started since the last finish_sums
 };
 
 }  // namespace ropewalk

@@ -114,6 +114,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
 }
 
 double Trainer::Parts::accumulate_gradients(const Batch& batch, const UnitHook& whole) {
+  CHECK(!batch.samples.empty(), "a step without samples, so that no gradients would be summed");
   const double targets = sum_of(rank.mesh.batch(), static_cast<double>(batch.target_count()));
   const double scale =
       targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums

@@ -1,6 +1,8 @@
-// Device tensors by NCCL, a device for each rank. All groups of a rank give their work to one stream beside the
-// kernels', so that every rank does the same things in the same order, and none waits for one that cannot begin;
-// events order that stream and the kernels', and the host goes on.
+// Device tensors by NCCL, a device for each rank. All groups of a rank give what is needed now to one stream beside the
+// kernels', so that every rank does the same things in the same order, and none waits for one that cannot begin. What
+// is needed later has a second stream, which ranks may be at in different orders relative to the first: a device must
+// have room for a kernel of NCCL's from each at a time (it has, but perhaps on a small slice of one). Calls of one
+// group keep their order in both. Events order these streams and the kernels', and the host goes on.
 //
 // NCCL adds in an order of its own, and may round bf16 at each addition. Sizes that do not match between ranks are not
 // told of by NCCL, which waits, or moves what it was not meant to.

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "kernels/traced_kernels.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
+#include "tests/parallel/attention/strict_communicator.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
 
@@ -102,6 +104,136 @@ TEST(Overlap, BucketsHoldAsManyBlocksAsTheyAreAskedTo) {
   config.parallel.bucket_parameters = 1 << 16;
   for (const std::string& order : orders(config, some_samples(2)))
     EXPECT_EQ(order, "E f0 f1 f2 b2 b1 b0 e s w A g w E f0 f1 f2 b2 b1 b0 e s w A g");
+}
+
+// What is in flight is driven after every operation: sums, and in the next step gathered weights.
+TEST(Overlap, SumsAndGatheringsAreDrivenWhileTheRankComputes) {
+  const Config config = three_blocks({2, 1, 1}, 2);
+  run_ranks(2, [&](const std::shared_ptr<Communicator>& world) {
+    RankOnThread here(config, world);
+    Trace trace;
+    TracedKernels kernels(here.kernels(), trace);
+    here.mesh().set_trace(&trace);
+    Trainer trainer(config, {here.mesh(), kernels, here.rank().arena, &trace});
+    trainer.initialize();
+    trace.record(true);
+    RankRun run{config, trainer, here.mesh(), kernels};
+    for (int64_t step = 0; step < 2; ++step) trainer.step(run.share_of(some_samples(2)(step)), step);
+    std::vector<TraceSpan> spans = trace.spans();
+    std::ranges::stable_sort(spans, {}, &TraceSpan::begin);
+    std::map<std::string, int> driven;  // by what was started last
+    std::string in_flight;
+    for (const TraceSpan& span : spans) {
+      if (span.axis != "gradient") continue;
+      if (span.name.starts_with("start_")) in_flight = span.name;
+      if (span.name == "wait") in_flight.clear();
+      if (span.name == "progress") ++driven[in_flight];
+    }
+    EXPECT_GE(driven["start_reduce_scatter"], 2);  // what is done is not driven any more
+    EXPECT_GE(driven["start_all_gather"], 2);
+  });
+}
+
+// What looks at all weights looks at those of all ranks.
+TEST(Overlap, WeightsAreCheckedWhenTheyAreThere) {
+  const Config config = three_blocks({2, 1, 1}, 2);
+  run_ranks(2, [&](const std::shared_ptr<Communicator>& world) {
+    RankOnThread here(config, world);
+    Trace trace;
+    TracedKernels kernels(here.kernels(), trace);
+    here.mesh().set_trace(&trace);
+    Trainer trainer(config, {here.mesh(), kernels, here.rank().arena, &trace});
+    trainer.initialize();
+    RankRun run{config, trainer, here.mesh(), kernels};
+    trainer.step(run.share_of(some_samples(2)(0)), 0);
+    trace.record(true);
+    trainer.check_weights(1);
+    int waits = 0;
+    for (const TraceSpan& span : trace.spans()) {
+      if (span.name == "wait" && span.axis == "gradient") ++waits;
+      if (span.name == "first_not_finite") break;
+    }
+    EXPECT_EQ(waits, 4);
+  });
+}
+
+// Holds its user to the contract: what is gathered is NaN until it was waited for, and comes then.
+class LateGathering final : public Transfer {
+ public:
+  LateGathering(Communicator& inner, const Tensor& mine, const Partition& rows, const Tensor& all)
+      : all_(all), arriving_(static_cast<size_t>(all.bytes())) {
+    const Tensor hidden(arriving_.data(), all.dtype(), all.device(), all.shape());
+    inner_ = inner.start_all_gather(mine, rows, hidden);
+    for (int rank = 0; rank < rows.parts(); ++rank)
+      if (const Tensor part = all.slice(rows.begin(rank), rows.end(rank)); rank != inner.rank())
+        std::fill_n(static_cast<std::byte*>(part.raw()), part.bytes(), std::byte{0xff});
+  }
+  bool progress() override { return inner_->progress(); }
+  void wait() override {
+    inner_->wait();
+    std::copy(arriving_.begin(), arriving_.end(), static_cast<std::byte*>(all_.raw()));
+  }
+
+ private:
+  Tensor all_;
+  std::vector<std::byte> arriving_;
+  std::unique_ptr<Transfer> inner_;
+};
+
+class LateCommunicator final : public ForwardingCommunicator {
+ public:
+  explicit LateCommunicator(std::shared_ptr<Communicator> inner)
+      : ForwardingCommunicator(*inner), inner_(std::move(inner)) {}
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
+    if (mine.dtype() != DType::kF64) return ForwardingCommunicator::start_all_gather(mine, rows, all);
+    return std::make_unique<LateGathering>(*inner_, mine, rows, all);
+  }
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    return std::make_unique<LateCommunicator>(ForwardingCommunicator::split(color, key));
+  }
+
+ private:
+  std::shared_ptr<Communicator> inner_;
+};
+
+// All that reads weights waits for them, whatever was called before: as if they had been there at once.
+TEST(Overlap, WeightsAreReadWhenTheyAreThere) {
+  const Config config = three_blocks({2, 2, 1}, 2);
+  const auto all_readers = [&](const Faults& faults) {
+    std::vector<double> read;
+    on_mesh(
+        config,
+        [&](RankRun& run) {
+          std::vector<double> here;
+          const auto step = [&](int64_t n) {
+            here.push_back(run.trainer.step(run.share_of(some_samples(2)(n)), n).loss);
+          };
+          const auto evaluate = [&] {
+            const LossByPosition loss = run.trainer.evaluate(run.share_of(some_samples(2)(7)), 2);
+            here.insert(here.end(), loss.loss.begin(), loss.loss.end());
+          };
+          step(0);
+          step(1);
+          evaluate();
+          step(2);
+          const std::vector<double> logits = run.trainer.next_token_logits({1, 2, 3});
+          here.insert(here.end(), logits.begin(), logits.end());
+          step(3);
+          run.trainer.check_weights(4);
+          for (int time = 0; time < 3; ++time) run.trainer.state_loaded();  // each gives way to the next
+          evaluate();
+          if (run.mesh.world().rank() == 0) read = here;
+        },
+        faults);
+    return read;
+  };
+  Faults late;
+  late.in_world = [](std::shared_ptr<Communicator> world) {
+    return std::make_shared<LateCommunicator>(std::move(world));
+  };
+  const std::vector<double> at_once = all_readers({});
+  EXPECT_EQ(all_readers(late), at_once);
+  EXPECT_EQ(at_once.size(), size_t{4 + 2 + 37 + 2});
 }
 
 // Every element is summed over the same ranks in the same order, whatever moves with it.

@@ -118,6 +118,27 @@ TEST_P(Logged, MessagesAreInFlightUntilTheyArrive) {
   });
 }
 
+// All bytes of a sum, also of the segments that were sent while it was driven.
+TEST_P(Logged, BytesInFlightAreThoseThatWereSent) {
+  run_world(size(), [this](const auto& world) {
+    LoggedCommunicator group(world, "gradient");
+    Trace trace;
+    trace.record(true);
+    group.set_trace(&trace);
+    const Partition cut = Partition::even(4'000'000, size());
+    std::vector<float> all(4'000'000, 1.0f), mine(static_cast<size_t>(cut.size(world->rank())));
+    const auto sum = group.start_reduce_scatter(tensor_of(all), cut, tensor_of(mine));
+    sum->progress();
+    sum->wait();
+    const auto flight = std::find_if(trace.spans().begin(), trace.spans().end(),
+                                     [](const TraceSpan& span) { return span.kind == Trace::kInFlight; });
+    ASSERT_NE(flight, trace.spans().end());
+    EXPECT_EQ(flight->name, "reduce_scatter on gradient");
+    EXPECT_EQ(flight->bytes, 4 * (cut.total() - cut.size(world->rank())));
+    EXPECT_EQ(group.counters().bytes_sent, flight->bytes);
+  });
+}
+
 class LoggedWaits : public testing::TestWithParam<int> {};
 
 TEST_P(LoggedWaits, SecondsAreThoseOfWaiting) {

@@ -121,6 +121,38 @@ TEST(NcclLanes, CallsOfAGroupKeepTheirOrder) {
   });
 }
 
+// Of what is needed later, too: a rank that does not come is waited for until the deadline.
+TEST(NcclLanes, ASumThatNobodyJoinsIsTold) {
+  run_ranks(2, [](const auto& host) {
+    NcclRankOnThread rank(host, {kShort});
+    const Tensor all = rank.tensor(2000), mine = rank.tensor(1000);
+    if (host->rank() == 1) return;
+    const PeerError error =
+        error_of(rank, [&] { rank.world->start_reduce_scatter(all, Partition::even(2000, 2), mine)->wait(); });
+    const std::string message = error.what();
+    EXPECT_TRUE(message.find("rank 0 has not finished reduce_scatter of 8000 bytes of f32") != std::string::npos ||
+                message.find("remote process exited") != std::string::npos)
+        << message;
+  });
+}
+
+// A rank without messages cannot know that those of the others are on devices.
+TEST(NcclLanes, AnExchangeOfSomeRanksLeavesTheHostsInStep) {
+  run_ranks(3, [](const auto& host) {
+    NcclRankOnThread rank(host, {kLong});
+    const Tensor sent = rank.tensor(8), received = rank.tensor(8);
+    const int peer = 1 - host->rank();
+    std::vector<Message> sends, receives;
+    if (host->rank() < 2) {
+      sends.push_back({peer, sent});
+      receives.push_back({peer, received});
+    }
+    rank.world->start_exchange(sends, receives)->wait();
+    EXPECT_EQ(sum_of(*rank.world, 1.0), 3);
+    rank.kernels.synchronize();
+  });
+}
+
 // NCCL does not tell of it: it hangs.
 TEST(NcclFailure, RanksThatDisagreeEndWithTheDeadline) {
   run_ranks(2, [](const auto& host) {

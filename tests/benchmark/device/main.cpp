@@ -1,0 +1,93 @@
+// Times operations of a backend on its device, one for each line of JSON that it reads:
+//
+//     {"operation": "attention_forward", "length": 16384, "heads": 32, "key_heads": 8, "head_size": 128, "window":
+//     4096}
+//     {"seconds": 0.0021, "flops": 1.1e12, "bytes": 0}
+//
+// The driver (tests/benchmark/device_report.py) asks for the same again and again, in turn with a peer: the tensors of
+// the last request are kept, until "rest" is asked for.
+#include <boost/program_options.hpp>
+#include <iostream>
+
+#include "kernels/clock.h"
+#include "kernels/error.h"
+#include "tests/benchmark/device/operations.h"
+
+namespace ropewalk::benchmark {
+namespace {
+
+using Json = nlohmann::json;
+
+// Of one run: of so many in a row that the clock is exact enough.
+double seconds_of(const Operation& operation, Kernels& kernels, double at_least) {
+  const auto seconds_of_runs = [&](int64_t runs) {
+    kernels.synchronize();
+    const double begin = steady_seconds();
+    for (int64_t i = 0; i < runs; ++i) operation.run();
+    kernels.synchronize();
+    return steady_seconds() - begin;
+  };
+  seconds_of_runs(1);
+  for (int64_t runs = 1;; runs *= 2)
+    if (const double seconds = seconds_of_runs(runs); seconds >= at_least) return seconds / static_cast<double>(runs);
+}
+
+int run(int argc, char** argv) {
+  namespace po = boost::program_options;
+  std::string device;
+  double at_least = 0;
+  po::options_description options("ropewalk_device_benchmark: times the operations that it reads, a line of JSON each");
+  auto add = options.add_options();
+  add("help", "this text");
+  add("device", po::value(&device)->default_value("cuda"), "cuda, or cpu to try it out");
+  add("seconds", po::value(&at_least)->default_value(0.1), "that a measurement takes at the least");
+  po::variables_map given;
+  po::store(po::parse_command_line(argc, argv, options), given);
+  po::notify(given);
+  if (given.count("help")) {
+    std::cout << options;
+    return 0;
+  }
+  if (device != "cuda" && device != "cpu") throw ConfigurationError("no such device: " + device);
+  const Backend backend = device == "cuda" ? Backend::kCuda : Backend::kCpu;
+  const auto kernels = make_kernels(backend);
+  std::string last, line;
+  Operation operation;
+  while (std::getline(std::cin, line)) {
+    Json answer;
+    try {
+      if (line != last) {
+        operation = {};  // before there is another
+        last.clear();
+        const Json request = Json::parse(line);
+        if (request.value("operation", "") == "rest") {  // the device is wanted by somebody else
+          std::cout << "{}" << std::endl;
+          continue;
+        }
+        operation = request.value("operation", "") == "step" ? make_step(request, *kernels, backend)
+                                                             : make_operation(request, *kernels);
+        last = line;
+      }
+      answer = {{"seconds", seconds_of(operation, *kernels, at_least)},
+                {"flops", operation.flops},
+                {"bytes", operation.bytes}};
+      answer.update(operation.facts);
+    } catch (const OutOfMemory& error) {
+      answer = {{"error", error.what()}};
+    }
+    std::cout << answer.dump() << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace ropewalk::benchmark
+
+int main(int argc, char** argv) {
+  try {
+    return ropewalk::benchmark::run(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << "ropewalk_device_benchmark: " << error.what() << "\n";
+    return 1;
+  }
+}

@@ -1,0 +1,304 @@
+"""Measures the CUDA backend beside its peers on one GPU and prints one table of ratios, with goals; the same as JSON.
+
+Peers run in this process, ours in ropewalk_device_benchmark, in turn (steps: one after the other); each ratio is the median of some
+pairs. Attention beside
+PyTorch's SDPA (cuDNN, flash) and FlexAttention, products beside torch.matmul (cuBLASLt), a step beside transformers' Cohere2 at
+the best of its settings, what is bound by memory beside the copy of the same call. Needs torch, and transformers for the step;
+what cannot run here is left out, and said. --device cpu with --small tries the program out.
+"""
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+from report import Report
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError:
+    torch = None
+
+CAUSAL_OVER_CUDNN = {"forward": (0.95, 1.0), "backward": (0.90, 1.0)}
+WINDOW_OVER_OWN_CAUSAL = (0.95, None)  # per visible pair
+WINDOW_OVER_FLEX = (1.5, None)
+OF_COPY = (0.85, 0.95)
+UTILISATION = {8192: (0.50, 0.55), 65536: (0.45, 0.50)}
+STEP_OVER_TRANSFORMERS = (1.6, None)
+MOST_MIB_A_TOKEN = 0.35  # at 65,536 tokens, for 32 layers
+
+FULL = {"heads": 32, "key_heads": 8, "head_size": 128, "causal": [16384, 32768], "own": 8192, "long": 65536, "window": 4096,
+        "rows": 16384, "width": 4096, "hidden": 14336, "loss": (2048, 256000), "parameters": 1 << 28, "copy": 1 << 29,
+        "step": {"layers": 8, "width": 4096, "hidden": 14336, "heads": 32, "key_heads": 8, "head_size": 128, "vocabulary": 256000,
+                 "window": 4096}, "lengths": [8192, 65536]}
+SMALL = {"heads": 4, "key_heads": 2, "head_size": 64, "causal": [256], "own": 256, "long": 512, "window": 64, "rows": 256,
+         "width": 256, "hidden": 512, "loss": (64, 1024), "parameters": 1 << 16, "copy": 1 << 16,
+         "step": {"layers": 4, "width": 128, "hidden": 256, "heads": 2, "key_heads": 1, "head_size": 64, "vocabulary": 512, "window": 64},
+         "lengths": [128]}
+
+
+class Ours:
+    """The program that times our operations, one line of JSON for each request."""
+
+    def __init__(self, program, device, seconds):
+        self.job = subprocess.Popen([program, "--device", device, "--seconds", str(seconds)], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, operation, **sizes):
+        self.job.stdin.write(json.dumps({"operation": operation, **sizes}) + "\n")
+        self.job.stdin.flush()
+        line = self.job.stdout.readline()
+        if not line:
+            sys.exit(f"device_report: {self.job.args[0]} ended with code {self.job.wait()}")
+        return json.loads(line)
+
+
+class Theirs:
+    """Times a function of PyTorch on the device, as often as the clock needs."""
+
+    def __init__(self, device, seconds):
+        self.device, self.seconds = device, seconds
+        self.type = torch.bfloat16 if device == "cuda" else torch.float32
+
+    def synchronize(self):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def __call__(self, run):
+        run()
+        runs = 1
+        while True:
+            self.synchronize()
+            began = time.perf_counter()
+            for _ in range(runs):
+                run()
+            self.synchronize()
+            spent = time.perf_counter() - began
+            if spent >= self.seconds:
+                return spent / runs
+            runs *= 2
+
+    def drawn(self, *shape):
+        return torch.randn(*shape, device=self.device, dtype=self.type)
+
+
+def in_turn(pairs, ours, theirs):
+    """Ratios theirs / ours of seconds, so above 1 where ours is faster; and our last answer."""
+    ratios = []
+    for _ in range(pairs):
+        answer = ours()
+        if "error" in answer:
+            return [], answer
+        ratios.append(theirs() / answer["seconds"])
+    return ratios, answer
+
+
+class Driver:
+    def __init__(self, report, ours, theirs, pairs, sizes, peak):
+        self.report, self.ours, self.theirs, self.pairs, self.sizes, self.peak = report, ours, theirs, pairs, sizes, peak
+
+    def left_out(self, name, reason):
+        print(f"{name:52} left out: {str(reason).splitlines()[0] if str(reason) else type(reason).__name__}")
+
+    def beside(self, name, ours, make_theirs, unit="times as fast", goal=(None, None)):
+        try:
+            theirs = make_theirs()
+            ratios, answer = in_turn(self.pairs, ours, lambda: self.theirs(theirs))
+        except (RuntimeError, ImportError, ValueError) as error:  # a peer that does not serve this shape or machine
+            return self.left_out(name, error)
+        if not ratios:
+            return self.left_out(name, answer["error"])
+        rate = f"{answer['flops'] / answer['seconds'] / 1e12:.3g} TFLOP/s" if answer["flops"] else ""
+        return self.report.add(name, statistics.median(ratios), unit, goal, min(ratios), max(ratios), rate)
+
+    # ---- attention
+
+    def attention_sizes(self, length, window=0):
+        return {"length": length, **{key: self.sizes[key] for key in ("heads", "key_heads", "head_size")}, "window": window}
+
+    def sdpa(self, length, way, backend):
+        s, t = self.sizes, self.theirs
+        q = t.drawn(1, s["heads"], length, s["head_size"]).requires_grad_(way == "backward")
+        k, v = (t.drawn(1, s["key_heads"], length, s["head_size"]).requires_grad_(way == "backward") for _ in range(2))
+        gradient = t.drawn(1, s["heads"], length, s["head_size"])
+
+        def forward():
+            with torch.nn.attention.sdpa_kernel(backend):
+                return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+
+        if way == "forward":
+            return forward
+        out = forward()
+        return lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True)
+
+    def flex(self, length, way, window):
+        from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+        s, t = self.sizes, self.theirs
+        q = t.drawn(1, s["heads"], length, s["head_size"]).requires_grad_(way == "backward")
+        k, v = (t.drawn(1, s["key_heads"], length, s["head_size"]).requires_grad_(way == "backward") for _ in range(2))
+        gradient = t.drawn(1, s["heads"], length, s["head_size"])
+        mask = create_block_mask(lambda b, h, i, j: (i >= j) & (i - j < window), None, None, length, length, device=t.device)
+        compiled = torch.compile(flex_attention)
+
+        def forward():
+            return compiled(q, k, v, block_mask=mask, enable_gqa=True)
+
+        if way == "forward":
+            return forward
+        out = forward()
+        return lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True)
+
+    def attention(self):
+        s = self.sizes
+        heads = f"K={s['head_size']} heads {s['heads']}:{s['key_heads']}"
+        self.report.heading(f"attention, {heads}: ours beside theirs, in turn")
+        backends = {"cuDNN": torch.nn.attention.SDPBackend.CUDNN_ATTENTION, "flash": torch.nn.attention.SDPBackend.FLASH_ATTENTION}
+        for length in s["causal"]:
+            for way in ("forward", "backward"):
+                for peer, backend in backends.items():
+                    self.beside(f"causal {way} S={length} / {peer}", lambda: self.ours(f"attention_{way}", **self.attention_sizes(length)),
+                                lambda: self.sdpa(length, way, backend), goal=CAUSAL_OVER_CUDNN[way] if peer == "cuDNN" else (None, None))
+        for way in ("forward", "backward"):
+            ratios = []
+            for _ in range(self.pairs):
+                rates = [answer["flops"] / answer["seconds"] for answer in
+                         (self.ours(f"attention_{way}", **self.attention_sizes(s["long"], s["window"])),
+                          self.ours(f"attention_{way}", **self.attention_sizes(s["own"])))]
+                ratios.append(rates[0] / rates[1])
+            self.report.add(f"window {s['window']} {way} S={s['long']} / own causal S={s['own']}", statistics.median(ratios), "per pair",
+                            WINDOW_OVER_OWN_CAUSAL, min(ratios), max(ratios), f"{rates[0] / 1e12:.3g} TFLOP/s")
+            self.beside(f"window {s['window']} {way} S={s['long']} / FlexAttention",
+                        lambda: self.ours(f"attention_{way}", **self.attention_sizes(s["long"], s["window"])),
+                        lambda: self.flex(s["long"], way, s["window"]), goal=WINDOW_OVER_FLEX)
+
+    # ---- what is bound by memory, and products
+
+    def memory(self):
+        s = self.sizes
+        rows = {"rows": s["rows"], "width": s["width"]}
+        hidden = {"rows": s["rows"] // 2, "width": s["hidden"]}
+        loss = dict(zip(("rows", "width"), s["loss"]))
+        heads = {"rows": s["rows"], "heads": s["heads"], "head_size": s["head_size"]}
+        self.report.heading("bound by memory: share of the bandwidth of a copy, in turn")
+        for operation, sizes in (("add", rows), ("layer_norm_forward", rows), ("layer_norm_backward", rows), ("rotate", heads),
+                                 ("swiglu_forward", hidden), ("swiglu_backward", hidden), ("cross_entropy", loss),
+                                 ("adamw", {"elements": s["parameters"]})):
+            shares = []
+            for _ in range(self.pairs):
+                rates = [answer["bytes"] / answer["seconds"] for answer in
+                         (self.ours(operation, **sizes), self.ours("copy", elements=s["copy"]))]
+                shares.append(rates[0] / rates[1])
+            self.report.add(operation, statistics.median(shares), "of copy", OF_COPY if operation != "add" else (None, None),
+                            min(shares), max(shares), f"{rates[0] / 1e12:.3g} TB/s")
+
+    def products(self):
+        s, t = self.sizes, self.theirs
+        self.report.heading("products beside torch.matmul, in turn")
+        for inputs, outputs in ((s["width"], s["width"]), (s["width"], s["hidden"]), (s["hidden"], s["width"])):
+            sizes = {"rows": s["rows"] // 2, "inputs": inputs, "outputs": outputs}
+            x, w, y = t.drawn(sizes["rows"], inputs), t.drawn(outputs, inputs), t.drawn(sizes["rows"], outputs)
+            for operation, run in (("linear_forward", lambda: x @ w.T), ("linear_backward_input", lambda: y @ w),
+                                   ("linear_backward_weight", lambda: y.T @ x)):
+                self.beside(f"{operation} {sizes['rows']}x{inputs}->{outputs}", lambda: self.ours(operation, **sizes), lambda: run)
+
+    # ---- a step
+
+    def transformers_step(self, length, attention):
+        from transformers import Cohere2Config, Cohere2ForCausalLM
+
+        m = self.sizes["step"]
+        config = Cohere2Config(
+            vocab_size=m["vocabulary"], hidden_size=m["width"], intermediate_size=m["hidden"], num_hidden_layers=m["layers"],
+            num_attention_heads=m["heads"], num_key_value_heads=m["key_heads"], head_dim=m["head_size"], sliding_window=m["window"],
+            rope_theta=50000.0, max_position_embeddings=length, logit_scale=0.25, attn_implementation=attention, use_cache=False,
+            layer_types=["full_attention" if i % 4 == 3 else "sliding_attention" for i in range(m["layers"])])
+        model = Cohere2ForCausalLM(config).to(self.theirs.device, self.theirs.type).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+        tokens = torch.randint(0, m["vocabulary"], (1, length), device=self.theirs.device)
+
+        def step():
+            model(input_ids=tokens, labels=tokens).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return step
+
+    def best_of_transformers(self, length):
+        """The fastest of its attentions that runs here."""
+        seconds, why = {}, "no attention of transformers runs here"
+        for attention in ("sdpa", "flash_attention_2", "flex_attention"):
+            try:
+                seconds[attention] = self.theirs(self.transformers_step(length, attention))
+            except (RuntimeError, ImportError, ValueError) as error:
+                why = error
+            if self.theirs.device == "cuda":
+                torch.cuda.empty_cache()
+        if not seconds:
+            raise RuntimeError(why)
+        return self.transformers_step(length, min(seconds, key=seconds.get))
+
+    def step(self):
+        s = self.sizes
+        self.report.heading(f"a training step: {s['step']['layers']} layers of width {s['step']['width']}, bf16, AdamW")
+        for length in s["lengths"]:
+            sizes = {"length": length, **s["step"], "recompute": length > 32768}
+            answers = [self.ours("step", **sizes) for _ in range(self.pairs)]
+            if "error" in answers[0]:
+                self.left_out(f"step S={length}", answers[0]["error"])
+                continue
+            rates = [answer["flops"] / answer["seconds"] for answer in answers]
+            self.report.add(f"step S={length}, visible pairs only", statistics.median(rates) / self.peak, "of peak",
+                            UTILISATION.get(length, (None, None)), min(rates) / self.peak, max(rates) / self.peak,
+                            f"{length * statistics.median(rates) / answers[0]['flops']:.4g} tokens/s")
+            layers = 32 / s["step"]["layers"]
+            self.report.add(f"activations S={length}, of 32 layers (at most {MOST_MIB_A_TOKEN} at 65536)",
+                            answers[0]["activation_bytes"] * layers / length / 2**20, "MiB a token")
+            if length == s["lengths"][0]:
+                self.beside_transformers(length, [answer["seconds"] for answer in answers])
+
+    def beside_transformers(self, length, ours):
+        """One after the other, because a device may not hold both."""
+        name = f"step S={length} / transformers' Cohere2"
+        self.ours("rest")
+        try:
+            step = self.best_of_transformers(length)
+            theirs = [self.theirs(step) for _ in range(self.pairs)]
+        except (RuntimeError, ImportError, ValueError) as error:
+            return self.left_out(name, error)
+        return self.report.add(name, statistics.median(theirs) / statistics.median(ours), "times as fast", STEP_OVER_TRANSFORMERS,
+                               min(theirs) / max(ours), max(theirs) / min(ours))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path, help="the build folder, with ropewalk_device_benchmark")
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--small", action="store_true", help="sizes that a cpu can do, to try it out; the figures mean nothing")
+    parser.add_argument("--pairs", type=int, default=5, help="measurements in turn, of which the median counts (default 5)")
+    parser.add_argument("--peak", type=float, default=989e12, help="dense bf16 FLOP/s of the GPU (default 989e12: H100 and H200 SXM)")
+    parser.add_argument("--parts", nargs="+", default=["attention", "memory", "products", "step"], help="what to measure (default: all)")
+    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: BUILD/benchmark_gpu.json)")
+    options = parser.parse_args()
+    if not torch:
+        sys.exit("device_report: needs torch: --peers PYTHON names an interpreter that has it (pip install torch transformers)")
+
+    name = torch.cuda.get_device_name() if options.device == "cuda" else "the host's processor"
+    about = {"device": name, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "pairs": options.pairs}
+    print(f"{name}; torch {torch.__version__}; {about['date']}")
+    report = Report()
+    seconds = 0.01 if options.small else 0.1
+    driver = Driver(report, Ours(options.build / "tests/benchmark/ropewalk_device_benchmark", options.device, seconds),
+                    Theirs(options.device, seconds), options.pairs, SMALL if options.small else FULL, options.peak)
+    for part in options.parts:
+        getattr(driver, part)()
+    target = options.json or options.build / "benchmark_gpu.json"
+    target.write_text(json.dumps({**about, "figures": [row._asdict() for row in report.rows]}, indent=1) + "\n")
+    print(f"\nwritten to {target}")
+
+
+if __name__ == "__main__":
+    main()
