@@ -128,8 +128,7 @@ double Trainer::Parts::accumulate_gradients(const Batch& batch, const UnitHook& 
       const Trace::Scope phase(rank.trace, "loss", "phase");
       loss += rank.kernels.sum(model.head().forward(weights, sequences, x, scale, saved.loss, gradients));
     }
-    model.backward(
-        weights, sequences, saved, gradients, is_last ? whole : [](size_t) {});
+    model.backward(weights, sequences, saved, gradients, is_last ? whole : kNothing);
   });
   return loss * scale;
 }
