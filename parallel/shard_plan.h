@@ -63,6 +63,7 @@ class ShardPlan {
   int64_t offset(int parameter) const { return offsets_[static_cast<size_t>(parameter)]; }  // in the flat buffer
   const std::vector<ShardBucket>& buckets() const { return buckets_; }
   size_t bucket_of(size_t unit) const { return bucket_of_[unit]; }
+  int first_of_unit(size_t unit) const { return first_parameter_[unit]; }  // also behind the last unit
   Partition cut(const ShardBucket& bucket) const { return Partition::even(bucket.end - bucket.begin, ranks_); }
   // What `rank` owns of a bucket, in order.
   std::vector<ShardSegment> segments(const ShardBucket& bucket, int rank) const;

@@ -120,9 +120,9 @@ double ShardedOptimizer::gradient_norm() const {
 }
 
 void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) {
+  finish_gathering();  // before what is sent is written
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
   for (size_t index = 0; index < gatherings_.size(); ++index) {  // as the forward goes
-    finish(gatherings_[index]);
     for_each_run(
         table_.shards().buckets()[index], [](const Parameter& p) { return p.is_norm; },
         [&](const Parameter& p, const Run& run) {
@@ -135,13 +135,13 @@ void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) 
 }
 
 void ShardedOptimizer::start_gathering() {
+  finish_gathering();
   for (size_t bucket = 0; bucket < gatherings_.size(); ++bucket) start_gathering_of(bucket);
 }
 
 void ShardedOptimizer::start_gathering_of(size_t index) {
   const ShardBucket& bucket = table_.shards().buckets()[index];
   const Tensor mine = part_of(weights_.flat(), bucket);
-  finish(gatherings_[index]);
   if (master_.buffer) {
     const int64_t begin = bucket.begin / rank_.mesh.gradient().size();
     rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);

@@ -77,12 +77,12 @@ ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, 
                                int64_t bucket_parameters) {
   TableBuilder build(model, mesh, tensor_rank, token_split);
   const int64_t D = model.width, F = model.hidden, K = model.head_size, HK = model.query_heads * K;
-  units_.push_back(0);
+  std::vector<int> ends;  // of units: the table's sizes then
   embedding_ = build.split_rows("model.embed_tokens.weight", model.vocabulary, D);
   for (size_t layer = 0; layer < model.layers.size(); ++layer) {
     const std::string prefix = fmt::format("model.layers.{}.", layer);
     BlockParameters block;
-    units_.push_back(build.size());
+    ends.push_back(build.size());
     block.norm = build.norm(prefix + "input_layernorm.weight");
     block.q = build.query_heads(prefix + "self_attn.q_proj.weight", K, D, false);
     block.k = build.key_heads(prefix + "self_attn.k_proj.weight", K, D, false);
@@ -98,13 +98,14 @@ ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, 
     blocks_.push_back(block);
   }
   final_norm_ = build.norm("model.norm.weight");
-  units_.push_back(build.size());
+  ends.push_back(build.size());
   parameters_ = build.take();
 
-  std::vector<std::vector<int64_t>> sizes(units_.size() - 1);
-  for (size_t unit = 0; unit < sizes.size(); ++unit)
-    for (int index = first_of_unit(unit); index < end_of_unit(unit); ++index)
-      sizes[unit].push_back((*this)[index].box.elements());
+  std::vector<std::vector<int64_t>> sizes;
+  for (int index = 0; const int end : ends) {
+    sizes.emplace_back();
+    for (; index < end; ++index) sizes.back().push_back((*this)[index].box.elements());
+  }
   shards_.emplace(sizes, mesh.data_parallel * mesh.context_parallel, bucket_parameters);
   for (int index = 0; index < static_cast<int>(parameters_.size()); ++index)
     parameters_[static_cast<size_t>(index)].offset = shards_->offset(index);

@@ -51,8 +51,8 @@ class ParameterTable {
   // Units, as ShardPlan has them: the embedding; each block, the last one with the final norm.
   static constexpr size_t kEmbeddingUnit = 0;
   static size_t unit_of_block(size_t layer) { return layer + 1; }
-  int first_of_unit(size_t unit) const { return units_[unit]; }  // its parameters are consecutive in the table
-  int end_of_unit(size_t unit) const { return units_[unit + 1]; }
+  int first_of_unit(size_t unit) const { return shards_->first_of_unit(unit); }  // its parameters are consecutive
+  int end_of_unit(size_t unit) const { return shards_->first_of_unit(unit + 1); }
 
   int embedding() const { return embedding_; }
   int final_norm() const { return final_norm_; }
@@ -62,7 +62,6 @@ class ParameterTable {
   std::vector<Parameter> parameters_;
   std::vector<BlockParameters> blocks_;
   int embedding_ = -1, final_norm_ = -1;
-  std::vector<int> units_;  // the first parameter of each, and behind the last
   std::optional<ShardPlan> shards_;
 };
 

@@ -32,44 +32,23 @@ void DeviceCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
   if (size() > 1) sum_on_device(x.flat());
 }
 
-void DeviceCommunicator::check_collective(Operation operation, const Tensor& all, const Partition& rows,
-                                          const Tensor& mine) const {
-  check_parts(operation, all, rows, mine, *this);
-  if (operation == Operation::kReduceScatter) check_reduced(all);
-}
-
-void DeviceCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
-  check_collective(Operation::kReduceScatter, all, rows, mine);
-  payload_.reduce_scatter(all, rows, mine);
-  if (!on_device(all)) return host_after_all().reduce_scatter(all, rows, mine);
-  if (size() == 1) return copy(all, mine);
-  reduce_scatter_on_device(all.flat(), in_elements(rows, all), mine.flat());
-}
-
-std::unique_ptr<Transfer> DeviceCommunicator::start_reduce_scatter(const Tensor& all, const Partition& rows,
-                                                                   const Tensor& mine) {
-  check_collective(Operation::kReduceScatter, all, rows, mine);
+std::unique_ptr<Transfer> DeviceCommunicator::reduce_scatter(Need need, const Tensor& all, const Partition& rows,
+                                                             const Tensor& mine) {
+  check_parts(Operation::kReduceScatter, all, rows, mine, *this);
+  check_reduced(all);
   payload_.reduce_scatter(all, rows, mine);
   if (!on_device(all)) return host_after_all().start_reduce_scatter(all, rows, mine);
-  if (size() > 1) return start_reduce_scatter_on_device(all.flat(), in_elements(rows, all), mine.flat());
+  if (size() > 1) return reduce_scatter_on_device(need, all.flat(), in_elements(rows, all), mine.flat());
   copy(all, mine);
   return std::make_unique<FinishedTransfer>();
 }
 
-void DeviceCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
-  check_collective(Operation::kAllGather, all, rows, mine);
-  payload_.all_gather(mine, rows, all);
-  if (!on_device(all)) return host_after_all().all_gather(mine, rows, all);
-  if (size() == 1) return copy(mine, all);
-  all_gather_on_device(mine.flat(), in_elements(rows, all), all.flat());
-}
-
-std::unique_ptr<Transfer> DeviceCommunicator::start_all_gather(const Tensor& mine, const Partition& rows,
-                                                               const Tensor& all) {
-  check_collective(Operation::kAllGather, all, rows, mine);
+std::unique_ptr<Transfer> DeviceCommunicator::all_gather(Need need, const Tensor& mine, const Partition& rows,
+                                                         const Tensor& all) {
+  check_parts(Operation::kAllGather, all, rows, mine, *this);
   payload_.all_gather(mine, rows, all);
   if (!on_device(all)) return host_after_all().start_all_gather(mine, rows, all);
-  if (size() > 1) return start_all_gather_on_device(mine.flat(), in_elements(rows, all), all.flat());
+  if (size() > 1) return all_gather_on_device(need, mine.flat(), in_elements(rows, all), all.flat());
   copy(mine, all);
   return std::make_unique<FinishedTransfer>();
 }

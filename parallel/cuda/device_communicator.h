@@ -7,10 +7,12 @@
 
 #include "kernels/cuda/runtime.h"
 #include "parallel/communicator.h"
-#include "parallel/operation.h"
 #include "parallel/planning_communicator.h"
 
 namespace ROPEWALK_CUDA {
+
+// When it is needed: what is needed later does not hold up what is needed now, where the transport can tell them apart.
+enum class Need { kNow, kLater };
 
 class DeviceCommunicator : public Communicator {
  public:
@@ -21,10 +23,18 @@ class DeviceCommunicator : public Communicator {
 
   std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
   void all_reduce(const Tensor& x, Reduction reduction) final;
-  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
-  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
-  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
-  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
+  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final {
+    reduce_scatter(Need::kNow, all, rows, mine)->wait();
+  }
+  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final {
+    all_gather(Need::kNow, mine, rows, all)->wait();
+  }
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final {
+    return reduce_scatter(Need::kLater, all, rows, mine);
+  }
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final {
+    return all_gather(Need::kLater, mine, rows, all);
+  }
   void broadcast(const Tensor& x, int root) final;
   void barrier() final;
   std::unique_ptr<Communicator> split(int color, int key) final;
@@ -38,12 +48,10 @@ class DeviceCommunicator : public Communicator {
   virtual std::unique_ptr<Transfer> exchange_on_device(std::span<const Message> sends,
                                                        std::span<const Message> receives) = 0;
   virtual void sum_on_device(const Tensor& x) = 0;
-  virtual void reduce_scatter_on_device(const Tensor& all, const Partition& cut, const Tensor& mine) = 0;
-  virtual void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) = 0;
-  virtual std::unique_ptr<Transfer> start_reduce_scatter_on_device(const Tensor& all, const Partition& cut,
-                                                                   const Tensor& mine) = 0;
-  virtual std::unique_ptr<Transfer> start_all_gather_on_device(const Tensor& mine, const Partition& cut,
-                                                               const Tensor& all) = 0;
+  virtual std::unique_ptr<Transfer> reduce_scatter_on_device(Need need, const Tensor& all, const Partition& cut,
+                                                             const Tensor& mine) = 0;
+  virtual std::unique_ptr<Transfer> all_gather_on_device(Need need, const Tensor& mine, const Partition& cut,
+                                                         const Tensor& all) = 0;
   virtual void broadcast_on_device(const Tensor& x, int root) = 0;
   // Of some of the ranks here, over their host communicator; called by all.
   virtual std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) = 0;
@@ -53,7 +61,8 @@ class DeviceCommunicator : public Communicator {
   Runtime& runtime() const { return runtime_; }
 
  private:
-  void check_collective(Operation operation, const Tensor& all, const Partition& rows, const Tensor& mine) const;
+  std::unique_ptr<Transfer> reduce_scatter(Need need, const Tensor& all, const Partition& rows, const Tensor& mine);
+  std::unique_ptr<Transfer> all_gather(Need need, const Tensor& mine, const Partition& rows, const Tensor& all);
   bool on_device(const Tensor& x) const { return x.device() == runtime_.device(); }
   Communicator& host_after_all() {
     prepare_host_call();

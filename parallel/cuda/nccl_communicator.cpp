@@ -46,18 +46,18 @@ bool even(const Partition& cut) {
 
 Tensor part_of(const Tensor& all, const Partition& cut, int part) { return all.slice(cut.begin(part), cut.end(part)); }
 
+// What the device was given, from when to when it is at it.
+struct Given {
+  Event begun, done;
+};
+
 // Given to the device and not known to be done.
 struct Pending {
   ncclComm_t comm;
   std::string what;        // "all_reduce of 4096 bytes of f32"
   std::vector<int> peers;  // as the world counts
-  Event begun, done;
+  Given given;
   std::optional<double> since = {};  // when it was first seen to have begun
-};
-
-// What the device was given, from when to when it is at it.
-struct Given {
-  Event begun, done;
 };
 
 // A stream and what is under way in it, the oldest first.
@@ -65,9 +65,6 @@ struct Lane {
   Stream stream;
   std::deque<Pending> pending = {};
 };
-
-// When it is needed: what is needed later does not hold up what is needed now.
-enum class Need { kNow, kLater };
 
 // What the groups of a rank share: the lanes, one for each need, and the watch over all that is under way.
 class NcclRank {
@@ -182,8 +179,8 @@ std::string NcclRank::at_work() const {
 
 void NcclRank::look_at(Lane& lane) {
   std::deque<Pending>& pending = lane.pending;
-  while (!pending.empty() && pending.front().done.passed()) pending.pop_front();
-  if (pending.empty() || !pending.front().begun.passed()) return;
+  while (!pending.empty() && pending.front().given.done.passed()) pending.pop_front();
+  if (pending.empty() || !pending.front().given.begun.passed()) return;
   Pending& first = pending.front();
   if (!first.since) first.since = steady_seconds();
   if (!is_over(*first.since)) return;
@@ -206,7 +203,7 @@ Given NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::ve
   finish(refused == ncclSuccess ? given : refused, comm, what, peers);
   const Event done = runtime_.mark(lane.stream);
   comms_[comm] = done;
-  lane.pending.push_back({comm, std::move(what), peers, begun, done});
+  lane.pending.push_back({comm, std::move(what), peers, {begun, done}});
   return {begun, done};
 }
 
@@ -274,30 +271,20 @@ class NcclCommunicator final : public DeviceCommunicator {
                                                std::span<const Message> receives) override;
 
   void sum_on_device(const Tensor& x) override {
-    now(collective(Need::kNow, Operation::kAllReduce, x, [&](Stream stream, auto check) {
+    collective(Need::kNow, Operation::kAllReduce, x, [&](Stream stream, auto check) {
       check(ncclAllReduce(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), ncclSum, comm_, stream));
-    }));
+    })->wait();
   }
 
-  void reduce_scatter_on_device(const Tensor& all, const Partition& cut, const Tensor& mine) override {
-    now(reduce_scatter(Need::kNow, all, cut, mine));
-  }
-  void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) override {
-    now(all_gather(Need::kNow, mine, cut, all));
-  }
-  std::unique_ptr<Transfer> start_reduce_scatter_on_device(const Tensor& all, const Partition& cut,
-                                                           const Tensor& mine) override {
-    return std::make_unique<NcclTransfer>(nccl_, reduce_scatter(Need::kLater, all, cut, mine));
-  }
-  std::unique_ptr<Transfer> start_all_gather_on_device(const Tensor& mine, const Partition& cut,
-                                                       const Tensor& all) override {
-    return std::make_unique<NcclTransfer>(nccl_, all_gather(Need::kLater, mine, cut, all));
-  }
+  std::unique_ptr<Transfer> reduce_scatter_on_device(Need need, const Tensor& all, const Partition& cut,
+                                                     const Tensor& mine) override;
+  std::unique_ptr<Transfer> all_gather_on_device(Need need, const Tensor& mine, const Partition& cut,
+                                                 const Tensor& all) override;
 
   void broadcast_on_device(const Tensor& x, int root) override {
-    now(collective(Need::kNow, Operation::kBroadcast, x, [&](Stream stream, auto check) {
+    collective(Need::kNow, Operation::kBroadcast, x, [&](Stream stream, auto check) {
       check(ncclBroadcast(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), root, comm_, stream));
-    }));
+    })->wait();
   }
 
   std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) override {
@@ -322,15 +309,13 @@ class NcclCommunicator final : public DeviceCommunicator {
 
  private:
   template <typename Calls>
-  Given collective(Need need, Operation operation, const Tensor& x, Calls calls) {
-    if (x.elements() == 0) return {};
-    return nccl_->give(need, comm_,
-                       fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())), others_,
-                       calls);
+  std::unique_ptr<Transfer> collective(Need need, Operation operation, const Tensor& x, Calls calls) {
+    if (x.elements() == 0) return std::make_unique<FinishedTransfer>();
+    Given given =
+        nccl_->give(need, comm_, fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())),
+                    others_, calls);
+    return std::make_unique<NcclTransfer>(nccl_, std::move(given));
   }
-  Given reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine);
-  Given all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all);
-  void now(const Given& given) const { runtime().follow(runtime().stream(), given.done); }
 
   std::shared_ptr<NcclRank> nccl_;
   ncclComm_t comm_;
@@ -338,7 +323,8 @@ class NcclCommunicator final : public DeviceCommunicator {
   std::vector<int> others_;  // likewise
 };
 
-Given NcclCommunicator::reduce_scatter(Need need, const Tensor& all, const Partition& cut, const Tensor& mine) {
+std::unique_ptr<Transfer> NcclCommunicator::reduce_scatter_on_device(Need need, const Tensor& all, const Partition& cut,
+                                                                     const Tensor& mine) {
   const ncclDataType_t type = type_of(all.dtype());
   return collective(need, Operation::kReduceScatter, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclReduceScatter(all.raw(), mine.raw(), count_of(mine), type, ncclSum, comm_, stream));
@@ -351,7 +337,8 @@ Given NcclCommunicator::reduce_scatter(Need need, const Tensor& all, const Parti
   });
 }
 
-Given NcclCommunicator::all_gather(Need need, const Tensor& mine, const Partition& cut, const Tensor& all) {
+std::unique_ptr<Transfer> NcclCommunicator::all_gather_on_device(Need need, const Tensor& mine, const Partition& cut,
+                                                                 const Tensor& all) {
   const ncclDataType_t type = type_of(all.dtype());
   return collective(need, Operation::kAllGather, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, stream));

@@ -179,33 +179,26 @@ class StagedCommunicator final : public DeviceCommunicator {
     });
   }
 
-  void reduce_scatter_on_device(const Tensor& all, const Partition& cut, const Tensor& mine) override {
+  // Both at once, whatever the need: the host, which carries it, would wait for the device in any case.
+  std::unique_ptr<Transfer> reduce_scatter_on_device(Need, const Tensor& all, const Partition& cut,
+                                                     const Tensor& mine) override {
     in_rounds(cut, all.dtype(), [&](const Round& round) -> Segment {
       const Copy own = round.of_part(rank(), mine, cut.begin(rank()));
       return {.to_host = round.of(all),
               .on_host = [=, this] { host().reduce_scatter(round.block, round.here, own.on_host); },
               .to_device = {own}};
     });
+    return std::make_unique<FinishedTransfer>();
   }
 
-  void all_gather_on_device(const Tensor& mine, const Partition& cut, const Tensor& all) override {
+  std::unique_ptr<Transfer> all_gather_on_device(Need, const Tensor& mine, const Partition& cut,
+                                                 const Tensor& all) override {
     in_rounds(cut, all.dtype(), [&](const Round& round) -> Segment {
       const Copy own = round.of_part(rank(), mine, cut.begin(rank()));
       return {.to_host = {own},
               .on_host = [=, this] { host().all_gather(own.on_host, round.here, round.block); },
               .to_device = round.of(all)};
     });
-  }
-
-  // At once: the host, which carries it, would wait for the device in any case.
-  std::unique_ptr<Transfer> start_reduce_scatter_on_device(const Tensor& all, const Partition& cut,
-                                                           const Tensor& mine) override {
-    reduce_scatter_on_device(all, cut, mine);
-    return std::make_unique<FinishedTransfer>();
-  }
-  std::unique_ptr<Transfer> start_all_gather_on_device(const Tensor& mine, const Partition& cut,
-                                                       const Tensor& all) override {
-    all_gather_on_device(mine, cut, all);
     return std::make_unique<FinishedTransfer>();
   }
 

@@ -16,8 +16,7 @@ namespace {
 
 // A rank's steps in their order, as text: "E f0 f1 b1 b0" are the first kernels of the embedding's and the blocks'
 // passes, "A" of AdamW; "s" and "g" starts of sums and gatherings on the gradient group, "w" waits for them.
-std::string order_of(std::vector<TraceSpan> spans) {
-  std::ranges::stable_sort(spans, {}, &TraceSpan::begin);
+std::string order_of(const std::vector<TraceSpan>& spans) {
   std::string text;
   const auto add = [&](const std::string& event) { text += (text.empty() ? "" : " ") + event; };
   std::string phase;
@@ -46,20 +45,38 @@ std::string order_of(std::vector<TraceSpan> spans) {
   return text;
 }
 
+// A trainer on a rank, what it does noted; nothing is recorded yet.
+struct TracedTrainer {
+  TracedTrainer(const Config& config, const std::shared_ptr<Communicator>& world)
+      : here(config, world),
+        kernels(here.kernels(), trace),
+        trainer(config, {here.mesh(), kernels, here.rank().arena, &trace}),
+        run{config, trainer, here.mesh(), kernels} {
+    here.mesh().set_trace(&trace);
+    trainer.initialize();
+  }
+  void step(const SamplesOfStep& samples, int64_t n) { trainer.step(run.share_of(samples(n)), n); }
+  std::vector<TraceSpan> spans_by_begin() const {
+    std::vector<TraceSpan> spans = trace.spans();
+    std::ranges::stable_sort(spans, {}, &TraceSpan::begin);
+    return spans;
+  }
+
+  Trace trace;
+  RankOnThread here;
+  TracedKernels kernels;
+  Trainer trainer;
+  RankRun run;
+};
+
 // Of two steps on every rank.
 std::vector<std::string> orders(const Config& config, const SamplesOfStep& samples) {
   std::vector<std::string> out(static_cast<size_t>(config.parallel.mesh.size()));
   run_ranks(config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
-    RankOnThread here(config, world);
-    Trace trace;
-    TracedKernels kernels(here.kernels(), trace);
-    here.mesh().set_trace(&trace);
-    Trainer trainer(config, {here.mesh(), kernels, here.rank().arena, &trace});
-    trainer.initialize();
-    trace.record(true);
-    RankRun run{config, trainer, here.mesh(), kernels};
-    for (int64_t step = 0; step < 2; ++step) trainer.step(run.share_of(samples(step)), step);
-    out[static_cast<size_t>(world->rank())] = order_of(trace.spans());
+    TracedTrainer rank(config, world);
+    rank.trace.record(true);
+    for (int64_t step = 0; step < 2; ++step) rank.step(samples, step);
+    out[static_cast<size_t>(world->rank())] = order_of(rank.spans_by_begin());
   });
   return out;
 }
@@ -110,20 +127,12 @@ TEST(Overlap, BucketsHoldAsManyBlocksAsTheyAreAskedTo) {
 TEST(Overlap, SumsAndGatheringsAreDrivenWhileTheRankComputes) {
   const Config config = three_blocks({2, 1, 1}, 2);
   run_ranks(2, [&](const std::shared_ptr<Communicator>& world) {
-    RankOnThread here(config, world);
-    Trace trace;
-    TracedKernels kernels(here.kernels(), trace);
-    here.mesh().set_trace(&trace);
-    Trainer trainer(config, {here.mesh(), kernels, here.rank().arena, &trace});
-    trainer.initialize();
-    trace.record(true);
-    RankRun run{config, trainer, here.mesh(), kernels};
-    for (int64_t step = 0; step < 2; ++step) trainer.step(run.share_of(some_samples(2)(step)), step);
-    std::vector<TraceSpan> spans = trace.spans();
-    std::ranges::stable_sort(spans, {}, &TraceSpan::begin);
+    TracedTrainer rank(config, world);
+    rank.trace.record(true);
+    for (int64_t step = 0; step < 2; ++step) rank.step(some_samples(2), step);
     std::map<std::string, int> driven;  // by what was started last
     std::string in_flight;
-    for (const TraceSpan& span : spans) {
+    for (const TraceSpan& span : rank.spans_by_begin()) {
       if (span.axis != "gradient") continue;
       if (span.name.starts_with("start_")) in_flight = span.name;
       if (span.name == "wait") in_flight.clear();
@@ -138,18 +147,12 @@ TEST(Overlap, SumsAndGatheringsAreDrivenWhileTheRankComputes) {
 TEST(Overlap, WeightsAreCheckedWhenTheyAreThere) {
   const Config config = three_blocks({2, 1, 1}, 2);
   run_ranks(2, [&](const std::shared_ptr<Communicator>& world) {
-    RankOnThread here(config, world);
-    Trace trace;
-    TracedKernels kernels(here.kernels(), trace);
-    here.mesh().set_trace(&trace);
-    Trainer trainer(config, {here.mesh(), kernels, here.rank().arena, &trace});
-    trainer.initialize();
-    RankRun run{config, trainer, here.mesh(), kernels};
-    trainer.step(run.share_of(some_samples(2)(0)), 0);
-    trace.record(true);
-    trainer.check_weights(1);
+    TracedTrainer rank(config, world);
+    rank.step(some_samples(2), 0);
+    rank.trace.record(true);
+    rank.trainer.check_weights(1);
     int waits = 0;
-    for (const TraceSpan& span : trace.spans()) {
+    for (const TraceSpan& span : rank.trace.spans()) {
       if (span.name == "wait" && span.axis == "gradient") ++waits;
       if (span.name == "first_not_finite") break;
     }

@@ -80,25 +80,25 @@ class MirroredCommunicator final : public Communicator {
     mirror.bring_back();
   }
   void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override {
-    mirrored_reduce_scatter(all, mine, [&](const Tensor& whole, const Tensor& part) {
+    collective(all, mine, [&](const Tensor& whole, const Tensor& part) {
       device_->reduce_scatter(whole, rows, part);
       return std::make_unique<FinishedTransfer>();
     })->wait();
   }
   std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows,
                                                  const Tensor& mine) override {
-    return mirrored_reduce_scatter(all, mine, [&](const Tensor& whole, const Tensor& part) {
+    return collective(all, mine, [&](const Tensor& whole, const Tensor& part) {
       return device_->start_reduce_scatter(whole, rows, part);
     });
   }
   void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
-    mirrored_all_gather(mine, all, [&](const Tensor& part, const Tensor& whole) {
+    collective(all, mine, [&](const Tensor& whole, const Tensor& part) {
       device_->all_gather(part, rows, whole);
       return std::make_unique<FinishedTransfer>();
     })->wait();
   }
   std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override {
-    return mirrored_all_gather(mine, all, [&](const Tensor& part, const Tensor& whole) {
+    return collective(all, mine, [&](const Tensor& whole, const Tensor& part) {
       return device_->start_all_gather(part, rows, whole);
     });
   }
@@ -116,22 +116,14 @@ class MirroredCommunicator final : public Communicator {
  private:
   Mirror of(const Tensor& x) const { return Mirror(*kernels_, x); }
 
+  // start(mirror of all, mirror of mine), which may be rows of it.
   template <typename Start>
-  std::unique_ptr<Transfer> mirrored_reduce_scatter(const Tensor& all, const Tensor& mine, Start start) const {
+  std::unique_ptr<Transfer> collective(const Tensor& all, const Tensor& mine, Start start) const {
     auto transfer = std::make_unique<MirroredTransfer>();
     const Tensor whole = transfer->results_.emplace_back(of(all)).on_device();
     const auto inside = transfer->results_.front().rows_of(mine);
     const Tensor part = inside ? *inside : transfer->results_.emplace_back(of(mine)).on_device();
     transfer->inner_ = start(whole, part);
-    return transfer;
-  }
-  template <typename Start>
-  std::unique_ptr<Transfer> mirrored_all_gather(const Tensor& mine, const Tensor& all, Start start) const {
-    auto transfer = std::make_unique<MirroredTransfer>();
-    const Tensor whole = transfer->results_.emplace_back(of(all)).on_device();
-    const auto inside = transfer->results_.front().rows_of(mine);
-    const Tensor part = inside ? *inside : transfer->operands_.emplace_back(of(mine)).on_device();
-    transfer->inner_ = start(part, whole);
     return transfer;
   }
 
