@@ -114,43 +114,45 @@ class Driver:
         rate = f"{answer['flops'] / answer['seconds'] / 1e12:.3g} TFLOP/s" if answer["flops"] else ""
         return self.report.add(name, statistics.median(ratios), unit, goal, min(ratios), max(ratios), rate)
 
+    def beside_our_own(self, name, unit, goal, work, rate_unit, one, other):
+        """The ratio of the rates of two of our operations, each (name, sizes)."""
+        ratios = []
+        for _ in range(self.pairs):
+            answers = [self.ours(operation, **sizes) for operation, sizes in (one, other)]
+            if any("error" in answer for answer in answers):
+                return self.left_out(name, next(answer["error"] for answer in answers if "error" in answer))
+            rates = [answer[work] / answer["seconds"] for answer in answers]
+            ratios.append(rates[0] / rates[1])
+        return self.report.add(name, statistics.median(ratios), unit, goal, min(ratios), max(ratios), f"{rates[0] / 1e12:.3g} {rate_unit}")
+
     # ---- attention
 
     def attention_sizes(self, length, window=0):
         return {"length": length, **{key: self.sizes[key] for key in ("heads", "key_heads", "head_size")}, "window": window}
 
-    def sdpa(self, length, way, backend):
+    def attention_pass(self, length, way, attend):
+        """What runs a peer's pass; attend(q, k, v) is its forward."""
         s, t = self.sizes, self.theirs
-        q = t.drawn(1, s["heads"], length, s["head_size"]).requires_grad_(way == "backward")
-        k, v = (t.drawn(1, s["key_heads"], length, s["head_size"]).requires_grad_(way == "backward") for _ in range(2))
-        gradient = t.drawn(1, s["heads"], length, s["head_size"])
+        q, k, v = (t.drawn(1, heads, length, s["head_size"]).requires_grad_(way == "backward")
+                   for heads in (s["heads"], s["key_heads"], s["key_heads"]))
+        if way == "forward":
+            return lambda: attend(q, k, v)
+        out, gradient = attend(q, k, v), t.drawn(1, s["heads"], length, s["head_size"])
+        return lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True)
 
-        def forward():
+    def sdpa(self, length, way, backend):
+        def attend(q, k, v):
             with torch.nn.attention.sdpa_kernel(backend):
                 return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
-        if way == "forward":
-            return forward
-        out = forward()
-        return lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True)
+        return self.attention_pass(length, way, attend)
 
     def flex(self, length, way, window):
         from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-        s, t = self.sizes, self.theirs
-        q = t.drawn(1, s["heads"], length, s["head_size"]).requires_grad_(way == "backward")
-        k, v = (t.drawn(1, s["key_heads"], length, s["head_size"]).requires_grad_(way == "backward") for _ in range(2))
-        gradient = t.drawn(1, s["heads"], length, s["head_size"])
-        mask = create_block_mask(lambda b, h, i, j: (i >= j) & (i - j < window), None, None, length, length, device=t.device)
+        mask = create_block_mask(lambda b, h, i, j: (i >= j) & (i - j < window), None, None, length, length, device=self.theirs.device)
         compiled = torch.compile(flex_attention)
-
-        def forward():
-            return compiled(q, k, v, block_mask=mask, enable_gqa=True)
-
-        if way == "forward":
-            return forward
-        out = forward()
-        return lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True)
+        return self.attention_pass(length, way, lambda q, k, v: compiled(q, k, v, block_mask=mask, enable_gqa=True))
 
     def attention(self):
         s = self.sizes
@@ -163,14 +165,9 @@ class Driver:
                     self.beside(f"causal {way} S={length} / {peer}", lambda: self.ours(f"attention_{way}", **self.attention_sizes(length)),
                                 lambda: self.sdpa(length, way, backend), goal=CAUSAL_OVER_CUDNN[way] if peer == "cuDNN" else (None, None))
         for way in ("forward", "backward"):
-            ratios = []
-            for _ in range(self.pairs):
-                rates = [answer["flops"] / answer["seconds"] for answer in
-                         (self.ours(f"attention_{way}", **self.attention_sizes(s["long"], s["window"])),
-                          self.ours(f"attention_{way}", **self.attention_sizes(s["own"])))]
-                ratios.append(rates[0] / rates[1])
-            self.report.add(f"window {s['window']} {way} S={s['long']} / own causal S={s['own']}", statistics.median(ratios), "per pair",
-                            WINDOW_OVER_OWN_CAUSAL, min(ratios), max(ratios), f"{rates[0] / 1e12:.3g} TFLOP/s")
+            self.beside_our_own(f"window {s['window']} {way} S={s['long']} / own causal S={s['own']}", "per pair", WINDOW_OVER_OWN_CAUSAL,
+                                "flops", "TFLOP/s", (f"attention_{way}", self.attention_sizes(s["long"], s["window"])),
+                                (f"attention_{way}", self.attention_sizes(s["own"])))
             self.beside(f"window {s['window']} {way} S={s['long']} / FlexAttention",
                         lambda: self.ours(f"attention_{way}", **self.attention_sizes(s["long"], s["window"])),
                         lambda: self.flex(s["long"], way, s["window"]), goal=WINDOW_OVER_FLEX)
@@ -187,13 +184,8 @@ class Driver:
         for operation, sizes in (("add", rows), ("layer_norm_forward", rows), ("layer_norm_backward", rows), ("rotate", heads),
                                  ("swiglu_forward", hidden), ("swiglu_backward", hidden), ("cross_entropy", loss),
                                  ("adamw", {"elements": s["parameters"]})):
-            shares = []
-            for _ in range(self.pairs):
-                rates = [answer["bytes"] / answer["seconds"] for answer in
-                         (self.ours(operation, **sizes), self.ours("copy", elements=s["copy"]))]
-                shares.append(rates[0] / rates[1])
-            self.report.add(operation, statistics.median(shares), "of copy", OF_COPY if operation != "add" else (None, None),
-                            min(shares), max(shares), f"{rates[0] / 1e12:.3g} TB/s")
+            self.beside_our_own(operation, "of copy", OF_COPY if operation != "add" else (None, None), "bytes", "TB/s",
+                                (operation, sizes), ("copy", {"elements": s["copy"]}))
 
     def products(self):
         s, t = self.sizes, self.theirs

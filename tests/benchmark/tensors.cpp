@@ -6,9 +6,9 @@
 
 namespace ropewalk::benchmark {
 
-Filled::Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale)
-    : buffer(kernels.allocate(shape.elements() * static_cast<int64_t>(sizeof(float)))),
-      tensor(buffer->data(), DType::kF32, kernels.device(), shape) {
+Filled::Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale, DType dtype)
+    : buffer(kernels.allocate(shape.elements() * size_of(dtype))),
+      tensor(buffer->data(), dtype, kernels.device(), shape) {
   if (seed == 0) {
     kernels.fill(tensor, 0);
     return;
@@ -19,7 +19,14 @@ Filled::Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale)
   std::vector<float> values(static_cast<size_t>(shape.elements()));
   for (size_t i = 0; i < values.size(); ++i)
     values[i] = i < kPeriod ? static_cast<float>(scale * stream.normal(i)) : values[i - kPeriod];
-  kernels.upload(values.data(), tensor);
+  if (dtype == DType::kF32) {
+    kernels.upload(values.data(), tensor);
+    return;
+  }
+  const Filled wide(kernels, shape, 0);
+  kernels.upload(values.data(), wide.tensor);
+  kernels.cast(wide.tensor, tensor);
+  kernels.synchronize();
 }
 
 }  // namespace ropewalk::benchmark

@@ -10,7 +10,7 @@ namespace ropewalk::benchmark {
 
 struct Filled {
   // Standard normal values, drawn by `seed`; zeros for seed 0. Never zeros where an operation reads: they are faster.
-  Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale = 1.0);
+  Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale = 1.0, DType dtype = DType::kF32);
 
   std::unique_ptr<Buffer> buffer;
   Tensor tensor;

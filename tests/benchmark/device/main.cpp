@@ -4,10 +4,11 @@
 //     4096}
 //     {"seconds": 0.0021, "flops": 1.1e12, "bytes": 0}
 //
-// The driver (tests/benchmark/device_report.py) asks for the same again and again, in turn with a peer: the tensors of
-// the last request are kept, until "rest" is asked for.
+// The driver (tests/benchmark/device_report.py) asks for the same again and again, in turn with a peer or with another
+// request: the tensors of two are kept, until "rest" is asked for.
 #include <boost/program_options.hpp>
 #include <iostream>
+#include <map>
 
 #include "kernels/clock.h"
 #include "kernels/error.h"
@@ -51,28 +52,28 @@ int run(int argc, char** argv) {
   if (device != "cuda" && device != "cpu") throw ConfigurationError("no such device: " + device);
   const Backend backend = device == "cuda" ? Backend::kCuda : Backend::kCpu;
   const auto kernels = make_kernels(backend);
-  std::string last, line;
-  Operation operation;
+  std::string line;
+  std::map<std::string, Operation> kept;  // by request
   while (std::getline(std::cin, line)) {
     Json answer;
     try {
-      if (line != last) {
-        operation = {};  // before there is another
-        last.clear();
+      if (!kept.contains(line)) {
         const Json request = Json::parse(line);
-        if (request.value("operation", "") == "rest") {  // the device is wanted by somebody else
+        const std::string name = request.value("operation", "");
+        if (kept.size() == 2 || name == "rest" || name == "step") kept.clear();  // before there is another
+        if (name == "rest") {  // the device is wanted by somebody else
           std::cout << "{}" << std::endl;
           continue;
         }
-        operation = request.value("operation", "") == "step" ? make_step(request, *kernels, backend)
-                                                             : make_operation(request, *kernels);
-        last = line;
+        kept[line] = name == "step" ? make_step(request, *kernels, backend) : make_operation(request, *kernels);
       }
+      const Operation& operation = kept[line];
       answer = {{"seconds", seconds_of(operation, *kernels, at_least)},
                 {"flops", operation.flops},
                 {"bytes", operation.bytes}};
       answer.update(operation.facts);
     } catch (const OutOfMemory& error) {
+      kept.clear();
       answer = {{"error", error.what()}};
     }
     std::cout << answer.dump() << std::endl;

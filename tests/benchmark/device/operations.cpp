@@ -7,6 +7,7 @@
 #include "kernels/error.h"
 #include "kernels/flops.h"
 #include "kernels/random.h"
+#include "tests/benchmark/tensors.h"
 
 namespace ropewalk::benchmark {
 namespace {
@@ -18,33 +19,17 @@ class Tensors {
  public:
   explicit Tensors(Kernels& device) : kernels(device) {}
 
-  // Normal values by `seed`: never zeros where an operation reads, for they are faster.
   Tensor drawn(DType type, Shape shape, uint64_t seed, double scale = 1) {
-    constexpr size_t kPeriod = 99991;  // drawing is slow, so the draws repeat
-    const RandomStream stream(seed, "benchmark");
-    std::vector<float> values(static_cast<size_t>(shape.elements()));
-    for (size_t i = 0; i < values.size(); ++i)
-      values[i] = i < kPeriod ? static_cast<float>(scale * stream.normal(i)) : values[i - kPeriod];
-    const Tensor wide = zeros(DType::kF32, shape);
-    kernels.upload(values.data(), wide);
-    if (type == DType::kF32) return wide;
-    const Tensor narrow = zeros(type, shape);
-    kernels.cast(wide, narrow);
-    kernels.synchronize();
-    buffers_.erase(buffers_.end() - 2);
-    return narrow;
+    return filled_.emplace_back(kernels, shape, seed, scale, type).tensor;
   }
-  Tensor zeros(DType type, Shape shape) {
-    const Tensor x = room(type, shape);
-    kernels.fill(x, 0);
-    return x;
-  }
+  Tensor zeros(DType type, Shape shape) { return drawn(type, shape, 0); }
   Tensor integers(int64_t count, int64_t below) {
     const RandomStream stream(1, "integers");
     std::vector<int32_t> values(static_cast<size_t>(count));
     for (size_t i = 0; i < values.size(); ++i)
       values[i] = static_cast<int32_t>(stream.uniform(i) * static_cast<double>(below));
-    const Tensor x = room(DType::kI32, {count});
+    integers_ = kernels.allocate(count * size_of(DType::kI32));
+    const Tensor x(integers_->data(), DType::kI32, kernels.device(), {count});
     kernels.upload(values.data(), x);
     return x;
   }
@@ -52,11 +37,8 @@ class Tensors {
   Kernels& kernels;
 
  private:
-  Tensor room(DType type, Shape shape) {
-    buffers_.push_back(kernels.allocate(shape.elements() * size_of(type)));
-    return Tensor(buffers_.back()->data(), type, kernels.device(), shape);
-  }
-  std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::vector<Filled> filled_;
+  std::unique_ptr<Buffer> integers_;
 };
 
 double bytes_of(std::initializer_list<Tensor> tensors) {

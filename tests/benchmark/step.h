@@ -1,0 +1,40 @@
+// A whole training step of one rank: forward, backward and AdamW over one sequence, always the same.
+#pragma once
+
+#include "parallel/thread_communicator.h"
+#include "tests/support/models.h"
+#include "trainer/trainer.h"
+
+namespace ropewalk::benchmark {
+
+// Layers of the model: three sliding ones and a full one in turn.
+inline std::vector<LayerKind> three_to_one(int64_t layers, int64_t window) {
+  std::vector<LayerKind> kinds;
+  for (int64_t layer = 0; layer < layers; ++layer)
+    kinds.push_back(layer % 4 == 3 ? full_nope() : sliding_rope(window, 50000));
+  return kinds;
+}
+
+struct Step {
+  Step(const Config& of, Kernels& kernels)
+      : config(of),
+        world(1, std::chrono::seconds(60)),
+        mesh({}, world.communicator(0)),
+        arena(kernels),
+        trainer(config, {mesh, kernels, arena}),
+        batch{{random_sample(config.training.stages[0].sequence_length, config.model.vocabulary, {}, 1)}} {
+    trainer.initialize();
+  }
+
+  void run() { trainer.step(batch, count++); }
+
+  const Config config;
+  ThreadWorld world;
+  Mesh mesh;
+  Arena arena;
+  Trainer trainer;
+  const Batch batch;
+  int64_t count = 0;
+};
+
+}  // namespace ropewalk::benchmark
