@@ -59,6 +59,7 @@ class Trace {
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
     TraceSpan* operator->() { return &span_; }
+    void leave_out() { trace_ = nullptr; }
 
    private:
     Trace* trace_;         // null: nothing to note

@@ -25,6 +25,8 @@
 
 namespace ropewalk {
 
+class InFlight;
+
 enum class Reduction { kSum, kMax };
 
 // For whom was waited in vain, if that was the trouble.
@@ -95,6 +97,8 @@ class Communicator {
   virtual void broadcast(const Tensor& x, int root) = 0;  // x = root's x
   virtual void barrier() = 0;
 
+  // What this rank drives while it waits for others, here and in all groups of the same world (parallel/in_flight.h).
+  virtual InFlight& in_flight() = 0;
   // The ranks that pass the same color become a group, ordered by key, then by rank here. Called by all ranks.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 };

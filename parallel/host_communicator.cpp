@@ -43,10 +43,11 @@ std::string amount_of(std::span<const Message> messages) {
 
 }  // namespace
 
-HostCommunicator::HostCommunicator(int rank, Roster roster)
+HostCommunicator::HostCommunicator(int rank, Roster roster, std::shared_ptr<InFlight> in_flight)
     : rank_(rank),
       size_(roster.size()),
       roster_(std::move(roster)),
+      in_flight_(std::move(in_flight)),
       scratch_([](int64_t bytes) { return ::operator new(static_cast<size_t>(bytes)); },
                [](void* memory) { ::operator delete(memory); }) {}
 

@@ -16,6 +16,7 @@
 
 #include "parallel/block_pool.h"
 #include "parallel/communicator.h"
+#include "parallel/in_flight.h"
 #include "parallel/operation.h"
 #include "parallel/roster.h"
 
@@ -34,10 +35,13 @@ class HostCommunicator : public Communicator {
   std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
   void broadcast(const Tensor& x, int root) final;
   void barrier() final;
+  InFlight& in_flight() final { return *in_flight_; }
   std::unique_ptr<Communicator> split(int color, int key) final;
 
  protected:
-  HostCommunicator(int rank, Roster roster);
+  // in_flight: of this rank in all groups of the world, driven by the waits of the transport's messages.
+  HostCommunicator(int rank, Roster roster, std::shared_ptr<InFlight> in_flight);
+  const std::shared_ptr<InFlight>& shared_in_flight() const { return in_flight_; }
 
   // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
   // Collectives post in rounds under one label; one that goes on beside later calls posts the next round before it
@@ -60,6 +64,7 @@ class HostCommunicator : public Communicator {
 
   int rank_, size_;
   Roster roster_;
+  std::shared_ptr<InFlight> in_flight_;
   int64_t sequence_ = 0;
   int64_t bytes_sent_ = 0;
   BlockPool scratch_;

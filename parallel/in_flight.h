@@ -1,7 +1,9 @@
-// The transfers that a rank drives while it computes.
+// The transfers that a rank has under way and drives while it does something else: while it computes (KernelsBetween)
+// and while it waits for another transfer, in any group of the world. So a rank that waits for one peer does not hold
+// up those that wait for it.
 #pragma once
 
-#include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "parallel/communicator.h"
@@ -10,22 +12,18 @@ namespace ropewalk {
 
 class InFlight {
  public:
-  // Is driven from now on, until it is done or removed; it must not be destroyed before.
-  void add(Transfer& transfer) {
-    if (transfer.needs_driving()) transfers_.push_back(&transfer);
-  }
-  void remove(Transfer& transfer) { std::erase(transfers_, &transfer); }
-  void progress() {  // throws CommunicationError
-    for (size_t i = 0; i < transfers_.size();) {
-      if (transfers_[i]->progress())
-        transfers_.erase(transfers_.begin() + static_cast<std::ptrdiff_t>(i));
-      else
-        ++i;
-    }
-  }
+  // The same transfer, driven from now on until it is waited for or destroyed, which must be before this is.
+  std::unique_ptr<Transfer> driven(std::unique_ptr<Transfer> transfer);
+  // Moves all on as far as they go without waiting. What fails throws CommunicationError and is not driven any more.
+  void progress();
+  double seconds() const { return seconds_; }  // spent in progress() so far
 
  private:
+  class Driven;
+
   std::vector<Transfer*> transfers_;
+  bool driving_ = false;
+  double seconds_ = 0.0;
 };
 
 }  // namespace ropewalk

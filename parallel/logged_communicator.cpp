@@ -5,8 +5,21 @@
 #include <utility>
 
 #include "kernels/clock.h"
+#include "parallel/in_flight.h"
 
 namespace ropewalk {
+namespace {
+
+// What sent nothing, finished nothing and took no longer has no place in a trace: a wait polls others thousands of
+// times.
+constexpr double kNotableSeconds = 20e-6;
+
+// An error that has been explained and shown. It may pass through another call, which drove what failed.
+struct Explained : PeerError {
+  using PeerError::PeerError;
+};
+
+}  // namespace
 
 LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked,
                                        FailureHandler on_failure)
@@ -28,8 +41,7 @@ class LoggedTransfer : public Transfer {
 
   bool progress() override {
     if (arrived_) return true;
-    bool done = false;
-    timed("progress", false, [&] { done = inner_->progress(); });
+    const bool done = timed("progress", [&] { return inner_->progress(); });
     if (done) arrive();
     return done;
   }
@@ -38,15 +50,20 @@ class LoggedTransfer : public Transfer {
 
   void wait() override {
     waited_ = true;
-    timed("wait", true, [&] { inner_->wait(); });
+    timed("wait", [&] {
+      inner_->wait();
+      return true;
+    });
     if (!arrived_) arrive();
   }
 
  private:
   template <typename Action>
-  void timed(const char* name, bool finishes, Action action) {
-    const int64_t bytes = log_.timed(sequence_, name, finishes, action);
+  bool timed(const char* name, Action action) {
+    bool done = false;
+    const int64_t bytes = log_.timed(sequence_, name, [&] { return done = action(); });
     if (in_flight_) in_flight_->bytes += bytes;
+    return done;
   }
 
   void arrive() {
@@ -73,33 +90,42 @@ int64_t LoggedCommunicator::begin(const Call& call) {
   return sequence;
 }
 
-// Runs a part of an operation; the last part finishes it.
+// Runs a part of an operation; action() returns whether that has finished it.
 template <typename Action>
-int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, bool finishes, Action action) {
+int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action action) {
   Trace::Scope scope(trace_, name, "communication");
-  const int64_t bytes_before = inner_->bytes_sent();
-  const double begin = steady_seconds();
+  const InFlight& others = inner_->in_flight();
+  const auto uncounted = [&] { return inner_->bytes_sent() - counters_.bytes_sent; };  // others count theirs
+  const int64_t uncounted_before = uncounted();
+  const double begin = steady_seconds(), begin_of_others = others.seconds();
+  bool finished = false;
   try {
-    action();
+    finished = action();
+  } catch (const Explained&) {
+    throw;
   } catch (const CommunicationError& error) {
     fail(error);
   }
-  const double seconds = steady_seconds() - begin;
-  const int64_t bytes = inner_->bytes_sent() - bytes_before;
+  const double seconds = steady_seconds() - begin - (others.seconds() - begin_of_others);
+  const int64_t bytes = uncounted() - uncounted_before;
   counters_.seconds += seconds;
   counters_.bytes_sent += bytes;
   scope->axis = axis_;
   scope->bytes = bytes;
+  if (!finished && bytes == 0 && seconds < kNotableSeconds) scope.leave_out();
   if (Entry& entry = this->entry(sequence); entry.sequence == sequence) {  // an exchange may outlive its entry
     entry.seconds += seconds;
-    entry.finished = finishes;
+    entry.finished = finished;
   }
   return bytes;
 }
 
 template <typename Action>
 void LoggedCommunicator::run(const Call& call, Action action) {
-  timed(begin(call), name_of(call.operation), true, action);
+  timed(begin(call), name_of(call.operation), [&] {
+    action();
+    return true;
+  });
 }
 
 std::unique_ptr<Transfer> LoggedCommunicator::start_exchange(std::span<const Message> sends,
@@ -130,7 +156,10 @@ std::unique_ptr<Transfer> LoggedCommunicator::start(const Call& call, const char
   std::unique_ptr<Transfer> transfer;
   TraceSpan in_flight;
   in_flight.begin = steady_seconds();
-  in_flight.bytes = timed(sequence, name, false, [&] { transfer = start(); });
+  in_flight.bytes = timed(sequence, name, [&] {
+    transfer = start();
+    return false;
+  });
   if (!trace_ || !trace_->recording())
     return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::nullopt);
   in_flight.name = fmt::format("{} on {}", name_of(call.operation), axis_);
@@ -217,7 +246,7 @@ void LoggedCommunicator::fail(const CommunicationError& error) const {
     text += entry.finished ? fmt::format(", {:.3f} ms", 1e3 * entry.seconds) : std::string(", not finished");
   }
   const auto* peer_error = dynamic_cast<const PeerError*>(&error);
-  const PeerError explained(text, peer_error ? peer_error->silence : Silence());
+  const Explained explained(text, peer_error ? peer_error->silence : Silence());
   if (on_failure_) on_failure_(explained);
   throw explained;
 }

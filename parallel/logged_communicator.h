@@ -18,7 +18,8 @@ struct CommunicationCounters {
   int64_t operations = 0;
   int64_t bytes_sent = 0;  // payload handed to the transport for other ranks, as HostCommunicator would send it
   double seconds = 0.0;    // in which this rank's thread did nothing else: whole collectives; starting, driving and
-                           // waiting for transfers. By NCCL: giving them to the device
+                           // waiting for transfers, without driving others meanwhile. By NCCL: giving them to the
+                           // device
 };
 
 // Called with an error before anything is unwound, so while the memory is whole that open messages refer to: MPI may
@@ -50,6 +51,7 @@ class LoggedCommunicator : public Communicator {
   std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
   void broadcast(const Tensor& x, int root) override;
   void barrier() override;
+  InFlight& in_flight() override { return inner_->in_flight(); }
   std::unique_ptr<Communicator> split(int color, int key) override;  // the group is logged as "<axis>/split"
   std::unique_ptr<LoggedCommunicator> split(const std::string& axis, int color, int key);
 
@@ -79,7 +81,7 @@ class LoggedCommunicator : public Communicator {
   template <typename Start>
   std::unique_ptr<Transfer> start(const Call& call, const char* name, Start start);
   template <typename Action>
-  int64_t timed(int64_t sequence, const char* name, bool finishes, Action action);  // returns the bytes sent
+  int64_t timed(int64_t sequence, const char* name, Action action);  // returns the bytes sent
   void agree(int64_t sequence, const Call& call);
   Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
   std::string describe(const Call& call) const;

@@ -182,7 +182,8 @@ std::optional<Stray> MpiGroup::stray_from(int peer) const {
 
 class MpiExchange : public Transfer {
  public:
-  MpiExchange(MpiGroup& group, OperationLabel label, std::span<const Message> sends, std::span<const Message> receives);
+  MpiExchange(MpiGroup& group, InFlight& in_flight, OperationLabel label, std::span<const Message> sends,
+              std::span<const Message> receives);
   ~MpiExchange() override;
   bool progress() override;
   void wait() override;
@@ -194,6 +195,7 @@ class MpiExchange : public Transfer {
   void check_patience(Clock::time_point begin, Clock::time_point now);  // throws when there is no hope, or no time left
 
   MpiGroup& group_;
+  InFlight& in_flight_;
   MpiGroup::Call call_;
   std::vector<Message> messages_;  // receives, then sends
   size_t receives_;
@@ -204,9 +206,12 @@ class MpiExchange : public Transfer {
   Clock::time_point next_check_{};
 };
 
-MpiExchange::MpiExchange(MpiGroup& group, OperationLabel label, std::span<const Message> sends,
+MpiExchange::MpiExchange(MpiGroup& group, InFlight& in_flight, OperationLabel label, std::span<const Message> sends,
                          std::span<const Message> receives)
-    : group_(group), call_{label, (sends.empty() ? receives : sends).front().data.dtype()}, receives_(receives.size()) {
+    : group_(group),
+      in_flight_(in_flight),
+      call_{label, (sends.empty() ? receives : sends).front().data.dtype()},
+      receives_(receives.size()) {
   if (!group_.failure.empty()) throw CommunicationError("the group has failed before: " + group_.failure);
   group_.in_flight.push_back(call_);
   if (label.sequence >= group_.newest.label.sequence) group_.newest = call_;
@@ -235,9 +240,11 @@ MpiExchange::MpiExchange(MpiGroup& group, OperationLabel label, std::span<const 
 }
 
 MpiExchange::~MpiExchange() {
-  try {
-    wait();
-  } catch (const CommunicationError&) {  // the interface says: errors then are lost
+  while (open_count_ > 0) {
+    try {
+      wait();
+    } catch (const CommunicationError&) {  // the interface says: errors then are lost; those of others in flight too
+    }
   }
   group_.in_flight.erase(std::ranges::find(group_.in_flight, call_));
 }
@@ -262,6 +269,7 @@ void MpiExchange::wait() {
   const auto begin = Clock::now();
   auto last_news = begin;
   while (open_count_ > 0) {
+    in_flight_.progress();
     try {
       const bool news = poll();
       const auto now = Clock::now();
@@ -360,13 +368,13 @@ void MpiExchange::give_up() {
 
 class MpiCommunicator : public HostCommunicator {
  public:
-  explicit MpiCommunicator(std::unique_ptr<MpiGroup> group)
-      : HostCommunicator(group->rank, group->roster), group_(std::move(group)) {}
+  MpiCommunicator(std::unique_ptr<MpiGroup> group, std::shared_ptr<InFlight> in_flight)
+      : HostCommunicator(group->rank, group->roster, std::move(in_flight)), group_(std::move(group)) {}
 
  protected:
   std::unique_ptr<Transfer> post(OperationLabel label, std::span<const Message> sends,
                                  std::span<const Message> receives) override {
-    return std::make_unique<MpiExchange>(*group_, label, sends, receives);
+    return std::make_unique<MpiExchange>(*group_, in_flight(), label, sends, receives);
   }
 
   std::unique_ptr<Communicator> make_group(OperationLabel, const std::vector<int>& members) override {
@@ -376,7 +384,7 @@ class MpiCommunicator : public HostCommunicator {
     MPI_Comm comm = MPI_COMM_NULL;
     if (size() > 1) check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
     return std::make_unique<MpiCommunicator>(
-        std::make_unique<MpiGroup>(comm, place, group_->roster.of(members), group_->options));
+        std::make_unique<MpiGroup>(comm, place, group_->roster.of(members), group_->options), shared_in_flight());
   }
 
  private:
@@ -438,8 +446,8 @@ std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options) {
   int rank = 0, size = 0;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
-  return std::make_shared<MpiCommunicator>(
-      std::make_unique<MpiGroup>(comm, rank, Roster(size, options.hosts), options));
+  return std::make_shared<MpiCommunicator>(std::make_unique<MpiGroup>(comm, rank, Roster(size, options.hosts), options),
+                                           std::make_shared<InFlight>());
 }
 
 }  // namespace ropewalk

@@ -33,27 +33,37 @@ class ThreadFate {
 
 namespace {
 
-// Where a rank waits for its exchanges; what it is at.
+using Clock = std::chrono::steady_clock;
+
+// Where a rank waits, whatever group its exchanges are of.
+struct Inbox {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t news = 0;  // exchanges that have been finished
+};
+
+// What a rank is at in a group.
 struct Member {
+  explicit Member(std::shared_ptr<Inbox> of_rank) : inbox(std::move(of_rank)) {}
+
   // Whether it will never post a message of this call again: it has gone on to others, and if this is a collective that
-  // proceeds in rounds it is through. Under the mutex.
+  // proceeds in rounds it is through. Under the inbox's mutex, as what it looks at.
   bool is_past(OperationLabel label) const {
     return newest > label.sequence &&
            (label.operation == Operation::kExchange || std::ranges::find(in_flight, label.sequence) == in_flight.end());
   }
 
-  std::mutex mutex;
-  std::condition_variable changed;
+  const std::shared_ptr<Inbox> inbox;
   int64_t newest = 0;              // sequence number of its newest call here
   std::vector<int64_t> in_flight;  // those of its calls in flight: one for each round
 };
 
-// One message of an exchange, posted and not yet copied. `open` belongs to the exchange and is guarded by the member's
-// mutex.
+// One message of an exchange, posted and not yet copied. `open` belongs to the exchange and is guarded by its rank's
+// inbox.
 struct Post {
   Message message;
   OperationLabel label;
-  Member* member;
+  Inbox* inbox;
   bool* open;
   int* open_count;
 };
@@ -65,9 +75,11 @@ struct Channel {
 };
 
 void complete(const Post& post) {
-  const std::lock_guard lock(post.member->mutex);
+  const std::lock_guard lock(post.inbox->mutex);
   *post.open = false;
-  if (--*post.open_count == 0) post.member->changed.notify_all();
+  if (--*post.open_count > 0) return;
+  ++post.inbox->news;
+  post.inbox->changed.notify_all();
 }
 
 // Why the two do not belong together, or nothing. The send is to rank `receiver`, the receive from rank `sender`.
@@ -84,11 +96,11 @@ std::string mismatch(const Roster& group, const Post& send, const Post& receive)
 // The channels and members of one group, and the groups that are being split from it.
 class ThreadGroup {
  public:
-  ThreadGroup(std::shared_ptr<ThreadFate> shared_fate, Roster names)
+  ThreadGroup(std::shared_ptr<ThreadFate> shared_fate, Roster names, std::span<const std::shared_ptr<Inbox>> inboxes)
       : fate(std::move(shared_fate)),
         roster(std::move(names)),
         size(roster.size()),
-        members(static_cast<size_t>(size)),
+        members(inboxes.begin(), inboxes.end()),
         channels_(static_cast<size_t>(size * size)) {}
 
   Channel& channel(int from, int to) { return channels_[static_cast<size_t>(from * size + to)]; }
@@ -150,7 +162,7 @@ const Post* ThreadGroup::never_answered(const Post& post, const std::deque<Post>
   if (counterparts.empty()) return nullptr;
   const auto is_past = [&](int who, OperationLabel label) {
     Member& member = members[static_cast<size_t>(who)];
-    const std::lock_guard lock(member.mutex);
+    const std::lock_guard lock(member.inbox->mutex);
     return member.is_past(label);
   };
   if (is_past(post.message.peer, post.label)) return &counterparts.front();
@@ -166,8 +178,8 @@ void ThreadGroup::clear() {
     channel.receives.clear();
   }
   for (Member& member : members) {
-    const std::lock_guard lock(member.mutex);
-    member.changed.notify_all();
+    const std::lock_guard lock(member.inbox->mutex);
+    member.inbox->changed.notify_all();
   }
 }
 
@@ -177,7 +189,9 @@ std::shared_ptr<ThreadGroup> ThreadGroup::subgroup(int64_t sequence, const std::
   const auto [entry, is_new] = forming_.try_emplace({sequence, ranks.front()});
   Forming& forming = entry->second;
   if (is_new) {
-    forming = {std::make_shared<ThreadGroup>(fate, roster.of(ranks)), ranks.size()};
+    std::vector<std::shared_ptr<Inbox>> inboxes;
+    for (const int rank : ranks) inboxes.push_back(members[static_cast<size_t>(rank)].inbox);
+    forming = {std::make_shared<ThreadGroup>(fate, roster.of(ranks), inboxes), ranks.size()};
     fate->add(forming.group);
   }
   const std::shared_ptr<ThreadGroup> group = forming.group;
@@ -210,9 +224,14 @@ namespace {
 
 class ThreadExchange : public Transfer {
  public:
-  ThreadExchange(ThreadGroup& group, int rank, OperationLabel label, std::span<const Message> sends,
-                 std::span<const Message> receives)
-      : group_(group), member_(group.members[static_cast<size_t>(rank)]), rank_(rank), label_(label) {
+  ThreadExchange(ThreadGroup& group, int rank, InFlight& in_flight, OperationLabel label,
+                 std::span<const Message> sends, std::span<const Message> receives)
+      : group_(group),
+        member_(group.members[static_cast<size_t>(rank)]),
+        inbox_(*member_.inbox),
+        in_flight_(in_flight),
+        rank_(rank),
+        label_(label) {
     messages_.assign(sends.begin(), sends.end());
     messages_.insert(messages_.end(), receives.begin(), receives.end());
     sends_ = sends.size();
@@ -220,12 +239,12 @@ class ThreadExchange : public Transfer {
     open_ = std::make_unique<bool[]>(messages_.size());
     std::fill_n(open_.get(), messages_.size(), true);
     {
-      const std::lock_guard lock(member_.mutex);
+      const std::lock_guard lock(inbox_.mutex);
       member_.in_flight.push_back(label.sequence);
       member_.newest = std::max(member_.newest, label.sequence);
     }
     for (size_t i = 0; i < messages_.size(); ++i) {
-      group.post({messages_[i], label, &member_, &open_[i], &open_count_}, rank, i < sends_);
+      group.post({messages_[i], label, &inbox_, &open_[i], &open_count_}, rank, i < sends_);
     }
   }
 
@@ -234,13 +253,13 @@ class ThreadExchange : public Transfer {
       wait();
     } catch (const CommunicationError&) {  // the interface says: errors then are lost
     }
-    const std::lock_guard lock(member_.mutex);
+    const std::lock_guard lock(inbox_.mutex);
     member_.in_flight.erase(std::ranges::find(member_.in_flight, label_.sequence));
   }
 
   bool progress() override {  // nothing to drive: whoever comes second copies
     {
-      const std::lock_guard lock(member_.mutex);
+      const std::lock_guard lock(inbox_.mutex);
       if (open_count_ == 0) return true;
     }
     if (group_.fate->failed()) group_.fate->raise();
@@ -248,15 +267,21 @@ class ThreadExchange : public Transfer {
   }
 
   void wait() override {
-    std::string overdue;
-    {
-      std::unique_lock lock(member_.mutex);
-      const auto done = [&] { return open_count_ == 0 || group_.fate->failed(); };
-      if (!member_.changed.wait_for(lock, group_.fate->deadline, done)) overdue = describe_open();
-      if (open_count_ == 0) return;
+    const auto latest = Clock::now() + group_.fate->deadline;
+    std::unique_lock lock(inbox_.mutex);
+    while (open_count_ > 0) {
+      const int64_t seen = inbox_.news;
+      lock.unlock();
+      if (group_.fate->failed()) group_.fate->raise();
+      in_flight_.progress();
+      lock.lock();
+      const auto stirred = [&] { return open_count_ == 0 || inbox_.news != seen || group_.fate->failed(); };
+      if (inbox_.changed.wait_until(lock, latest, stirred)) continue;
+      const std::string overdue = describe_open();
+      lock.unlock();
+      group_.fate->fail(overdue);
+      group_.fate->raise();
     }
-    if (!overdue.empty()) group_.fate->fail(overdue);
-    group_.fate->raise();
   }
 
  private:
@@ -270,29 +295,32 @@ class ThreadExchange : public Transfer {
 
   ThreadGroup& group_;
   Member& member_;
+  Inbox& inbox_;
+  InFlight& in_flight_;
   int rank_;
   OperationLabel label_;
   std::vector<Message> messages_;  // sends, then receives
   size_t sends_;
-  std::unique_ptr<bool[]> open_;  // this and the next are guarded by the member's mutex
+  std::unique_ptr<bool[]> open_;  // this and the next are guarded by the inbox
   int open_count_;
 };
 
 class ThreadCommunicator : public HostCommunicator {
  public:
-  ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank)
-      : HostCommunicator(rank, group->roster), group_(std::move(group)) {}
+  ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank, std::shared_ptr<InFlight> in_flight)
+      : HostCommunicator(rank, group->roster, std::move(in_flight)), group_(std::move(group)) {}
 
  protected:
   std::unique_ptr<Transfer> post(OperationLabel label, std::span<const Message> sends,
                                  std::span<const Message> receives) override {
     if (group_->fate->failed()) group_->fate->raise();
-    return std::make_unique<ThreadExchange>(*group_, rank(), label, sends, receives);
+    return std::make_unique<ThreadExchange>(*group_, rank(), in_flight(), label, sends, receives);
   }
 
   std::unique_ptr<Communicator> make_group(OperationLabel label, const std::vector<int>& members) override {
     const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
-    return std::make_unique<ThreadCommunicator>(group_->subgroup(label.sequence, members), static_cast<int>(place));
+    return std::make_unique<ThreadCommunicator>(group_->subgroup(label.sequence, members), static_cast<int>(place),
+                                                shared_in_flight());
   }
 
  private:
@@ -301,8 +329,10 @@ class ThreadCommunicator : public HostCommunicator {
 
 }  // namespace
 
-ThreadWorld::ThreadWorld(int size, std::chrono::milliseconds deadline)
-    : group_(std::make_shared<ThreadGroup>(std::make_shared<ThreadFate>(deadline), Roster(size))) {
+ThreadWorld::ThreadWorld(int size, std::chrono::milliseconds deadline) {
+  std::vector<std::shared_ptr<Inbox>> inboxes(static_cast<size_t>(size));
+  for (auto& inbox : inboxes) inbox = std::make_shared<Inbox>();
+  group_ = std::make_shared<ThreadGroup>(std::make_shared<ThreadFate>(deadline), Roster(size), inboxes);
   group_->fate->add(group_);
 }
 
@@ -310,7 +340,7 @@ ThreadWorld::~ThreadWorld() = default;
 
 std::shared_ptr<Communicator> ThreadWorld::communicator(int rank) const {
   CHECK(rank >= 0 && rank < group_->size, "rank {} of a world of {}", rank, group_->size);
-  return std::make_shared<ThreadCommunicator>(group_, rank);
+  return std::make_shared<ThreadCommunicator>(group_, rank, std::make_shared<InFlight>());
 }
 
 void ThreadWorld::fail(const std::string& reason) { group_->fate->fail(reason); }

@@ -3,15 +3,23 @@
 #include <cmath>
 
 namespace ropewalk {
+namespace {
+
+void finish(std::unique_ptr<Transfer>& transfer) {
+  if (!transfer) return;
+  transfer->wait();
+  transfer.reset();
+}
+
+}  // namespace
 
 ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const ParameterValues& gradients,
-                                   const TrainingConfig& training, Rank rank, InFlight& in_flight)
+                                   const TrainingConfig& training, Rank rank)
     : table_(weights.table()),
       weights_(weights),
       gradients_(gradients),
       training_(training),
       rank_(rank),
-      in_flight_(in_flight),
       sums_(table_.shards().buckets().size()),
       gatherings_(sums_.size()) {
   const DType type = weights.flat().dtype(), accumulator = accumulator_of(type);
@@ -20,12 +28,6 @@ ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const Paramet
   if (type == accumulator) return;
   master_ = allocate_shard(accumulator);
   rank_.kernels.fill(master_.values, 0);  // also what pads it
-}
-
-ShardedOptimizer::~ShardedOptimizer() {
-  for (auto* transfers : {&sums_, &gatherings_})
-    for (auto& transfer : *transfers)
-      if (transfer) in_flight_.remove(*transfer);
 }
 
 ShardedOptimizer::Buffered ShardedOptimizer::allocate_shard(DType dtype) const {
@@ -91,21 +93,14 @@ void ShardedOptimizer::start_sum(size_t unit) {
     if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[i], Reduction::kSum);
   }
   finish(sums_[index]);
-  sums_[index] =
-      rank_.mesh.gradient().start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end),
-                                                 table_.shards().cut(bucket), part_of(gradients_.flat(), bucket));
-  in_flight_.add(*sums_[index]);
+  Communicator& group = rank_.mesh.gradient();
+  sums_[index] = group.in_flight().driven(group.start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end),
+                                                                     table_.shards().cut(bucket),
+                                                                     part_of(gradients_.flat(), bucket)));
 }
 
 void ShardedOptimizer::finish_sums() {
   for (size_t bucket = sums_.size(); bucket-- > 0;) finish(sums_[bucket]);  // as they were started
-}
-
-void ShardedOptimizer::finish(std::unique_ptr<Transfer>& transfer) {
-  if (!transfer) return;
-  in_flight_.remove(*transfer);
-  transfer->wait();
-  transfer.reset();
 }
 
 double ShardedOptimizer::gradient_norm() const {
@@ -146,9 +141,9 @@ void ShardedOptimizer::start_gathering_of(size_t index) {
     const int64_t begin = bucket.begin / rank_.mesh.gradient().size();
     rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
   }
-  gatherings_[index] = rank_.mesh.gradient().start_all_gather(mine, table_.shards().cut(bucket),
-                                                              weights_.flat().slice(bucket.begin, bucket.end));
-  in_flight_.add(*gatherings_[index]);
+  Communicator& group = rank_.mesh.gradient();
+  gatherings_[index] = group.in_flight().driven(
+      group.start_all_gather(mine, table_.shards().cut(bucket), weights_.flat().slice(bucket.begin, bucket.end)));
 }
 
 void ShardedOptimizer::finish_gathering(size_t unit) { finish(gatherings_[table_.shards().bucket_of(unit)]); }

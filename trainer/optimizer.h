@@ -14,10 +14,9 @@ namespace ropewalk {
 
 class ShardedOptimizer {
  public:
-  // What it refers to must outlive it. in_flight: what the rank drives while it computes.
+  // What it refers to must outlive it.
   ShardedOptimizer(const ParameterValues& weights, const ParameterValues& gradients, const TrainingConfig& training,
-                   Rank rank, InFlight& in_flight);
-  ~ShardedOptimizer();
+                   Rank rank);
 
   // The weights' values become the master weights; the moments are 0.
   void start();
@@ -58,7 +57,6 @@ class ShardedOptimizer {
   Tensor of_flat(const Tensor& flat, const Run& run) const;
   Tensor master(const Run& run) const;
   void start_gathering_of(size_t bucket);
-  void finish(std::unique_ptr<Transfer>& transfer);
   // Visits (parameter, run) of this rank's part of a bucket; parameters next to each other for which like() is the same
   // in one run.
   template <typename Like, typename Visit>
@@ -70,7 +68,6 @@ class ShardedOptimizer {
   const ParameterValues &weights_, &gradients_;
   TrainingConfig training_;
   Rank rank_;
-  InFlight& in_flight_;
   Buffered first_moment_, second_moment_;  // this rank's shard
   Buffered master_;  // likewise, only where weights are held in fewer bits than the master weights
   std::vector<std::unique_ptr<Transfer>> sums_, gatherings_;  // by bucket; null: none under way

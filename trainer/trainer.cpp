@@ -22,14 +22,14 @@ const UnitHook kNothing = [](size_t) {};
 struct Trainer::Parts {
   Parts(const Config& config_, Rank rank_)
       : config(config_),
-        driving(rank_.kernels, [this] { in_flight.progress(); }),
+        driving(rank_.kernels, [&in_flight = rank_.mesh.world().in_flight()] { in_flight.progress(); }),
         rank{rank_.mesh, driving, rank_.arena, rank_.trace},
         region(rank.mesh.tensor(), config.parallel.sequence_parallel),
         table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split(),
               config.parallel.bucket_parameters),
         weights(table, rank.kernels.dtype(), rank.kernels),
         gradients(table, accumulator_of(rank.kernels.dtype()), rank.kernels),
-        optimizer(weights, gradients, config.training, rank, in_flight),
+        optimizer(weights, gradients, config.training, rank),
         model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute,
               [this](size_t unit) { optimizer.finish_gathering(unit); }) {
     begin(config.training.stages.front());
@@ -67,8 +67,7 @@ struct Trainer::Parts {
   }
 
   const Config& config;
-  InFlight in_flight;  // what the optimizer has under way, driven between the operations of `rank`'s kernels
-  KernelsBetween driving;
+  KernelsBetween driving;  // of what is in flight, between the operations of `rank`
   Rank rank;
   TensorRegion region;
   ParameterTable table;

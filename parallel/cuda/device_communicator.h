@@ -37,6 +37,7 @@ class DeviceCommunicator : public Communicator {
   }
   void broadcast(const Tensor& x, int root) final;
   void barrier() final;
+  InFlight& in_flight() final { return host_->in_flight(); }
   std::unique_ptr<Communicator> split(int color, int key) final;
 
  protected:

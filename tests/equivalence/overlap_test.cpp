@@ -8,6 +8,7 @@
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/parallel/attention/strict_communicator.h"
+#include "tests/support/forwarding_kernels.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
 
@@ -141,6 +142,36 @@ TEST(Overlap, SumsAndGatheringsAreDrivenWhileTheRankComputes) {
     EXPECT_GE(driven["start_reduce_scatter"], 2);  // what is done is not driven any more
     EXPECT_GE(driven["start_all_gather"], 2);
   });
+}
+
+// Fails in the backward, when the sum of the last block's gradients is in flight.
+class FailingKernels final : public ForwardingKernels {
+ public:
+  using ForwardingKernels::ForwardingKernels;
+  void attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) override {
+    if (++times_ == 3) throw OutOfMemory("by rank 1 alone");
+    ForwardingKernels::attention_delta(d_o, o, delta);
+  }
+
+ private:
+  int times_ = 0;
+};
+
+// It waits for the sums that it has in flight, which are of many segments; the others wait for its keys, and drive
+// them.
+TEST(Overlap, ARankThatFailsByItselfIsHeardOfBeforeTheDeadline) {
+  Config config = three_blocks({1, 2, 1}, 1);
+  config.model.hidden = 80000;  // 30 MB of gradients in a block, in segments of 1 MiB
+  Faults faults;
+  faults.in_kernels = [](Kernels& kernels, const Mesh& mesh) -> std::unique_ptr<Kernels> {
+    if (mesh.world().rank() == 1) return std::make_unique<FailingKernels>(kernels);
+    return std::make_unique<ForwardingKernels>(kernels);
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_THROW(on_mesh(
+                   config, [&](RankRun& run) { run.trainer.step(run.share_of(some_samples(1)(0)), 0); }, faults),
+               OutOfMemory);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));  // the deadline: 60
 }
 
 // What looks at all weights looks at those of all ranks.

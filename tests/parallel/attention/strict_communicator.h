@@ -33,6 +33,7 @@ class ForwardingCommunicator : public Communicator {
   }
   void broadcast(const Tensor& x, int root) override { inner_.broadcast(x, root); }
   void barrier() override { inner_.barrier(); }
+  InFlight& in_flight() override { return inner_.in_flight(); }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
 
  private:

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "parallel/in_flight.h"
 #include "parallel/logged_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 
@@ -136,6 +137,42 @@ TEST_P(Logged, BytesInFlightAreThoseThatWereSent) {
     EXPECT_EQ(flight->name, "reduce_scatter on gradient");
     EXPECT_EQ(flight->bytes, 4 * (cut.total() - cut.size(world->rank())));
     EXPECT_EQ(group.counters().bytes_sent, flight->bytes);
+  });
+}
+
+// A wait that drives others, of its own axis and of another, counts what is its own.
+TEST_P(Logged, WhatIsDrivenInAWaitIsCountedOnce) {
+  run_world(size(), [this](const auto& world) {
+    LoggedCommunicator gradient(world, "gradient");
+    const auto tensor = gradient.split("tensor", 0, 0);
+    Trace trace;
+    trace.record(true);
+    gradient.set_trace(&trace);
+    tensor->set_trace(&trace);
+    const Partition cut = Partition::even(2'000'000, size());
+    const int64_t others = 4 * (cut.total() - cut.size(world->rank()));
+    std::vector<float> first(2'000'000, 1.0f), second = first, third = first;
+    const auto start = [&](LoggedCommunicator& group, std::vector<float>& all) {
+      const Tensor mine = tensor_of(all).slice(cut.begin(world->rank()), cut.end(world->rank()));
+      return group.in_flight().driven(group.start_reduce_scatter(tensor_of(all), cut, mine));
+    };
+    const auto begin = std::chrono::steady_clock::now();
+    const CommunicationCounters before = gradient.counters();
+    auto a = start(gradient, first), b = start(gradient, second), c = start(*tensor, third);
+    b->wait();
+    c->wait();
+    a->wait();
+    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    EXPECT_LE(gradient.counters().seconds - before.seconds + tensor->counters().seconds, elapsed);
+    EXPECT_EQ(gradient.counters().bytes_sent - before.bytes_sent, 2 * others);
+    EXPECT_EQ(tensor->counters().bytes_sent, others);
+    int flights = 0;
+    for (const TraceSpan& span : trace.spans()) {
+      if (span.kind != Trace::kInFlight) continue;
+      EXPECT_EQ(span.bytes, others) << span.name;
+      ++flights;
+    }
+    EXPECT_EQ(flights, 3);
   });
 }
 

@@ -109,6 +109,7 @@ class MirroredCommunicator final : public Communicator {
     mirror.bring_back();
   }
   void barrier() override { device_->barrier(); }
+  InFlight& in_flight() override { return device_->in_flight(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
     return std::make_unique<MirroredCommunicator>(kernels_, device_->split(color, key));
   }

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "parallel/in_flight.h"
 #include "tests/parallel/communicator/worlds.h"
 
 namespace ropewalk {
@@ -214,6 +215,34 @@ TEST_P(Transfers, WhatIsNeededNowGoesPastThem) {
     const auto expected = sum_in_rank_order<float>(size(), cut.total(), integers<float>);
     EXPECT_TRUE(same_bits(mine, std::vector<float>(expected.begin() + cut.begin(world->rank()),
                                                    expected.begin() + cut.end(world->rank()))));
+  });
+}
+
+// Rank 0 waits for a sum of many segments while the others wait for rank 0, in another group: in their wait they drive
+// the sum, or nobody could go on.
+TEST_P(Transfers, WhoWaitsForAnotherDrivesWhatIsInFlight) {
+  run_world(size(), [this](const auto& world) {
+    const auto group = world->split(0, 0);
+    const Partition cut = Partition::even(1'000'000 * size(), size());
+    auto all = integers<double>(world->rank(), cut.total());
+    const Tensor mine = tensor_of(all).slice(cut.begin(world->rank()), cut.end(world->rank()));
+    const auto sum = world->in_flight().driven(world->start_reduce_scatter(tensor_of(all), cut, mine));
+    std::vector<float> signal = {1.0f};
+    if (world->rank() == 0) {
+      sum->wait();
+      std::vector<Message> sends;
+      for (int peer = 1; peer < size(); ++peer) sends.push_back({peer, tensor_of(signal)});
+      group->start_exchange(sends, {})->wait();
+    } else {
+      const Message receive{0, tensor_of(signal)};
+      group->start_exchange({}, {&receive, 1})->wait();
+      sum->wait();
+    }
+    auto expected = integers<double>(world->rank(), cut.total());  // what is another's was left as it was
+    const auto total = sum_in_rank_order<double>(size(), cut.total(), integers<double>);
+    std::copy(total.begin() + cut.begin(world->rank()), total.begin() + cut.end(world->rank()),
+              expected.begin() + cut.begin(world->rank()));
+    EXPECT_TRUE(same_bits(all, expected));
   });
 }
 
