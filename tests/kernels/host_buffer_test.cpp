@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <set>
+#include <sstream>
 #include <vector>
 
 #include "kernels/arena.h"
@@ -39,6 +41,32 @@ TEST(HostBuffer, LargeTensorsBeginAtDifferentPlacesOfTheirPages) {
     in_arena.insert(reinterpret_cast<uintptr_t>(arena.allocate(DType::kF32, {1 << 20}).raw()) % 4096);
   EXPECT_EQ(places.size(), static_cast<size_t>(kStaggeredPlaces));
   EXPECT_EQ(in_arena.size(), static_cast<size_t>(kStaggeredPlaces));
+}
+
+// The flags of the mapping that an address is in, as Linux tells them: "rd wr mr mw me ac sd hg"; empty if it does not.
+std::string mapping_flags(const void* address) {
+  std::ifstream maps("/proc/self/smaps");
+  bool inside = false;
+  for (std::string line; std::getline(maps, line);) {
+    uintptr_t begin = 0, end = 0;
+    char dash = 0;
+    if (std::istringstream range(line); range >> std::hex >> begin >> dash >> end && dash == '-')
+      inside = begin <= reinterpret_cast<uintptr_t>(address) && reinterpret_cast<uintptr_t>(address) < end;
+    if (inside && line.starts_with("VmFlags:")) return line.substr(8) + " ";
+  }
+  return {};
+}
+
+TEST(HostBuffer, LargeOnesAskForHugePagesAsFarAsTheyFillThem) {
+  if (!std::ifstream("/sys/kernel/mm/transparent_hugepage/enabled")) GTEST_SKIP() << "no huge pages on this system";
+  constexpr int64_t kBytes = (5 << 20) + 100;
+  const auto large = allocate_host(kBytes), small = allocate_host(1 << 20);
+  const auto* data = static_cast<const std::byte*>(large->data());
+  const auto huge = [](const void* address) { return mapping_flags(address).find(" hg ") != std::string::npos; };
+  EXPECT_TRUE(huge(data));
+  EXPECT_TRUE(huge(data + (4 << 20) - 1));
+  EXPECT_FALSE(huge(data + kBytes - 1));
+  EXPECT_FALSE(huge(small->data()));
 }
 
 TEST(HostBuffer, SaysHowMuchWasAskedWhenThereIsNotEnough) {

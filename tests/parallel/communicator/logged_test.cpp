@@ -6,6 +6,8 @@
 
 #include "parallel/in_flight.h"
 #include "parallel/logged_communicator.h"
+#include "parallel/thread_communicator.h"
+#include "tests/parallel/attention/strict_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 
 namespace ropewalk {
@@ -174,6 +176,41 @@ TEST_P(Logged, WhatIsDrivenInAWaitIsCountedOnce) {
     }
     EXPECT_EQ(flights, 3);
   });
+}
+
+class FailingTransfer final : public Transfer {
+ public:
+  bool progress() override { throw PeerError("rank 3 is gone"); }
+  void wait() override { progress(); }
+};
+
+// Whose sums fail when they are driven, and whose barriers drive.
+class FailingSums final : public ForwardingCommunicator {
+ public:
+  using ForwardingCommunicator::ForwardingCommunicator;
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor&, const Partition&, const Tensor&) override {
+    return std::make_unique<FailingTransfer>();
+  }
+  void barrier() override { in_flight().progress(); }
+};
+
+// What fails while another axis waits is told once, as its own axis', and not driven any more.
+TEST(LoggedFailures, WhatIsDrivenFailsUnderItsOwnName) {
+  ThreadWorld world(1, std::chrono::seconds(1));
+  const auto rank = world.communicator(0);
+  const auto failing = std::make_shared<FailingSums>(*rank);
+  int told = 0;
+  const auto tell = [&](const PeerError&) { ++told; };
+  LoggedCommunicator gradient(failing, "gradient", false, tell), tensor(failing, "tensor", false, tell);
+  std::vector<float> x(4);
+  const auto sum =
+      failing->in_flight().driven(gradient.start_reduce_scatter(tensor_of(x), Partition::even(4, 1), tensor_of(x)));
+  const std::string message = communication_error_of([&] { tensor.barrier(); });
+  EXPECT_NE(message.find("rank 3 is gone on axis gradient\n"), std::string::npos) << message;
+  EXPECT_EQ(message.find("axis tensor"), std::string::npos) << message;
+  EXPECT_EQ(told, 1);
+  tensor.barrier();
+  EXPECT_THROW(sum->wait(), PeerError);
 }
 
 class LoggedWaits : public testing::TestWithParam<int> {};
