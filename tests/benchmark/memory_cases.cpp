@@ -71,6 +71,8 @@ std::vector<Entry> memory_cases() {
   const auto token_tensor = [](const Kit& t) {
     return Tensor(t.tensors[1].buffer->data(), DType::kI32, t.kernels->device(), {kRows});
   };
+  entries.push_back(entry("rows from random places", "copy", rows, 1, 2, with_table,
+                          [token_tensor](Kit& t) { copy_rows(token_tensor(t), t[2], t[0]); }));
   entries.push_back(entry("embedding forward", "copy", rows, 1, 2, with_table,
                           [token_tensor](Kit& t) { t.kernels->embedding_forward(token_tensor(t), t[2], 0, t[0]); }));
   entries.push_back(entry("embedding backward", "update", rows, 1, 3, with_table,

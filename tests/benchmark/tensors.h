@@ -16,4 +16,7 @@ struct Filled {
   Tensor tensor;
 };
 
+// to[n] = from[tokens[n]], rows of whole cache lines, as fast as this machine can: what embedding could be at best.
+void copy_rows(const Tensor& tokens, const Tensor& from, const Tensor& to);
+
 }  // namespace ropewalk::benchmark

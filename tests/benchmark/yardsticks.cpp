@@ -51,6 +51,20 @@ void streaming_copy(int64_t count, const float* from, float* to) {
   hwy::FlushStream();
 }
 
+// copy_rows past the caches; the next row is asked for while one is copied. Rows begin on lines.
+void streaming_gather(int64_t rows, int64_t width, const int32_t* token, const float* from, float* to) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t n = 0; n < rows; ++n) {
+    const float *row = from + token[n] * width, *next = from + token[std::min(n + 1, rows - 1)] * width;
+    for (int64_t line = 0; line < width; line += kLine) {
+      hwy::Prefetch(next + line);
+      for (int64_t i = line; i < line + kLine; i += lanes) hn::Stream(hn::Load(d, row + i), d, to + n * width + i);
+    }
+  }
+  hwy::FlushStream();
+}
+
 // x = -x in four parts at once: a line is written where it was read, and four streams are in flight.
 void update(int64_t count, float* x) {
   const hn::ScalableTag<float> d;
@@ -68,6 +82,7 @@ namespace ropewalk::benchmark {
 
 HWY_EXPORT(multiply_add);
 HWY_EXPORT(streaming_copy);
+HWY_EXPORT(streaming_gather);
 HWY_EXPORT(update);
 
 Yardstick fma_peak() {
@@ -107,6 +122,11 @@ Yardstick copy_bandwidth() {
   };
   const auto& fastest = seconds(ways[0]) < seconds(ways[1]) ? ways[0] : ways[1];
   return {"copy", "GB/s", kTraffic, [from, to, fastest] { fastest(); }};
+}
+
+void copy_rows(const Tensor& tokens, const Tensor& from, const Tensor& to) {
+  HWY_DYNAMIC_DISPATCH(streaming_gather)
+  (to.extent(0), to.extent(1), tokens.data<int32_t>(), from.data<float>(), to.data<float>());
 }
 
 Yardstick update_bandwidth() {
