@@ -107,11 +107,8 @@ __global__ void __launch_bounds__(kWarps* kWarp)
                         const float* lse, const float* delta, float* dk, float* dv) {
   const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * kTileKeys, per_block = kMetRows / (s.H / s.G);
   const int exist = keys_from(s, u);
-  // Queries before t0 see none of these keys. Nor do those from t_end on: their window begins later.
-  const int64_t offset = s.k_begin + u - s.q_begin;
-  const int64_t t0 = offset > 0 ? offset / per_block * per_block : 0;
-  const int64_t beyond = offset + exist - 1 + s.window;
-  const int64_t t_end = s.window > 0 && beyond < s.T ? beyond : s.T;
+  const Range queries = queries_of_keys(s, u, exist);
+  const int64_t t0 = queries.begin / per_block * per_block, t_end = queries.end;
   if (t0 >= t_end) return;
 
   Bf16* k_tile = shared_memory<Bf16>();

@@ -6,6 +6,8 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
+constexpr int kRowsAtOnce = 8;  // on their way from memory
+
 template <int n>
 __global__ void embedding_forward_kernel(int64_t N, int64_t V, int64_t D, const int32_t* tokens, const Bf16* table,
                                          int64_t v_begin, Bf16* x) {
@@ -17,21 +19,48 @@ __global__ void embedding_forward_kernel(int64_t N, int64_t V, int64_t D, const 
   store(row, x + i);
 }
 
-// Tokens in order, `rows` where each was: the block at the first of some equal ones adds all their rows, in the order
-// of the rows. No two blocks write one row of the table.
+// Where the equal tokens end that begin at `first`: by steps that double, as most are few.
+__device__ __forceinline__ int64_t end_of_equal(int64_t N, const int32_t* tokens, int64_t first) {
+  int64_t inside = first, step = 1;
+  while (inside + step < N && tokens[inside + step] == tokens[first]) {
+    inside += step;
+    step *= 2;
+  }
+  int64_t end = inside + step < N ? inside + step : N;
+  while (inside + 1 < end) {
+    const int64_t middle = (inside + end) / 2;
+    if (tokens[middle] == tokens[first])
+      inside = middle;
+    else
+      end = middle;
+  }
+  return end;
+}
+
+// Tokens in order, `rows` where each was: the blocks at the first of some equal ones add all their rows, in the order
+// of the rows; each has some of the columns. No two blocks write one place of the table.
 template <int n>
 __global__ void embedding_backward_kernel(int64_t N, int64_t V, int64_t D, const int32_t* tokens, const int32_t* rows,
                                           const Bf16* dx, int64_t v_begin, float* dtable) {
   const int64_t first = blockIdx.x, v = tokens[first] - v_begin;
   if (v < 0 || v >= V || (first > 0 && tokens[first - 1] == tokens[first])) return;
-  for (int64_t d = int64_t{threadIdx.x} * n; d < D; d += int64_t{blockDim.x} * n) {
-    Pack<float, n> sum = load<n>(dtable + v * D + d);
-    for (int64_t i = first; i < N && tokens[i] == tokens[first]; ++i) {
-      const Pack<Bf16, n> row = load<n>(dx + rows[i] * D + d);
-      for (int j = 0; j < n; ++j) sum.values[j] += widen(row.values[j]);
-    }
-    store(sum, dtable + v * D + d);
+  const int64_t d = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * n, end = end_of_equal(N, tokens, first);
+  if (d >= D) return;
+  Pack<float, n> sum = load<n>(dtable + v * D + d);
+  const auto row = [&](int64_t i) { return load<n>(dx + rows[i] * D + d); };
+  const auto add = [&](const Pack<Bf16, n>& more) {
+    for (int j = 0; j < n; ++j) sum.values[j] += widen(more.values[j]);
+  };
+  int64_t i = first;
+  for (; i + kRowsAtOnce <= end; i += kRowsAtOnce) {
+    Pack<Bf16, n> some[kRowsAtOnce];
+    ROPEWALK_UNROLL
+    for (int j = 0; j < kRowsAtOnce; ++j) some[j] = row(i + j);
+    ROPEWALK_UNROLL
+    for (int j = 0; j < kRowsAtOnce; ++j) add(some[j]);
   }
+  for (; i < end; ++i) add(row(i));
+  store(sum, dtable + v * D + d);
 }
 
 }  // namespace
@@ -49,8 +78,8 @@ void embedding_backward(Runtime& runtime, int64_t N, int64_t V, int64_t D, const
   if (N == 0) return;
   const SortedTokens sorted = sort_tokens(runtime, N, tokens);
   with_pack<4>(pack_of(D, sizeof(float), dx, dtable), [&](auto n) {
-    launch(runtime, {N, kThreads}, embedding_backward_kernel<n()>, N, V, D, sorted.tokens, sorted.rows, dx, v_begin,
-           dtable);
+    launch(runtime, {N, kThreads, blocks_for(D, kThreads * n())}, embedding_backward_kernel<n()>, N, V, D,
+           sorted.tokens, sorted.rows, dx, v_begin, dtable);
   });
 }
 

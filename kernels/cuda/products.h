@@ -1,4 +1,4 @@
-// Products of matrices, by cuBLASLt (device/products.cu) or by plain loops (emulation/products.cpp). All are row-major;
+// Products of matrices, by cuBLASLt (device/products.cpp) or by plain loops (emulation/products.cpp). All are row-major;
 // a and b are bf16, sums fp32.
 #pragma once
 

@@ -124,6 +124,7 @@ std::string NcclRank::words_of(ncclResult_t result, ncclComm_t comm) const {
 
 // As one group, those at work first: aborting one waits for its work, which may stand in a stream behind another's.
 void NcclRank::abort_all() {
+  if (failure_.empty()) failure_ = fmt::format("{} has left its groups", name_);
   std::map<ncclComm_t, Event> comms = std::exchange(comms_, {});
   ncclGroupStart();
   for (Lane& lane : lanes_) {

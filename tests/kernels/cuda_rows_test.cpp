@@ -125,10 +125,13 @@ TEST_F(CudaRows, Rotation) {
 }
 
 TEST_F(CudaRows, Embedding) {
-  for (const auto& [D, v_begin] : {std::pair<int64_t, int64_t>{8, 5}, {13, 10}}) {
-    // Many rows of one token, and tokens of other ranks before and behind.
-    std::vector<int32_t> tokens = integer_values(60, 0, 20, "tokens");
-    for (size_t i = 0; i < 20; ++i) tokens[3 * i] = 9;
+  // One row of a token, and about as many as are read at once or twice that; and tokens of other ranks before and
+  // behind.
+  std::vector<int32_t> tokens(60);
+  size_t i = 0;
+  for (const auto& [token, count] : {std::pair{0, 1}, {1, 2}, {5, 7}, {6, 8}, {9, 9}, {10, 16}, {19, 17}})
+    for (int n = 0; n < count; ++n) tokens[i++ * 7 % 60] = token;
+  for (const auto& [D, v_begin] : {std::pair<int64_t, int64_t>{8, 5}, {13, 10}, {2056, 5}, {259, 10}}) {
     check(
         [&, D = D, v_begin = v_begin](Kernels& k, Operands& x) {
           const Tensor table = x.normal("table", {10, D}), indices = x.integers({60}, tokens);

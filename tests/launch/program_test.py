@@ -1,5 +1,6 @@
 """The program as its users meet it: help, wrong command lines, wrong configurations, and what each ends with."""
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -216,6 +217,19 @@ def a_device_that_is_not_there_is_told_once(folder):
         expect(not (folder / "run").exists(), result)
 
 
+def a_module_of_another_build_is_not_called(folder):
+    """One that says that it is built of other headers, one that says nothing, and a file that is cut off."""
+    another = pathlib.Path(os.environ["ANOTHER_MODULE"]).read_bytes()
+    silent = another.replace(b"ropewalk_cuda_interface", b"ropewalk_cuda_interfacf")
+    for name, module, said in (("another", another, "(interface 0123456789ab, this"), ("silent", silent, "(interface not told, this"),
+                               ("cut", another[:40], "cannot be loaded")):
+        (folder / name).mkdir()
+        (folder / name / "libropewalk_cuda.so").write_bytes(module)
+        result = ropewalk("train", "tiny.textproto", *ON_CUDA, cwd=folder, env={**os.environ, "LD_LIBRARY_PATH": str(folder / name)})
+        expect(result.code == 2 and said in result.err and "set parallel.device to CPU" in result.err, result)
+        expect(f"{folder}/{name}/libropewalk_cuda.so" in result.err and not (folder / "run").exists(), result)
+
+
 def failures_of_all_ranks_are_told_once(folder):
     """A missing file, missing data, a mesh that does not fit, a wrong word: once, with their codes."""
     for words, code, said in [(["train", "absent.textproto"], 2, "cannot read absent.textproto: No such file"),
@@ -251,5 +265,6 @@ if __name__ == "__main__":
                    prepare_writes_or_says_why, separators_are_written_as_in_c, prepare_reads_standard_input,
                    a_signal_takes_back_what_prepare_wrote, what_cannot_be_written_is_an_error,
                    validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
-                   a_device_that_is_not_there_is_told_once, failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
+                   a_device_that_is_not_there_is_told_once, a_module_of_another_build_is_not_called,
+                   failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
                    launchers_that_mpi_does_not_know_are_refused]))

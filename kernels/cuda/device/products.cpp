@@ -2,6 +2,8 @@
 
 #include <cublasLt.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -74,7 +76,9 @@ struct Products::State {
   Plan make(const Product& p) const;
 };
 
-Products::Products(Runtime& runtime) : runtime_(runtime), state_(std::make_unique<State>()) {}
+Products::Products(Runtime& runtime) : runtime_(runtime), state_(std::make_unique<State>()) {
+  runtime_.workspace(kWorkspaceBytes);  // now, so that what is free from here on is free for tensors
+}
 Products::~Products() = default;
 
 // c^T = b^T a^T: in column-major terms cuBLAS's first matrix is our b and its second our a.
@@ -109,15 +113,18 @@ Plan Products::State::make(const Product& p) const {
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, of_c);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, of_c);
 
-  cublasLtMatmulHeuristicResult_t best{};
+  std::array<cublasLtMatmulHeuristicResult_t, 8> ways{};  // the one that is thought to be fastest first
   int found = 0;
   check(cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.value, plan.b.value, plan.a.value, plan.c.value,
-                                       plan.c.value, preference.value, 1, &best, &found),
+                                       plan.c.value, preference.value, static_cast<int>(ways.size()), ways.data(),
+                                       &found),
         "looking for a way to multiply");
-  if (found == 0)
+  const auto end = ways.begin() + found;
+  const auto way = std::find_if(ways.begin(), end, [](const auto& w) { return w.state == CUBLAS_STATUS_SUCCESS; });
+  if (way == end)
     throw DeviceError(
         fmt::format("cuBLASLt: no way to multiply [{}, {}] by [{}, {}] in bf16", p.rows, p.inner, p.inner, p.columns));
-  plan.algorithm = best.algo;
+  plan.algorithm = way->algo;
   return plan;
 }
 

@@ -55,6 +55,13 @@ struct Runtime::State {
   bool recording = false;
   Event origin;  // of the device's times, and the host's time of it
   double origin_seconds = 0;
+
+  Stream add_stream(int priority) {  // the smaller, the sooner
+    cudaStream_t stream = nullptr;
+    check(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, priority), "a stream");
+    streams.push_back(stream);
+    return stream;
+  }
 };
 
 bool Event::passed() const {
@@ -80,7 +87,7 @@ Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
                       "update the driver, or build with an older CUDA",
                       version_text(driver), version_text(runtime)));
   }
-  if (found == cudaErrorNoDevice || found == cudaErrorInsufficientDriver || count == 0)
+  if (found == cudaErrorNoDevice || found == cudaErrorInsufficientDriver || (found == cudaSuccess && count == 0))
     throw DeviceError(
         "this host has no CUDA device or no NVIDIA driver, or CUDA_VISIBLE_DEVICES hides its devices; set "
         "parallel.device to CPU");
@@ -97,7 +104,7 @@ Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
         fmt::format("CUDA device {} is a {} of compute capability {}.{}, and this program's kernels are built "
                     "for " ROPEWALK_CUDA_ARCHITECTURES "; configure it with -DROPEWALK_CUDA_ARCHITECTURES={}{}",
                     index_, properties.name, properties.major, properties.minor, properties.major, properties.minor));
-  make_stream();
+  state_->add_stream(0);
 }
 
 Runtime::~Runtime() {
@@ -114,12 +121,12 @@ Stream Runtime::stream() const {
   return kernels;
 }
 
+// Its few blocks go before those of a large kernel that wait for a place.
 Stream Runtime::make_stream() {
   check(cudaSetDevice(index_), "to use it");
-  cudaStream_t stream = nullptr;
-  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "a stream");
-  state_->streams.push_back(stream);
-  return stream;
+  int least = 0, greatest = 0;
+  check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "priorities of streams");
+  return state_->add_stream(greatest);
 }
 
 Event Runtime::mark(Stream stream) const {

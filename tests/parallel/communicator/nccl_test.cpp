@@ -195,6 +195,21 @@ TEST(NcclFailure, IsShownToTheHandlerFirst) {
   });
 }
 
+// A group that is left because something else has failed takes all of the rank's groups with it: they are not used.
+TEST(NcclFailure, AGroupThatIsLeftInAFailureLeavesNoneBehind) {
+  run_ranks(2, [](const auto& host) {
+    NcclRankOnThread rank(host, {kLong});
+    const Tensor x = rank.tensor(10);
+    try {
+      const auto group = rank.world->split(0, host->rank());
+      throw std::runtime_error("something else");
+    } catch (const std::runtime_error&) {
+    }
+    EXPECT_NE(communication_error_of([&] { rank.world->all_reduce(x, Reduction::kSum); }).find("has left its groups"),
+              std::string::npos);
+  });
+}
+
 TEST(NcclFailure, AJobThatIsEndingIsNotWaitedFor) {
   run_ranks(2, [](const auto& host) {
     std::atomic<bool> ending = false;

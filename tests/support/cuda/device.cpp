@@ -5,9 +5,13 @@
 namespace ropewalk {
 namespace {
 
+// A host that has devices and cannot use them fails its tests.
 int device_count() {
   int devices = 0;
-  return cudaGetDeviceCount(&devices) == cudaSuccess ? devices : 0;
+  const cudaError_t error = cudaGetDeviceCount(&devices);
+  if (error == cudaSuccess) return devices;
+  if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver) return 0;
+  throw DeviceError(fmt::format("looking for CUDA devices: {}", cudaGetErrorString(error)));
 }
 
 }  // namespace
