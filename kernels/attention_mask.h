@@ -46,7 +46,7 @@ inline AttentionDeltaSizes attention_delta_sizes(const Kernels& kernels, const T
                                                  const Tensor& delta) {
   check_rank("attention_delta: d_o", d_o, 3);
   check_operand(kernels, "attention_delta: d_o", d_o, kernels.dtype(), d_o.shape());
-  check_operand(kernels, "attention_delta: o", o, accumulator_of(kernels.dtype()), d_o.shape());
+  check_operand(kernels, "attention_delta: o", o, kernels.dtype(), d_o.shape());
   check_operand(kernels, "attention_delta: delta", delta, accumulator_of(kernels.dtype()),
                 {d_o.extent(0), d_o.extent(1)});
   return {d_o.extent(0) * d_o.extent(1), d_o.extent(2)};

@@ -120,7 +120,7 @@ class Kernels {
   // key of this piece is left as it is. (Milakov & Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691.)
   virtual void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                  const Tensor& o, const Tensor& lse) = 0;
-  // delta[t, h] = sum_K do * o  (o final), [T, H]. do has the compute type.
+  // delta[t, h] = sum_K do * o  (o final), [T, H]. do and o have the compute type: what a backward keeps of o.
   virtual void attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) = 0;
   // With P = exp(q k^T / sqrt(K) - lse), lse final:  dv += P^T do,  dS = P * (do v^T - delta),  dq += dS k / sqrt(K),
   // dk += dS^T q / sqrt(K).  dq [T, H, K], dk, dv [U, G, K] have the accumulator type. All three are +=.

@@ -87,16 +87,12 @@ RunEnd train_on_device(const Process& process, const Arguments& arguments, const
   trace.set_timeline(kernels.device_timeline());
   const bool traces = config.output.trace_steps > 0 || kernels.range_marker();
   if (traces) mesh.set_trace(&trace);
-  try {
-    Arena arena(kernels);
-    arena.reserve(plan.memory.arena());
-    return train(config, {mesh, traces ? static_cast<Kernels&>(traced) : kernels, arena, traces ? &trace : nullptr},
-                 {.resume_from = arguments.whole_number("resume-from", 0),
-                  .status_line = !arguments.has("plain"),
-                  .stop_requested = StopSignals::requested});
-  } catch (const OutOfMemory& error) {
-    throw OutOfMemory(fmt::format("{}\n  planned for rank {}: {}", error.what(), process.rank(), memory_line(plan)));
-  }
+  Arena arena(kernels);
+  arena.reserve(plan.memory.arena());
+  return train(config, {mesh, traces ? static_cast<Kernels&>(traced) : kernels, arena, traces ? &trace : nullptr},
+               {.resume_from = arguments.whole_number("resume-from", 0),
+                .status_line = !arguments.has("plain"),
+                .stop_requested = StopSignals::requested});
 }
 
 ExitCode train_on(Process& process, const Arguments& arguments) {
@@ -106,12 +102,16 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
   const auto host_world = process.world(deadline);
   const StepPlan plan = plan_run(config, process.rank());
-  const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
-  announce(process, config, plan, *kernels, *start);
-
-  const auto world =
-      make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
-  const RunEnd end = train_on_device(process, arguments, config, plan, *kernels, world, process.failure_handler());
+  RunEnd end{};
+  try {
+    const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
+    announce(process, config, plan, *kernels, *start);
+    const auto world =
+        make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
+    end = train_on_device(process, arguments, config, plan, *kernels, world, process.failure_handler());
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(fmt::format("{}\n  planned for rank {}: {}", error.what(), process.rank(), memory_line(plan)));
+  }
   if (end == RunEnd::kDone) return ExitCode::kDone;
   if (process.rank() == 0)
     say(fmt::format("stopped by a signal, with a checkpoint; the same command{} goes on from it",

@@ -21,8 +21,8 @@ class DistributedAttention {
   // Sets o [B*T, H, K] and lse [B*T, H], both of the accumulator type. Scratch comes from the arena and is given back.
   virtual void forward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o,
                        const Tensor& lse, Arena& arena) = 0;
-  // From d_o [B*T, H, K] of the compute type and the forward's o and lse sets dq [B*T, H, K] and dkv [2, B*T, G, K],
-  // both of the accumulator type: the sums over all ranks' queries.
+  // From d_o [B*T, H, K] and the forward's o, both of the compute type, and its lse sets dq [B*T, H, K] and dkv [2,
+  // B*T, G, K], both of the accumulator type: the sums over all ranks' queries.
   virtual void backward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o,
                         const Tensor& lse, const Tensor& d_o, const Tensor& dq, const Tensor& dkv, Arena& arena) = 0;
 };

@@ -6,14 +6,17 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-// delta [rows] = rowsum(d_o * o) over K; a warp for each row
-__global__ void delta_kernel(int64_t rows, int64_t K, const Bf16* d_o, const float* o, float* delta) {
-  const int64_t row = Team<kWarp>::index();
-  if (row >= rows) return;
+// delta [rows] = rowsum(d_o * o) over K; K / 8 threads of a warp for each row
+template <int K>
+__global__ void delta_kernel(int64_t rows, const Bf16* d_o, const Bf16* o, float* delta) {
+  const int64_t i = first_of_thread<8>(), row = i / K;
   float sum = 0;
-  for (int64_t k = lane(); k < K; k += kWarp) sum += widen(d_o[row * K + k]) * o[row * K + k];
-  sum = over_warp(sum, Plus());
-  if (lane() == 0) delta[row] = sum;
+  if (row < rows) {
+    const Pack<Bf16, 8> left = load<8>(d_o + i), right = load<8>(o + i);
+    for (int j = 0; j < 8; ++j) sum += widen(left.values[j]) * widen(right.values[j]);
+  }
+  for (int mask = K / 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
+  if (row < rows && i % K == 0) delta[row] = sum;
 }
 
 template <int K>
@@ -107,8 +110,8 @@ __global__ void __launch_bounds__(kWarps* kWarp)
                         const float* lse, const float* delta, float* dk, float* dv) {
   const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * kTileKeys, per_block = kMetRows / (s.H / s.G);
   const int exist = keys_from(s, u);
-  const Range queries = queries_of_keys(s, u, exist);
-  const int64_t t0 = queries.begin / per_block * per_block, t_end = queries.end;
+  const Range met = queries_of_keys(s, u, exist);
+  const int64_t t0 = met.begin / per_block * per_block, t_end = met.end;
   if (t0 >= t_end) return;
 
   Bf16* k_tile = shared_memory<Bf16>();
@@ -173,8 +176,10 @@ __global__ void __launch_bounds__(kWarps* kWarp)
 
 }  // namespace
 
-void attention_delta(const Runtime& runtime, int64_t rows, int64_t K, const Bf16* d_o, const float* o, float* delta) {
-  launch(runtime, {blocks_for(rows, Team<kWarp>::kTeams), kThreads}, delta_kernel, rows, K, d_o, o, delta);
+void attention_delta(const Runtime& runtime, int64_t rows, int64_t K, const Bf16* d_o, const Bf16* o, float* delta) {
+  with_head_size(K, [&](auto size) {
+    launch(runtime, {blocks_for(rows * size(), kThreads * 8), kThreads}, delta_kernel<size()>, rows, d_o, o, delta);
+  });
 }
 
 void attention_backward(const Runtime& runtime, const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,

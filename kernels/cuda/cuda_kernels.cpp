@@ -206,11 +206,16 @@ void CudaKernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const Te
 
 namespace {
 
-AttentionShape shape_of(const AttentionSizes& s, const AttentionSpan& span, std::initializer_list<Tensor> operands) {
+void check_heads(int64_t K, std::initializer_list<Tensor> operands) {
   for (const Tensor& x : operands) check_aligned(x, 16);
   const BackendLimits limits = limits_of(Backend::kCuda);
-  CHECK(std::ranges::find(limits.head_sizes, s.K) != limits.head_sizes.end(), "attention of head size {} on cuda", s.K);
-  CHECK(s.H / s.G <= limits.most_grouped_heads, "attention of {} query heads to a key head on cuda", s.H / s.G);
+  CHECK(std::ranges::find(limits.head_sizes, K) != limits.head_sizes.end(), "attention of head size {} on cuda", K);
+}
+
+AttentionShape shape_of(const AttentionSizes& s, const AttentionSpan& span, std::initializer_list<Tensor> operands) {
+  check_heads(s.K, operands);
+  const int64_t most = limits_of(Backend::kCuda).most_grouped_heads;
+  CHECK(s.H / s.G <= most, "attention of {} query heads to a key head on cuda", s.H / s.G);
   return {s.T,
           s.U,
           s.H,
@@ -233,7 +238,8 @@ void CudaKernels::attention_forward(const Tensor& q, const Tensor& k, const Tens
 
 void CudaKernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
   const AttentionDeltaSizes s = attention_delta_sizes(*this, d_o, o, delta);
-  ROPEWALK_CUDA::attention_delta(runtime_, s.rows, s.K, at<Bf16>(d_o), o.data<float>(), delta.data<float>());
+  check_heads(s.K, {d_o, o});
+  ROPEWALK_CUDA::attention_delta(runtime_, s.rows, s.K, at<Bf16>(d_o), at<Bf16>(o), delta.data<float>());
 }
 
 void CudaKernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,

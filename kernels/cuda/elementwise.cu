@@ -18,10 +18,13 @@ __global__ void cast_kernel(int64_t count, const From* from, To* to) {
   store(out, to + i);
 }
 
-template <typename E>
+template <int n, typename E>
 __global__ void fill_kernel(int64_t count, E* x, double value) {
-  const int64_t i = first_of_thread<1>();
-  if (i < count) x[i] = rounded<E>(value);
+  const int64_t i = first_of_thread<n>();
+  if (i >= count) return;
+  Pack<E, n> out;
+  for (int j = 0; j < n; ++j) out.values[j] = rounded<E>(value);
+  store(out, x + i);
 }
 
 template <int n, typename E>
@@ -77,7 +80,9 @@ void cast(const Runtime& runtime, int64_t count, const From* from, To* to) {
 
 template <typename E>
 void fill(const Runtime& runtime, int64_t count, E* x, double value) {
-  launch(runtime, {blocks_for(count), kThreads}, fill_kernel<E>, count, x, value);
+  with_pack<16 / sizeof(E)>(pack_of(count, sizeof(E), x), [&](auto n) {
+    launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, fill_kernel<n(), E>, count, x, value);
+  });
 }
 
 template <typename E>

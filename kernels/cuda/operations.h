@@ -47,7 +47,7 @@ struct AttentionShape {
 };
 void attention_forward(const Runtime& runtime, const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,
                        float* o, float* lse);
-void attention_delta(const Runtime& runtime, int64_t rows, int64_t K, const Bf16* d_o, const float* o, float* delta);
+void attention_delta(const Runtime& runtime, int64_t rows, int64_t K, const Bf16* d_o, const Bf16* o, float* delta);
 void attention_backward(const Runtime& runtime, const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,
                         const Bf16* d_o, const float* lse, const float* delta, float* dq, float* dk, float* dv);
 

@@ -110,7 +110,7 @@ void ReferenceBf16Kernels::attention_forward(const Tensor& q, const Tensor& k, c
 
 void ReferenceBf16Kernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
   const auto sizes = attention_delta_sizes(*this, d_o, o, delta);
-  reference::attention_delta(sizes.rows, sizes.K, Widened(d_o).data(), o.data<float>(), delta.data<float>());
+  reference::attention_delta(sizes.rows, sizes.K, Widened(d_o).data(), Widened(o).data(), delta.data<float>());
 }
 
 void ReferenceBf16Kernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,

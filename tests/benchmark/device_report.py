@@ -247,8 +247,9 @@ class Driver:
                             UTILISATION.get(length, (None, None)), min(rates) / self.peak, max(rates) / self.peak,
                             f"{length * statistics.median(rates) / answers[0]['flops']:.4g} tokens/s")
             layers = 32 / s["step"]["layers"]
-            self.report.add(f"activations S={length}, of 32 layers (at most {MOST_MIB_A_TOKEN} at 65536)",
-                            answers[0]["activation_bytes"] * layers / length / 2**20, "MiB a token")
+            mib = answers[0]["activation_bytes"] * layers / length / 2**20  # a token
+            self.report.add(f"activations S={length}: {MOST_MIB_A_TOKEN} MiB a token / what 32 layers take", MOST_MIB_A_TOKEN / mib, "times",
+                            (1, None) if length == 65536 else (None, None), rate=f"{mib:.3f} MiB")
             if length == s["lengths"][0]:
                 self.beside_transformers(length, [answer["seconds"] for answer in answers])
 

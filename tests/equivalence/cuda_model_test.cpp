@@ -10,15 +10,15 @@
 namespace ropewalk {
 namespace {
 
-// Head size 64; a window below, at and above a rank's chunk, and grouped heads.
-Config config_on(const MeshShape& mesh, bool normed) {
+// A window below, at and above a rank's chunk, and grouped heads.
+Config config_on(const MeshShape& mesh, bool normed, int64_t head_size) {
   const auto kind = [&](LayerKind k) { return normed ? with_qk_norm(k) : k; };
   ModelConfig model = small_model({kind(sliding_rope(20)), kind(sliding_rope(70)), kind(full_nope())});
   model.width = 72;
   model.hidden = 56;
   model.query_heads = 4;
   model.key_heads = 2;
-  model.head_size = 64;
+  model.head_size = head_size;
   model.vocabulary = 90;
   model.initializer_range = 0.1;
   Config config = test_config(model, mesh, 150, 2 * mesh.data_parallel);
@@ -29,12 +29,13 @@ Config config_on(const MeshShape& mesh, bool normed) {
 struct Ranks {
   MeshShape mesh;
   DeviceTransport transport;
-  bool normed;
+  bool normed = false;
+  int64_t head_size = 64;
 };
 
 std::string name_of(const Ranks& ranks) {
   return text_of(ranks.mesh) + (ranks.transport == DeviceTransport::kNccl ? "_Nccl" : "_Staged") +
-         (ranks.normed ? "_QkNorm" : "");
+         (ranks.normed ? "_QkNorm" : "") + (ranks.head_size == 128 ? "_WideHeads" : "");
 }
 void PrintTo(const Ranks& ranks, std::ostream* out) { *out << name_of(ranks); }
 
@@ -57,7 +58,7 @@ class CudaModel : public testing::TestWithParam<Ranks> {
   }
 
   const Ranks ranks_ = GetParam();
-  Config config_ = config_on(ranks_.mesh, ranks_.normed);
+  Config config_ = config_on(ranks_.mesh, ranks_.normed, ranks_.head_size);
   const NaiveWeights weights_ = rounded_to_bf16(random_weights(config_.model, 51));
   std::vector<Sample> samples_;
   Faults on_cuda_;
@@ -99,9 +100,10 @@ constexpr DeviceTransport kStaged = DeviceTransport::kStaged, kNccl = DeviceTran
 
 INSTANTIATE_TEST_SUITE_P(Meshes, CudaModel,
                          testing::Values(Ranks{{1, 1, 1}, kStaged, false}, Ranks{{1, 1, 1}, kStaged, true},
-                                         Ranks{{1, 3, 1}, kStaged, true}, Ranks{{1, 3, 1}, kNccl, false},
-                                         Ranks{{1, 1, 2}, kStaged, false}, Ranks{{1, 1, 2}, kNccl, true},
-                                         Ranks{{2, 2, 2}, kStaged, false}, Ranks{{2, 2, 2}, kNccl, true}),
+                                         Ranks{{1, 2, 1}, kStaged, false, 128}, Ranks{{1, 3, 1}, kStaged, true},
+                                         Ranks{{1, 3, 1}, kNccl, false}, Ranks{{1, 1, 2}, kStaged, false},
+                                         Ranks{{1, 1, 2}, kNccl, true}, Ranks{{2, 2, 2}, kStaged, false},
+                                         Ranks{{2, 2, 2}, kNccl, true}),
                          [](const auto& test) { return name_of(test.param); });
 INSTANTIATE_TEST_SUITE_P(Meshes, CudaSteps,
                          testing::Values(Ranks{{1, 1, 1}, kStaged, false}, Ranks{{1, 2, 2}, kStaged, true},

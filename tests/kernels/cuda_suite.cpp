@@ -59,6 +59,13 @@ Tensor Operands::poison(const std::string& name, Shape shape, Kind kind) {
                kind);
 }
 
+Tensor Operands::rounded(const std::string& name) {
+  const Tensor& from = named_.at(name);
+  const Tensor to = allocate(kernels_.dtype(), from.shape());
+  kernels_.cast(from, to);
+  return to;
+}
+
 Tensor Operands::integers(Shape shape, const std::vector<int32_t>& values) {
   const Tensor x = allocate(DType::kI32, shape);
   kernels_.upload(values.data(), x);

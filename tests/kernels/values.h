@@ -1,7 +1,10 @@
-// Numbers for tests, as functions of a name.
+// Numbers for tests, as functions of a name and of a seed: the same one always, or ROPEWALK_TEST_SEED of the
+// environment.
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -10,9 +13,14 @@
 
 namespace ropewalk {
 
+inline uint64_t test_seed() {
+  const char* const given = std::getenv("ROPEWALK_TEST_SEED");
+  return given ? std::stoull(given) : 20240607;
+}
+
 // Standard normal numbers that fp32 holds exactly, so that all backends see the same ones.
 inline std::vector<double> normal_values(int64_t count, std::string_view name) {
-  const RandomStream stream(20240607, name);
+  const RandomStream stream(test_seed(), name);
   std::vector<double> values(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i)
     values[static_cast<size_t>(i)] = static_cast<float>(stream.normal(static_cast<uint64_t>(i)));
@@ -21,7 +29,7 @@ inline std::vector<double> normal_values(int64_t count, std::string_view name) {
 
 // Whole numbers in [low, high).
 inline std::vector<int32_t> integer_values(int64_t count, int32_t low, int32_t high, std::string_view name) {
-  const RandomStream stream(20240608, name);
+  const RandomStream stream(test_seed() + 1, name);
   std::vector<int32_t> values(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i)
     values[static_cast<size_t>(i)] =

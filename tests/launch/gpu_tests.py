@@ -83,6 +83,24 @@ def run_on(gpus, name, steps, nccl):
             train(folder, directory, 1, *second)
             expect(near(losses(folder, directory), losses(folder, "whole")), (directory, losses(folder, directory)))
 
+    def what_stands_around_a_step_runs_there_too(folder):
+        """Validation and samples of text, as the cpu does them; recomputation with the same bits; micro-batches."""
+        prepare(folder)
+        around = ["--set", "validation.interval=2", "--set", "validation.sample_tokens=3"]
+
+        def validated(directory):
+            lines = [json.loads(line) for line in (folder / directory / "metrics.jsonl").read_text().splitlines()]
+            return [line["validation_loss"] for line in lines if "validation_loss" in line]
+
+        train(folder, "cpu", 1, *around)
+        train(folder, "gpu", 1, *CUDA, *around)
+        expect(near(validated("gpu"), validated("cpu")), (validated("gpu"), validated("cpu")))
+        for recompute in ("BLOCK", "BLOCK_BUT_ATTENTION"):
+            train(folder, recompute, 1, *CUDA, *around, "--set", f"training.recompute={recompute}")
+            expect(losses(folder, recompute) == losses(folder, "gpu") and validated(recompute) == validated("gpu"), recompute)
+        train(folder, "micro", 1, *CUDA, "--set", "training.micro_batch=1")
+        expect(near(losses(folder, "micro"), losses(folder, "gpu")), losses(folder, "micro"))
+
     def ranks_that_share_a_device_cannot_use_nccl(folder):
         """More ranks than devices are told to share through host memory."""
         prepare(folder)
@@ -102,5 +120,5 @@ def run_on(gpus, name, steps, nccl):
         expect(result.code == 7 and "more were asked for" in result.err and "planned for rank 0" in result.err, result)
         expect("warning: rank 0" in result.err and "of device memory" in result.err, result)
 
-    return main([it_learns_what_the_cpu_learns, checkpoints_go_both_ways, ranks_that_share_a_device_cannot_use_nccl,
-                 too_large_a_model_is_told_with_its_plan])
+    return main([it_learns_what_the_cpu_learns, checkpoints_go_both_ways, what_stands_around_a_step_runs_there_too,
+                 ranks_that_share_a_device_cannot_use_nccl, too_large_a_model_is_told_with_its_plan])

@@ -56,4 +56,34 @@ launch/setup.sh nonsense 2> /dev/null || rc=$?
 rc=0
 launch/test.sh --sanitizer 2> /dev/null || rc=$?
 [ $rc = 2 ] || fail "a sanitizer without a name"
+
+# The tests of a GPU, where each says that it has run: what was skipped is told with its reason, and a failure in the end.
+gpu=$work/gpu
+mkdir -p "$gpu/launch" "$gpu/bin" "$gpu"/build/release/tests/{equivalence,kernels,parallel/communicator}
+cp launch/test_gpu.sh "$gpu/launch"
+stub() { printf '#!/bin/sh\n%s\n' "$2" > "$gpu/$1"; chmod +x "$gpu/$1"; }
+stub launch/build_gpu.sh :
+stub build/release/tests/equivalence/cuda_device_equivalence_test \
+  'printf "a.cpp:1: Skipped\nno second device\n\n[  SKIPPED ] Steps.AHundredTimes/dp1 (0 ms)\n"'
+stub bin/compute-sanitizer 'echo "$@" >> "$CALLS"; case "$*" in *"$BROKEN"*) exit 99 ;; esac'
+stub bin/ctest 'printf "7: [       OK ] Ring (1 ms)\n7: b.cpp:2: Skipped\n7: NCCL wants more\n7:\n7: [  SKIPPED ] Nccl.Sums (0 ms)\n8: skipped: one GPU only\n"'
+export CALLS=$work/calls BROKEN=nothing
+skipped=$'  Nccl.Sums: NCCL wants more\n  Steps.AHundredTimes/dp1: no second device\n  one GPU only'
+for words in "" --quick; do
+  : > "$CALLS"
+  # shellcheck disable=SC2086  # none, or one
+  PATH=$gpu/bin:$PATH "$gpu/launch/test_gpu.sh" $words > "$work/said" || fail "test_gpu.sh $words: $(cat "$work/said")"
+  [ "$(tail -n 3 "$work/said")" = "$skipped" ] || fail "test_gpu.sh $words says $(cat "$work/said")"
+done
+[ ! -s "$CALLS" ] || fail "--quick ran the sanitizer"
+grep -q '  compute-sanitizer: --quick' "$work/said" || fail "what --quick left out"
+rc=0
+PATH=$gpu/bin:$PATH BROKEN=racecheck "$gpu/launch/test_gpu.sh" > "$work/said" || rc=$?
+[ $rc = 1 ] || fail "a tool that fails: $rc"
+grep -q FAILED "$work/said" || fail "a tool that fails says $(cat "$work/said")"
+[ "$(wc -l < "$CALLS")" = 5 ] || fail "the tools ran are $(cat "$CALLS")"
+rc=0
+"$gpu/launch/test_gpu.sh" --fast 2> "$work/said" || rc=$?
+[ $rc = 2 ] || fail "an unknown word"
+grep -q -- --quick "$work/said" || fail "an unknown word says $(cat "$work/said")"
 echo "all scripts passed"

@@ -24,7 +24,7 @@ void Block::allocate_attention(const ParameterValues& weights, const Sequences& 
   const DType accumulator = accumulator_of(rank_.kernels.dtype());
   const int64_t rows = sequences.count * sequences.local_length, K = model_.head_size;
   const int64_t heads = weights[at_.q].rows() / K;
-  saved.o = rank_.arena.allocate(accumulator, {rows, heads, K});
+  saved.o = rank_.arena.allocate(rank_.kernels.dtype(), {rows, heads, K});
   saved.lse = rank_.arena.allocate(accumulator, {rows, heads});
 }
 
@@ -47,8 +47,14 @@ void Block::inner(const ParameterValues& weights, const Sequences& sequences, Bl
   k.linear_forward(saved.n, weights[at_.up], saved.up, Write::kSet);
 }
 
+// Blocks of keys are merged in the accumulator type; what is kept is what W_o reads.
 void Block::attend(const Sequences& sequences, BlockActivations& saved) const {
-  attention_->forward(saved.q, saved.kv, sequences, saved.o, saved.lse, rank_.arena);
+  const DType accumulator = saved.lse.dtype();
+  ArenaScope scratch(rank_.arena);
+  const bool kept = saved.o.dtype() == accumulator;
+  const Tensor o = kept ? saved.o : rank_.arena.allocate(accumulator, saved.o.shape());
+  attention_->forward(saved.q, saved.kv, sequences, o, saved.lse, rank_.arena);
+  if (!kept) rank_.kernels.cast(o, saved.o);
 }
 
 void Block::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, const Tensor& y,
@@ -64,7 +70,7 @@ void Block::forward(const ParameterValues& weights, const Sequences& sequences, 
   const Tensor h = arena.allocate(k.dtype(), saved.gate.shape());
   const Tensor sum = arena.allocate(k.dtype(), {saved.n.rows(), model_.width});
   k.swiglu_forward(saved.gate, saved.up, h);
-  k.linear_forward(matrix(in_compute_type(saved.o)), weights[at_.o], sum, Write::kSet);
+  k.linear_forward(matrix(saved.o), weights[at_.o], sum, Write::kSet);
   k.linear_forward(h, weights[at_.down], sum, Write::kAdd);
   k.add(x, region_.leave(sum, arena), y);
 }
@@ -106,7 +112,7 @@ void Block::backward(const ParameterValues& weights, const Sequences& sequences,
     ArenaScope attention(arena);
     const Tensor d_o = arena.allocate(type, heads), dq = arena.allocate(accumulator, heads);
     const Tensor dkv = arena.allocate(accumulator, saved.kv.shape());
-    k.linear_backward_weight(dsum, matrix(in_compute_type(saved.o)), gradients[at_.o]);
+    k.linear_backward_weight(dsum, matrix(saved.o), gradients[at_.o]);
     k.linear_backward_input(dsum, weights[at_.o], matrix(d_o), Write::kSet);
     attention_->backward(saved.q, saved.kv, sequences, saved.o, saved.lse, d_o, dq, dkv, arena);
     attention_inputs_backward(weights, sequences, saved, dq, dkv, dn, gradients);

@@ -24,7 +24,7 @@ struct BlockActivations {
   Tensor q_raw, k_raw;                    // [N, h, K], [N, g, K] before QK-Norm; absent without it
   Tensor q_mean, q_rstd, k_mean, k_rstd;  // [N * h], [N * g]; likewise
   Tensor q, kv;                           // [N, h, K], [2, N, g, K] as attention reads them
-  Tensor o, lse;                          // [N, h, K], [N, h] attention's output, accumulator type
+  Tensor o, lse;                          // [N, h, K], [N, h] attention's output
   Tensor gate, up;                        // [N, F here]
 };
 

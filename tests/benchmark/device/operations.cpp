@@ -80,11 +80,13 @@ struct Maker {
     };
     if (forward) return {run_forward, attention_forward_flops(q, k, span)};
     run_forward();
+    const Tensor kept = t->zeros(type, {S, H, K});
+    t->kernels.cast(o, kept);
     const Tensor d_o = t->drawn(type, {S, H, K}, 4), delta = t->zeros(accumulator, {S, H});
     const Tensor dq = t->zeros(accumulator, {S, H, K}), dk = t->zeros(accumulator, {S, G, K}),
                  dv = t->zeros(accumulator, {S, G, K});
     return {[=, t = t] {
-              t->kernels.attention_delta(d_o, o, delta);
+              t->kernels.attention_delta(d_o, kept, delta);
               t->kernels.attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
             },
             attention_backward_flops(q, k, span)};
