@@ -100,10 +100,10 @@ constexpr DeviceTransport kStaged = DeviceTransport::kStaged, kNccl = DeviceTran
 
 INSTANTIATE_TEST_SUITE_P(Meshes, CudaModel,
                          testing::Values(Ranks{{1, 1, 1}, kStaged, false}, Ranks{{1, 1, 1}, kStaged, true},
-                                         Ranks{{1, 2, 1}, kStaged, false, 128}, Ranks{{1, 3, 1}, kStaged, true},
-                                         Ranks{{1, 3, 1}, kNccl, false}, Ranks{{1, 1, 2}, kStaged, false},
-                                         Ranks{{1, 1, 2}, kNccl, true}, Ranks{{2, 2, 2}, kStaged, false},
-                                         Ranks{{2, 2, 2}, kNccl, true}),
+                                         Ranks{{1, 2, 1}, kStaged, false, 128}, Ranks{{1, 8, 1}, kStaged, false},
+                                         Ranks{{1, 3, 1}, kStaged, true}, Ranks{{1, 3, 1}, kNccl, false},
+                                         Ranks{{1, 1, 2}, kStaged, false}, Ranks{{1, 1, 2}, kNccl, true},
+                                         Ranks{{2, 2, 2}, kStaged, false}, Ranks{{2, 2, 2}, kNccl, true}),
                          [](const auto& test) { return name_of(test.param); });
 INSTANTIATE_TEST_SUITE_P(Meshes, CudaSteps,
                          testing::Values(Ranks{{1, 1, 1}, kStaged, false}, Ranks{{1, 2, 2}, kStaged, true},
