@@ -9,12 +9,13 @@
 
 namespace ropewalk {
 
-Trace::Scope::Scope(Trace* trace, std::string name, std::string_view kind)
+Trace::Scope::Scope(Trace* trace, std::string name, std::string_view kind, std::string axis)
     : trace_(trace && trace->recording() ? trace : nullptr), marker_(trace ? trace->marker_ : nullptr) {
-  if (marker_) marker_->push(name.c_str());
+  if (marker_) marker_->push(axis.empty() ? name.c_str() : fmt::format("{} on {}", name, axis).c_str());
   if (!trace_) return;
   span_.name = std::move(name);
   span_.kind = kind;
+  span_.axis = std::move(axis);
   span_.begin = steady_seconds();
   span_.cpu_seconds = -thread_cpu_seconds();
   span_.on_device.begin = trace_->device_moment();

@@ -54,7 +54,7 @@ class Trace {
   // record; a marker is told in any case.
   class Scope {
    public:
-    Scope(Trace* trace, std::string name, std::string_view kind);
+    Scope(Trace* trace, std::string name, std::string_view kind, std::string axis = {});
     ~Scope();
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;

@@ -78,8 +78,8 @@ void announce(const Process& process, const Config& config, const StepPlan& plan
   for (const std::string& warning : warnings) say(warning);
 }
 
-RunEnd train_on_device(const Process& process, const Arguments& arguments, const Config& config, const StepPlan& plan,
-                       Kernels& kernels, std::shared_ptr<Communicator> world, const FailureHandler& on_failure) {
+RunEnd train_on_device(const Arguments& arguments, const Config& config, const StepPlan& plan, Kernels& kernels,
+                       std::shared_ptr<Communicator> world, const FailureHandler& on_failure) {
   Mesh mesh(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads), false, on_failure);
   Trace trace;
   TracedKernels traced(kernels, trace);
@@ -108,7 +108,7 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
     announce(process, config, plan, *kernels, *start);
     const auto world =
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
-    end = train_on_device(process, arguments, config, plan, *kernels, world, process.failure_handler());
+    end = train_on_device(arguments, config, plan, *kernels, world, process.failure_handler());
   } catch (const OutOfMemory& error) {
     throw OutOfMemory(fmt::format("{}\n  planned for rank {}: {}", error.what(), process.rank(), memory_line(plan)));
   }

@@ -93,7 +93,7 @@ int64_t LoggedCommunicator::begin(const Call& call) {
 // Runs a part of an operation; action() returns whether that has finished it.
 template <typename Action>
 int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action action) {
-  Trace::Scope scope(trace_, name, "communication");
+  Trace::Scope scope(trace_, name, "communication", axis_);
   const InFlight& others = inner_->in_flight();
   const auto uncounted = [&] { return inner_->bytes_sent() - counters_.bytes_sent; };  // others count theirs
   const int64_t uncounted_before = uncounted();
@@ -110,7 +110,6 @@ int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action act
   const int64_t bytes = uncounted() - uncounted_before;
   counters_.seconds += seconds;
   counters_.bytes_sent += bytes;
-  scope->axis = axis_;
   scope->bytes = bytes;
   if (!finished && bytes == 0 && seconds < kNotableSeconds) scope.leave_out();
   if (Entry& entry = this->entry(sequence); entry.sequence == sequence) {  // an exchange may outlive its entry

@@ -44,16 +44,18 @@ struct Squared {
   __device__ double operator()(double x) const { return x * x; }
 };
 
-// A function of the count alone: sums have the same bits on every device.
+// A function of the count alone, so that sums have the same bits on every device.
 int64_t sum_blocks(int64_t count) { return std::clamp<int64_t>(blocks_for(count), 1, 512); }
 Grid sum_grid(int64_t count) { return {sum_blocks(count), kThreads, 1, 8 * kThreads / kWarp}; }
 
 // partials [blocks] = each block's sum of value(x)
-template <typename E, typename Value>
+template <int n, typename E, typename Value>
 __global__ void sum_kernel(int64_t count, const E* x, Value value, double* partials) {
   double sum = 0;
-  for (int64_t i = first_of_thread<1>(); i < count; i += int64_t{gridDim.x} * blockDim.x)
-    sum += value(static_cast<double>(widen(x[i])));
+  for (int64_t i = first_of_thread<n>(); i < count; i += int64_t{gridDim.x} * blockDim.x * n) {
+    const Pack<E, n> some = load<n>(x + i);
+    for (int j = 0; j < n; ++j) sum += value(static_cast<double>(widen(some.values[j])));
+  }
   sum = over_block(sum, Plus(), shared_memory<double>());
   if (threadIdx.x == 0) partials[blockIdx.x] = sum;
 }
@@ -97,10 +99,12 @@ double sum(Runtime& runtime, int64_t count, const E* x, Term term) {
   std::vector<double> host(static_cast<size_t>(sum_blocks(count)));
   const auto bytes = static_cast<int64_t>(host.size() * sizeof(double));
   auto* partials = static_cast<double*>(runtime.workspace(bytes));
-  if (term == Term::kItself)
-    launch(runtime, sum_grid(count), sum_kernel<E, Itself>, count, x, Itself(), partials);
-  else
-    launch(runtime, sum_grid(count), sum_kernel<E, Squared>, count, x, Squared(), partials);
+  with_pack<16 / sizeof(E)>(pack_of(count, sizeof(E), x), [&](auto n) {
+    if (term == Term::kItself)
+      launch(runtime, sum_grid(count), sum_kernel<n(), E, Itself>, count, x, Itself(), partials);
+    else
+      launch(runtime, sum_grid(count), sum_kernel<n(), E, Squared>, count, x, Squared(), partials);
+  });
   runtime.to_host(partials, host.data(), bytes);
   double total = 0;
   for (double partial : host) total += partial;

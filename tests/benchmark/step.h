@@ -1,7 +1,7 @@
 // A whole training step of one rank: forward, backward and AdamW over one sequence, always the same.
 #pragma once
 
-#include "parallel/thread_communicator.h"
+#include "parallel/make_communicator.h"
 #include "tests/support/models.h"
 #include "trainer/trainer.h"
 
@@ -18,8 +18,7 @@ inline std::vector<LayerKind> three_to_one(int64_t layers, int64_t window) {
 struct Step {
   Step(const Config& of, Kernels& kernels)
       : config(of),
-        world(1, std::chrono::seconds(60)),
-        mesh({}, world.communicator(0)),
+        mesh({}, make_device_world(make_world(Transport::kSingle, kAlone), kernels, DeviceTransport::kStaged, kAlone)),
         arena(kernels),
         trainer(config, {mesh, kernels, arena}),
         batch{{random_sample(config.training.stages[0].sequence_length, config.model.vocabulary, {}, 1)}} {
@@ -28,8 +27,9 @@ struct Step {
 
   void run() { trainer.step(batch, count++); }
 
+  inline static const WorldOptions kAlone{std::chrono::minutes(1)};
+
   const Config config;
-  ThreadWorld world;
   Mesh mesh;
   Arena arena;
   Trainer trainer;

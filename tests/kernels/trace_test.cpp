@@ -36,9 +36,9 @@ TEST(Trace, TellsAMarkerWhetherItRecordsOrNot) {
     const Trace::Scope outer(&trace, "a", "phase");
     trace.record(true);
     { const Trace::Scope inner(&trace, "b", "kernel"); }
-    const Trace::Scope last(&trace, "c", "kernel");
+    const Trace::Scope last(&trace, "c", "communication", "sequence");
   }
-  EXPECT_EQ(told.text, "(a(b)(c))");
+  EXPECT_EQ(told.text, "(a(b)(c on sequence))");
   EXPECT_EQ(trace.spans().size(), 2u);  // what began before is not noted
 }
 

@@ -11,6 +11,7 @@
 #include "kernels/clock.h"
 #include "kernels/cuda/device/check.h"
 #include "kernels/cuda/device/image.h"
+#include "kernels/cuda/requirements.h"
 #include "kernels/error.h"
 
 namespace ropewalk::cuda {
@@ -20,10 +21,6 @@ constexpr double kWatchSeconds = 0.1;
 constexpr double kEagerSeconds = 1e-3;  // of polling without a pause
 constexpr auto kPause = std::chrono::microseconds(20);
 constexpr int64_t kStride = 256;
-
-constexpr int kOldest = 8;  // compute capability: the first with products of bf16
-
-std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
 
 }  // namespace
 
@@ -81,29 +78,20 @@ Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
     int driver = 0, runtime = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    if (driver > 0)
-      throw DeviceError(
-          fmt::format("the NVIDIA driver of this host serves CUDA up to {}, and this program was built with CUDA {}; "
-                      "update the driver, or build with an older CUDA",
-                      version_text(driver), version_text(runtime)));
+    check_driver(driver, runtime);
   }
-  if (found == cudaErrorNoDevice || found == cudaErrorInsufficientDriver || (found == cudaSuccess && count == 0))
-    throw DeviceError(
-        "this host has no CUDA device or no NVIDIA driver, or CUDA_VISIBLE_DEVICES hides its devices; set "
-        "parallel.device to CPU");
-  check(found, "looking for devices");
+  if (found == cudaErrorNoDevice || found == cudaErrorInsufficientDriver)
+    count = 0;
+  else
+    check(found, "looking for devices");
+  check_count(count);
   index_ = local_rank % count;
   cudaDeviceProp properties{};
   check(cudaGetDeviceProperties(&properties, index_), "its properties");
-  if (properties.major < kOldest)
-    throw DeviceError(fmt::format("CUDA device {} is a {} of compute capability {}.{}; {}.0 and later multiply bf16",
-                                  index_, properties.name, properties.major, properties.minor, kOldest));
+  const DeviceFacts facts{index_, properties.name, properties.major, properties.minor};
+  check_age(facts);
   check(cudaSetDevice(index_), "to use it");
-  if (!has_image())
-    throw DeviceError(
-        fmt::format("CUDA device {} is a {} of compute capability {}.{}, and this program's kernels are built "
-                    "for " ROPEWALK_CUDA_ARCHITECTURES "; configure it with -DROPEWALK_CUDA_ARCHITECTURES={}{}",
-                    index_, properties.name, properties.major, properties.minor, properties.major, properties.minor));
+  check_image(facts, has_image(), ROPEWALK_CUDA_ARCHITECTURES);
   state_->add_stream(0);
 }
 

@@ -1,0 +1,54 @@
+// What a device must be to be given work. Apart from CUDA's own calls (device/runtime.cpp), so that what is said can be
+// seen without a device.
+#pragma once
+
+#include <string>
+
+#include "kernels/error.h"
+
+namespace ropewalk::cuda {
+
+inline constexpr int kOldest = 8;  // compute capability: the first with products of bf16
+
+// As CUDA counts versions: 12080 is 12.8. A driver of 0 is none.
+inline void check_driver(int driver, int runtime) {
+  const auto text = [](int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); };
+  if (driver > 0 && driver < runtime)
+    throw DeviceError(
+        fmt::format("the NVIDIA driver of this host serves CUDA up to {}, and this program was built with CUDA {}; "
+                    "update the driver, or build with an older CUDA",
+                    text(driver), text(runtime)));
+}
+
+inline void check_count(int devices) {
+  if (devices == 0)
+    throw DeviceError(
+        "this host has no CUDA device or no NVIDIA driver, or CUDA_VISIBLE_DEVICES hides its devices; set "
+        "parallel.device to CPU");
+}
+
+struct DeviceFacts {
+  int index = 0;
+  std::string name;
+  int major = 0, minor = 0;  // compute capability
+};
+
+inline std::string text_of(const DeviceFacts& device) {
+  return fmt::format("CUDA device {} is a {} of compute capability {}.{}", device.index, device.name, device.major,
+                     device.minor);
+}
+
+inline void check_age(const DeviceFacts& device) {
+  if (device.major < kOldest)
+    throw DeviceError(fmt::format("{}; {}.0 and later multiply bf16", text_of(device), kOldest));
+}
+
+// has_image: whether kernels of this build, which are for `architectures`, run on it.
+inline void check_image(const DeviceFacts& device, bool has_image, const std::string& architectures) {
+  if (!has_image)
+    throw DeviceError(fmt::format(
+        "{}, and this program's kernels are built for {}; configure it with -DROPEWALK_CUDA_ARCHITECTURES={}{}",
+        text_of(device), architectures, device.major, device.minor));
+}
+
+}  // namespace ropewalk::cuda

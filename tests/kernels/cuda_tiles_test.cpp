@@ -1,0 +1,59 @@
+// What attention's device code leaves out, enumerated on the host against the definition of the mask.
+#include <gtest/gtest.h>
+
+#include "kernels/attention_mask.h"
+#include "kernels/cuda/attention_tiles.h"
+
+namespace ropewalk {
+namespace {
+
+std::vector<int32_t> document_of_queries(const std::vector<int32_t>& documents, int64_t q_begin, int64_t T) {
+  std::vector<int32_t> begins;
+  for (int64_t t = 0; t < T; ++t) {
+    begins.push_back(0);
+    for (const int32_t document : documents)
+      if (document <= q_begin + t) begins.back() = document;
+  }
+  return begins;
+}
+
+// Each query's keys are those of the mask; and a tile of keys meets no query more, at either end, than those that see
+// some of it.
+void check_piece(const cuda_emulated::AttentionShape& s) {
+  const AttentionMask mask(s.U, s.q_begin, s.k_begin, s.window > 0 ? std::optional(s.window) : std::nullopt,
+                           s.document_begin);
+  for (int64_t t = 0; t < s.T; ++t) {
+    const Range keys = cuda_emulated::keys_of_query(s, t), expected = mask.of_query(t);
+    ASSERT_TRUE(keys.empty() == expected.empty()) << "query " << t;
+    if (keys.empty()) continue;
+    ASSERT_EQ(keys.begin, expected.begin) << "query " << t;
+    ASSERT_EQ(keys.end, expected.end) << "query " << t;
+  }
+  for (int64_t u = 0; u < s.U; u += cuda_emulated::kTileKeys) {
+    const int exist = cuda_emulated::keys_from(s, u);
+    const Range met = cuda_emulated::queries_of_keys(s, u, exist);
+    for (int64_t t = 0; t < s.T; ++t) {
+      const Range keys = mask.of_query(t);
+      const bool sees = std::max(keys.begin, u) < std::min(keys.end, u + exist);
+      ASSERT_EQ(sees, met.begin <= t && t < met.end) << "keys from " << u << ", query " << t;
+    }
+  }
+}
+
+TEST(CudaTiles, MeetWhatSeesThemAndNothingElse) {
+  const std::vector<std::vector<int32_t>> packings = {{}, {0, 1, 5}, {0, 63, 64, 127, 128}, {0, 190}};
+  for (const int64_t T : {1, 40, 200})
+    for (const int64_t U : {1, 63, 64, 150})
+      for (const int64_t q_begin : {0, 70, 300})
+        for (const int64_t k_begin : {0, 50, 130})
+          for (const int64_t window : {0, 1, 30, 64, 100, 1000})
+            for (const std::vector<int32_t>& documents : packings) {
+              const std::vector<int32_t> begins = document_of_queries(documents, q_begin, T);
+              check_piece({T, U, 1, 1, 64, q_begin, k_begin, window, documents.empty() ? nullptr : begins.data()});
+              ASSERT_FALSE(HasFailure()) << "T " << T << " U " << U << " q " << q_begin << " k " << k_begin
+                                         << " window " << window << " documents " << documents.size();
+            }
+}
+
+}  // namespace
+}  // namespace ropewalk
