@@ -51,8 +51,9 @@ class Kernels {
   virtual ~Kernels() = default;
 
   virtual Device device() const = 0;
-  virtual DType dtype() const = 0;       // compute type of weights and activations
-  virtual const char* name() const = 0;  // "reference", "cpu", "cuda"
+  virtual DType dtype() const = 0;                     // compute type of weights and activations
+  virtual const char* name() const = 0;                // "reference", "cpu", "cuda"
+  virtual bool deterministic() const { return true; }  // the same calls give the same bits
   // Where the device is not the host: what it is, and the most of its memory that was allocated here at a time, in
   // bytes.
   virtual std::optional<DeviceStatus> device_status() const { return std::nullopt; }
@@ -168,9 +169,14 @@ struct BackendLimits {
 };
 BackendLimits limits_of(Backend backend);
 
-// The backend. Of several devices on a host the rank takes the local_rank'th, counted around. Throws
-// ConfigurationError where the backend is not built or lacks its libraries, DeviceError where the host lacks the
-// device. Which backends there are is known in make_kernels.cpp alone.
-std::unique_ptr<Kernels> make_kernels(Backend backend, int local_rank = 0);
+struct BackendOptions {
+  int local_rank = 0;         // which of a host's devices, counted around
+  bool deterministic = true;  // false: where there is a form for it, what is added to one place may come in any order
+                              // (cuda: attention's dq)
+};
+
+// The backend. Throws ConfigurationError where it is not built or lacks its libraries, DeviceError where the host lacks
+// the device. Which backends there are is known in make_kernels.cpp alone.
+std::unique_ptr<Kernels> make_kernels(Backend backend, const BackendOptions& options = {});
 
 }  // namespace ropewalk

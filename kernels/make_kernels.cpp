@@ -25,7 +25,7 @@ BackendLimits limits_of(Backend backend) {
   return {.head_sizes = {64, 128}, .most_grouped_heads = 32, .width_multiple = 8, .most_width = 16384};
 }
 
-std::unique_ptr<Kernels> make_kernels(Backend backend, int local_rank) {
+std::unique_ptr<Kernels> make_kernels(Backend backend, const BackendOptions& options) {
   switch (backend) {
     case Backend::kReferenceF64:
       return std::make_unique<ReferenceKernels<double>>();
@@ -36,7 +36,7 @@ std::unique_ptr<Kernels> make_kernels(Backend backend, int local_rank) {
     case Backend::kCpu:
       return std::make_unique<CpuKernels>();
     case Backend::kCuda:
-      return cuda_function<std::unique_ptr<Kernels>(int)>("ropewalk_make_cuda_kernels")(local_rank);
+      return cuda_function<std::unique_ptr<Kernels>(const BackendOptions&)>("ropewalk_make_cuda_kernels")(options);
   }
   CHECK(false, "backend {}", static_cast<int>(backend));
 }

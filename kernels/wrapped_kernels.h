@@ -14,6 +14,7 @@ class WrappedKernels : public Kernels {
   Device device() const override { return inner_.device(); }
   DType dtype() const override { return inner_.dtype(); }
   const char* name() const override { return inner_.name(); }
+  bool deterministic() const override { return inner_.deterministic(); }
   std::optional<DeviceStatus> device_status() const override { return inner_.device_status(); }
   std::optional<int64_t> peak_device_bytes() const override { return inner_.peak_device_bytes(); }
   RangeMarker* range_marker() override { return inner_.range_marker(); }

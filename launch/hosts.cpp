@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -84,15 +85,11 @@ int64_t available_memory() {
 }
 
 std::vector<Place> gather_places(Communicator& world, const Place& mine) {
-  std::ostringstream out;
-  out << mine.host << ' ' << mine.memory_needed << ' ' << mine.memory_available;
-  for (int cpu : mine.cpus) out << ' ' << cpu;
+  const nlohmann::json text = {mine.host, mine.cpus, mine.memory_needed, mine.memory_available};
   std::vector<Place> places;
-  for (const std::string& text : gather_texts(world, out.str())) {
-    std::istringstream in(text);
-    Place& place = places.emplace_back();
-    in >> place.host >> place.memory_needed >> place.memory_available;
-    for (int cpu; in >> cpu;) place.cpus.push_back(cpu);
+  for (const std::string& theirs : gather_texts(world, text.dump())) {
+    const nlohmann::json place = nlohmann::json::parse(theirs);
+    places.push_back({place[0], place[1], place[2], place[3]});
   }
   return places;
 }

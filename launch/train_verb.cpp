@@ -25,22 +25,6 @@ namespace {
 
 constexpr auto kStartDeadline = std::chrono::minutes(5);  // until the configuration names its own
 
-const char* name_of(Backend backend) {
-  switch (backend) {
-    case Backend::kReferenceF64:
-      return "reference";
-    case Backend::kReferenceF32:
-      return "reference, fp32";
-    case Backend::kReferenceBF16:
-      return "reference, bf16";
-    case Backend::kCpu:
-      return "cpu";
-    case Backend::kCuda:
-      return "cuda";
-  }
-  return "?";
-}
-
 // All ranks, before there is a mesh.
 std::unique_ptr<Communicator> start_group(Process& process) {
   return std::make_unique<LoggedCommunicator>(process.world(kStartDeadline), "start", false, process.failure_handler());
@@ -63,11 +47,10 @@ void announce(const Process& process, const Config& config, const StepPlan& plan
       device ? gather_devices(start, {process.host(), *device, plan.memory.total()}) : std::vector<DevicePlace>();
   std::vector<std::string> warnings;
   const std::string device_text = text_of_rank_0(start, [&]() -> std::string {
-    const char* const backend = name_of(config.parallel.backend);
-    if (devices.empty()) return backend;
+    if (devices.empty()) return kernels.name();
     const DeviceSummary summary = summarize_devices(devices, config.parallel.device_transport);
     warnings = summary.warnings;
-    return fmt::format("{}, {}", backend, summary.text);
+    return fmt::format("{}, {}{}", kernels.name(), summary.text, kernels.deterministic() ? "" : ", not deterministic");
   });
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places);
@@ -104,7 +87,8 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
   const StepPlan plan = plan_run(config, process.rank());
   RunEnd end{};
   try {
-    const std::unique_ptr<Kernels> kernels = make_kernels(config.parallel.backend, process.node_rank());
+    const std::unique_ptr<Kernels> kernels = make_kernels(
+        config.parallel.backend, {.local_rank = process.node_rank(), .deterministic = config.parallel.deterministic});
     announce(process, config, plan, *kernels, *start);
     const auto world =
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));

@@ -67,6 +67,7 @@ struct ParallelConfig {
   MeshShape mesh;  // data_parallel filled in from the world's size
   bool sequence_parallel = true;
   Backend backend = Backend::kCpu;
+  bool deterministic = true;
   DeviceTransport device_transport = DeviceTransport::kNccl;
   int64_t bucket_parameters = 1 << 16;
   double deadline_seconds = 300;

@@ -1,6 +1,6 @@
-// Attention's backward by tiles (Dao, arXiv 2307.08691): P is computed again from lse. Once by blocks of rows, for dq,
-// and once by tiles of keys, for dk and dv: two products more than in one pass, and no two blocks add to one place, so
-// that the same call gives the same bits.
+// Attention's backward by tiles (Dao, arXiv 2307.08691): P is computed again from lse. Deterministic, it goes once by
+// blocks of rows, for dq, and once by tiles of keys, for dk and dv: seven products, and no two blocks add to one place.
+// Otherwise it goes by tiles of keys alone: five products, and dq is added to as blocks come.
 #include "kernels/cuda/attention_tiles.h"
 
 namespace ROPEWALK_CUDA {
@@ -99,15 +99,60 @@ struct RowFacts {
   Range seen[kMetRows];
 };
 
+template <int K, bool kWithQueries>
+constexpr int64_t kKeyBytes =
+    (2 * kTileKeys * K + 4 * kMetRows * K + (kWithQueries ? kTileKeys * kMetRows : 0)) * int64_t{sizeof(Bf16)} +
+    2 * int64_t{sizeof(RowFacts)};
+
+// to [2] += (first, second), where other blocks may be adding too
+__device__ __forceinline__ void add_pair_atomically(float* to, float first, float second) {
+#if defined(ROPEWALK_CUDA_EMULATED)  // blocks run one after another
+  add_pair(to, 1, first, second);
+#elif __CUDA_ARCH__ >= 900
+  atomicAdd(reinterpret_cast<float2*>(to), make_float2(first, second));
+#else
+  atomicAdd(to, first);
+  atomicAdd(to + 1, second);
+#endif
+}
+
+// dq += dS k / sqrt(K) for the rows of `rows` and the keys of a tile; ds_tile [kTileKeys, kMetRows] is dS^T. Each warp
+// has its K / kWarps columns of all rows.
 template <int K>
-constexpr int64_t kKeyBytes = (2 * kTileKeys + 4 * kMetRows) * K* int64_t{sizeof(Bf16)} + 2 * int64_t{sizeof(RowFacts)};
+__device__ __forceinline__ void add_query_gradient(const AttentionShape& s, int64_t g, const Rows<kMetRows>& rows,
+                                                   const Bf16* ds_tile, const Bf16* k_tile, float* dq) {
+  constexpr int kColumns = K / kWarps;
+  const int first = warp() * kColumns;
+  const float scale = 1 / sqrtf(static_cast<float>(K));
+  for (int row0 = 0; row0 < rows.count(); row0 += kWarpRows) {
+    float sum[kColumns / 8][4] = {};
+    ROPEWALK_UNROLL
+    for (int key = 0; key < kTileKeys; key += 16) {
+      uint32_t a[4], b[4];
+      load_left_transposed<kMetRows>(a, ds_tile, key, row0);
+      ROPEWALK_UNROLL
+      for (int column = 0; column < kColumns; column += 16) {
+        load_right_transposed<K>(b, k_tile, key, first + column);
+        multiply_add(sum[column / 8], a, b[0], b[1]);
+        multiply_add(sum[column / 8 + 1], a, b[2], b[3]);
+      }
+    }
+    for (int i = 0; i < 2; ++i) {
+      const int row = row0 + lane() / 4 + 8 * i;
+      if (row >= rows.count()) continue;
+      float* to = dq + rows.at(s, g, row) * K + first + lane() % 4 * 2;
+      for (int part = 0; part < kColumns / 8; ++part)
+        add_pair_atomically(to + part * 8, scale * sum[part][2 * i], scale * sum[part][2 * i + 1]);
+    }
+  }
+}
 
 // dv += P^T do,  dk += dS^T q / sqrt(K); a block for each (tile of keys, key head). What is computed is transposed:
-// rows are keys.
-template <int K>
+// rows are keys. kWithQueries: dq as well, which is not touched otherwise.
+template <int K, bool kWithQueries>
 __global__ void __launch_bounds__(kWarps* kWarp)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
-                        const float* lse, const float* delta, float* dk, float* dv) {
+                        const float* lse, const float* delta, float* dq, float* dk, float* dv) {
   const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * kTileKeys, per_block = kMetRows / (s.H / s.G);
   const int exist = keys_from(s, u);
   const Range met = queries_of_keys(s, u, exist);
@@ -115,8 +160,9 @@ __global__ void __launch_bounds__(kWarps* kWarp)
   if (t0 >= t_end) return;
 
   Bf16* k_tile = shared_memory<Bf16>();
-  Bf16 *v_tile = k_tile + kTileKeys * K, *q_tiles = v_tile + kTileKeys * K, *do_tiles = q_tiles + 2 * kMetRows * K;
-  auto* facts = reinterpret_cast<RowFacts*>(do_tiles + 2 * kMetRows * K);
+  Bf16 *v_tile = k_tile + kTileKeys * K, *q_tiles = v_tile + kTileKeys * K, *do_tiles = q_tiles + 2 * kMetRows * K,
+       *ds_tile = do_tiles + 2 * kMetRows * K;
+  auto* facts = reinterpret_cast<RowFacts*>(ds_tile + (kWithQueries ? kTileKeys * kMetRows : 0));
   const auto ask_for_rows = [&](int64_t t, int stage) {
     const Rows<kMetRows> rows(s, t);
     copy_tile<K>(q_tiles + stage * kMetRows * K, kMetRows, rows.count(),
@@ -160,6 +206,16 @@ __global__ void __launch_bounds__(kWarps* kWarp)
       }
     add_product<K, kMetRows>(dv_sum, p, dos);
     add_product<K, kMetRows>(dk_sum, ds, queries);
+    if constexpr (kWithQueries) {
+      for (int part = 0; part < kMetRows / 8; ++part)
+        for (int i = 0; i < 2; ++i) {
+          const int key = warp() * kWarpRows + lane() / 4 + 8 * i;
+          store(Pack<Bf16, 2>{{rounded<Bf16>(ds[part][2 * i]), rounded<Bf16>(ds[part][2 * i + 1])}},
+                ds_tile + in_tile<kMetRows>(key, part * 8) + lane() % 4 * 2);
+        }
+      __syncthreads();
+      add_query_gradient<K>(s, g, Rows<kMetRows>(s, t), ds_tile, k_tile, dq);
+    }
     __syncthreads();
   }
 
@@ -183,13 +239,18 @@ void attention_delta(const Runtime& runtime, int64_t rows, int64_t K, const Bf16
 }
 
 void attention_backward(const Runtime& runtime, const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,
-                        const Bf16* d_o, const float* lse, const float* delta, float* dq, float* dk, float* dv) {
+                        const Bf16* d_o, const float* lse, const float* delta, float* dq, float* dk, float* dv,
+                        bool deterministic) {
   const int64_t per_block = kTileRows / (s.H / s.G);
   with_head_size(s.K, [&](auto K) {
+    const auto by_keys = [&](auto with_queries) {
+      launch(runtime, {blocks_for(s.U, kTileKeys), kWarps * kWarp, s.G, kKeyBytes<K(), with_queries()>},
+             key_gradient_kernel<K(), with_queries()>, s, q, k, v, d_o, lse, delta, dq, dk, dv);
+    };
+    if (!deterministic) return by_keys(std::true_type());
     launch(runtime, {blocks_for(s.T, per_block), kWarps * kWarp, s.G, kQueryBytes<K()>}, query_gradient_kernel<K()>, s,
            q, k, v, d_o, lse, delta, dq);
-    launch(runtime, {blocks_for(s.U, kTileKeys), kWarps * kWarp, s.G, kKeyBytes<K()>}, key_gradient_kernel<K()>, s, q,
-           k, v, d_o, lse, delta, dk, dv);
+    by_keys(std::false_type());
   });
 }
 

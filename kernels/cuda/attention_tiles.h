@@ -1,7 +1,7 @@
 // What attention's kernels have in common. A block of rows (t, r), query t of the r-th of the R heads that read one key
 // head, meets the keys in tiles of 64; each warp has 16 rows of what it computes. Tiles of rows of K numbers lie in
-// shared memory with the 16-byte pieces of row i exchanged by i mod 8, so that neither rows nor columns of pieces meet
-// in one bank.
+// shared memory with the 16-byte pieces of row i exchanged by i mod 8 (of rows of 32 numbers, two of which the banks
+// hold at once, by i/2 mod 4), so that neither rows nor columns of pieces meet in one bank.
 #pragma once
 
 #include "kernels/cuda/block.h"
@@ -72,7 +72,8 @@ __device__ __forceinline__ Range keys_of_row(const AttentionShape& s, const Rows
 // Where number `column`, a multiple of 8, of a row of a tile is.
 template <int K>
 __device__ __forceinline__ int in_tile(int row, int column) {
-  return row * K + (((column / 8) ^ (row & 7)) * 8);
+  constexpr int kPieces = K < 64 ? K / 8 : 8, kRowsOfAllBanks = K < 64 ? 64 / K : 1;
+  return row * K + (((column / 8) ^ (row / kRowsOfAllBanks % kPieces)) * 8);
 }
 
 // Asks for a tile of `rows` rows; row i is at from(i), and there are `exist` of them, the others become 0. By all
@@ -104,6 +105,12 @@ template <int K>
 __device__ __forceinline__ void load_left(uint32_t (&a)[4], const Bf16* tile, int row, int column) {
   const int matrix = lane() / 8;
   load_matrices(a, tile + in_tile<K>(row + matrix % 2 * 8 + lane() % 8, column + matrix / 2 * 8));
+}
+// The same where the rows of the product are columns of the tile, and the inner dimension its rows.
+template <int K>
+__device__ __forceinline__ void load_left_transposed(uint32_t (&a)[4], const Bf16* tile, int row, int column) {
+  const int matrix = lane() / 8;
+  load_matrices_transposed(a, tile + in_tile<K>(row + matrix / 2 * 8 + lane() % 8, column + matrix % 2 * 8));
 }
 // The right side for 16 columns of the product, which are rows [row, row + 16) of the tile; the inner dimension is the
 // tile's columns [column, column + 16). Registers 0, 1 are of the first 8, 2, 3 of the others.

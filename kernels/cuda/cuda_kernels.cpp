@@ -53,7 +53,8 @@ auto visit(DType dtype, F&& f) {
 
 }  // namespace
 
-CudaKernels::CudaKernels(int local_rank) : runtime_(local_rank), products_(runtime_) {}
+CudaKernels::CudaKernels(const BackendOptions& options)
+    : deterministic_(options.deterministic), runtime_(options.local_rank), products_(runtime_) {}
 CudaKernels::~CudaKernels() = default;
 
 std::unique_ptr<Buffer> CudaKernels::allocate(int64_t bytes) { return std::make_unique<DeviceBuffer>(runtime_, bytes); }
@@ -248,7 +249,7 @@ void CudaKernels::attention_backward(const Tensor& q, const Tensor& k, const Ten
   const AttentionSizes s = attention_backward_sizes(*this, q, k, v, d_o, lse, delta, span, dq, dk, dv);
   ROPEWALK_CUDA::attention_backward(runtime_, shape_of(s, span, {q, k, v, d_o, dq, dk, dv}), at<Bf16>(q), at<Bf16>(k),
                                     at<Bf16>(v), at<Bf16>(d_o), lse.data<float>(), delta.data<float>(),
-                                    dq.data<float>(), dk.data<float>(), dv.data<float>());
+                                    dq.data<float>(), dk.data<float>(), dv.data<float>(), deterministic_);
 }
 
 void CudaKernels::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin,

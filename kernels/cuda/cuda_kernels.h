@@ -14,12 +14,13 @@ namespace ROPEWALK_CUDA {
 
 class CudaKernels final : public Kernels {
  public:
-  explicit CudaKernels(int local_rank);  // takes that device of those of the host, counted around
+  explicit CudaKernels(const BackendOptions& options);
   ~CudaKernels() override;
 
   Device device() const override { return runtime_.device(); }
   DType dtype() const override { return DType::kBF16; }
   const char* name() const override { return "cuda"; }
+  bool deterministic() const override { return deterministic_; }
   std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
   std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
   RangeMarker* range_marker() override { return ROPEWALK_CUDA::range_marker(); }
@@ -77,6 +78,7 @@ class CudaKernels final : public Kernels {
   // theta^(-2k/K) for k < K/2, on the device.
   const double* frequencies(int64_t K, double theta);
 
+  const bool deterministic_;
   Runtime runtime_;
   Products products_;
   std::map<std::pair<int64_t, double>, std::unique_ptr<Buffer>> frequencies_;

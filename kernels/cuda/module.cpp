@@ -5,6 +5,6 @@
 extern "C" const char* ropewalk_cuda_interface() { return ROPEWALK_MODULE_INTERFACE; }
 
 // Called by make_kernels().
-extern "C" std::unique_ptr<ropewalk::Kernels> ropewalk_make_cuda_kernels(int local_rank) {
-  return std::make_unique<ROPEWALK_CUDA::CudaKernels>(local_rank);
+extern "C" std::unique_ptr<ropewalk::Kernels> ropewalk_make_cuda_kernels(const ropewalk::BackendOptions& options) {
+  return std::make_unique<ROPEWALK_CUDA::CudaKernels>(options);
 }

@@ -49,7 +49,8 @@ void attention_forward(const Runtime& runtime, const AttentionShape& s, const Bf
                        float* o, float* lse);
 void attention_delta(const Runtime& runtime, int64_t rows, int64_t K, const Bf16* d_o, const Bf16* o, float* delta);
 void attention_backward(const Runtime& runtime, const AttentionShape& s, const Bf16* q, const Bf16* k, const Bf16* v,
-                        const Bf16* d_o, const float* lse, const float* delta, float* dq, float* dk, float* dv);
+                        const Bf16* d_o, const float* lse, const float* delta, float* dq, float* dk, float* dv,
+                        bool deterministic);
 
 // ---- cross_entropy.cu; outer = logit_scale * loss_scale
 void cross_entropy_partials(const Runtime& runtime, int64_t N, int64_t V, const Bf16* logits, const int32_t* targets,

@@ -10,7 +10,8 @@ ROWS = {"rows": 12, "width": 64}
 PRODUCT = {"rows": 16, "inputs": 64, "outputs": 32}
 BY_ARITHMETIC = [{"operation": f"attention_{way}", **HEADS, **window} for way in ("forward", "backward") for window in ({}, {"window": 20})]
 BY_ARITHMETIC += [{"operation": f"linear_{way}", **PRODUCT} for way in ("forward", "backward_input", "backward_weight")]
-BY_ARITHMETIC += [STEP, {**STEP, "recompute": True}]
+BY_ARITHMETIC += [{"operation": "attention_backward", **HEADS, "deterministic": False}]
+BY_ARITHMETIC += [STEP, {**STEP, "recompute": True}, {**STEP, "deterministic": False}]
 BY_BYTES = [{"operation": "copy", "elements": 4096}, {"operation": "add", **ROWS}, {"operation": "adamw", "elements": 4096},
             {"operation": "rotate", "rows": 12, "heads": 2, "head_size": 64}, {"operation": "cross_entropy", "rows": 8, "width": 128}]
 BY_BYTES += [{"operation": name, **ROWS} for name in ("layer_norm_forward", "layer_norm_backward", "swiglu_forward", "swiglu_backward")]

@@ -164,6 +164,9 @@ class Driver:
                 for peer, backend in backends.items():
                     self.beside(f"causal {way} S={length} / {peer}", lambda: self.ours(f"attention_{way}", **self.attention_sizes(length)),
                                 lambda: self.sdpa(length, way, backend), goal=CAUSAL_OVER_CUDNN[way] if peer == "cuDNN" else (None, None))
+            sizes = self.attention_sizes(length)
+            self.beside_our_own(f"causal backward in any order S={length} / deterministic", "times as fast", (None, None), "flops", "TFLOP/s",
+                                ("attention_backward", {**sizes, "deterministic": False}), ("attention_backward", sizes))
         for way in ("forward", "backward"):
             self.beside_our_own(f"window {s['window']} {way} S={s['long']} / own causal S={s['own']}", "per pair", WINDOW_OVER_OWN_CAUSAL,
                                 "flops", "TFLOP/s", (f"attention_{way}", self.attention_sizes(s["long"], s["window"])),

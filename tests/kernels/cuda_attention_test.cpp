@@ -25,7 +25,10 @@ struct Case {
   double before = 0.1;             // the size of gradients that those of this call are added to
 };
 
-class CudaAttention : public CudaSuite, public testing::WithParamInterface<Case> {};
+class CudaAttention : public CudaSuite, public testing::WithParamInterface<Case> {
+ protected:
+  void check_forward_and_backward(bool deterministic);
+};
 
 std::vector<int32_t> document_of_rows(int64_t q_begin, int64_t T, const std::vector<int32_t>& documents) {
   std::vector<int32_t> begins;
@@ -38,7 +41,7 @@ std::vector<int32_t> document_of_rows(int64_t q_begin, int64_t T, const std::vec
   return begins;
 }
 
-TEST_P(CudaAttention, ForwardAndBackward) {
+void CudaAttention::check_forward_and_backward(bool deterministic) {
   const Case& c = GetParam();
   std::vector<std::string> results = {"o", "lse", "delta", "dq"};
   for (size_t i = 0; i < c.pieces.size(); ++i) {
@@ -76,7 +79,12 @@ TEST_P(CudaAttention, ForwardAndBackward) {
                                      x.normal("dv" + std::to_string(i), keys[i].shape(), Kind::kAccumulator, c.before));
         }
       },
-      results);
+      results, deterministic);
+}
+TEST_P(CudaAttention, ForwardAndBackward) { check_forward_and_backward(true); }
+TEST_P(CudaAttention, ForwardAndBackwardInAnyOrder) {
+  cuda = make_cuda_under_test(false);
+  check_forward_and_backward(false);
 }
 
 // The mean of what the named tensors err by, relative to their largest entries.
@@ -131,6 +139,13 @@ TEST_F(CudaSuite, AttentionOverARingErrsHardlyMoreThanAtOnce) {
   }
 }
 
+// Of the sums that are in another order only dq is, and whoever has not asked for it gets none.
+TEST_F(CudaSuite, AttentionAddsInAnyOrderOnlyWhereAsked) {
+  const Tensors in_order = causal_attention(*cuda, 1);
+  const Tensors in_any = causal_attention(*make_cuda_under_test(false), 1);
+  for (const auto& [name, values] : in_order) EXPECT_EQ(in_any.at(name) == values, name != "dq") << name;
+}
+
 struct Hidden {
   std::optional<int64_t> window;
   std::vector<int32_t> documents;
@@ -145,8 +160,8 @@ TEST_F(CudaSuite, AttentionReadsNoTileThatIsHidden) {
        {Hidden{{}, {0, 128, 256}, {128, 256}, {{0, 128}, {256, T}}}, Hidden{{}, {0, 320}, {64, 320}, {{320, T}}},
         Hidden{64, {}, {192, 256}, {{0, 128}, {320, T}}},
         Hidden{200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, T}}}}) {
-    const auto run = [&](bool poisoned) {
-      Operands x(*cuda);
+    const auto run = [&](Kernels& kernels, bool poisoned) {
+      Operands x(kernels);
       const auto operand = [&](const std::string& name, int64_t heads) {
         std::vector<double> values = normal_values(T * heads * K, name);
         if (poisoned)
@@ -163,10 +178,10 @@ TEST_F(CudaSuite, AttentionReadsNoTileThatIsHidden) {
       AttentionSpan span;
       span.window = hidden.window;
       if (!hidden.documents.empty()) span.document_begin = x.integers({T}, document_of_rows(0, T, hidden.documents));
-      cuda->attention_forward(q, k, v, span, o, lse);
-      cuda->attention_delta(d_o, x.rounded("o"), delta);
-      cuda->attention_backward(q, k, v, d_o, lse, delta, span, filled("dq", q.shape()), filled("dk", k.shape()),
-                               filled("dv", v.shape()));
+      kernels.attention_forward(q, k, v, span, o, lse);
+      kernels.attention_delta(d_o, x.rounded("o"), delta);
+      kernels.attention_backward(q, k, v, d_o, lse, delta, span, filled("dq", q.shape()), filled("dk", k.shape()),
+                                 filled("dv", v.shape()));
       std::vector<double> untouched;
       for (const auto& [name, heads] : {std::pair{"o", H}, {"dq", H}, {"dk", G}, {"dv", G}}) {
         const std::vector<double> all = x.values(name);
@@ -175,9 +190,11 @@ TEST_F(CudaSuite, AttentionReadsNoTileThatIsHidden) {
       }
       return untouched;
     };
-    const std::vector<double> clean = run(false);
-    EXPECT_TRUE(run(true) == clean) << "from " << hidden.poisoned.begin << " to " << hidden.poisoned.end;
-    EXPECT_TRUE(std::ranges::all_of(clean, [](double value) { return std::isfinite(value); }));
+    const auto finite = [](double value) { return std::isfinite(value); };
+    const std::vector<double> clean = run(*cuda, false);
+    EXPECT_TRUE(std::ranges::all_of(clean, finite));
+    EXPECT_TRUE(run(*cuda, true) == clean) << "from " << hidden.poisoned.begin << " to " << hidden.poisoned.end;
+    EXPECT_TRUE(std::ranges::all_of(run(*make_cuda_under_test(false), true), finite)) << "in any order";
   }
 }
 

@@ -148,6 +148,7 @@ ParallelConfig parallel_config(const proto::Parallel& parallel) {
                    .tensor_parallel = parallel.tensor_parallel()},
           .sequence_parallel = parallel.sequence_parallel(),
           .backend = backend_of(parallel.device()),
+          .deterministic = parallel.deterministic(),
           .device_transport = transport_of(parallel.device_transport()),
           .bucket_parameters = parallel.bucket_parameters(),
           .deadline_seconds = parallel.deadline_seconds()};

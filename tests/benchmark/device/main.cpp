@@ -51,24 +51,25 @@ int run(int argc, char** argv) {
   }
   if (device != "cuda" && device != "cpu") throw ConfigurationError("no such device: " + device);
   const Backend backend = device == "cuda" ? Backend::kCuda : Backend::kCpu;
-  const auto kernels = make_kernels(backend);
+  const auto in_order = make_kernels(backend), in_any_order = make_kernels(backend, {.deterministic = false});
   std::string line;
   std::map<std::string, Operation> kept;  // by request
   while (std::getline(std::cin, line)) {
     Json answer;
     try {
+      const Json request = Json::parse(line);
+      Kernels& kernels = request.value("deterministic", true) ? *in_order : *in_any_order;
       if (!kept.contains(line)) {
-        const Json request = Json::parse(line);
         const std::string name = request.value("operation", "");
         if (kept.size() == 2 || name == "rest" || name == "step") kept.clear();  // before there is another
         if (name == "rest") {  // the device is wanted by somebody else
           std::cout << "{}" << std::endl;
           continue;
         }
-        kept[line] = name == "step" ? make_step(request, *kernels, backend) : make_operation(request, *kernels);
+        kept[line] = name == "step" ? make_step(request, kernels, backend) : make_operation(request, kernels);
       }
       const Operation& operation = kept[line];
-      answer = {{"seconds", seconds_of(operation, *kernels, at_least)},
+      answer = {{"seconds", seconds_of(operation, kernels, at_least)},
                 {"flops", operation.flops},
                 {"bytes", operation.bytes}};
       answer.update(operation.facts);

@@ -18,7 +18,7 @@ constexpr double kSoon = 10.0;  // seconds; most of it for a machine that is bus
 
 struct NcclRankOnThread {
   explicit NcclRankOnThread(const std::shared_ptr<Communicator>& host, const WorldOptions& options)
-      : kernels(0), world(cuda_emulated::make_nccl_world(host, kernels.runtime(), options)) {}
+      : kernels({}), world(cuda_emulated::make_nccl_world(host, kernels.runtime(), options)) {}
   Tensor tensor(int64_t count) {
     buffers.push_back(kernels.allocate(count * 4));
     const Tensor x(buffers.back()->data(), DType::kF32, kernels.device(), {count});

@@ -16,7 +16,9 @@ int device_count() {
 
 }  // namespace
 
-std::unique_ptr<Kernels> make_cuda_under_test() { return device_count() > 0 ? make_kernels(Backend::kCuda) : nullptr; }
+std::unique_ptr<Kernels> make_cuda_under_test(bool deterministic) {
+  return device_count() > 0 ? make_kernels(Backend::kCuda, {.deterministic = deterministic}) : nullptr;
+}
 
 std::string why_no_ranks(int ranks, DeviceTransport transport) {
   if (device_count() == 0) return "no CUDA device here";
@@ -27,7 +29,7 @@ std::string why_no_ranks(int ranks, DeviceTransport transport) {
 
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
                                 const WorldOptions& options) {
-  auto kernels = make_kernels(Backend::kCuda, host->rank());
+  auto kernels = make_kernels(Backend::kCuda, {.local_rank = host->rank()});
   auto world = make_device_world(std::move(host), *kernels, transport, options);
   return {std::move(kernels), std::move(world)};
 }

@@ -5,13 +5,15 @@
 
 namespace ropewalk {
 
-std::unique_ptr<Kernels> make_cuda_under_test() { return std::make_unique<cuda_emulated::CudaKernels>(0); }
+std::unique_ptr<Kernels> make_cuda_under_test(bool deterministic) {
+  return std::make_unique<cuda_emulated::CudaKernels>(BackendOptions{.deterministic = deterministic});
+}
 
 std::string why_no_ranks(int, DeviceTransport) { return {}; }
 
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
                                 const WorldOptions& options) {
-  auto kernels = std::make_unique<cuda_emulated::CudaKernels>(0);
+  auto kernels = std::make_unique<cuda_emulated::CudaKernels>(BackendOptions{});
   cuda_emulated::Runtime& runtime = kernels->runtime();
   auto world = transport == DeviceTransport::kNccl ? cuda_emulated::make_nccl_world(std::move(host), runtime, options)
                                                    : cuda_emulated::make_staged_world(std::move(host), runtime);

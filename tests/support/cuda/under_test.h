@@ -12,7 +12,7 @@
 namespace ropewalk {
 
 // Null where it needs a device and there is none.
-std::unique_ptr<Kernels> make_cuda_under_test();
+std::unique_ptr<Kernels> make_cuda_under_test(bool deterministic = true);
 
 // Why there cannot be so many ranks with devices that speak so; empty: there can.
 std::string why_no_ranks(int ranks, DeviceTransport transport);

@@ -39,6 +39,7 @@ TEST(Config, DefaultsOfTheSchemaAreThoseOfTheStructures) {
   EXPECT_EQ(config.parallel.mesh, plain.parallel.mesh);
   EXPECT_EQ(config.parallel.sequence_parallel, plain.parallel.sequence_parallel);
   EXPECT_EQ(config.parallel.backend, plain.parallel.backend);
+  EXPECT_EQ(config.parallel.deterministic, plain.parallel.deterministic);
   EXPECT_EQ(config.parallel.device_transport, plain.parallel.device_transport);
   EXPECT_EQ(config.parallel.deadline_seconds, plain.parallel.deadline_seconds);
   EXPECT_EQ(config.validation.interval, plain.validation.interval);
@@ -89,6 +90,7 @@ TEST(Config, EveryFieldArrives) {
                                 "parallel.tensor_parallel=2",
                                 "parallel.sequence_parallel=false",
                                 "parallel.device=REFERENCE",
+                                "parallel.deterministic=false",
                                 "parallel.device_transport=STAGED",
                                 "parallel.deadline_seconds=1.5",
                                 "validation.interval=11",
@@ -139,6 +141,7 @@ TEST(Config, EveryFieldArrives) {
   EXPECT_EQ(c.parallel.mesh, (MeshShape{2, 3, 2}));
   EXPECT_FALSE(c.parallel.sequence_parallel);
   EXPECT_EQ(c.parallel.backend, Backend::kReferenceF64);
+  EXPECT_FALSE(c.parallel.deterministic);
   EXPECT_EQ(c.parallel.device_transport, DeviceTransport::kStaged);
   EXPECT_EQ(c.parallel.deadline_seconds, 1.5);
   EXPECT_EQ(c.validation.interval, 11);
