@@ -128,14 +128,10 @@ __device__ __forceinline__ void add_query_gradient(const AttentionShape& s, int6
     float sum[kColumns / 8][4] = {};
     ROPEWALK_UNROLL
     for (int key = 0; key < kTileKeys; key += 16) {
-      uint32_t a[4], b[4];
+      uint32_t a[4];
       load_left_transposed<kMetRows>(a, ds_tile, key, row0);
-      ROPEWALK_UNROLL
-      for (int column = 0; column < kColumns; column += 16) {
-        load_right_transposed<K>(b, k_tile, key, first + column);
-        multiply_add(sum[column / 8], a, b[0], b[1]);
-        multiply_add(sum[column / 8 + 1], a, b[2], b[3]);
-      }
+      add_columns(sum, a,
+                  [&](uint32_t(&b)[4], int column) { load_right_transposed<K>(b, k_tile, key, first + column); });
     }
     for (int i = 0; i < 2; ++i) {
       const int row = row0 + lane() / 4 + 8 * i;

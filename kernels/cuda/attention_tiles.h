@@ -126,6 +126,18 @@ __device__ __forceinline__ void load_right_transposed(uint32_t (&b)[4], const Bf
   load_matrices_transposed(b, tile + in_tile<K>(row + matrix % 2 * 8 + lane() % 8, column + matrix / 2 * 8));
 }
 
+// c [16, 8 kParts] += a b for 16 of the inner dimension; load(b, column) brings b's columns [column, column + 16)
+template <int kParts, typename Load>
+__device__ __forceinline__ void add_columns(float (&c)[kParts][4], const uint32_t (&a)[4], const Load& load) {
+  uint32_t b[4];
+  ROPEWALK_UNROLL
+  for (int part = 0; part < kParts; part += 2) {
+    load(b, part * 8);
+    multiply_add(c[part], a, b[0], b[1]);
+    multiply_add(c[part + 1], a, b[2], b[3]);
+  }
+}
+
 // c [16, kColumns] = rows [row, row + 16) of `left` times the first kColumns rows of `right`, over K
 template <int K, int kColumns>
 __device__ __forceinline__ void multiply_tiles(float (&c)[kColumns / 8][4], const Bf16* left, int row,
@@ -133,14 +145,9 @@ __device__ __forceinline__ void multiply_tiles(float (&c)[kColumns / 8][4], cons
   for (auto& part : c) part[0] = part[1] = part[2] = part[3] = 0;
   ROPEWALK_UNROLL
   for (int k = 0; k < K; k += 16) {
-    uint32_t a[4], b[4];
+    uint32_t a[4];
     load_left<K>(a, left, row, k);
-    ROPEWALK_UNROLL
-    for (int column = 0; column < kColumns; column += 16) {
-      load_right<K>(b, right, column, k);
-      multiply_add(c[column / 8], a, b[0], b[1]);
-      multiply_add(c[column / 8 + 1], a, b[2], b[3]);
-    }
+    add_columns(c, a, [&](uint32_t(&b)[4], int column) { load_right<K>(b, right, column, k); });
   }
 }
 
@@ -152,13 +159,7 @@ __device__ __forceinline__ void add_product(float (&c)[K / 8][4], const float (&
     const float(&low)[4] = p[i / 8], (&high)[4] = p[i / 8 + 1];
     const uint32_t a[4] = {bf16_pair(low[0], low[1]), bf16_pair(low[2], low[3]), bf16_pair(high[0], high[1]),
                            bf16_pair(high[2], high[3])};
-    uint32_t b[4];
-    ROPEWALK_UNROLL
-    for (int k = 0; k < K; k += 16) {
-      load_right_transposed<K>(b, right, i, k);
-      multiply_add(c[k / 8], a, b[0], b[1]);
-      multiply_add(c[k / 8 + 1], a, b[2], b[3]);
-    }
+    add_columns(c, a, [&](uint32_t(&b)[4], int column) { load_right_transposed<K>(b, right, i, column); });
   }
 }
 

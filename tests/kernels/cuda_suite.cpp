@@ -85,9 +85,10 @@ std::vector<double> Operands::values(const std::string& name) const {
 void CudaSuite::SetUp() {
   cuda = make_cuda_under_test();
   if (!cuda) GTEST_SKIP() << "no CUDA device here";
+  EXPECT_TRUE(cuda->deterministic());
 }
 
-void CudaSuite::check(const Call& call, const std::vector<std::string>& results, bool deterministic) {
+void CudaSuite::check(const Call& call, const std::vector<std::string>& results) {
   const auto run = [&](Kernels& kernels) {
     Operands operands(kernels);
     call(kernels, operands);
@@ -104,7 +105,7 @@ void CudaSuite::check(const Call& call, const std::vector<std::string>& results,
     const double allowed = 2 * error_of(plain[name], exact[name]) + 32 * kRounding;
     EXPECT_LE(error_of(fast[name], exact[name]), allowed) << name;
     const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
-    EXPECT_TRUE(!deterministic || std::equal(fast[name].begin(), fast[name].end(), again[name].begin(), same))
+    EXPECT_TRUE(!cuda->deterministic() || std::equal(fast[name].begin(), fast[name].end(), again[name].begin(), same))
         << name << " has other bits the second time";
   }
 }
