@@ -16,7 +16,7 @@ say() { printf '\n== %s\n' "$*"; }
 start_ranks() {
   local root=()
   [ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
-  OMP_NUM_THREADS=1 exec mpirun "${root[@]}" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n 4 "$@"
+  exec mpirun "${root[@]}" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n 4 "$@"
 }
 
 # H(next byte | byte) of a file, in nats: the loss of the best model that sees one byte back.

@@ -7,7 +7,7 @@
 # Says what it will run; needs root or sudo only if something is missing.
 set -euo pipefail
 
-packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libdnnl-dev libhwy-dev
+packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libhwy-dev
           libfmt-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev)
 for group in "$@"; do
   case $group in

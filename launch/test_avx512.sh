@@ -30,7 +30,7 @@ cat > "$work/root/init" << END
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sys /sys
 /bin/busybox mount -t devtmpfs dev /dev
-OMP_NUM_THREADS=1 /bin/tests --gtest_color=no --gtest_filter='$filter'
+/bin/tests --gtest_color=no --gtest_filter='$filter'
 echo "exit code \$?"
 /bin/busybox sleep 3  # or the last lines are lost
 /bin/busybox poweroff -f

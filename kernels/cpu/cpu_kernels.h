@@ -1,5 +1,5 @@
-// The fast host backend: fp32, one thread. oneDNN multiplies matrices; the rest is Highway, compiled for several
-// instruction sets and chosen when the program runs. What it does not override (memory, copy, cast, fill, the merge of
+// The fast host backend: fp32, one thread, in Highway: compiled for several instruction sets, of which the program takes
+// the best of its machine. What it does not override (memory, copy, cast, fill, the merge of
 // the loss) is bound by memory already as the reference's loops. One file per operation in this folder.
 #pragma once
 

@@ -1,5 +1,6 @@
-// Products of small matrices that lie in the caches: attention's inner loops. The left side is read in strips of rows,
-// one number at a time; the right side in panels, packed so that a step of the inner dimension is two whole vectors.
+// Products of small matrices that lie in the caches: the inner loops of attention and of large products. The left side
+// is read in strips of rows, one number at a time; the right side in panels, packed so that a step of the inner
+// dimension is two whole vectors.
 #if defined(ROPEWALK_CPU_TILE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEWALK_CPU_TILE_PRODUCT_INL_H_
 #undef ROPEWALK_CPU_TILE_PRODUCT_INL_H_
@@ -33,20 +34,20 @@ struct Left {
   int64_t stride;
 };
 
-// c [kStrip, panel_columns()] = left [kStrip, inner] panel [inner, panel_columns()],  or  c += factor * that
-template <Order order, bool add>
+// c [strip, panel_columns()] = left [strip, inner] panel [inner, panel_columns()],  or  c += factor * that
+template <Order order, bool add, int64_t strip = kStrip>
 HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_t inner, float* HWY_RESTRICT c,
                               int64_t c_stride, float factor = 1) {
   const Floats d;
   const int64_t width = lanes();
-  FloatVector sum[kStrip][2];
+  FloatVector sum[strip][2];
   for (auto& row : sum) row[0] = row[1] = hn::Zero(d);
   const float* HWY_RESTRICT a = left.data;
   HWY_UNROLL(4)  // or the loop's own instructions take their share of what a cycle can begin
   for (int64_t i = 0; i < inner; ++i) {
     const FloatVector b0 = hn::LoadU(d, panel), b1 = hn::LoadU(d, panel + width);
     panel += 2 * width;
-    for (int64_t row = 0; row < kStrip; ++row) {
+    for (int64_t row = 0; row < strip; ++row) {
       const FloatVector x = hn::Set(d, order == Order::kRows ? a[row * left.stride] : a[row]);
       sum[row][0] = hn::MulAdd(x, b0, sum[row][0]);
       sum[row][1] = hn::MulAdd(x, b1, sum[row][1]);
@@ -54,7 +55,7 @@ HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_
     a += order == Order::kRows ? 1 : left.stride;
   }
   [[maybe_unused]] const FloatVector by = hn::Set(d, factor);
-  for (int64_t row = 0; row < kStrip; ++row) {
+  for (int64_t row = 0; row < strip; ++row) {
     float* to = c + row * c_stride;
     if constexpr (add) {
       sum[row][0] = hn::MulAdd(by, sum[row][0], hn::LoadU(d, to));
@@ -119,6 +120,24 @@ HWY_INLINE void transpose_4x4(const float* from, int64_t from_stride, float* to,
 }
 #endif
 
+// Rows of x become columns, in whole groups of four rows and four columns; returns how many columns that is. What is
+// over is left to the caller. Each line of the cache is used up before the next, because rows that lie a power of two
+// apart push each other out.
+HWY_INLINE int64_t transpose_fours(const float* x, int64_t stride, int64_t rows, int64_t columns, float* to,
+                                   int64_t to_stride) {
+#if HWY_TARGET == HWY_SCALAR
+  return 0;
+#else
+  constexpr int64_t kLine = 16;  // numbers of a line
+  const int64_t fours = columns / 4 * 4;
+  for (int64_t begin = 0; begin < fours; begin += kLine)
+    for (int64_t row = 0; row + 4 <= rows; row += 4)
+      for (int64_t i = begin; i < std::min(fours, begin + kLine); i += 4)
+        transpose_4x4(x + row * stride + i, stride, to + i * to_stride + row, to_stride);
+  return fours;
+#endif
+}
+
 // Panels of the rows of x [.., columns]: panel p is [columns, panel_columns()] and holds in its columns the rows from
 // p * panel_columns() on. Reads `rows`; the others of `written`, which are whole panels, become 0.
 HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
@@ -130,12 +149,7 @@ HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t col
     const float* from = x + first * stride;
     float* out = to + first * columns;
     int64_t i = 0;
-#if HWY_TARGET != HWY_SCALAR
-    if (begin == 0 && end == panel)
-      for (; i + 4 <= columns; i += 4)
-        for (int64_t row = 0; row < panel; row += 4)
-          transpose_4x4(from + row * stride + i, stride, out + i * panel + row, panel);
-#endif
+    if (begin == 0 && end == panel) i = transpose_fours(from, stride, panel, columns, out, panel);
     for (; i < columns; ++i) {
       std::fill(out + i * panel, out + i * panel + begin, 0.0f);
       for (int64_t row = begin; row < end; ++row) out[i * panel + row] = from[row * stride + i];

@@ -9,8 +9,11 @@ class CpuProduct : public CpuSuite {};
 struct Sizes {
   int64_t N, I, O;
 };
-constexpr Sizes kSizes[] = {{1, 1, 1},    {0, 3, 2},    {3, 0, 2},    {3, 2, 0},     {5, 7, 3},
-                            {33, 17, 65}, {64, 64, 64}, {130, 31, 2}, {1, 300, 257}, {257, 129, 96}};
+constexpr Sizes kSizes[] = {{1, 1, 1},    {0, 3, 2},     {3, 0, 2},    {3, 2, 0},     {5, 7, 3},
+                            {33, 17, 65}, {64, 64, 64},  {130, 31, 2}, {1, 300, 257}, {257, 129, 96},
+                            {4, 385, 32}, {8, 770, 193},  // ends of strips, of blocks of the inner dimension and of
+                                                          // columns
+                            {1537, 5, 33}};               // more rows than a block
 
 TEST_P(CpuProduct, LinearForward) {
   for (const auto& [N, I, O] : kSizes) {
@@ -43,6 +46,19 @@ TEST_P(CpuProduct, LinearBackwardWeight) {
     Twin dy = Twin::normal({N, O}, "dy"), x = Twin::normal({N, I}, "x"), dw = Twin::normal({O, I}, "dw");
     on_both([&](Kernels& k, const View& of) { k.linear_backward_weight(of(dy), of(x), of(dw)); });
     EXPECT_TRUE(within("linear: dw", dw.error(), sum_tolerance(N + 1))) << N << " x " << I << " x " << O;
+  }
+}
+
+// What a rank computes of its tokens is what one rank computes of them among all: the same bits.
+TEST_P(CpuProduct, ARowDoesNotDependOnTheOthers) {
+  const int64_t I = 391, O = 210;
+  for (const int64_t N : {1, 2, 4, 7, 11, 12, 13, 24, 61}) {
+    Twin x = Twin::normal({64, I}, "x"), w = Twin::normal({O, I}, "w");
+    std::vector<float> all(64 * O), some(static_cast<size_t>(N * O));
+    cpu->linear_forward(x.fast(), w.fast(), tensor_of(all, {64, O}), Write::kSet);
+    const int64_t first = 64 - N;
+    cpu->linear_forward(x.fast().slice(first, 64), w.fast(), tensor_of(some, {N, O}), Write::kSet);
+    EXPECT_EQ(some, std::vector<float>(all.begin() + first * O, all.end())) << N << " rows";
   }
 }
 

@@ -17,7 +17,7 @@ int threads_of_this_process() {
   return -1;
 }
 
-// A product large enough for oneDNN to use all the threads it may, and attention; returns the bits.
+// A product and attention; returns the bits.
 std::vector<float> compute() {
   const auto kernels = make_kernels(Backend::kCpu);
   const std::vector<double> numbers = normal_values(256 * 256, "numbers");

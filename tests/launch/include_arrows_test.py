@@ -22,8 +22,6 @@ FENCES = {
     "google/protobuf/": r"trainer/(config/.*|checkpoint/manifest\.cpp|metrics/event_writer\.cpp)",
     "boost/": r".*\.cpp",
     "cub/": r"kernels/cuda/device/.*",
-    "oneapi/": r"kernels/cpu/.*\.cpp",
-    "dnnl": r"kernels/cpu/.*\.cpp",
     "hwy/": r"kernels/cpu/.*",
     "nlohmann/": r".*\.cpp",
     "simdjson": r".*\.cpp",
