@@ -1,0 +1,219 @@
+"""Interrupts runs at random instants, again and again, and compares what they come to with a run that was left alone, bit by bit.
+
+  interruptions.py PROGRAM kills [--count 1000]       SIGKILL to one rank, several, mpirun or all, also while a job starts; the job
+                                                      is started again at once
+  interruptions.py PROGRAM signals [--count 2000]     SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 to running jobs of one rank and of
+                                                      four: exit code 85, a checkpoint of that step, and the run goes on from it
+  interruptions.py PROGRAM profiler [--seconds 600]   runs under a preloaded handler of SIGPROF, 1000 a second, on the ranks' own stack
+
+Interruption number i is the same whatever is asked besides, but for the machine's own timing: --first F --count N does the part
+[F, F + N), and parts add up to the whole. A run takes ten interruptions, and its number gives its mesh.
+"""
+import argparse
+import os
+import pathlib
+import random
+import signal
+import sys
+import time
+
+from harness import RopewalkTest
+
+MESHES = [(0, []),
+          (2, ["parallel.context_parallel=2"]),
+          (4, ["parallel.context_parallel=2", "parallel.tensor_parallel=2"]),
+          (4, ["parallel.data_parallel=2", "parallel.context_parallel=2"])]
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+PER_RUN = 10  # interruptions
+PATIENCE = 60  # seconds, for a job that has nothing left to do but end
+
+
+class Place(RopewalkTest):
+    """A directory with data and a configuration, and the runs in it."""
+
+    def runTest(self):
+        pass
+
+    def __enter__(self):
+        self.setUp()
+        return self
+
+    def __exit__(self, *_):
+        self.doCleanups()
+
+    def outcome(self, run, step):
+        """Everything that must repeat."""
+        return self.numbers(run), self.tensors(step, run)
+
+    def compare(self, run, step, alone):
+        numbers, tensors = self.outcome(run, step)
+        self.assertEqual(numbers, alone[0], "the metrics differ from those of the run that was left alone")
+        self.assertEqual(tensors, alone[1], "the checkpoint differs from that of the run that was left alone")
+        left = [path.name for path in (self.directory / run / "checkpoints").iterdir() if path.suffix]
+        self.assertEqual(left, [], "left behind")
+
+
+class Alone:
+    """What runs come to that are left alone, by mesh; each is made once."""
+
+    def __init__(self, place, settings, steps):
+        self.place, self.settings, self.steps, self.known = place, settings, steps, {}
+
+    def of(self, mesh):
+        if mesh not in self.known:
+            ranks, sets = MESHES[mesh]
+            began = time.monotonic()
+            self.place.check(self.place.train(ranks, *sets, *self.settings, f"output.directory=alone{mesh}"))
+            self.known[mesh] = self.place.outcome(f"alone{mesh}", self.steps), time.monotonic() - began
+        return self.known[mesh]
+
+
+def processes(place, job, ranks):
+    """mpirun and its ranks, as far as they have been started."""
+    return [job.pid] + (place.rank_pids(job) if ranks else [])
+
+
+def kill(place, job, ranks, draw):
+    """-> what was killed; None if the job had ended by itself."""
+    found = processes(place, job, ranks)
+    if job.poll() is not None:
+        return None
+    kind = draw.choice(["one rank", "several ranks", "mpirun", "all"]) if ranks else "the process"
+    of_ranks = found[1:]
+    victims = {"one rank": draw.sample(of_ranks, min(1, len(of_ranks))),
+               "several ranks": draw.sample(of_ranks, min(max(2, ranks - 1), len(of_ranks)))}.get(kind, found if kind == "all" else [job.pid])
+    if not victims:  # before mpirun has started any
+        kind, victims = "mpirun", [job.pid]
+    for victim in victims:
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    place.finish(job, timeout=PATIENCE)
+    return kind
+
+
+def kill_run(place, alone, run, draws, tell):
+    mesh = int(run) % len(MESHES)
+    ranks, sets = MESHES[mesh]
+    expected, seconds = alone.of(mesh)
+    directory = f"run{run}"
+    start = lambda: place.train(ranks, *sets, *alone.settings, f"output.directory={directory}")
+    for number, draw in draws:
+        while True:
+            job = start()
+            time.sleep(draw.uniform(0, 1.1 * seconds))
+            killed = kill(place, job, ranks, draw)
+            if killed:
+                break
+            code, output = place.finish(job)  # it was faster: it must be whole, and another run takes the interruption
+            place.assertEqual(code, 0, output)
+            place.compare(directory, alone.steps, expected)
+            directory = f"run{run}.{number}"
+        tell(number, f"{killed} of {ranks or 1}")
+    place.check(start())
+    place.compare(directory, alone.steps, expected)
+
+
+def kills(place, numbers, seed, tell):
+    settings = ["training.steps=20", "checkpoint.interval=1", "validation.interval=4", "validation.sample_interval=0"]
+    alone = Alone(place, settings, 20)
+    for run, draws in by_run(numbers, seed):
+        kill_run(place, alone, run, draws, tell)
+
+
+def signal_run(place, alone, run, draws, tell):
+    mesh = 0 if int(run) % 2 == 0 else 2
+    ranks, sets = MESHES[mesh]
+    expected, _ = alone.of(mesh)
+    directory, done = f"run{run}", 0
+    start = lambda: place.train(ranks, *sets, *alone.settings, f"output.directory={directory}")
+    for number, draw in draws:
+        sent = SIGNALS[number % len(SIGNALS)]
+        while True:
+            job = start()
+            place.wait_for_step(done + 1, job, directory)
+            time.sleep(draw.uniform(0, 0.1))
+            found = processes(place, job, ranks)
+            to_mpirun = sent == signal.SIGUSR1 and draw.random() < 0.5  # the signal that mpirun passes on at once
+            victim = found[0] if to_mpirun or not ranks else draw.choice(found[1:])
+            os.kill(victim, sent)
+            code, output = place.finish(job, timeout=PATIENCE)
+            done = place.metrics(directory)[-1]["step"]
+            if code != 0:
+                break
+            place.assertEqual(done, alone.steps, output)  # it was done before the signal came
+            place.compare(directory, alone.steps, expected)
+            directory, done = f"run{run}.{number}", 0
+        place.assertEqual(code, 85, output)
+        place.assertIn(f"saved a checkpoint after step {done}", output)
+        place.assertTrue(place.checkpoint(done, directory).is_dir(), output)
+        tell(number, f"{sent.name} to {'mpirun' if to_mpirun else 'one'} of {ranks or 1}, after step {done}")
+    place.check(start())
+    place.compare(directory, alone.steps, expected)
+
+
+def signals(place, numbers, seed, tell):
+    settings = ["training.steps=400", "checkpoint.interval=0", "validation.interval=0", "validation.sample_interval=0"]
+    alone = Alone(place, settings, 400)
+    for run, draws in by_run(numbers, seed):
+        signal_run(place, alone, run, draws, tell)
+
+
+def by_run(numbers, seed):
+    """Interruptions with their random numbers, in runs of PER_RUN."""
+    runs = {}
+    for number in numbers:
+        runs.setdefault(number // PER_RUN, []).append((number, random.Random(f"{seed} {number}")))
+    return runs.items()
+
+
+def profiler(place, seconds, library):
+    """Each mesh in turn, under the storm, until the time is up."""
+    settings = ["training.steps=200", "checkpoint.interval=50", "validation.interval=50", "validation.sample_interval=0"]
+    alone = Alone(place, settings, 200)
+    for mesh in range(len(MESHES)):
+        alone.of(mesh)
+    end, runs = time.monotonic() + seconds, 0
+    while runs < len(MESHES) or time.monotonic() < end:
+        mesh, directory = runs % len(MESHES), f"run{runs}"
+        ranks, sets = MESHES[mesh]
+        os.environ["LD_PRELOAD"] = library
+        job = place.train(ranks, *sets, *settings, f"output.directory={directory}")
+        del os.environ["LD_PRELOAD"]
+        output = place.check(job)
+        place.assertIn("signals of the profiler", output, "the library was not loaded")
+        place.compare(directory, alone.steps, alone.of(mesh)[0])
+        runs += 1
+        print(f"{runs} runs under a profiler's signals, same bits; {max(0, end - time.monotonic()):.0f} s left", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["kills", "signals", "profiler"])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--library", help="the preloaded handler (build/*/tests/end_to_end/libprofiler.so)")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    with Place() as place:
+        if asked.what == "profiler":
+            return profiler(place, asked.seconds, str(pathlib.Path(asked.library).resolve()))
+        count = asked.count or {"kills": 1000, "signals": 2000}[asked.what]
+        done = 0
+
+        def tell(number, what):
+            nonlocal done
+            done += 1
+            left = (time.monotonic() - began) / done * (count - done)
+            print(f"{done}/{count}  {asked.what} number {number} (seed {asked.seed}): {what}; {left:.0f} s left", flush=True)
+
+        {"kills": kills, "signals": signals}[asked.what](place, range(asked.first, asked.first + count), asked.seed, tell)
+        print(f"{done} {asked.what}, seed {asked.seed}, [{asked.first}, {asked.first + count}): every run has the bits of one that "
+              f"was left alone; {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
