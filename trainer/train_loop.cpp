@@ -1,7 +1,9 @@
 #include "trainer/train_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <iostream>
 
 #include "kernels/clock.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -10,6 +12,7 @@
 #include "trainer/data/samples.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/generate.h"
+#include "trainer/metrics/progress.h"
 #include "trainer/metrics/text.h"
 #include "trainer/run_reporter.h"
 #include "trainer/stages.h"
@@ -23,6 +26,18 @@ namespace {
 // Saves that may fail one after another (a full disk) before the run stops: the newest whole checkpoint then is this
 // many intervals old.
 constexpr int kFailedSavesBeforeStopping = 3;
+
+// For the ranks of a job that was killed to end; the other ranks wait for this one meanwhile.
+constexpr auto kLongestWaitForLock = std::chrono::seconds(10);
+
+std::unique_ptr<RunDirectory> open_directory(const Config& config) {
+  const auto half_deadline = std::chrono::duration<double>(config.parallel.deadline_seconds / 2);
+  const auto patience = std::min<std::chrono::duration<double>>(kLongestWaitForLock, half_deadline);
+  StatusLine line(std::cerr, Terminal());
+  return std::make_unique<RunDirectory>(config.output.directory, config.resolved_text,
+                                        std::chrono::duration_cast<std::chrono::milliseconds>(patience),
+                                        [&](const std::string& told) { line.print(told); });
+}
 
 // "32 M parameters in 8 layers; 1.1 B tokens in 800 steps", and a line of each stage: what a run is about to do, for
 // who reads its log.
@@ -56,12 +71,17 @@ class Run {
         rank_(rank),
         datasets_(open_datasets(config)),
         tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
-        directory_(rank.mesh.world().rank() == 0 ? std::make_unique<RunDirectory>(config.output.directory) : nullptr),
+        directory_(rank.mesh.world().rank() == 0 ? open_directory(config) : nullptr),
         trainer_(config, rank) {
     if (directory_) directory_->check_writable("checkpoints");  // not only at the first save
     if (directory_ && !directory_->locked())
       to_say_.push_back(
-          "warning: output.directory is on a file system without locks; see that no other job writes there");
+          "warning: output.directory is on a file system without locks, or without room for one; see that no other job "
+          "writes there");
+    if (directory_ && !directory_->durable())
+      to_say_.push_back(
+          "warning: output.directory is on a file system that cannot make the names of files durable (fsync of a "
+          "directory); a power cut may take the newest checkpoint");
     for (std::string& line : run_summary(config, datasets_)) to_say_.push_back(std::move(line));
     load(options.resume_from);
     if (done())
@@ -100,6 +120,7 @@ class Run {
 
   void save(bool must_succeed) {
     if (saved_step_ == progress_.step && progress_.step > 0) return;
+    reporter_->make_durable();
     trainer_.check_weights(progress_.step);  // a checkpoint that cannot be gone on from would push out good ones
     try {
       save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, rank_.mesh, rank_.kernels);

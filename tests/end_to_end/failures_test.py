@@ -37,11 +37,7 @@ class FailuresTest(RopewalkTest):
         self.assertIn("process rank 2 ", output)  # mpirun's own report names it
 
     def test_full_disk(self):
-        mounted = self.directory / "small"
-        mounted.mkdir()
-        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", mounted], capture_output=True).returncode:
-            self.skipTest("needs root and tmpfs")
-        self.addCleanup(subprocess.run, ["umount", mounted])
+        mounted = self.mount_tmpfs("size=1m")
         # One checkpoint of this model fits into the megabyte, a second does not.
         job = self.train(2, *MESH, "output.directory=small/run", "training.steps=100000", "checkpoint.interval=3", "checkpoint.keep=0",
                          "validation.interval=0")
@@ -54,6 +50,33 @@ class FailuresTest(RopewalkTest):
         shutil.copytree(mounted / "run", self.directory / "run")
         output = self.check(self.train(2, *MESH))
         self.assertIn("continuing after step ", output)
+
+    def mount_tmpfs(self, options):
+        mounted = self.directory / "small"
+        mounted.mkdir()
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], capture_output=True).returncode:
+            self.skipTest("needs root and tmpfs")
+        self.addCleanup(subprocess.run, ["umount", mounted])
+        return mounted
+
+    def test_start_on_a_full_disk(self):
+        """Like a run on one: it trains, tells what it cannot write, and stops after several saves in vain; with room again it is whole."""
+        mounted = self.mount_tmpfs("size=8m")
+        self.check(self.train(2, *MESH, "output.directory=small/run", "training.steps=4"))
+        with open(mounted / "filler", "wb", buffering=0) as filler:
+            try:
+                while filler.write(b"x" * 4096):
+                    pass
+            except OSError:
+                pass
+        code, output = self.finish(self.train(2, *MESH, "output.directory=small/run", "checkpoint.interval=2"))
+        self.assertEqual(code, 4, output)  # after several saves in vain
+        self.assertIn("continuing after step 4 ", output)
+        self.assertRegex(output, r"warning: cannot \w+ small/run/events/.*No space left")
+        self.assertIn("step 10/12", output)
+        (mounted / "filler").unlink()
+        self.check(self.train(2, *MESH, "output.directory=small/run"))
+        self.assertEqual([line["step"] for line in self.numbers("small/run")], list(range(1, 13)))
 
     def test_old_checkpoint_that_cannot_be_removed_is_no_failed_save(self):
         self.check(self.train(2, *MESH, "training.steps=4"))
@@ -92,12 +115,68 @@ class FailuresTest(RopewalkTest):
             self.assertIn("training.steps", output)
 
     def test_metrics_that_cannot_be_written_do_not_stop_the_run(self):
-        (self.directory / "run").mkdir()
-        (self.directory / "run/metrics.jsonl").symlink_to("/dev/full")
+        victim = self.directory / "victim"
+        victim.write_text("mine")
+        for name, put in (("metrics.jsonl", lambda path: path.symlink_to(victim)), ("metrics.jsonl", lambda path: path.mkdir()),
+                          ("metrics.jsonl", os.mkfifo), ("events", lambda path: path.write_text("in the way"))):
+            for resumed in (False, True):
+                shutil.rmtree(self.directory / "run", ignore_errors=True)
+                (self.directory / "run").mkdir()
+                if resumed:
+                    self.check(self.train(1, "training.steps=4"))
+                    path = self.directory / "run" / name
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                put(self.directory / "run" / name)
+                output = self.check(self.train(2, *MESH))
+                self.assertEqual(output.count("warning: cannot"), 1, output)
+                self.assertIn(f"run/{name}", output)
+                self.assertEqual("continuing after step 4" in output, resumed, output)
+                self.assertTrue(self.checkpoint(12).exists())
+        self.assertEqual(victim.read_text(), "mine")
+
+    def test_damaged_metrics_are_set_aside(self):
+        self.check(self.train(2, *MESH, "training.steps=8"))
+        metrics = self.directory / "run/metrics.jsonl"
+        lines = metrics.read_bytes().splitlines(keepends=True)
+        damaged = b"".join(lines[:2]) + b"\0" * 300 + lines[2][40:] + b"\n" + b"".join(lines[3:])
+        metrics.write_bytes(damaged)
         output = self.check(self.train(2, *MESH))
-        self.assertIn("No space left", output)
-        self.assertEqual(output.count("warning: cannot write"), 1, output)
-        self.assertTrue(self.checkpoint(12).exists())
+        self.assertIn("warning: run/metrics.jsonl is damaged (line 3-4); it goes on without that, and is kept as it was as "
+                      "run/metrics.jsonl.1", output)
+        self.assertIn("run/metrics.jsonl has no lines of step 3, before the checkpoint", output)
+        self.assertEqual([line["step"] for line in self.numbers()], [1, 2, *range(4, 13)])
+        self.assertEqual((self.directory / "run/metrics.jsonl.1").read_bytes(), damaged)
+
+    def test_a_file_of_the_users_is_never_replaced(self):
+        own = (self.directory / "config.textproto").read_bytes()
+        for name, directory in (("config.textproto", "."), ("lock", "other")):
+            (self.directory / directory).mkdir(exist_ok=True)
+            before = own if directory == "." else b"my lock"
+            (self.directory / directory / name).write_bytes(before)
+            code, output = self.finish(self.train(2, *MESH, f"output.directory={directory}"))
+            self.assertEqual(code, 2, output)
+            self.assertIn(f"{name} is in the way", output)
+            self.assertEqual((self.directory / directory / name).read_bytes(), before)
+            self.assertFalse((self.directory / directory / "metrics.jsonl").exists())
+
+    def test_traces_replace_traces_only(self):
+        trace = self.directory / "run/trace/rank-00000.json"
+        trace.parent.mkdir(parents=True)
+        for text, told in (("my notes", "warning: no trace: "), ("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[]}", "a trace of each rank is in")):
+            trace.write_text(text)
+            output = self.check(self.train(1, "output.trace_steps=1", options=["--resume-from", "0"]))
+            self.assertIn(told, output)
+            self.assertEqual(trace.read_text() == "my notes", text == "my notes")
+
+    def test_restart_at_once_after_a_kill(self):
+        """The ranks of a launcher that was killed live on for a moment, and hold the lock."""
+        for _ in range(3):
+            first = self.train(2, *MESH, "training.steps=100000", "validation.interval=0", "checkpoint.interval=1")
+            self.wait_for_step(2, first)
+            first.kill()
+            first.wait()
+            code, output = self.finish(self.train(2, *MESH, "training.steps=3"))
+            self.assertEqual(code, 0, output)
 
     def test_checkpoints_that_cannot_be_written_are_told_at_the_start(self):
         (self.directory / "run").mkdir()

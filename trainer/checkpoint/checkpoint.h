@@ -13,7 +13,7 @@
 #include "kernels/kernels.h"
 #include "parallel/mesh.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 #include "trainer/state.h"
 
 namespace ropewalk {

@@ -19,6 +19,14 @@ std::filesystem::path replaced_path(const std::filesystem::path& directory, int6
   return directory / (step_name(step) + std::string(kReplaced));
 }
 
+// A free name for what is never read and never removed.
+std::filesystem::path aside_path(const std::filesystem::path& directory, int64_t step) {
+  const std::string name = step_name(step) + std::string(kAside);
+  std::filesystem::path path = directory / name;
+  for (int count = 2; kind_of(path) != PathKind::kNone; ++count) path = directory / fmt::format("{}-{}", name, count);
+  return path;
+}
+
 // The step of "step-N" + suffix, if `name` is exactly that.
 std::optional<int64_t> step_of(const std::string& name, std::string_view suffix) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
@@ -47,16 +55,6 @@ void remove_checkpoint(FileSystem& system, const std::filesystem::path& director
   const std::filesystem::path temporary = temporary_path(directory, checkpoint.step);
   rename_path(system, checkpoint.path, temporary);
   remove_entry(system, temporary);
-}
-
-void make_directories(FileSystem& system, const std::filesystem::path& path) {
-  std::error_code ignored;  // whatever is wrong with the path, making it says so
-  if (path.empty() || std::filesystem::is_directory(path, ignored)) return;
-  const std::filesystem::path parent = path.parent_path();
-  if (!path.has_filename()) return make_directories(system, parent);  // "runs/"
-  make_directories(system, parent);
-  make_directory(system, path);
-  sync_directory(system, parent.empty() ? "." : parent);
 }
 
 }  // namespace
@@ -88,7 +86,10 @@ void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory
   for (const std::string& name : list_directory(directory)) {
     if (const auto leftover = step_of(name, kTemporary)) discard_checkpoint(system, directory, *leftover);
   }
-  make_directory(system, temporary_path(directory, step));
+  const std::filesystem::path temporary = temporary_path(directory, step);
+  // What could not be removed holds what is not ours, such as a folder.
+  if (kind_of(temporary) != PathKind::kNone) rename_path(system, temporary, aside_path(directory, step));
+  make_directory(system, temporary);
 }
 
 void commit_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
@@ -107,7 +108,7 @@ void commit_checkpoint(FileSystem& system, const std::filesystem::path& director
   }
   try {
     rename_path(system, temporary, target);
-  } catch (const CheckpointError&) {
+  } catch (const FileError&) {
     if (replaces) system.rename(replaced.c_str(), target.c_str());  // under the other name it counts as well
     throw;
   }
@@ -118,7 +119,7 @@ void discard_checkpoint(FileSystem& system, const std::filesystem::path& directo
   try {
     const std::filesystem::path temporary = temporary_path(directory, step);
     if (kind_of(temporary) != PathKind::kNone) remove_entry(system, temporary);
-  } catch (const CheckpointError&) {
+  } catch (const FileError&) {
   }
 }
 
@@ -140,11 +141,7 @@ void set_aside_later_checkpoints(FileSystem& system, const std::filesystem::path
   bool renamed = false;
   for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
     if (checkpoint.step <= step) continue;
-    const std::string name = step_name(checkpoint.step) + std::string(kAside);
-    std::filesystem::path target = directory / name;
-    for (int count = 2; kind_of(target) != PathKind::kNone; ++count)
-      target = directory / fmt::format("{}-{}", name, count);
-    rename_path(system, checkpoint.path, target);
+    rename_path(system, checkpoint.path, aside_path(directory, checkpoint.step));
     renamed = true;
   }
   if (renamed) sync_directory(system, directory);

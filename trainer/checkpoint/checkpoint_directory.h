@@ -2,14 +2,16 @@
 //   step-00001000       a checkpoint
 //   step-00001000.tmp   one being written, or being removed: never read, removed by the next save
 //   step-00001000.old   what step-00001000 was before it was replaced: a checkpoint, until it is removed
-//   step-00001000.aside what a run left that went back to an earlier step: never read, never removed
+//   step-00001000.aside what a run left that went back to an earlier step, or what was in the way of a .tmp and could
+//   not
+//                       be removed: never read, never removed
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 
 namespace ropewalk {
 
@@ -25,7 +27,7 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& directory, in
 std::filesystem::path temporary_path(const std::filesystem::path& directory, int64_t step);
 
 // Makes the directory durably, with its parents, removes leftovers as far as possible, and makes an empty
-// temporary_path.
+// temporary_path; what is left there of one is set aside.
 void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 // Lets temporary_path become checkpoint_path, durably. Whenever it ends early, the old or the new one is there under a
 // name that list_checkpoints knows.

@@ -9,7 +9,7 @@
 #include "tests/support/ranks.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 

@@ -1,4 +1,4 @@
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -17,6 +17,7 @@ ssize_t FileSystem::write(int file, const void* data, size_t bytes) { return ::w
 ssize_t FileSystem::pread(int file, void* data, size_t bytes, int64_t offset) {
   return ::pread(file, data, bytes, offset);
 }
+int FileSystem::ftruncate(int file, int64_t bytes) { return ::ftruncate(file, bytes); }
 int FileSystem::fsync(int file) { return ::fsync(file); }
 int FileSystem::close(int file) { return ::close(file); }
 int FileSystem::rename(const char* from, const char* to) { return ::rename(from, to); }
@@ -29,16 +30,17 @@ FileSystem& real_file_system() {
   return system;
 }
 
-namespace {
-
-[[noreturn]] void fail(const char* action, const std::filesystem::path& path, int error = errno) {
+void throw_file_error(std::string_view action, const std::filesystem::path& path, int reason) {
   std::string remedy;
-  if (error == ENOSPC || error == EDQUOT) remedy = "; free space there, or save fewer checkpoints (checkpoint.keep)";
-  if (error == EACCES || error == EPERM || error == EROFS)
+  if (reason == ENOSPC || reason == EDQUOT) remedy = "; free space there, or save fewer checkpoints (checkpoint.keep)";
+  if (reason == EACCES || reason == EPERM || reason == EROFS)
     remedy = "; the program needs permission to write and read there";
-  throw CheckpointError(
-      fmt::format("cannot {} {}: {}{}", action, path.string(), std::generic_category().message(error), remedy));
+  if (reason == ELOOP) remedy = "; a run's files are not reached through a link: put a file in its place";
+  throw FileError(reason, fmt::format("cannot {} {}: {}{}", action, path.string(),
+                                      std::generic_category().message(reason), remedy));
 }
+
+namespace {
 
 // Calls again while a signal interrupts.
 template <typename Call>
@@ -48,18 +50,22 @@ auto retry(Call call) {
   return result;
 }
 
-int open_or_fail(FileSystem& system, const char* action, const std::filesystem::path& path, int flags) {
+}  // namespace
+
+int open_file(FileSystem& system, std::string_view action, const std::filesystem::path& path, int flags) {
   const int file = retry([&] { return system.open(path.c_str(), flags | O_CLOEXEC, 0666); });
-  if (file < 0) fail(action, path);
+  if (file < 0) throw_file_error(action, path);
   return file;
 }
 
-}  // namespace
+void sync_file(FileSystem& system, int file, const std::filesystem::path& path) {
+  if (retry([&] { return system.fsync(file); }) < 0) throw_file_error("fsync", path);
+}
 
 OutputFile::OutputFile(FileSystem& system, std::filesystem::path path)
     : system_(system),
       path_(std::move(path)),
-      file_(open_or_fail(system, "create", path_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)) {}
+      file_(open_file(system, "create", path_, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW)) {}
 
 OutputFile::~OutputFile() {
   if (file_ >= 0) system_.close(file_);
@@ -69,8 +75,8 @@ void OutputFile::write(const void* data, size_t bytes) {
   const char* next = static_cast<const char*>(data);
   while (bytes > 0) {
     const ssize_t written = retry([&] { return system_.write(file_, next, bytes); });
-    if (written < 0) fail("write", path_);
-    if (written == 0) fail("write", path_, EIO);  // a regular file never does this; do not try for ever
+    if (written < 0) throw_file_error("write", path_);
+    if (written == 0) throw_file_error("write", path_, EIO);  // a regular file never does this; do not try for ever
     next += written;
     bytes -= static_cast<size_t>(written);
     size_ += written;
@@ -78,26 +84,26 @@ void OutputFile::write(const void* data, size_t bytes) {
 }
 
 void OutputFile::close() {
-  if (retry([&] { return system_.fsync(file_); }) < 0) fail("fsync", path_);
+  sync_file(system_, file_, path_);
   const int file = file_;
   file_ = -1;
   // Linux has released the descriptor even where close() was interrupted, and fsync() has reported all errors of
   // writing.
-  if (system_.close(file) < 0 && errno != EINTR) fail("close", path_);
+  if (system_.close(file) < 0 && errno != EINTR) throw_file_error("close", path_);
 }
 
 InputFile::InputFile(FileSystem& system, std::filesystem::path path)
     : system_(system),
       path_(std::move(path)),
       // A pipe would let open() wait for its writer; O_NONBLOCK changes nothing for a regular file.
-      file_(open_or_fail(system, "open", path_, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)) {
+      file_(open_file(system, "open", path_, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)) {
   struct stat status;
   const bool known = ::fstat(file_, &status) == 0;
   if (!known || !S_ISREG(status.st_mode)) {
     const int error = errno;
     system_.close(file_);
-    if (!known) fail("read the size of", path_, error);
-    throw CheckpointError(fmt::format("{} is no regular file", path_.string()));
+    if (!known) throw_file_error("read the size of", path_, error);
+    throw FileError(0, fmt::format("{} is no regular file", path_.string()));
   }
   size_ = status.st_size;
 }
@@ -108,10 +114,9 @@ void InputFile::read(int64_t offset, void* data, size_t bytes) const {
   char* next = static_cast<char*>(data);
   while (bytes > 0) {
     const ssize_t got = retry([&] { return system_.pread(file_, next, bytes, offset); });
-    if (got < 0) fail("read", path_);
+    if (got < 0) throw_file_error("read", path_);
     if (got == 0) {
-      throw CheckpointError(
-          fmt::format("{} ends at byte {}, {} bytes before it should", path_.string(), offset, bytes));
+      throw FileError(0, fmt::format("{} ends at byte {}, {} bytes before it should", path_.string(), offset, bytes));
     }
     next += got;
     offset += got;
@@ -122,38 +127,93 @@ void InputFile::read(int64_t offset, void* data, size_t bytes) const {
 std::string read_text(FileSystem& system, const std::filesystem::path& path, int64_t limit) {
   const InputFile file(system, path);
   if (file.size() > limit) {
-    throw CheckpointError(fmt::format("{} has {} bytes; at most {} are read", path.string(), file.size(), limit));
+    throw FileError(0, fmt::format("{} has {} bytes; at most {} are read", path.string(), file.size(), limit));
   }
   std::string text(static_cast<size_t>(file.size()), '\0');
   file.read(0, text.data(), text.size());
   return text;
 }
 
+void cut_file(FileSystem& system, const std::filesystem::path& path, int64_t bytes) {
+  const int file = open_file(system, "shorten", path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK);
+  const int result = retry([&] { return system.ftruncate(file, bytes); });
+  const int error = errno;
+  system.close(file);
+  if (result < 0) throw_file_error("shorten", path, error);
+}
+
 void rename_path(FileSystem& system, const std::filesystem::path& from, const std::filesystem::path& to) {
   if (retry([&] { return system.rename(from.c_str(), to.c_str()); }) < 0) {
-    fail(fmt::format("rename {} to", from.string()).c_str(), to);
+    throw_file_error(fmt::format("rename {} to", from.string()), to);
   }
 }
 
 void make_directory(FileSystem& system, const std::filesystem::path& path) {
-  if (retry([&] { return system.mkdir(path.c_str(), 0777); }) < 0) fail("make the directory", path);
+  if (retry([&] { return system.mkdir(path.c_str(), 0777); }) < 0) throw_file_error("make the directory", path);
 }
 
 void remove_file(FileSystem& system, const std::filesystem::path& path) {
-  if (retry([&] { return system.unlink(path.c_str()); }) < 0) fail("remove", path);
+  if (retry([&] { return system.unlink(path.c_str()); }) < 0) throw_file_error("remove", path);
 }
 
 void remove_directory(FileSystem& system, const std::filesystem::path& path) {
   for (const std::string& name : list_directory(path)) remove_file(system, path / name);
-  if (retry([&] { return system.rmdir(path.c_str()); }) < 0) fail("remove", path);
+  if (retry([&] { return system.rmdir(path.c_str()); }) < 0) throw_file_error("remove", path);
 }
 
-void sync_directory(FileSystem& system, const std::filesystem::path& path) {
-  const int file = open_or_fail(system, "open", path, O_RDONLY | O_DIRECTORY);
+bool sync_directory(FileSystem& system, const std::filesystem::path& path) {
+  const int file = retry([&] { return system.open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0); });
+  if (file < 0 && errno == EACCES) return false;
+  if (file < 0) throw_file_error("open", path);
   const int result = retry([&] { return system.fsync(file); });
   const int error = errno;
   system.close(file);
-  if (result < 0) fail("fsync", path, error);
+  if (result < 0 && (error == EINVAL || error == ENOTSUP || error == EBADF)) return false;
+  if (result < 0) throw_file_error("fsync", path, error);
+  return true;
+}
+
+bool sync_parent(FileSystem& system, const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.parent_path();
+  return sync_directory(system, parent.empty() ? "." : parent);
+}
+
+void make_directories(FileSystem& system, const std::filesystem::path& path) {
+  std::error_code ignored;  // whatever is wrong with the path, making it says so
+  if (path.empty() || std::filesystem::is_directory(path, ignored)) return;
+  if (!path.has_filename()) return make_directories(system, path.parent_path());  // "runs/"
+  make_directories(system, path.parent_path());
+  make_directory(system, path);
+  sync_parent(system, path);
+}
+
+void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  if (kind_of(temporary) != PathKind::kNone) remove_file(system, temporary);  // of a job that was killed
+  try {
+    OutputFile file(system, temporary);
+    file.write(bytes);
+    file.close();
+    rename_path(system, temporary, path);
+  } catch (const FileError&) {
+    system.unlink(temporary.c_str());
+    throw;
+  }
+  sync_parent(system, path);
+}
+
+std::filesystem::path free_name(const std::filesystem::path& path) {
+  for (int count = 1;; ++count) {
+    const std::filesystem::path name = fmt::format("{}.{}", path.string(), count);
+    if (kind_of(name) == PathKind::kNone) return name;
+  }
+}
+
+std::filesystem::path keep_aside(FileSystem& system, const std::filesystem::path& path) {
+  const std::filesystem::path target = free_name(path);
+  rename_path(system, path, target);
+  sync_parent(system, path);
+  return target;
 }
 
 std::vector<std::string> list_directory(const std::filesystem::path& path) {
@@ -162,7 +222,7 @@ std::vector<std::string> list_directory(const std::filesystem::path& path) {
   for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
     names.push_back(entry->path().filename().string());
   }
-  if (error) fail("list", path, error.value());
+  if (error) throw_file_error("list", path, error.value());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -178,7 +238,7 @@ PathKind kind_of(const std::filesystem::path& path) {
     case std::filesystem::file_type::directory:
       return PathKind::kDirectory;
     case std::filesystem::file_type::none:
-      fail("look at", path, error.value());
+      throw_file_error("look at", path, error.value());
     default:
       return PathKind::kOther;
   }

@@ -1,10 +1,10 @@
 // The errors of the small classes, by their words.
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 
 #include <gtest/gtest.h>
 
-#include "tests/trainer/checkpoint/faulty_file_system.h"
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/faulty_file_system.h"
+#include "tests/trainer/files/temporary_directory.h"
 
 namespace ropewalk {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 std::string message_of(const std::function<void()>& action) {
   try {
     action();
-  } catch (const CheckpointError& error) {
+  } catch (const FileError& error) {
     return error.what();
   }
   return "";
