@@ -1,7 +1,9 @@
 """What goes wrong in the world: wrong configurations and worlds, dead ranks, full disks, damaged checkpoints and data."""
+import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import time
 import unittest
@@ -245,6 +247,38 @@ class FailuresTest(RopewalkTest):
         self.assertEqual(code, 3, output)
         self.assertIn("65535", output)
         self.assertIn("text.bin", output)
+
+    def test_a_mean_of_nothing_is_no_number(self):
+        """Documents of one token among others: some steps have no target, and neither has the validation part."""
+        def write(lengths):  # of documents, in Megatron's format: `prepare` ends each with a token of its own
+            count = len(lengths)
+            offsets = [2 * sum(lengths[:i]) for i in range(count)]
+            (self.directory / "text.bin").write_bytes(struct.pack(f"<{sum(lengths)}H", *(i % 200 for i in range(sum(lengths)))))
+            (self.directory / "text.idx").write_bytes(b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 8, count, count + 1) + struct.pack(
+                f"<{count}i{count}q{count + 1}q", *lengths, *offsets, *range(count + 1)))
+
+        write([25] * 12 + [1] * 400)
+        output = self.check(self.train(2, *MESH, "training.batch=1", "data.validation_fraction=0.2"))
+        lines = self.metrics()
+        without = [line for line in lines if line["loss"] is None]
+        self.assertTrue(0 < len(without) < 12, lines)
+        for line in without:
+            self.assertEqual(line["gradient_norm"], 0)
+            self.assertRegex(output, rf"step {line['step']}/12  no targets  ")
+        self.assertTrue(all(line["loss"] is None or line["loss"] > 1 for line in lines), lines)
+        self.assertEqual([line["validation_loss"] for line in lines if "validation_loss" in line], [None] * 3)
+        self.assertIn("validation: no targets", output)
+        # A range of positions that no target is ever in: every document ends where its sequence does.
+        write([60] * 40)
+        output = self.check(self.train(1, "validation.position_ranges=60", "output.directory=ranges"))
+        by_position = self.metrics("ranges")[3]["validation_loss_by_position"]
+        self.assertIsNone(by_position[59])
+        self.assertTrue(all(loss > 0 for loss in by_position[:59]), by_position)
+        self.assertRegex(output, r"by position .* none\n")
+        write([1] * 2000)
+        code, output = self.finish(self.train(2, *MESH, "output.directory=none"))
+        self.assertEqual(code, 3, output)
+        self.assertIn("text.bin has nothing to train on", output)
 
     def test_no_tokenizer_means_no_samples(self):
         output = self.check(self.train(1, "data.tokenizer=none", "validation.sample_tokens=0", "training.steps=6"))
