@@ -134,9 +134,9 @@ void NewFile::publish() {
   published_ = true;
 }
 
-void sync_folder_of(const std::string& path) {
+bool sync_folder_of(const std::string& path) {
   try {
-    sync_parent(real_file_system(), path);
+    return sync_parent(real_file_system(), path);
   } catch (const FileError& error) {
     throw DataError(error.what());
   }

@@ -51,7 +51,8 @@ class NewFile : public File {
   bool published_ = false;
 };
 
-void sync_folder_of(const std::string& path);  // makes renames in it last, where the file system can
+// Makes renames in it last. False where the file system knows nothing of the kind (sync_directory).
+bool sync_folder_of(const std::string& path);
 
 // A file's bytes as memory, read-only. The file must not shrink meanwhile.
 class MappedFile {

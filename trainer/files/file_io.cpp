@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <system_error>
 
 namespace ropewalk {
@@ -157,7 +158,15 @@ void remove_file(FileSystem& system, const std::filesystem::path& path) {
 }
 
 void remove_directory(FileSystem& system, const std::filesystem::path& path) {
-  for (const std::string& name : list_directory(path)) remove_file(system, path / name);
+  std::exception_ptr first_failure;
+  for (const std::string& name : list_directory(path)) {
+    try {
+      remove_file(system, path / name);
+    } catch (const FileError&) {
+      if (!first_failure) first_failure = std::current_exception();
+    }
+  }
+  if (first_failure) std::rethrow_exception(first_failure);
   if (retry([&] { return system.rmdir(path.c_str()); }) < 0) throw_file_error("remove", path);
 }
 

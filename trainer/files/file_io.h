@@ -103,7 +103,8 @@ void rename_path(FileSystem& system, const std::filesystem::path& from, const st
 void make_directory(FileSystem& system, const std::filesystem::path& path);    // its parent must exist
 void make_directories(FileSystem& system, const std::filesystem::path& path);  // with its parents, durably
 void remove_file(FileSystem& system, const std::filesystem::path& path);       // or a link, not followed
-void remove_directory(FileSystem& system, const std::filesystem::path& path);  // with the files in it; no deeper
+void remove_directory(FileSystem& system,
+                      const std::filesystem::path& path);  // with the files in it, all that can be; no deeper
 
 // Makes the entries of a directory durable. False where that cannot be had: some file systems (SMB, FUSE, folders
 // shared with a host) know no fsync of a directory, and one that may not be read cannot be opened for it.

@@ -10,8 +10,8 @@
 #include "parallel/thread_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
-#include "tests/trainer/files/faulty_file_system.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
+#include "tests/trainer/files/faulty_file_system.h"
 #include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
@@ -397,6 +397,17 @@ TEST(CheckpointFaults, ADiskThatIsFullLeavesTheOldOne) {
   std::filesystem::remove(directory / "filler");
   EXPECT_EQ(save(directory.path(), 2, kNewSeed, 1, [](int) -> FileSystem& { return real_file_system(); })[0], "");
   EXPECT_EQ(found_in(directory.path(), {"", 1, 2, 1}), Found::kNew);
+}
+
+TEST(CheckpointFaults, WhatCannotBeRemovedOfALeftoverStepsAside) {
+  const TemporaryDirectory directory;
+  for (const char* aside : {"step-00000001.aside", "step-00000001.aside-2"}) {
+    std::filesystem::create_directories(directory / "step-00000001.tmp" / "mine" / "deeper");
+    write_file(directory / "step-00000001.tmp" / "rank-00000.safetensors", "half");
+    save_without_fault(directory.path(), 1, kNewSeed, 0);
+    EXPECT_EQ(list_directory(directory / aside), (std::vector<std::string>{"mine"}));
+    EXPECT_EQ(found_in(directory.path(), {"", 0, 1, 1}), Found::kNew);
+  }
 }
 
 TEST(CheckpointFaults, AFileInTheWayIsNamed) {
