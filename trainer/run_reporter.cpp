@@ -118,8 +118,8 @@ void RunReporter::make_durable() {
 }
 
 void RunReporter::write_config() {
-  config_fails_ = fails([&] { files_->directory.write_config([&](const std::string& told) { say(told); }); },
-                        config_fails_);
+  config_fails_ =
+      fails([&] { files_->directory.write_config([&](const std::string& told) { say(told); }); }, config_fails_);
 }
 
 template <typename Output>

@@ -9,6 +9,7 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/changes.h"
+#include "trainer/config/load.h"
 #include "trainer/data/samples.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/generate.h"
@@ -164,8 +165,11 @@ class Run {
       const auto warn = [&](const std::string& line) { to_say_.push_back(line); };
       loaded = load_newest_checkpoint(checkpoints(), state, rank_.mesh, rank_.kernels, warn);
     } else if (*step > 0) {
-      loaded = load_checkpoint(checkpoint_path(checkpoints(), *step), state, rank_.mesh, rank_.kernels);
+      loaded = load_checkpoint(find_checkpoint(checkpoints(), *step, rank_.mesh), state, rank_.mesh, rank_.kernels);
     }
+    // An older one than the newest may have been taken, and stages that seemed over are to come.
+    parse_config(config_.resolved_text, "the configuration", {}, rank_.mesh.world().size(),
+                 loaded ? loaded->progress.step : 0);
     if (step) set_aside_later_checkpoints(checkpoints(), *step, rank_.mesh);
     if (!loaded) return trainer_.initialize();
     trainer_.state_loaded();

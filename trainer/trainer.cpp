@@ -32,7 +32,10 @@ struct Trainer::Parts {
         optimizer(weights, gradients, config.training, rank),
         model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute,
               [this](size_t unit) { optimizer.finish_gathering(unit); }) {
-    begin(config.training.stages.front());
+    const std::vector<Stage>& stages = config.training.stages;
+    const auto fitting =
+        std::ranges::find_if(stages, [&](const Stage& each) { return fits(each, config.parallel.mesh); });
+    begin(fitting == stages.end() ? stages.front() : *fitting);
   }
 
   void begin(const Stage& next) {

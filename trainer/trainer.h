@@ -38,7 +38,7 @@ class Trainer {
   void initialize();  // draws the weights from training.seed: the same ones on every mesh
 
   // All that follows is of this stage: its length of sequences, its micro-batches, its theta. Until the first call it
-  // is the first stage.
+  // is the first stage that fits the mesh.
   void begin_stage(const Stage& stage);
 
   // One optimizer step on this data rank's batch; `step` counts the steps done before, and is of the stage that has

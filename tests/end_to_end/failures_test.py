@@ -124,7 +124,22 @@ class FailuresTest(RopewalkTest):
         self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 5)))
         code, output = self.finish(self.train(2, *MESH, options=["--resume-from", "3"]))
         self.assertEqual(code, 4, output)
-        self.assertIn("step-00000003", output)
+        self.assertIn("run/checkpoints has no checkpoint of step 3 (step-00000003); there are step 4; set aside, until "
+                      "renamed, are step-00000010.aside, step-00000012.aside, step-00000012.aside-2", output)
+        self.checkpoint(6).write_text("mine")
+        code, output = self.finish(self.train(1, options=["--resume-from", "6"]))
+        self.assertEqual(code, 4, output)
+        self.assertIn("step-00000006 is no directory, so no checkpoint", output)
+        self.assertIn("so no checkpoints, and in the way of those to come: step-00000006", self.check(self.train(1, "training.steps=5")))
+
+    def test_a_checkpoint_under_another_step_is_refused(self):
+        self.check(self.train(2, *MESH, "training.steps=8"))
+        self.checkpoint(8).rename(self.checkpoint(7))
+        for step, options in ((7, ["--resume-from", "7"]), (None, [])):
+            code, output = self.finish(self.train(2, *MESH, options=options))
+            self.assertEqual(code, 4 if step else 0, output)
+            self.assertIn("step-00000007 is refused: rank 0: its manifest is of step 8", output)
+            self.assertEqual("using the older checkpoint run/checkpoints/step-00000004" in output, step is None, output)
 
     def test_finished_run_says_so(self):
         self.check(self.train(1, "training.steps=4"))

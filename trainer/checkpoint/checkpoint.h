@@ -52,8 +52,11 @@ std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::pa
                                                        const std::function<void(const std::string&)>& warn,
                                                        FileSystem& files = real_file_system());
 
-// The same from one checkpoint, by its own path (directory/step-N). Tensors that nobody wants are left out by groups:
-// without any tensor "optimizer..." in `into` the saved ones are not read.
+// The checkpoint of that step. Throws CheckpointError on all ranks, with those that there are, where it is not there.
+std::filesystem::path find_checkpoint(const std::filesystem::path& directory, int64_t step, Mesh& mesh);
+
+// The same as the above from one checkpoint, by its own path (directory/step-N), which must be of that step. Tensors
+// that nobody wants are left out by groups: without any tensor "optimizer..." in `into` the saved ones are not read.
 LoadedCheckpoint load_checkpoint(const std::filesystem::path& checkpoint, std::span<const StateTensor> into, Mesh& mesh,
                                  Kernels& kernels, FileSystem& files = real_file_system());
 

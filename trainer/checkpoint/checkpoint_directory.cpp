@@ -63,14 +63,44 @@ std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& direct
   std::vector<CheckpointPath> checkpoints;
   if (kind_of(directory) == PathKind::kNone) return checkpoints;
   for (const std::string& name : list_directory(directory)) {
-    std::optional<int64_t> step = step_of(name, "");
-    if (!step) step = step_of(name, kReplaced);
+    const std::optional<int64_t> step = step_named(name);
     if (step && leads_to_directory(directory / name)) checkpoints.push_back({*step, directory / name});
   }
   std::sort(checkpoints.begin(), checkpoints.end(), [](const CheckpointPath& a, const CheckpointPath& b) {
     return a.step != b.step ? a.step > b.step : is_replaced(a) < is_replaced(b);
   });
   return checkpoints;
+}
+
+int64_t newest_step(const std::filesystem::path& directory) {
+  try {
+    const std::vector<CheckpointPath> checkpoints = list_checkpoints(directory);
+    return checkpoints.empty() ? 0 : checkpoints.front().step;
+  } catch (const FileError&) {  // whoever loads one says so
+    return 0;
+  }
+}
+
+std::vector<std::string> list_set_aside(const std::filesystem::path& directory) {
+  std::vector<std::string> names;
+  if (kind_of(directory) == PathKind::kNone) return names;
+  for (const std::string& name : list_directory(directory))
+    if (name.starts_with(kPrefix) && name.find(kAside) != std::string::npos) names.push_back(name);
+  return names;
+}
+
+std::vector<std::string> list_strays(const std::filesystem::path& directory) {
+  std::vector<std::string> names;
+  if (kind_of(directory) == PathKind::kNone) return names;
+  for (const std::string& name : list_directory(directory))
+    if (step_named(name) && !leads_to_directory(directory / name)) names.push_back(name);
+  return names;
+}
+
+std::optional<int64_t> step_named(const std::filesystem::path& checkpoint) {
+  const std::string name = checkpoint.filename().string();
+  const std::optional<int64_t> step = step_of(name, "");
+  return step ? step : step_of(name, kReplaced);
 }
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,14 @@ struct CheckpointPath {
 
 // The checkpoints, whole or not, newest first; none if there is no such directory.
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory);
+
+// The step of the newest one, whole or not; 0 if there is none, or the directory cannot be read.
+int64_t newest_step(const std::filesystem::path& directory);
+// The names of what was set aside, and of what is called as a checkpoint and is no directory.
+std::vector<std::string> list_set_aside(const std::filesystem::path& directory);
+std::vector<std::string> list_strays(const std::filesystem::path& directory);
+// The step that the path of a checkpoint names, if it has such a name.
+std::optional<int64_t> step_named(const std::filesystem::path& checkpoint);
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step);
 std::filesystem::path temporary_path(const std::filesystem::path& directory, int64_t step);
