@@ -10,6 +10,7 @@
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/changes.h"
 #include "trainer/config/load.h"
+#include "trainer/data/identity.h"
 #include "trainer/data/samples.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/generate.h"
@@ -73,7 +74,9 @@ class Run {
         datasets_(open_datasets(config)),
         tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
         directory_(rank.mesh.world().rank() == 0 ? open_directory(config) : nullptr),
+        description_{config.resolved_text, {}},
         trainer_(config, rank) {
+    if (directory_) description_.data = identities_of(config.training.stages);
     if (directory_) directory_->check_writable("checkpoints");  // not only at the first save
     if (directory_ && !directory_->locked())
       to_say_.push_back(
@@ -124,7 +127,7 @@ class Run {
     reporter_->make_durable();
     trainer_.check_weights(progress_.step);  // a checkpoint that cannot be gone on from would push out good ones
     try {
-      save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, rank_.mesh, rank_.kernels);
+      save_checkpoint(checkpoints(), progress_, trainer_.state(), description_, rank_.mesh, rank_.kernels);
     } catch (const CheckpointError& error) {  // the same on all ranks
       if (must_succeed || ++failed_saves_ >= kFailedSavesBeforeStopping) throw;
       reporter_->say(fmt::format("no checkpoint after step {}, going on: {}", progress_.step, error.what()));
@@ -175,7 +178,10 @@ class Run {
     trainer_.state_loaded();
     progress_ = loaded->progress;
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
-    for (const std::string& line : config_changes(loaded->config_text, config_.resolved_text, progress_.step))
+    for (const std::string& line : config_changes(loaded->run.config_text, config_.resolved_text, progress_.step))
+      to_say_.push_back(line);
+    for (const std::string& line :
+         data_changes(loaded->run.data, description_.data, config_.training.stages, progress_.step))
       to_say_.push_back(line);
   }
 
@@ -211,6 +217,7 @@ class Run {
   std::vector<Dataset> datasets_;            // of each stage
   std::unique_ptr<Tokenizer> tokenizer_;     // null: no text is shown
   std::unique_ptr<RunDirectory> directory_;  // on rank 0
+  RunDescription description_;
   Trainer trainer_;
   TrainingProgress progress_;
   std::optional<size_t> stage_;      // of the latest step; absent before the first

@@ -102,6 +102,31 @@ class StagesTest(RopewalkTest):
             word for setting in stages for word in ("--set", setting))]))
         self.assertEqual(code, 2, output)
 
+    def test_data_that_changed_are_told(self):
+        """Of every stage, a warning where it had begun; not those that were prepared again."""
+        stages = ["training.stages.0.first_step=6", "training.stages.0.prefix=more", *ALL_CHECKPOINTS]
+
+        def prepare(prefix, text):
+            (self.directory / "other.txt").write_text(text)
+            self.check(self.start(0, ["prepare", "--input", "other.txt", "--output", prefix, "--overwrite"]))
+
+        def told(step):
+            output = self.check(self.train(2, *MESH, *stages, options=["--resume-from", str(step)]))
+            return [line for line in output.splitlines() if "changed since" in line]
+
+        self.run_to_its_end("run", *stages)
+        more = "other words than those of the text, to be told apart from it. " * 60
+        prepare("more", more)
+        self.assertEqual(told(8), [])
+        prepare("more", more.replace("words", "wards"))
+        self.assertEqual(told(8), ["warning: changed since the checkpoint: the data behind training.stages.0.prefix: more.bin: other contents"])
+        self.assertEqual(told(4), ["changed since the checkpoint: the data behind training.stages.0.prefix: more.bin: other contents"])
+        self.assertEqual(told(8), [])  # of a checkpoint that has seen the new ones
+        size = (self.directory / "text.bin").stat().st_size
+        prepare("text", more * 4)
+        self.assertRegex(told(8)[0], rf"warning: changed since the checkpoint: the data behind data.prefix: text.bin: {size} bytes -> \d+ bytes, "
+                         r"text.idx: \d+ bytes -> \d+ bytes")
+
     def test_samples_of_stages(self):
         """With weights that stay as they are, a loss tells the samples."""
         def losses(directory, *settings):

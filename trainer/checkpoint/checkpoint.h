@@ -22,7 +22,7 @@ namespace ropewalk {
 // directory/step-N, N = progress.step, replacing one that is there. When any rank fails all throw the same
 // CheckpointError, and the older checkpoints are as they were.
 void save_checkpoint(const std::filesystem::path& directory, const TrainingProgress& progress,
-                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh, Kernels& kernels,
+                     std::span<const StateTensor> tensors, const RunDescription& run, Mesh& mesh, Kernels& kernels,
                      FileSystem& files = real_file_system());
 
 // Removes all but the newest `keep` checkpoints of steps up to `step` (0: removes none); newer ones are let alone.
@@ -38,8 +38,8 @@ void set_aside_later_checkpoints(const std::filesystem::path& directory, int64_t
 struct LoadedCheckpoint {
   std::filesystem::path path;
   TrainingProgress progress;
-  MeshShape mesh;           // that wrote it
-  std::string config_text;  // of the run that wrote it
+  MeshShape mesh;      // that wrote it
+  RunDescription run;  // likewise
 };
 
 // Fills `into` from the newest checkpoint that is whole; values are converted where fp32 was saved and fp64 is wanted,

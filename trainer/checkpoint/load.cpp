@@ -116,7 +116,7 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
     if (leads) check_files(files, checkpoint, manifest);
     read_pieces(files, checkpoint, manifest, into, kernels);
   });
-  return {{checkpoint, manifest.progress, manifest.mesh, manifest.config_text}, refusal};
+  return {{checkpoint, manifest.progress, manifest.mesh, manifest.run}, refusal};
 }
 
 // Lines of rank 0, on all ranks.

@@ -46,7 +46,7 @@ std::vector<std::string> save(const std::filesystem::path& directory, int64_t st
     state.fill(seed);
     try {
       FileSystem& mine = files(world->rank());
-      save_checkpoint(directory, {step, 8 * step, 64 * step}, state.tensors(), "", mesh, kernels, mine);
+      save_checkpoint(directory, {step, 8 * step, 64 * step}, state.tensors(), {}, mesh, kernels, mine);
       remove_old_checkpoints(directory, step, keep, mesh, mine);
     } catch (const CheckpointError& error) {
       messages[static_cast<size_t>(world->rank())] = error.what();
@@ -228,7 +228,7 @@ TEST(CheckpointFaults, AProcessThatIsKilledAtAnyCallLeavesOneWhole) {
       FarKernels kernels;
       ShardedState state(mesh, kernels, DType::kF32);
       state.fill(kNewSeed);
-      save_checkpoint(directory.path(), {scenario.new_step, 0, 0}, state.tensors(), "", mesh, kernels, deadly);
+      save_checkpoint(directory.path(), {scenario.new_step, 0, 0}, state.tensors(), {}, mesh, kernels, deadly);
       remove_old_checkpoints(directory.path(), scenario.new_step, scenario.keep, mesh, deadly);
       _exit(0);
     }
@@ -268,7 +268,7 @@ TEST(CheckpointFaults, InterruptedAndShortCallsAreContinued) {
     ShardedState state(mesh, kernels, DType::kF32);
     Reluctant files;
     state.fill(4);
-    save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), "", mesh, kernels, files);
+    save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh, kernels, files);
     state.fill(5);
     EXPECT_TRUE(load_newest_checkpoint(
         directory.path(), state.tensors(), mesh, kernels, [](const std::string& line) { ADD_FAILURE() << line; },
@@ -331,7 +331,7 @@ TEST(CheckpointFaults, ADeviceThatFailsOnOneRankFailsOnAll) {
     ShardedState state(mesh, good, DType::kF32);
     state.fill(1);
     try {
-      save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), "", mesh,
+      save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh,
                       world->rank() == 1 ? static_cast<Kernels&>(broken) : good);
     } catch (const CheckpointError& error) {
       messages[world->rank()] = error.what();
@@ -352,7 +352,7 @@ TEST(CheckpointFaults, BoxesThatDoNotMakeUpTheirTensorAreNotSaved) {
       ShardedState state(mesh, kernels, DType::kF32);
       if (world->rank() == 1) change(state.tensors());
       try {
-        save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), "", mesh, kernels);
+        save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh, kernels);
       } catch (const CheckpointError& error) {
         if (world->rank() == 1) message = error.what();
       }
