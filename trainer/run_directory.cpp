@@ -58,6 +58,7 @@ RunDirectory::RunDirectory(std::filesystem::path path, std::string config, std::
     : path_(std::move(path)), config_(std::move(config)), system_(system) {
   try {
     make_directories(system_, path_);
+    if (access(path_.c_str(), W_OK | X_OK) != 0) fail(std::strerror(errno));
     check_config();
     open_lock();
     take_lock(patience, tell);
@@ -122,7 +123,7 @@ void RunDirectory::take_lock(std::chrono::milliseconds patience, const Tell& tel
 void RunDirectory::check_writable(const std::string& subdirectory) const {
   const std::filesystem::path path = path_ / subdirectory;
   std::error_code none;
-  if (!std::filesystem::exists(path, none)) return;
+  if (std::filesystem::symlink_status(path, none).type() == std::filesystem::file_type::not_found) return;
   const bool directory = std::filesystem::is_directory(path, none);
   if (directory && access(path.c_str(), W_OK | X_OK) == 0) return;
   throw ConfigurationError(fmt::format("{} cannot be written to ({}); mend that, or name another output.directory",

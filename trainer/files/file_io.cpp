@@ -196,8 +196,10 @@ void make_directories(FileSystem& system, const std::filesystem::path& path) {
   sync_parent(system, path);
 }
 
+std::filesystem::path beside(const std::filesystem::path& path) { return path.string() + ".ropewalk-tmp"; }
+
 void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes) {
-  const std::filesystem::path temporary = path.string() + ".tmp";
+  const std::filesystem::path temporary = beside(path);
   if (kind_of(temporary) != PathKind::kNone) remove_file(system, temporary);  // of a job that was killed
   try {
     OutputFile file(system, temporary);

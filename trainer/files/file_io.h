@@ -90,8 +90,10 @@ class InputFile {
 // The whole file, which may have at most `limit` bytes.
 std::string read_text(FileSystem& system, const std::filesystem::path& path, int64_t limit);
 
-// Writes the file beside its name, as PATH.tmp, durably, and lets it take the name, durably: whenever that ends early,
-// PATH is what it was. Whether what is there may be replaced is for the caller to know.
+// Where a file is written before it takes its name: a name that only this program gives.
+std::filesystem::path beside(const std::filesystem::path& path);
+// Writes the file beside its name, durably, and lets it take the name, durably: whenever that ends early, PATH is what
+// it was. Whether what is there may be replaced is for the caller to know.
 void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes);
 // PATH.1, or the first such name that nothing has.
 std::filesystem::path free_name(const std::filesystem::path& path);

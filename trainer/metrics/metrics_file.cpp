@@ -163,10 +163,9 @@ void MetricsFile::go_on() {
     const InputFile file(system_, path());
     found = Scan(file, resumed_step_).run();
     if (!found.damaged.empty() || !found.whole) {
-      const std::filesystem::path beside = path().string() + ".tmp";
-      write_kept(system_, file, found, beside);
+      write_kept(system_, file, found, beside(path()));
       const std::filesystem::path kept = keep_aside(system_, path());
-      rename_path(system_, beside, path());
+      rename_path(system_, beside(path()), path());
       sync_parent(system_, path());
       tell_(found.damaged.empty()
                 ? fmt::format("{} told steps twice; it goes on with the later ones, and is kept as it was as {}",

@@ -117,7 +117,7 @@ TEST(FileIo, ReplacesAFileAsAWholeAndNeverThroughALink) {
   const TemporaryDirectory directory;
   write_file(directory / "victim", "mine");
   std::filesystem::create_symlink(directory / "victim", directory / "file");
-  std::filesystem::create_symlink(directory / "victim", directory / "file.tmp");  // what a job left that was killed
+  std::filesystem::create_symlink(directory / "victim", beside(directory / "file"));  // what a job left that was killed
   replace_file(real_file_system(), directory / "file", "new");
   EXPECT_EQ(read_file(directory / "victim"), "mine");
   EXPECT_EQ(kind_of(directory / "file"), PathKind::kFile);
@@ -131,7 +131,7 @@ TEST(FileIo, ReplacesAFileAsAWholeAndNeverThroughALink) {
     failures += failed;
     const std::string text = read_file(directory / "file");
     EXPECT_TRUE(text == "new" || text == std::to_string(call)) << text;
-    EXPECT_EQ(kind_of(directory / "file.tmp"), PathKind::kNone);
+    EXPECT_EQ(kind_of(beside(directory / "file")), PathKind::kNone);
     write_file(directory / "file", "new");
   }
   EXPECT_GT(failures, 4);

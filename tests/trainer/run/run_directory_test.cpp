@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,6 +88,21 @@ TEST(RunDirectory, WritesThroughNoLink) {
   }
 }
 
+TEST(RunDirectory, RefusesADirectoryThatCannotBeWritten) {
+  const TemporaryDirectory scratch;
+  std::filesystem::create_symlink(scratch / "nowhere", scratch / "checkpoints");
+  Begun run(scratch.path());
+  EXPECT_THROW(run.directory->check_writable("checkpoints"), ConfigurationError);
+  EXPECT_NO_THROW(run.directory->check_writable("events"));
+
+  const TemporaryDirectory mounted;  // what root may not write either
+  if (mount("tmpfs", mounted.path().c_str(), "tmpfs", 0, "size=64k") != 0) GTEST_SKIP() << "only root can mount";
+  EXPECT_EQ(Begun(mounted.path()).error, "");
+  EXPECT_EQ(mount("tmpfs", mounted.path().c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, ""), 0);
+  EXPECT_NE(Begun(mounted.path()).error.find("Read-only file system"), std::string::npos);
+  umount2(mounted.path().c_str(), MNT_DETACH);
+}
+
 TEST(RunDirectory, KeepsAConfigurationThatWasEdited) {
   const TemporaryDirectory scratch;
   Begun(scratch.path(), "a: 1\n");
@@ -121,7 +137,7 @@ TEST(RunDirectory, TheConfigurationIsWholeWhateverFails) {
       EXPECT_TRUE(text.ends_with(kConfig) || text.ends_with(other)) << text;
       EXPECT_TRUE(failed || text.ends_with(other)) << text;
       EXPECT_EQ(Begun(scratch.path(), other).error, "");
-      EXPECT_FALSE(std::filesystem::exists(scratch / "config.textproto.tmp"));
+      EXPECT_FALSE(std::filesystem::exists(beside(scratch / "config.textproto")));
       ASSERT_FALSE(HasFailure());
       if (!(reason == EIO ? disk.reached() : counter.reached())) break;
     }
