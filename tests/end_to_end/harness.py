@@ -128,3 +128,12 @@ class RopewalkTest(unittest.TestCase):
                 if parent == process.pid and variable.startswith(b"OMPI_COMM_WORLD_RANK="):
                     found[int(variable.split(b"=")[1])] = int(path.name)
         return [found[rank] for rank in sorted(found)]
+
+    def mount_tmpfs(self, options):
+        """A disk of its own, at small/; skips the test where there is none to be had."""
+        mounted = self.directory / "small"
+        mounted.mkdir()
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], capture_output=True).returncode:
+            self.skipTest("needs root and tmpfs")
+        self.addCleanup(subprocess.run, ["umount", mounted])
+        return mounted
