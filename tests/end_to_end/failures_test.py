@@ -82,7 +82,7 @@ class FailuresTest(RopewalkTest):
         self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 5)))
         code, output = self.finish(self.train(2, *MESH, options=["--resume-from", "3"]))
         self.assertEqual(code, 4, output)
-        self.assertIn("run/checkpoints has no checkpoint of step 3 (step-00000003); there are step 4; set aside, until "
+        self.assertIn("run/checkpoints has no checkpoint of step 3 (step-00000003); those there are: step 4; set aside, until "
                       "renamed, are step-00000010.aside, step-00000012.aside, step-00000012.aside-2", output)
         self.checkpoint(6).write_text("mine")
         code, output = self.finish(self.train(1, options=["--resume-from", "6"]))

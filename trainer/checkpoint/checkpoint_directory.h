@@ -2,9 +2,9 @@
 //   step-00001000       a checkpoint
 //   step-00001000.tmp   one being written, or being removed: never read, removed by the next save
 //   step-00001000.old   what step-00001000 was before it was replaced: a checkpoint, until it is removed
-//   step-00001000.aside what a run left that went back to an earlier step, or what was in the way of a .tmp and could
-//   not
-//                       be removed: never read, never removed
+//   step-00001000.aside what a run left that went back to an earlier step, or what could not be removed of a .tmp:
+//   never
+//                       read, never removed
 #pragma once
 
 #include <filesystem>

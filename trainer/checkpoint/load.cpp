@@ -147,8 +147,8 @@ std::vector<CheckpointPath> agreed_list(const std::filesystem::path& directory, 
   return checkpoints;
 }
 
-// "; there are step 12, step 8; set aside, until renamed, are step-00000004.aside": of a directory without the one
-// wanted.
+// "; those there are: step 12, step 8; set aside, until renamed, are step-00000004.aside": of a directory without the
+// one wanted.
 std::string what_there_is(const std::filesystem::path& directory, int64_t wanted) {
   std::string text;
   if (kind_of(checkpoint_path(directory, wanted)) != PathKind::kNone)
@@ -156,7 +156,7 @@ std::string what_there_is(const std::filesystem::path& directory, int64_t wanted
   std::vector<int64_t> steps;
   for (const CheckpointPath& checkpoint : list_checkpoints(directory))
     if (steps.empty() || steps.back() != checkpoint.step) steps.push_back(checkpoint.step);
-  text += steps.empty() ? "; there is none" : fmt::format("; there are step {}", fmt::join(steps, ", step "));
+  text += steps.empty() ? "; there is none" : fmt::format("; those there are: step {}", fmt::join(steps, ", step "));
   const std::vector<std::string> aside = list_set_aside(directory);
   if (!aside.empty()) text += fmt::format("; set aside, until renamed, are {}", fmt::join(aside, ", "));
   return text;
