@@ -139,8 +139,8 @@ void RunDirectory::check_config() const {
     if (below_mark(text) || text == config_ || text.empty()) return;
   }
   throw ConfigurationError(
-      fmt::format("{} is in the way: a run keeps its whole configuration under that name, and did not write this one; "
-                  "rename it, or name another output.directory",
+      fmt::format("{} is in the way: a run keeps its whole configuration under that name, and this file does not say "
+                  "that one wrote it; rename it, or name another output.directory",
                   config_path().string()));
 }
 

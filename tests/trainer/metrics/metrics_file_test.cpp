@@ -298,8 +298,9 @@ TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
       }
       run.file.flush();
       // Between its two renames the file has no name but PATH.1.
-      const std::string all = read_file(path), kept = read_file(path.string() + ".1");
-      EXPECT_TRUE(all == lines_of(1, 6) || (kept == lines_of(1, 2) + bad + lines_of(3, 6) && all == lines_of(5, 6)))
+      const std::string all = read_file(path);
+      EXPECT_TRUE(all == lines_of(1, 6) ||
+                  (all == lines_of(5, 6) && read_file(path.string() + ".1").ends_with(line_of(6))))
           << all;
       if (!counter.reached()) break;
       ASSERT_FALSE(HasFailure());
