@@ -10,7 +10,7 @@
 namespace ropewalk {
 
 // What the program itself takes on a rank besides a plan's memory: libraries, MPI, message buffers. An estimate.
-constexpr int64_t kProgramBytes = 48 << 20;
+constexpr int64_t kProgramBytes = 28 << 20;
 
 int64_t process_bytes(const StepPlan& plan);  // of a rank's process at its fullest, about
 

@@ -69,6 +69,8 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
                          counted(summary.done.tokens, "token"), summary.vocabulary, summary.token_type,
                          counted(summary.input_files, "file"), duration_text(summary.done.seconds)));
   for (const std::string& path : summary.written) line.print("wrote " + path);
+  if (!summary.durable)
+    line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
   if (!options.documents.document_separator.empty() && summary.separators == 0)
     line.print("warning: the --separator is nowhere in the text, so each text file is one document");
   const auto told = static_cast<int64_t>(summary.skipped.messages.size());

@@ -1,6 +1,7 @@
 // `ropewalk train`: joins the ranks, reads the configuration, lays out the mesh, and trains.
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
@@ -14,6 +15,7 @@
 #include "launch/verbs.h"
 #include "parallel/make_communicator.h"
 #include "parallel/mesh.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/load.h"
 #include "trainer/metrics/text.h"
 #include "trainer/plan.h"
@@ -32,9 +34,15 @@ std::unique_ptr<Communicator> start_group(Process& process) {
 
 Config configuration(const Arguments& arguments, const Process& process, Communicator& start) {
   const std::string& file = arguments.positional().front();
-  // One rank reads, so that all see the same text, and hosts without the file can take part.
+  const std::vector<std::string> settings = arguments.values("set");
+  // One rank reads, so that all see the same text, and hosts without the file can take part; and looks for the step
+  // that the run goes on from, because stages that are over need not fit the mesh.
   const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
-  return parse_config(text, file, arguments.values("set"), process.size());
+  const std::string step = text_of_rank_0(start, [&] {
+    const std::filesystem::path directory = output_directory_in(text, file, settings);
+    return std::to_string(arguments.whole_number("resume-from", 0).value_or(newest_step(directory / "checkpoints")));
+  });
+  return parse_config(text, file, settings, process.size(), std::stoll(step));
 }
 
 // Tells where the ranks are and what they compute on. On every rank, because wrong devices end all of them.
@@ -127,6 +135,7 @@ Verb train_verb() {
           "blocks among the tensor ranks; to share a sequence is context_parallel.)\n\n"
           "The run's directory (output.directory) gets the whole configuration, metrics.jsonl (an object a step),\n"
           "TensorBoard events and checkpoints. If it holds a checkpoint, training goes on from the newest whole one.\n"
+          "Files there that no run has written are never replaced: one in the way is an error.\n"
           "SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop "
           "with\n"
           "exit code 85; a second SIGTERM or SIGINT stops at once; under nohup SIGHUP is ignored. mpirun passes "

@@ -42,16 +42,16 @@ void check_weights_finite(int64_t steps, const ParameterValues& weights, Rank ra
   throw NumericalError(fmt::format("after step {} a weight is not finite: {}. {}", steps, where, kRemedy));
 }
 
-void throw_not_finite(int64_t step, double loss, double gradient_norm, const ParameterValues& weights,
+void throw_not_finite(int64_t step, std::optional<double> loss, double gradient_norm, const ParameterValues& weights,
                       const ParameterValues& gradients, Rank rank) {
   Communicator& world = rank.mesh.world();
   std::string where = lowest_finding(first_bad_weight(weights, rank.kernels), world);  // a cause before its effects
   if (where.empty()) where = lowest_finding(first_bad_gradient(gradients, rank.kernels), world);
   if (where.empty()) where = "no single rank's tensor (the sum over ranks overflowed)";
   throw NumericalError(fmt::format(
-      "step {}: the loss is {} and the gradient norm is {}; first not finite on {}. The weights are those before the "
+      "step {}: {} and the gradient norm is {}; first not finite on {}. The weights are those before the "
       "step. {}",
-      step, loss, gradient_norm, where, kRemedy));
+      step, loss ? fmt::format("the loss is {}", *loss) : "it has no targets", gradient_norm, where, kRemedy));
 }
 
 }  // namespace ropewalk

@@ -5,16 +5,19 @@
 
 namespace ropewalk {
 namespace {
-double ratio(double sum, int64_t count) { return count > 0 ? sum / static_cast<double>(count) : 0; }
+std::optional<double> ratio(double sum, int64_t count) {
+  if (count == 0) return std::nullopt;
+  return sum / static_cast<double>(count);
+}
 }  // namespace
 
-double LossByPosition::mean() const {
+std::optional<double> LossByPosition::mean() const {
   return ratio(std::accumulate(loss.begin(), loss.end(), 0.0),
                std::accumulate(targets.begin(), targets.end(), int64_t{0}));
 }
 
-std::vector<double> LossByPosition::means() const {
-  std::vector<double> out;
+std::vector<std::optional<double>> LossByPosition::means() const {
+  std::vector<std::optional<double>> out;
   for (std::size_t range = 0; range < loss.size(); ++range) out.push_back(ratio(loss[range], targets[range]));
   return out;
 }

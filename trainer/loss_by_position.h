@@ -2,16 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace ropewalk {
 
 // Sums over equal ranges of positions.
 struct LossByPosition {
-  std::vector<double> loss;           // summed, in nats
-  std::vector<int64_t> targets;       // counted
-  double mean() const;                // over all ranges; 0 where nothing was counted
-  std::vector<double> means() const;  // of each
+  std::vector<double> loss;      // summed, in nats
+  std::vector<int64_t> targets;  // counted
+  // Over all ranges, and of each; absent where nothing was counted.
+  std::optional<double> mean() const;
+  std::vector<std::optional<double>> means() const;
   LossByPosition& operator+=(const LossByPosition& other);
 };
 

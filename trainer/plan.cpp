@@ -1,6 +1,7 @@
 #include "trainer/plan.h"
 
 #include "parallel/sequence_layout.h"
+#include "trainer/stages.h"
 #include "trainer/work.h"
 
 namespace ropewalk {
@@ -77,6 +78,7 @@ StepPlan plan_step(const Config& config, const Stage& stage, int rank) {
 StepPlan plan_run(const Config& config, int rank) {
   StepPlan most;
   for (const Stage& stage : config.training.stages) {
+    if (!fits(stage, config.parallel.mesh)) continue;
     StepPlan plan = plan_step(config, stage, rank);
     if (plan.memory.arena() > most.memory.arena()) most = std::move(plan);
   }

@@ -29,7 +29,7 @@ struct StepPlan {
 // sent and computed. Throws ConfigurationError for a mesh that cannot be.
 StepPlan plan_step(const Config& config, const Stage& stage, int rank);
 
-// Of the stage whose step needs the largest arena: what a run reserves at its start.
+// Of the stage whose step needs the largest arena, of those that fit the mesh: what a run reserves at its start.
 StepPlan plan_run(const Config& config, int rank);
 
 }  // namespace ropewalk

@@ -5,7 +5,9 @@
 #include <iostream>
 
 #include "trainer/metrics/event_writer.h"
+#include "trainer/metrics/metrics_file.h"
 #include "trainer/metrics/progress.h"
+#include "trainer/metrics/text.h"
 #include "trainer/work.h"
 
 namespace ropewalk {
@@ -20,14 +22,17 @@ double peak_memory_bytes() {
 }  // namespace
 
 struct RunReporter::Files {
-  Files(const Config& config, const RunDirectory& directory, int64_t resumed_step, bool status_line)
-      : metrics(directory.path() / "metrics.jsonl", resumed_step),
-        events(directory.path() / "events", resumed_step),
+  Files(const Config& config, const RunDirectory& directory_, int64_t resumed_step, bool status_line)
+      : directory(directory_),
         line(std::cerr, status_line ? Terminal::of_stderr() : Terminal()),
+        metrics(directory.path() / "metrics.jsonl", resumed_step,
+                [this](const std::string& told) { line.print(told); }),
+        events(directory.path() / "events", resumed_step),
         progress(line, config.output.log_interval) {}
+  const RunDirectory& directory;
+  StatusLine line;
   MetricsFile metrics;
   EventWriter events;
-  StatusLine line;
   StepProgress progress;
 };
 
@@ -35,10 +40,10 @@ RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* di
                          bool status_line)
     : config_(config), rank_(rank) {
   if (!directory) return;
-  directory->write_config(config.resolved_text);
   files_ = std::make_unique<Files>(config, *directory, resumed_step, status_line);
-  const std::filesystem::path& kept = files_->metrics.kept();
-  if (!kept.empty()) say(fmt::format("the metrics of an earlier run are kept as {}", kept.string()));
+  write_config();
+  attempt(metrics_fail_, files_->metrics, [&] { files_->metrics.start(); });
+  attempt(events_fail_, files_->events, [&] { files_->events.flush(); });
 }
 
 RunReporter::~RunReporter() = default;
@@ -91,24 +96,49 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
 
 void RunReporter::write_step() {
   if (!files_) return;
-  write(metrics_fail_, [&] { files_->metrics.write(step_); });
-  write(events_fail_, [&] { files_->events.scalars(step_.step, scalars_of(step_)); });
+  files_->metrics.add(step_);
+  attempt(metrics_fail_, files_->metrics, [&] { files_->metrics.flush(); });
+  files_->events.scalars(step_.step, scalars_of(step_));
+  attempt(events_fail_, files_->events, [&] { files_->events.flush(); });
   files_->progress.step(step_);
 }
 
 void RunReporter::sample(int64_t step, std::string_view text) {
   if (!files_) return;
-  write(events_fail_, [&] { files_->events.text(step, "sample", text); });
+  files_->events.text(step, "sample", text);
+  attempt(events_fail_, files_->events, [&] { files_->events.flush(); });
   files_->line.print(fmt::format("sample after step {}:\n{}\n", step, printable_text(text)));
 }
 
-void RunReporter::write(bool& fails, const std::function<void()>& action) {
+void RunReporter::make_durable() {
+  if (!files_) return;
+  if (config_fails_) write_config();
+  attempt(metrics_fail_, files_->metrics, [&] { files_->metrics.sync(); });
+  attempt(events_fail_, files_->events, [&] { files_->events.sync(); });
+}
+
+void RunReporter::write_config() {
+  config_fails_ =
+      fails([&] { files_->directory.write_config([&](const std::string& told) { say(told); }); }, config_fails_);
+}
+
+template <typename Output>
+void RunReporter::attempt(bool& failing, const Output& output, const std::function<void()>& write) {
+  const bool failed = failing;
+  failing = fails(write, failed);
+  if (failing || !failed) return;
+  const std::string lost =
+      output.lost() > 0 ? fmt::format(", without {}, which waited for too long", counted(output.lost(), "record")) : "";
+  say(fmt::format("{} is written again{}", output.path().string(), lost));
+}
+
+bool RunReporter::fails(const std::function<void()>& write, bool told) {
   try {
-    action();
-    fails = false;
-  } catch (const DataError& error) {
-    if (!fails) say(fmt::format("warning: {} Going on; what was not written is kept for the next try.", error.what()));
-    fails = true;
+    write();
+    return false;
+  } catch (const FileError& error) {
+    if (!told) say(fmt::format("warning: {}. Going on; what was not written is kept for the next try.", error.what()));
+    return true;
   }
 }
 

@@ -19,6 +19,11 @@ int64_t steps_left_in(const TrainingConfig& training, size_t stage, int64_t step
   return std::max<int64_t>(0, end - std::max(steps_done, training.stages[stage].first_step));
 }
 
+bool fits(const Stage& stage, const MeshShape& mesh) {
+  return stage.sequence_length >= 2 * mesh.context_parallel &&
+         stage.batch % (mesh.data_parallel * stage.micro_batch) == 0;
+}
+
 std::string stage_text(const Stage& stage) {
   const std::string theta = stage.theta ? fmt::format(", theta {}", *stage.theta) : "";
   return fmt::format("sequences of {} tokens, {} a step{}", stage.sequence_length, stage.batch, theta);

@@ -13,6 +13,9 @@ size_t stage_at(const TrainingConfig& training, int64_t steps_done);
 // Steps of the stage, of those after the first `steps_done` of the run.
 int64_t steps_left_in(const TrainingConfig& training, size_t stage, int64_t steps_done = 0);
 
+// The mesh can share its sequences and its batch. A stage that is over when a run goes on need not.
+bool fits(const Stage& stage, const MeshShape& mesh);
+
 // "sequences of 32768 tokens, 8 a step, theta 500000".
 std::string stage_text(const Stage& stage);
 

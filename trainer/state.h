@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/data/identity.h"
 #include "trainer/parameters.h"
 
 namespace ropewalk {
@@ -16,6 +17,12 @@ struct StateTensor {
   Box box;           // the part that this rank holds
   Tensor data;       // its elements, on the device; fp32 or fp64
   bool saved_here;   // false where another rank holds the same box and saves it; loading fills both
+};
+
+// What a checkpoint says of the run that wrote it, so that one that goes on from it can tell what changed.
+struct RunDescription {
+  std::string config_text;  // resolved
+  std::vector<DataIdentity> data;
 };
 
 struct TrainingProgress {

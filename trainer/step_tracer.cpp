@@ -1,15 +1,27 @@
 #include "trainer/step_tracer.h"
 
-#include <cerrno>
-#include <cstring>
+#include <algorithm>
 #include <filesystem>
-#include <fstream>
+#include <sstream>
 
 #include "kernels/clock.h"
 #include "parallel/host_name.h"
 #include "trainer/checkpoint/agreement.h"
+#include "trainer/files/file_io.h"
 
 namespace ropewalk {
+namespace {
+
+// What Trace::write_json begins with.
+constexpr std::string_view kTraceMark = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
+
+bool begins_as_trace(const InputFile& file) {
+  std::string beginning(std::min(static_cast<size_t>(file.size()), kTraceMark.size()), '\0');
+  file.read(0, beginning.data(), beginning.size());
+  return beginning == kTraceMark.substr(0, beginning.size());
+}
+
+}  // namespace
 
 StepTracer::StepTracer(const Config& config, Rank rank, int64_t resumed_step)
     : config_(config),
@@ -36,12 +48,15 @@ std::string StepTracer::write() const {
   const std::filesystem::path directory = std::filesystem::path(config_.output.directory) / "trace";
   Communicator& world = rank_.mesh.world();
   const auto failure = first_failure(world, [&] {
+    const std::filesystem::path path = directory / fmt::format("rank-{:05}.json", world.rank());
     std::error_code made_by_another;
     std::filesystem::create_directories(directory, made_by_another);
-    const std::filesystem::path path = directory / fmt::format("rank-{:05}.json", world.rank());
-    std::ofstream file(path);
-    rank_.trace->write_json(file, world.rank(), host_name(), origin_);
-    if (!file.flush()) throw DataError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+    FileSystem& files = real_file_system();
+    if (kind_of(path) != PathKind::kNone && !begins_as_trace(InputFile(files, path)))
+      throw FileError(0, fmt::format("{} is in the way, and no trace: rename it", path.string()));
+    std::ostringstream text;
+    rank_.trace->write_json(text, world.rank(), host_name(), origin_);
+    replace_file(files, path, text.view());
   });
   if (failure) return fmt::format("warning: no trace: {}", *failure);
   return fmt::format("a trace of each rank is in {}; open them in ui.perfetto.dev", directory.string());

@@ -1,15 +1,20 @@
 #include "trainer/train_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <iostream>
 
 #include "kernels/clock.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/changes.h"
+#include "trainer/config/load.h"
+#include "trainer/data/identity.h"
 #include "trainer/data/samples.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/generate.h"
+#include "trainer/metrics/progress.h"
 #include "trainer/metrics/text.h"
 #include "trainer/run_reporter.h"
 #include "trainer/stages.h"
@@ -23,6 +28,18 @@ namespace {
 // Saves that may fail one after another (a full disk) before the run stops: the newest whole checkpoint then is this
 // many intervals old.
 constexpr int kFailedSavesBeforeStopping = 3;
+
+// For the ranks of a job that was killed to end; the other ranks wait for this one meanwhile.
+constexpr auto kLongestWaitForLock = std::chrono::seconds(10);
+
+std::unique_ptr<RunDirectory> open_directory(const Config& config) {
+  const auto half_deadline = std::chrono::duration<double>(config.parallel.deadline_seconds / 2);
+  const auto patience = std::min<std::chrono::duration<double>>(kLongestWaitForLock, half_deadline);
+  StatusLine line(std::cerr, Terminal());
+  return std::make_unique<RunDirectory>(config.output.directory, config.resolved_text,
+                                        std::chrono::duration_cast<std::chrono::milliseconds>(patience),
+                                        [&](const std::string& told) { line.print(told); });
+}
 
 // "32 M parameters in 8 layers; 1.1 B tokens in 800 steps", and a line of each stage: what a run is about to do, for
 // who reads its log.
@@ -56,12 +73,19 @@ class Run {
         rank_(rank),
         datasets_(open_datasets(config)),
         tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
-        directory_(rank.mesh.world().rank() == 0 ? std::make_unique<RunDirectory>(config.output.directory) : nullptr),
+        directory_(rank.mesh.world().rank() == 0 ? open_directory(config) : nullptr),
+        description_{config.resolved_text, {}},
         trainer_(config, rank) {
+    if (directory_) description_.data = identities_of(config.training.stages);
     if (directory_) directory_->check_writable("checkpoints");  // not only at the first save
     if (directory_ && !directory_->locked())
       to_say_.push_back(
-          "warning: output.directory is on a file system without locks; see that no other job writes there");
+          "warning: output.directory is on a file system without locks, or without room for one; see that no other job "
+          "writes there");
+    if (directory_ && !directory_->durable())
+      to_say_.push_back(
+          "warning: output.directory is on a file system that cannot make the names of files durable (fsync of a "
+          "directory); a power cut may take the newest checkpoint");
     for (std::string& line : run_summary(config, datasets_)) to_say_.push_back(std::move(line));
     load(options.resume_from);
     if (done())
@@ -100,9 +124,10 @@ class Run {
 
   void save(bool must_succeed) {
     if (saved_step_ == progress_.step && progress_.step > 0) return;
+    reporter_->make_durable();
     trainer_.check_weights(progress_.step);  // a checkpoint that cannot be gone on from would push out good ones
     try {
-      save_checkpoint(checkpoints(), progress_, trainer_.state(), config_.resolved_text, rank_.mesh, rank_.kernels);
+      save_checkpoint(checkpoints(), progress_, trainer_.state(), description_, rank_.mesh, rank_.kernels);
     } catch (const CheckpointError& error) {  // the same on all ranks
       if (must_succeed || ++failed_saves_ >= kFailedSavesBeforeStopping) throw;
       reporter_->say(fmt::format("no checkpoint after step {}, going on: {}", progress_.step, error.what()));
@@ -143,14 +168,20 @@ class Run {
       const auto warn = [&](const std::string& line) { to_say_.push_back(line); };
       loaded = load_newest_checkpoint(checkpoints(), state, rank_.mesh, rank_.kernels, warn);
     } else if (*step > 0) {
-      loaded = load_checkpoint(checkpoint_path(checkpoints(), *step), state, rank_.mesh, rank_.kernels);
+      loaded = load_checkpoint(find_checkpoint(checkpoints(), *step, rank_.mesh), state, rank_.mesh, rank_.kernels);
     }
+    // An older one than the newest may have been taken, and stages that seemed over are to come.
+    parse_config(config_.resolved_text, "the configuration", {}, rank_.mesh.world().size(),
+                 loaded ? loaded->progress.step : 0);
     if (step) set_aside_later_checkpoints(checkpoints(), *step, rank_.mesh);
     if (!loaded) return trainer_.initialize();
     trainer_.state_loaded();
     progress_ = loaded->progress;
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
-    for (const std::string& line : config_changes(loaded->config_text, config_.resolved_text, progress_.step))
+    for (const std::string& line : config_changes(loaded->run.config_text, config_.resolved_text, progress_.step))
+      to_say_.push_back(line);
+    for (const std::string& line :
+         data_changes(loaded->run.data, description_.data, config_.training.stages, progress_.step))
       to_say_.push_back(line);
   }
 
@@ -186,6 +217,7 @@ class Run {
   std::vector<Dataset> datasets_;            // of each stage
   std::unique_ptr<Tokenizer> tokenizer_;     // null: no text is shown
   std::unique_ptr<RunDirectory> directory_;  // on rank 0
+  RunDescription description_;
   Trainer trainer_;
   TrainingProgress progress_;
   std::optional<size_t> stage_;      // of the latest step; absent before the first

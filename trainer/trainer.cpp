@@ -32,7 +32,10 @@ struct Trainer::Parts {
         optimizer(weights, gradients, config.training, rank),
         model(config.model, table, rank, region, config.training.loss_chunk, config.training.recompute,
               [this](size_t unit) { optimizer.finish_gathering(unit); }) {
-    begin(config.training.stages.front());
+    const std::vector<Stage>& stages = config.training.stages;
+    const auto fitting =
+        std::ranges::find_if(stages, [&](const Stage& each) { return fits(each, config.parallel.mesh); });
+    begin(fitting == stages.end() ? stages.front() : *fitting);
   }
 
   void begin(const Stage& next) {
@@ -41,9 +44,9 @@ struct Trainer::Parts {
     model.set_theta(stage.theta);
   }
 
-  // Loss and gradients of this rank's share of the batch, as its part of the mean over all ranks' targets. whole:
-  // called when the gradients of a unit are.
-  double accumulate_gradients(const Batch& batch, const UnitHook& whole);
+  // Loss and gradients of this rank's share of the batch, as its part of the mean over all ranks' targets; no loss
+  // where there is none of them. whole: called when the gradients of a unit are.
+  std::optional<double> accumulate_gradients(const Batch& batch, const UnitHook& whole);
 
   // Visits the batch's samples in micro-batches, each cut to this rank's share; and whether it is the last.
   template <typename Visit>
@@ -100,7 +103,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
   StepResult result;
   result.loss = compute_gradients(batch);
   result.gradient_norm = run.optimizer.gradient_norm();
-  if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
+  if (!std::isfinite(result.loss.value_or(0)) || !std::isfinite(result.gradient_norm)) {
     run.accumulate_gradients(batch, kNothing);  // once more, as they were before they met those of other ranks
     throw_not_finite(step + 1, result.loss, result.gradient_norm, run.weights, run.gradients, run.rank);
   }
@@ -112,11 +115,11 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
   return result;
 }
 
-double Trainer::Parts::accumulate_gradients(const Batch& batch, const UnitHook& whole) {
+std::optional<double> Trainer::Parts::accumulate_gradients(const Batch& batch, const UnitHook& whole) {
   CHECK(!batch.samples.empty(), "a step without samples, so that no gradients would be summed");
+  // Known before the backward, so that all reductions are plain sums. Without targets all losses are 0.
   const double targets = sum_of(rank.mesh.batch(), static_cast<double>(batch.target_count()));
-  const double scale =
-      targets > 0 ? 1.0 / targets : 0.0;  // known before the backward, so all reductions are plain sums
+  const double scale = targets > 0 ? 1.0 / targets : 0.0;
   double loss = 0;
   rank.kernels.fill(gradients.flat(), 0);
   for_each_micro_batch(batch, [&](const Sequences& sequences, bool is_last) {
@@ -129,15 +132,18 @@ double Trainer::Parts::accumulate_gradients(const Batch& batch, const UnitHook& 
     }
     model.backward(weights, sequences, saved, gradients, is_last ? whole : kNothing);
   });
+  if (targets == 0) return std::nullopt;
   return loss * scale;
 }
 
-double Trainer::compute_gradients(const Batch& batch) {
+std::optional<double> Trainer::compute_gradients(const Batch& batch) {
   Parts& run = *parts_;
-  const double loss = run.accumulate_gradients(batch, [&](size_t unit) { run.optimizer.start_sum(unit); });
+  const std::optional<double> loss =
+      run.accumulate_gradients(batch, [&](size_t unit) { run.optimizer.start_sum(unit); });
   const Trace::Scope phase(run.rank.trace, "gradient sums", "phase");
   run.optimizer.finish_sums();
-  return sum_of(run.rank.mesh.gradient(), loss);
+  if (!loss) return std::nullopt;  // on all ranks
+  return sum_of(run.rank.mesh.gradient(), *loss);
 }
 
 LossByPosition Trainer::evaluate(const Batch& batch, int64_t position_ranges) {

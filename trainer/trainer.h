@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "trainer/config.h"
 #include "trainer/data/batch.h"
@@ -12,8 +13,8 @@
 namespace ropewalk {
 
 struct StepResult {
-  double loss = 0;           // mean over the step's targets, over all ranks, in nats
-  double gradient_norm = 0;  // global, before clipping
+  std::optional<double> loss;  // mean over the step's targets, over all ranks, in nats; absent: it had none
+  double gradient_norm = 0;    // global, before clipping; 0 without targets
   double learning_rate = 0;
 };
 
@@ -37,7 +38,7 @@ class Trainer {
   void initialize();  // draws the weights from training.seed: the same ones on every mesh
 
   // All that follows is of this stage: its length of sequences, its micro-batches, its theta. Until the first call it
-  // is the first stage.
+  // is the first stage that fits the mesh.
   void begin_stage(const Stage& stage);
 
   // One optimizer step on this data rank's batch; `step` counts the steps done before, and is of the stage that has
@@ -46,8 +47,9 @@ class Trainer {
   StepResult step(const Batch& batch, int64_t step);
 
   // The parts of step(), for tests and tools: zeroes the gradients, goes forward and backward over the batch, sums the
-  // gradients over the mesh; returns the mean loss. gradients() then holds this rank's shard of the sum.
-  double compute_gradients(const Batch& batch);
+  // gradients over the mesh; returns the mean loss, absent where the batch has no target. gradients() then holds this
+  // rank's shard of the sum.
+  std::optional<double> compute_gradients(const Batch& batch);
   std::vector<StateTensor> gradients() const;
 
   // Losses of the whole batch, over all ranks, by equal ranges of positions.

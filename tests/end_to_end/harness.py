@@ -52,7 +52,7 @@ class RopewalkTest(unittest.TestCase):
         (self.directory / "config.textproto").write_text(CONFIG)
         self.check(self.start(0, ["prepare", "--input", "text.jsonl", "--output", "text"]))
 
-    def start(self, ranks, arguments, mpirun=()):
+    def start(self, ranks, arguments, mpirun=(), variables=None):
         """ranks = 0: without mpirun."""
         launcher = [] if ranks == 0 else [
             "mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "--mca", "btl", "self,vader",
@@ -60,14 +60,14 @@ class RopewalkTest(unittest.TestCase):
         # To a file: a pipe that nobody reads until the job ends would fill, and stop it.
         output = tempfile.TemporaryFile(dir=self.directory)
         self.addCleanup(output.close)
-        process = subprocess.Popen([*launcher, ROPEWALK, *arguments], cwd=self.directory, env=environment(), stdout=output,
+        process = subprocess.Popen([*launcher, ROPEWALK, *arguments], cwd=self.directory, env={**environment(), **(variables or {})}, stdout=output,
                                    stderr=subprocess.STDOUT)
         process.output = output
         return process
 
-    def train(self, ranks, *settings, mpirun=(), options=()):
+    def train(self, ranks, *settings, mpirun=(), options=(), variables=None):
         sets = [argument for setting in settings for argument in ("--set", setting)]
-        return self.start(ranks, ["train", "config.textproto", *options, *sets], mpirun)
+        return self.start(ranks, ["train", "config.textproto", *options, *sets], mpirun, variables)
 
     def finish(self, process, timeout=120):
         """-> (exit code, output)"""
@@ -128,3 +128,12 @@ class RopewalkTest(unittest.TestCase):
                 if parent == process.pid and variable.startswith(b"OMPI_COMM_WORLD_RANK="):
                     found[int(variable.split(b"=")[1])] = int(path.name)
         return [found[rank] for rank in sorted(found)]
+
+    def mount_tmpfs(self, options):
+        """A disk of its own, at small/; skips the test where there is none to be had."""
+        mounted = self.directory / "small"
+        mounted.mkdir()
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], capture_output=True).returncode:
+            self.skipTest("needs root and tmpfs")
+        self.addCleanup(subprocess.run, ["umount", mounted])
+        return mounted

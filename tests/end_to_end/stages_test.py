@@ -75,6 +75,58 @@ class StagesTest(RopewalkTest):
         self.assertIn("warning: changed since the checkpoint: training.stages.0.first_step: 8 -> 7", output)
         self.assertIn("warning: the checkpoint was saved in another stage; this one starts with its first samples", output)
 
+    def test_stages_that_are_over_need_not_fit_the_mesh(self):
+        """Batches of one cannot be shared by two data ranks, but of a stage that is over nobody wants to."""
+        stages = ["training.batch=1", "training.stages.0.first_step=6", "training.stages.0.batch=4", *ALL_CHECKPOINTS]
+        self.run_to_its_end("small", *stages, "training.steps=8")
+        begun = self.train(2, *stages, "output.directory=small", options=["--resume-from", "5"])  # data parallel
+        code, output = self.finish(begun)
+        self.assertEqual(code, 2, output)
+        self.assertIn("training.batch = 1: must be a multiple of data_parallel = 2", output)
+        self.assertEqual(len(list((self.directory / "small/checkpoints").glob("*.aside"))), 0, "nothing is set aside for it")
+        output = self.check(self.train(2, *stages, "output.directory=small"))
+        self.assertIn("continuing after step 8 ", output)
+        self.assertEqual(self.metrics("small")[-1]["step"], 12)
+        output = self.check(self.train(2, *stages, "output.directory=small", "training.steps=11", options=["--resume-from", "6"]))
+        self.assertIn("continuing after step 6 ", output)
+        # Where the newest is damaged, and the one before of a stage that does not fit, the rule is told after all.
+        for path in [*self.checkpoint(11, "small").glob("*.safetensors")]:
+            path.unlink()
+        for step in range(6, 11):
+            shutil.rmtree(self.checkpoint(step, "small"), ignore_errors=True)
+        code, output = self.finish(self.train(2, *stages, "output.directory=small"))
+        self.assertEqual(code, 2, output)
+        self.assertIn("training.batch = 1: must be a multiple of data_parallel = 2", output)
+        # Before a job is started, all of it is looked at.
+        code, output = self.finish(self.start(0, ["validate", "config.textproto", "--ranks", "2", *(
+            word for setting in stages for word in ("--set", setting))]))
+        self.assertEqual(code, 2, output)
+
+    def test_data_that_changed_are_told(self):
+        """Of every stage, a warning where it had begun; not those that were prepared again."""
+        stages = ["training.stages.0.first_step=6", "training.stages.0.prefix=more", *ALL_CHECKPOINTS]
+
+        def prepare(prefix, text):
+            (self.directory / "other.txt").write_text(text)
+            self.check(self.start(0, ["prepare", "--input", "other.txt", "--output", prefix, "--overwrite"]))
+
+        def told(step):
+            output = self.check(self.train(2, *MESH, *stages, options=["--resume-from", str(step)]))
+            return [line for line in output.splitlines() if "changed since" in line]
+
+        self.run_to_its_end("run", *stages)
+        more = "other words than those of the text, to be told apart from it. " * 60
+        prepare("more", more)
+        self.assertEqual(told(8), [])
+        prepare("more", more.replace("words", "wards"))
+        self.assertEqual(told(8), ["warning: changed since the checkpoint: the data behind training.stages.0.prefix: more.bin: other contents"])
+        self.assertEqual(told(4), ["changed since the checkpoint: the data behind training.stages.0.prefix: more.bin: other contents"])
+        self.assertEqual(told(8), [])  # of a checkpoint that has seen the new ones
+        size = (self.directory / "text.bin").stat().st_size
+        prepare("text", more * 4)
+        self.assertRegex(told(8)[0], rf"warning: changed since the checkpoint: the data behind data.prefix: text.bin: {size} bytes -> \d+ bytes, "
+                         r"text.idx: \d+ bytes -> \d+ bytes")
+
     def test_samples_of_stages(self):
         """With weights that stay as they are, a loss tells the samples."""
         def losses(directory, *settings):

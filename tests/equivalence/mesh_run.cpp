@@ -143,7 +143,7 @@ LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& wei
       config,
       [&](RankRun& run) {
         set_state(run, weights);
-        losses[static_cast<size_t>(run.mesh.world().rank())] = run.trainer.compute_gradients(run.share_of(samples));
+        losses[static_cast<size_t>(run.mesh.world().rank())] = run.trainer.compute_gradients(run.share_of(samples)).value();
         gathering.add(run.trainer.gradients(), run.kernels);
       },
       faults);
@@ -159,7 +159,7 @@ Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first,
   for (int64_t step = first; step < last; ++step) {
     run.trainer.begin_stage(run.config.training.stages[stage_at(run.config.training, step)]);
     const StepResult result = run.trainer.step(run.share_of(samples(step)), step);
-    steps.losses.push_back(result.loss);
+    steps.losses.push_back(result.loss.value());
     steps.gradient_norms.push_back(result.gradient_norm);
     steps.rates.push_back(result.learning_rate);
   }

@@ -301,7 +301,7 @@ TEST(Overlap, WeightsAreReadWhenTheyAreThere) {
         [&](RankRun& run) {
           std::vector<double> here;
           const auto step = [&](int64_t n) {
-            here.push_back(run.trainer.step(run.share_of(some_samples(2)(n)), n).loss);
+            here.push_back(run.trainer.step(run.share_of(some_samples(2)(n)), n).loss.value());
           };
           const auto evaluate = [&] {
             const LossByPosition loss = run.trainer.evaluate(run.share_of(some_samples(2)(7)), 2);

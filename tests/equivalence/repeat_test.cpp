@@ -84,7 +84,7 @@ Steps through_checkpoint(const MeshShape& from, const MeshShape& to, Backend bac
     set_state(run, weights);
     run_steps(
         run, [&](int64_t step) { return samples_of_step(before, step); }, 0, 2);
-    save_checkpoint(scratch.path(), {2, 4, 100}, run.trainer.state(), "text", run.mesh, run.kernels);
+    save_checkpoint(scratch.path(), {2, 4, 100}, run.trainer.state(), {"text", {}}, run.mesh, run.kernels);
   });
   Case after = training_case(to, backend);
   Gathering gathering;

@@ -137,7 +137,7 @@ TEST(Stages, AreFollowedByInference) {
         const std::vector<Sample> samples = samples_of(c, step);
         const ModelConfig model = model_in(c.config.model, stage);
         const double loss = naive_loss(model, weights, samples);
-        EXPECT_NEAR(run.trainer.evaluate(run.share_of(samples), 1).mean(), loss, kTolerance * loss) << step;
+        EXPECT_NEAR(run.trainer.evaluate(run.share_of(samples), 1).mean().value(), loss, kTolerance * loss) << step;
         // log softmax(logits)[t] is minus the loss of target t at the last position.
         Sample prompt = random_sample(11, c.config.model.vocabulary, {}, 45);
         std::fill(prompt.targets.begin(), prompt.targets.end() - 1, -1);

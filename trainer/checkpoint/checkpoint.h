@@ -13,7 +13,7 @@
 #include "kernels/kernels.h"
 #include "parallel/mesh.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 #include "trainer/state.h"
 
 namespace ropewalk {
@@ -22,7 +22,7 @@ namespace ropewalk {
 // directory/step-N, N = progress.step, replacing one that is there. When any rank fails all throw the same
 // CheckpointError, and the older checkpoints are as they were.
 void save_checkpoint(const std::filesystem::path& directory, const TrainingProgress& progress,
-                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh, Kernels& kernels,
+                     std::span<const StateTensor> tensors, const RunDescription& run, Mesh& mesh, Kernels& kernels,
                      FileSystem& files = real_file_system());
 
 // Removes all but the newest `keep` checkpoints of steps up to `step` (0: removes none); newer ones are let alone.
@@ -38,8 +38,8 @@ void set_aside_later_checkpoints(const std::filesystem::path& directory, int64_t
 struct LoadedCheckpoint {
   std::filesystem::path path;
   TrainingProgress progress;
-  MeshShape mesh;           // that wrote it
-  std::string config_text;  // of the run that wrote it
+  MeshShape mesh;      // that wrote it
+  RunDescription run;  // likewise
 };
 
 // Fills `into` from the newest checkpoint that is whole; values are converted where fp32 was saved and fp64 is wanted,
@@ -52,8 +52,11 @@ std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::pa
                                                        const std::function<void(const std::string&)>& warn,
                                                        FileSystem& files = real_file_system());
 
-// The same from one checkpoint, by its own path (directory/step-N). Tensors that nobody wants are left out by groups:
-// without any tensor "optimizer..." in `into` the saved ones are not read.
+// The checkpoint of that step. Throws CheckpointError on all ranks, with those that there are, where it is not there.
+std::filesystem::path find_checkpoint(const std::filesystem::path& directory, int64_t step, Mesh& mesh);
+
+// The same as the above from one checkpoint, by its own path (directory/step-N), which must be of that step. Tensors
+// that nobody wants are left out by groups: without any tensor "optimizer..." in `into` the saved ones are not read.
 LoadedCheckpoint load_checkpoint(const std::filesystem::path& checkpoint, std::span<const StateTensor> into, Mesh& mesh,
                                  Kernels& kernels, FileSystem& files = real_file_system());
 

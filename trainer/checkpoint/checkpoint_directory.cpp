@@ -19,6 +19,14 @@ std::filesystem::path replaced_path(const std::filesystem::path& directory, int6
   return directory / (step_name(step) + std::string(kReplaced));
 }
 
+// A free name for what is never read and never removed.
+std::filesystem::path aside_path(const std::filesystem::path& directory, int64_t step) {
+  const std::string name = step_name(step) + std::string(kAside);
+  std::filesystem::path path = directory / name;
+  for (int count = 2; kind_of(path) != PathKind::kNone; ++count) path = directory / fmt::format("{}-{}", name, count);
+  return path;
+}
+
 // The step of "step-N" + suffix, if `name` is exactly that.
 std::optional<int64_t> step_of(const std::string& name, std::string_view suffix) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
@@ -49,30 +57,50 @@ void remove_checkpoint(FileSystem& system, const std::filesystem::path& director
   remove_entry(system, temporary);
 }
 
-void make_directories(FileSystem& system, const std::filesystem::path& path) {
-  std::error_code ignored;  // whatever is wrong with the path, making it says so
-  if (path.empty() || std::filesystem::is_directory(path, ignored)) return;
-  const std::filesystem::path parent = path.parent_path();
-  if (!path.has_filename()) return make_directories(system, parent);  // "runs/"
-  make_directories(system, parent);
-  make_directory(system, path);
-  sync_directory(system, parent.empty() ? "." : parent);
-}
-
 }  // namespace
 
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory) {
   std::vector<CheckpointPath> checkpoints;
   if (kind_of(directory) == PathKind::kNone) return checkpoints;
   for (const std::string& name : list_directory(directory)) {
-    std::optional<int64_t> step = step_of(name, "");
-    if (!step) step = step_of(name, kReplaced);
+    const std::optional<int64_t> step = step_named(name);
     if (step && leads_to_directory(directory / name)) checkpoints.push_back({*step, directory / name});
   }
   std::sort(checkpoints.begin(), checkpoints.end(), [](const CheckpointPath& a, const CheckpointPath& b) {
     return a.step != b.step ? a.step > b.step : is_replaced(a) < is_replaced(b);
   });
   return checkpoints;
+}
+
+int64_t newest_step(const std::filesystem::path& directory) {
+  try {
+    const std::vector<CheckpointPath> checkpoints = list_checkpoints(directory);
+    return checkpoints.empty() ? 0 : checkpoints.front().step;
+  } catch (const FileError&) {  // whoever loads one says so
+    return 0;
+  }
+}
+
+std::vector<std::string> list_set_aside(const std::filesystem::path& directory) {
+  std::vector<std::string> names;
+  if (kind_of(directory) == PathKind::kNone) return names;
+  for (const std::string& name : list_directory(directory))
+    if (name.starts_with(kPrefix) && name.find(kAside) != std::string::npos) names.push_back(name);
+  return names;
+}
+
+std::vector<std::string> list_strays(const std::filesystem::path& directory) {
+  std::vector<std::string> names;
+  if (kind_of(directory) == PathKind::kNone) return names;
+  for (const std::string& name : list_directory(directory))
+    if (step_named(name) && !leads_to_directory(directory / name)) names.push_back(name);
+  return names;
+}
+
+std::optional<int64_t> step_named(const std::filesystem::path& checkpoint) {
+  const std::string name = checkpoint.filename().string();
+  const std::optional<int64_t> step = step_of(name, "");
+  return step ? step : step_of(name, kReplaced);
 }
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step) {
@@ -88,7 +116,10 @@ void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory
   for (const std::string& name : list_directory(directory)) {
     if (const auto leftover = step_of(name, kTemporary)) discard_checkpoint(system, directory, *leftover);
   }
-  make_directory(system, temporary_path(directory, step));
+  const std::filesystem::path temporary = temporary_path(directory, step);
+  // What could not be removed holds what is not ours, such as a folder.
+  if (kind_of(temporary) != PathKind::kNone) rename_path(system, temporary, aside_path(directory, step));
+  make_directory(system, temporary);
 }
 
 void commit_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
@@ -107,7 +138,7 @@ void commit_checkpoint(FileSystem& system, const std::filesystem::path& director
   }
   try {
     rename_path(system, temporary, target);
-  } catch (const CheckpointError&) {
+  } catch (const FileError&) {
     if (replaces) system.rename(replaced.c_str(), target.c_str());  // under the other name it counts as well
     throw;
   }
@@ -118,7 +149,7 @@ void discard_checkpoint(FileSystem& system, const std::filesystem::path& directo
   try {
     const std::filesystem::path temporary = temporary_path(directory, step);
     if (kind_of(temporary) != PathKind::kNone) remove_entry(system, temporary);
-  } catch (const CheckpointError&) {
+  } catch (const FileError&) {
   }
 }
 
@@ -140,11 +171,7 @@ void set_aside_later_checkpoints(FileSystem& system, const std::filesystem::path
   bool renamed = false;
   for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
     if (checkpoint.step <= step) continue;
-    const std::string name = step_name(checkpoint.step) + std::string(kAside);
-    std::filesystem::path target = directory / name;
-    for (int count = 2; kind_of(target) != PathKind::kNone; ++count)
-      target = directory / fmt::format("{}-{}", name, count);
-    rename_path(system, checkpoint.path, target);
+    rename_path(system, checkpoint.path, aside_path(directory, checkpoint.step));
     renamed = true;
   }
   if (renamed) sync_directory(system, directory);

@@ -1,5 +1,7 @@
 // Rank 0 looks for checkpoints and reads manifests; every rank reads the pieces that it wants; all agree before one is
 // taken.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 #include <unordered_map>
@@ -109,24 +111,32 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
 
   refusal = first_failure(world, [&] {
     if (expected_step && manifest.progress.step != *expected_step) {
-      throw CheckpointError(fmt::format("its manifest is of step {}", manifest.progress.step));
+      throw CheckpointError(fmt::format("its manifest is of step {}; give it back its name", manifest.progress.step));
     }
     if (leads) check_files(files, checkpoint, manifest);
     read_pieces(files, checkpoint, manifest, into, kernels);
   });
-  return {{checkpoint, manifest.progress, manifest.mesh, manifest.config_text}, refusal};
+  return {{checkpoint, manifest.progress, manifest.mesh, manifest.run}, refusal};
+}
+
+// Lines of rank 0, on all ranks.
+std::string agreed_text(Communicator& world, const std::function<std::string()>& make) {
+  std::string text;
+  all_or_none(world, [&] {
+    if (world.rank() == 0) text = make();
+  });
+  return broadcast_text(world, text, 0);
 }
 
 // Rank 0's list, on all ranks: shared file systems may show others an older one.
 std::vector<CheckpointPath> agreed_list(const std::filesystem::path& directory, Communicator& world) {
-  std::string lines;
-  all_or_none(world, [&] {
-    if (world.rank() != 0) return;
+  const std::string lines = agreed_text(world, [&] {
+    std::string text;
     for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
-      lines += fmt::format("{} {}\n", checkpoint.step, checkpoint.path.filename().string());
+      text += fmt::format("{} {}\n", checkpoint.step, checkpoint.path.filename().string());
     }
+    return text;
   });
-  lines = broadcast_text(world, lines, 0);
   std::vector<CheckpointPath> checkpoints;
   for (size_t begin = 0; begin < lines.size();) {
     const size_t space = lines.find(' ', begin), end = lines.find('\n', begin);
@@ -137,13 +147,41 @@ std::vector<CheckpointPath> agreed_list(const std::filesystem::path& directory, 
   return checkpoints;
 }
 
+// "; those there are: step 12, step 8; set aside, until renamed, are step-00000004.aside": of a directory without the
+// one wanted.
+std::string what_there_is(const std::filesystem::path& directory, int64_t wanted) {
+  std::string text;
+  if (kind_of(checkpoint_path(directory, wanted)) != PathKind::kNone)
+    text = fmt::format("; {} is no directory, so no checkpoint", checkpoint_path(directory, wanted).string());
+  std::vector<int64_t> steps;
+  for (const CheckpointPath& checkpoint : list_checkpoints(directory))
+    if (steps.empty() || steps.back() != checkpoint.step) steps.push_back(checkpoint.step);
+  text += steps.empty() ? "; there is none" : fmt::format("; those there are: step {}", fmt::join(steps, ", step "));
+  const std::vector<std::string> aside = list_set_aside(directory);
+  if (!aside.empty()) text += fmt::format("; set aside, until renamed, are {}", fmt::join(aside, ", "));
+  return text;
+}
+
 }  // namespace
+
+std::filesystem::path find_checkpoint(const std::filesystem::path& directory, int64_t step, Mesh& mesh) {
+  for (const CheckpointPath& checkpoint : agreed_list(directory, mesh.world()))
+    if (checkpoint.step == step) return checkpoint.path;
+  throw CheckpointError(fmt::format("{} has no checkpoint of step {} ({}){}", directory.string(), step,
+                                    checkpoint_path(directory, step).filename().string(),
+                                    agreed_text(mesh.world(), [&] { return what_there_is(directory, step); })));
+}
 
 std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::path& directory,
                                                        std::span<const StateTensor> into, Mesh& mesh, Kernels& kernels,
                                                        const std::function<void(const std::string&)>& warn,
                                                        FileSystem& files) {
   const std::vector<CheckpointPath> checkpoints = agreed_list(directory, mesh.world());
+  const std::string strays =
+      agreed_text(mesh.world(), [&] { return fmt::format("{}", fmt::join(list_strays(directory), ", ")); });
+  if (!strays.empty())
+    warn(fmt::format("warning: in {} these are no directories, so no checkpoints, and in the way of those to come: {}",
+                     directory.string(), strays));
   if (checkpoints.empty()) return std::nullopt;
   std::string newest_refusal;
   for (const CheckpointPath& candidate : checkpoints) {
@@ -163,7 +201,7 @@ std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::pa
 
 LoadedCheckpoint load_checkpoint(const std::filesystem::path& checkpoint, std::span<const StateTensor> into, Mesh& mesh,
                                  Kernels& kernels, FileSystem& files) {
-  Outcome outcome = try_load(checkpoint, std::nullopt, into, mesh, kernels, files);
+  Outcome outcome = try_load(checkpoint, step_named(checkpoint), into, mesh, kernels, files);
   if (outcome.refusal) {
     throw CheckpointError(fmt::format("checkpoint {} is refused: {}", checkpoint.string(), *outcome.refusal));
   }

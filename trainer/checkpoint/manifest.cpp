@@ -10,9 +10,9 @@
 
 #include "configs/manifest.pb.h"
 #include "trainer/checkpoint/box_cover.h"
-#include "trainer/checkpoint/file_io.h"
 #include "trainer/checkpoint/safetensors.h"
 #include "trainer/crc32c.h"
+#include "trainer/files/file_io.h"
 
 namespace ropewalk {
 namespace {
@@ -89,7 +89,10 @@ constexpr int64_t kMostSamples = int64_t{1} << 60;  // so that sums of them are 
 Manifest from_proto(const proto::Manifest& from) {
   Manifest manifest;
   manifest.program = from.program();
-  manifest.config_text = from.config();
+  manifest.run.config_text = from.config();
+  for (const proto::Manifest::Data& data : from.data())
+    manifest.run.data.push_back(
+        {data.prefix(), data.index_bytes(), data.token_bytes(), data.index_crc32c(), data.token_crc32c()});
   const proto::Manifest::Progress& progress = from.progress();
   require(progress.has_step() && progress.has_consumed_samples() && progress.has_consumed_tokens(),
           "a field of progress is missing");
@@ -135,7 +138,15 @@ proto::Manifest to_proto(const Manifest& from) {
   to.mutable_mesh()->set_data_parallel(from.mesh.data_parallel);
   to.mutable_mesh()->set_context_parallel(from.mesh.context_parallel);
   to.mutable_mesh()->set_tensor_parallel(from.mesh.tensor_parallel);
-  to.set_config(from.config_text);
+  to.set_config(from.run.config_text);
+  for (const DataIdentity& data : from.run.data) {
+    proto::Manifest::Data* entry = to.add_data();
+    entry->set_prefix(data.prefix);
+    entry->set_index_bytes(data.index_bytes);
+    entry->set_token_bytes(data.token_bytes);
+    entry->set_index_crc32c(data.index_crc32c);
+    entry->set_token_crc32c(data.token_crc32c);
+  }
   for (const ManifestFile& file : from.files) {
     proto::Manifest::File* entry = to.add_file();
     entry->set_name(file.name);

@@ -37,7 +37,7 @@ struct Manifest {
   std::string program;
   TrainingProgress progress;
   MeshShape mesh;
-  std::string config_text;
+  RunDescription run;
   std::vector<ManifestFile> files;
   std::vector<ManifestTensor> tensors;
 };

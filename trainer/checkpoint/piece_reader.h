@@ -5,8 +5,8 @@
 #include <span>
 
 #include "kernels/kernels.h"
-#include "trainer/checkpoint/file_io.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/files/file_io.h"
 #include "trainer/state.h"
 
 namespace ropewalk {

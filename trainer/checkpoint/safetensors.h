@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "kernels/dtype.h"
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 
 namespace ropewalk {
 

@@ -109,7 +109,7 @@ void write_manifest(FileSystem& files, const std::filesystem::path& directory, M
 
 // Everything until the checkpoint is there; returns why it is not.
 std::optional<std::string> try_save(const std::filesystem::path& directory, const TrainingProgress& progress,
-                                    std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh,
+                                    std::span<const StateTensor> tensors, const RunDescription& run, Mesh& mesh,
                                     Kernels& kernels, FileSystem& files) {
   Communicator& world = mesh.world();
   const bool leads = world.rank() == 0;
@@ -125,7 +125,7 @@ std::optional<std::string> try_save(const std::filesystem::path& directory, cons
   const std::vector<std::string> parts = gather_texts(world, manifest_text(mine));
   return first_failure(world, [&] {
     if (!leads) return;
-    const Manifest whole{kManifestVersion, kProgram, progress, mesh.shape(), config_text, {}, {}};
+    const Manifest whole{kManifestVersion, kProgram, progress, mesh.shape(), run, {}, {}};
     write_manifest(files, temporary, whole, parts);
     commit_checkpoint(files, directory, progress.step);
   });
@@ -134,10 +134,10 @@ std::optional<std::string> try_save(const std::filesystem::path& directory, cons
 }  // namespace
 
 void save_checkpoint(const std::filesystem::path& directory, const TrainingProgress& progress,
-                     std::span<const StateTensor> tensors, const std::string& config_text, Mesh& mesh, Kernels& kernels,
+                     std::span<const StateTensor> tensors, const RunDescription& run, Mesh& mesh, Kernels& kernels,
                      FileSystem& files) {
   CHECK(progress.step >= 0, "step {}", progress.step);
-  const auto failure = try_save(directory, progress, tensors, config_text, mesh, kernels, files);
+  const auto failure = try_save(directory, progress, tensors, run, mesh, kernels, files);
   if (!failure) return;
   if (mesh.world().rank() == 0) discard_checkpoint(files, directory, progress.step);
   throw CheckpointError(

@@ -199,7 +199,7 @@ std::string read_config_file(const std::filesystem::path& file) {
 }
 
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
-                    std::optional<int> world_size) {
+                    std::optional<int> world_size, int64_t steps_done) {
   if (text.size() > kMostBytes)
     throw ConfigurationError(fmt::format("{} is larger than {} MiB, so it is no configuration; is it the right file?",
                                          name, kMostBytes >> 20));
@@ -209,10 +209,19 @@ Config parse_config(std::string_view text, const std::string& name, std::span<co
   for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
   if (whole) {
     resolve_data_parallel(*config.mutable_parallel(), world_size);
-    check_config(config, world_size, problems);
+    check_config(config, world_size, steps_done, problems);
   }
   problems.throw_if_any(name);
   return make_config(config);
+}
+
+std::string output_directory_in(std::string_view text, const std::string& name,
+                                std::span<const std::string> overrides) {
+  Problems untold;
+  proto::Config config;
+  read_config_text(text, name, config, untold);
+  for (const std::string& assignment : overrides) apply_override(assignment, config, untold);
+  return config.output().directory();
 }
 
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,

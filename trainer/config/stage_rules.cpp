@@ -43,8 +43,8 @@ std::vector<StageSettings> settings_of(const proto::Config& config) {
 
 class StageChecker {
  public:
-  StageChecker(const proto::Config& config, Problems& problems)
-      : config_(config), stages_(settings_of(config)), problems_(problems) {}
+  StageChecker(const proto::Config& config, int64_t steps_done, Problems& problems)
+      : config_(config), stages_(settings_of(config)), steps_done_(steps_done), problems_(problems) {}
 
   void check() {
     for (size_t i = 0; i < stages_.size(); ++i) {
@@ -52,9 +52,10 @@ class StageChecker {
       const bool new_length = i == 0 || stage.length.field != before.length.field;
       const bool new_micro_batch = i == 0 || stage.micro_batch.field != before.micro_batch.field;
       const bool new_batch = i == 0 || stage.batch.field != before.batch.field;
+      const bool first_to_come = i > 0 && is_over(i - 1);
       if (i > 0) check_first_step(stage.first_step, before.first_step);
-      if (new_length) check_length(stage.length);
-      if (new_batch || new_micro_batch) check_batch(stage);
+      if (!is_over(i) && (new_length || first_to_come)) check_length(stage.length);
+      if (!is_over(i) && (new_batch || new_micro_batch || first_to_come)) check_batch(stage);
       if (new_length || new_micro_batch) check_micro_batch(stage);
     }
     check_theta();
@@ -63,6 +64,10 @@ class StageChecker {
   }
 
  private:
+  // The last stage never is: raising training.steps would go on with it.
+  bool is_over(size_t stage) const {
+    return stage + 1 < stages_.size() && stages_[stage + 1].first_step.value <= steps_done_;
+  }
   bool usable(const std::string& field) const { return !problems_.is_unreadable(field); }
   bool usable(const Setting& setting) const { return usable(setting.field); }
   void problem(const Setting& setting, const std::string& rule, const std::string& remedy) {
@@ -153,6 +158,7 @@ class StageChecker {
 
   const proto::Config& config_;
   const std::vector<StageSettings> stages_;
+  const int64_t steps_done_;
   Problems& problems_;
 };
 
@@ -164,6 +170,8 @@ std::string set_to_multiple(const std::string& field, int64_t value, int64_t fac
   return fmt::format("set {} to {} or {}", field, below, below + factor);
 }
 
-void check_stages(const proto::Config& config, Problems& problems) { StageChecker(config, problems).check(); }
+void check_stages(const proto::Config& config, int64_t steps_done, Problems& problems) {
+  StageChecker(config, steps_done, problems).check();
+}
 
 }  // namespace ropewalk

@@ -31,8 +31,8 @@ std::string common_divisors(int64_t a, int64_t b) {
 
 class Checker {
  public:
-  Checker(const proto::Config& config, std::optional<int> world_size, Problems& problems)
-      : config_(config), world_size_(world_size), problems_(problems) {}
+  Checker(const proto::Config& config, std::optional<int> world_size, int64_t steps_done, Problems& problems)
+      : config_(config), world_size_(world_size), steps_done_(steps_done), problems_(problems) {}
 
   void check() {
     check_fields(config_, problems_);
@@ -42,7 +42,7 @@ class Checker {
     check_data();
     check_device();
     check_mesh();
-    check_stages(config_, problems_);
+    check_stages(config_, steps_done_, problems_);
     check_schedule();
     check_samples();
   }
@@ -242,13 +242,14 @@ class Checker {
 
   const proto::Config& config_;
   std::optional<int> world_size_;
+  int64_t steps_done_;
   Problems& problems_;
 };
 
 }  // namespace
 
-void check_config(const proto::Config& config, std::optional<int> world_size, Problems& problems) {
-  Checker(config, world_size, problems).check();
+void check_config(const proto::Config& config, std::optional<int> world_size, int64_t steps_done, Problems& problems) {
+  Checker(config, world_size, steps_done, problems).check();
 }
 
 }  // namespace ropewalk

@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <system_error>
 #include <utility>
 
 #include "kernels/error.h"
+#include "trainer/files/file_io.h"
 
 namespace ropewalk {
 namespace {
@@ -134,10 +134,12 @@ void NewFile::publish() {
   published_ = true;
 }
 
-void sync_folder_of(const std::string& path) {
-  const auto parent = std::filesystem::path(path).parent_path();
-  const std::string folder = parent.empty() ? std::string(".") : parent.string();
-  File(folder, open_descriptor(folder, O_RDONLY | O_DIRECTORY, "write to")).sync();
+bool sync_folder_of(const std::string& path) {
+  try {
+    return sync_parent(real_file_system(), path);
+  } catch (const FileError& error) {
+    throw DataError(error.what());
+  }
 }
 
 MappedFile::MappedFile(const std::string& path) {

@@ -33,7 +33,6 @@ class File {
   void sync();                                                     // until the device has them
 
  private:
-  friend void sync_folder_of(const std::string& path);
   File(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
   std::string path_;
   int descriptor_;
@@ -52,7 +51,8 @@ class NewFile : public File {
   bool published_ = false;
 };
 
-void sync_folder_of(const std::string& path);  // makes renames in it last
+// Makes renames in it last. False where the file system knows nothing of the kind (sync_directory).
+bool sync_folder_of(const std::string& path);
 
 // A file's bytes as memory, read-only. The file must not shrink meanwhile.
 class MappedFile {

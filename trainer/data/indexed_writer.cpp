@@ -148,7 +148,7 @@ void IndexedWriter::finish() {
   ::unlink(index.c_str());
   data_.publish();
   index_.publish();
-  sync_folder_of(index);
+  durable_ = sync_folder_of(index);
 }
 
 }  // namespace ropewalk

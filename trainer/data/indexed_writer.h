@@ -27,6 +27,7 @@ class IndexedWriter {
   // Puts both files under their names, in place of what is there. No document may be open.
   void finish();
 
+  bool durable() const { return durable_; }  // after finish(): the names outlive a power cut
   int64_t tokens() const { return tokens_; }
   int64_t documents() const { return documents_; }
   indexed::TokenType token_type() const { return type_; }
@@ -42,6 +43,7 @@ class IndexedWriter {
   std::vector<char> data_bytes_;    // tokens on their way to the file
   std::vector<int32_t> lengths_;    // likewise
   std::vector<int64_t> continued_;  // sequences whose document goes on in the next: few, as sequences are long
+  bool durable_ = false;
   int64_t tokens_ = 0, sequences_ = 0, documents_ = 0, sequence_tokens_ = 0;
 };
 

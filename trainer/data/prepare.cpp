@@ -177,6 +177,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
   summary.input_files = static_cast<int64_t>(files.size());
   summary.vocabulary = tokenizer->vocabulary_size();
   summary.token_type = name_of(writer.token_type());
+  summary.durable = writer.durable();
   summary.written = {options.prefix + ".bin", options.prefix + ".idx"};
   return summary;
 }

@@ -35,6 +35,7 @@ struct PrepareSummary {
   SkippedLines skipped;              // with documents.skip_bad_lines
   int64_t separators = 0;            // that stood in text files
   std::vector<std::string> written;  // paths
+  bool durable = true;               // false: their file system cannot make names outlive a power cut
 };
 
 // Throws ConfigurationError (nothing to read, output that exists or is also an input, unknown tokenizer) or DataError.

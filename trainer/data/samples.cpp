@@ -93,6 +93,17 @@ void check(const DataConfig& data, const Stage& stage, int64_t vocabulary) {
   }
 }
 
+// Whether any of the tokens [begin, end) is followed there by one of its own document, which then is its target. Of
+// other data than such as have none, the first documents tell.
+bool has_targets(const IndexedDataset& file, int64_t begin, int64_t end) {
+  for (int64_t document = file.document_at(begin), first = begin; first < end; ++document) {
+    const int64_t next = file.document_begin(document + 1);
+    if (std::min(next, end) - first >= 2) return true;
+    first = next;
+  }
+  return false;
+}
+
 Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfig& data, const Stage& stage) {
   const int64_t tokens = file->tokens(), needed = stage.sequence_length + 1;
   const auto validation = static_cast<int64_t>(std::floor(static_cast<double>(tokens) * data.validation_fraction));
@@ -109,6 +120,14 @@ Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfi
         fmt::format("{}.bin has {}, {} of them for validation (data.validation_fraction = {}); one sample "
                     "takes {} + 1 = {}: raise data.validation_fraction, or set it to 0 for none, or prepare more text",
                     stage.prefix, counted(tokens, "token"), validation, data.validation_fraction, length, needed));
+  }
+
+  const int64_t seen = (training - 1) / stage.sequence_length * stage.sequence_length + 1;  // what fills sequences
+  if (!has_targets(*file, 0, seen)) {
+    throw DataError(fmt::format(
+        "{}.bin has nothing to train on: in none of the {} for training that fill sequences of {} = {} does "
+        "a document have a second token, so that there is no target; prepare longer documents",
+        stage.prefix, counted(seen, "token"), length, stage.sequence_length));
   }
 
   // Another order for each that begins, so that none repeats the beginning of one before it.

@@ -2,12 +2,13 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
+#include <charconv>
 #include <cstring>
 
 #include "configs/events.pb.h"
-#include "kernels/error.h"
 #include "trainer/crc32c.h"
 #include "trainer/metrics/text.h"
 
@@ -23,16 +24,32 @@ std::string bytes_of(Integer value) {
 
 uint32_t masked_crc(std::string_view bytes) { return std::rotr(crc32c(bytes), 15) + 0xa282ead8u; }
 
-// A name that no other writer has: readers ask for "tfevents" in it and sort by the time.
-std::filesystem::path unused_path(const std::filesystem::path& directory, double unix_time) {
+constexpr std::string_view kPrefix = "events.out.tfevents.";
+constexpr int64_t kLatest = 9999999998;  // in ten digits, with room for one more
+
+// The time in the name of the newest event file there; nothing if there is none.
+std::optional<int64_t> newest_in(const std::filesystem::path& directory) {
+  std::optional<int64_t> newest;
+  std::error_code unreadable;  // a directory that is not there yet; of any other, the first flush tells
+  for (std::filesystem::directory_iterator entry(directory, unreadable), end; !unreadable && entry != end;
+       entry.increment(unreadable)) {
+    const std::string name = entry->path().filename().string();
+    int64_t time = 0;
+    if (!name.starts_with(kPrefix)) continue;
+    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), time);
+    newest = std::max(newest.value_or(0), std::min(time, kLatest));
+  }
+  return newest;
+}
+
+// Readers ask for "tfevents" in a name and sort by it, so that the time must not go back; nor has another file the
+// name.
+std::filesystem::path path_after(std::optional<int64_t> newest, const std::filesystem::path& directory,
+                                 double unix_time) {
   std::array<char, 256> host{};
   if (gethostname(host.data(), host.size() - 1) != 0) std::strcpy(host.data(), "host");
-  for (int count = 0;; ++count) {
-    const auto seconds = static_cast<int64_t>(unix_time);
-    const std::filesystem::path path =
-        directory / fmt::format("events.out.tfevents.{:010}.{}.{}.{}", seconds, host.data(), getpid(), count);
-    if (std::error_code unknown; !std::filesystem::exists(path, unknown)) return path;
-  }
+  const int64_t time = std::max(static_cast<int64_t>(unix_time), newest ? *newest + 1 : 0);
+  return directory / fmt::format("{}{:010}.{}.{}.0", kPrefix, time, host.data(), getpid());
 }
 
 // TensorBoard renders text as Markdown; four leading blanks make a line code, shown as it is.
@@ -47,16 +64,23 @@ std::string as_code(std::string_view sample) {
 
 }  // namespace
 
-EventWriter::EventWriter(const std::filesystem::path& directory, int64_t resumed_step, Clock unix_time)
-    : unix_time_(std::move(unix_time)), file_(unused_path(directory, unix_time_())) {
+EventWriter::EventWriter(const std::filesystem::path& directory, int64_t resumed_step, Clock unix_time,
+                         FileSystem& system)
+    : EventWriter(directory, newest_in(directory), resumed_step, std::move(unix_time), system) {}
+
+EventWriter::EventWriter(const std::filesystem::path& directory, std::optional<int64_t> newest, int64_t resumed_step,
+                         Clock unix_time, FileSystem& system)
+    : unix_time_(std::move(unix_time)), file_(path_after(newest, directory, unix_time_()), system) {
   events::Event version;
   version.set_file_version("brain.Event:2");
-  append(version);
-  if (resumed_step > 0) {
+  add(version);
+  if (!newest) return;
+  // Twice: TensorBoard takes the first that it meets for the start of all, and voids nothing then.
+  for (int i = 0; i < 2; ++i) {
     events::Event start;
     start.set_step(resumed_step + 1);
     start.mutable_session_log()->set_status(events::SessionLog::START);
-    append(start);
+    add(start);
   }
 }
 
@@ -68,7 +92,7 @@ void EventWriter::scalars(int64_t step, std::span<const std::pair<std::string, d
     value->set_tag(tag);
     value->set_simple_value(static_cast<float>(number));
   }
-  append(event);
+  add(event);
 }
 
 void EventWriter::text(int64_t step, std::string_view tag, std::string_view sample) {
@@ -81,14 +105,14 @@ void EventWriter::text(int64_t step, std::string_view tag, std::string_view samp
   value->mutable_tensor()->set_dtype(events::Tensor::STRING);
   value->mutable_tensor()->mutable_tensor_shape()->add_dim()->set_size(1);
   value->mutable_tensor()->add_string_val(as_code(sample));
-  append(event);
+  add(event);
 }
 
-void EventWriter::append(events::Event& event) {
+void EventWriter::add(events::Event& event) {
   event.set_wall_time(unix_time_());
   const std::string data = event.SerializeAsString();
   const std::string length = bytes_of(static_cast<uint64_t>(data.size()));
-  file_.append(length + bytes_of(masked_crc(length)) + data + bytes_of(masked_crc(data)));
+  file_.add(length + bytes_of(masked_crc(length)) + data + bytes_of(masked_crc(data)));
 }
 
 }  // namespace ropewalk

@@ -6,13 +6,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "kernels/clock.h"
-#include "trainer/metrics/append_file.h"
+#include "trainer/files/append_file.h"
 
 namespace ropewalk {
 
@@ -22,19 +23,26 @@ class Event;
 
 class EventWriter {
  public:
-  // A new file in `directory`, which is made if it is not there. A run that goes on after step `resumed_step` > 0 tells
-  // TensorBoard to forget what an interrupted run wrote about later steps. Throws ConfigurationError.
-  EventWriter(const std::filesystem::path& directory, int64_t resumed_step, Clock unix_time = unix_seconds);
+  // A new file in `directory`, which comes after those that are there, also where the clock was set back. It tells
+  // TensorBoard to forget what they say of steps after `resumed_step` (0: a run from its start).
+  EventWriter(const std::filesystem::path& directory, int64_t resumed_step, Clock unix_time = unix_seconds,
+              FileSystem& system = real_file_system());
 
-  // Each call is one record, in the file when it returns. Throw DataError (a full disk); the file then ends with a
-  // whole record.
+  // Each is one record, added to what waits.
   void scalars(int64_t step, std::span<const std::pair<std::string, double>> values);
   void text(int64_t step, std::string_view tag, std::string_view sample);  // shown as it is, not as Markdown
+  // Writes whole records, or makes them durable. Throw FileError; then the file ends with a whole record, and the
+  // others wait.
+  void flush() { file_.flush(); }
+  void sync() { file_.sync(); }
+  int64_t lost() const { return file_.lost(); }  // records that have waited for too long
 
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:
-  void append(events::Event& event);  // stamped with the time
+  EventWriter(const std::filesystem::path& directory, std::optional<int64_t> newest, int64_t resumed_step,
+              Clock unix_time, FileSystem& system);
+  void add(events::Event& event);  // stamped with the time
 
   Clock unix_time_;
   AppendFile file_;

@@ -112,7 +112,7 @@ void StepProgress::step(const StepMetrics& metrics) {
   const std::string position = fmt::format("{}/{}", metrics.step, metrics.total_steps);
   const std::string left = duration_text(metrics.seconds_remaining) + " left";
   const std::string rate = count_text(metrics.tokens_per_second) + " tokens/s";
-  const std::string loss = fmt::format("loss {:.4f}", metrics.loss);
+  const std::string loss = metrics.loss ? fmt::format("loss {:.4f}", *metrics.loss) : "no targets";
   const std::string norm = fmt::format("gradient norm {:.3g}", metrics.gradient_norm);
   const std::string learning = fmt::format("learning rate {:.2e}", metrics.learning_rate);
   const double fraction =
@@ -125,9 +125,13 @@ void StepProgress::step(const StepMetrics& metrics) {
     printed_ = true;
   }
   if (metrics.validation) {
-    std::string text = fmt::format("step {}  validation loss {:.4f}", position, metrics.validation->loss);
-    if (metrics.validation->loss_by_position.size() > 1) {
-      text += fmt::format("  by position {:.4f}", fmt::join(metrics.validation->loss_by_position, " "));
+    const ValidationMetrics& validation = *metrics.validation;
+    std::string text = fmt::format("step {}  validation{}", position,
+                                   validation.loss ? fmt::format(" loss {:.4f}", *validation.loss) : ": no targets");
+    if (validation.loss && validation.loss_by_position.size() > 1) {
+      text += "  by position";
+      for (const std::optional<double>& mean : validation.loss_by_position)
+        text += mean ? fmt::format(" {:.4f}", *mean) : " none";
     }
     line_.print(text);
   }

@@ -9,7 +9,7 @@
 #include "tests/support/ranks.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 
@@ -38,7 +38,7 @@ class CheckpointDamage : public testing::Test {
       FarKernels kernels;
       ShardedState state(mesh, kernels, DType::kF32);
       state.fill(static_cast<uint64_t>(step));
-      save_checkpoint(directory_.path(), {step, step, step}, state.tensors(), "", mesh, kernels);
+      save_checkpoint(directory_.path(), {step, step, step}, state.tensors(), {}, mesh, kernels);
     });
   }
 
@@ -115,7 +115,7 @@ void save_matrix(const fs::path& directory, int64_t step, const std::vector<floa
     std::vector<float> mine(values.begin() + world->rank() * 8, values.begin() + world->rank() * 8 + 8);
     const Box box{world->rank() * 2, world->rank() * 2 + 2, 0, 4};
     const StateTensor tensor{"model.w", {4, 4}, box, Tensor(mine.data(), DType::kF32, Device{}, {2, 4}), true};
-    save_checkpoint(directory, {step, 0, 0}, std::vector{tensor}, "", mesh, kernels);
+    save_checkpoint(directory, {step, 0, 0}, std::vector{tensor}, {}, mesh, kernels);
   });
 }
 

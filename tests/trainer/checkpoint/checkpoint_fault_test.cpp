@@ -10,9 +10,9 @@
 #include "parallel/thread_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
-#include "tests/trainer/checkpoint/faulty_file_system.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/faulty_file_system.h"
+#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 
@@ -46,7 +46,7 @@ std::vector<std::string> save(const std::filesystem::path& directory, int64_t st
     state.fill(seed);
     try {
       FileSystem& mine = files(world->rank());
-      save_checkpoint(directory, {step, 8 * step, 64 * step}, state.tensors(), "", mesh, kernels, mine);
+      save_checkpoint(directory, {step, 8 * step, 64 * step}, state.tensors(), {}, mesh, kernels, mine);
       remove_old_checkpoints(directory, step, keep, mesh, mine);
     } catch (const CheckpointError& error) {
       messages[static_cast<size_t>(world->rank())] = error.what();
@@ -228,7 +228,7 @@ TEST(CheckpointFaults, AProcessThatIsKilledAtAnyCallLeavesOneWhole) {
       FarKernels kernels;
       ShardedState state(mesh, kernels, DType::kF32);
       state.fill(kNewSeed);
-      save_checkpoint(directory.path(), {scenario.new_step, 0, 0}, state.tensors(), "", mesh, kernels, deadly);
+      save_checkpoint(directory.path(), {scenario.new_step, 0, 0}, state.tensors(), {}, mesh, kernels, deadly);
       remove_old_checkpoints(directory.path(), scenario.new_step, scenario.keep, mesh, deadly);
       _exit(0);
     }
@@ -268,7 +268,7 @@ TEST(CheckpointFaults, InterruptedAndShortCallsAreContinued) {
     ShardedState state(mesh, kernels, DType::kF32);
     Reluctant files;
     state.fill(4);
-    save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), "", mesh, kernels, files);
+    save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh, kernels, files);
     state.fill(5);
     EXPECT_TRUE(load_newest_checkpoint(
         directory.path(), state.tensors(), mesh, kernels, [](const std::string& line) { ADD_FAILURE() << line; },
@@ -331,7 +331,7 @@ TEST(CheckpointFaults, ADeviceThatFailsOnOneRankFailsOnAll) {
     ShardedState state(mesh, good, DType::kF32);
     state.fill(1);
     try {
-      save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), "", mesh,
+      save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh,
                       world->rank() == 1 ? static_cast<Kernels&>(broken) : good);
     } catch (const CheckpointError& error) {
       messages[world->rank()] = error.what();
@@ -352,7 +352,7 @@ TEST(CheckpointFaults, BoxesThatDoNotMakeUpTheirTensorAreNotSaved) {
       ShardedState state(mesh, kernels, DType::kF32);
       if (world->rank() == 1) change(state.tensors());
       try {
-        save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), "", mesh, kernels);
+        save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh, kernels);
       } catch (const CheckpointError& error) {
         if (world->rank() == 1) message = error.what();
       }
@@ -397,6 +397,17 @@ TEST(CheckpointFaults, ADiskThatIsFullLeavesTheOldOne) {
   std::filesystem::remove(directory / "filler");
   EXPECT_EQ(save(directory.path(), 2, kNewSeed, 1, [](int) -> FileSystem& { return real_file_system(); })[0], "");
   EXPECT_EQ(found_in(directory.path(), {"", 1, 2, 1}), Found::kNew);
+}
+
+TEST(CheckpointFaults, WhatCannotBeRemovedOfALeftoverStepsAside) {
+  const TemporaryDirectory directory;
+  for (const char* aside : {"step-00000001.aside", "step-00000001.aside-2"}) {
+    std::filesystem::create_directories(directory / "step-00000001.tmp" / "mine" / "deeper");
+    write_file(directory / "step-00000001.tmp" / "rank-00000.safetensors", "half");
+    save_without_fault(directory.path(), 1, kNewSeed, 0);
+    EXPECT_EQ(list_directory(directory / aside), (std::vector<std::string>{"mine"}));
+    EXPECT_EQ(found_in(directory.path(), {"", 0, 1, 1}), Found::kNew);
+  }
 }
 
 TEST(CheckpointFaults, AFileInTheWayIsNamed) {

@@ -10,7 +10,7 @@
 #include "tests/support/ranks.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/manifest.h"
 
 namespace ropewalk {
@@ -19,6 +19,7 @@ namespace {
 using World = std::shared_ptr<Communicator>;
 
 void ignore(const std::string&) {}
+const std::vector<DataIdentity> kData = {{"text", 100, 2000, 0x12345678, 0xfedcba98}, {"more", 1, 0, 0, 0xffffffff}};
 TrainingProgress progress_of(int64_t step) { return {step, 8 * step, 4096 * step}; }
 
 // Saves fill(step) on this mesh as step `step`, and then keeps the newest `keep`.
@@ -30,7 +31,7 @@ void save_on(MeshShape shape, const std::filesystem::path& directory, int64_t st
     FarKernels kernels;
     ShardedState state(mesh, kernels, dtype, sharding);
     state.fill(static_cast<uint64_t>(step), rounding);
-    save_checkpoint(directory, progress_of(step), state.tensors(), "config of a run\n", mesh, kernels);
+    save_checkpoint(directory, progress_of(step), state.tensors(), {"config of a run\n", kData}, mesh, kernels);
     remove_old_checkpoints(directory, step, keep, mesh);
   });
 }
@@ -47,7 +48,8 @@ void expect_loads(MeshShape shape, const std::filesystem::path& directory, int64
                                                [](const std::string& line) { ADD_FAILURE() << line; });
     ASSERT_TRUE(loaded);
     EXPECT_EQ(loaded->progress, progress_of(step));
-    EXPECT_EQ(loaded->config_text, "config of a run\n");
+    EXPECT_EQ(loaded->run.config_text, "config of a run\n");
+    EXPECT_EQ(loaded->run.data, kData);
     EXPECT_EQ(state.differences(static_cast<uint64_t>(step), rounding), 0);
   });
 }
@@ -109,7 +111,7 @@ TEST(Checkpoint, LargeTensorsGoInChunks) {
     std::vector<float> values;
     const StateTensor tensor = state_of(mesh, values);
     for (size_t i = 0; i < values.size(); ++i) values[i] = value_at(tensor.box, i);
-    save_checkpoint(directory.path(), progress_of(1), std::vector{tensor}, "", mesh, kernels);
+    save_checkpoint(directory.path(), progress_of(1), std::vector{tensor}, {}, mesh, kernels);
   });
   run_ranks(2, [&](const World& world) {
     Mesh mesh({1, 1, 2}, world);
@@ -170,12 +172,12 @@ TEST(Checkpoint, MakesItsDirectoryAndReplacesAStep) {
     FarKernels kernels;
     ShardedState state(mesh, kernels, DType::kF32);
     state.fill(70);
-    save_checkpoint(nested, {7, 56, 28672}, state.tensors(), "again", mesh, kernels);
+    save_checkpoint(nested, {7, 56, 28672}, state.tensors(), {"again", {}}, mesh, kernels);
     remove_old_checkpoints(nested, 7, 2, mesh);
     state.fill(0);
     const auto loaded = load_newest_checkpoint(nested, state.tensors(), mesh, kernels, ignore);
     ASSERT_TRUE(loaded);
-    EXPECT_EQ(loaded->config_text, "again");
+    EXPECT_EQ(loaded->run.config_text, "again");
     EXPECT_EQ(state.differences(70), 0);
   });
   EXPECT_EQ(list_directory(nested), (Names{"step-00000007"}));

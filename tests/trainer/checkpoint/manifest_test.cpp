@@ -13,7 +13,8 @@ Manifest some_manifest() {
   manifest.program = "ropewalk 0.1.0";
   manifest.progress = {1000, 8000, 4096000, 900, 500};
   manifest.mesh = {1, 2, 1};
-  manifest.config_text = "model {\n  layers: 2\n}\n\"quotes\"\t\xc3\xa9";
+  manifest.run.config_text = "model {\n  layers: 2\n}\n\"quotes\"\t\xc3\xa9";
+  manifest.run.data = {{"data/\"mine\"", int64_t{5} << 40, int64_t{7} << 40, 0xffffffff, 1}};
   manifest.files = {{"rank-00000.safetensors", 1000, 0x12345678}, {"rank-00001.safetensors", 0, 0xffffffff}};
   manifest.tensors = {
       {"model.w", DType::kF32, {4, 6}, {{0, "model.w[0:3,0:6]", {0, 3, 0, 6}, 1}, {1, "b", {3, 4, 0, 6}, 2}}},
@@ -43,7 +44,8 @@ TEST(Manifest, IsReadAsItWasWritten) {
   EXPECT_EQ(after.program, before.program);
   EXPECT_EQ(after.progress, before.progress);
   EXPECT_EQ(after.mesh, before.mesh);
-  EXPECT_EQ(after.config_text, before.config_text);
+  EXPECT_EQ(after.run.config_text, before.run.config_text);
+  EXPECT_EQ(after.run.data, before.run.data);
   ASSERT_EQ(after.files.size(), 2u);
   EXPECT_EQ(after.files[1].name, "rank-00001.safetensors");
   EXPECT_EQ(after.files[0].bytes, 1000);

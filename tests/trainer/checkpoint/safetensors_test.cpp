@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/crc32c.h"
 
 namespace ropewalk {

@@ -29,9 +29,9 @@ inline Config config_with(std::initializer_list<std::string> overrides, std::opt
 
 // The message of a text that is refused, or "" if it is not.
 inline std::string refusal(std::string_view text, const std::vector<std::string>& overrides = {},
-                           std::optional<int> world_size = std::nullopt) {
+                           std::optional<int> world_size = std::nullopt, int64_t steps_done = 0) {
   try {
-    parse_config(text, "run.textproto", overrides, world_size);
+    parse_config(text, "run.textproto", overrides, world_size, steps_done);
   } catch (const ConfigurationError& error) {
     return error.what();
   }

@@ -215,6 +215,40 @@ TEST(Rules, ProblemsOfStagesComeAtOnceWithTheirPlaces) {
     EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
 }
 
+// On four ranks: four data ranks, or two that share a sequence.
+TEST(Rules, StagesThatAreOverNeedNotFitTheMesh) {
+  const std::vector<std::string> batches = {"training.batch=2", "training.stages.0.first_step=10",
+                                            "training.stages.0.batch=6", "training.stages.1.first_step=20",
+                                            "training.stages.1.batch=8"};
+  const auto told = [](const std::vector<std::string>& settings, int64_t steps_done) {
+    return refusal(kSmallest, settings, 4, steps_done);
+  };
+  EXPECT_NE(told(batches, 9).find("training.batch = 2"), std::string::npos);
+  for (const int64_t step : {10, 19}) {
+    EXPECT_EQ(told(batches, step).find("training.batch = 2"), std::string::npos);
+    EXPECT_NE(told(batches, step).find("training.stages.0.batch = 6"), std::string::npos);
+  }
+  EXPECT_EQ(told(batches, 20), "");
+  EXPECT_EQ(told(batches, 1000), "");
+  // What a stage to come has from one that is over counts for it.
+  const std::vector<std::string> inherited = {"training.batch=2", "training.stages.0.first_step=10",
+                                              "training.stages.0.theta=7"};
+  EXPECT_NE(told(inherited, 50).find("training.batch = 2"), std::string::npos);
+  EXPECT_NE(told(inherited, 1000).find("training.batch = 2"), std::string::npos) << "the last one is never over";
+  const std::vector<std::string> lengths = {"parallel.context_parallel=4", "data.sequence_length=7",
+                                            "training.stages.0.first_step=10", "training.stages.0.sequence_length=128"};
+  EXPECT_NE(told(lengths, 9).find("data.sequence_length = 7"), std::string::npos);
+  EXPECT_EQ(told(lengths, 10), "");
+}
+
+TEST(Rules, TheOutputDirectoryIsFoundWhateverIsWrongBesides) {
+  EXPECT_EQ(output_directory_in(kSmallest, "x", {}), "run");
+  EXPECT_EQ(output_directory_in(kSmallest, "x", std::vector<std::string>{"output.directory=b", "training.batch=-1"}),
+            "b");
+  EXPECT_EQ(output_directory_in("output { directory: \"c\" } nonsense {{{", "x", {}), "c");
+  EXPECT_EQ(output_directory_in("", "x", {}), "");
+}
+
 TEST(Rules, AllProblemsComeAtOnce) {
   const std::string message = refusal(R"(
     model { layers: 0 width: 64 widht: 64 hidden: "many" query_heads: 12 key_heads: 5 head_size: 16 vocabulary: 257

@@ -207,6 +207,26 @@ TEST(Samples, TooFewTokensAreRefusedWithTheNumbers) {
   expect_error<DataError>([&] { open_dataset(none.config(1, 0), kVocabulary); }, {"x.bin has 0 tokens"});
 }
 
+TEST(Samples, DataWithoutATargetAreRefused) {
+  const auto refused = [](const std::vector<int64_t>& lengths, int64_t sequence_length, double validation = 0) {
+    const Corpus corpus(lengths);
+    expect_error<DataError>([&] { open_dataset(corpus.config(sequence_length, validation), kVocabulary); },
+                            {"x.bin has nothing to train on", "second token", "prepare longer documents"});
+  };
+  const std::vector<int64_t> single(40, 1);
+  refused(single, 8);
+  std::vector<int64_t> late = single;  // the only pair is in what does not fill a sequence, or in the validation part
+  late.push_back(2);
+  refused(late, 20);
+  refused(late, 4, 0.25);
+
+  std::vector<int64_t> last = single;  // 41 tokens: the pair ends the second sequence
+  last.back() = 2;
+  EXPECT_NO_THROW(open_dataset(Corpus(last).config(20, 0), kVocabulary));
+  const Dataset without = open_dataset(Corpus({20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}).config(4, 0.33), kVocabulary);
+  EXPECT_EQ(without.validation->at(0).target_count(), 0) << "validation may have none";
+}
+
 TEST(Samples, WrongConfigurationIsRefused) {
   const Corpus corpus({20});
   Config config = corpus.config(4, 0);

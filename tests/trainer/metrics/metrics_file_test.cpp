@@ -1,12 +1,13 @@
+#include "trainer/metrics/metrics_file.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "kernels/error.h"
+#include "tests/trainer/files/faulty_file_system.h"
 #include "tests/trainer/metrics/scratch.h"
-#include "trainer/metrics/metrics.h"
 
 namespace ropewalk {
 namespace {
@@ -16,7 +17,7 @@ StepMetrics metrics_of(int64_t step) {
   metrics.step = step;
   metrics.total_steps = 100;
   metrics.time = 1700000000.25;
-  metrics.loss = 5.0 / step;
+  metrics.loss = 5.0 / static_cast<double>(step);
   metrics.gradient_norm = 0.1;
   metrics.learning_rate = 3e-4;
   metrics.sequence_length = 512;
@@ -32,11 +33,25 @@ StepMetrics metrics_of(int64_t step) {
 
 nlohmann::json parsed(const StepMetrics& metrics) { return nlohmann::json::parse(json_line(metrics)); }
 
-std::vector<int64_t> steps_in(const std::filesystem::path& path) {
-  std::vector<int64_t> steps;
-  std::ifstream in(path);
-  for (std::string line; std::getline(in, line);) steps.push_back(nlohmann::json::parse(line)["step"]);
-  return steps;
+// A file that is gone on with after a step, and what it tells.
+struct Opened {
+  Opened(const std::filesystem::path& path, int64_t resumed_step, FileSystem& system = real_file_system())
+      : file(
+            path, resumed_step, [this](const std::string& line) { told += line + "\n"; }, system) {}
+  void write(int64_t step) {
+    file.add(metrics_of(step));
+    file.flush();
+  }
+  std::string told;
+  MetricsFile file;
+};
+
+std::string line_of(int64_t step) { return json_line(metrics_of(step)) + "\n"; }
+
+std::string lines_of(int64_t first, int64_t last) {
+  std::string text;
+  for (int64_t step = first; step <= last; ++step) text += line_of(step);
+  return text;
 }
 
 TEST(JsonLine, HoldsEveryFieldExactly) {
@@ -86,6 +101,27 @@ TEST(JsonLine, WritesWhatIsNotFiniteAsStrings) {
   EXPECT_EQ(object["validation_loss_by_position"], nlohmann::json({"nan", 1.0}));
 }
 
+TEST(JsonLine, WritesTheMeanOfNothingAsNull) {
+  StepMetrics metrics = metrics_of(1);
+  metrics.loss.reset();
+  metrics.validation = ValidationMetrics{2, {2, std::nullopt}};
+  EXPECT_TRUE(parsed(metrics)["loss"].is_null());
+  EXPECT_EQ(parsed(metrics)["validation_loss_by_position"], nlohmann::json({2.0, nullptr}));
+  metrics.validation->loss.reset();
+  EXPECT_TRUE(parsed(metrics)["validation_loss"].is_null());
+}
+
+TEST(Scalars, LeaveOutTheMeanOfNothing) {
+  StepMetrics metrics = metrics_of(1);
+  metrics.loss.reset();
+  metrics.validation = ValidationMetrics{std::nullopt, {2, std::nullopt}};
+  std::set<std::string> tags;
+  for (const auto& [tag, value] : scalars_of(metrics)) tags.insert(tag);
+  EXPECT_FALSE(tags.contains("train/loss") || tags.contains("validation/loss") ||
+               tags.contains("validation/loss_position_2_of_2"));
+  EXPECT_TRUE(tags.contains("validation/loss_position_1_of_2"));
+}
+
 TEST(Scalars, HaveATagForEveryNumber) {
   StepMetrics metrics = metrics_of(1);
   metrics.validation = ValidationMetrics{1, {2, 3}};
@@ -102,93 +138,189 @@ TEST(Scalars, HaveATagForEveryNumber) {
 TEST(MetricsFile, ShowsEachLineAtOnce) {
   const ScratchDirectory scratch;
   const auto path = scratch.path() / "run" / "metrics.jsonl";  // the directory is made
-  MetricsFile file(path, 0);
-  file.write(metrics_of(1));
-  EXPECT_EQ(read_file(path), json_line(metrics_of(1)) + "\n");
-  file.write(metrics_of(2));
-  EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2}));
+  Opened run(path, 0);
+  run.write(1);
+  EXPECT_EQ(read_file(path), line_of(1));
+  run.write(2);
+  EXPECT_EQ(read_file(path), lines_of(1, 2));
+  EXPECT_EQ(run.told, "");
 }
 
 TEST(MetricsFile, ResumingCutsLaterStepsAndAHalfWrittenLine) {
-  for (const char* rest : {"", "{\"step\":6,\"lo", "{\"step\":5"}) {
+  for (const char* rest : {"", "{\"step\":6,\"lo", "{\"step\":5", "{"}) {
     const ScratchDirectory scratch;
     const auto path = scratch.path() / "metrics.jsonl";
-    {
-      MetricsFile file(path, 0);
-      for (int64_t step = 1; step <= 5; ++step) file.write(metrics_of(step));
-    }
-    write_file(path, read_file(path) + rest);
-    {
-      MetricsFile file(path, 3);
-      EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2, 3})) << rest;
-      file.write(metrics_of(4));
-    }
-    EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2, 3, 4})) << rest;
-    { MetricsFile file(path, 4); }
-    EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2, 3, 4})) << "nothing to cut";
-    for (const char* kept : {".1", ".2"}) {
-      MetricsFile file(path, 0);  // a run from its start
-      EXPECT_EQ(read_file(path), "");
-      EXPECT_EQ(file.kept(), path.string() + kept);
-      EXPECT_EQ(steps_in(file.kept()).size(), kept == std::string(".1") ? 4u : 1u);
-      file.write(metrics_of(1));
-    }
+    write_file(path, lines_of(1, 5) + rest);
+    Opened run(path, 3);
+    run.write(4);
+    EXPECT_EQ(read_file(path), lines_of(1, 4)) << rest;
+    Opened(path, 4).file.start();
+    EXPECT_EQ(read_file(path), lines_of(1, 4)) << "nothing to cut";
+    EXPECT_EQ(run.told, "");
+    EXPECT_FALSE(std::filesystem::exists(path.string() + ".1"));
   }
 }
 
-TEST(MetricsFile, ResumingDropsAHalfWrittenLineOfAnEarlierStep) {
+TEST(MetricsFile, ARunFromItsStartKeepsWhatThereWas) {
   const ScratchDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
-  write_file(path, json_line(metrics_of(1)) + "\n" + json_line(metrics_of(2)));  // whole but for its newline
-  { MetricsFile file(path, 9); }
-  EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1}));
+  write_file(path, lines_of(1, 4));
+  for (const char* kept : {".1", ".2"}) {
+    Opened run(path, 0);
+    run.write(1);
+    EXPECT_EQ(run.told, "the metrics of an earlier run are kept as " + path.string() + kept + "\n");
+    EXPECT_EQ(read_file(path), line_of(1));
+    EXPECT_EQ(read_file(path.string() + kept), kept == std::string(".1") ? lines_of(1, 4) : line_of(1));
+  }
 }
 
-TEST(MetricsFile, RefusesAFileThatIsNotOursAndLeavesItAlone) {
-  const std::string line = json_line(metrics_of(1)) + "\n";
-  for (const std::string& other :
+TEST(MetricsFile, DropsAHalfWrittenLineOfAnEarlierStepAndTellsThatItIsMissing) {
+  const ScratchDirectory scratch;
+  const auto path = scratch.path() / "metrics.jsonl";
+  write_file(path, line_of(1) + json_line(metrics_of(2)));  // whole but for its newline
+  Opened run(path, 3);
+  run.file.start();
+  EXPECT_EQ(read_file(path), line_of(1));
+  EXPECT_EQ(run.told, path.string() + " has no lines of step 2-3, before the checkpoint\n");
+}
+
+TEST(MetricsFile, GoesOnWithoutDamagedLinesAndKeepsTheFileAsItWas) {
+  for (const std::string& bad :
        {std::string("not json\n"), std::string("[1]\n"), std::string("{\"step\":\"1\"}\n"), std::string("\n"),
-        std::string("\0\0\n", 3), std::string(2 << 20, 'x') + "\n", std::string(50000, '[') + "\n"}) {
+        std::string("\0\0\n", 3), std::string(2 << 20, 'x') + "\n", std::string(50000, '[') + "\n",
+        std::string(9 << 20, '\0') + "\n", std::string("{\"step\":3,\"loss\":{\"step\":4,\"loss\":1}\n")}) {
     const ScratchDirectory scratch;
     const auto path = scratch.path() / "metrics.jsonl";
-    write_file(path, line + other + line);
-    try {
-      MetricsFile file(path, 5);
-      ADD_FAILURE() << "accepted " << other.substr(0, 20);
-    } catch (const DataError& error) {
-      EXPECT_NE(std::string(error.what()).find(path.string()), std::string::npos) << error.what();
-    }
-    EXPECT_EQ(read_file(path), line + other + line);
+    const std::string before = lines_of(1, 2) + bad + lines_of(5, 9);
+    write_file(path, before);
+    Opened run(path, 7);
+    run.write(8);
+    EXPECT_EQ(read_file(path), lines_of(1, 2) + lines_of(5, 8)) << bad.substr(0, 20);
+    EXPECT_EQ(read_file(path.string() + ".1"), before);
+    EXPECT_EQ(run.told, "warning: " + path.string() +
+                            " is damaged (line 3); it goes on without that, and is kept as it was as " + path.string() +
+                            ".1\n" + path.string() + " has no lines of step 3-4, before the checkpoint\n");
   }
 }
 
-TEST(MetricsFile, SaysWhichDirectoryCannotBeWritten) {
+TEST(MetricsFile, LosesNothingOfAFileThatIsNotOurs) {
+  for (const std::string& other : {std::string("my notes"), std::string("my\nnotes\n"), std::string(3 << 20, '\0')}) {
+    const ScratchDirectory scratch;
+    const auto path = scratch.path() / "metrics.jsonl";
+    write_file(path, other);
+    Opened run(path, 2);
+    run.write(3);
+    EXPECT_EQ(read_file(path), line_of(3));
+    EXPECT_EQ(read_file(path.string() + ".1"), other);
+    EXPECT_NE(run.told.find("is damaged (line 1"), std::string::npos) << run.told;
+    EXPECT_NE(run.told.find("has no lines of step 1-2"), std::string::npos) << run.told;
+  }
+}
+
+TEST(MetricsFile, ToldTwiceTheLaterLineCounts) {
+  const ScratchDirectory scratch;
+  const auto path = scratch.path() / "metrics.jsonl";
+  write_file(path, lines_of(1, 5) + lines_of(3, 4) + lines_of(6, 6));
+  Opened run(path, 6);
+  run.file.start();
+  EXPECT_EQ(read_file(path), lines_of(1, 4) + line_of(6));
+  EXPECT_NE(run.told.find("told steps twice"), std::string::npos) << run.told;
+  EXPECT_NE(run.told.find("no lines of step 5,"), std::string::npos) << run.told;
+}
+
+TEST(MetricsFile, ARunThatBeganElsewhereMissesNothing) {
+  const ScratchDirectory scratch;
+  const auto path = scratch.path() / "metrics.jsonl";
+  write_file(path, lines_of(41, 44) + lines_of(47, 47));
+  Opened run(path, 48);
+  run.file.start();
+  EXPECT_EQ(run.told, path.string() + " has no lines of step 45-46, 48, before the checkpoint\n");
+}
+
+TEST(MetricsFile, WhatIsInTheWayIsNamedAndWaitedFor) {
   const ScratchDirectory scratch;
   write_file(scratch.path() / "file", "");
-  for (const auto& path :
-       {scratch.path() / "file" / "metrics.jsonl", std::filesystem::path("/proc/none/metrics.jsonl"), scratch.path()}) {
-    try {
-      MetricsFile file(path, 0);
-      ADD_FAILURE() << "opened " << path;
-    } catch (const ConfigurationError& error) {
-      EXPECT_NE(std::string(error.what()).find(path.string()), std::string::npos) << error.what();
+  std::filesystem::create_directory(scratch.path() / "directory");
+  write_file(scratch.path() / "victim", "mine");
+  std::filesystem::create_symlink(scratch.path() / "victim", scratch.path() / "link");
+  for (const auto& path : {scratch.path() / "file" / "metrics.jsonl", std::filesystem::path("/proc/none/metrics.jsonl"),
+                           scratch.path() / "directory", scratch.path() / "link"}) {
+    for (const int64_t resumed_step : {0, 3}) {
+      Opened run(path, resumed_step);
+      try {
+        run.write(1);
+        ADD_FAILURE() << "written to " << path;
+      } catch (const FileError& error) {
+        EXPECT_NE(std::string(error.what()).find(path.parent_path().string()), std::string::npos) << error.what();
+      }
     }
   }
+  EXPECT_EQ(read_file(scratch.path() / "victim"), "mine");
+  Opened run(scratch.path() / "directory", 0);
+  EXPECT_THROW(run.write(1), FileError);
+  std::filesystem::remove(scratch.path() / "directory");
+  run.write(2);
+  EXPECT_EQ(read_file(scratch.path() / "directory"), lines_of(1, 2));
 }
 
 TEST(MetricsFile, AFullDiskLeavesWholeLinesAndLosesNone) {
   const ScratchDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
-  MetricsFile file(path, 0);
-  file.write(metrics_of(1));
-  const std::string before = read_file(path);
+  Opened run(path, 0);
+  run.write(1);
   {
-    const FullDisk full(before.size() + 10);  // room for ten bytes of the next line
-    EXPECT_THROW(file.write(metrics_of(2)), DataError);
-    EXPECT_EQ(read_file(path), before);
+    const FullDisk full(line_of(1).size() + 10);  // room for ten bytes of the next line
+    EXPECT_THROW(run.write(2), FileError);
+    EXPECT_EQ(read_file(path), line_of(1));
   }
-  file.write(metrics_of(3));
-  EXPECT_EQ(steps_in(path), (std::vector<int64_t>{1, 2, 3}));  // the one that did not fit has waited
+  run.write(3);
+  EXPECT_EQ(read_file(path), lines_of(1, 3));  // the one that did not fit has waited
+}
+
+// Each call of a resume over a damaged file fails in turn; the next try goes on, and no line is lost or told twice.
+TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
+  int failures = 0;
+  for (const std::string& bad : {std::string(), std::string("torn\n")}) {
+    for (int64_t call = 0;; ++call) {
+      SCOPED_TRACE(call);
+      const ScratchDirectory scratch;
+      const auto path = scratch.path() / "metrics.jsonl";
+      write_file(path, lines_of(1, 2) + bad + lines_of(3, 6));
+      CallCounter counter(call, CallCounter::Mode::kOnce, EIO);
+      FaultyFileSystem disk([&](const char*) { return counter(); });
+      Opened run(path, 4, disk);
+      for (int64_t step = 5; step <= 6; ++step) {
+        try {
+          run.write(step);
+        } catch (const FileError& error) {
+          ++failures;
+        }
+      }
+      run.file.flush();
+      // Between its two renames the file has no name but PATH.1.
+      const std::string all = read_file(path);
+      EXPECT_TRUE(all == lines_of(1, 6) ||
+                  (all == lines_of(5, 6) && read_file(path.string() + ".1").ends_with(line_of(6))))
+          << all;
+      if (!counter.reached()) break;
+      ASSERT_FALSE(HasFailure());
+    }
+  }
+  EXPECT_GT(failures, 12);
+}
+
+TEST(MetricsFile, WhatIsSyncedOutlivesAPowerCut) {
+  for (const std::string& bad : {std::string(), std::string("torn\n")}) {
+    const ScratchDirectory scratch;
+    const auto path = scratch.path() / "metrics.jsonl";
+    write_file(path, lines_of(1, 2) + bad + lines_of(3, 6));
+    PowerCutFileSystem disk(scratch.path(), 1 << 20);
+    Opened run(path, 4, disk);
+    run.file.add(metrics_of(5));
+    run.file.sync();
+    disk.cut();
+    EXPECT_EQ(read_file(path), lines_of(1, 5)) << bad;
+  }
 }
 
 }  // namespace

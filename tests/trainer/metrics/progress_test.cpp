@@ -91,6 +91,25 @@ TEST(StepProgress, PrintedLinesStayAboveTheStatusLine) {
                                                         "a sample", "of two lines", "[>             ]  1/100"}));
 }
 
+TEST(StepProgress, TheMeanOfNothingIsNoNumber) {
+  std::ostringstream out;
+  StatusLine line(out, Terminal{});
+  StepProgress progress(line, 1);
+  StepMetrics metrics = metrics_of(1);
+  metrics.loss.reset();
+  metrics.gradient_norm = 0;
+  metrics.validation = ValidationMetrics{1.5, {2, std::nullopt}};
+  progress.step(metrics);
+  metrics.validation = ValidationMetrics{std::nullopt, {std::nullopt, std::nullopt}};
+  metrics.step = 2;
+  progress.step(metrics);
+  EXPECT_EQ(out.str(),
+            "step 1/100  no targets  gradient norm 0  learning rate 3.00e-04  12.3 k tokens/s  3 m 05 s left\n"
+            "step 1/100  validation loss 1.5000  by position 2.0000 none\n"
+            "step 2/100  no targets  gradient norm 0  learning rate 3.00e-04  12.3 k tokens/s  3 m 05 s left\n"
+            "step 2/100  validation: no targets\n");
+}
+
 TEST(StepProgress, PlainLinesComeAtIntervalsWithoutEscapes) {
   std::ostringstream out;
   StatusLine line(out, Terminal{});

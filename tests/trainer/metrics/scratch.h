@@ -7,9 +7,9 @@
 
 #include <csignal>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
+
+#include "tests/trainer/files/temporary_directory.h"
 
 namespace ropewalk {
 
@@ -47,14 +47,5 @@ class FullDisk {
   rlimit old_limit_;
   void (*old_handler_)(int);
 };
-
-inline std::string read_file(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(in), {});
-}
-
-inline void write_file(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream(path, std::ios::binary) << text;
-}
 
 }  // namespace ropewalk

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "tests/support/models.h"
@@ -44,6 +45,34 @@ TEST(FiniteCheck, NamesStepRankAndTensor) {
     EXPECT_NE(message.find("step 5: "), std::string::npos) << message;
     EXPECT_NE(message.find("rank " + std::to_string(bad) + ": the weight " + name + ", element 0"), std::string::npos)
         << message;
+  }
+}
+
+TEST(FiniteCheck, AStepWithoutTargetsHasNoLossAndIsNoError) {
+  for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 2, 1}, MeshShape{2, 1, 1}}) {
+    const Config config = test_config(small_model({sliding_rope(3), full_nope()}), mesh, 16, 2);
+    run_ranks(mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
+      RankOnThread here(config, world);
+      Trainer trainer(config, here.rank());
+      trainer.initialize();
+      Batch batch;
+      for (uint64_t s = 0; s < 2 / static_cast<uint64_t>(mesh.data_parallel); ++s) {
+        batch.samples.push_back(random_sample(16, config.model.vocabulary, {7}, s));
+        std::ranges::fill(batch.samples.back().targets, -1);
+      }
+      const StepResult result = trainer.step(batch, 4);
+      EXPECT_EQ(result.loss, std::nullopt);
+      EXPECT_EQ(result.gradient_norm, 0);
+      EXPECT_NO_THROW(trainer.check_weights(5));
+      const LossByPosition losses = trainer.evaluate(batch, 4);
+      EXPECT_EQ(losses.mean(), std::nullopt);
+      EXPECT_EQ(losses.means(), std::vector<std::optional<double>>(4));
+      if (mesh.data_parallel == 2 && world->rank() == 1)
+        batch.samples[0].targets[0] = 3;  // one rank's are all there are
+      if (mesh.data_parallel == 2) {
+        EXPECT_GT(trainer.step(batch, 5).loss.value(), 0);
+      }
+    });
   }
 }
 

@@ -1,10 +1,11 @@
-// The way to the disk: every system call that writes or reads a checkpoint goes through FileSystem, so that a test can
-// let any one of them fail or end the program. The classes below loop over short and interrupted calls and turn every
-// error into a CheckpointError that names the path and the system's reason.
+// The way to the disk of a run's files: every system call that writes or reads one goes through FileSystem, so that a
+// test can let any one of them fail or end the program. What is below loops over short and interrupted calls, follows
+// no link to a file, and turns every error into a FileError that names the path and the system's reason.
 #pragma once
 
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,6 +17,12 @@
 
 namespace ropewalk {
 
+// Whoever owns the file says what it means: a checkpoint is refused, metrics wait.
+struct FileError : Error {
+  FileError(int error, const std::string& message) : Error(ExitCode::kCheckpoint, message), reason(error) {}
+  int reason;  // errno; 0 where no call failed
+};
+
 // The calls as POSIX has them: -1 and errno on failure.
 class FileSystem {
  public:
@@ -23,6 +30,7 @@ class FileSystem {
   virtual int open(const char* path, int flags, mode_t mode);
   virtual ssize_t write(int file, const void* data, size_t bytes);
   virtual ssize_t pread(int file, void* data, size_t bytes, int64_t offset);
+  virtual int ftruncate(int file, int64_t bytes);
   virtual int fsync(int file);
   virtual int close(int file);
   virtual int rename(const char* from, const char* to);
@@ -32,6 +40,12 @@ class FileSystem {
 };
 
 FileSystem& real_file_system();  // has no state
+
+// Throws the FileError of a call that failed: "cannot ACTION PATH: REASON", and a remedy where there is one.
+[[noreturn]] void throw_file_error(std::string_view action, const std::filesystem::path& path, int reason = errno);
+// The calls, repeated while a signal interrupts. `action` as above.
+int open_file(FileSystem& system, std::string_view action, const std::filesystem::path& path, int flags);
+void sync_file(FileSystem& system, int file, const std::filesystem::path& path);
 
 // A new file; one that exists already is an error. close() makes it durable; a file that is not closed is abandoned.
 class OutputFile {
@@ -76,11 +90,28 @@ class InputFile {
 // The whole file, which may have at most `limit` bytes.
 std::string read_text(FileSystem& system, const std::filesystem::path& path, int64_t limit);
 
+// Where a file is written before it takes its name: a name that only this program gives.
+std::filesystem::path beside(const std::filesystem::path& path);
+// Writes the file beside its name, durably, and lets it take the name, durably: whenever that ends early, PATH is what
+// it was. Whether what is there may be replaced is for the caller to know.
+void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes);
+// PATH.1, or the first such name that nothing has.
+std::filesystem::path free_name(const std::filesystem::path& path);
+// Renames `path` to free_name(path), durably. Returns that name.
+std::filesystem::path keep_aside(FileSystem& system, const std::filesystem::path& path);
+
+void cut_file(FileSystem& system, const std::filesystem::path& path, int64_t bytes);  // keeps the first `bytes`
 void rename_path(FileSystem& system, const std::filesystem::path& from, const std::filesystem::path& to);
 void make_directory(FileSystem& system, const std::filesystem::path& path);    // its parent must exist
+void make_directories(FileSystem& system, const std::filesystem::path& path);  // with its parents, durably
 void remove_file(FileSystem& system, const std::filesystem::path& path);       // or a link, not followed
-void remove_directory(FileSystem& system, const std::filesystem::path& path);  // with the files in it; no deeper
-void sync_directory(FileSystem& system, const std::filesystem::path& path);    // makes its entries durable
+void remove_directory(FileSystem& system,
+                      const std::filesystem::path& path);  // with the files in it, all that can be; no deeper
+
+// Makes the entries of a directory durable. False where that cannot be had: some file systems (SMB, FUSE, folders
+// shared with a host) know no fsync of a directory, and one that may not be read cannot be opened for it.
+bool sync_directory(FileSystem& system, const std::filesystem::path& path);
+bool sync_parent(FileSystem& system, const std::filesystem::path& path);  // the directory that holds `path`
 
 std::vector<std::string> list_directory(const std::filesystem::path& path);  // names, sorted
 

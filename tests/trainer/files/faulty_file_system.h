@@ -7,16 +7,18 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 
 namespace ropewalk {
 
-// Asks `fault` before every call that changes something on the disk, or opens or reads; an error number other than 0 is
-// the call's result and the disk stays as it is. fsync() only asks, for speed.
+// Asks `fault` before every call (an open() that may make the file is "create") that changes something on the disk, or
+// opens or reads; an error number other than 0 is the call's result and the disk stays as it is. fsync() only asks, for
+// speed.
 class FaultyFileSystem : public FileSystem {
  public:
   using Fault = std::function<int(const char* call)>;
@@ -25,6 +27,7 @@ class FaultyFileSystem : public FileSystem {
   int open(const char* path, int flags, mode_t mode) override;
   ssize_t write(int file, const void* data, size_t bytes) override;
   ssize_t pread(int file, void* data, size_t bytes, int64_t offset) override;
+  int ftruncate(int file, int64_t bytes) override;
   int fsync(int file) override;
   int close(int file) override;  // closes in any case, as Linux does
   int rename(const char* from, const char* to) override;
@@ -77,7 +80,8 @@ class PowerCutFileSystem : public FileSystem {
  private:
   struct NewName {  // a name that its directory's fsync() makes durable
     ino_t directory, entry;
-    std::string from, to;  // of a rename
+    std::string from, to;                 // of a rename
+    std::optional<std::string> replaced;  // what the file held that a rename took the place of
   };
   bool fails();
   std::map<ino_t, std::filesystem::path> paths() const;  // of everything below root_

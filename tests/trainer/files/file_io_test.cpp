@@ -1,10 +1,10 @@
 // The errors of the small classes, by their words.
-#include "trainer/checkpoint/file_io.h"
+#include "trainer/files/file_io.h"
 
 #include <gtest/gtest.h>
 
-#include "tests/trainer/checkpoint/faulty_file_system.h"
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/faulty_file_system.h"
+#include "tests/trainer/files/temporary_directory.h"
 
 namespace ropewalk {
 namespace {
@@ -12,7 +12,7 @@ namespace {
 std::string message_of(const std::function<void()>& action) {
   try {
     action();
-  } catch (const CheckpointError& error) {
+  } catch (const FileError& error) {
     return error.what();
   }
   return "";
@@ -95,6 +95,55 @@ TEST(FileIo, DirectoriesAreRemovedWithTheirFilesOnly) {
   std::filesystem::create_symlink("/", directory / "d" / "link");
   EXPECT_EQ(message_of([&] { remove_directory(real_file_system(), directory / "d"); }), "");
   EXPECT_EQ(kind_of(directory / "d"), PathKind::kNone);
+}
+
+TEST(FileIo, SyncsADirectoryWhereThatCanBeHad) {
+  const TemporaryDirectory directory;
+  EXPECT_TRUE(sync_directory(real_file_system(), directory.path()));
+  for (const int reason : {EINVAL, ENOTSUP, EBADF}) {
+    FaultyFileSystem without([&](const char* call) { return call == std::string("fsync") ? reason : 0; });
+    EXPECT_FALSE(sync_directory(without, directory.path()));
+    EXPECT_NO_THROW(make_directories(without, directory / std::to_string(reason) / "b"));
+  }
+  FaultyFileSystem unreadable([&](const char* call) { return call == std::string("open") ? EACCES : 0; });
+  EXPECT_FALSE(sync_directory(unreadable, directory.path()));
+  FaultyFileSystem broken([&](const char* call) { return call == std::string("fsync") ? EIO : 0; });
+  EXPECT_EQ(message_of([&] { sync_directory(broken, directory.path()); }),
+            "cannot fsync " + directory.path().string() + ": Input/output error");
+  EXPECT_NE(message_of([&] { sync_directory(real_file_system(), directory / "none"); }), "");
+}
+
+TEST(FileIo, ReplacesAFileAsAWholeAndNeverThroughALink) {
+  const TemporaryDirectory directory;
+  write_file(directory / "victim", "mine");
+  std::filesystem::create_symlink(directory / "victim", directory / "file");
+  std::filesystem::create_symlink(directory / "victim", beside(directory / "file"));  // what a job left that was killed
+  replace_file(real_file_system(), directory / "file", "new");
+  EXPECT_EQ(read_file(directory / "victim"), "mine");
+  EXPECT_EQ(kind_of(directory / "file"), PathKind::kFile);
+  EXPECT_EQ(read_file(directory / "file"), "new");
+  int failures = 0;
+  for (int64_t call = 0;; ++call) {
+    CallCounter counter(call, CallCounter::Mode::kOnce, EIO);
+    FaultyFileSystem faulty([&](const char*) { return counter(); });
+    const bool failed = !message_of([&] { replace_file(faulty, directory / "file", fmt::format("{}", call)); }).empty();
+    if (!counter.reached()) break;
+    failures += failed;
+    const std::string text = read_file(directory / "file");
+    EXPECT_TRUE(text == "new" || text == std::to_string(call)) << text;
+    EXPECT_EQ(kind_of(beside(directory / "file")), PathKind::kNone);
+    write_file(directory / "file", "new");
+  }
+  EXPECT_GT(failures, 4);
+}
+
+TEST(FileIo, KeepsAsideUnderTheFirstFreeName) {
+  const TemporaryDirectory directory;
+  for (const char* name : {"file.1", "file.2"}) {
+    write_file(directory / "file", name);
+    EXPECT_EQ(keep_aside(real_file_system(), directory / "file"), directory / name);
+    EXPECT_EQ(read_file(directory / name), name);
+  }
 }
 
 TEST(FileIo, QuotesHideControlCharactersAndShorten) {

@@ -1,4 +1,4 @@
-#include "tests/trainer/checkpoint/temporary_directory.h"
+#include "tests/trainer/files/temporary_directory.h"
 
 #include <gtest/gtest.h>
 #include <stdlib.h>

@@ -1,7 +1,9 @@
-#include "tests/trainer/checkpoint/faulty_file_system.h"
+#include "tests/trainer/files/faulty_file_system.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
+
+#include "tests/trainer/files/temporary_directory.h"
 
 namespace ropewalk {
 namespace {
@@ -27,13 +29,16 @@ bool FaultyFileSystem::fails(const char* call) {
 }
 
 int FaultyFileSystem::open(const char* path, int flags, mode_t mode) {
-  return fails("open") ? -1 : FileSystem::open(path, flags, mode);
+  return fails(flags & O_CREAT ? "create" : "open") ? -1 : FileSystem::open(path, flags, mode);
 }
 ssize_t FaultyFileSystem::write(int file, const void* data, size_t bytes) {
   return fails("write") ? -1 : FileSystem::write(file, data, bytes);
 }
 ssize_t FaultyFileSystem::pread(int file, void* data, size_t bytes, int64_t offset) {
   return fails("pread") ? -1 : FileSystem::pread(file, data, bytes, offset);
+}
+int FaultyFileSystem::ftruncate(int file, int64_t bytes) {
+  return fails("ftruncate") ? -1 : FileSystem::ftruncate(file, bytes);
 }
 int FaultyFileSystem::fsync(int) { return fails("fsync") ? -1 : 0; }
 int FaultyFileSystem::close(int file) {
@@ -60,7 +65,7 @@ int PowerCutFileSystem::open(const char* path, int flags, mode_t mode) {
   const int file = FileSystem::open(path, flags, mode);
   if (file >= 0 && (flags & O_CREAT)) {
     volatile_files_.insert(inode_of(file));
-    new_names_.push_back({parent_of(path), inode_of(file), "", ""});
+    new_names_.push_back({parent_of(path), inode_of(file), "", "", {}});
   }
   return file;
 }
@@ -84,7 +89,9 @@ int PowerCutFileSystem::fsync(int file) {
 int PowerCutFileSystem::rename(const char* from, const char* to) {
   const std::lock_guard lock(mutex_);
   if (fails()) return -1;
-  new_names_.push_back({parent_of(to), inode_of(from), from, to});
+  std::optional<std::string> replaced;
+  if (std::filesystem::is_regular_file(to)) replaced = read_file(to);
+  new_names_.push_back({parent_of(to), inode_of(from), from, to, std::move(replaced)});
   return FileSystem::rename(from, to);
 }
 
@@ -92,7 +99,7 @@ int PowerCutFileSystem::mkdir(const char* path, mode_t mode) {
   const std::lock_guard lock(mutex_);
   if (fails()) return -1;
   const int result = FileSystem::mkdir(path, mode);
-  new_names_.push_back({parent_of(path), inode_of(path), "", ""});
+  new_names_.push_back({parent_of(path), inode_of(path), "", "", {}});
   return result;
 }
 
@@ -122,6 +129,7 @@ void PowerCutFileSystem::cut() {
       std::filesystem::remove_all(entry->second);
     } else if (entry->second == name->to) {
       std::filesystem::rename(name->to, name->from);
+      if (name->replaced) write_file(name->to, *name->replaced);
     }
   }
   for (const auto& [inode, path] : paths()) {

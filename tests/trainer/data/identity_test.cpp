@@ -1,0 +1,81 @@
+#include "trainer/data/identity.h"
+
+#include <filesystem>
+
+#include "tests/trainer/data/scratch.h"
+
+namespace ropewalk {
+namespace {
+
+std::vector<DataIdentity> identities(const std::vector<std::string>& prefixes) {
+  std::vector<Stage> stages;
+  for (const std::string& prefix : prefixes) stages.push_back({.prefix = prefix});
+  return identities_of(stages);
+}
+
+// The bytes of a file of a large dataset, of which `at` is another than usual.
+void write_large(const std::string& path, int64_t size, int64_t at) {
+  std::string bytes(static_cast<size_t>(size), 'x');
+  if (at >= 0) bytes[static_cast<size_t>(at)] = 'y';
+  write_file(path, bytes);
+}
+
+TEST(DataIdentity, IsOfTheBytesAndNotOfTheFile) {
+  const ScratchFolder folder;
+  for (const char* prefix : {"a", "b"}) {
+    write_file(folder / prefix + ".idx", "index");
+    write_file(folder / prefix + ".bin", "tokens");
+  }
+  const std::vector<DataIdentity> both = identities({folder / "a", folder / "b", folder / "a"});
+  ASSERT_EQ(both.size(), 2u);  // each prefix once
+  EXPECT_EQ(both[0].token_bytes, 6);
+  DataIdentity renamed = both[1];
+  renamed.prefix = both[0].prefix;
+  EXPECT_EQ(renamed, both[0]);
+  write_file(folder / "b.idx", "");
+  EXPECT_EQ(identities({folder / "b"})[0].index_bytes, 0);
+  std::filesystem::remove(folder / "b.bin");
+  expect_error<DataError>([&] { identities({folder / "b"}); }, {"b.bin"});
+}
+
+// Every byte counts up to 16 MiB; beyond, the first and the last ones, and blocks between.
+TEST(DataIdentity, SeesWhatChanged) {
+  const ScratchFolder folder;
+  write_file(folder / "x.idx", "");
+  const int64_t whole = 16 << 20, large = (20 << 20) + 12345;
+  for (const int64_t size : {int64_t{1}, int64_t{65536}, int64_t{65537}, whole, large}) {
+    write_large(folder / "x.bin", size, -1);
+    const std::vector<DataIdentity> before = identities({folder / "x"});
+    EXPECT_EQ(before[0].token_bytes, size);
+    for (const int64_t at : {int64_t{0}, size / 2, size - 1}) {
+      if (size == large && at == size / 2) continue;  // between two blocks, perhaps
+      write_large(folder / "x.bin", size, at);
+      EXPECT_NE(identities({folder / "x"}), before) << at << " of " << size;
+    }
+  }
+  // Other text differs everywhere.
+  write_large(folder / "x.bin", large, -1);
+  const std::vector<DataIdentity> before = identities({folder / "x"});
+  std::string bytes(static_cast<size_t>(large), 'x');
+  for (size_t i = 1 << 20; i < 2 << 20; ++i) bytes[i] = 'y';
+  write_file(folder / "x.bin", bytes);
+  EXPECT_NE(identities({folder / "x"}), before);
+}
+
+TEST(DataIdentity, ChangesAreToldByFieldAndStage) {
+  const std::vector<Stage> stages = {
+      {.prefix = "a"}, {.first_step = 10, .prefix = "b"}, {.first_step = 20, .prefix = "a"}};
+  const std::vector<DataIdentity> before = {{"a", 10, 100, 1, 2}, {"b", 20, 200, 3, 4}};
+  EXPECT_TRUE(data_changes(before, before, stages, 30).empty());
+  EXPECT_TRUE(data_changes({}, before, stages, 30).empty()) << "of a checkpoint that does not know";
+  std::vector<DataIdentity> now = before;
+  now[0].token_bytes = 101;
+  now[1].index_crc32c = 5;
+  const std::string a = "changed since the checkpoint: the data behind data.prefix: a.bin: 100 bytes -> 101 bytes";
+  const std::string b = "changed since the checkpoint: the data behind training.stages.0.prefix: b.idx: other contents";
+  EXPECT_EQ(data_changes(before, now, stages, 11), (std::vector<std::string>{"warning: " + a, "warning: " + b}));
+  EXPECT_EQ(data_changes(before, now, stages, 10), (std::vector<std::string>{"warning: " + a, b}));
+}
+
+}  // namespace
+}  // namespace ropewalk

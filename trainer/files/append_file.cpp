@@ -1,0 +1,86 @@
+#include "trainer/files/append_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace ropewalk {
+namespace {
+
+constexpr size_t kMostWaiting = 16 << 20;  // bytes: some 20,000 steps
+
+bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
+
+}  // namespace
+
+AppendFile::AppendFile(std::filesystem::path path, FileSystem& system) : path_(std::move(path)), system_(system) {}
+
+AppendFile::~AppendFile() { close(); }
+
+void AppendFile::close() {
+  if (file_ >= 0) system_.close(std::exchange(file_, -1));
+}
+
+// Opens the file unless it is open and still the one of that name: whoever rotates logs moves it away.
+void AppendFile::open() {
+  struct stat here {
+  }, there{};
+  if (file_ >= 0 && ::fstat(file_, &here) == 0 && ::lstat(path_.c_str(), &there) == 0 && same_file(here, there)) return;
+  close();
+  make_directories(system_, path_.parent_path());
+  // A pipe would let open() wait for its reader; O_NONBLOCK changes nothing for a regular file.
+  const int file = open_file(system_, "write", path_, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
+  if (::fstat(file, &here) != 0 || !S_ISREG(here.st_mode)) {
+    system_.close(file);
+    throw FileError(0, fmt::format("cannot write {}: it is no regular file; move it away", path_.string()));
+  }
+  file_ = file;
+  name_durable_ = false;
+}
+
+void AppendFile::add(std::string record) {
+  waiting_bytes_ += record.size();
+  waiting_.push_back(std::move(record));
+  for (; waiting_bytes_ > kMostWaiting; ++lost_) {
+    waiting_bytes_ -= waiting_.front().size();
+    waiting_.pop_front();
+  }
+}
+
+void AppendFile::flush() {
+  if (waiting_.empty()) return;
+  open();
+  while (!waiting_.empty()) {
+    write_record(waiting_.front());
+    waiting_bytes_ -= waiting_.front().size();
+    waiting_.pop_front();
+  }
+}
+
+void AppendFile::write_record(const std::string& record) {
+  struct stat before {};
+  if (::fstat(file_, &before) != 0) throw_file_error("look at", path_);
+  std::string_view rest = record;
+  while (!rest.empty()) {
+    const ssize_t written = system_.write(file_, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) {
+      const int reason = written < 0 ? errno : EIO;
+      const bool cut = rest.size() < record.size() && system_.ftruncate(file_, before.st_size) != 0;
+      throw_file_error(cut ? "write (and its last record is cut off)" : "write", path_, reason);
+    }
+    rest.remove_prefix(static_cast<size_t>(written));
+  }
+}
+
+void AppendFile::sync() {
+  flush();
+  if (file_ < 0) return;
+  sync_file(system_, file_, path_);
+  if (!name_durable_) sync_parent(system_, path_);
+  name_durable_ = true;
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,46 @@
+// A file that only grows, a whole record at a time: what a reader sees never ends in the middle of a record, also after
+// the disk was full. What cannot be written waits.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <string>
+
+#include "trainer/files/file_io.h"
+
+namespace ropewalk {
+
+class AppendFile {
+ public:
+  // Touches nothing yet. The file, and its directory, are made by the first flush, and again after someone has moved
+  // the file away.
+  explicit AppendFile(std::filesystem::path path, FileSystem& system = real_file_system());
+  ~AppendFile();
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  void add(std::string record);  // to what waits
+  // Writes what waits. Throws FileError; then the file ends with a whole record, and the rest waits for the next call.
+  void flush();
+  // The same, and makes it durable, the file's name too.
+  void sync();
+  // Records that have waited for so long that there was no more room for them.
+  int64_t lost() const { return lost_; }
+
+ private:
+  void open();
+  void close();
+  void write_record(const std::string& record);
+
+  std::filesystem::path path_;
+  FileSystem& system_;
+  int file_ = -1;
+  bool name_durable_ = false;
+  std::deque<std::string> waiting_;
+  size_t waiting_bytes_ = 0;
+  int64_t lost_ = 0;
+};
+
+}  // namespace ropewalk
