@@ -131,6 +131,30 @@ def a_signal_takes_back_what_prepare_wrote(folder):
         expect({path.name: path.read_bytes() for path in folder.glob("x.*")} == before, "the files")
 
 
+def one_prepare_at_a_time_writes_a_prefix(folder):
+    """The second is refused, and told who is at work; what a killed one left is in nobody's way."""
+    os.mkfifo(folder / "pipe")
+    for ending in ("done", "killed"):
+        first = subprocess.Popen([PROGRAM, "prepare", "--input", "pipe", "--output", "x", "--overwrite"], cwd=folder,
+                                 stderr=subprocess.PIPE, text=True)
+        with open(folder / "pipe", "w") as pipe:
+            pipe.write("slow text")
+            end = time.time() + 30
+            while not (folder / "x.idx.tmp").exists() and time.time() < end:
+                time.sleep(0.01)
+            second = ropewalk("prepare", "--input", "book.txt", "--output", "x", "--overwrite", cwd=folder)
+            expect(second.code == 2 and f"x is being written by another prepare (process {first.pid} on " in second.err, second)
+            if ending == "killed":
+                first.kill()
+        said = first.communicate(timeout=30)[1]
+        expect(first.returncode == (0 if ending == "done" else -signal.SIGKILL), said)
+        expect((folder / "x.bin").stat().st_size == 2 * len("slow text.") and (folder / "x.idx").exists(), "the first's files")
+        expect((folder / "x.bin.tmp").exists() == (ending == "killed"), "what is left")
+    expect(ropewalk("prepare", "--input", "book.txt", "--output", "x", cwd=folder).code == 2, "x.bin exists")
+    third = ropewalk("prepare", "--input", "book.txt", "--output", "x", "--overwrite", cwd=folder)
+    expect(third.code == 0 and "5501 tokens" in third.err and not list(folder.glob("x.*.tmp")), third)
+
+
 def what_cannot_be_written_is_an_error(folder):
     """A full disk behind standard output must not pass for success."""
     for words in (["help"], ["train", "--help"], ["version"], ["schema"], ["validate", "tiny.textproto"],
@@ -263,7 +287,7 @@ def launchers_that_mpi_does_not_know_are_refused(folder):
 if __name__ == "__main__":
     sys.exit(main([help_is_given_everywhere, wrong_command_lines_end_with_2, schema_and_version_are_in_the_program,
                    prepare_writes_or_says_why, separators_are_written_as_in_c, prepare_reads_standard_input,
-                   a_signal_takes_back_what_prepare_wrote, what_cannot_be_written_is_an_error,
+                   a_signal_takes_back_what_prepare_wrote, one_prepare_at_a_time_writes_a_prefix, what_cannot_be_written_is_an_error,
                    validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
                    a_device_that_is_not_there_is_told_once, a_module_of_another_build_is_not_called,
                    failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,

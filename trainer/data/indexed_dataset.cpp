@@ -91,6 +91,10 @@ IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary)
       vocabulary_(vocabulary),
       data_bytes_(data_.size()) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
+  if (!index_.has_name()) {  // the old index goes before a new .bin comes (indexed_writer.h)
+    throw DataError(fmt::format("{} was replaced while it was opened, so {} may be another's; start again", index_path_,
+                                data_.path()));
+  }
   read_header();
   check_sequences();
   check_documents();

@@ -23,11 +23,12 @@ constexpr double kSecondsBetweenReports = 0.1;
 void check_options(const PrepareOptions& options) {
   if (options.inputs.empty())
     throw ConfigurationError("there is nothing to prepare: name files or folders of text by --input");
-  if (options.prefix.empty() || fs::path(options.prefix).filename().empty()) {
+  const fs::path name = fs::path(options.prefix).filename();
+  if (name.empty() || name == "." || name == "..") {
     throw ConfigurationError(
         fmt::format("--output '{}' names no file: give a path and the beginning of a file's name, as in "
                     "data/corpus",
-                    options.prefix));
+                    printable_name(options.prefix)));
   }
   if (!is_utf8(options.documents.document_separator)) {
     throw ConfigurationError("--separator is not valid UTF-8");
@@ -47,19 +48,31 @@ void check_formats(const DocumentOptions& documents, const std::vector<std::stri
         "--json-key is for JSON lines, and all input is text; leave it out, or say --format jsonl");
 }
 
+// No file that is read may be written to, and what cannot be replaced is found before the work begins.
 void check_output(const PrepareOptions& options, const std::vector<std::string>& inputs) {
-  for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp"}) {
+  for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp", ".lock.tmp"}) {
     const std::string output = options.prefix + extension;
     std::error_code error;
+    if (fs::symlink_status(output, error).type() == fs::file_type::directory)
+      throw ConfigurationError(fmt::format("{} is a folder; choose another --output", printable_name(output)));
     if (!fs::exists(output, error)) continue;
     for (const std::string& input : inputs) {
       if (fs::equivalent(input, output, error)) {
-        throw ConfigurationError(fmt::format("{} is an input and would be an output; choose another --output", output));
+        throw ConfigurationError(
+            fmt::format("{} is an input and would be an output; choose another --output{}", printable_name(output),
+                        output.ends_with(".tmp") ? ", or remove it if a prepare that was killed has left it" : ""));
       }
     }
-    if (!options.overwrite && !output.ends_with(".tmp")) {
-      throw ConfigurationError(fmt::format("{} exists; choose another --output, or replace it by --overwrite", output));
-    }
+  }
+}
+
+// To be asked by who holds the prefix: another prepare may have ended since this one began.
+void check_output_is_free(const std::string& prefix) {
+  for (const char* extension : {".bin", ".idx"}) {
+    std::error_code error;
+    if (fs::symlink_status(prefix + extension, error).type() == fs::file_type::not_found) continue;
+    throw ConfigurationError(fmt::format("{}{} exists; choose another --output, or replace it by --overwrite",
+                                         printable_name(prefix), extension));
   }
 }
 
@@ -78,7 +91,8 @@ void create_folder_of(const std::string& prefix) {
   std::error_code error;
   if (!folder.empty()) fs::create_directories(folder, error);
   if (error)
-    throw DataError(fmt::format("cannot create {}: {}; choose another --output", folder.string(), error.message()));
+    throw DataError(
+        fmt::format("cannot create {}: {}; choose another --output", printable_name(folder.string()), error.message()));
 }
 
 // Keeps the figures, and passes them on now and then.
@@ -145,6 +159,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
 
   PrepareSummary summary;
   IndexedWriter writer(options.prefix, tokenizer->vocabulary_size());
+  if (!options.overwrite) check_output_is_free(options.prefix);
   Reporter reporter(bytes_total, writer, progress);
   std::vector<int32_t> ids;
   int64_t bytes_before = 0;  // of the files before the current one
