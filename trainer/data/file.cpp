@@ -88,6 +88,13 @@ int64_t File::size() const {
   return status.st_size;
 }
 
+File::Version File::version() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) fail("read", path_);
+  if (!S_ISREG(status.st_mode)) return {};
+  return {status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
 bool File::has_name() const {
   struct stat opened {
   }, named{};

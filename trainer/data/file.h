@@ -30,6 +30,11 @@ class File {
   const std::string& path() const { return path_; }
   int descriptor() const { return descriptor_; }
   int64_t size() const;
+  struct Version {  // tells whether a regular file was written; of others, nothing does
+    int64_t size = 0, seconds = 0, nanoseconds = 0;
+    bool operator==(const Version&) const = default;
+  };
+  Version version() const;
   bool has_name() const;               // its path still leads to it: it was not replaced or removed
   size_t read(std::span<char> bytes);  // the next bytes, fewer only at the end; throws Interrupted
   void read_at(int64_t offset, void* bytes, size_t count) const;   // all of them

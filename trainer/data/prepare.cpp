@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "trainer/data/file.h"
+#include "trainer/data/file_kind.h"
 #include "trainer/data/indexed_writer.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/utf8.h"
@@ -33,6 +34,7 @@ void check_options(const PrepareOptions& options) {
   if (!is_utf8(options.documents.document_separator)) {
     throw ConfigurationError("--separator is not valid UTF-8");
   }
+  if (!is_utf8(options.documents.json_key.value_or(""))) throw ConfigurationError("--json-key is not valid UTF-8");
 }
 
 // An option that no input can use is a mistake about the input.
@@ -76,12 +78,19 @@ void check_output_is_free(const std::string& prefix) {
   }
 }
 
-// The bytes of the regular files; each is opened once, so that a missing permission is not found hours later.
+// The bytes of the regular files; each is opened once, so that a missing permission, or a file that is no text, is not
+// found hours later.
 int64_t check_inputs(const std::vector<std::string>& files) {
   int64_t bytes = 0;
-  for (const std::string& file : files) {
+  std::string beginning;
+  for (const std::string& name : files) {
     std::error_code error;
-    if (fs::is_regular_file(file, error)) bytes += File::open(file).size();
+    if (!fs::is_regular_file(name, error)) continue;
+    File file = File::open(name);
+    bytes += file.size();
+    beginning.resize(kKindBytes);
+    beginning.resize(file.read(beginning));
+    refuse_foreign(name, beginning);
   }
   return bytes;
 }
@@ -151,7 +160,8 @@ double PrepareProgress::seconds_left() const {
 PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress) {
   check_options(options);
   const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options.tokenizer);
-  const std::vector<std::string> files = list_input_files(options.inputs);
+  InputFiles inputs = list_input_files(options.inputs);
+  const std::vector<std::string>& files = inputs.files;
   check_formats(options.documents, files);
   check_output(options, files);
   const int64_t bytes_total = check_inputs(files);
@@ -177,12 +187,14 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
                                  },
                              .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
   for (const std::string& file : files) {
-    summary.separators += read_documents(file, options.documents, sink, summary.skipped);
+    const ReadFacts facts = read_documents(file, options.documents, sink, summary.skipped);
+    summary.separators += facts.separators;
+    if (facts.is_json_too) summary.json_as_text.push_back(file);
     bytes_before = reporter.progress().bytes_done;
   }
   if (writer.documents() == 0) {
     throw DataError(fmt::format("no text in {} ({}, {} skipped); name an --input that holds some",
-                                files.size() == 1 ? files.front() : counted(files.size(), "file"),
+                                files.size() == 1 ? printable_name(files.front()) : counted(files.size(), "file"),
                                 counted(bytes_before, "byte"), counted(summary.skipped.count, "bad line")));
   }
   reporter.finish();
@@ -190,6 +202,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
 
   summary.done = reporter.progress();
   summary.input_files = static_cast<int64_t>(files.size());
+  summary.left_out = std::move(inputs.left_out);
   summary.vocabulary = tokenizer->vocabulary_size();
   summary.token_type = name_of(writer.token_type());
   summary.written = {options.prefix + ".bin", options.prefix + ".idx"};
