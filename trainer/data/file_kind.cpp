@@ -38,8 +38,6 @@ constexpr Signature kSignatures[] = {
      {"an Arrow file",
       "make JSON lines of it, in Python: pandas.read_feather(FILE).to_json(OUT, orient='records', "
       "lines=True)"}},
-    {"\xff\xff\xff\xff"sv,
-     {"an Arrow stream", "make JSON lines of it, in Python: datasets.Dataset.from_file(FILE).to_json(OUT)"}},
     {"SQLite format 3\0"sv, {"an SQLite database", "query its text as JSON lines"}},
     {"\x89HDF\r\n\x1a\n"sv, {"an HDF5 file", kIsData}},
     {"\x93NUMPY"sv, {"a NumPy array", kIsData}},
@@ -78,6 +76,11 @@ bool is_tar(std::string_view text) {
   return text.size() > 512 && text.substr(257, 5) == "ustar" && text.find('\0') < 257;
 }
 
+// A mark, and the length of the schema that follows it, which is some kilobytes.
+bool is_arrow_stream(std::string_view text) {
+  return text.starts_with("\xff\xff\xff\xff") && text.substr(7, 1) == "\0"sv;
+}
+
 // The share of the bytes begin, begin + step, ... that are below 8: control characters that are in no text, but are the
 // upper bytes of most alphabets' characters.
 double share_of_low_bytes(std::string_view text, size_t begin, size_t step) {
@@ -112,6 +115,9 @@ std::optional<FileKind> foreign_kind(std::string_view beginning) {
   if (is_bzip2(beginning))
     return FileKind{"compressed by bzip2", "pipe it in: bzcat FILE | ropewalk prepare --input -"};
   if (is_pdf(beginning)) return FileKind{"a PDF document", "extract its text: pdftotext FILE"};
+  if (is_arrow_stream(beginning))
+    return FileKind{"an Arrow stream",
+                    "make JSON lines of it, in Python: datasets.Dataset.from_file(FILE).to_json(OUT)"};
   if (is_tar(beginning)) return FileKind{"a tar archive", kUnpack};
   return wide_text(beginning.substr(0, kKindBytes));
 }

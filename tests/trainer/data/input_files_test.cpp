@@ -280,6 +280,18 @@ TEST(FileKinds, TextThatBeginsAlikeIsText) {
   }
 }
 
+TEST(FileKinds, BadTextIsNoOtherKind) {
+  const ScratchFolder folder;
+  for (const std::string& text :
+       {"\xff\xff\xff\xff bad\nline\n"s, "\x28\xb5\x2f bad\nline\n"s, "\x89PNG bad\nline\n"s}) {
+    write_file(folder / "a.txt", text);
+    expect_error<DataError>([&] { collect(folder / "a.txt"); }, {"a.txt:1: invalid UTF-8"});
+    DocumentOptions options;
+    options.skip_bad_lines = true;
+    EXPECT_EQ(collect(folder / "a.txt", options).documents, Texts{"line\n"});
+  }
+}
+
 // A few bytes of a second alphabet or of padding do not hide the first.
 TEST(FileKinds, WideTextIsKnownByMostOfIt) {
   std::string text = in_utf16(std::string(2000, 'a'), true);
