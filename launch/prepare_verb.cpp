@@ -126,16 +126,13 @@ Verb prepare_verb() {
           "(documents), the\n"
           "format of Megatron-LM. A text file is one document, or several between separators; a JSON-lines file has "
           "one a\n"
-          "line, {\"text\": \"...\"}. Text must be UTF-8; an error names file and line, or what a file is that is no "
-          "text. "
-          "Stopped\n"
-          "by a signal, it writes nothing.",
+          "line, {\"text\": \"...\"}. Text must be UTF-8; an error names file and line, or what else a file is.\n"
+          "Stopped by a signal, it writes nothing.",
       .groups =
           {{"Input",
             {{"input", "FILE...",
-              "files and folders, in order; a folder stands for all files below it, links followed and each file read "
-              "once, "
-              "- for standard input",
+              "files and folders, in order; a folder stands for all files below it, each once, links followed; - for "
+              "standard input",
               Option::Count::kList, true},
              {"format", "NAME",
               "text, jsonl (JSON lines), or extension: .jsonl and .json are JSON lines, all else is text. "
@@ -145,8 +142,7 @@ Verb prepare_verb() {
               "what stands between documents of a text file, and is dropped; \\n \\t \\r \\\\ and \\xNN are as in C. "
               "Default: none, a file is a document"},
              {"skip-bad-lines", "",
-              "drop lines that are not UTF-8, not JSON or without one text, and count them; "
-              "lines may then have 1 GiB"}}},
+              "drop lines that are not UTF-8, not JSON or without one text, and count them; a line may have 1 GiB"}}},
            {"Output",
             {{"output", "PREFIX", "of the two files; data.prefix in the configuration", Option::Count::kOnce, true},
              {"tokenizer", "NAME", "bytes: the 256 bytes and the end of a document, 257 tokens. Default: bytes"},

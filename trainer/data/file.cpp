@@ -51,7 +51,7 @@ int open_descriptor(const std::string& path, int flags, const char* what) {
 int create_descriptor(const std::string& path, NewFile::Leftover leftover) {
   if (leftover == NewFile::Leftover::kRemove && ::unlink(path.c_str()) != 0 && errno != ENOENT) fail("replace", path);
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (descriptor < 0 && errno == EEXIST)
+  if (descriptor < 0 && errno == EEXIST && leftover == NewFile::Leftover::kRefuse)
     throw DataError(
         fmt::format("{} exists, and this file system has no locks to tell whether someone is writing it; "
                     "remove it if nobody is",
@@ -96,8 +96,8 @@ File::Version File::version() const {
 }
 
 bool File::has_name() const {
-  struct stat opened {
-  }, named{};
+  struct stat opened {};
+  struct stat named {};
   return ::fstat(descriptor_, &opened) == 0 && ::stat(path_.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
          opened.st_ino == named.st_ino;
 }
