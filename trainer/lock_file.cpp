@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "kernels/error.h"
@@ -22,12 +24,23 @@ namespace {
 std::string this_process() { return fmt::format("process {} on {}", ::getpid(), host_name()); }
 
 // A stranger's file is not believed to be short or printable.
+std::string text_in(int file) {
+  char bytes[300];
+  const ssize_t count = ::pread(file, bytes, sizeof bytes, 0);
+  std::string text(bytes, count > 0 ? static_cast<size_t>(count) : 0);
+  std::erase_if(text, [](char c) { return c < ' ' || c > '~'; });
+  return text;
+}
+
+// Who has just taken the lock is about to write its name.
 std::string holder_in(int file) {
-  char text[300];
-  const ssize_t bytes = ::pread(file, text, sizeof text, 0);
-  std::string holder(text, bytes > 0 ? static_cast<size_t>(bytes) : 0);
-  std::erase_if(holder, [](char c) { return c < ' ' || c > '~'; });
-  return holder.empty() ? "unknown" : holder;
+  constexpr int kTries = 50;
+  for (int tries = 0; tries < kTries; ++tries) {
+    const std::string holder = text_in(file);
+    if (!holder.empty()) return holder;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return "unknown";
 }
 
 LockFile::State try_to_lock(int file) {

@@ -4,10 +4,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <optional>
 #include <system_error>
+#include <thread>
 
 #include "tests/trainer/data/scratch.h"
 #include "tests/trainer/data/system_calls.h"
@@ -75,6 +77,22 @@ TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
   const IndexedWriter second(folder / "x", 100);
   EXPECT_FALSE(first);
   expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"is being written"});
+}
+
+// The first has just taken the lock, and writes its name a moment later.
+TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
+  const ScratchFolder folder;
+  std::jthread second;
+  const FaultyCalls calls([&](std::string_view call) {
+    if (call == "pwrite" && !second.joinable()) {
+      second = std::jthread(
+          [&] { expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"(process "}); });
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return 0;
+  });
+  const IndexedWriter first(folder / "x", 100);
+  second.join();
 }
 
 TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
