@@ -33,7 +33,7 @@ class Program:
         binary = path.read_bytes()
         self.sanitized = b"__asan_init" in binary or b"__tsan_init" in binary
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1",
-                            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:hard_rss_limit_mb=6000"}
+                            "ASAN_OPTIONS": "allocator_may_return_null=1:hard_rss_limit_mb=6000"}
 
     def limit(self):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
