@@ -129,6 +129,7 @@ def main():
     parser.add_argument("--only", choices=[kind.__name__ for kind in KINDS])
     parser.add_argument("--keep", type=pathlib.Path, help="a folder to keep the inputs in")
     options = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # command lines of any bytes
     with tempfile.TemporaryDirectory(prefix="ropewalk-mutation-") as root:
         return campaign(Program(options.program, options.timeout), options, pathlib.Path(root))
 

@@ -113,4 +113,5 @@ def mutated(draw, data, other):
 
 def mutated_word(draw, word):
     """An argument of a command line: without NUL bytes, and not endless."""
-    return mutated(draw, word.encode(), draw.choice(WORDS).encode()).replace(b"\0", b"")[:5000].decode(errors="surrogateescape")
+    data = mutated(draw, word.encode(errors="surrogateescape"), draw.choice(WORDS).encode())
+    return data.replace(b"\0", b"")[:5000].decode(errors="surrogateescape")
