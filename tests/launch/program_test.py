@@ -146,6 +146,7 @@ def one_prepare_at_a_time_writes_a_prefix(folder):
                                  stderr=subprocess.PIPE, text=True)
         with open(folder / "pipe", "w") as pipe:
             pipe.write("slow text")
+            pipe.flush()  # while there is a reader
             end = time.time() + 30
             while not (folder / "x.idx.tmp").exists() and time.time() < end:
                 time.sleep(0.01)
