@@ -9,6 +9,7 @@
 #include "trainer/data/file.h"
 #include "trainer/data/prepare.h"
 #include "trainer/metrics/progress.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 
@@ -64,20 +65,29 @@ PrepareOptions options_of(const Arguments& arguments) {
           .overwrite = arguments.has("overwrite")};
 }
 
+void print_left_out(StatusLine& line, const char* verb, const char* one, const char* many, const LeftOut& left_out) {
+  if (left_out.count == 0) return;
+  const auto told = static_cast<int64_t>(left_out.messages.size());
+  line.print(fmt::format("{} {}{}", verb, counted(left_out.count, one, many),
+                         told < left_out.count ? fmt::format(", the first {}:", told) : ":"));
+  for (const std::string& message : left_out.messages) line.print("  " + message);
+}
+
 void print_summary(StatusLine& line, const PrepareOptions& options, const PrepareSummary& summary) {
   line.print(fmt::format("{}, {} below {} ({}), from {} in {}", counted(summary.done.documents, "document"),
                          counted(summary.done.tokens, "token"), summary.vocabulary, summary.token_type,
                          counted(summary.input_files, "file"), duration_text(summary.done.seconds)));
-  for (const std::string& path : summary.written) line.print("wrote " + path);
+  for (const std::string& path : summary.written) line.print("wrote " + printable_name(path));
   if (!summary.durable)
     line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
   if (!options.documents.document_separator.empty() && summary.separators == 0)
     line.print("warning: the --separator is nowhere in the text, so each text file is one document");
-  const auto told = static_cast<int64_t>(summary.skipped.messages.size());
-  if (told > 0)
-    line.print(fmt::format("skipped {}{}", counted(summary.skipped.count, "bad line"),
-                           told < summary.skipped.count ? fmt::format(", the first {}:", told) : ":"));
-  for (const std::string& message : summary.skipped.messages) line.print("  " + message);
+  for (const std::string& file : summary.json_as_text)
+    line.print(
+        fmt::format("warning: {} was read as text, and looks like JSON lines; if it holds some, say --format jsonl",
+                    printable_name(file)));
+  print_left_out(line, "left out", "entry of a folder", "entries of folders", summary.left_out);
+  print_left_out(line, "skipped", "bad line", "bad lines", summary.skipped);
 }
 
 PrepareSummary prepare_with_progress(const PrepareOptions& options, StatusLine& line) {
@@ -118,12 +128,13 @@ Verb prepare_verb() {
           "(documents), the\n"
           "format of Megatron-LM. A text file is one document, or several between separators; a JSON-lines file has "
           "one a\n"
-          "line, {\"text\": \"...\"}. Text must be UTF-8; an error names file and line. Stopped by a signal, it writes "
-          "nothing.",
+          "line, {\"text\": \"...\"}. Text must be UTF-8; an error names file and line, or what else a file is.\n"
+          "Stopped by a signal, it writes nothing.",
       .groups =
           {{"Input",
             {{"input", "FILE...",
-              "files and folders, in order; a folder stands for all files below it, - for standard input",
+              "files and folders, in order; a folder stands for all files below it, each once, links followed; - for "
+              "standard input",
               Option::Count::kList, true},
              {"format", "NAME",
               "text, jsonl (JSON lines), or extension: .jsonl and .json are JSON lines, all else is text. "
@@ -132,11 +143,13 @@ Verb prepare_verb() {
              {"separator", "TEXT",
               "what stands between documents of a text file, and is dropped; \\n \\t \\r \\\\ and \\xNN are as in C. "
               "Default: none, a file is a document"},
-             {"skip-bad-lines", "", "drop lines that are not UTF-8, not JSON or without one text, and count them"}}},
+             {"skip-bad-lines", "",
+              "drop lines that are not UTF-8, not JSON or without one text, and count them; a line may have 1 GiB"}}},
            {"Output",
             {{"output", "PREFIX", "of the two files; data.prefix in the configuration", Option::Count::kOnce, true},
              {"tokenizer", "NAME", "bytes: the 256 bytes and the end of a document, 257 tokens. Default: bytes"},
-             {"overwrite", "", "replace PREFIX.bin and PREFIX.idx if they are there"}}}},
+             {"overwrite", "",
+              "replace PREFIX.bin and PREFIX.idx if they are there; who reads them meanwhile goes on with the old"}}}},
       .examples = {"ropewalk prepare --input book.txt --output data/book",
                    "ropewalk prepare --input notes/ more.jsonl --output data/mine --json-key body",
                    "ropewalk prepare --input poems.txt --separator '\\n\\n' --output data/poems",

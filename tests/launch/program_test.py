@@ -1,11 +1,18 @@
 """The program as its users meet it: help, wrong command lines, wrong configurations, and what each ends with."""
+import bz2
+import gzip
+import io
+import lzma
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
 
 from program import PROGRAM, ROOT, expect, main, ranks, ropewalk
 
@@ -129,6 +136,84 @@ def a_signal_takes_back_what_prepare_wrote(folder):
         expect(job.returncode == 128 + number, f"{source}: {job.returncode}\n{said}")
         expect("stopped by a signal; nothing was written" in said, said)
         expect({path.name: path.read_bytes() for path in folder.glob("x.*")} == before, "the files")
+
+
+def one_prepare_at_a_time_writes_a_prefix(folder):
+    """The second is refused, and told who is at work; what a killed one left is in nobody's way."""
+    os.mkfifo(folder / "pipe")
+    for ending in ("done", "killed"):
+        first = subprocess.Popen([PROGRAM, "prepare", "--input", "pipe", "--output", "x", "--overwrite"], cwd=folder,
+                                 stderr=subprocess.PIPE, text=True)
+        with open(folder / "pipe", "w") as pipe:
+            pipe.write("slow text")
+            pipe.flush()  # while there is a reader
+            end = time.time() + 30
+            while not (folder / "x.idx.tmp").exists() and time.time() < end:
+                time.sleep(0.01)
+            second = ropewalk("prepare", "--input", "book.txt", "--output", "x", "--overwrite", cwd=folder)
+            expect(second.code == 2 and f"x is being written by another prepare (process {first.pid} on " in second.err, second)
+            if ending == "killed":
+                first.kill()
+        said = first.communicate(timeout=30)[1]
+        expect(first.returncode == (0 if ending == "done" else -signal.SIGKILL), said)
+        expect((folder / "x.bin").stat().st_size == 2 * len("slow text.") and (folder / "x.idx").exists(), "the first's files")
+        expect((folder / "x.bin.tmp").exists() == (ending == "killed"), "what is left")
+    expect(ropewalk("prepare", "--input", "book.txt", "--output", "x", cwd=folder).code == 2, "x.bin exists")
+    third = ropewalk("prepare", "--input", "book.txt", "--output", "x", "--overwrite", cwd=folder)
+    expect(third.code == 0 and "5501 tokens" in third.err and not list(folder.glob("x.*.tmp")), third)
+
+
+def inputs_are_named_for_what_they_are(folder):
+    """Also where the extension lies, and on a pipe; nothing is written."""
+    lines = b'{"text": "some text"}\n' * 20
+    tarred = io.BytesIO()
+    with tarfile.open(fileobj=tarred, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("book.txt"))
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("book.txt", "text")
+    for data, said in [(gzip.compress(lines), "compressed by gzip"), (bz2.compress(lines), "compressed by bzip2"),
+                       (lzma.compress(lines), "compressed by xz"), (tarred.getvalue(), "a tar archive"), (zipped.getvalue(), "a zip archive"),
+                       (lines.decode().encode("utf-16"), "UTF-16"), (lines.decode().encode("utf-16-be"), "UTF-16"),
+                       (lines.decode().encode("utf-32"), "UTF-32"), ((folder / "text.idx").read_bytes(), "the index of a dataset")]:
+        (folder / "lie.jsonl").write_bytes(data)
+        for inputs in (["lie.jsonl"], ["book.txt", "lie.jsonl", "--skip-bad-lines"]):
+            result = ropewalk("prepare", "--input", *inputs, "--output", "x", cwd=folder)
+            expect(result.code == 3 and f"lie.jsonl is {said}" in result.err, result)
+        with open(folder / "lie.jsonl", "rb") as pipe:
+            result = subprocess.run([PROGRAM, "prepare", "--input", "-", "--output", "x"], cwd=folder, stdin=pipe, capture_output=True,
+                                    text=True, check=False)
+        expect(result.returncode == 3 and f"/dev/stdin is {said}" in result.stderr, result.stderr)
+    expect(not list(folder.glob("x.*")), "files")
+    (folder / "lines.txt").write_bytes(lines)
+    result = ropewalk("prepare", "--input", "lines.txt", "--output", "x", cwd=folder)
+    expect(result.code == 0 and "warning: lines.txt was read as text, and looks like JSON lines" in result.err, result)
+
+
+def linked_folders_are_followed_or_told(folder):
+    """A folder of links gives every file once; a broken link is a missing file."""
+    for name in ("in/real", "elsewhere/sub"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "a.txt").write_text(name)
+    (folder / "in/linked").symlink_to("../elsewhere/sub")
+    (folder / "in/loop").symlink_to(".")
+    result = ropewalk("prepare", "--input", "in", "--output", "x", cwd=folder)
+    expect(result.code == 0 and "2 documents, " in result.err, result)
+    expect("left out 1 entry of a folder:\n  in/loop is in, which is read already\n" in result.err, result)
+    (folder / "in/gone.txt").symlink_to("nowhere.txt")
+    result = ropewalk("prepare", "--input", "in", "--output", "y", cwd=folder)
+    expect(result.code == 3 and "cannot read in/gone.txt: No such file" in result.err and "a link to nowhere.txt" in result.err, result)
+
+
+def files_that_may_not_grow_are_an_error(folder):
+    """A limit of file sizes (ulimit -f), with its signal ignored, is told like a full disk, and leaves nothing."""
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+    result = subprocess.run([PROGRAM, "prepare", "--input", "book.txt", "--output", "x"], cwd=folder, capture_output=True, text=True,
+                            check=False, preexec_fn=limit)
+    expect(result.returncode == 3 and "cannot write x.bin.tmp: File too large; raise" in result.stderr, result.stderr)
+    expect(not list(folder.glob("x.*")), "files")
 
 
 def what_cannot_be_written_is_an_error(folder):
@@ -263,7 +348,9 @@ def launchers_that_mpi_does_not_know_are_refused(folder):
 if __name__ == "__main__":
     sys.exit(main([help_is_given_everywhere, wrong_command_lines_end_with_2, schema_and_version_are_in_the_program,
                    prepare_writes_or_says_why, separators_are_written_as_in_c, prepare_reads_standard_input,
-                   a_signal_takes_back_what_prepare_wrote, what_cannot_be_written_is_an_error,
+                   a_signal_takes_back_what_prepare_wrote, one_prepare_at_a_time_writes_a_prefix,
+                   inputs_are_named_for_what_they_are, linked_folders_are_followed_or_told, files_that_may_not_grow_are_an_error,
+                   what_cannot_be_written_is_an_error,
                    validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
                    a_device_that_is_not_there_is_told_once, a_module_of_another_build_is_not_called,
                    failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,

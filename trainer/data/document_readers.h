@@ -13,21 +13,21 @@ namespace ropewalk {
 // What becomes of a bad line: an error, or a number in the summary.
 class BadLines {
  public:
-  BadLines(std::string file, bool skip, SkippedLines& skipped)
-      : file_(std::move(file)), skip_(skip), skipped_(skipped) {}
+  BadLines(std::string file, bool skip, LeftOut& skipped) : file_(std::move(file)), skip_(skip), skipped_(skipped) {}
+  bool skips() const { return skip_; }
   void report(int64_t line, const std::string& what);  // throws DataError unless such lines are skipped
 
  private:
   std::string file_;
   bool skip_;
-  SkippedLines& skipped_;
+  LeftOut& skipped_;
 };
 
 // "invalid UTF-8 at byte 3 of the line (0xff)", for text that has some and begins `bytes_before` bytes into its line.
 std::string describe_invalid_utf8(std::string_view text, int64_t bytes_before = 0);
 
-// Returns the number of separators.
-int64_t read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines);
+ReadFacts read_text(const std::string& file, const std::string& separator, const DocumentSink& sink,
+                    BadLines bad_lines);
 void read_json_lines(const std::string& file, const std::string& key, const DocumentSink& sink, BadLines bad_lines);
 
 }  // namespace ropewalk

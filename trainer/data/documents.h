@@ -21,7 +21,9 @@ struct DocumentOptions {
   InputFormat format = InputFormat::kByExtension;
   std::optional<std::string> json_key;  // of JSON lines: the member that holds the text; absent: "text"
   std::string document_separator;  // of text: a literal between documents, itself dropped; empty: a file is a document
-  bool skip_bad_lines = false;     // drop lines that are not valid UTF-8 or JSON, and count them, instead of an error
+  // Drop lines that are not valid UTF-8 or JSON, and count them, instead of an error. Lines are then held in memory
+  // whole, also those of text, up to LineBlocks::kMaxLineBytes.
+  bool skip_bad_lines = false;
 };
 
 // What the reader hands over. A document is one or more pieces of valid UTF-8, then its end; a piece is cut after a
@@ -32,20 +34,36 @@ struct DocumentSink {
   std::function<void(int64_t bytes)> progress;  // bytes of the file that are done
 };
 
-struct SkippedLines {
+// What was dropped, or not read.
+struct LeftOut {
+  static constexpr size_t kMessagesKept = 10;
   int64_t count = 0;
   std::vector<std::string> messages;  // of the first ten: file, line number, what was wrong
+  void add(const std::string& message);
+};
+
+struct InputFiles {
+  std::vector<std::string> files;
+  LeftOut left_out;  // entries of folders
 };
 
 // The files that `inputs` name, in the order of `inputs`: a folder stands for all files below it, sorted by path,
-// hidden ones left out; "-" stands for /dev/stdin. Throws DataError where one does not exist or cannot be listed.
-std::vector<std::string> list_input_files(const std::vector<std::string>& inputs);
+// hidden ones left out; "-" stands for /dev/stdin. Links are followed. A file or folder that several paths below an
+// input lead to is read once (an input that is named twice, twice); that, and what is no regular file, is told as left
+// out. Throws DataError where one does not exist or cannot be listed, also for a link that leads nowhere.
+InputFiles list_input_files(const std::vector<std::string>& inputs);
 
 // kText or kJsonLines, whatever is asked. Throws DataError for a compressed file.
 InputFormat format_of(const std::string& file, InputFormat asked);
 
-// Reads one file, and returns how many separators it had. Throws DataError with file, line number and cause.
-int64_t read_documents(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
-                       SkippedLines& skipped);
+struct ReadFacts {
+  int64_t separators = 0;    // that stood in a text file
+  bool is_json_too = false;  // text by its extension alone, and its first line is a JSON object
+};
+
+// Reads one file. Throws DataError with file, line number and cause; for what is no text (file_kind.h); and for a file
+// that changes meanwhile.
+ReadFacts read_documents(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
+                         LeftOut& skipped);
 
 }  // namespace ropewalk

@@ -11,6 +11,7 @@
 
 #include "kernels/error.h"
 #include "trainer/files/file_io.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 namespace {
@@ -27,6 +28,10 @@ const char* remedy(int code) {
       return "; free space there, or write to another device";
     case EROFS:
       return "; write to another device";
+    case ELOOP:
+      return "; remove the symbolic link";
+    case EFBIG:
+      return "; raise the limit of a file's size (ulimit -f), or write to another file system";
     case EMFILE:
       return "; raise the limit of open files (ulimit -n)";
     default:
@@ -34,10 +39,7 @@ const char* remedy(int code) {
   }
 }
 
-[[noreturn]] void fail(const char* what, const std::string& path) {
-  const int code = errno;
-  throw DataError(fmt::format("cannot {} {}: {}{}", what, path, std::generic_category().message(code), remedy(code)));
-}
+[[noreturn]] void fail(const char* what, const std::string& path) { throw file_error(what, path, errno); }
 
 int open_descriptor(const std::string& path, int flags, const char* what) {
   const int descriptor = ::open(path.c_str(), flags | O_CLOEXEC, 0666);
@@ -46,18 +48,33 @@ int open_descriptor(const std::string& path, int flags, const char* what) {
   return descriptor;
 }
 
+// A new file, whatever was at the path: a leftover may be linked to from elsewhere, so it is never written to.
+int create_descriptor(const std::string& path, NewFile::Leftover leftover) {
+  if (leftover == NewFile::Leftover::kRemove && ::unlink(path.c_str()) != 0 && errno != ENOENT) fail("replace", path);
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor < 0 && errno == EEXIST && leftover == NewFile::Leftover::kRefuse)
+    throw DataError(
+        fmt::format("{} exists, and this file system has no locks to tell whether someone is writing it; "
+                    "remove it if nobody is",
+                    printable_name(path)));
+  if (descriptor < 0) fail("create", path);
+  return descriptor;
+}
+
 }  // namespace
+
+DataError file_error(const char* what, const std::string& path, int code) {
+  return DataError(fmt::format("cannot {} {}: {}{}", what, printable_name(path), std::generic_category().message(code),
+                               remedy(code)));
+}
 
 File File::open(const std::string& path) {
   File file(path, open_descriptor(path, O_RDONLY, "read"));
   struct stat status {};
   if (::fstat(file.descriptor_, &status) != 0) fail("read", path);
-  if (S_ISDIR(status.st_mode)) throw DataError(fmt::format("cannot read {}: it is a folder; name a file", path));
+  if (S_ISDIR(status.st_mode))
+    throw DataError(fmt::format("cannot read {}: it is a folder; name a file", printable_name(path)));
   return file;
-}
-
-File File::create(const std::string& path) {
-  return File(path, open_descriptor(path, O_RDWR | O_CREAT | O_TRUNC, "create"));
 }
 
 File::File(File&& other) noexcept : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
@@ -70,6 +87,20 @@ int64_t File::size() const {
   struct stat status {};
   if (::fstat(descriptor_, &status) != 0) fail("read", path_);
   return status.st_size;
+}
+
+File::Version File::version() const {
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) fail("read", path_);
+  if (!S_ISREG(status.st_mode)) return {};
+  return {status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
+bool File::has_name() const {
+  struct stat opened {};
+  struct stat named {};
+  return ::fstat(descriptor_, &opened) == 0 && ::stat(path_.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
 }
 
 size_t File::read(std::span<char> bytes) {
@@ -92,7 +123,8 @@ void File::read_at(int64_t offset, void* bytes, size_t count) const {
     if (got < 0) fail("read", path_);
     if (got == 0) {
       throw DataError(fmt::format("{} ends at byte {}, before byte {}: it was cut while it was in use; restore it",
-                                  path_, offset + static_cast<int64_t>(done), offset + static_cast<int64_t>(count)));
+                                  printable_name(path_), offset + static_cast<int64_t>(done),
+                                  offset + static_cast<int64_t>(count)));
     }
     done += static_cast<size_t>(got);
   }
@@ -123,7 +155,8 @@ void File::sync() {
   }
 }
 
-NewFile::NewFile(const std::string& path) : File(create(path + ".tmp")), final_path_(path) {}
+NewFile::NewFile(const std::string& path, Leftover leftover)
+    : File(path + ".tmp", create_descriptor(path + ".tmp", leftover)), final_path_(path) {}
 
 NewFile::~NewFile() {
   if (!published_) ::unlink(path().c_str());
@@ -142,11 +175,10 @@ bool sync_folder_of(const std::string& path) {
   }
 }
 
-MappedFile::MappedFile(const std::string& path) {
-  const File file = File::open(path);
-  size_ = static_cast<size_t>(file.size());
+MappedFile::MappedFile(const std::string& path) : file_(File::open(path)) {
+  size_ = static_cast<size_t>(file_.size());
   if (size_ == 0) return;  // an empty mapping is not allowed
-  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file_.descriptor(), 0);
   if (data == MAP_FAILED) fail("map", path);
   data_ = static_cast<const std::byte*>(data);
 }

@@ -69,28 +69,36 @@ auto with_type(TokenType type, const auto& work) {
 std::string existing(const std::string& prefix, const char* extension) {
   const std::string path = prefix + extension;
   std::error_code error;
-  if (std::filesystem::status(path, error).type() != std::filesystem::file_type::not_found) return path;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (std::filesystem::is_other(status))  // a pipe would be waited for
+    throw DataError(fmt::format("{} is no regular file; correct data.prefix", printable_name(path)));
+  if (status.type() != std::filesystem::file_type::not_found) return path;
   for (const std::string ending : {".bin", ".idx"})
     if (prefix.ends_with(ending))
       throw DataError(
           fmt::format("cannot read {}: No such file or directory; data.prefix is without the extension of the two "
                       "files: set it to {}",
-                      path, prefix.substr(0, prefix.size() - ending.size())));
+                      printable_name(path), printable_name(prefix.substr(0, prefix.size() - ending.size()))));
   throw DataError(
       fmt::format("cannot read {}: No such file or directory; make it by `ropewalk prepare --input FILE... --output "
                   "{}`, or correct data.prefix",
-                  path, prefix));
+                  printable_name(path), printable_name(prefix)));
 }
 
 }  // namespace
 
 IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary)
-    : index_path_(existing(prefix, ".idx")),
-      index_(index_path_),
+    : index_(existing(prefix, ".idx")),
       data_(File::open(existing(prefix, ".bin"))),
+      index_name_(printable_name(prefix + ".idx")),
+      data_name_(printable_name(data_.path())),
       vocabulary_(vocabulary),
       data_bytes_(data_.size()) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
+  if (!index_.has_name()) {  // the old index goes before a new .bin comes (indexed_writer.h)
+    throw DataError(fmt::format("{} was replaced while it was opened, so {} may be another's; start again", index_name_,
+                                data_name_));
+  }
   read_header();
   check_sequences();
   check_documents();
@@ -119,15 +127,15 @@ void IndexedDataset::read_header() {
     throw DataError(
         fmt::format("{} has {}, fewer than the {} of an index's header: it is empty or was cut; prepare the "
                     "data again",
-                    index_path_, counted(size, "byte"), indexed::kHeaderBytes));
+                    index_name_, counted(size, "byte"), indexed::kHeaderBytes));
   }
   if (std::memcmp(index_.bytes().data(), indexed::kMagic.data(), indexed::kMagic.size()) != 0) {
     throw DataError(fmt::format(
-        "{} does not begin with MMIDIDX: it is not the index of a Megatron dataset; check data.prefix", index_path_));
+        "{} does not begin with MMIDIDX: it is not the index of a Megatron dataset; check data.prefix", index_name_));
   }
   if (const auto version = load<uint64_t>(9); version != indexed::kVersion) {
     throw DataError(fmt::format("{} has format version {}; only version {} can be read: prepare the data again",
-                                index_path_, version, indexed::kVersion));
+                                index_name_, version, indexed::kVersion));
   }
   token_type_ = static_cast<TokenType>(load<uint8_t>(17));
   token_bytes_ = size_of(token_type_);
@@ -135,7 +143,7 @@ void IndexedDataset::read_header() {
     throw DataError(
         fmt::format("{} has token type {} ({}); tokens are u8 (1), i8 (2), i16 (3), i32 (4), i64 (5) or u16 (8): "
                     "prepare the data again",
-                    index_path_, load<uint8_t>(17), name_of(token_type_)));
+                    index_name_, load<uint8_t>(17), name_of(token_type_)));
   }
 
   // The counts are bounded by the file's size before they are multiplied, so that no product overflows.
@@ -146,22 +154,22 @@ void IndexedDataset::read_header() {
     throw DataError(fmt::format(
         "{} has {} bytes, too few for the {} and {} that its header tells of: it was cut; copy it again, or "
         "prepare the data again",
-        index_path_, size, counted(sequences, "sequence"), document_entries));
+        index_name_, size, counted(sequences, "sequence"), document_entries));
   }
   const uint64_t extra = room - 12 * sequences - 8 * entries;
   if (extra != 0 && extra == sequences) {
     throw DataError(fmt::format("{} has a mode for each of its {}: a multimodal dataset; only text can be read",
-                                index_path_, counted(sequences, "sequence")));
+                                index_name_, counted(sequences, "sequence")));
   }
   if (extra != 0) {
     throw DataError(
         fmt::format("{} has {} more than the {} and {} that its header tells of: "
                     "its header is wrong, or it was written over; prepare the data again",
-                    index_path_, counted(extra, "byte"), counted(sequences, "sequence"), document_entries));
+                    index_name_, counted(extra, "byte"), counted(sequences, "sequence"), document_entries));
   }
   if (entries == 0) {
     throw DataError(
-        fmt::format("{} has no document array (0 entries; it begins with 0): prepare the data again", index_path_));
+        fmt::format("{} has no document array (0 entries; it begins with 0): prepare the data again", index_name_));
   }
   sequences_ = static_cast<int64_t>(sequences);
   documents_ = static_cast<int64_t>(entries) - 1;
@@ -174,19 +182,19 @@ void IndexedDataset::check_sequences() {
     const int64_t tokens = length(s);
     if (tokens < 0) {
       throw DataError(fmt::format("{}: sequence {} has length {}; it must be 0 or more: prepare the data again",
-                                  index_path_, s, tokens));
+                                  index_name_, s, tokens));
     }
     if (offset(s) != expected) {
       throw DataError(
           fmt::format("{}: sequence {} begins at byte {}; the lengths before it add to byte {}: prepare the data "
                       "again",
-                      index_path_, s, offset(s), expected));
+                      index_name_, s, offset(s), expected));
     }
     if (tokens * token_bytes_ > data_bytes_ - expected) {
       throw DataError(
           fmt::format("{} has {}, but by {} sequence {} is {} of {} at byte {}: it was cut, or is another "
                       "dataset's; copy it again, or prepare the data again",
-                      data_.path(), counted(data_bytes_, "byte"), index_path_, s, counted(tokens, "token"),
+                      data_name_, counted(data_bytes_, "byte"), index_name_, s, counted(tokens, "token"),
                       name_of(token_type_), expected));
     }
     expected += tokens * token_bytes_;
@@ -195,7 +203,7 @@ void IndexedDataset::check_sequences() {
     throw DataError(
         fmt::format("{} has {}, {} more than {} tells of: it is another dataset's; copy both again, or "
                     "prepare the data again",
-                    data_.path(), counted(data_bytes_, "byte"), data_bytes_ - expected, index_path_));
+                    data_name_, counted(data_bytes_, "byte"), data_bytes_ - expected, index_name_));
   }
   tokens_ = expected / token_bytes_;
 }
@@ -206,13 +214,13 @@ void IndexedDataset::check_documents() const {
     const int64_t entry = document_entry(d);
     if (d == 0 ? entry != 0 : entry < previous || entry > sequences_) {
       throw DataError(fmt::format("{}: entry {} of the document array is {}; it must be {}: prepare the data again",
-                                  index_path_, d, entry,
+                                  index_name_, d, entry,
                                   d == 0 ? "0" : fmt::format("in [{}, {}]", previous, sequences_)));
     }
     previous = entry;
   }
   if (previous != sequences_) {
-    throw DataError(fmt::format("{}: the document array ends at sequence {} of {}: prepare the data again", index_path_,
+    throw DataError(fmt::format("{}: the document array ends at sequence {} of {}: prepare the data again", index_name_,
                                 previous, sequences_));
   }
 }
@@ -244,7 +252,7 @@ void IndexedDataset::read_raw(int64_t begin, std::vector<std::byte>& bytes) cons
   throw DataError(fmt::format(
       "{}: token {} (byte {}, in document {}) is {}; tokens must be in [0, {}): {}prepare the data with this model's "
       "tokenizer",
-      data_.path(), position, position * token_bytes_, document_at(position), value, vocabulary_,
+      data_name_, position, position * token_bytes_, document_at(position), value, vocabulary_,
       value < 0 ? "" : "raise model.vocabulary, or "));
 }
 

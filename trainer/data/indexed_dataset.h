@@ -45,9 +45,9 @@ class IndexedDataset {
   int64_t offset(int64_t sequence) const;
   int64_t document_entry(int64_t document) const;
 
-  std::string index_path_;
   MappedFile index_;
   File data_;
+  std::string index_name_, data_name_;  // as messages show them
   int64_t vocabulary_, data_bytes_;
   indexed::TokenType token_type_{};
   int64_t token_bytes_ = 0, tokens_ = 0, sequences_ = 0, documents_ = 0;

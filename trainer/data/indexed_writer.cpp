@@ -3,9 +3,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "kernels/error.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 namespace {
@@ -42,6 +45,22 @@ void narrow(std::span<const int32_t> tokens, indexed::TokenType type, char* to) 
   }
 }
 
+// Locks the prefix, or says who holds it.
+LockFile lock(const std::string& prefix) try {
+  return LockFile(prefix + ".lock.tmp", LockFile::AtEnd::kRemoved);
+} catch (const std::system_error& error) {
+  throw file_error("create", prefix + ".lock.tmp", error.code().value());
+}
+
+NewFile::Leftover leftover(const LockFile& lock, const std::string& prefix) {
+  if (lock.state() == LockFile::State::kHeldByAnother)
+    throw ConfigurationError(
+        fmt::format("{} is being written by another prepare ({}); wait for it, stop it, or choose "
+                    "another --output",
+                    printable_name(prefix), lock.holder()));
+  return lock.state() == LockFile::State::kHeld ? NewFile::Leftover::kRemove : NewFile::Leftover::kRefuse;
+}
+
 }  // namespace
 
 IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens)
@@ -49,8 +68,9 @@ IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int6
       vocabulary_(vocabulary),
       max_sequence_tokens_(max_sequence_tokens),
       type_(indexed::token_type_for(vocabulary)),
-      data_(prefix + ".bin"),
-      index_(prefix + ".idx") {
+      lock_(lock(prefix)),
+      data_(prefix + ".bin", leftover(lock_, prefix)),
+      index_(prefix + ".idx", leftover(lock_, prefix)) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
   CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
         max_sequence_tokens);
@@ -143,10 +163,16 @@ void IndexedWriter::finish() {
   data_.sync();
   index_.sync();
 
-  // An index always belongs to the .bin beside it: the old one goes before the new .bin comes.
+  // An index always belongs to the .bin beside it, whatever a crash leaves of these steps: the old one goes before the
+  // new .bin comes, and each step is on the device before the next.
   const std::string index = prefix_ + ".idx";
-  ::unlink(index.c_str());
+  if (::unlink(index.c_str()) == 0) {
+    sync_folder_of(index);
+  } else if (errno != ENOENT) {
+    throw file_error("replace", index, errno);
+  }
   data_.publish();
+  sync_folder_of(index);
   index_.publish();
   durable_ = sync_folder_of(index);
 }

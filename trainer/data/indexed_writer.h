@@ -1,6 +1,7 @@
 // Writes a Megatron dataset (indexed_format.h) as a stream: memory does not grow with it. The files are written beside
 // their names (.tmp), fsynced, and renamed by finish(), the .bin first; until then nothing is under the final names but
-// what was there.
+// what was there. One writer at a time holds a prefix, by a lock on PREFIX.lock.tmp, and removes what a writer that was
+// killed has left.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +11,14 @@
 
 #include "trainer/data/file.h"
 #include "trainer/data/indexed_format.h"
+#include "trainer/lock_file.h"
 
 namespace ropewalk {
 
 class IndexedWriter {
  public:
   // Tokens are below `vocabulary`, which chooses their type. A document longer than max_sequence_tokens becomes several
-  // sequences.
+  // sequences. Throws ConfigurationError where another writer holds the prefix, and names it.
   IndexedWriter(const std::string& prefix, int64_t vocabulary,
                 int64_t max_sequence_tokens = indexed::kMaxSequenceTokens);
   IndexedWriter(const IndexedWriter&) = delete;
@@ -24,7 +26,8 @@ class IndexedWriter {
 
   void append(std::span<const int32_t> tokens);  // to the document that is open
   void end_document();
-  // Puts both files under their names, in place of what is there. No document may be open.
+  // Puts both files under their names, in place of what is there (of a link, not of what it leads to). No document may
+  // be open.
   void finish();
 
   bool durable() const { return durable_; }  // after finish(): the names outlive a power cut
@@ -39,6 +42,7 @@ class IndexedWriter {
   std::string prefix_;
   int64_t vocabulary_, max_sequence_tokens_;
   indexed::TokenType type_;
+  LockFile lock_;
   NewFile data_, index_;  // the index holds the lengths, the first of its arrays, until write_index() completes it
   std::vector<char> data_bytes_;    // tokens on their way to the file
   std::vector<int32_t> lengths_;    // likewise

@@ -1,13 +1,19 @@
-// JSON lines: an object a line, parsed whole by simdjson, so that a broken end of a line is found too.
+// JSON lines: an object a line, parsed whole, so that a broken end of a line is found too. simdjson reads the lines
+// that it has no objection to; what it refuses, or what has no text, is gone through again by the grammar alone
+// (json_scan.h), because numbers, depths and characters of members that nobody asks for need not be understood.
 #include <simdjson.h>
 
 #include <algorithm>
 #include <charconv>
+#include <span>
+#include <vector>
 
 #include "kernels/error.h"
 #include "trainer/data/document_readers.h"
+#include "trainer/data/json_scan.h"
 #include "trainer/data/line_blocks.h"
 #include "trainer/data/utf8.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 namespace {
@@ -16,18 +22,22 @@ static_assert(LineBlocks::kPadding >= simdjson::SIMDJSON_PADDING);
 
 constexpr size_t kPieceBytes = LineBlocks::kBlockBytes;
 
+constexpr size_t kNamesTold = 8, kNameBytes = 40;  // of the members that a line without a text has instead
 constexpr std::string_view kBlanks = " \t\r";
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(kBlanks) == std::string_view::npos; }
 
-// What a line that is not JSON is most likely part of; "" where nothing is likely.
+// What a line that is not JSON, or no object, is most likely part of; "" where nothing is likely.
 std::string whole_of(std::string_view line) {
+  if (line.starts_with("\xEF\xBB\xBF")) return "; it begins with a byte order mark within the file: remove that";
   line.remove_prefix(line.find_first_not_of(kBlanks));
   line = line.substr(0, line.find_last_not_of(kBlanks) + 1);
   if (line.front() == '[') return "; this looks like an array: `jq -c '.[]' FILE` makes lines of it";
   if (line.front() == '{' && (line.size() == 1 || line.back() == ',' || line.back() == '{' || line.back() == '['))
     return "; this looks like an object spread over lines: `jq -c . FILE` makes a line of each";
-  return "";
+  if (line.front() == '{') return "";
+  return "; plain text is read by --format text, and of a table (CSV) lines are made by `python3 -c 'import csv, json, "
+         "sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]' < FILE`";
 }
 
 // The code of the \uXXXX that `text` begins with, or 0.
@@ -59,43 +69,85 @@ class JsonLineReader {
   std::string read(std::string_view line) {
     simdjson::dom::element root, value;
     std::string_view text;
-    if (const auto error = parser_.parse(line.data(), line.size(), false).get(root)) {
-      if (error == simdjson::UTF8_ERROR) return describe_invalid_utf8(line);
-      if (const std::string_view half = lone_surrogate(line); !half.empty())
-        return fmt::format("{} is a lone surrogate, half of a character", half);
+    if (parser_.parse(line.data(), line.size(), false).get(root) || !root.is_object() || root[key_].get(value) ||
+        is_repeated(root) || value.get(text))
+      return read_by_grammar(line);
+    hand_over(text);
+    return {};
+  }
+
+ private:
+  // The same, for a line that simdjson refuses or that has not one text.
+  std::string read_by_grammar(std::string_view line) {
+    if (!is_utf8(line)) return describe_invalid_utf8(line);
+    std::string_view found;
+    int64_t count = 0;
+    std::vector<std::string_view> others;
+    const auto problem = scan_json(line, [&](std::string_view key, std::string_view value) {
+      if (is_key(key)) {
+        found = value;
+        ++count;
+      } else if (others.size() <= kNamesTold) {
+        others.push_back(key);
+      }
+    });
+    if (problem) {
       const std::string whole = whole_of(line);
       if (!whole.empty()) return "not JSON lines, which hold one object a line" + whole;
-      return fmt::format("not JSON: {}", simdjson::error_message(error));
+      return fmt::format("not JSON: {} at byte {} of the line", problem->what, problem->position + 1);
     }
-    if (!root.is_object()) return "not a JSON object; JSON lines hold one object a line" + whole_of(line);
-    if (root[key_].get(value)) return fmt::format("the object has no member \"{}\", only {}", key_, members(root));
-    if (is_repeated(root)) return fmt::format("the object has more than one member \"{}\"", key_);
-    if (value.get(text)) return fmt::format("member \"{}\" is not a string", key_);
+    if (line[line.find_first_not_of(kBlanks)] != '{')
+      return "not a JSON object; JSON lines hold one object a line" + whole_of(line);
+    const std::string key = printable_name(key_);
+    if (count == 0) return fmt::format("the object has no member \"{}\", only {}", key, named(others));
+    if (count > 1) return fmt::format("the object has more than one member \"{}\"", key);
+    if (found.front() != '"') return fmt::format("member \"{}\" is not a string", key);
+    return read_string(found);
+  }
 
+  // The document that a string of JSON, valid by the grammar, stands for.
+  std::string read_string(std::string_view string) {
+    std::string_view text;
+    const auto error = parser_.parse(string.data(), string.size(), false).get(text);
+    if (!error) {
+      hand_over(text);
+      return {};
+    }
+    const std::string_view half = lone_surrogate(string);
+    return half.empty() ? fmt::format("member \"{}\": {}", printable_name(key_), simdjson::error_message(error))
+                        : fmt::format("{} is a lone surrogate, half of a character", half);
+  }
+
+  void hand_over(std::string_view text) {
     while (!text.empty()) {
       const size_t length = piece_length(text, kPieceBytes);
       sink_.piece(text.substr(0, length));
       text.remove_prefix(length);
       if (text.empty()) sink_.end();
     }
-    return {};
   }
 
- private:
   // Readers differ in which of several they take, so none is.
   bool is_repeated(const simdjson::dom::element& root) const {
     const simdjson::dom::object object(root);
     return std::count_if(object.begin(), object.end(), [&](const auto& field) { return field.key == key_; }) > 1;
   }
 
-  static std::string members(const simdjson::dom::element& root) {
+  // `written` is in quotes, perhaps with escapes.
+  bool is_key(std::string_view written) {
+    if (written.find('\\') == std::string_view::npos) return written.substr(1, written.size() - 2) == key_;
+    std::string_view text;
+    return !parser_.parse(written.data(), written.size(), false).get(text) && text == key_;
+  }
+
+  static std::string named(const std::vector<std::string_view>& keys) {
     std::string names;
-    int count = 0;
-    for (const auto field : simdjson::dom::object(root)) {
-      if (++count > 8) return names + ", ...";
-      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", field.key.substr(0, 40));
+    for (const std::string_view key : std::span(keys).first(std::min(keys.size(), kNamesTold))) {
+      const std::string_view name = key.substr(1, key.size() - 2);
+      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ",
+                           printable_name(name.substr(0, piece_length(name, kNameBytes))));
     }
-    return names.empty() ? "none" : names;
+    return keys.empty() ? "none" : keys.size() > kNamesTold ? names + ", ..." : names;
   }
 
   const std::string& key_;

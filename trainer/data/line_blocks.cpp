@@ -1,20 +1,36 @@
 #include "trainer/data/line_blocks.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/error.h"
+#include "trainer/data/file_kind.h"
 #include "trainer/data/utf8.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 
 LineBlocks::LineBlocks(const std::string& path, LongLines long_lines, size_t max_line_bytes)
     : file_(File::open(path)),
+      version_(file_.version()),
       long_lines_(long_lines),
       max_line_bytes_(max_line_bytes),
       buffer_(kBlockBytes + kPadding) {
   fill();
-  if (std::string_view(buffer_.data(), end_).starts_with("\xEF\xBB\xBF")) begin_ = 3;
+  const std::string_view beginning(buffer_.data(), std::min(end_, kKindBytes));
+  refuse_foreign(path, beginning);
+  if (beginning.starts_with("\xEF\xBB\xBF")) begin_ = 3;
   position_ = static_cast<int64_t>(begin_);
+}
+
+// What was read of a file that is written meanwhile is partly the old and partly the new.
+void LineBlocks::check_unchanged() const {
+  const File::Version now = file_.version();
+  if (now == version_) return;
+  throw DataError(
+      fmt::format("{} changed while it was read (it had {} bytes, and has {}); prepare it again when nobody "
+                  "writes it",
+                  printable_name(file_.path()), version_.size, now.size));
 }
 
 void LineBlocks::fill() {
@@ -25,6 +41,8 @@ void LineBlocks::fill() {
   const size_t count = file_.read({buffer_.data() + end_, room});
   end_ += count;
   at_end_ = count < room;
+  read_ += static_cast<int64_t>(count);
+  if (at_end_ || read_ > version_.size) check_unchanged();
 }
 
 size_t LineBlocks::block_length() const {
@@ -39,8 +57,10 @@ std::string_view LineBlocks::next() {
   size_t length = block_length();
   while (length == 0 && !at_end_) {
     if (end_ - begin_ > max_line_bytes_) {
-      throw DataError(fmt::format("{} has a line of more than {} bytes; JSON lines hold one object a line",
-                                  file_.path(), max_line_bytes_));
+      throw DataError(
+          fmt::format("{} has a line of more than {} bytes, and lines of JSON, or with --skip-bad-lines, are "
+                      "held in memory whole; break it into several",
+                      printable_name(file_.path()), max_line_bytes_));
     }
     buffer_.resize(2 * buffer_.size());
     fill();

@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "trainer/data/file.h"
+#include "trainer/data/file_kind.h"
 #include "trainer/data/indexed_writer.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/utf8.h"
@@ -23,15 +24,17 @@ constexpr double kSecondsBetweenReports = 0.1;
 void check_options(const PrepareOptions& options) {
   if (options.inputs.empty())
     throw ConfigurationError("there is nothing to prepare: name files or folders of text by --input");
-  if (options.prefix.empty() || fs::path(options.prefix).filename().empty()) {
+  const fs::path name = fs::path(options.prefix).filename();
+  if (name.empty() || name == "." || name == "..") {
     throw ConfigurationError(
         fmt::format("--output '{}' names no file: give a path and the beginning of a file's name, as in "
                     "data/corpus",
-                    options.prefix));
+                    printable_name(options.prefix)));
   }
   if (!is_utf8(options.documents.document_separator)) {
     throw ConfigurationError("--separator is not valid UTF-8");
   }
+  if (!is_utf8(options.documents.json_key.value_or(""))) throw ConfigurationError("--json-key is not valid UTF-8");
 }
 
 // An option that no input can use is a mistake about the input.
@@ -47,28 +50,47 @@ void check_formats(const DocumentOptions& documents, const std::vector<std::stri
         "--json-key is for JSON lines, and all input is text; leave it out, or say --format jsonl");
 }
 
+// No file that is read may be written to, and what cannot be replaced is found before the work begins.
 void check_output(const PrepareOptions& options, const std::vector<std::string>& inputs) {
-  for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp"}) {
+  for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp", ".lock.tmp"}) {
     const std::string output = options.prefix + extension;
     std::error_code error;
+    if (fs::symlink_status(output, error).type() == fs::file_type::directory)
+      throw ConfigurationError(fmt::format("{} is a folder; choose another --output", printable_name(output)));
     if (!fs::exists(output, error)) continue;
     for (const std::string& input : inputs) {
       if (fs::equivalent(input, output, error)) {
-        throw ConfigurationError(fmt::format("{} is an input and would be an output; choose another --output", output));
+        throw ConfigurationError(
+            fmt::format("{} is an input and would be an output; choose another --output{}", printable_name(output),
+                        output.ends_with(".tmp") ? ", or remove it if a prepare that was killed has left it" : ""));
       }
-    }
-    if (!options.overwrite && !output.ends_with(".tmp")) {
-      throw ConfigurationError(fmt::format("{} exists; choose another --output, or replace it by --overwrite", output));
     }
   }
 }
 
-// The bytes of the regular files; each is opened once, so that a missing permission is not found hours later.
+// To be asked by who holds the prefix: another prepare may have ended since this one began.
+void check_output_is_free(const std::string& prefix) {
+  for (const char* extension : {".bin", ".idx"}) {
+    std::error_code error;
+    if (fs::symlink_status(prefix + extension, error).type() == fs::file_type::not_found) continue;
+    throw ConfigurationError(fmt::format("{}{} exists; choose another --output, or replace it by --overwrite",
+                                         printable_name(prefix), extension));
+  }
+}
+
+// The bytes of the regular files; each is opened once, so that a missing permission, or a file that is no text, is not
+// found hours later.
 int64_t check_inputs(const std::vector<std::string>& files) {
   int64_t bytes = 0;
-  for (const std::string& file : files) {
+  std::string beginning;
+  for (const std::string& name : files) {
     std::error_code error;
-    if (fs::is_regular_file(file, error)) bytes += File::open(file).size();
+    if (!fs::is_regular_file(name, error)) continue;
+    File file = File::open(name);
+    bytes += file.size();
+    beginning.resize(kKindBytes);
+    beginning.resize(file.read(beginning));
+    refuse_foreign(name, beginning);
   }
   return bytes;
 }
@@ -78,7 +100,8 @@ void create_folder_of(const std::string& prefix) {
   std::error_code error;
   if (!folder.empty()) fs::create_directories(folder, error);
   if (error)
-    throw DataError(fmt::format("cannot create {}: {}; choose another --output", folder.string(), error.message()));
+    throw DataError(
+        fmt::format("cannot create {}: {}; choose another --output", printable_name(folder.string()), error.message()));
 }
 
 // Keeps the figures, and passes them on now and then.
@@ -137,7 +160,8 @@ double PrepareProgress::seconds_left() const {
 PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress) {
   check_options(options);
   const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options.tokenizer);
-  const std::vector<std::string> files = list_input_files(options.inputs);
+  InputFiles inputs = list_input_files(options.inputs);
+  const std::vector<std::string>& files = inputs.files;
   check_formats(options.documents, files);
   check_output(options, files);
   const int64_t bytes_total = check_inputs(files);
@@ -145,6 +169,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
 
   PrepareSummary summary;
   IndexedWriter writer(options.prefix, tokenizer->vocabulary_size());
+  if (!options.overwrite) check_output_is_free(options.prefix);
   Reporter reporter(bytes_total, writer, progress);
   std::vector<int32_t> ids;
   int64_t bytes_before = 0;  // of the files before the current one
@@ -162,12 +187,14 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
                                  },
                              .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
   for (const std::string& file : files) {
-    summary.separators += read_documents(file, options.documents, sink, summary.skipped);
+    const ReadFacts facts = read_documents(file, options.documents, sink, summary.skipped);
+    summary.separators += facts.separators;
+    if (facts.is_json_too) summary.json_as_text.push_back(file);
     bytes_before = reporter.progress().bytes_done;
   }
   if (writer.documents() == 0) {
     throw DataError(fmt::format("no text in {} ({}, {} skipped); name an --input that holds some",
-                                files.size() == 1 ? files.front() : counted(files.size(), "file"),
+                                files.size() == 1 ? printable_name(files.front()) : counted(files.size(), "file"),
                                 counted(bytes_before, "byte"), counted(summary.skipped.count, "bad line")));
   }
   reporter.finish();
@@ -175,6 +202,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
 
   summary.done = reporter.progress();
   summary.input_files = static_cast<int64_t>(files.size());
+  summary.left_out = std::move(inputs.left_out);
   summary.vocabulary = tokenizer->vocabulary_size();
   summary.token_type = name_of(writer.token_type());
   summary.durable = writer.durable();

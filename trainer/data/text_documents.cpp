@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "trainer/data/document_readers.h"
+#include "trainer/data/json_scan.h"
 #include "trainer/data/line_blocks.h"
 #include "trainer/data/utf8.h"
 
@@ -15,30 +16,53 @@ class DocumentSplitter {
   void add(std::string_view text) {
     if (separator_.empty()) return piece(text);
     pending_ += text;
-    std::string_view rest = pending_;
-    for (size_t at = rest.find(separator_); at != std::string_view::npos; at = rest.find(separator_)) {
-      piece(rest.substr(0, at));
-      end_document();
-      ++separators_;
-      rest.remove_prefix(at + separator_.size());
-    }
-    const size_t kept = separator_begun_at_end_of(rest);
-    piece(rest.substr(0, rest.size() - kept));
-    pending_.erase(0, pending_.size() - kept);
+    split(pending_.size());
+  }
+
+  // Of a line that is left out only the separators count, also where they begin before it or end after it.
+  void drop(std::string_view line) {
+    if (separator_.empty()) return;
+    const size_t kept = pending_.size();
+    pending_ += line;
+    split(kept);
   }
 
   void end() {
-    piece(pending_);
+    piece(std::string_view(pending_).substr(dropped_));
     end_document();
   }
 
   int64_t separators() const { return separators_; }
 
  private:
+  // Hands over what is pending of [dropped_, end), up to the beginning of what may be a separator. No separator has
+  // bytes on both sides of a dropped line, because that has a byte which is not UTF-8; so what is dropped of what
+  // remains pending comes first.
+  void split(size_t end) {
+    const std::string_view all = pending_;
+    size_t begin = 0;
+    const auto hand_over_to = [&](size_t to) {
+      const size_t first = std::max(begin, dropped_), last = std::min(to, end);
+      if (first < last) piece(all.substr(first, last - first));
+      begin = to;
+    };
+    for (size_t at = all.find(separator_); at != std::string_view::npos; at = all.find(separator_, begin)) {
+      hand_over_to(at);
+      end_document();
+      ++separators_;
+      begin += separator_.size();
+    }
+    hand_over_to(all.size() - separator_begun_at_end_of(all.substr(begin)));
+    dropped_ = end < all.size() ? all.size() - begin : dropped_ - std::min(dropped_, begin);
+    pending_.erase(0, begin);
+  }
+
   void piece(std::string_view text) {
-    if (text.empty()) return;
-    sink_.piece(text);
-    has_text_ = true;
+    for (; !text.empty(); has_text_ = true) {
+      const size_t length = piece_length(text, LineBlocks::kBlockBytes);
+      sink_.piece(text.substr(0, length));
+      text.remove_prefix(length);
+    }
   }
 
   void end_document() {
@@ -56,6 +80,7 @@ class DocumentSplitter {
   const std::string& separator_;
   const DocumentSink& sink_;
   std::string pending_;  // between calls: the beginning of a separator, perhaps
+  size_t dropped_ = 0;   // bytes in front of it that belong to a dropped line
   bool has_text_ = false;
   int64_t separators_ = 0;
 };
@@ -71,13 +96,23 @@ struct LinePosition {
   }
 };
 
+// As a file of JSON lines does.
+bool begins_with_json_object(std::string_view text) {
+  const std::string_view line = text.substr(0, text.find('\n'));
+  return line.starts_with('{') && line.size() > 2 && !scan_json(line, [](std::string_view, std::string_view) {});
+}
+
 }  // namespace
 
-int64_t read_text(const std::string& file, const std::string& separator, const DocumentSink& sink, BadLines bad_lines) {
-  LineBlocks blocks(file, LineBlocks::LongLines::kCut);
+ReadFacts read_text(const std::string& file, const std::string& separator, const DocumentSink& sink,
+                    BadLines bad_lines) {
+  // A line is known to be good when all of it was seen, so it must not be cut where bad ones are dropped.
+  LineBlocks blocks(file, bad_lines.skips() ? LineBlocks::LongLines::kWhole : LineBlocks::LongLines::kCut);
   DocumentSplitter splitter(separator, sink);
   LinePosition position;
+  ReadFacts facts;
   for (std::string_view block = blocks.next(); !block.empty(); block = blocks.next()) {
+    if (position.line == 1 && position.bytes == 0) facts.is_json_too = begins_with_json_object(block);
     if (is_utf8(block)) {
       splitter.add(block);
       position.advance(block);
@@ -88,6 +123,7 @@ int64_t read_text(const std::string& file, const std::string& separator, const D
           splitter.add(line);
         } else {
           bad_lines.report(position.line, describe_invalid_utf8(line, position.bytes));
+          splitter.drop(line);
         }
         position.advance(line);
         block.remove_prefix(line.size());
@@ -96,7 +132,8 @@ int64_t read_text(const std::string& file, const std::string& separator, const D
     sink.progress(blocks.position());
   }
   splitter.end();
-  return splitter.separators();
+  facts.separators = splitter.separators();
+  return facts;
 }
 
 }  // namespace ropewalk

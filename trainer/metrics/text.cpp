@@ -24,9 +24,24 @@ std::string scaled_text(double value, double base, std::initializer_list<const c
 // else.
 size_t control_bytes(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
-  if (first < 0x20) return first == '\n' || first == '\t' ? 0 : 1;
-  if (first == 0x7f) return 1;
+  if (first < 0x20 || first == 0x7f) return 1;
   return first == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0 ? 2 : 0;
+}
+
+// `text` with `replacement(bytes)` for each control character and for each byte that is not UTF-8.
+std::string with_replaced(std::string_view text, const auto& replacement) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t valid = first_invalid_utf8(text);
+    for (size_t i = 0; i < valid; ++i) {
+      const size_t control = control_bytes(text.substr(i, valid - i));
+      control ? out += replacement(text.substr(i, control)) : out += text[i];
+      if (control) i += control - 1;
+    }
+    if (valid < text.size()) out += replacement(text.substr(valid, 1));
+    text.remove_prefix(std::min(valid + 1, text.size()));
+  }
+  return out;
 }
 
 }  // namespace
@@ -66,18 +81,17 @@ std::string bar_text(double fraction, int width) {
 }
 
 std::string printable_text(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const size_t valid = first_invalid_utf8(text);
-    for (size_t i = 0; i < valid; ++i) {
-      const size_t control = control_bytes(text.substr(i, valid - i));
-      control ? out += kReplacement : out += text[i];
-      if (control) i += control - 1;
-    }
-    if (valid < text.size()) out += kReplacement;
-    text.remove_prefix(std::min(valid + 1, text.size()));
-  }
-  return out;
+  return with_replaced(text, [](std::string_view bytes) -> std::string {
+    return bytes == "\n" || bytes == "\t" ? std::string(bytes) : std::string(kReplacement);
+  });
+}
+
+std::string printable_name(std::string_view name) {
+  return with_replaced(name, [](std::string_view bytes) {
+    std::string escaped;
+    for (const char byte : bytes) escaped += fmt::format("\\x{:02x}", static_cast<unsigned char>(byte));
+    return escaped;
+  });
 }
 
 }  // namespace ropewalk

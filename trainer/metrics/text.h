@@ -23,4 +23,7 @@ std::string counted(std::integral auto count, std::string_view noun, std::string
 // UTF-8, become U+FFFD.
 std::string printable_text(std::string_view text);
 
+// The name of a file as a message shows it, on one line: control characters and bytes that are not UTF-8 as \xNN.
+std::string printable_name(std::string_view name);
+
 }  // namespace ropewalk

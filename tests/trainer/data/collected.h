@@ -14,7 +14,7 @@ struct Collected {
   std::vector<std::string> documents;
   size_t longest_piece = 0;
   int64_t bytes = 0;  // the last that was reported
-  SkippedLines skipped;
+  LeftOut skipped;
 };
 
 inline Collected collect(const std::string& file, const DocumentOptions& options = {}) {

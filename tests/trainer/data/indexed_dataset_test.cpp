@@ -170,6 +170,19 @@ TEST(IndexedDataset, AFileCutWhileInUseIsAnErrorAndNotGarbage) {
   expect_error<DataError>([&] { dataset.read(0, tokens); }, {"cut.bin", "ends at byte 4", "byte 8"});
 }
 
+// To open a pipe would be to wait for who writes it.
+TEST(IndexedDataset, WhatIsNoRegularFileIsRefused) {
+  for (const char* extension : {".bin", ".idx"}) {
+    const ScratchFolder folder;
+    write_file(folder / "x\n.bin", bytes_of(kGoldenData));
+    write_file(folder / "x\n.idx", bytes_of(kGoldenIndex));
+    std::filesystem::remove(folder / "x\n" + extension);
+    ASSERT_EQ(::mkfifo((folder / "x\n" + extension).c_str(), 0600), 0);
+    expect_error<DataError>([&] { IndexedDataset(folder / "x\n", 6); },
+                            {std::string("x\\x0a") + extension + " is no regular file"});
+  }
+}
+
 TEST(IndexedDataset, MissingAndForbiddenFilesAreNamed) {
   const ScratchFolder folder;
   expect_error<DataError>([&] { IndexedDataset(folder / "absent", 10); },

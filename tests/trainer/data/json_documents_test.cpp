@@ -1,6 +1,9 @@
+#include <simdjson.h>
+
 #include "kernels/random.h"
 #include "tests/trainer/data/collected.h"
 #include "tests/trainer/data/scratch.h"
+#include "trainer/data/json_scan.h"
 #include "trainer/data/line_blocks.h"
 
 namespace ropewalk {
@@ -122,6 +125,116 @@ TEST_F(JsonDocuments, AnAmbiguousTextIsRefused) {
   expect_refused(R"({"text":"one","text":"two"})", {"more than one member \"text\""});
   expect_refused(R"({"text":"one","id":1,"\u0074ext":"one"})", {"more than one member \"text\""});
   EXPECT_EQ(read(R"({"text":"one","id":1,"id":2})").documents, (Texts{"one"}));
+}
+
+// What simdjson refuses wherever it stands, though it is JSON.
+const Texts kUnusual = {"340282366920938463463374607431768211455",
+                        "-98765432109876543210",
+                        "1e999",
+                        "-0.1E+123456789",
+                        "1" + std::string(100'000, '0'),
+                        R"("\ud83d")",
+                        R"("\ude42 \uD83D\u0041")",
+                        R"({"\ud83d":[1e999]})",
+                        std::string(100'000, '[') + std::string(100'000, ']')};
+
+TEST_F(JsonDocuments, MembersThatNobodyAskedForNeedNotBeUnderstood) {
+  for (const std::string& value : kUnusual) {
+    SCOPED_TRACE(value.substr(0, 50));
+    EXPECT_EQ(read("{\"id\":" + value + ",\"text\":\"a\"}").documents, (Texts{"a"}));
+    EXPECT_EQ(read("{\"text\":\"a\\n\", \"more\": {\"text\": 1, \"id\":" + value + "} }\r\n").documents,
+              (Texts{"a\n"}));
+    EXPECT_EQ(read("{\"\\u0074ext\":\"\\ud83d\\ude42\",\"id\":[" + value + "," + value + "]}").documents,
+              (Texts{"\xF0\x9F\x99\x82"}));
+  }
+  EXPECT_EQ(read(R"({"\ud83d":1,"text":"a","\ude42":2})").documents, (Texts{"a"}));
+}
+
+// The rules of the member asked for, and of JSON, hold beside them too.
+TEST_F(JsonDocuments, UnusualMembersHideNothing) {
+  for (const std::string& value : kUnusual) {
+    SCOPED_TRACE(value.substr(0, 50));
+    const std::string id = "{\"id\":" + value;
+    expect_refused(id + "}", {"no member \"text\", only \"id\""});
+    expect_refused(id + ",\"text\":1}", {"\"text\" is not a string"});
+    expect_refused(id + ",\"text\":\"one\",\"text\":\"one\"}", {"more than one member \"text\""});
+    expect_refused(id + ",\"text\":\"one\",\"\\u0074ext\":2}", {"more than one member \"text\""});
+    expect_refused(id + ",\"text\":\"\\ud83d\"}", {R"(\ud83d is a lone surrogate)"});
+    expect_refused(id + ",\"text\":\"\xFF\"}", {"invalid UTF-8"});
+    expect_refused("[" + value + "]", {"not a JSON object"});
+    for (const char* rest : {"",
+                             ",}",
+                             "}}",
+                             "} {}",
+                             ",\"text\":\"one\"",
+                             ",\"text\":tru}",
+                             ",\"x\":01}",
+                             ",\"x\":1.}",
+                             ",\"x\":.5}",
+                             ",\"x\":+1}",
+                             ",\"x\":-}",
+                             ",\"x\":1e}",
+                             ",\"x\":1e+}",
+                             ",\"x\":NaN}",
+                             ",\"x\":0x1}",
+                             ",\"x\":\"\\x\"}",
+                             ",\"x\":\"\\u12g4\"}",
+                             ",\"x\":\"\t\"}",
+                             ",\"x\":[1,]}",
+                             ",\"x\":[1 2]}",
+                             ",\"x\":[1}}",
+                             ",\"x\"}",
+                             ",x:1}",
+                             ",1:1}",
+                             ",,\"x\":1}",
+                             ",\"x\":\"}"})
+      expect_refused(id + rest, {"not JSON"});
+  }
+}
+
+TEST_F(JsonDocuments, TheMessageSaysWhereAndWhat) {
+  expect_refused("{\"text\":\"one\",}", {"not JSON: a comma before the } at byte 15 of the line"});
+  expect_refused("{\"text\":\"one\"},", {"looks like an object spread over lines"});
+  expect_refused("{\"text\":\"one\"} ,{}", {"not JSON: a comma after the value at byte 16"});
+  expect_refused("{\"text\":\"one\"}\r{\"text\":\"two\"}", {"not JSON: something after the value at byte 16"});
+  expect_refused("{'text':'one'}", {"not JSON: no member's name in double quotes at byte 2"});
+  expect_refused("text,label", {"plain text is read by --format text", "csv.DictReader"});
+  expect_refused("\"text\",\"label\"", {"plain text is read by --format text", "csv.DictReader"});
+  expect_refused("\xEF\xBB\xBF{\"text\":\"two\"}", {"a byte order mark within the file"});
+  expect_refused("{\"a\\nb\\u0007\":1,\"c\x7F\":1}", {R"(only "a\nb\u0007", "c\x7f")"});
+}
+
+// On texts around valid JSON, the scanner and simdjson differ in nothing but what simdjson does not take.
+TEST(JsonScan, AgreesWithSimdjson) {
+  const RandomStream random(3, "scan");
+  const std::string sound = R"({"text":"a\u00e9\n","n":[0,-1.5e+3,true,false,null,{"x":{}}],"e":[ ]})";
+  const std::string alphabet = R"({}[]:,"\u0123456789abeflnrst.+-E )";
+  simdjson::dom::parser parser;
+  int valid = 0;
+  for (uint64_t i = 0; i < 200'000; ++i) {
+    std::string text = sound;
+    const auto bits = random.bits(i);
+    for (uint32_t change = 0; change <= bits[0] % 2; ++change) {
+      const size_t at = bits[1 + change] % text.size();
+      const char c = alphabet[(bits[1 + change] >> 16) % alphabet.size()];
+      switch (bits[3] >> (2 * change) & 3) {
+        case 0:
+          text[at] = c;
+          break;
+        case 1:
+          text.insert(at, 1, c);
+          break;
+        default:
+          text.erase(at, 1 + bits[3] % 3);
+      }
+    }
+    const auto error = parser.parse(text).error();
+    if (error == simdjson::NUMBER_ERROR || error == simdjson::STRING_ERROR) continue;
+    const bool good = !scan_json(text, [](std::string_view, std::string_view) {});
+    ASSERT_EQ(good, !error) << text << simdjson::error_message(error);
+    valid += good;
+  }
+  EXPECT_GT(valid, 10'000);
 }
 
 TEST_F(JsonDocuments, BadLinesCanBeSkippedAndAreCounted) {

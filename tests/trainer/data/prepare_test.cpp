@@ -26,7 +26,9 @@ class Prepare : public ::testing::Test {
     return std::filesystem::exists(folder_ / "out.bin") || std::filesystem::exists(folder_ / "out.idx");
   }
   bool has_leftovers() {
-    return std::filesystem::exists(folder_ / "out.bin.tmp") || std::filesystem::exists(folder_ / "out.idx.tmp");
+    for (const std::string& name : folder_.names())
+      if (name.ends_with(".tmp")) return true;
+    return false;
   }
 
   // The documents of the output; every one ends in the end-of-document token.
@@ -143,8 +145,31 @@ TEST_F(Prepare, OutputThatExistsIsKeptUnlessOverwritten) {
   EXPECT_EQ(output(), (Texts{"second"}));
 }
 
+TEST_F(Prepare, ALinkThatLeadsNowhereIsOutputThatExists) {
+  write_file(folder_ / "a.txt", "x");
+  ASSERT_EQ(::symlink("absent", (folder_ / "out.bin").c_str()), 0);
+  expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.bin exists"});
+  EXPECT_FALSE(has_leftovers());
+  PrepareOptions asked = options({"a.txt"});
+  asked.overwrite = true;
+  prepare(asked);
+  EXPECT_EQ(output(), (Texts{"x"}));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "absent"));
+}
+
+TEST_F(Prepare, OutputThatIsAFolderIsRefused) {
+  write_file(folder_ / "a.txt", "x");
+  for (const char* name : {"out.bin", "out.idx", "out.bin.tmp", "out.idx.tmp", "out.lock.tmp"}) {
+    std::filesystem::create_directory(folder_ / name);
+    PrepareOptions asked = options({"a.txt"});
+    asked.overwrite = true;
+    expect_error<ConfigurationError>([&] { prepare(asked); }, {std::string(name) + " is a folder"});
+    std::filesystem::remove(folder_ / name);
+  }
+}
+
 TEST_F(Prepare, OutputThatIsAnInputIsRefused) {
-  for (const char* name : {"out.bin", "out.idx", "out.bin.tmp", "out.idx.tmp"}) {
+  for (const char* name : {"out.bin", "out.idx", "out.bin.tmp", "out.idx.tmp", "out.lock.tmp"}) {
     write_file(folder_ / name, "text");
     PrepareOptions asked = options({name});
     asked.overwrite = true;
@@ -169,6 +194,10 @@ TEST_F(Prepare, WrongOptionsAreRefused) {
   expect_error<ConfigurationError>([&] { prepare(asked); }, {"''", "names no file"});
   asked.prefix = folder_ / "";
   expect_error<ConfigurationError>([&] { prepare(asked); }, {"names no file"});
+  for (const char* folder : {".", ".."}) {
+    asked.prefix = folder_ / folder;
+    expect_error<ConfigurationError>([&] { prepare(asked); }, {"names no file"});
+  }
   asked = options({"a.txt"});
   asked.tokenizer = "words";
   expect_error<ConfigurationError>([&] { prepare(asked); }, {"'words'", "'bytes'"});

@@ -1,8 +1,11 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
+#include <functional>
 #include <thread>
 
+#include "kernels/random.h"
 #include "tests/trainer/data/collected.h"
 #include "tests/trainer/data/scratch.h"
 #include "trainer/data/line_blocks.h"
@@ -93,10 +96,6 @@ TEST(TextDocuments, InvalidUtf8IsNamedWithItsLine) {
   expect_at("one\nab\xE6\xBC", 2, 3, "0xe6");     // cut at the end of the file
   expect_at("one\nab\xE6\xBC\nc", 2, 3, "0xe6");  // cut at the end of the line
   expect_at("\xED\xA0\x80", 1, 1, "0xed");        // a surrogate
-  expect_at(std::string("\xFF\xFE"
-                        "a\0",
-                        4),
-            1, 1, "0xff");  // UTF-16
   std::string text;
   for (int line = 0; line < 100'000; ++line) text += "a line of some length\n";
   expect_at(text + "\xC0\x80", 100'001, 1, "0xc0");
@@ -117,6 +116,130 @@ TEST(TextDocuments, BadLinesCanBeSkippedAndAreCounted) {
   ASSERT_EQ(collected.skipped.messages.size(), 10u);
   EXPECT_NE(collected.skipped.messages[0].find("bad.txt:2: invalid UTF-8 at byte 1"), std::string::npos);
   EXPECT_NE(collected.skipped.messages[1].find("bad.txt:4: "), std::string::npos);
+}
+
+// Not a hole in it, and counted once, however many blocks it goes over and wherever its bad byte is.
+TEST(TextDocuments, ABadLineGoesWholeHoweverLongItIs) {
+  const ScratchFolder folder;
+  DocumentOptions options;
+  options.skip_bad_lines = true;
+  for (const size_t length : {size_t{10}, kBlock - 4, kBlock, kBlock + 1, 3 * kBlock, 5 * kBlock + 7}) {
+    for (const size_t at : {size_t{0}, length / 2, length - 1}) {
+      for (const std::string end : {"\n", "\r\n", ""}) {
+        std::string line(length, 'b');
+        line[at] = '\xFF';
+        const std::string after = end.empty() ? "" : "after" + end,
+                          before = "before" + end + "\n" + std::string(1, '\0');
+        write_file(folder / "a.txt", before + "\n" + line + end + after);
+        const Collected collected = collect(folder / "a.txt", options);
+        ASSERT_EQ(collected.documents, Texts{before + "\n" + after}) << length << " " << at;
+        ASSERT_EQ(collected.skipped.count, 1);
+        ASSERT_NE(collected.skipped.messages[0].find("invalid UTF-8 at byte " + std::to_string(at + 1)),
+                  std::string::npos);
+        ASSERT_LE(collected.longest_piece, kBlock);
+      }
+    }
+  }
+}
+
+TEST(TextDocuments, LongGoodLinesStayWhereBadOnesAreSkipped) {
+  const ScratchFolder folder;
+  DocumentOptions options;
+  options.skip_bad_lines = true;
+  std::string text = "\xEF\xBB\xBF\x80 a bad first line after a byte order mark\n";
+  const std::string good = std::string(4 * kBlock, 'g') + "\n\xC3\xA9" + std::string(2 * kBlock, 'h') + "\n";
+  write_file(folder / "a.txt", text + good + "cut\xC3");
+  const Collected collected = collect(folder / "a.txt", options);
+  EXPECT_TRUE(collected.documents == Texts{good});
+  EXPECT_EQ(collected.skipped.count, 2);
+  EXPECT_LE(collected.longest_piece, kBlock);
+}
+
+// Documents end where they do in the file, whatever lines of it are dropped.
+TEST(TextDocuments, SeparatorsCountInDroppedLinesAndAcrossThem) {
+  const ScratchFolder folder;
+  const auto skipping = [&](const std::string& text, const std::string& separator) {
+    write_file(folder / "a.txt", text);
+    DocumentOptions options;
+    options.document_separator = separator;
+    options.skip_bad_lines = true;
+    return collect(folder / "a.txt", options).documents;
+  };
+  EXPECT_EQ(skipping("one\nbad\xFF||worse\ntwo\n", "||"), (Texts{"one\n", "two\n"}));
+  EXPECT_EQ(skipping("one\n||bad\xFF||\ntwo||\xFF", "||"), (Texts{"one\n"}));
+  EXPECT_EQ(skipping("one\n\xFF\n\ntwo\n", "\n\n"), (Texts{"one\n", "two\n"}));          // begins in the dropped line
+  EXPECT_EQ(skipping("one\n\n\n\xFF\ntwo\n", "\n\n\n"), (Texts{"one", "two\n"}));        // ends before it
+  EXPECT_EQ(skipping("one\nA\xFF\nB\ntwo\n", "\nA\nB\n"), (Texts{"one\nB\ntwo\n"}));     // nowhere in the file
+  EXPECT_EQ(skipping("one\nX\n\xFF\nY\ntwo\n", "X\nY"), (Texts{"one\nX\nY\ntwo\n"}));    // likewise
+  EXPECT_EQ(skipping("one\nX\nY\xFF\ntwo\n", "X\nY"), (Texts{"one\n", "two\n"}));        // ends in it
+  EXPECT_EQ(skipping("one\nX\nY\xFFX\nY\ntwo\n", "X\nY"), (Texts{"one\n", "\ntwo\n"}));  // and begins in it again
+  EXPECT_EQ(skipping("one\n||\xFF\n||\xFE\n||two", "||"), (Texts{"one\n", "two"}));      // documents that become empty
+  EXPECT_EQ(skipping("\xFF||\xFE", "||"), Texts{});
+}
+
+// Against the plain definition: separators are found in the whole text, and bytes of bad lines are then left out.
+TEST(TextDocuments, DroppedLinesAmongSeparatorsOfEveryKind) {
+  const ScratchFolder folder;
+  const RandomStream random(4, "dropped");
+  DocumentOptions options;
+  options.skip_bad_lines = true;
+  for (uint64_t round = 0; round < 2000; ++round) {
+    std::string text;
+    for (uint64_t i = 0; i < 30; ++i) text += "ab\n\nab\n|\xFF|"[random.bits(30 * round + i)[0] % 10];
+    options.document_separator = Texts{"a", "ab", "\n\n", "\na", "b\n", "\nb\n", "||", "aa\n"}[round % 8];
+    std::vector<bool> dropped(text.size());
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = std::min(text.find('\n', begin), text.size() - 1) + 1;
+      if (text.substr(begin, end - begin).find('\xFF') != std::string::npos)
+        std::fill(dropped.begin() + static_cast<ptrdiff_t>(begin), dropped.begin() + static_cast<ptrdiff_t>(end), true);
+      begin = end;
+    }
+    Texts expected = {""};
+    for (size_t i = 0; i < text.size();) {
+      if (text.compare(i, options.document_separator.size(), options.document_separator) == 0) {
+        if (!expected.back().empty()) expected.emplace_back();
+        i += options.document_separator.size();
+      } else {
+        if (!dropped[i]) expected.back() += text[i];
+        ++i;
+      }
+    }
+    if (expected.back().empty()) expected.pop_back();
+    write_file(folder / "a.txt", text);
+    ASSERT_EQ(collect(folder / "a.txt", options).documents, expected) << ::testing::PrintToString(text);
+  }
+}
+
+TEST(LineBlocks, AFileThatChangesMeanwhileIsNoText) {
+  const ScratchFolder folder;
+  const std::string path = folder / "a.txt";
+  const auto read_with = [&](const std::function<void()>& change) {
+    write_file(path, std::string(3 * kBlock, 'a'));
+    LineBlocks blocks(path, LineBlocks::LongLines::kCut);
+    size_t bytes = blocks.next().size();
+    change();
+    for (size_t more = blocks.next().size(); more > 0; more = blocks.next().size()) bytes += more;
+    return bytes;
+  };
+  const std::string told = "a.txt changed while it was read (it had 3145728 bytes, and has ";
+  expect_error<DataError>([&] { read_with([&] { std::filesystem::resize_file(path, 3 * kBlock + 5); }); },
+                          {told + "3145733)", "prepare it again"});
+  expect_error<DataError>([&] { read_with([&] { std::filesystem::resize_file(path, 2 * kBlock); }); },
+                          {told + "2097152)"});
+  expect_error<DataError>(
+      [&] {
+        read_with([&] {
+          std::fstream(path, std::ios::in | std::ios::out) << "b";
+          std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+        });
+      },
+      {told + "3145728)"});
+  // What takes the file's name is another file.
+  EXPECT_EQ(read_with([&] {
+              write_file(folder / "b.txt", "another");
+              std::filesystem::rename(folder / "b.txt", path);
+            }),
+            3 * kBlock);
 }
 
 TEST(LineBlocks, ALineThatMustBeWholeIsBounded) {
@@ -141,50 +264,16 @@ TEST(TextDocuments, APipeIsReadToItsEnd) {
 TEST(TextDocuments, SeparatorsAreCounted) {
   const ScratchFolder folder;
   const DocumentSink sink = {.piece = [](std::string_view) {}, .end = [] {}, .progress = [](int64_t) {}};
-  SkippedLines skipped;
+  LeftOut skipped;
   const auto count = [&](const std::string& text, const std::string& separator) {
     write_file(folder / "a.txt", text);
     DocumentOptions options;
     options.document_separator = separator;
-    return read_documents(folder / "a.txt", options, sink, skipped);
+    return read_documents(folder / "a.txt", options, sink, skipped).separators;
   };
   EXPECT_EQ(count("one||two||||", "||"), 3);
   EXPECT_EQ(count("one|two|", "||"), 0);
   EXPECT_EQ(count("one", ""), 0);
-}
-
-TEST(InputFiles, FoldersAreListedByPathWithoutHiddenFiles) {
-  const ScratchFolder folder;
-  std::filesystem::create_directories(folder / "b/.hidden");
-  std::filesystem::create_directories(folder / "b/c");
-  for (const char* name : {"b/2.txt", "b/10.txt", "b/c/1.txt", "b/.secret", "b/.hidden/x.txt", "a.txt"}) {
-    write_file(folder / name, "x");
-  }
-  EXPECT_EQ(list_input_files({folder / "b", folder / "a.txt"}),
-            (Texts{folder / "b/10.txt", folder / "b/2.txt", folder / "b/c/1.txt", folder / "a.txt"}));
-}
-
-TEST(InputFiles, WhatCannotBeReadIsNamed) {
-  const ScratchFolder folder;
-  expect_error<DataError>([&] { list_input_files({folder / "absent"}); }, {"absent", "No such file"});
-  std::filesystem::create_directory(folder / "empty");
-  expect_error<DataError>([&] { list_input_files({folder / "empty"}); }, {"empty", "without files"});
-  expect_error<ConfigurationError>([&] { list_input_files({""}); }, {"the name of an --input is empty"});
-  EXPECT_EQ(list_input_files({"-"}), (Texts{"/dev/stdin"}));
-  write_file(folder / "a.txt.GZ", "x");
-  expect_error<DataError>([&] { collect(folder / "a.txt.GZ"); }, {"a.txt.GZ", "compressed"});
-  write_file(folder / "secret.txt", "x");
-  ASSERT_EQ(::chmod((folder / "secret.txt").c_str(), 0), 0);
-  std::filesystem::create_directories(folder / "mixed/below/closed");
-  write_file(folder / "mixed/a.txt", "x");
-  ASSERT_EQ(::chmod((folder / "mixed/below/closed").c_str(), 0), 0);
-  ASSERT_EQ(::chmod((folder / "empty").c_str(), 0), 0);
-  const AsNobody nobody;
-  expect_error<DataError>([&] { collect(folder / "secret.txt"); },
-                          {"secret.txt", "Permission denied", "give this user"});
-  expect_error<DataError>([&] { list_input_files({folder / "empty"}); },
-                          {"empty", "Permission denied", "give this user"});
-  expect_error<DataError>([&] { list_input_files({folder / "mixed"}); }, {"mixed/below/closed: Permission denied"});
 }
 
 }  // namespace

@@ -1,0 +1,314 @@
+"""One class for each parser of the program: a mutated input for it, the commands that read it, and what must be true when they
+end with 0."""
+import json
+import pathlib
+import re
+import shutil
+import struct
+
+from mutations import NUMBERS, change_number, mutated, mutated_word
+
+CONFIG = """
+model {
+  layers: 2 width: 16 hidden: 24 query_heads: 2 key_heads: 1 head_size: 8 vocabulary: 257
+  pattern { mask: SLIDING window: 5 position: ROPE theta: 10000 }
+  pattern { mask: FULL position: NONE qk_norm: LAYER_NORM }
+}
+data { prefix: "text" sequence_length: 16 }
+training { steps: 6 batch: 2 learning_rate: 1e-2 warmup_steps: 1 stages { first_step: 3 sequence_length: 24 theta: 5e5 } }
+validation { interval: 2 samples: 2 sample_tokens: 4 sample_interval: 2 }
+checkpoint { interval: 2 keep: 3 }
+output { directory: "run" log_interval: 1 }
+"""
+LAST_STEP = 6
+TRAIN = ["train", "config.textproto", "--plain"]
+
+
+def make_baseline(folder, run):
+    """What all inputs begin from: text, data, a whole run, and one that has lost its last checkpoint. `run` is told the words of
+    the program's command lines."""
+    lines = [json.dumps({"id": n, "text": f"line {n} of a rope walk, " * (1 + n % 7), "more": {"a": [n / 3, None, True]}}) for n in range(60)]
+    (folder / "text.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "other.jsonl").write_text("\r\n".join(json.dumps({"text": f"\u00e9\U0001f642 {n}\n", "n": -n}) for n in range(30)))
+    (folder / "book.txt").write_text("\n".join(f"line {n} of a book \u00e9\u6f22\n||" for n in range(60)))
+    (folder / "other.txt").write_text("||\r\na \U0001f642 b\n||||\n" * 20)
+    (folder / "config.textproto").write_text(CONFIG)
+    run("prepare", "--input", "text.jsonl", "--output", "text")
+    run("prepare", "--input", "other.jsonl", "book.txt", "--output", "other")
+    run(*TRAIN, "--set", "output.directory=clean")
+    shutil.copytree(folder / "clean", folder / "run")
+    shutil.rmtree(folder / f"run/checkpoints/step-{LAST_STEP:08d}")
+
+
+def last_tensors(run):
+    """File name -> bytes of the tensors after the last step, nothing if there are none."""
+    return {path.name: path.read_bytes() for path in (run / f"checkpoints/step-{LAST_STEP:08d}").glob("*.safetensors")}
+
+
+class Input:
+    """A mutated input in `folder`, a copy of the baseline. `commands`: words after the program's name, run in order."""
+    def __init__(self, draw, folder):
+        self.folder = folder
+        self.commands = []
+        self.make(draw)
+
+    def write(self, draw, name, *others):
+        """Mutates the file in its place; the others are valid ones of its kind."""
+        path = self.folder / name
+        other = self.folder / draw.choice(others or (name,))
+        path.write_bytes(mutated(draw, path.read_bytes(), other.read_bytes()))
+
+    def problem(self, _codes):
+        """What is wrong although the commands ended with these codes; None if nothing."""
+        return None
+
+
+class ConfigurationText(Input):
+    def make(self, draw):
+        presets = sorted(pathlib.Path(__file__).parents[2].glob("configs/*.textproto"))
+        chosen = draw.choice([self.folder / "config.textproto", *presets])
+        change = change_number if draw.random() < 0.4 else mutated
+        (self.folder / "mutated.textproto").write_bytes(change(draw, chosen.read_bytes(), draw.choice(presets).read_bytes()))
+        ranks = ["--ranks", draw.choice(["1", "8", "64"])]
+        self.commands = [draw.choice([["validate", "mutated.textproto"], ["validate", "mutated.textproto", "--print", *ranks],
+                                      ["plan", "mutated.textproto", *ranks]])]
+
+
+class CommandLine(Input):
+    SETTINGS = re.findall(r"[a-z_]+(?=:)", CONFIG)
+    GROUPS = ["model", "data", "training", "validation", "checkpoint", "output", "parallel", "optimizer", "model.pattern.0", "training.stages.0"]
+    LINES = [["validate", "config.textproto", "--ranks", "2", "--set", "parallel.tensor_parallel=2"],
+             ["plan", "config.textproto", "--mesh", "dp=1,cp=2,tp=1", "--json"],
+             ["prepare", "--input", "text.jsonl", "other.jsonl", "--output", "new", "--format", "jsonl", "--json-key", "text"],
+             ["prepare", "--input", "book.txt", "--output", "new", "--separator", "\\n||\\x41", "--tokenizer", "bytes", "--skip-bad-lines"],
+             ["train", "config.textproto", "--plain", "--resume-from", "2"], ["schema"], ["help", "train"], ["--version"]]
+
+    def make(self, draw):
+        if draw.random() < 0.5:
+            values = [draw.choice([*NUMBERS, "FULL", "NONE", "text", mutated_word(draw, "1e-2")]) for _ in range(draw.randint(1, 3))]
+            sets = [f"{draw.choice(self.GROUPS)}.{draw.choice(self.SETTINGS)}={value}" for value in values]
+            self.commands = [["validate", "config.textproto", *(word for one in sets for word in ("--set", one))]]
+            return
+        words = list(draw.choice(self.LINES))
+        for _ in range(draw.choice([1, 1, 2])):
+            at = draw.randrange(len(words))
+            change = draw.choice(["mutate", "mutate", "drop", "repeat", "swap"])
+            if change == "mutate":
+                words[at] = mutated_word(draw, words[at])
+            elif change == "drop" and len(words) > 1:
+                words.pop(at)
+            elif change == "repeat":
+                words.insert(at, words[at])
+            else:
+                other = draw.randrange(len(words))
+                words[at], words[other] = words[other], words[at]
+        self.commands = [words]
+
+
+class Tokenizer(Input):
+    def make(self, draw):
+        name = mutated_word(draw, "bytes")
+        self.name = name
+        self.commands = [["prepare", "--input", "book.txt", "--output", "new", f"--tokenizer={name}"],
+                         ["validate", "config.textproto", "--set", f"data.tokenizer={name}"]]
+
+    def problem(self, codes):
+        return "a tokenizer that is not known is taken" if codes[0] == 0 and self.name != "bytes" else None
+
+
+class PreparedInput(Input):
+    """Has `documents`: those that must come, a list of bytes; None: an error must come."""
+    def problem(self, codes):
+        if codes[0] != 0:
+            said = self.said[0]
+            allowed = self.documents in (None, []) or " is " in said and "only UTF-8 text can be read" in said
+            return None if allowed else f"valid input was refused: {len(self.documents)} documents"
+        if self.documents is None:
+            return "invalid input was taken"
+        expected = b"".join(struct.pack(f"<{len(text) + 1}H", *text, 256) for text in self.documents)
+        return None if (self.folder / "new.bin").read_bytes() == expected else "the tokens are not those of the input"
+
+
+class Text(PreparedInput):
+    def make(self, draw):
+        self.write(draw, "book.txt", "other.txt")
+        separator, skip = draw.choice(["", "||", "\n||", "\n\n"]), draw.random() < 0.5
+        words = [f"--separator={separator}".replace("\n", "\\n")] if separator else []
+        self.commands = [["prepare", "--input", "book.txt", "--output", "new", *words, *(["--skip-bad-lines"] if skip else [])]]
+        self.documents = self.expected((self.folder / "book.txt").read_bytes(), separator.encode(), skip)
+
+    @staticmethod
+    def expected(data, separator, skip):
+        data = data.removeprefix(b"\xef\xbb\xbf")
+        kept = bytearray()
+        for line in re.findall(rb"[^\n]*\n|[^\n]+\Z", data):
+            good = is_utf8(line)
+            if not good and not skip:
+                return None
+            kept += bytes([good]) * len(line)
+        documents, begin = [], 0
+        while begin <= len(data):
+            end = data.find(separator, begin) if separator else -1
+            end = len(data) if end < 0 else end
+            documents.append(bytes(byte for byte, good in zip(data[begin:end], kept[begin:end]) if good))
+            begin = end + max(1, len(separator))
+        return [document for document in documents if document]
+
+
+class JsonLines(PreparedInput):
+    def make(self, draw):
+        self.write(draw, "text.jsonl", "other.jsonl")
+        skip = draw.random() < 0.5
+        self.commands = [["prepare", "--input", "text.jsonl", "--output", "new", *(["--skip-bad-lines"] if skip else [])]]
+        self.documents = self.expected((self.folder / "text.jsonl").read_bytes(), skip)
+
+    def problem(self, codes):
+        return None if self.documents == "unknown" else super().problem(codes)
+
+    @staticmethod
+    def expected(data, skip):
+        documents = []
+        for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
+            if not line.strip(b" \t\r"):
+                continue
+            try:
+                text = text_of(line)
+            except RecursionError:
+                return "unknown"
+            if text is None and not skip:
+                return None
+            if text:
+                documents.append(text)
+        return documents
+
+
+def is_utf8(data):
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def text_of(line):
+    """The one string under "text", as bytes; None for a line that has none or is no JSON."""
+    def refuse(word):
+        raise ValueError(word)
+
+    try:
+        members = json.loads(line.decode(), object_pairs_hook=list, parse_int=len, parse_float=len, parse_constant=refuse)
+    except ValueError:
+        return None
+    if not line.strip(b" \t\r").startswith(b"{"):
+        return None
+    texts = [value for key, value in members if key == "text"]
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        return None
+    try:
+        return texts[0].encode()
+    except UnicodeEncodeError:
+        return None  # half a surrogate pair
+
+
+class Dataset(Input):
+    def make(self, draw):
+        changed = draw.choice(["text.idx", "text.bin"])
+        if draw.random() < 0.15:  # of two datasets
+            shutil.copy(self.folder / changed.replace("text", "other"), self.folder / changed)
+        else:
+            self.write(draw, changed, changed.replace("text", "other"))
+        command = ["validate", "config.textproto", "--data"]
+        self.commands = [draw.choice([command, command, [*TRAIN, "--set", "output.directory=new"]])]
+
+    def problem(self, codes):
+        if codes[0] != 0 or self.commands[0][0] == "train":
+            return None
+        return None if self.is_sound() else "a damaged dataset passes for sound"
+
+    def is_sound(self):
+        index, data = (self.folder / "text.idx").read_bytes(), (self.folder / "text.bin").read_bytes()
+        if index[:17] != b"MMIDIDX\0\0" + struct.pack("<Q", 1):
+            return False
+        letter = {1: "B", 2: "b", 3: "h", 4: "i", 5: "q", 8: "H"}.get(index[17])
+        sequences, entries = struct.unpack_from("<QQ", index, 18)
+        if letter is None or len(index) != 34 + 12 * sequences + 8 * entries or entries == 0:
+            return False
+        size = struct.calcsize(letter)
+        lengths = struct.unpack_from(f"<{sequences}i", index, 34)
+        offsets = struct.unpack_from(f"<{sequences}q", index, 34 + 4 * sequences)
+        documents = struct.unpack_from(f"<{entries}q", index, 34 + 12 * sequences)
+        sums = [size * sum(lengths[:n]) for n in range(sequences + 1)]
+        tokens = struct.unpack(f"<{len(data) // size}{letter}", data) if sums[-1] == len(data) else (-1,)
+        return (min(lengths, default=0) >= 0 and list(offsets) == sums[:-1] and list(documents) == sorted(documents) and
+                documents[0] == 0 and documents[-1] == sequences and all(0 <= token < 257 for token in tokens))
+
+
+class ResumedRun(Input):
+    """A run that goes on from damaged files and ends with 0 has come to the very bits of one that went on undamaged."""
+    def make(self, draw):
+        self.commands = [TRAIN]
+        self.damage(draw)
+
+    def problem(self, codes):
+        if codes[0] != 0 or last_tensors(self.folder / "run") == last_tensors(self.folder / "clean"):
+            return None
+        return "the run went on to other weights"
+
+
+class Checkpoint(ResumedRun):
+    def damage(self, draw):
+        steps = draw.choice([["4"], ["4"], ["2", "4"]])
+        name = draw.choice(["manifest.textproto", "rank-00000.safetensors"])
+        for step in steps:
+            self.write(draw, f"run/checkpoints/step-0000000{step}/{name}", f"run/checkpoints/step-00000002/{name}")
+
+
+class ForgedCheckpoint(Input):
+    """Damage behind right checksums: what it means cannot be told, but reading it must end well."""
+    def make(self, draw):
+        checkpoint = self.folder / "run/checkpoints/step-00000004"
+        tensors, manifest = checkpoint / "rank-00000.safetensors", checkpoint / "manifest.textproto"
+        text = manifest.read_bytes()
+        body = text[:text.rindex(b"# crc32c: ")]
+        if draw.random() < 0.5:
+            body = mutated(draw, body, body)
+        else:
+            data = tensors.read_bytes()
+            end = 8 + int.from_bytes(data[:8], "little")
+            header = mutated(draw, data[8:end], data)
+            length = len(header).to_bytes(8, "little") if draw.random() < 0.7 else mutated(draw, data[:8], data)[:8].ljust(8, b"\0")
+            data = length + header + data[end:]
+            tensors.write_bytes(data)
+            body = re.sub(rb"header_crc32c: \d+", b"header_crc32c: %d" % crc32c(data[:8 + int.from_bytes(length, "little")]), body)
+            body = re.sub(rb"bytes: \d+", b"bytes: %d" % len(data), body)
+        manifest.write_bytes(body + b"# crc32c: %08x\n" % crc32c(body))
+        if draw.random() < 0.5:
+            shutil.rmtree(self.folder / "run/checkpoints/step-00000002")
+        self.commands = [TRAIN]
+
+
+class RunFiles(ResumedRun):
+    """What else a run finds in its directory."""
+    def damage(self, draw):
+        events = next((self.folder / "run/events").iterdir())
+        for _ in range(draw.choice([1, 1, 2])):
+            self.write(draw, draw.choice(["run/metrics.jsonl", "run/metrics.jsonl", "run/lock", "run/config.textproto", str(events)]),
+                       "run/metrics.jsonl", "run/config.textproto")
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ crc >> 8
+    return crc ^ 0xffffffff
+
+
+def crc_entry(value):
+    for _ in range(8):
+        value = value >> 1 ^ 0x82f63b78 * (value & 1)
+    return value
+
+
+CRC_TABLE = [crc_entry(value) for value in range(256)]
+
+KINDS = [ConfigurationText, CommandLine, Tokenizer, Text, JsonLines, Dataset, Checkpoint, ForgedCheckpoint, RunFiles]

@@ -1,0 +1,257 @@
+// What is at a prefix when writers meet there, when one is killed, when a call fails, and where someone has put links.
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+#include "tests/trainer/data/scratch.h"
+#include "tests/trainer/data/system_calls.h"
+#include "trainer/data/indexed_dataset.h"
+#include "trainer/data/indexed_writer.h"
+
+namespace ropewalk {
+namespace {
+
+namespace fs = std::filesystem;
+using Names = std::vector<std::string>;
+
+const Names kWhole = {"x.bin", "x.idx"};
+
+// 24 tokens of one value, in documents of `length` tokens: two of these have files of equal size where they differ, so
+// that only the contents tell whether an index belongs to its .bin.
+void write(const std::string& prefix, int32_t value, size_t length) {
+  IndexedWriter writer(prefix, 100);
+  for (size_t tokens = 0; tokens < 24; tokens += length) {
+    writer.append(std::vector<int32_t>(length, value));
+    writer.end_document();
+  }
+  writer.finish();
+}
+void write_old(const std::string& prefix) { write(prefix, 1, 2); }
+void write_new(const std::string& prefix) { write(prefix, 2, 3); }
+
+// The value of the dataset's tokens, where index and .bin belong together; 0 where there is no index.
+int32_t value_at(const std::string& prefix) {
+  if (!fs::exists(prefix + ".idx")) return 0;
+  const IndexedDataset dataset(prefix, 100);
+  std::vector<int32_t> tokens(24);
+  dataset.read(0, tokens);
+  EXPECT_EQ(tokens, std::vector<int32_t>(24, tokens[0]));
+  EXPECT_EQ(dataset.documents(), tokens[0] == 1 ? 12 : 8) << "the index of another .bin";
+  return tokens[0];
+}
+
+TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
+  const ScratchFolder folder;
+  {
+    IndexedWriter first(folder / "x", 100);
+    first.append(std::vector<int32_t>(24, 1));
+    const std::string holder = "(process " + std::to_string(::getpid()) + " on ";
+    for (int again = 0; again < 2; ++again)
+      expect_error<ConfigurationError>([&] { write_new(folder / "x"); }, {folder / "x is being written", holder});
+    write_new(folder / "y");  // another prefix is free
+    first.end_document();
+    first.finish();
+  }
+  EXPECT_EQ(folder.names(), (Names{"x.bin", "x.idx", "y.bin", "y.idx"}));
+  EXPECT_EQ(IndexedDataset(folder / "x", 100).documents(), 1);
+  write_new(folder / "x");
+  EXPECT_EQ(value_at(folder / "x"), 2);
+}
+
+// The second has opened the lock's file, and the first ends and removes it before the second holds it.
+TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
+  const ScratchFolder folder;
+  auto first = std::make_optional<IndexedWriter>(folder / "x", 100);
+  const FaultyCalls calls([&](std::string_view call) {
+    if (call == "flock") first.reset();
+    return 0;
+  });
+  const IndexedWriter second(folder / "x", 100);
+  EXPECT_FALSE(first);
+  expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"is being written"});
+}
+
+// The first has just taken the lock, and writes its name a moment later.
+TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
+  const ScratchFolder folder;
+  std::jthread second;
+  const FaultyCalls calls([&](std::string_view call) {
+    if (call == "pwrite" && !second.joinable()) {
+      second = std::jthread(
+          [&] { expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"(process "}); });
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return 0;
+  });
+  const IndexedWriter first(folder / "x", 100);
+  second.join();
+}
+
+TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
+  const ScratchFolder folder;
+  for (const char* extension : {".bin.tmp", ".idx.tmp", ".lock.tmp"})
+    write_file(folder / "x" + extension, std::string(100'000, 'z'));
+  write_new(folder / "x");
+  EXPECT_EQ(folder.names(), kWhole);
+  EXPECT_EQ(value_at(folder / "x"), 2);
+}
+
+TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
+  for (const bool symbolic : {true, false}) {
+    const ScratchFolder folder;
+    write_file(folder / "victim", "precious");
+    for (const char* extension : {".bin.tmp", ".idx.tmp", ".bin", ".idx"}) {
+      const std::string link = folder / "x" + extension;
+      ASSERT_EQ(symbolic ? ::symlink("victim", link.c_str()) : ::link((folder / "victim").c_str(), link.c_str()), 0);
+    }
+    write_new(folder / "x");
+    EXPECT_EQ(read_file(folder / "victim"), "precious") << symbolic;
+    EXPECT_EQ(folder.names(), (Names{"victim", "x.bin", "x.idx"}));
+    EXPECT_EQ(value_at(folder / "x"), 2);
+  }
+  const ScratchFolder folder;
+  write_file(folder / "victim", "precious");
+  ASSERT_EQ(::symlink("victim", (folder / "x.lock.tmp").c_str()), 0);
+  expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.lock.tmp", "remove the symbolic link"});
+  EXPECT_EQ(read_file(folder / "victim"), "precious");
+}
+
+TEST(WritersThatMeet, WhoReadsGoesOnReadingWhatItOpened) {
+  const ScratchFolder folder;
+  write_old(folder / "x");
+  const IndexedDataset dataset(folder / "x", 100);
+  write_new(folder / "x");
+  std::vector<int32_t> tokens(24);
+  dataset.read(0, tokens);
+  EXPECT_EQ(tokens, std::vector<int32_t>(24, 1));
+  EXPECT_EQ(dataset.documents(), 12);
+  EXPECT_EQ(dataset.document_begin(11), 22);
+}
+
+// Between the opening of the index and that of the .bin.
+TEST(WritersThatMeet, WhoOpensWhileFilesAreReplacedIsTold) {
+  const ScratchFolder folder;
+  write_old(folder / "x");
+  int opened = 0;
+  const FaultyCalls calls([&](std::string_view call) {
+    if (call == "open" && ++opened == 2) write_new(folder / "x");
+    return 0;
+  });
+  expect_error<DataError>([&] { IndexedDataset(folder / "x", 100); }, {"x.idx was replaced while it was opened"});
+  EXPECT_EQ(value_at(folder / "x"), 2);
+}
+
+// A process that is killed before each of its calls in turn.
+TEST(WritersThatFail, KilledAtAnyCallTheIndexBelongsToItsBin) {
+  bool done = false;
+  int old_ones = 0, none = 0, new_ones = 0;
+  for (int n = 0; !done; ++n) {
+    const ScratchFolder folder;
+    write_old(folder / "x");
+    const pid_t child = ::fork();
+    if (child == 0) {
+      int calls = 0;
+      const FaultyCalls faulty([&](std::string_view) {
+        if (calls++ == n) ::raise(SIGKILL);
+        return 0;
+      });
+      write_new(folder / "x");
+      ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    done = WIFEXITED(status);
+    const int32_t value = value_at(folder / "x");
+    ++(value == 0 ? none : value == 1 ? old_ones : new_ones);
+    write_old(folder / "x");
+    EXPECT_EQ(folder.names(), kWhole) << n;
+    EXPECT_EQ(value_at(folder / "x"), 1) << n;
+  }
+  EXPECT_GT(old_ones, 8);
+  EXPECT_GT(none, 2);      // between the old index's going and the new one's coming
+  EXPECT_GT(new_ones, 1);  // the one that was not killed, and those killed at the end
+}
+
+TEST(WritersThatFail, AnyCallMayFail) {
+  for (const int code : {ENOSPC, EFBIG, EIO}) {
+    int failed = 0;
+    for (bool done = false; !done;) {
+      const ScratchFolder folder;
+      write_old(folder / "x");
+      int calls = 0;
+      std::string which;
+      try {
+        const FaultyCalls faulty([&](std::string_view call) {
+          if (calls++ != failed) return 0;
+          which = call;
+          return code;
+        });
+        write_new(folder / "x");
+        done = calls <= failed;
+      } catch (const DataError& error) {
+        const std::string message = error.what(), reason = std::generic_category().message(code);
+        EXPECT_TRUE(message.find(folder.path()) != message.npos && message.find(reason) != message.npos) << message;
+      }
+      ++failed;
+      EXPECT_GE(value_at(folder / "x"), 0);
+      for (const std::string& name : folder.names())
+        EXPECT_TRUE(which == "unlink" || !name.ends_with(".tmp")) << which << " leaves " << name;
+      write_old(folder / "x");
+      EXPECT_EQ(folder.names(), kWhole);
+    }
+    EXPECT_GT(failed, 15);
+  }
+}
+
+// As `ulimit -f` does it, for each of the two files.
+TEST(WritersThatFail, AFileThatMayNotGrowIsNamed) {
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  for (const auto& [length, grown] : {std::pair<size_t, std::string>{40'000, "x.bin"}, {0, "x.idx"}}) {
+    const ScratchFolder folder;
+    struct rlimit small = before;
+    small.rlim_cur = 60'000;
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+    expect_error<DataError>(
+        [&, documents = length == 0 ? 10'000 : 1, tokens = std::vector<int32_t>(length, 3)] {
+          IndexedWriter writer(folder / "x", 100);
+          for (int d = 0; d < documents; ++d) {
+            writer.append(tokens);
+            writer.end_document();
+          }
+          writer.finish();
+        },
+        {grown + ".tmp: File too large", "ulimit -f"});
+    ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+    EXPECT_TRUE(folder.names().empty()) << grown;
+  }
+  std::signal(SIGXFSZ, handler);
+}
+
+TEST(WritersThatFail, WhereThereAreNoLocksTheNameTells) {
+  const ScratchFolder folder;
+  const FaultyCalls no_locks([](std::string_view call) { return call == "flock" ? ENOLCK : 0; });
+  {
+    IndexedWriter first(folder / "x", 100);
+    first.append(std::vector<int32_t>(24, 1));
+    expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.bin.tmp exists", "no locks", "remove it"});
+    first.end_document();
+    first.finish();
+  }
+  EXPECT_EQ(folder.names(), kWhole);
+  write_new(folder / "x");
+  EXPECT_EQ(value_at(folder / "x"), 2);
+  EXPECT_EQ(folder.names(), kWhole);
+}
+
+}  // namespace
+}  // namespace ropewalk
