@@ -29,12 +29,13 @@ void say(const std::string& message) {
 }
 
 Process::Process(const Launcher& launcher) {
-  if (launcher.started_us()) {
+  check_server(launcher);
+  if (launcher.is_of_a_job()) {
     session_.emplace();
     roll_call_.emplace();
   }
   hosts_ = session_ ? session_->hosts() : std::vector{host_name()};
-  if (launcher.started_us()) check_world(launcher, size());
+  check_world(launcher, size());
 }
 
 WorldOptions Process::options(std::chrono::milliseconds deadline) {

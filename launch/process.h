@@ -21,7 +21,7 @@ void say(const std::string& message);
 
 class Process {
  public:
-  // Joins the MPI job if a launcher started this process; otherwise it is a world of its own, without MPI.
+  // Joins the MPI job if this process is of one; otherwise it is a world of its own, without MPI.
   explicit Process(const Launcher& launcher);
 
   int rank() const { return session_ ? session_->rank() : 0; }

@@ -105,6 +105,7 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const StopSignals signals;
+  if (const std::string note = note_on(launcher); !note.empty()) say(note);
   return run_process(launcher, [&](Process& process) { return train_on(process, arguments); });
 }
 
