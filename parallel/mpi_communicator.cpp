@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "parallel/host_communicator.h"
+#include "parallel/watched_time.h"
 
 namespace ropewalk {
 namespace {
@@ -191,8 +192,9 @@ class MpiExchange : public Transfer {
  private:
   bool poll();  // whether a message has been finished
   void finish(size_t index, const MPI_Status& status, bool has_error);
-  void give_up();                                                       // lets MPI forget the messages that are open
-  void check_patience(Clock::time_point begin, Clock::time_point now);  // throws when there is no hope, or no time left
+  void give_up();  // lets MPI forget the messages that are open
+  // Throws when there is no hope, or no time left.
+  void check_patience(const WatchedTime& waited, Clock::time_point now);
 
   MpiGroup& group_;
   InFlight& in_flight_;
@@ -266,18 +268,19 @@ void MpiExchange::wait() {
   for (size_t i = 0; i < messages_.size(); ++i)
     if (requests_[i] != MPI_REQUEST_NULL) open_bytes += messages_[i].data.bytes();
   const auto eager = kEagerPolling + std::chrono::microseconds(open_bytes / kEagerBytesPerMicrosecond);
-  const auto begin = Clock::now();
-  auto last_news = begin;
+  WatchedTime waited(group_.options.deadline);
+  auto last_news = Clock::now();
   while (open_count_ > 0) {
     in_flight_.progress();
     try {
       const bool news = poll();
       const auto now = Clock::now();
+      waited.look();
       if (news) {
         last_news = now;
         continue;
       }
-      if (now - last_news >= kEagerPolling) check_patience(begin, now);
+      if (now - last_news >= kEagerPolling) check_patience(waited, now);
       if (now - last_news < eager) {
         sched_yield();
       } else {
@@ -327,8 +330,8 @@ void MpiExchange::finish(size_t index, const MPI_Status& status, bool has_error)
   }
 }
 
-void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now) {
-  const bool overdue = now - begin >= group_.options.deadline;
+void MpiExchange::check_patience(const WatchedTime& waited, Clock::time_point now) {
+  const bool overdue = waited.is_over();
   if (!overdue && now < next_check_) return;
   next_check_ = now + kCheckInterval;
   const bool give_up = overdue || (group_.options.give_up && group_.options.give_up());
@@ -351,9 +354,8 @@ void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now)
     strays += "\n  meanwhile " + stray->text;
   }
   if (!give_up) return;
-  const double seconds = std::chrono::duration<double>(now - begin).count();
-  group_.fail(describe_silence(group_.roster, group_.rank, call_.label, sends, receives, seconds) + strays,
-              {{unanswered.begin(), unanswered.end()}, seconds});
+  group_.fail(describe_silence(group_.roster, group_.rank, call_.label, sends, receives, waited.seconds()) + strays,
+              {{unanswered.begin(), unanswered.end()}, waited.seconds()});
 }
 
 // MPI may still use the memory of messages that it had begun to move: what this frees are its books of them.

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "kernels/error.h"
+#include "parallel/watched_time.h"
 
 namespace ropewalk {
 
@@ -90,7 +91,7 @@ bool MpiRollCall::has_begun() const {
 }
 
 std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& mine, std::chrono::milliseconds patience) {
-  const auto end = std::chrono::steady_clock::now() + patience;
+  WatchedTime waited(patience);
   const auto ranks = static_cast<size_t>(state_->size), own = static_cast<size_t>(state_->rank);
   Round& round =
       state_->rounds.emplace_back(mine, std::vector<std::string>(ranks),
@@ -100,7 +101,7 @@ std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& min
   const int tag = kFirstRound - 1 + static_cast<int>(state_->rounds.size());
   state_->send(round, tag);
   const auto all_done = [&] { return round.open_sends == 0 && std::ranges::count(round.heard, false) == 0; };
-  while (!all_done() && std::chrono::steady_clock::now() < end) {
+  for (; !all_done() && !waited.is_over(); waited.look()) {
     state_->receive(round, tag);
     if (!state_->finish(round)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
