@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <thread>
 
+#include "kernels/clock.h"
 #include "launch/output.h"
 #include "parallel/host_name.h"
 #include "parallel/make_communicator.h"
@@ -20,6 +22,18 @@ using namespace std::chrono_literals;
 // How long a failed rank waits for the others to fail too, before it ends them.
 constexpr auto kAgreementWait = 2s;
 
+// Whom MPI waits for it does not say; but those who wait do, and mpirun ends them all when the first one leaves.
+OverdueHandler overdue_handler(const std::string& who) {
+  return [who](const std::string& call, double seconds) {
+    say(
+        fmt::format("{} has waited {:.1f} s in {} for ranks that do not say this here; look at those and their hosts "
+                    "(train --start-deadline gives them longer)",
+                    who, seconds, call));
+    std::this_thread::sleep_for(kAgreementWait);
+    std::_Exit(static_cast<int>(ExitCode::kCommunication));
+  };
+}
+
 }  // namespace
 
 void say(const std::string& message) {
@@ -28,19 +42,38 @@ void say(const std::string& message) {
   write_all(STDERR_FILENO, clear + "ropewalk: " + message + "\n");  // where it fails, there is nobody left to tell
 }
 
-Process::Process(const Launcher& launcher) {
+Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadline) : hosts_{host_name()} {
   check_server(launcher);
   if (launcher.is_of_a_job()) {
-    session_.emplace();
+    on_overdue_ = overdue_handler(fmt::format("rank {} on {}", launcher.rank, host_name()));
+    session_.emplace(start_deadline, on_overdue_);
     roll_call_.emplace();
+    meet(start_deadline);
+    node_rank_ = session_->node_rank();
   }
-  hosts_ = session_ ? session_->hosts() : std::vector{host_name()};
   check_world(launcher, size());
+}
+
+void Process::meet(std::chrono::milliseconds deadline) {
+  const double begin = steady_seconds();
+  Silence silence;
+  hosts_.clear();
+  for (const std::optional<std::string>& host : roll_call_->call(session_->host(), deadline)) {
+    if (!host) silence.ranks.push_back(static_cast<int>(hosts_.size()));
+    hosts_.push_back(host.value_or("a host that is not known yet"));
+  }
+  if (silence.ranks.empty()) return;
+  silence.seconds = steady_seconds() - begin;
+  const Roster ranks(size(), hosts_);
+  const std::string message =
+      fmt::format("{} {} not answered {} for {:.1f} s since MPI_Init", ranks.names(silence.ranks),
+                  silence.ranks.size() == 1 ? "has" : "have", ranks.name(rank()), silence.seconds);
+  end_all(settle({ExitCode::kCommunication, message, silence}));
 }
 
 WorldOptions Process::options(std::chrono::milliseconds deadline) {
   // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
-  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->has_begun(); }, failure_handler()};
+  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->is_called(); }, failure_handler(), on_overdue_};
 }
 
 std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) {
@@ -105,9 +138,10 @@ void Process::end_all(ExitCode code) const {
   std::_Exit(static_cast<int>(code));
 }
 
-ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Process&)>& job) {
+ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Process&)>& job,
+                     std::chrono::milliseconds start_deadline) {
   try {
-    Process process(launcher);
+    Process process(launcher, start_deadline);
     return process.run([&] { return job(process); });
   } catch (...) {
     const Failure failure = failure_of(std::current_exception());

@@ -384,7 +384,10 @@ class MpiCommunicator : public HostCommunicator {
     const auto place = static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());
     const int color = members.size() > 1 ? members.front() : MPI_UNDEFINED;
     MPI_Comm comm = MPI_COMM_NULL;
-    if (size() > 1) check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
+    if (size() > 1) {
+      const CallWatch watch("MPI_Comm_split", group_->options.deadline, group_->options.on_overdue);
+      check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
+    }
     return std::make_unique<MpiCommunicator>(
         std::make_unique<MpiGroup>(comm, place, group_->roster.of(members), group_->options), shared_in_flight());
   }
@@ -393,45 +396,44 @@ class MpiCommunicator : public HostCommunicator {
   std::unique_ptr<MpiGroup> group_;
 };
 
-std::vector<std::string> gather_hosts() {
-  struct Name {
-    char text[MPI_MAX_PROCESSOR_NAME];
-  };
-  Name mine{};
-  int length = 0, ranks = 0;
-  check_mpi(MPI_Get_processor_name(mine.text, &length), "MPI_Get_processor_name");
-  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-  std::vector<Name> all(static_cast<size_t>(ranks));
-  check_mpi(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, MPI_COMM_WORLD),
-            "MPI_Allgather");
-  std::vector<std::string> hosts;
-  for (const Name& name : all) hosts.emplace_back(name.text);
-  return hosts;
-}
-
 }  // namespace
 
-MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
+MpiSession::MpiSession(std::chrono::milliseconds deadline, OverdueHandler on_overdue)
+    : exceptions_(std::uncaught_exceptions()), deadline_(deadline), on_overdue_(std::move(on_overdue)) {
   int level = 0;
-  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
+  {
+    const CallWatch watch("MPI_Init", deadline_, on_overdue_);
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
+  }
   if (level < MPI_THREAD_FUNNELED) {
     throw ConfigurationError("this MPI library does not allow threads beside MPI; use one built with thread support");
   }
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  MPI_Comm node;
-  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
-  MPI_Comm_rank(node, &node_rank_);
-  MPI_Comm_free(&node);
-  hosts_ = gather_hosts();
-  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
   int length = 0;
+  char host[MPI_MAX_PROCESSOR_NAME];
+  check_mpi(MPI_Get_processor_name(host, &length), "MPI_Get_processor_name");
+  host_.assign(host, static_cast<size_t>(length));
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
   check_mpi(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
   library_.assign(text, static_cast<size_t>(length));
 }
 
 MpiSession::~MpiSession() {
-  if (std::uncaught_exceptions() == exceptions_) MPI_Finalize();
+  if (std::uncaught_exceptions() != exceptions_) return;
+  const CallWatch watch("MPI_Finalize", deadline_, on_overdue_);
+  MPI_Finalize();
+}
+
+int MpiSession::node_rank() const {
+  const CallWatch watch("MPI_Comm_split_type", deadline_, on_overdue_);
+  MPI_Comm node;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  int rank = 0;
+  MPI_Comm_rank(node, &rank);
+  MPI_Comm_free(&node);
+  return rank;
 }
 
 void MpiSession::abort(int code) const {
@@ -444,7 +446,10 @@ std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options) {
   MPI_Initialized(&initialized);
   CHECK(initialized, "an MPI world is made before the MpiSession");
   MPI_Comm comm;
-  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+  {
+    const CallWatch watch("MPI_Comm_dup", options.deadline, options.on_overdue);
+    check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+  }
   int rank = 0, size = 0;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);

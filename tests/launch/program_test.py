@@ -11,7 +11,7 @@ from program import PROGRAM, ROOT, expect, main, ranks, ropewalk
 
 CONFIG = str(ROOT / "configs/quickstart.textproto")
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
-         "train": ["--set", "--resume-from", "--plain"],
+         "train": ["--set", "--resume-from", "--start-deadline", "--plain"],
          "validate": ["--ranks", "--set", "--data", "--print"],
          "plan": ["--mesh", "--ranks", "--set", "--json"],
          "schema": []}
