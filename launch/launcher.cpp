@@ -20,10 +20,14 @@ using Environment = std::function<const char*(const char*)>;
 
 struct Variables {
   const char *size, *rank;
+  const char* ranks_here = nullptr;
+  const char* hosts = nullptr;
 };
 
-constexpr Variables kOpenMpi = {"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"};
-constexpr Variables kSlurm = {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"};  // a batch script itself has no size
+constexpr Variables kOpenMpi = {
+    .size = "OMPI_COMM_WORLD_SIZE", .rank = "OMPI_COMM_WORLD_RANK", .ranks_here = "OMPI_COMM_WORLD_LOCAL_SIZE"};
+// A batch script itself has no size.
+constexpr Variables kSlurm = {.size = "SLURM_STEP_NUM_TASKS", .rank = "SLURM_PROCID", .hosts = "SLURM_STEP_NUM_NODES"};
 // ... MPICH and its kin; torchrun and Kubeflow.
 constexpr Variables kLaunchers[] = {kOpenMpi, kSlurm, {"PMI_SIZE", "PMI_RANK"}, {"WORLD_SIZE", "RANK"}};
 // The newest protocol first.
@@ -74,6 +78,8 @@ bool read_server(const Environment& environment, const std::function<bool(const 
       if (size < 1) continue;
       launcher.size = size;
       launcher.variable = own.size;
+      launcher.on_one_host =
+          own.hosts ? number_or(environment(own.hosts), 0) == 1 : number_or(environment(own.ranks_here), 0) == size;
       break;
     }
     return true;

@@ -34,6 +34,10 @@ OverdueHandler overdue_handler(const std::string& who) {
   };
 }
 
+// Ranks of one host need no network: a transport between hosts would listen on every interface. Not where the user has
+// chosen transports (mpirun --mca btl ...).
+void use_shared_memory_alone() { setenv("OMPI_MCA_btl", "self,vader", 0); }
+
 }  // namespace
 
 void say(const std::string& message) {
@@ -46,6 +50,7 @@ Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadl
   check_server(launcher);
   if (launcher.is_of_a_job()) {
     on_overdue_ = overdue_handler(fmt::format("rank {} on {}", launcher.rank, host_name()));
+    if (launcher.on_one_host) use_shared_memory_alone();
     session_.emplace(start_deadline, on_overdue_);
     roll_call_.emplace();
     meet(start_deadline);

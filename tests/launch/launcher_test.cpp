@@ -82,6 +82,18 @@ TEST(Launcher, WithAServerMakesAJob) {
   EXPECT_EQ(refusal(unknown), "");
 }
 
+TEST(Launcher, KnowsAJobOfOneHost) {
+  const auto on_one_host = [](const Variables& job) { return launcher_in(pmix("1") + job).on_one_host; };
+  EXPECT_TRUE(on_one_host(open_mpi("4", "1") + Variables{{"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}}));
+  EXPECT_FALSE(on_one_host(open_mpi("4", "1") + Variables{{"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}}));
+  EXPECT_FALSE(on_one_host(open_mpi("4", "1")));
+  EXPECT_TRUE(on_one_host(slurm_step("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "1"}}));
+  EXPECT_FALSE(on_one_host(slurm_step("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "2"}}));
+  // mpirun in a step of one host reaches others.
+  EXPECT_FALSE(on_one_host(open_mpi("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "1"}}));
+  EXPECT_FALSE(on_one_host({}));
+}
+
 TEST(Launcher, OfOneRankNeedsNoMpi) {
   for (const Variables& alone :
        {Variables{}, pmix("0") + open_mpi("1", "0"), pmix("0") + slurm_step("1", "0"), open_mpi("1", "0"),
