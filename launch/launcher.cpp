@@ -20,14 +20,20 @@ using Environment = std::function<const char*(const char*)>;
 
 struct Variables {
   const char *size, *rank;
+  const char* rank_here = nullptr;
   const char* ranks_here = nullptr;
   const char* hosts = nullptr;
 };
 
-constexpr Variables kOpenMpi = {
-    .size = "OMPI_COMM_WORLD_SIZE", .rank = "OMPI_COMM_WORLD_RANK", .ranks_here = "OMPI_COMM_WORLD_LOCAL_SIZE"};
+constexpr Variables kOpenMpi = {.size = "OMPI_COMM_WORLD_SIZE",
+                                .rank = "OMPI_COMM_WORLD_RANK",
+                                .rank_here = "OMPI_COMM_WORLD_LOCAL_RANK",
+                                .ranks_here = "OMPI_COMM_WORLD_LOCAL_SIZE"};
 // A batch script itself has no size.
-constexpr Variables kSlurm = {.size = "SLURM_STEP_NUM_TASKS", .rank = "SLURM_PROCID", .hosts = "SLURM_STEP_NUM_NODES"};
+constexpr Variables kSlurm = {.size = "SLURM_STEP_NUM_TASKS",
+                              .rank = "SLURM_PROCID",
+                              .rank_here = "SLURM_LOCALID",
+                              .hosts = "SLURM_STEP_NUM_NODES"};
 // ... MPICH and its kin; torchrun and Kubeflow.
 constexpr Variables kLaunchers[] = {kOpenMpi, kSlurm, {"PMI_SIZE", "PMI_RANK"}, {"WORLD_SIZE", "RANK"}};
 // The newest protocol first.
@@ -67,6 +73,7 @@ bool read_server(const Environment& environment, const std::function<bool(const 
                  Launcher& launcher) {
   const int rank = number_or(environment("PMIX_RANK"), -1);
   if (rank < 0 || !environment("PMIX_NAMESPACE")) return false;
+  if (const char* const folders = environment("OMPI_MCA_orte_top_session_dir")) launcher.launcher_folders = folders;
   for (const char* variable : kServers) {
     const char* const server = environment(variable);
     if (!server) continue;
@@ -78,6 +85,7 @@ bool read_server(const Environment& environment, const std::function<bool(const 
       if (size < 1) continue;
       launcher.size = size;
       launcher.variable = own.size;
+      launcher.rank_here = number_or(environment(own.rank_here), 0);
       launcher.on_one_host =
           own.hosts ? number_or(environment(own.hosts), 0) == 1 : number_or(environment(own.ranks_here), 0) == size;
       break;

@@ -12,11 +12,13 @@ namespace ropewalk {
 // a server a job of one rank can still run, and one of several can not.
 struct Launcher {
   bool has_server = false;
-  int rank = 0;              // of the job, as the variables tell it
-  std::optional<int> size;   // absent: they do not
-  std::string variable;      // that gave the size
-  bool on_one_host = false;  // all ranks of the job; where it is known
-  int tasks_around = 0;      // of a batch job in which this process was started alone; 0: none
+  int rank = 0;                  // of the job, as the variables tell it
+  std::optional<int> size;       // absent: they do not
+  std::string variable;          // that gave the size
+  bool on_one_host = false;      // all ranks of the job; where it is known
+  int rank_here = 0;             // among those on this host
+  std::string launcher_folders;  // of this user on this host; empty: not known
+  int tasks_around = 0;          // of a batch job in which this process was started alone; 0: none
 
   // This process is one of several ranks, which MPI will find.
   bool is_of_a_job() const { return has_server && size != 1; }

@@ -1,17 +1,21 @@
 #include "launch/process.h"
 
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <string_view>
 #include <thread>
 
 #include "kernels/clock.h"
+#include "launch/leftovers.h"
 #include "launch/output.h"
 #include "parallel/host_name.h"
 #include "parallel/make_communicator.h"
 #include "trainer/metrics/progress.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 
@@ -34,9 +38,32 @@ OverdueHandler overdue_handler(const std::string& who) {
   };
 }
 
+constexpr const char* kSharedMemory = "/dev/shm";
+constexpr int64_t kSharedBytes = 5 << 20;  // Open MPI asks for 4 MiB of it before it makes a rank's segment
+
 // Ranks of one host need no network: a transport between hosts would listen on every interface. Not where the user has
 // chosen transports (mpirun --mca btl ...).
-void use_shared_memory_alone() { setenv("OMPI_MCA_btl", "self,vader", 0); }
+void use_shared_memory_alone(bool first_here) {
+  if (setenv("OMPI_MCA_btl", "self,vader", 0) != 0 || !first_here) return;
+  struct statvfs memory {};
+  if (std::string_view(std::getenv("OMPI_MCA_btl")) != "self,vader" || statvfs(kSharedMemory, &memory) != 0) return;
+  const auto left = static_cast<int64_t>(memory.f_bavail * memory.f_frsize);
+  if (left >= kSharedBytes || (memory.f_flag & ST_RDONLY))
+    return;  // where it cannot be written, a file takes its place
+  throw ConfigurationError(fmt::format(
+      "{} has {} left, too little for the messages between the ranks of this host; remove files there, give the "
+      "container more (docker run --shm-size=1g), or let the ranks talk over the network: mpirun --mca btl self,tcp",
+      kSharedMemory, bytes_text(static_cast<double>(left))));
+}
+
+void remove_leftovers(const Launcher& launcher) {
+  const int64_t segments = remove_segments();
+  const int64_t folders = launcher.launcher_folders.empty() ? 0 : remove_launchers(launcher.launcher_folders);
+  if (segments + folders > 0)
+    say(fmt::format("removed {} on {} that killed jobs of this user had left in {}{}",
+                    bytes_text(static_cast<double>(segments + folders)), host_name(), kSharedMemory,
+                    folders > 0 ? " and " + launcher.launcher_folders : ""));
+}
 
 }  // namespace
 
@@ -50,7 +77,8 @@ Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadl
   check_server(launcher);
   if (launcher.is_of_a_job()) {
     on_overdue_ = overdue_handler(fmt::format("rank {} on {}", launcher.rank, host_name()));
-    if (launcher.on_one_host) use_shared_memory_alone();
+    if (launcher.rank_here == 0) remove_leftovers(launcher);
+    if (launcher.on_one_host) use_shared_memory_alone(launcher.rank_here == 0);
     session_.emplace(start_deadline, on_overdue_);
     roll_call_.emplace();
     meet(start_deadline);

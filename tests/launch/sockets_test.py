@@ -1,29 +1,13 @@
 """Which sockets the ranks of a job on one host have open: none that another machine could reach."""
 import os
-import pathlib
 import signal
-import subprocess
 import sys
-import time
 
-from program import MPIRUN, PROGRAM, expect, main
+from program import expect, main, processes_of_ranks, running_job
 
-TRAIN = ["train", "tiny.textproto", "--set", "training.steps=100000", "--set", "checkpoint.interval=0", "--set", "validation.interval=0"]
 LOOPBACK = {"tcp": ("0100007F",), "udp": ("0100007F",),
             "tcp6": ("00000000000000000000000001000000", "0000000000000000FFFF00000100007F")}
 LOOPBACK["udp6"] = LOOPBACK["tcp6"]
-
-
-def ranks_of(job):
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent == job.pid and os.readlink(path / "exe") == PROGRAM:
-                found.append(path)
-        except OSError:
-            pass
-    return found
 
 
 def reachable_sockets(rank):
@@ -40,16 +24,12 @@ def reachable_sockets(rank):
 
 def sockets_of_a_running_job(folder, *options):
     """By rank."""
-    job = subprocess.Popen([*MPIRUN, "--quiet", *options, "-n", "2", PROGRAM, *TRAIN, "--set", "parallel.context_parallel=2"], cwd=folder,
-                           stderr=subprocess.PIPE, text=True)
-    told, end = folder / "run/metrics.jsonl", time.time() + 60
-    while not (told.exists() and told.stat().st_size) and job.poll() is None and time.time() < end:
-        time.sleep(0.05)
-    found = [reachable_sockets(rank) for rank in ranks_of(job)]
+    job = running_job(folder, 2, "--set", "parallel.context_parallel=2", options=options)
+    found = [reachable_sockets(rank) for rank in processes_of_ranks(job)]
     job.send_signal(signal.SIGUSR1)
     said = job.communicate(timeout=60)[1]
     expect(job.returncode == 85 and len(found) == 2, (job.returncode, found, said))
-    told.unlink()
+    (folder / "run/metrics.jsonl").unlink()
     return found
 
 
