@@ -25,6 +25,8 @@ using namespace std::chrono_literals;
 
 // How long a failed rank waits for the others to fail too, before it ends them.
 constexpr auto kAgreementWait = 2s;
+// How long MPI may take to its end, with messages that are open.
+constexpr auto kEndWait = 5s;
 
 // Whom MPI waits for it does not say; but those who wait do, and mpirun ends them all when the first one leaves.
 OverdueHandler overdue_handler(const std::string& who) {
@@ -134,7 +136,7 @@ ExitCode Process::run(const std::function<ExitCode()>& job) {
   }
   // The memory of its messages is gone, and MPI must not touch it.
   if (failure->code == ExitCode::kCommunication) messages_open_ = true;
-  return settle(*failure);  // when the exception is gone, and MPI can be left in order
+  return settle(*failure);  // when the exception is gone
 }
 
 ExitCode Process::settle(const Failure& failure) {
@@ -150,12 +152,10 @@ ExitCode Process::settle(const Failure& failure) {
   // The launcher ends all ranks when the first one leaves: none does before that one has spoken.
   if (roll_call_ && (all_fail || !speaks)) roll_call_->call("", kAgreementWait);
   const ExitCode code = common_code(reports);
-  // These come between steps, and what is in flight then was waited for; after any other failure, messages may be open
-  // that MPI_Finalize would wait for.
-  const bool in_order =
-      code == ExitCode::kConfiguration || code == ExitCode::kData || code == ExitCode::kCheckpoint || !session_;
-  if (!all_fail || !in_order) end_all(code);
-  return code;
+  if (!session_) return code;
+  // Ranks that wait have not unwound, so the memory of what is open is whole.
+  if (all_fail) session_->leave(static_cast<int>(code), kEndWait);
+  end_all(code);
 }
 
 Reports Process::gather_reports(const Failure& mine) {

@@ -46,7 +46,8 @@ class Process {
 
  private:
   void meet(std::chrono::milliseconds deadline);  // fills hosts_
-  // One rank tells what all have to say. Returns if all ranks fail and MPI can be left in order.
+  // One rank tells what all have to say, and the job ends: in order where all ranks are heard, as those that wait for
+  // one that failed are. Returns where there is no MPI.
   ExitCode settle(const Failure& failure);
   Reports gather_reports(const Failure& mine);
   [[noreturn]] void end_all(ExitCode code) const;

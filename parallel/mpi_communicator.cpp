@@ -436,9 +436,16 @@ int MpiSession::node_rank() const {
   return rank;
 }
 
-void MpiSession::abort(int code) const {
+void MpiSession::leave(int code, std::chrono::milliseconds patience) const {
+  const CallWatch watch("MPI_Finalize", patience, [code](const std::string&, double) { std::_Exit(code); });
+  MPI_Finalize();
+  std::_Exit(code);
+}
+
+void MpiSession::abort(int code, std::chrono::milliseconds patience) const {
+  const CallWatch watch("MPI_Abort", patience, [code](const std::string&, double) { std::_Exit(code); });
   MPI_Abort(MPI_COMM_WORLD, code);
-  std::abort();  // MPI_Abort does not return
+  std::_Exit(code);  // MPI_Abort does not return
 }
 
 std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options) {

@@ -39,7 +39,10 @@ class MpiSession {
   const std::string& library() const { return library_; }  // name and version
   int node_rank() const;                                   // among the ranks on this machine; collective
 
-  [[noreturn]] void abort(int code) const;  // ends all ranks
+  // The process's end, where messages may be open that MPI would wait for: after `patience` it waits no more. Their
+  // memory must be whole. leave(): all ranks do this. abort(): ends all ranks.
+  [[noreturn]] void leave(int code, std::chrono::milliseconds patience) const;
+  [[noreturn]] void abort(int code, std::chrono::milliseconds patience = std::chrono::seconds(5)) const;
 
  private:
   int exceptions_, rank_, size_;
