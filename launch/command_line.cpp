@@ -165,7 +165,7 @@ Arguments read_arguments(const Verb& verb, std::span<const std::string> words) {
 
 std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher) {
   if (const auto ranks = arguments.whole_number("ranks", 1, kMostRanks)) return static_cast<int>(*ranks);
-  return launcher.started_us() ? std::optional(launcher.size) : std::nullopt;
+  return launcher.job_size();
 }
 
 const Verb& find_verb(std::span<const Verb> verbs, const std::string& name) {

@@ -64,7 +64,7 @@ std::string help_text(std::span<const Verb> verbs);  // of the program
 // What follows the verb. Throws ConfigurationError.
 Arguments read_arguments(const Verb& verb, std::span<const std::string> words);
 
-// The job's size by --ranks, or by the launcher that started this process; absent: neither says. Throws
+// The job's size by --ranks, or by the launcher whose job this process is of; absent: neither says. Throws
 // ConfigurationError.
 std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher);
 

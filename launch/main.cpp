@@ -1,7 +1,9 @@
+#include "launch/inherited.h"
 #include "launch/memory_return.h"
 #include "launch/program.h"
 
 int main(int count, char** words) {
+  ropewalk::mend_inheritance();
   ropewalk::return_large_blocks();
   return static_cast<int>(ropewalk::run_program({words + (count > 0 ? 1 : 0), words + count}));
 }

@@ -1,15 +1,21 @@
 #include "launch/process.h"
 
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
+#include <string_view>
+#include <thread>
 
+#include "kernels/clock.h"
+#include "launch/leftovers.h"
 #include "launch/output.h"
 #include "parallel/host_name.h"
 #include "parallel/make_communicator.h"
 #include "trainer/metrics/progress.h"
+#include "trainer/metrics/text.h"
 
 namespace ropewalk {
 
@@ -19,6 +25,47 @@ using namespace std::chrono_literals;
 
 // How long a failed rank waits for the others to fail too, before it ends them.
 constexpr auto kAgreementWait = 2s;
+// How long MPI may take to its end, with messages that are open.
+constexpr auto kEndWait = 5s;
+
+// Whom MPI waits for it does not say; but those who wait do, and mpirun ends them all when the first one leaves.
+OverdueHandler overdue_handler(const std::string& who) {
+  return [who](const std::string& call, double seconds) {
+    say(
+        fmt::format("{} has waited {:.1f} s in {} for ranks that do not say this here; look at those and their hosts "
+                    "(train --start-deadline gives them longer)",
+                    who, seconds, call));
+    std::this_thread::sleep_for(kAgreementWait);
+    std::_Exit(static_cast<int>(ExitCode::kCommunication));
+  };
+}
+
+constexpr const char* kSharedMemory = "/dev/shm";
+constexpr int64_t kSharedBytes = 5 << 20;  // Open MPI asks for 4 MiB of it before it makes a rank's segment
+
+// Ranks of one host need no network: a transport between hosts would listen on every interface. Not where the user has
+// chosen transports (mpirun --mca btl ...).
+void use_shared_memory_alone(bool first_here) {
+  if (setenv("OMPI_MCA_btl", "self,vader", 0) != 0 || !first_here) return;
+  struct statvfs memory {};
+  if (std::string_view(std::getenv("OMPI_MCA_btl")) != "self,vader" || statvfs(kSharedMemory, &memory) != 0) return;
+  const auto left = static_cast<int64_t>(memory.f_bavail * memory.f_frsize);
+  if (left >= kSharedBytes || (memory.f_flag & ST_RDONLY))
+    return;  // where it cannot be written, a file takes its place
+  throw ConfigurationError(fmt::format(
+      "{} has {} left, too little for the messages between the ranks of this host; remove files there, give the "
+      "container more (docker run --shm-size=1g), or let the ranks talk over the network: mpirun --mca btl self,tcp",
+      kSharedMemory, bytes_text(static_cast<double>(left))));
+}
+
+void remove_leftovers(const Launcher& launcher) {
+  const int64_t segments = remove_segments();
+  const int64_t folders = launcher.launcher_folders.empty() ? 0 : remove_launchers(launcher.launcher_folders);
+  if (segments + folders > 0)
+    say(fmt::format("removed {} on {} that killed jobs of this user had left in {}{}",
+                    bytes_text(static_cast<double>(segments + folders)), host_name(), kSharedMemory,
+                    folders > 0 ? " and " + launcher.launcher_folders : ""));
+}
 
 }  // namespace
 
@@ -28,18 +75,40 @@ void say(const std::string& message) {
   write_all(STDERR_FILENO, clear + "ropewalk: " + message + "\n");  // where it fails, there is nobody left to tell
 }
 
-Process::Process(const Launcher& launcher) {
-  if (launcher.started_us()) {
-    session_.emplace();
+Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadline) : hosts_{host_name()} {
+  check_server(launcher);
+  if (launcher.is_of_a_job()) {
+    on_overdue_ = overdue_handler(fmt::format("rank {} on {}", launcher.rank, host_name()));
+    if (launcher.rank_here == 0) remove_leftovers(launcher);
+    if (launcher.on_one_host) use_shared_memory_alone(launcher.rank_here == 0);
+    session_.emplace(start_deadline, on_overdue_);
     roll_call_.emplace();
+    meet(start_deadline);
+    node_rank_ = session_->node_rank();
   }
-  hosts_ = session_ ? session_->hosts() : std::vector{host_name()};
-  if (launcher.started_us()) check_world(launcher, size());
+  check_world(launcher, size());
+}
+
+void Process::meet(std::chrono::milliseconds deadline) {
+  const double begin = steady_seconds();
+  Silence silence;
+  hosts_.clear();
+  for (const std::optional<std::string>& host : roll_call_->call(session_->host(), deadline)) {
+    if (!host) silence.ranks.push_back(static_cast<int>(hosts_.size()));
+    hosts_.push_back(host.value_or("a host that is not known yet"));
+  }
+  if (silence.ranks.empty()) return;
+  silence.seconds = steady_seconds() - begin;
+  const Roster ranks(size(), hosts_);
+  const std::string message =
+      fmt::format("{} {} not answered {} for {:.1f} s since MPI_Init", ranks.names(silence.ranks),
+                  silence.ranks.size() == 1 ? "has" : "have", ranks.name(rank()), silence.seconds);
+  end_all(settle({ExitCode::kCommunication, message, silence}));
 }
 
 WorldOptions Process::options(std::chrono::milliseconds deadline) {
   // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
-  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->has_begun(); }, failure_handler()};
+  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->is_called(); }, failure_handler(), on_overdue_};
 }
 
 std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) {
@@ -67,7 +136,7 @@ ExitCode Process::run(const std::function<ExitCode()>& job) {
   }
   // The memory of its messages is gone, and MPI must not touch it.
   if (failure->code == ExitCode::kCommunication) messages_open_ = true;
-  return settle(*failure);  // when the exception is gone, and MPI can be left in order
+  return settle(*failure);  // when the exception is gone
 }
 
 ExitCode Process::settle(const Failure& failure) {
@@ -83,12 +152,10 @@ ExitCode Process::settle(const Failure& failure) {
   // The launcher ends all ranks when the first one leaves: none does before that one has spoken.
   if (roll_call_ && (all_fail || !speaks)) roll_call_->call("", kAgreementWait);
   const ExitCode code = common_code(reports);
-  // These come between steps, and what is in flight then was waited for; after any other failure, messages may be open
-  // that MPI_Finalize would wait for.
-  const bool in_order =
-      code == ExitCode::kConfiguration || code == ExitCode::kData || code == ExitCode::kCheckpoint || !session_;
-  if (!all_fail || !in_order) end_all(code);
-  return code;
+  if (!session_) return code;
+  // Ranks that wait have not unwound, so the memory of what is open is whole.
+  if (all_fail) session_->leave(static_cast<int>(code), kEndWait);
+  end_all(code);
 }
 
 Reports Process::gather_reports(const Failure& mine) {
@@ -104,9 +171,10 @@ void Process::end_all(ExitCode code) const {
   std::_Exit(static_cast<int>(code));
 }
 
-ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Process&)>& job) {
+ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Process&)>& job,
+                     std::chrono::milliseconds start_deadline) {
   try {
-    Process process(launcher);
+    Process process(launcher, start_deadline);
     return process.run([&] { return job(process); });
   } catch (...) {
     const Failure failure = failure_of(std::current_exception());

@@ -25,14 +25,20 @@ namespace ropewalk {
 
 namespace {
 
-constexpr auto kStartDeadline = std::chrono::minutes(5);  // until the configuration names its own
+constexpr int64_t kLongestStart = 86400;
 
 // All ranks, before there is a mesh.
-std::unique_ptr<Communicator> start_group(Process& process) {
-  return std::make_unique<LoggedCommunicator>(process.world(kStartDeadline), "start", false, process.failure_handler());
+LoggedCommunicator start_group(Process& process, std::shared_ptr<Communicator> world) {
+  return LoggedCommunicator(std::move(world), "start", false, process.failure_handler());
 }
 
-Config configuration(const Arguments& arguments, const Process& process, Communicator& start) {
+std::chrono::seconds start_deadline(const Arguments& arguments) {
+  return std::chrono::seconds(
+      arguments.whole_number("start-deadline", 1, kLongestStart).value_or(kStartDeadline.count()));
+}
+
+Config configuration(const Arguments& arguments, Process& process) {
+  LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
   const std::string& file = arguments.positional().front();
   const std::vector<std::string> settings = arguments.values("set");
   // One rank reads, so that all see the same text, and hosts without the file can take part; and looks for the step
@@ -42,6 +48,8 @@ Config configuration(const Arguments& arguments, const Process& process, Communi
     const std::filesystem::path directory = output_directory_in(text, file, settings);
     return std::to_string(arguments.whole_number("resume-from", 0).value_or(newest_step(directory / "checkpoints")));
   });
+  // A rank that stands still is named here, as it is not where MPI makes the world of the configuration's deadline.
+  start.barrier();
   return parse_config(text, file, settings, process.size(), std::stoll(step));
 }
 
@@ -87,17 +95,17 @@ RunEnd train_on_device(const Arguments& arguments, const Config& config, const S
 }
 
 ExitCode train_on(Process& process, const Arguments& arguments) {
-  const std::unique_ptr<Communicator> start = start_group(process);
-  const Config config = configuration(arguments, process, *start);
+  const Config config = configuration(arguments, process);
   const std::chrono::milliseconds deadline =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
-  const auto host_world = process.world(deadline);
+  const std::shared_ptr<Communicator> host_world = process.world(deadline);
+  LoggedCommunicator start = start_group(process, host_world);
   const StepPlan plan = plan_run(config, process.rank());
   RunEnd end{};
   try {
     const std::unique_ptr<Kernels> kernels = make_kernels(
         config.parallel.backend, {.local_rank = process.node_rank(), .deterministic = config.parallel.deterministic});
-    announce(process, config, plan, *kernels, *start);
+    announce(process, config, plan, *kernels, start);
     const auto world =
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
     end = train_on_device(arguments, config, plan, *kernels, world, process.failure_handler());
@@ -113,7 +121,14 @@ ExitCode train_on(Process& process, const Arguments& arguments) {
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const StopSignals signals;
-  return run_process(launcher, [&](Process& process) { return train_on(process, arguments); });
+  if (const std::string note = note_on(launcher); !note.empty()) say(note);
+  std::chrono::seconds deadline = kStartDeadline;
+  try {
+    deadline = start_deadline(arguments);
+  } catch (const ConfigurationError&) {  // which all ranks come to again, together
+  }
+  return run_process(
+      launcher, [&](Process& process) { return train_on(process, arguments); }, deadline);
 }
 
 }  // namespace
@@ -147,6 +162,9 @@ Verb train_verb() {
                    {"resume-from", "STEP",
                     "go back to the checkpoint of this step, 0: to the start; the later ones are set aside (renamed to "
                     "step-N.aside)"},
+                   {"start-deadline", "SECONDS",
+                    "how long ranks wait for each other until the configuration is read, and then says it "
+                    "(parallel.deadline_seconds). Default: 120"},
                    {"plain", "", "no progress line that is drawn in place, also on a terminal"}}}},
       .examples =
           {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "parallel/host_communicator.h"
+#include "parallel/watched_time.h"
 
 namespace ropewalk {
 namespace {
@@ -191,8 +192,9 @@ class MpiExchange : public Transfer {
  private:
   bool poll();  // whether a message has been finished
   void finish(size_t index, const MPI_Status& status, bool has_error);
-  void give_up();                                                       // lets MPI forget the messages that are open
-  void check_patience(Clock::time_point begin, Clock::time_point now);  // throws when there is no hope, or no time left
+  void give_up();  // lets MPI forget the messages that are open
+  // Throws when there is no hope, or no time left.
+  void check_patience(const WatchedTime& waited, Clock::time_point now);
 
   MpiGroup& group_;
   InFlight& in_flight_;
@@ -266,18 +268,19 @@ void MpiExchange::wait() {
   for (size_t i = 0; i < messages_.size(); ++i)
     if (requests_[i] != MPI_REQUEST_NULL) open_bytes += messages_[i].data.bytes();
   const auto eager = kEagerPolling + std::chrono::microseconds(open_bytes / kEagerBytesPerMicrosecond);
-  const auto begin = Clock::now();
-  auto last_news = begin;
+  WatchedTime waited(group_.options.deadline);
+  auto last_news = Clock::now();
   while (open_count_ > 0) {
     in_flight_.progress();
     try {
       const bool news = poll();
       const auto now = Clock::now();
+      waited.look();
       if (news) {
         last_news = now;
         continue;
       }
-      if (now - last_news >= kEagerPolling) check_patience(begin, now);
+      if (now - last_news >= kEagerPolling) check_patience(waited, now);
       if (now - last_news < eager) {
         sched_yield();
       } else {
@@ -327,8 +330,8 @@ void MpiExchange::finish(size_t index, const MPI_Status& status, bool has_error)
   }
 }
 
-void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now) {
-  const bool overdue = now - begin >= group_.options.deadline;
+void MpiExchange::check_patience(const WatchedTime& waited, Clock::time_point now) {
+  const bool overdue = waited.is_over();
   if (!overdue && now < next_check_) return;
   next_check_ = now + kCheckInterval;
   const bool give_up = overdue || (group_.options.give_up && group_.options.give_up());
@@ -351,9 +354,8 @@ void MpiExchange::check_patience(Clock::time_point begin, Clock::time_point now)
     strays += "\n  meanwhile " + stray->text;
   }
   if (!give_up) return;
-  const double seconds = std::chrono::duration<double>(now - begin).count();
-  group_.fail(describe_silence(group_.roster, group_.rank, call_.label, sends, receives, seconds) + strays,
-              {{unanswered.begin(), unanswered.end()}, seconds});
+  group_.fail(describe_silence(group_.roster, group_.rank, call_.label, sends, receives, waited.seconds()) + strays,
+              {{unanswered.begin(), unanswered.end()}, waited.seconds()});
 }
 
 // MPI may still use the memory of messages that it had begun to move: what this frees are its books of them.
@@ -382,7 +384,10 @@ class MpiCommunicator : public HostCommunicator {
     const auto place = static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());
     const int color = members.size() > 1 ? members.front() : MPI_UNDEFINED;
     MPI_Comm comm = MPI_COMM_NULL;
-    if (size() > 1) check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
+    if (size() > 1) {
+      const CallWatch watch("MPI_Comm_split", group_->options.deadline, group_->options.on_overdue);
+      check_mpi(MPI_Comm_split(group_->comm, color, place, &comm), "MPI_Comm_split");
+    }
     return std::make_unique<MpiCommunicator>(
         std::make_unique<MpiGroup>(comm, place, group_->roster.of(members), group_->options), shared_in_flight());
   }
@@ -391,50 +396,56 @@ class MpiCommunicator : public HostCommunicator {
   std::unique_ptr<MpiGroup> group_;
 };
 
-std::vector<std::string> gather_hosts() {
-  struct Name {
-    char text[MPI_MAX_PROCESSOR_NAME];
-  };
-  Name mine{};
-  int length = 0, ranks = 0;
-  check_mpi(MPI_Get_processor_name(mine.text, &length), "MPI_Get_processor_name");
-  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-  std::vector<Name> all(static_cast<size_t>(ranks));
-  check_mpi(MPI_Allgather(&mine, sizeof mine, MPI_BYTE, all.data(), sizeof mine, MPI_BYTE, MPI_COMM_WORLD),
-            "MPI_Allgather");
-  std::vector<std::string> hosts;
-  for (const Name& name : all) hosts.emplace_back(name.text);
-  return hosts;
-}
-
 }  // namespace
 
-MpiSession::MpiSession() : exceptions_(std::uncaught_exceptions()) {
+MpiSession::MpiSession(std::chrono::milliseconds deadline, OverdueHandler on_overdue)
+    : exceptions_(std::uncaught_exceptions()), deadline_(deadline), on_overdue_(std::move(on_overdue)) {
   int level = 0;
-  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
+  {
+    const CallWatch watch("MPI_Init", deadline_, on_overdue_);
+    check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
+  }
   if (level < MPI_THREAD_FUNNELED) {
     throw ConfigurationError("this MPI library does not allow threads beside MPI; use one built with thread support");
   }
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
-  MPI_Comm node;
-  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
-  MPI_Comm_rank(node, &node_rank_);
-  MPI_Comm_free(&node);
-  hosts_ = gather_hosts();
-  char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  MPI_Comm_size(MPI_COMM_WORLD, &size_);
   int length = 0;
+  char host[MPI_MAX_PROCESSOR_NAME];
+  check_mpi(MPI_Get_processor_name(host, &length), "MPI_Get_processor_name");
+  host_.assign(host, static_cast<size_t>(length));
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
   check_mpi(MPI_Get_library_version(text, &length), "MPI_Get_library_version");
   library_.assign(text, static_cast<size_t>(length));
 }
 
 MpiSession::~MpiSession() {
-  if (std::uncaught_exceptions() == exceptions_) MPI_Finalize();
+  if (std::uncaught_exceptions() != exceptions_) return;
+  const CallWatch watch("MPI_Finalize", deadline_, on_overdue_);
+  MPI_Finalize();
 }
 
-void MpiSession::abort(int code) const {
+int MpiSession::node_rank() const {
+  const CallWatch watch("MPI_Comm_split_type", deadline_, on_overdue_);
+  MPI_Comm node;
+  check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
+  int rank = 0;
+  MPI_Comm_rank(node, &rank);
+  MPI_Comm_free(&node);
+  return rank;
+}
+
+void MpiSession::leave(int code, std::chrono::milliseconds patience) const {
+  const CallWatch watch("MPI_Finalize", patience, [code](const std::string&, double) { std::_Exit(code); });
+  MPI_Finalize();
+  std::_Exit(code);
+}
+
+void MpiSession::abort(int code, std::chrono::milliseconds patience) const {
+  const CallWatch watch("MPI_Abort", patience, [code](const std::string&, double) { std::_Exit(code); });
   MPI_Abort(MPI_COMM_WORLD, code);
-  std::abort();  // MPI_Abort does not return
+  std::_Exit(code);  // MPI_Abort does not return
 }
 
 std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options) {
@@ -442,7 +453,10 @@ std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options) {
   MPI_Initialized(&initialized);
   CHECK(initialized, "an MPI world is made before the MpiSession");
   MPI_Comm comm;
-  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+  {
+    const CallWatch watch("MPI_Comm_dup", options.deadline, options.on_overdue);
+    check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "MPI_Comm_dup");
+  }
   int rank = 0, size = 0;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);

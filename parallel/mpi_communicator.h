@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "parallel/call_watch.h"
 #include "parallel/communicator.h"
 
 namespace ropewalk {
@@ -25,23 +26,29 @@ namespace ropewalk {
 // process with a code that is not 0, or abort().
 class MpiSession {
  public:
-  MpiSession();
+  // Of MPI's own waits, the first and last of which nobody can be asked about: those that last longer than the deadline
+  // are shown to the handler, if there is one.
+  explicit MpiSession(std::chrono::milliseconds deadline = {}, OverdueHandler on_overdue = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
   int rank() const { return rank_; }
-  int size() const { return static_cast<int>(hosts_.size()); }
-  int node_rank() const { return node_rank_; }                      // among the ranks on this machine
-  const std::vector<std::string>& hosts() const { return hosts_; }  // every rank's
-  const std::string& library() const { return library_; }           // name and version
+  int size() const { return size_; }
+  const std::string& host() const { return host_; }        // of this rank
+  const std::string& library() const { return library_; }  // name and version
+  int node_rank() const;                                   // among the ranks on this machine; collective
 
-  [[noreturn]] void abort(int code) const;  // ends all ranks
+  // The process's end, where messages may be open that MPI would wait for: after `patience` it waits no more. Their
+  // memory must be whole. leave(): all ranks do this. abort(): ends all ranks.
+  [[noreturn]] void leave(int code, std::chrono::milliseconds patience) const;
+  [[noreturn]] void abort(int code, std::chrono::milliseconds patience = std::chrono::seconds(5)) const;
 
  private:
-  int exceptions_, rank_, node_rank_;
-  std::vector<std::string> hosts_;
-  std::string library_;
+  int exceptions_, rank_, size_;
+  std::chrono::milliseconds deadline_;
+  OverdueHandler on_overdue_;
+  std::string host_, library_;
 };
 
 // What a world and its groups share. Exchanges that wait longer than the deadline fail.
@@ -52,6 +59,7 @@ struct WorldOptions {
   // Shown a failure that a rank finds while it waits for its device, as LoggedCommunicator shows those of its own
   // calls.
   std::function<void(const PeerError&)> on_failure = {};
+  OverdueHandler on_overdue = {};  // shown MPI's own waits that last longer than the deadline
 };
 
 // All ranks of the job, while an MpiSession lives. Collective.

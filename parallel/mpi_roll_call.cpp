@@ -8,11 +8,13 @@
 #include <thread>
 
 #include "kernels/error.h"
+#include "parallel/watched_time.h"
 
 namespace ropewalk {
 
 namespace {
-constexpr int kFirstRound = 1;  // the rounds are the tags of their messages
+constexpr int kFirstRound =
+    1;  // the rounds are the tags of their messages, which nobody else sends in the world itself
 }
 
 // One call; kept to the end, because messages to silent ranks stay open.
@@ -25,9 +27,8 @@ struct MpiRollCall::Round {
 };
 
 struct MpiRollCall::State {
-  MPI_Comm comm;
+  const MPI_Comm comm = MPI_COMM_WORLD;
   int rank = 0, size = 0;
-  bool all_closed = true;  // no message is open
   std::list<Round> rounds;
 
   void send(Round& round, int tag);
@@ -73,24 +74,21 @@ bool MpiRollCall::State::finish(Round& round) {
 }
 
 MpiRollCall::MpiRollCall() : state_(std::make_unique<State>()) {
-  if (MPI_Comm_dup(MPI_COMM_WORLD, &state_->comm) != MPI_SUCCESS) throw CommunicationError("MPI_Comm_dup failed");
-  MPI_Comm_set_errhandler(state_->comm, MPI_ERRORS_RETURN);
   MPI_Comm_rank(state_->comm, &state_->rank);
   MPI_Comm_size(state_->comm, &state_->size);
 }
 
-MpiRollCall::~MpiRollCall() {
-  if (state_->all_closed) MPI_Comm_free(&state_->comm);
-}
+MpiRollCall::~MpiRollCall() = default;
 
-bool MpiRollCall::has_begun() const {
+bool MpiRollCall::is_called() const {
   int found = 0;
-  const int code = MPI_Iprobe(MPI_ANY_SOURCE, kFirstRound, state_->comm, &found, MPI_STATUS_IGNORE);
+  const int next = kFirstRound + static_cast<int>(state_->rounds.size());
+  const int code = MPI_Iprobe(MPI_ANY_SOURCE, next, state_->comm, &found, MPI_STATUS_IGNORE);
   return code == MPI_SUCCESS && found;
 }
 
 std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& mine, std::chrono::milliseconds patience) {
-  const auto end = std::chrono::steady_clock::now() + patience;
+  WatchedTime waited(patience);
   const auto ranks = static_cast<size_t>(state_->size), own = static_cast<size_t>(state_->rank);
   Round& round =
       state_->rounds.emplace_back(mine, std::vector<std::string>(ranks),
@@ -100,11 +98,10 @@ std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& min
   const int tag = kFirstRound - 1 + static_cast<int>(state_->rounds.size());
   state_->send(round, tag);
   const auto all_done = [&] { return round.open_sends == 0 && std::ranges::count(round.heard, false) == 0; };
-  while (!all_done() && std::chrono::steady_clock::now() < end) {
+  for (; !all_done() && !waited.is_over(); waited.look()) {
     state_->receive(round, tag);
     if (!state_->finish(round)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  state_->all_closed = state_->all_closed && all_done();
 
   std::vector<std::optional<std::string>> out(ranks);
   for (size_t rank = 0; rank < ranks; ++rank)

@@ -1,5 +1,5 @@
-// Which ranks of the job still answer, and what they have to say, when something has gone wrong. Unlike a collective it
-// needs nobody: it gives what was heard when the time is up.
+// Which ranks of the job answer, and what they have to say: at the start, and when something has gone wrong. Unlike a
+// collective it needs nobody: it gives what was heard when the time is up.
 #pragma once
 
 #include <chrono>
@@ -12,10 +12,10 @@ namespace ropewalk {
 
 class MpiRollCall {
  public:
-  MpiRollCall();  // collective, while an MpiSession lives
+  MpiRollCall();  // one in a job, on every rank, while an MpiSession lives
   ~MpiRollCall();
 
-  bool has_begun() const;  // for another rank
+  bool is_called() const;  // whether another rank has begun a call that this one has not
 
   // Tells all ranks `mine`. Returns at once when all have made the same call (the first, the second, ...), or after
   // `patience`: the texts of those that have, by rank.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "parallel/host_communicator.h"
+#include "parallel/watched_time.h"
 
 namespace ropewalk {
 
@@ -33,7 +34,8 @@ class ThreadFate {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+// Between two looks of a wait at the time, of which a deadline has twenty.
+constexpr std::chrono::milliseconds kShortestInterval(1), kLongestInterval(100);
 
 // Where a rank waits, whatever group its exchanges are of.
 struct Inbox {
@@ -267,7 +269,8 @@ class ThreadExchange : public Transfer {
   }
 
   void wait() override {
-    const auto latest = Clock::now() + group_.fate->deadline;
+    WatchedTime waited(group_.fate->deadline);
+    const auto interval = std::clamp(group_.fate->deadline / 20, kShortestInterval, kLongestInterval);
     std::unique_lock lock(inbox_.mutex);
     while (open_count_ > 0) {
       const int64_t seen = inbox_.news;
@@ -276,8 +279,10 @@ class ThreadExchange : public Transfer {
       in_flight_.progress();
       lock.lock();
       const auto stirred = [&] { return open_count_ == 0 || inbox_.news != seen || group_.fate->failed(); };
-      if (inbox_.changed.wait_until(lock, latest, stirred)) continue;
-      const std::string overdue = describe_open();
+      inbox_.changed.wait_for(lock, interval, stirred);
+      waited.look();
+      if (stirred() || !waited.is_over()) continue;
+      const std::string overdue = describe_open(waited.seconds());
       lock.unlock();
       group_.fate->fail(overdue);
       group_.fate->raise();
@@ -285,12 +290,11 @@ class ThreadExchange : public Transfer {
   }
 
  private:
-  std::string describe_open() const {
+  std::string describe_open(double seconds) const {
     std::vector<Message> sends, receives;
     for (size_t i = 0; i < messages_.size(); ++i)
       if (open_[i]) (i < sends_ ? sends : receives).push_back(messages_[i]);
-    return describe_silence(group_.roster, rank_, label_, sends, receives,
-                            std::chrono::duration<double>(group_.fate->deadline).count());
+    return describe_silence(group_.roster, rank_, label_, sends, receives, seconds);
   }
 
   ThreadGroup& group_;

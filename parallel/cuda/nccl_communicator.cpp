@@ -11,10 +11,10 @@
 #include <set>
 #include <utility>
 
-#include "kernels/clock.h"
 #include "kernels/error.h"
 #include "parallel/cuda/nccl_platform.h"
 #include "parallel/operation.h"
+#include "parallel/watched_time.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -73,6 +73,7 @@ class NcclRank {
       : runtime_(runtime),
         options_(std::move(options)),
         name_(std::move(name)),
+        watched_(options_.deadline),
         lanes_{Lane{runtime.make_stream()}, Lane{runtime.make_stream()}} {
     runtime.set_watch([this] { look(); });
   }
@@ -101,17 +102,15 @@ class NcclRank {
  private:
   void look_at(Lane& lane);
   std::string at_work() const;  // the oldest of all that is under way, for messages
-  double deadline() const { return std::chrono::duration<double>(options_.deadline).count(); }
-  bool is_over(double since) const {
-    return steady_seconds() - since > deadline() || (options_.give_up && options_.give_up());
-  }
+  bool is_over(double since) const { return watched_.is_over(since) || (options_.give_up && options_.give_up()); }
   void abort_all();
   [[noreturn]] void fail(const std::string& reason, Silence silence = {});
   std::string words_of(ncclResult_t result, ncclComm_t comm) const;
 
   Runtime& runtime_;
   WorldOptions options_;
-  std::string name_;  // of this rank
+  std::string name_;     // of this rank
+  WatchedTime watched_;  // since the beginning
   std::array<Lane, 2> lanes_;
   std::map<ncclComm_t, Event> comms_;  // and when what the group was asked last is done
   std::string failure_;                // the first one; nothing works any more
@@ -145,13 +144,15 @@ void NcclRank::fail(const std::string& reason, Silence silence) {
 }
 
 void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers) {
-  const double begin = steady_seconds();
+  watched_.look();
+  const double begin = watched_.seconds();
   if (comm) comms_.try_emplace(comm);  // what fails is aborted
   while (comm && (result == ncclSuccess || result == ncclInProgress)) {
     if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &result); asked != ncclSuccess) result = asked;
     if (result == ncclSuccess) return;
+    watched_.look();
     if (result == ncclInProgress && is_over(begin)) {
-      const double seconds = steady_seconds() - begin;
+      const double seconds = watched_.seconds() - begin;
       fail(fmt::format("{} has not finished {} for {:.1f} s", name_, what, seconds), {peers, seconds});
     }
     sched_yield();
@@ -160,6 +161,7 @@ void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& w
 }
 
 void NcclRank::look() {
+  watched_.look();
   if (options_.give_up) options_.give_up();  // drives MPI, by which others may ask for something
   if (!failure_.empty()) throw CommunicationError("NCCL has failed before: " + failure_);
   for (const auto& [comm, done] : comms_) {
@@ -183,9 +185,9 @@ void NcclRank::look_at(Lane& lane) {
   while (!pending.empty() && pending.front().given.done.passed()) pending.pop_front();
   if (pending.empty() || !pending.front().given.begun.passed()) return;
   Pending& first = pending.front();
-  if (!first.since) first.since = steady_seconds();
+  if (!first.since) first.since = watched_.seconds();
   if (!is_over(*first.since)) return;
-  const double seconds = steady_seconds() - *first.since;
+  const double seconds = watched_.seconds() - *first.since;
   fail(fmt::format("{} has not finished {} for {:.1f} s", name_, first.what, seconds), {first.peers, seconds});
 }
 

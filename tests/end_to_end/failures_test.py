@@ -153,6 +153,15 @@ class FailuresTest(RopewalkTest):
         self.assertIn("65535", output)
         self.assertIn("text.bin", output)
 
+    def test_failure_of_one_rank_ends_all_in_order(self):
+        """MPI_Abort, by which the others were ended, breaks mpirun now and then."""
+        with open(self.directory / "text.bin", "r+b") as tokens:
+            tokens.write(b"\xff\xff" * 20)  # in a sequence of one rank
+        code, output = self.finish(self.train(2, "parallel.data_parallel=2", "training.steps=1000"))
+        self.assertEqual(code, 3, output)
+        self.assertRegex(output, r"ropewalk: rank [01] on \S+: ")
+        self.assertNotIn("MPI_ABORT", output)
+
     def test_no_tokenizer_means_no_samples(self):
         output = self.check(self.train(1, "data.tokenizer=none", "validation.sample_tokens=0", "training.steps=6"))
         self.assertNotIn("sample after", output)

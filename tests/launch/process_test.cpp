@@ -1,5 +1,4 @@
-// The process around a rank, as far as one process shows it: the launcher's claims, hosts, signals, failures and their
-// codes.
+// The process around a rank, as far as one process shows it: hosts, signals, failures and their codes.
 #include "launch/process.h"
 
 #include <gtest/gtest.h>
@@ -7,7 +6,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <map>
 #include <thread>
 
 #include "launch/hosts.h"
@@ -16,46 +14,6 @@
 
 namespace ropewalk {
 namespace {
-
-Launcher launcher_in(const std::map<std::string, std::string>& environment) {
-  return read_launcher([&](const char* name) {
-    const auto found = environment.find(name);
-    return found == environment.end() ? nullptr : found->second.c_str();
-  });
-}
-
-std::string refusal(const Launcher& launcher, int world_size) {
-  try {
-    check_world(launcher, world_size);
-  } catch (const ConfigurationError& error) {
-    return error.what();
-  }
-  return "";
-}
-
-TEST(Launcher, IsReadFromItsVariables) {
-  EXPECT_FALSE(launcher_in({}).started_us());
-  const Launcher open_mpi = launcher_in({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"}});
-  EXPECT_EQ(open_mpi.size, 4);
-  EXPECT_EQ(open_mpi.rank, 3);
-  EXPECT_TRUE(open_mpi.started_us());
-  EXPECT_EQ(launcher_in({{"SLURM_STEP_NUM_TASKS", "2"}, {"SLURM_PROCID", "1"}}).rank, 1);
-  EXPECT_EQ(launcher_in({{"WORLD_SIZE", "8"}, {"RANK", "7"}}).size, 8);
-  // A batch script of Slurm is one process, whatever the job's tasks are.
-  EXPECT_FALSE(launcher_in({{"SLURM_NTASKS", "16"}, {"SLURM_PROCID", "0"}}).started_us());
-  EXPECT_FALSE(launcher_in({{"WORLD_SIZE", "8"}}).started_us());
-  for (const char* size : {"", "x", "0", "-1", "99999999999999999999"})
-    EXPECT_FALSE(launcher_in({{"OMPI_COMM_WORLD_SIZE", size}, {"OMPI_COMM_WORLD_RANK", "0"}}).started_us()) << size;
-}
-
-TEST(Launcher, MustAgreeWithMpi) {
-  const Launcher slurm = launcher_in({{"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", "1"}});
-  EXPECT_EQ(refusal(slurm, 4), "");
-  EXPECT_NE(refusal(slurm, 1).find("4 ranks (SLURM_STEP_NUM_TASKS), but MPI finds 1; start it with srun --mpi=pmix"),
-            std::string::npos);
-  EXPECT_NE(refusal(launcher_in({{"WORLD_SIZE", "2"}, {"RANK", "0"}}), 1).find("mpirun"), std::string::npos);
-  EXPECT_EQ(refusal(launcher_in({{"OMPI_COMM_WORLD_SIZE", "1"}, {"OMPI_COMM_WORLD_RANK", "0"}}), 1), "");
-}
 
 TEST(Hosts, AreCountedAndWatched) {
   const HostSummary calm = summarize_hosts({{"a", {0}}, {"a", {1}}, {"b", {0, 1}}, {"b", {0, 1}}});

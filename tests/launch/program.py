@@ -1,9 +1,11 @@
 """What the tests of the program share: running it, alone and under mpirun, and a model small enough for a second."""
 import json
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 
 PROGRAM, ROOT = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2])
@@ -43,6 +45,30 @@ def ropewalk(*words, cwd=None, env=None, input=None):
 
 def ranks(count, *words, cwd=None, env=None):
     return run(*MPIRUN, "--quiet", "-n", str(count), PROGRAM, *words, cwd=cwd, env=env)
+
+
+def running_job(folder, count, *words, options=()):
+    """A job of so many ranks that goes on until it is stopped, when it has made a step."""
+    endless = ["--set", "training.steps=100000", "--set", "checkpoint.interval=0", "--set", "validation.interval=0"]
+    job = subprocess.Popen([*MPIRUN, "--quiet", *options, "-n", str(count), PROGRAM, "train", "tiny.textproto", *endless, *words], cwd=folder,
+                           stderr=subprocess.PIPE, text=True)
+    told, end = folder / "run/metrics.jsonl", time.time() + 60
+    while not (told.exists() and told.stat().st_size) and job.poll() is None and time.time() < end:
+        time.sleep(0.05)
+    return job
+
+
+def processes_of_ranks(job):
+    """Their folders in /proc."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == job.pid and os.readlink(path / "exe") == PROGRAM:
+                found.append(path)
+        except OSError:
+            pass
+    return found
 
 
 def expect(condition, result):

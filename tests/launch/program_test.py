@@ -18,7 +18,7 @@ from program import PROGRAM, ROOT, expect, main, ranks, ropewalk
 
 CONFIG = str(ROOT / "configs/quickstart.textproto")
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
-         "train": ["--set", "--resume-from", "--plain"],
+         "train": ["--set", "--resume-from", "--start-deadline", "--plain"],
          "validate": ["--ranks", "--set", "--data", "--print"],
          "plan": ["--mesh", "--ranks", "--set", "--json"],
          "schema": []}
@@ -337,12 +337,44 @@ def other_verbs_run_on_one_rank(folder):
     expect(result.code == 0 and "4 ranks (data 2 x context 1 x tensor 2)" in result.out, result)
 
 
+def with_variables(**variables):
+    return {**os.environ, **variables}
+
+
 def launchers_that_mpi_does_not_know_are_refused(folder):
-    """N processes that each believe to be alone would train over one another's files."""
-    for variables in ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, {"WORLD_SIZE": "2", "RANK": "1"}):
-        result = ropewalk("train", "tiny.textproto", cwd=folder, env={**os.environ, **variables})
-        expect(result.code == 2 and "the job has 2 ranks" in result.err and "MPI finds 1" in result.err, result)
-        expect(not (folder / "run").exists(), result)
+    """N processes that each believe to be alone would train over one another's files; MPI_Init would abort first."""
+    gone = {"PMIX_RANK": "1", "PMIX_NAMESPACE": "x", "PMIX_SERVER_URI2": "x.0;tcp4://127.0.0.1:1"}
+    for variables, remedy in (({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "1"}, "srun --mpi=pmix"),
+                              ({"WORLD_SIZE": "2", "RANK": "1"}, "env --unset=WORLD_SIZE"), ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "the mpirun"),
+                              ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", **gone}, "the mpirun")):
+        result = ropewalk("train", "tiny.textproto", cwd=folder, env=with_variables(**variables))
+        expect(result.code == 2 and "the job has 2 ranks" in result.err and remedy in result.err, result)
+        expect("MPI_Init" not in result.err and not (folder / "run").exists(), result)
+
+
+def what_needs_no_ranks_is_done_whatever_the_environment_says(folder):
+    """Variables of a launcher may be left over in a shell: nothing is left out in silence."""
+    others = with_variables(RANK="1", WORLD_SIZE="2", PMI_RANK="1", PMI_SIZE="2", SLURM_PROCID="1", SLURM_STEP_NUM_TASKS="2")
+    result = ropewalk("prepare", "--input", "book.txt", "--output", "other", cwd=folder, env=others)
+    expect(result.code == 0 and "wrote other.idx" in result.err and (folder / "other.bin").exists(), result)
+    for words, said in ((["validate", "tiny.textproto"], "1 rank ("), (["plan", "tiny.textproto"], "on 1 rank"), (["schema"], "message Config"),
+                        (["help"], "usage: ropewalk VERB"), (["version"], "ropewalk ")):
+        result = ropewalk(*words, cwd=folder, env=others)
+        expect(result.code == 0 and said in result.out, result)
+    result = ropewalk("trian", cwd=folder, env=others)
+    expect(result.code == 2 and "did you mean train?" in result.err, result)
+
+
+def one_rank_needs_no_mpi(folder):
+    """One task of Slurm, torchrun or mpirun trains alone, and one in a larger batch job says so."""
+    step = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
+    for number, (variables, note) in enumerate(((step, ""), ({"WORLD_SIZE": "1", "RANK": "0"}, ""),
+                                                ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, "has 4 tasks"))):
+        result = ropewalk("train", "tiny.textproto", "--set", f"output.directory=run{number}", cwd=folder, env=with_variables(**variables))
+        expect(result.code == 0 and "1 rank on 1 host" in result.err and "; no MPI" in result.err and note in result.err, result)
+        expect(note or "Slurm" not in result.err, result)
+    result = ranks(1, "train", "tiny.textproto", cwd=folder)
+    expect(result.code == 0 and "; no MPI" in result.err, result)
 
 
 if __name__ == "__main__":
@@ -354,4 +386,5 @@ if __name__ == "__main__":
                    validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
                    a_device_that_is_not_there_is_told_once, a_module_of_another_build_is_not_called,
                    failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
-                   launchers_that_mpi_does_not_know_are_refused]))
+                   launchers_that_mpi_does_not_know_are_refused,
+                   what_needs_no_ranks_is_done_whatever_the_environment_says, one_rank_needs_no_mpi]))

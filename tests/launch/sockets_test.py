@@ -1,0 +1,44 @@
+"""Which sockets the ranks of a job on one host have open: none that another machine could reach."""
+import os
+import signal
+import sys
+
+from program import expect, main, processes_of_ranks, running_job
+
+LOOPBACK = {"tcp": ("0100007F",), "udp": ("0100007F",),
+            "tcp6": ("00000000000000000000000001000000", "0000000000000000FFFF00000100007F")}
+LOOPBACK["udp6"] = LOOPBACK["tcp6"]
+
+
+def reachable_sockets(rank):
+    """Those of the process that are bound beyond loopback, as the kernel writes them."""
+    own = {os.readlink(link) for link in (rank / "fd").iterdir()}
+    found = []
+    for protocol, loopback in LOOPBACK.items():
+        for line in (rank / "net" / protocol).read_text().splitlines()[1:]:
+            words = line.split()
+            if f"socket:[{words[9]}]" in own and words[1].split(":")[0] not in loopback:
+                found.append((protocol, line))
+    return found
+
+
+def sockets_of_a_running_job(folder, *options):
+    """By rank."""
+    job = running_job(folder, 2, "--set", "parallel.context_parallel=2", options=options)
+    found = [reachable_sockets(rank) for rank in processes_of_ranks(job)]
+    job.send_signal(signal.SIGUSR1)
+    said = job.communicate(timeout=60)[1]
+    expect(job.returncode == 85 and len(found) == 2, (job.returncode, found, said))
+    (folder / "run/metrics.jsonl").unlink()
+    return found
+
+
+def a_job_of_one_host_is_off_the_network(folder):
+    """Without a flag; a choice of the user's own is left to him, and shows that this test sees sockets."""
+    expect(sockets_of_a_running_job(folder) == [[], []], "sockets")
+    chosen = sockets_of_a_running_job(folder, "--mca", "btl", "self,vader,tcp")
+    expect(all(any(" 0A " in line for _, line in rank) for rank in chosen), chosen)
+
+
+if __name__ == "__main__":
+    sys.exit(main([a_job_of_one_host_is_off_the_network]))
