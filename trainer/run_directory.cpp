@@ -1,8 +1,5 @@
 #include "trainer/run_directory.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,34 +10,14 @@
 
 #include "kernels/clock.h"
 #include "kernels/error.h"
-#include "parallel/host_name.h"
 #include "trainer/crc32c.h"
 
 namespace ropewalk {
 namespace {
 
-constexpr std::string_view kHolderMark = "process ";
 constexpr std::string_view kConfigMark = "# Written by ropewalk train, and again by every start; crc32c of the rest: ";
 constexpr int64_t kMostConfig = 64 << 20;  // bytes
 constexpr double kMoment = 1;              // seconds to wait for a lock without a word
-
-std::string this_process() { return fmt::format("{}{} on {}", kHolderMark, getpid(), host_name()); }
-
-// The file's first bytes; a stranger's file is not believed to be short.
-std::string beginning_of(int file) {
-  char text[300];
-  const ssize_t bytes = pread(file, text, sizeof text, 0);
-  return std::string(text, bytes > 0 ? static_cast<size_t>(bytes) : 0);
-}
-
-// What the job that holds the lock wrote, printable.
-std::string holder_in(int file) {
-  std::string holder = beginning_of(file);
-  std::erase_if(holder, [](char c) { return c < ' ' || c > '~'; });
-  return holder.empty() ? "unknown" : holder;
-}
-
-bool no_room(int reason) { return reason == ENOSPC || reason == EDQUOT; }
 
 std::string marked(std::string_view config) { return fmt::format("{}{:08x}\n{}", kConfigMark, crc32c(config), config); }
 
@@ -60,64 +37,35 @@ RunDirectory::RunDirectory(std::filesystem::path path, std::string config, std::
     make_directories(system_, path_);
     if (access(path_.c_str(), W_OK | X_OK) != 0) fail(std::strerror(errno));
     check_config();
-    open_lock();
     take_lock(patience, tell);
     durable_ = sync_directory(system_, path_);
   } catch (const FileError& error) {
-    if (file_ >= 0) close(file_);
-    fail(error.what());
-  } catch (...) {
-    if (file_ >= 0) close(file_);
-    throw;
+    if (error.reason != 0) fail(error.what());
+    throw ConfigurationError(fmt::format("{}, or name another output.directory", error.what()));
   }
-}
-
-RunDirectory::~RunDirectory() {
-  if (file_ >= 0) close(file_);
-}
-
-void RunDirectory::open_lock() {
-  const std::filesystem::path path = path_ / "lock";
-  try {
-    file_ = open_file(system_, "open", path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
-  } catch (const FileError& error) {
-    if (!no_room(error.reason)) throw;
-    return;  // a run goes on on a full disk, and starts on one
-  }
-  struct stat status {};
-  const std::string text = beginning_of(file_);
-  const bool ours = text.empty() || text.starts_with(kHolderMark);
-  if (fstat(file_, &status) == 0 && S_ISREG(status.st_mode) && ours) return;
-  throw ConfigurationError(
-      fmt::format("{} is in the way: a run locks its directory by a file of that name, and this is none; rename it, or "
-                  "name another output.directory",
-                  path.string()));
 }
 
 // Ranks of a job that was killed hold the lock until the system has done with them.
 void RunDirectory::take_lock(std::chrono::milliseconds patience, const Tell& tell) {
-  if (file_ < 0) return;
+  try {
+    lock_.emplace(path_ / "lock", LockFile::AtEnd::kStays, system_);
+  } catch (const FileError& error) {
+    if (!is_no_room(error.reason)) throw;
+    return;  // a run goes on on a full disk, and starts on one
+  }
   const double began = steady_seconds();
-  for (bool told = false;;) {
-    if (flock(file_, LOCK_EX | LOCK_NB) == 0) break;
-    if (errno == EINTR) continue;
-    if (errno != EWOULDBLOCK) return;  // a file system without locks
+  for (bool told = false; lock_->state() == LockFile::State::kHeldByAnother; lock_->try_again()) {
     const double waited = steady_seconds() - began;
     if (waited >= std::chrono::duration<double>(patience).count())
       throw ConfigurationError(fmt::format(
           "output.directory is {}: another job is writing there ({}); wait for it, stop it, or name another directory",
-          path_.string(), holder_in(file_)));
+          path_.string(), lock_->holder()));
     if (waited >= kMoment && !told) {
-      tell(fmt::format("waiting for another job that writes to {} ({})", path_.string(), holder_in(file_)));
+      tell(fmt::format("waiting for another job that writes to {} ({})", path_.string(), lock_->holder()));
       told = true;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  locked_ = true;
-  // For who waits to know; the lock holds without it, on a full disk.
-  const std::string owner = this_process();
-  if (ftruncate(file_, 0) != 0 || (pwrite(file_, owner.data(), owner.size(), 0) < 0 && !no_room(errno)))
-    throw_file_error("write", path_ / "lock");
 }
 
 void RunDirectory::check_writable(const std::string& subdirectory) const {

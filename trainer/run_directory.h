@@ -5,10 +5,12 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "trainer/files/file_io.h"
+#include "trainer/files/lock_file.h"
 
 namespace ropewalk {
 
@@ -22,13 +24,11 @@ class RunDirectory {
   // which is named; a file there has the name of one of a run's and is none. config: as it was understood, as text.
   RunDirectory(std::filesystem::path path, std::string config, std::chrono::milliseconds patience, const Tell& tell,
                FileSystem& system = real_file_system());
-  ~RunDirectory();
-  RunDirectory(const RunDirectory&) = delete;
-  RunDirectory& operator=(const RunDirectory&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config_path() const { return path_ / "config.textproto"; }
-  bool locked() const { return locked_; }    // false: this file system has no locks, or no room for the file
+  // False: this file system has no locks, or no room for the file.
+  bool locked() const { return lock_ && lock_->state() == LockFile::State::kHeld; }
   bool durable() const { return durable_; }  // false: it cannot make names in a directory durable
 
   // Throws ConfigurationError if there is such an entry and files cannot be made in it.
@@ -38,7 +38,6 @@ class RunDirectory {
   void write_config(const Tell& tell) const;
 
  private:
-  void open_lock();
   void take_lock(std::chrono::milliseconds patience, const Tell& tell);
   void check_config() const;
   [[noreturn]] void fail(std::string_view reason) const;
@@ -46,8 +45,8 @@ class RunDirectory {
   std::filesystem::path path_;
   std::string config_;
   FileSystem& system_;
-  int file_ = -1;
-  bool locked_ = false, durable_ = true;
+  std::optional<LockFile> lock_;
+  bool durable_ = true;
 };
 
 }  // namespace ropewalk

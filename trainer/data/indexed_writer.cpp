@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <system_error>
 
 #include "kernels/error.h"
 #include "trainer/metrics/text.h"
@@ -48,8 +47,9 @@ void narrow(std::span<const int32_t> tokens, indexed::TokenType type, char* to) 
 // Locks the prefix, or says who holds it.
 LockFile lock(const std::string& prefix) try {
   return LockFile(prefix + ".lock.tmp", LockFile::AtEnd::kRemoved);
-} catch (const std::system_error& error) {
-  throw file_error("create", prefix + ".lock.tmp", error.code().value());
+} catch (const FileError& error) {
+  if (error.reason == 0) throw DataError(error.what());
+  throw file_error("create", prefix + ".lock.tmp", error.reason);
 }
 
 NewFile::Leftover leftover(const LockFile& lock, const std::string& prefix) {

@@ -11,7 +11,7 @@
 
 #include "trainer/data/file.h"
 #include "trainer/data/indexed_format.h"
-#include "trainer/lock_file.h"
+#include "trainer/files/lock_file.h"
 
 namespace ropewalk {
 

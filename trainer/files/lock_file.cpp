@@ -1,0 +1,105 @@
+#include "trainer/files/lock_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "parallel/host_name.h"
+
+namespace ropewalk {
+namespace {
+
+constexpr std::string_view kMark = "process ";  // what the text of a lock begins with
+
+std::string this_process() { return fmt::format("{}{} on {}", kMark, ::getpid(), host_name()); }
+
+// The file's first bytes; a stranger's file is not believed to be short.
+std::string beginning_of(int file) {
+  char bytes[300];
+  const ssize_t count = ::pread(file, bytes, sizeof bytes, 0);
+  return std::string(bytes, count > 0 ? static_cast<size_t>(count) : 0);
+}
+
+// Who has just taken the lock is about to write its name.
+std::string holder_in(int file) {
+  constexpr int kTries = 50;
+  for (int tries = 0; tries < kTries; ++tries) {
+    std::string holder = beginning_of(file);
+    std::erase_if(holder, [](char c) { return c < ' ' || c > '~'; });
+    if (!holder.empty()) return holder;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return "unknown";
+}
+
+LockFile::State try_to_lock(int file) {
+  int result;
+  do result = ::flock(file, LOCK_EX | LOCK_NB);
+  while (result != 0 && errno == EINTR);
+  if (result == 0) return LockFile::State::kHeld;
+  return errno == EWOULDBLOCK ? LockFile::State::kHeldByAnother : LockFile::State::kNoLocks;
+}
+
+}  // namespace
+
+LockFile::LockFile(std::filesystem::path path, AtEnd at_end, FileSystem& system)
+    : path_(std::move(path)), at_end_(at_end), system_(system) {
+  try {
+    try_again();
+  } catch (...) {
+    close();
+    throw;
+  }
+}
+
+LockFile::~LockFile() { close(); }
+
+LockFile::State LockFile::try_again() {
+  if (state_ == State::kHeld) return state_;
+  // A file that its holder removed between our open() and our lock is nobody's: another may have made the next.
+  do open();
+  while (state_ == State::kHeld && !has_name());
+  if (state_ == State::kHeldByAnother) {
+    holder_ = holder_in(file_);
+    return state_;
+  }
+  holder_ = this_process();
+  if (::ftruncate(file_, 0) != 0 || (::pwrite(file_, holder_.data(), holder_.size(), 0) < 0 && !is_no_room(errno)))
+    throw_file_error("write", path_);
+  return state_;
+}
+
+void LockFile::open() {
+  if (file_ >= 0) system_.close(std::exchange(file_, -1));
+  file_ = open_file(system_, "open", path_, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
+  struct stat status {};
+  const std::string text = beginning_of(file_);
+  const bool ours = text.empty() || text.starts_with(kMark);
+  if (::fstat(file_, &status) != 0 || !S_ISREG(status.st_mode) || !ours) {
+    system_.close(std::exchange(file_, -1));
+    throw FileError(0,
+                    fmt::format("{} is in the way: a lock has that name, and this is none; rename it", path_.string()));
+  }
+  state_ = try_to_lock(file_);
+}
+
+void LockFile::close() {
+  if (file_ < 0) return;
+  if (at_end_ == AtEnd::kRemoved && state_ != State::kHeldByAnother && has_name()) ::unlink(path_.c_str());
+  system_.close(file_);
+}
+
+bool LockFile::has_name() const {
+  struct stat opened {};
+  struct stat named {};
+  return ::fstat(file_, &opened) == 0 && ::lstat(path_.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino;
+}
+
+}  // namespace ropewalk
