@@ -73,13 +73,13 @@ bool read_server(const Environment& environment, const std::function<bool(const 
                  Launcher& launcher) {
   const int rank = number_or(environment("PMIX_RANK"), -1);
   if (rank < 0 || !environment("PMIX_NAMESPACE")) return false;
-  if (const char* const folders = environment("OMPI_MCA_orte_top_session_dir")) launcher.launcher_folders = folders;
   for (const char* variable : kServers) {
     const char* const server = environment(variable);
     if (!server) continue;
     if (!is_there(server)) return false;
     launcher.has_server = true;
     launcher.rank = rank;
+    if (const char* const folders = environment("OMPI_MCA_orte_top_session_dir")) launcher.launcher_folders = folders;
     for (const Variables& own : {kOpenMpi, kSlurm}) {  // mpirun may run inside a step of Slurm
       const int size = number_or(environment(own.size), 0);
       if (size < 1) continue;

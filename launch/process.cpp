@@ -33,7 +33,7 @@ OverdueHandler overdue_handler(const std::string& who) {
   return [who](const std::string& call, double seconds) {
     say(
         fmt::format("{} has waited {:.1f} s in {} for ranks that do not say this here; look at those and their hosts "
-                    "(train --start-deadline gives them longer)",
+                    "(--start-deadline and parallel.deadline_seconds give them longer)",
                     who, seconds, call));
     std::this_thread::sleep_for(kAgreementWait);
     std::_Exit(static_cast<int>(ExitCode::kCommunication));

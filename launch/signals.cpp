@@ -19,6 +19,10 @@ bool alive = false;
 std::array<struct sigaction, kSignals.size()> before;
 struct sigaction pipe_before, alarm_before;
 
+// Of a terminal: nohup, and a script that starts something in the background (`ropewalk train ... &`), let them be
+// ignored, so that the end of the terminal and a Ctrl-C to something else do not stop it.
+bool is_for_the_foreground(int signal) { return signal == SIGHUP || signal == SIGINT; }
+
 // A wait that begins just after the signal is broken by the alarm.
 void note_and_knock(int signal) {
   if (signal != SIGALRM) last_signal = signal;
@@ -28,8 +32,9 @@ void note_and_knock(int signal) {
 void note_once(int signal) {
   last_signal = signal;
   if (signal != SIGTERM && signal != SIGINT) return;  // a terminal that closes may send SIGHUP twice
-  std::signal(SIGTERM, SIG_DFL);                      // the second one kills
-  std::signal(SIGINT, SIG_DFL);
+  for (size_t i = 0; i < kSignals.size(); ++i)        // the second one kills
+    if (kSignals[i] == SIGTERM || (kSignals[i] == SIGINT && before[i].sa_handler != SIG_IGN))
+      std::signal(kSignals[i], SIG_DFL);
 }
 
 }  // namespace
@@ -44,7 +49,7 @@ StopSignals::StopSignals(Waits waits) {
   sigemptyset(&action.sa_mask);
   for (size_t i = 0; i < kSignals.size(); ++i) {
     sigaction(kSignals[i], &action, &before[i]);
-    if (kSignals[i] == SIGHUP && before[i].sa_handler == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+    if (is_for_the_foreground(kSignals[i]) && before[i].sa_handler == SIG_IGN) std::signal(kSignals[i], SIG_IGN);
   }
   sigaction(SIGALRM, waits == Waits::kInterrupted ? &action : nullptr, &alarm_before);
   action.sa_handler = SIG_IGN;

@@ -4,8 +4,9 @@
 
 namespace ropewalk {
 
-// While it lives, the signals are caught, but for a SIGHUP that was ignored (nohup); and SIGPIPE is ignored, so that
-// who closes our output does not end our work. One at a time in a process, because signals are the process's.
+// While it lives, the signals are caught, but for a SIGHUP or SIGINT that was ignored (nohup; what a script starts in
+// the background); and SIGPIPE is ignored, so that who closes our output does not end our work. One at a time in a
+// process, because signals are the process's.
 class StopSignals {
  public:
   enum class Waits {

@@ -153,9 +153,12 @@ Verb train_verb() {
           "Files there that no run has written are never replaced: one in the way is an error.\n"
           "SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop "
           "with\n"
-          "exit code 85; a second SIGTERM or SIGINT stops at once; under nohup SIGHUP is ignored. mpirun passes "
-          "SIGUSR1 on\n"
-          "at once, but after a SIGTERM or SIGHUP it leaves only a second: use SIGUSR1.",
+          "exit code 85; a second SIGTERM or SIGINT stops at once; where SIGHUP (nohup) or SIGINT (a script's "
+          "background) "
+          "is\n"
+          "ignored, it stays so. mpirun passes SIGUSR1 on at once, but after a SIGTERM or SIGHUP it leaves only a "
+          "second:\n"
+          "use SIGUSR1.",
       .groups = {{"Options",
                   {{"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, and a later one wins",
                     Option::Count::kRepeated},

@@ -41,6 +41,9 @@ def environment():
     return {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background with it ignored
+
+
 class RopewalkTest(unittest.TestCase):
     """A test with a directory of its own that holds text.bin, text.idx and config.textproto."""
 

@@ -96,7 +96,7 @@ def a_folder_that_is_gone_is_told(folder):
     result = started(folder, PROGRAM, "train", "tiny.textproto", at_start=leave)
     expect(result.code == 2 and "cannot read tiny.textproto: No such file" in result.err, result)
     result = started(folder, PROGRAM, "prepare", "--input", f"{folder}/book.txt", "--output", "x", at_start=leave)
-    expect(result.code == 3 and "x.bin.tmp: No such file" in result.err, result)
+    expect(result.code == 3 and "x.lock.tmp: No such file" in result.err, result)
 
 
 def odd_variables_change_no_number(folder):

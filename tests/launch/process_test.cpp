@@ -84,6 +84,7 @@ TEST(TextOfRankZero, ReachesAllAsTextOrAsTheError) {
 }
 
 TEST(StopSignals, SetTheFlagAndAreGivenBack) {
+  for (const int signal : {SIGINT, SIGHUP}) std::signal(signal, SIG_DFL);  // whoever started the tests may ignore them
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) {
     const StopSignals signals;
     EXPECT_FALSE(StopSignals::requested());
@@ -100,19 +101,25 @@ TEST(StopSignals, SetTheFlagAndAreGivenBack) {
   EXPECT_EQ(action.sa_handler, SIG_DFL);
 }
 
-TEST(StopSignals, LeaveAHangUpThatIsIgnored) {
-  std::signal(SIGHUP, SIG_IGN);  // as nohup does
-  {
-    const StopSignals signals;
-    std::raise(SIGHUP);
-    EXPECT_FALSE(StopSignals::requested());
+TEST(StopSignals, LeaveWhatIsIgnored) {
+  for (const int signal : {SIGHUP, SIGINT}) {  // by nohup, and in the background of a script
+    std::signal(signal, SIG_IGN);
+    {
+      const StopSignals signals;
+      std::raise(signal);
+      EXPECT_FALSE(StopSignals::requested());
+      std::raise(SIGTERM);  // makes the second one kill, but not what is ignored
+      std::raise(signal);
+      EXPECT_EQ(StopSignals::signal(), SIGTERM);
+    }
+    EXPECT_EQ(std::signal(signal, SIG_DFL), SIG_IGN);
   }
-  EXPECT_EQ(std::signal(SIGHUP, SIG_DFL), SIG_IGN);
 }
 
 TEST(StopSignals, BreakAWaitForInputWhereAsked) {
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
+  std::signal(SIGINT, SIG_DFL);
   const StopSignals signals(StopSignals::Waits::kInterrupted);
   for (const int signal : {SIGINT, SIGTERM, SIGTERM}) {  // the second one kills no more than the first
     std::raise(signal);                                  // just before the wait, which is not to outlast it
@@ -126,6 +133,7 @@ TEST(StopSignals, BreakAWaitForInputWhereAsked) {
 }
 
 TEST(StopSignalsDeathTest, TheSecondTermOrIntKills) {
+  std::signal(SIGINT, SIG_DFL);
   const auto raise_after = [](int first, int second) {
     const StopSignals signals;
     std::raise(first);

@@ -32,7 +32,7 @@ class Program:
         self.path, self.timeout = str(path), timeout
         binary = path.read_bytes()
         self.sanitized = b"__asan_init" in binary or b"__tsan_init" in binary
-        self.environment = {**os.environ, "OMP_NUM_THREADS": "1",
+        self.environment = {**os.environ,
                             "ASAN_OPTIONS": "allocator_may_return_null=1:hard_rss_limit_mb=6000"}
 
     def limit(self):

@@ -97,11 +97,20 @@ TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
 
 TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
   const ScratchFolder folder;
-  for (const char* extension : {".bin.tmp", ".idx.tmp", ".lock.tmp"})
+  for (const char* extension : {".bin.tmp", ".idx.tmp"})
     write_file(folder / "x" + extension, std::string(100'000, 'z'));
+  write_file(folder / "x.lock.tmp", "process 1 on a host that is gone");
   write_new(folder / "x");
   EXPECT_EQ(folder.names(), kWhole);
   EXPECT_EQ(value_at(folder / "x"), 2);
+}
+
+TEST(WritersThatMeet, WhatIsNoLockIsNeverWrittenTo) {
+  const ScratchFolder folder;
+  write_file(folder / "x.lock.tmp", "precious");
+  expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.lock.tmp is in the way", "rename it"});
+  EXPECT_EQ(read_file(folder / "x.lock.tmp"), "precious");
+  EXPECT_EQ(folder.names(), (Names{"x.lock.tmp"}));
 }
 
 TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
