@@ -68,22 +68,27 @@ class Alone:
         return self.known[mesh]
 
 
-def processes(place, job, ranks):
-    """mpirun and its ranks, as far as they have been started."""
-    return [job.pid] + (place.rank_pids(job) if ranks else [])
+def count_runs(place):
+    """1, 2, ... of the runs that are done before they are interrupted, which few are."""
+    yield from range(1, 21)
+    place.fail("20 runs in turn were done before they were interrupted")
+
+
+def rank_pids(place, job, ranks):
+    """Those that have been started; without mpirun, the one of the job."""
+    return place.rank_pids(job) if ranks else [job.pid]
 
 
 def kill(place, job, ranks, draw):
     """-> what was killed; None if the job had ended by itself."""
-    found = processes(place, job, ranks)
+    pids = rank_pids(place, job, ranks)
     if job.poll() is not None:
         return None
-    kind = draw.choice(["one rank", "several ranks", "mpirun", "all"]) if ranks else "the process"
-    of_ranks = found[1:]
-    victims = {"one rank": draw.sample(of_ranks, min(1, len(of_ranks))),
-               "several ranks": draw.sample(of_ranks, min(max(2, ranks - 1), len(of_ranks)))}.get(kind, found if kind == "all" else [job.pid])
-    if not victims:  # before mpirun has started any
-        kind, victims = "mpirun", [job.pid]
+    kind = draw.choice(["one rank", "several ranks", "mpirun", "all"]) if ranks and pids else "mpirun" if ranks else "one rank"
+    count = {"one rank": 1, "several ranks": max(2, ranks - 1), "mpirun": 0, "all": len(pids)}[kind]
+    victims = draw.sample(pids, min(count, len(pids)))
+    if kind in ("mpirun", "all"):
+        victims.append(job.pid)
     for victim in victims:
         try:
             os.kill(victim, signal.SIGKILL)
@@ -94,13 +99,13 @@ def kill(place, job, ranks, draw):
 
 
 def kill_run(place, alone, run, draws, tell):
-    mesh = int(run) % len(MESHES)
+    mesh = run % len(MESHES)
     ranks, sets = MESHES[mesh]
     expected, seconds = alone.of(mesh)
     directory = f"run{run}"
     start = lambda: place.train(ranks, *sets, *alone.settings, f"output.directory={directory}")
     for number, draw in draws:
-        while True:
+        for run_number in count_runs(place):
             job = start()
             time.sleep(draw.uniform(0, 1.1 * seconds))
             killed = kill(place, job, ranks, draw)
@@ -109,7 +114,7 @@ def kill_run(place, alone, run, draws, tell):
             code, output = place.finish(job)  # it was faster: it must be whole, and another run takes the interruption
             place.assertEqual(code, 0, output)
             place.compare(directory, alone.steps, expected)
-            directory = f"run{run}.{number}"
+            directory = f"run{run}.{number}.{run_number}"
         tell(number, f"{killed} of {ranks or 1}")
     place.check(start())
     place.compare(directory, alone.steps, expected)
@@ -123,28 +128,26 @@ def kills(place, numbers, seed, tell):
 
 
 def signal_run(place, alone, run, draws, tell):
-    mesh = 0 if int(run) % 2 == 0 else 2
+    mesh = (0, 2)[run % 2]
     ranks, sets = MESHES[mesh]
     expected, _ = alone.of(mesh)
     directory, done = f"run{run}", 0
     start = lambda: place.train(ranks, *sets, *alone.settings, f"output.directory={directory}")
     for number, draw in draws:
         sent = SIGNALS[number % len(SIGNALS)]
-        while True:
+        for run_number in count_runs(place):
             job = start()
             place.wait_for_step(done + 1, job, directory)
             time.sleep(draw.uniform(0, 0.1))
-            found = processes(place, job, ranks)
-            to_mpirun = sent == signal.SIGUSR1 and draw.random() < 0.5  # the signal that mpirun passes on at once
-            victim = found[0] if to_mpirun or not ranks else draw.choice(found[1:])
-            os.kill(victim, sent)
+            to_mpirun = ranks and sent == signal.SIGUSR1 and draw.random() < 0.5  # the signal that mpirun passes on at once
+            os.kill(job.pid if to_mpirun else draw.choice(rank_pids(place, job, ranks)), sent)
             code, output = place.finish(job, timeout=PATIENCE)
             done = place.metrics(directory)[-1]["step"]
             if code != 0:
                 break
             place.assertEqual(done, alone.steps, output)  # it was done before the signal came
             place.compare(directory, alone.steps, expected)
-            directory, done = f"run{run}.{number}", 0
+            directory, done = f"run{run}.{number}.{run_number}", 0
         place.assertEqual(code, 85, output)
         place.assertIn(f"saved a checkpoint after step {done}", output)
         place.assertTrue(place.checkpoint(done, directory).is_dir(), output)

@@ -11,7 +11,9 @@ import traceback
 
 PROGRAM, ROOT = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2])
 MPIRUN = sys.argv[3:]
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background with it ignored
+# Whoever started the tests may ignore these (a shell's background, nohup), and what they start would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CONFIG = """
 model {
