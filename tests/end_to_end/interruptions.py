@@ -6,6 +6,8 @@
                                                       four: exit code 85, a checkpoint of that step, and the run goes on from it
   interruptions.py PROGRAM profiler [--seconds 600]   runs under a preloaded handler of SIGPROF, 1000 a second, on the ranks' own stack
 
+Open MPI's mpirun sometimes hangs when a rank is killed while it starts, after all ranks have ended: it is then killed, and that is told.
+
 Interruption number i is the same whatever is asked besides, but for the machine's own timing: --first F --count N does the part
 [F, F + N), and parts add up to the whole. A run takes ten interruptions, and its number gives its mesh.
 """
@@ -94,7 +96,14 @@ def kill(place, job, ranks, draw):
             os.kill(victim, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    place.finish(job, timeout=PATIENCE)
+    end = time.monotonic() + PATIENCE
+    while job.poll() is None and (time.monotonic() < end or (ranks and place.rank_pids(job))):
+        time.sleep(0.01)
+        place.assertLess(time.monotonic(), end + PATIENCE, f"ranks of a killed job still run:\n{place.output_of(job)}")
+    if job.poll() is None:
+        job.kill()
+        job.wait()
+        kind += ", after which mpirun did not end by itself"
     return kind
 
 
