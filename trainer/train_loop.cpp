@@ -95,6 +95,7 @@ class Run {
     for (const std::string& line : to_say_) reporter_->say(line);
     tracer_.emplace(config, rank, progress_.step);
     saved_step_ = progress_.step;
+    if (progress_.step > 0) remove_old();  // what a run that was killed had not come to
   }
 
   bool done() const { return progress_.step >= config_.training.steps; }
@@ -136,11 +137,7 @@ class Run {
     saved_step_ = progress_.step;
     failed_saves_ = 0;
     reporter_->say(fmt::format("saved a checkpoint after step {}", progress_.step));
-    try {
-      remove_old_checkpoints(checkpoints(), progress_.step, config_.checkpoint.keep, rank_.mesh);
-    } catch (const CheckpointError& error) {  // the next save tries again
-      reporter_->say(fmt::format("warning: {}", error.what()));
-    }
+    remove_old();
   }
 
  private:
@@ -148,6 +145,14 @@ class Run {
   const Stage& stage() const { return config_.training.stages[*stage_]; }
   const Dataset& data() const { return datasets_[*stage_]; }
   bool due(int64_t interval) const { return interval > 0 && progress_.step % interval == 0; }
+
+  void remove_old() {
+    try {
+      remove_old_checkpoints(checkpoints(), progress_.step, config_.checkpoint.keep, rank_.mesh);
+    } catch (const CheckpointError& error) {  // the next save tries again
+      reporter_->say(fmt::format("warning: {}", error.what()));
+    }
+  }
 
   void begin_stage(size_t due) {
     stage_ = due;

@@ -76,6 +76,13 @@ class RunFilesTest(RopewalkTest):
             code, output = self.finish(self.train(2, *MESH, "training.steps=3"))
             self.assertEqual(code, 0, output)
 
+    def test_a_start_removes_what_a_killed_run_had_not(self):
+        self.check(self.train(0))
+        shutil.copytree(self.checkpoint(8), self.checkpoint(4))  # beyond checkpoint.keep
+        shutil.copytree(self.checkpoint(8), self.checkpoint(5).with_suffix(".tmp"))  # half removed
+        self.assertIn("nothing left to do", self.check(self.train(0)))
+        self.assertEqual(sorted(path.name for path in self.checkpoint(8).parent.iterdir()), ["step-00000008", "step-00000012"])
+
     def test_start_on_a_full_disk(self):
         """Like a run on one: it trains, tells what it cannot write, and stops after several saves in vain; with room again it is whole."""
         mounted = self.mount_tmpfs("size=8m")

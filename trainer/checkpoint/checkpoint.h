@@ -25,7 +25,8 @@ void save_checkpoint(const std::filesystem::path& directory, const TrainingProgr
                      std::span<const StateTensor> tensors, const RunDescription& run, Mesh& mesh, Kernels& kernels,
                      FileSystem& files = real_file_system());
 
-// Removes all but the newest `keep` checkpoints of steps up to `step` (0: removes none); newer ones are let alone.
+// Removes all but the newest `keep` checkpoints of steps up to `step` (0: removes none); newer ones are let alone. What
+// an interrupted save or removal has left goes too.
 // Throws CheckpointError on all ranks when one cannot be removed.
 void remove_old_checkpoints(const std::filesystem::path& directory, int64_t step, int64_t keep, Mesh& mesh,
                             FileSystem& files = real_file_system());

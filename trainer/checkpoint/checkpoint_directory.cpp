@@ -50,6 +50,12 @@ void remove_entry(FileSystem& system, const std::filesystem::path& path) {
 
 bool is_replaced(const CheckpointPath& checkpoint) { return checkpoint.path.extension() == kReplaced; }
 
+// As far as possible.
+void remove_leftovers(FileSystem& system, const std::filesystem::path& directory) {
+  for (const std::string& name : list_directory(directory))
+    if (const auto leftover = step_of(name, kTemporary)) discard_checkpoint(system, directory, *leftover);
+}
+
 // By way of the temporary name, so that a checkpoint with half of its files is never taken for one.
 void remove_checkpoint(FileSystem& system, const std::filesystem::path& directory, const CheckpointPath& checkpoint) {
   const std::filesystem::path temporary = temporary_path(directory, checkpoint.step);
@@ -113,9 +119,7 @@ std::filesystem::path temporary_path(const std::filesystem::path& directory, int
 
 void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step) {
   make_directories(system, directory);
-  for (const std::string& name : list_directory(directory)) {
-    if (const auto leftover = step_of(name, kTemporary)) discard_checkpoint(system, directory, *leftover);
-  }
+  remove_leftovers(system, directory);
   const std::filesystem::path temporary = temporary_path(directory, step);
   // What could not be removed holds what is not ours, such as a folder.
   if (kind_of(temporary) != PathKind::kNone) rename_path(system, temporary, aside_path(directory, step));
@@ -154,6 +158,8 @@ void discard_checkpoint(FileSystem& system, const std::filesystem::path& directo
 }
 
 void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step, int64_t keep) {
+  if (kind_of(directory) == PathKind::kNone) return;
+  remove_leftovers(system, directory);
   int64_t kept = 0, kept_step = -1;
   for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
     if (checkpoint.step > step) continue;

@@ -44,7 +44,7 @@ void commit_checkpoint(FileSystem& system, const std::filesystem::path& director
 // Removes temporary_path as far as possible; the next save tries again.
 void discard_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 // Removes the checkpoints that are more than `keep` checkpoints old (0: none), counted from `step`; newer ones are let
-// alone.
+// alone. Leftovers go too, as far as possible.
 void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step, int64_t keep);
 
 // Renames the checkpoints of steps after `step`, durably, so that they no longer count.
