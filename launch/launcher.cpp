@@ -76,7 +76,7 @@ bool read_server(const Environment& environment, const std::function<bool(const 
   for (const char* variable : kServers) {
     const char* const server = environment(variable);
     if (!server) continue;
-    if (!is_there(server)) return false;
+    if (!is_there(server)) continue;  // left over
     launcher.has_server = true;
     launcher.rank = rank;
     if (const char* const folders = environment("OMPI_MCA_orte_top_session_dir")) launcher.launcher_folders = folders;
@@ -116,7 +116,7 @@ bool listens(const std::string& server) {
     getsockopt(file, SOL_SOCKET, SO_ERROR, &error, &length);
   }
   close(file);
-  return error == 0;
+  return error != ECONNREFUSED;
 }
 
 Launcher read_launcher(const Environment& environment, const std::function<bool(const std::string&)>& is_there) {

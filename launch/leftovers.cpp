@@ -72,9 +72,10 @@ int64_t remove_segments(const fs::path& folder) {
   const NoLeaseSignals quiet;
   int64_t bytes = 0;
   for (const fs::path& path : entries_of(folder)) {
-    if (!path.filename().string().starts_with(kSegments)) continue;
-    const std::optional<int64_t> freed = abandoned_bytes(path);
     std::error_code error;
+    if (!path.filename().string().starts_with(kSegments)) continue;
+    if (fs::file_size(path, error) == 0) continue;  // perhaps a rank is just making it
+    const std::optional<int64_t> freed = abandoned_bytes(path);
     if (freed && fs::remove(path, error)) bytes += *freed;
   }
   return bytes;

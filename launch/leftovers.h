@@ -7,8 +7,8 @@
 
 namespace ropewalk {
 
-// Bytes of what was removed: files of this user that no process has open or mapped, in whatever container it runs. That
-// is certain where the kernel gives a lease on a file (fcntl(2), F_SETLEASE); where it gives none, all is left.
+// Both return the bytes they freed. They remove files of this user that no process, in any container, has open or
+// mapped: of such a file the kernel gives a lease (fcntl(2), F_SETLEASE). Where it gives none, all is left.
 
 // Segments in `folder`.
 int64_t remove_segments(const std::filesystem::path& folder = "/dev/shm");

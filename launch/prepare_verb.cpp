@@ -65,7 +65,7 @@ PrepareOptions options_of(const Arguments& arguments) {
           .overwrite = arguments.has("overwrite")};
 }
 
-void print_left_out(StatusLine& line, const char* verb, const char* one, const char* many, const LeftOut& left_out) {
+void print_list(StatusLine& line, const char* verb, const char* one, const char* many, const LeftOut& left_out) {
   if (left_out.count == 0) return;
   const auto told = static_cast<int64_t>(left_out.messages.size());
   line.print(fmt::format("{} {}{}", verb, counted(left_out.count, one, many),
@@ -82,12 +82,10 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
     line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
   if (!options.documents.document_separator.empty() && summary.separators == 0)
     line.print("warning: the --separator is nowhere in the text, so each text file is one document");
-  for (const std::string& file : summary.json_as_text)
-    line.print(
-        fmt::format("warning: {} was read as text, and looks like JSON lines; if it holds some, say --format jsonl",
-                    printable_name(file)));
-  print_left_out(line, "left out", "entry of a folder", "entries of folders", summary.left_out);
-  print_left_out(line, "skipped", "bad line", "bad lines", summary.skipped);
+  print_list(line, "warning: read as text, though they look like JSON lines (--format jsonl reads them so)", "file",
+             "files", summary.json_as_text);
+  print_list(line, "left out", "entry of a folder", "entries of folders", summary.left_out);
+  print_list(line, "skipped", "bad line", "bad lines", summary.skipped);
 }
 
 PrepareSummary prepare_with_progress(const PrepareOptions& options, StatusLine& line) {

@@ -9,7 +9,6 @@
 #include <string_view>
 #include <thread>
 
-#include "kernels/clock.h"
 #include "launch/leftovers.h"
 #include "launch/output.h"
 #include "parallel/host_name.h"
@@ -31,10 +30,10 @@ constexpr auto kEndWait = 5s;
 // Whom MPI waits for it does not say; but those who wait do, and mpirun ends them all when the first one leaves.
 OverdueHandler overdue_handler(const std::string& who) {
   return [who](const std::string& call, double seconds) {
-    say(
-        fmt::format("{} has waited {:.1f} s in {} for ranks that do not say this here; look at those and their hosts "
-                    "(--start-deadline and parallel.deadline_seconds give them longer)",
-                    who, seconds, call));
+    say(fmt::format(
+        "{} has waited {:.1f} s in {}, for the ranks that print no such line; look at those and their hosts "
+        "(--start-deadline and parallel.deadline_seconds give them longer)",
+        who, seconds, call));
     std::this_thread::sleep_for(kAgreementWait);
     std::_Exit(static_cast<int>(ExitCode::kCommunication));
   };
@@ -44,7 +43,7 @@ constexpr const char* kSharedMemory = "/dev/shm";
 constexpr int64_t kSharedBytes = 5 << 20;  // Open MPI asks for 4 MiB of it before it makes a rank's segment
 
 // Ranks of one host need no network: a transport between hosts would listen on every interface. Not where the user has
-// chosen transports (mpirun --mca btl ...).
+// chosen transports, by mpirun --mca btl or in the environment; a file of Open MPI's parameters is overridden.
 void use_shared_memory_alone(bool first_here) {
   if (setenv("OMPI_MCA_btl", "self,vader", 0) != 0 || !first_here) return;
   struct statvfs memory {};
@@ -90,7 +89,6 @@ Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadl
 }
 
 void Process::meet(std::chrono::milliseconds deadline) {
-  const double begin = steady_seconds();
   Silence silence;
   hosts_.clear();
   for (const std::optional<std::string>& host : roll_call_->call(session_->host(), deadline)) {
@@ -98,12 +96,12 @@ void Process::meet(std::chrono::milliseconds deadline) {
     hosts_.push_back(host.value_or("a host that is not known yet"));
   }
   if (silence.ranks.empty()) return;
-  silence.seconds = steady_seconds() - begin;
+  silence.seconds = roll_call_->seconds();
   const Roster ranks(size(), hosts_);
   const std::string message =
       fmt::format("{} {} not answered {} for {:.1f} s since MPI_Init", ranks.names(silence.ranks),
                   silence.ranks.size() == 1 ? "has" : "have", ranks.name(rank()), silence.seconds);
-  end_all(settle({ExitCode::kCommunication, message, silence}));
+  settle({ExitCode::kCommunication, message, silence});
 }
 
 WorldOptions Process::options(std::chrono::milliseconds deadline) {
@@ -112,6 +110,7 @@ WorldOptions Process::options(std::chrono::milliseconds deadline) {
 }
 
 std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) {
+  if (session_) session_->set_deadline(deadline);
   return make_world(session_ ? Transport::kMpi : Transport::kSingle, options(deadline));
 }
 

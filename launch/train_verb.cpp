@@ -166,8 +166,8 @@ Verb train_verb() {
                     "go back to the checkpoint of this step, 0: to the start; the later ones are set aside (renamed to "
                     "step-N.aside)"},
                    {"start-deadline", "SECONDS",
-                    "how long ranks wait for each other until the configuration is read, and then says it "
-                    "(parallel.deadline_seconds). Default: 120"},
+                    "how long ranks wait for each other until the configuration is read; from then on "
+                    "parallel.deadline_seconds holds. Default: 120"},
                    {"plain", "", "no progress line that is drawn in place, also on a terminal"}}}},
       .examples =
           {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",

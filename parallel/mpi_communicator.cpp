@@ -2,6 +2,9 @@
 
 #define OMPI_SKIP_MPICXX 1  // the C++ bindings that MPI has dropped
 #include <mpi.h>
+#ifndef OPEN_MPI
+#error "ropewalk's launcher knows Open MPI alone: its ranks find each other through PMIx"
+#endif
 #include <sched.h>
 
 #include <algorithm>

@@ -26,12 +26,14 @@ namespace ropewalk {
 // process with a code that is not 0, or abort().
 class MpiSession {
  public:
-  // Of MPI's own waits, the first and last of which nobody can be asked about: those that last longer than the deadline
-  // are shown to the handler, if there is one.
+  // Waits inside MPI (MPI_Init, MPI_Finalize, what it does for all ranks at once) that outlast the deadline are shown
+  // to the handler, if there is one.
   explicit MpiSession(std::chrono::milliseconds deadline = {}, OverdueHandler on_overdue = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
+
+  void set_deadline(std::chrono::milliseconds deadline) { deadline_ = deadline; }
 
   int rank() const { return rank_; }
   int size() const { return size_; }

@@ -13,9 +13,9 @@
 namespace ropewalk {
 
 namespace {
-constexpr int kFirstRound =
-    1;  // the rounds are the tags of their messages, which nobody else sends in the world itself
-}
+// The rounds are the tags of their messages, which nobody else sends in the world itself.
+constexpr int kFirstRound = 1;
+}  // namespace
 
 // One call; kept to the end, because messages to silent ranks stay open.
 struct MpiRollCall::Round {
@@ -29,6 +29,7 @@ struct MpiRollCall::Round {
 struct MpiRollCall::State {
   const MPI_Comm comm = MPI_COMM_WORLD;
   int rank = 0, size = 0;
+  double seconds = 0;  // of the last call
   std::list<Round> rounds;
 
   void send(Round& round, int tag);
@@ -87,6 +88,8 @@ bool MpiRollCall::is_called() const {
   return code == MPI_SUCCESS && found;
 }
 
+double MpiRollCall::seconds() const { return state_->seconds; }
+
 std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& mine, std::chrono::milliseconds patience) {
   WatchedTime waited(patience);
   const auto ranks = static_cast<size_t>(state_->size), own = static_cast<size_t>(state_->rank);
@@ -102,6 +105,7 @@ std::vector<std::optional<std::string>> MpiRollCall::call(const std::string& min
     state_->receive(round, tag);
     if (!state_->finish(round)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+  state_->seconds = waited.seconds();
 
   std::vector<std::optional<std::string>> out(ranks);
   for (size_t rank = 0; rank < ranks; ++rank)

@@ -20,6 +20,7 @@ class MpiRollCall {
   // Tells all ranks `mine`. Returns at once when all have made the same call (the first, the second, ...), or after
   // `patience`: the texts of those that have, by rank.
   std::vector<std::optional<std::string>> call(const std::string& mine, std::chrono::milliseconds patience);
+  double seconds() const;  // of the last call, as they counted for its patience
 
  private:
   struct Round;

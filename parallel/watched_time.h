@@ -21,7 +21,7 @@ class WatchedTime {
     last_ = now;
   }
   double seconds() const { return seconds_; }
-  // Since a moment of which seconds() was kept.
+  // since: what seconds() was when the wait began.
   bool is_over(double since = 0.0) const { return seconds_ - since >= deadline_; }
 
  private:

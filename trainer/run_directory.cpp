@@ -83,7 +83,7 @@ void RunDirectory::check_config() const {
   if (kind == PathKind::kNone) return;
   if (kind == PathKind::kFile) {
     const std::string text = read_text(system_, config_path(), kMostConfig);
-    // Without a mark: of a run from before there were marks, and what a full disk left of one.
+    // No mark: written before there were marks (then it must equal ours), or empty because the disk was full.
     if (below_mark(text) || text == config_ || text.empty()) return;
   }
   throw ConfigurationError(

@@ -95,7 +95,7 @@ class Run {
     for (const std::string& line : to_say_) reporter_->say(line);
     tracer_.emplace(config, rank, progress_.step);
     saved_step_ = progress_.step;
-    if (progress_.step > 0) remove_old();  // what a run that was killed had not come to
+    if (loaded_by_name_) remove_old();  // what a run that was killed had not come to
   }
 
   bool done() const { return progress_.step >= config_.training.steps; }
@@ -182,6 +182,7 @@ class Run {
     if (!loaded) return trainer_.initialize();
     trainer_.state_loaded();
     progress_ = loaded->progress;
+    loaded_by_name_ = loaded->path == checkpoint_path(checkpoints(), progress_.step);
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
     for (const std::string& line : config_changes(loaded->run.config_text, config_.resolved_text, progress_.step))
       to_say_.push_back(line);
@@ -231,6 +232,7 @@ class Run {
   std::optional<StepTracer> tracer_;
   int64_t saved_step_ = 0;
   int failed_saves_ = 0;
+  bool loaded_by_name_ = false;  // false too: from step-N.old, because step-N is damaged; the next save cleans up
 };
 
 }  // namespace

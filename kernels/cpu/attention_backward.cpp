@@ -64,7 +64,7 @@ HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int6
       if (here == kStrip && columns == panel)
         strip_product<Order::kColumns, true>(left, right, rows.size(), to, stride, factor);
       else
-        add_edge_product<Order::kColumns>(left, right, rows.size(), here, columns, to, stride, factor);
+        edge_product<Order::kColumns, true>(left, right, rows.size(), here, columns, to, stride, factor);
     }
 }
 

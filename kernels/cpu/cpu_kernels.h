@@ -1,6 +1,6 @@
-// The fast host backend: fp32, one thread, in Highway: compiled for several instruction sets, of which the program takes
-// the best of its machine. What it does not override (memory, copy, cast, fill, the merge of
-// the loss) is bound by memory already as the reference's loops. One file per operation in this folder.
+// The fast host backend: fp32, one thread, in Highway, compiled for several instruction sets, of which the program
+// takes the best of its machine. What it does not override (memory, copy, cast, fill, the merge of the loss) is bound
+// by memory already as the reference's loops. One file per operation in this folder.
 #pragma once
 
 #include "kernels/cpu/rotation_table.h"

@@ -70,9 +70,11 @@ HWY_INLINE void tile(Left left, const float* panel, int64_t inner, int64_t rows,
     if (rows == kThird) return whole_tile<kThird>(left, panel, inner, write, c, c_stride);
   }
   rows = std::min(rows, kStrip), columns = std::min(columns, panel_columns());
-  if (write == Write::kSet)
-    for (int64_t row = 0; row < rows; ++row) std::fill_n(c + row * c_stride, columns, 0.0f);
-  add_edge_product<Order::kColumns>(left, panel, inner, rows, columns, c, c_stride, 1);
+  if (write == Write::kAdd) {
+    edge_product<Order::kColumns, true>(left, panel, inner, rows, columns, c, c_stride);
+  } else {
+    edge_product<Order::kColumns, false>(left, panel, inner, rows, columns, c, c_stride);
+  }
 }
 
 void product(const ProductSizes& s, Matrix a, Matrix b, Write write, float* c, Scratch& scratch) {

@@ -67,14 +67,17 @@ HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_
 }
 
 // The same where only the first `rows` rows and `columns` columns of c exist.
-template <Order order>
-HWY_INLINE void add_edge_product(Left left, const float* panel, int64_t inner, int64_t rows, int64_t columns, float* c,
-                                 int64_t c_stride, float factor) {
+template <Order order, bool add>
+HWY_INLINE void edge_product(Left left, const float* panel, int64_t inner, int64_t rows, int64_t columns, float* c,
+                             int64_t c_stride, float factor = 1) {
   HWY_ALIGN float whole[kStrip * kLargestPanel];
   strip_product<order, false>(left, panel, inner, whole, kLargestPanel);
   for (int64_t row = 0; row < rows; ++row)
-    for (int64_t column = 0; column < columns; ++column)
-      c[row * c_stride + column] += factor * whole[row * kLargestPanel + column];
+    for (int64_t column = 0; column < columns; ++column) {
+      float& to = c[row * c_stride + column];
+      const float sum = whole[row * kLargestPanel + column];
+      to = add ? to + factor * sum : sum;
+    }
 }
 
 // Panels of the columns of x [.., columns] (rows `stride` apart): panel p is [panel_rows, panel_columns()] and holds

@@ -12,8 +12,11 @@ MESHES = {2: ["parallel.context_parallel=2"], 4: ["parallel.context_parallel=2",
 
 
 class PausesTest(RopewalkTest):
-    def send(self, job, number, ranks=None):
-        for rank, pid in enumerate(self.rank_pids(job)):
+    def send(self, job, number, count, ranks=None):
+        """To the job of `count` ranks: to all of them, or to some."""
+        pids = self.rank_pids(job)
+        self.assertEqual(len(pids), count)
+        for rank, pid in enumerate(pids):
             if ranks is None or rank in ranks:
                 os.kill(pid, number)
 
@@ -24,9 +27,9 @@ class PausesTest(RopewalkTest):
             job = self.train(count, *mesh, *LONG, f"output.directory=run{count}")
             for step in (5, 20):
                 self.wait_for_step(step, job, run=f"run{count}")
-                self.send(job, signal.SIGSTOP)
+                self.send(job, signal.SIGSTOP, count)
                 time.sleep(DEADLINE + 2)
-                self.send(job, signal.SIGCONT)
+                self.send(job, signal.SIGCONT, count)
             self.check(job)
             self.assertEqual(self.numbers(f"run{count}"), self.numbers(f"awake{count}"))
 
@@ -34,7 +37,7 @@ class PausesTest(RopewalkTest):
         job = self.train(4, *MESHES[4], *LONG, "training.steps=100000")
         self.wait_for_step(5, job)
         began = time.time()
-        self.send(job, signal.SIGSTOP, ranks=[2])
+        self.send(job, signal.SIGSTOP, 4, ranks=[2])
         code, output = self.finish(job, timeout=60)
         self.assertEqual(code, 5, output)
         self.assertLess(time.time() - began, DEADLINE + 12)

@@ -9,11 +9,21 @@ class CpuProduct : public CpuSuite {};
 struct Sizes {
   int64_t N, I, O;
 };
-constexpr Sizes kSizes[] = {{1, 1, 1},    {0, 3, 2},     {3, 0, 2},    {3, 2, 0},     {5, 7, 3},
-                            {33, 17, 65}, {64, 64, 64},  {130, 31, 2}, {1, 300, 257}, {257, 129, 96},
-                            {4, 385, 32}, {8, 770, 193},  // ends of strips, of blocks of the inner dimension and of
-                                                          // columns
-                            {1537, 5, 33}};               // more rows than a block
+constexpr Sizes kSizes[] = {{1, 1, 1},
+                            {0, 3, 2},
+                            {3, 0, 2},
+                            {3, 2, 0},
+                            {5, 7, 3},
+                            {33, 17, 65},
+                            {64, 64, 64},
+                            {130, 31, 2},
+                            {1, 300, 257},
+                            {257, 129, 96},
+                            {4, 385, 32},
+                            {8, 770, 193},  // ends of strips, of blocks of the inner dimension and of
+                                            // columns
+                            {1537, 391, 33},
+                            {5, 33, 1537}};  // more rows than a block
 
 TEST_P(CpuProduct, LinearForward) {
   for (const auto& [N, I, O] : kSizes) {

@@ -15,6 +15,8 @@ MPIRUN = sys.argv[3:]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+JOBS = []  # that a test has started: they end with it
+
 CONFIG = """
 model {
   layers: 4 width: 32 hidden: 48 query_heads: 4 key_heads: 2 head_size: 8 vocabulary: 257
@@ -56,6 +58,7 @@ def running_job(folder, count, *words, options=()):
     endless = ["--set", "training.steps=100000", "--set", "checkpoint.interval=0", "--set", "validation.interval=0"]
     job = subprocess.Popen([*MPIRUN, "--quiet", *options, "-n", str(count), PROGRAM, "train", "tiny.textproto", *endless, *words], cwd=folder,
                            stderr=subprocess.PIPE, text=True)
+    JOBS.append(job)
     told, end = folder / "run/metrics.jsonl", time.time() + 60
     while not (told.exists() and told.stat().st_size) and job.poll() is None and time.time() < end:
         time.sleep(0.05)
@@ -107,5 +110,7 @@ def main(tests):
             except Exception:  # any failure is told, and the next test run
                 failed += 1
                 print(f"FAILED  {test.__name__}: {test.__doc__}\n{traceback.format_exc(limit=-2)}", flush=True)
+            while JOBS:
+                JOBS.pop().kill()
     print(f"{len(tests) - failed} of {len(tests)} passed")
     return 1 if failed else 0

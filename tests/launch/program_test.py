@@ -187,7 +187,7 @@ def inputs_are_named_for_what_they_are(folder):
     expect(not list(folder.glob("x.*")), "files")
     (folder / "lines.txt").write_bytes(lines)
     result = ropewalk("prepare", "--input", "lines.txt", "--output", "x", cwd=folder)
-    expect(result.code == 0 and "warning: lines.txt was read as text, and looks like JSON lines" in result.err, result)
+    expect(result.code == 0 and "read as text, though they look like JSON lines" in result.err and "  lines.txt" in result.err, result)
 
 
 def linked_folders_are_followed_or_told(folder):

@@ -1,10 +1,9 @@
 // The names in a directory of checkpoints, and the renames that make a checkpoint appear and disappear as a whole:
 //   step-00001000       a checkpoint
-//   step-00001000.tmp   one being written, or being removed: never read, removed by the next save
+//   step-00001000.tmp   one being written, or being removed: never read, removed by the next start or save
 //   step-00001000.old   what step-00001000 was before it was replaced: a checkpoint, until it is removed
 //   step-00001000.aside what a run left that went back to an earlier step, or what could not be removed of a .tmp:
-//   never
-//                       read, never removed
+//                       never read, never removed
 #pragma once
 
 #include <filesystem>
@@ -43,8 +42,8 @@ void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory
 void commit_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 // Removes temporary_path as far as possible; the next save tries again.
 void discard_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
-// Removes the checkpoints that are more than `keep` checkpoints old (0: none), counted from `step`; newer ones are let
-// alone. Leftovers go too, as far as possible.
+// Of the checkpoints up to `step`, removes all but the newest `keep` (0: removes none), and leftovers as far as
+// possible.
 void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step, int64_t keep);
 
 // Renames the checkpoints of steps after `step`, durably, so that they no longer count.

@@ -3,6 +3,7 @@
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <unordered_map>
@@ -84,7 +85,7 @@ ManifestTensor tensor_of(const proto::Manifest::SavedTensor& from, size_t files)
   return tensor;
 }
 
-constexpr int64_t kMostSamples = int64_t{1} << 60;  // so that sums of them are numbers
+constexpr int64_t kMostCounted = int64_t{1} << 60;  // so that sums of them are numbers
 
 Manifest from_proto(const proto::Manifest& from) {
   Manifest manifest;
@@ -102,7 +103,7 @@ Manifest from_proto(const proto::Manifest& from) {
               progress.order_begin() >= 0 && progress.order_samples() >= 0,
           "a field of progress is negative");
   require(manifest.progress.order_samples <= progress.consumed_samples() && progress.order_begin() <= progress.step() &&
-              progress.consumed_samples() <= kMostSamples,
+              std::max({progress.step(), progress.consumed_samples(), progress.consumed_tokens()}) <= kMostCounted,
           "the fields of progress contradict each other");
   const proto::Manifest::Mesh& mesh = from.mesh();
   require(mesh.data_parallel() > 0 && mesh.context_parallel() > 0 && mesh.tensor_parallel() > 0,

@@ -14,13 +14,6 @@ InputFormat format_of(const std::string& file, InputFormat asked) {
   std::string extension = std::filesystem::path(file).extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
-  for (const char* compressed : {".gz", ".zst", ".xz", ".bz2", ".zip"}) {
-    if (extension == compressed) {
-      throw DataError(
-          fmt::format("{} is compressed; decompress it first, or pipe it in: zcat FILE | ropewalk prepare --input -",
-                      printable_name(file)));
-    }
-  }
   if (asked != InputFormat::kByExtension) return asked;
   return extension == ".jsonl" || extension == ".json" ? InputFormat::kJsonLines : InputFormat::kText;
 }

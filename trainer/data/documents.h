@@ -53,7 +53,7 @@ struct InputFiles {
 // out. Throws DataError where one does not exist or cannot be listed, also for a link that leads nowhere.
 InputFiles list_input_files(const std::vector<std::string>& inputs);
 
-// kText or kJsonLines, whatever is asked. Throws DataError for a compressed file.
+// kText or kJsonLines, whatever is asked.
 InputFormat format_of(const std::string& file, InputFormat asked);
 
 struct ReadFacts {

@@ -171,7 +171,7 @@ bool sync_folder_of(const std::string& path) {
   try {
     return sync_parent(real_file_system(), path);
   } catch (const FileError& error) {
-    throw DataError(error.what());
+    throw file_error("make durable the names beside", path, error.reason);
   }
 }
 

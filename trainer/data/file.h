@@ -54,7 +54,7 @@ class File {
 // removed.
 class NewFile : public File {
  public:
-  // What is to be done about a PATH.tmp that is there: it may be removed only by who knows that nobody is writing it.
+  // What is to be done about a PATH.tmp that is there. kRemove only where a lock says that nobody is writing it.
   enum class Leftover { kRemove, kRefuse };
   NewFile(const std::string& path, Leftover leftover);
   NewFile(NewFile&&) = delete;

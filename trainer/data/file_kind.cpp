@@ -78,7 +78,7 @@ bool is_tar(std::string_view text) {
 
 // A mark, and the length of the schema that follows it, which is some kilobytes.
 bool is_arrow_stream(std::string_view text) {
-  return text.starts_with("\xff\xff\xff\xff") && text.substr(7, 1) == "\0"sv;
+  return text.size() > 7 && text.starts_with("\xff\xff\xff\xff") && text[7] == '\0';
 }
 
 // The share of the bytes begin, begin + step, ... that are below 8: control characters that are in no text, but are the

@@ -6,6 +6,7 @@
 
 #include "kernels/error.h"
 #include "trainer/data/documents.h"
+#include "trainer/data/file.h"
 #include "trainer/metrics/text.h"
 
 namespace ropewalk {
@@ -18,7 +19,7 @@ std::string shown(const fs::path& path) { return printable_name(path.string()); 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
 [[noreturn]] void fail(const char* what, const fs::path& path, const std::error_code& error) {
-  throw DataError(fmt::format("cannot {} {}: {}; give this user the permission", what, shown(path), error.message()));
+  throw file_error(what, path.string(), error.value());
 }
 
 // Where a path leads. Throws DataError for one that leads nowhere.

@@ -27,10 +27,9 @@ LineBlocks::LineBlocks(const std::string& path, LongLines long_lines, size_t max
 void LineBlocks::check_unchanged() const {
   const File::Version now = file_.version();
   if (now == version_) return;
-  throw DataError(
-      fmt::format("{} changed while it was read (it had {} bytes, and has {}); prepare it again when nobody "
-                  "writes it",
-                  printable_name(file_.path()), version_.size, now.size));
+  throw DataError(fmt::format(
+      "{} changed while it was read{}; prepare it again when nobody writes it", printable_name(file_.path()),
+      now.size == version_.size ? "" : fmt::format(" (it had {} bytes, and has {})", version_.size, now.size)));
 }
 
 void LineBlocks::fill() {

@@ -189,7 +189,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
   for (const std::string& file : files) {
     const ReadFacts facts = read_documents(file, options.documents, sink, summary.skipped);
     summary.separators += facts.separators;
-    if (facts.is_json_too) summary.json_as_text.push_back(file);
+    if (facts.is_json_too) summary.json_as_text.add(printable_name(file));
     bytes_before = reporter.progress().bytes_done;
   }
   if (writer.documents() == 0) {

@@ -30,18 +30,19 @@ struct PrepareProgress {
 struct PrepareSummary {
   PrepareProgress done;
   int64_t input_files = 0;
-  int64_t vocabulary = 0;                 // ids are below this
-  std::string token_type;                 // in PREFIX.bin: "u16" or "i32"
-  LeftOut skipped;                        // lines, with documents.skip_bad_lines
-  LeftOut left_out;                       // entries of folders (list_input_files)
-  int64_t separators = 0;                 // that stood in text files
-  std::vector<std::string> json_as_text;  // files that were read as text by their extension, and look like JSON lines
-  std::vector<std::string> written;       // paths
-  bool durable = true;                    // false: their file system cannot make names outlive a power cut
+  int64_t vocabulary = 0;            // ids are below this
+  std::string token_type;            // in PREFIX.bin: "u16" or "i32"
+  LeftOut skipped;                   // lines, with documents.skip_bad_lines
+  LeftOut left_out;                  // entries of folders (list_input_files)
+  int64_t separators = 0;            // that stood in text files
+  LeftOut json_as_text;              // files that were read as text by their extension, and look like JSON lines
+  std::vector<std::string> written;  // paths
+  bool durable = true;               // false: their file system cannot make names outlive a power cut
 };
 
 // Throws ConfigurationError (nothing to read, output that exists or is also an input, unknown tokenizer) or DataError.
-// On an exception, also one thrown by `progress` and Interrupted (trainer/data/file.h), nothing is written. `progress`
+// On an exception, also one thrown by `progress` and Interrupted (trainer/data/file.h), nothing is written; with
+// `overwrite`, one in the last moment, while the files take their names, may have removed the old index. `progress`
 // may be empty; it is called about ten times a second, and last before the files take their names.
 PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress = {});
 

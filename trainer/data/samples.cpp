@@ -93,8 +93,8 @@ void check(const DataConfig& data, const Stage& stage, int64_t vocabulary) {
   }
 }
 
-// Whether any of the tokens [begin, end) is followed there by one of its own document, which then is its target. Of
-// other data than such as have none, the first documents tell.
+// Whether any of the tokens [begin, end) is followed there by one of its own document, which then is its target.
+// Usually the first documents decide; only data without any target are gone through to the end.
 bool has_targets(const IndexedDataset& file, int64_t begin, int64_t end) {
   for (int64_t document = file.document_at(begin), first = begin; first < end; ++document) {
     const int64_t next = file.document_begin(document + 1);

@@ -11,8 +11,6 @@ namespace {
 
 constexpr size_t kMostWaiting = 16 << 20;  // bytes: some 20,000 steps
 
-bool same_file(const struct stat& a, const struct stat& b) { return a.st_dev == b.st_dev && a.st_ino == b.st_ino; }
-
 }  // namespace
 
 AppendFile::AppendFile(std::filesystem::path path, FileSystem& system) : path_(std::move(path)), system_(system) {}
@@ -25,19 +23,19 @@ void AppendFile::close() {
 
 // Opens the file unless it is open and still the one of that name: whoever rotates logs moves it away.
 void AppendFile::open() {
-  struct stat here {
-  }, there{};
-  if (file_ >= 0 && ::fstat(file_, &here) == 0 && ::lstat(path_.c_str(), &there) == 0 && same_file(here, there)) return;
+  if (file_ >= 0 && leads_to(path_, file_)) return;
   close();
   make_directories(system_, path_.parent_path());
   // A pipe would let open() wait for its reader; O_NONBLOCK changes nothing for a regular file.
   const int file = open_file(system_, "write", path_, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
+  struct stat here {};
   if (::fstat(file, &here) != 0 || !S_ISREG(here.st_mode)) {
     system_.close(file);
     throw FileError(0, fmt::format("cannot write {}: it is no regular file; move it away", path_.string()));
   }
   file_ = file;
   name_durable_ = false;
+  torn_at_.reset();
 }
 
 void AppendFile::add(std::string record) {
@@ -60,6 +58,7 @@ void AppendFile::flush() {
 }
 
 void AppendFile::write_record(const std::string& record) {
+  cut_torn_record();
   struct stat before {};
   if (::fstat(file_, &before) != 0) throw_file_error("look at", path_);
   std::string_view rest = record;
@@ -68,11 +67,27 @@ void AppendFile::write_record(const std::string& record) {
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) {
       const int reason = written < 0 ? errno : EIO;
-      const bool cut = rest.size() < record.size() && system_.ftruncate(file_, before.st_size) != 0;
-      throw_file_error(cut ? "write (and its last record is cut off)" : "write", path_, reason);
+      if (rest.size() < record.size()) torn_at_ = before.st_size;
+      try {
+        cut_torn_record();
+      } catch (const FileError&) {  // the next call tries again, before it writes
+      }
+      throw_file_error("write", path_, reason);
     }
     rest.remove_prefix(static_cast<size_t>(written));
   }
+}
+
+void AppendFile::cut_torn_record() {
+  struct stat now {};
+  if (!torn_at_) return;
+  if (::fstat(file_, &now) != 0) throw_file_error("look at", path_);
+  int result = 0;
+  do
+    if (now.st_size > *torn_at_) result = system_.ftruncate(file_, *torn_at_);
+  while (result != 0 && errno == EINTR);
+  if (result != 0) throw_file_error("cut off half a record at the end of", path_);
+  torn_at_.reset();
 }
 
 void AppendFile::sync() {

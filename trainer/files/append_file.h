@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "trainer/files/file_io.h"
@@ -22,7 +23,8 @@ class AppendFile {
 
   const std::filesystem::path& path() const { return path_; }
   void add(std::string record);  // to what waits
-  // Writes what waits. Throws FileError; then the file ends with a whole record, and the rest waits for the next call.
+  // Writes what waits. Throws FileError; then the file ends with a whole record, or with half of one that the next call
+  // cuts off before it writes, and the rest waits.
   void flush();
   // The same, and makes it durable, the file's name too.
   void sync();
@@ -33,11 +35,13 @@ class AppendFile {
   void open();
   void close();
   void write_record(const std::string& record);
+  void cut_torn_record();
 
   std::filesystem::path path_;
   FileSystem& system_;
   int file_ = -1;
   bool name_durable_ = false;
+  std::optional<int64_t> torn_at_;  // where half a record begins that could not be cut off
   std::deque<std::string> waiting_;
   size_t waiting_bytes_ = 0;
   int64_t lost_ = 0;

@@ -192,25 +192,50 @@ void make_directories(FileSystem& system, const std::filesystem::path& path) {
   if (path.empty() || std::filesystem::is_directory(path, ignored)) return;
   if (!path.has_filename()) return make_directories(system, path.parent_path());  // "runs/"
   make_directories(system, path.parent_path());
-  make_directory(system, path);
+  try {
+    make_directory(system, path);
+  } catch (const FileError& error) {
+    if (error.reason != EEXIST || !std::filesystem::is_directory(path, ignored)) throw;  // another run was faster
+  }
   sync_parent(system, path);
 }
 
 std::filesystem::path beside(const std::filesystem::path& path) { return path.string() + ".ropewalk-tmp"; }
 
-void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes) {
+void write_beside(FileSystem& system, const std::filesystem::path& path,
+                  const std::function<void(OutputFile&)>& write) {
   const std::filesystem::path temporary = beside(path);
   if (kind_of(temporary) != PathKind::kNone) remove_file(system, temporary);  // of a job that was killed
   try {
     OutputFile file(system, temporary);
-    file.write(bytes);
+    write(file);
     file.close();
-    rename_path(system, temporary, path);
   } catch (const FileError&) {
     system.unlink(temporary.c_str());
     throw;
   }
+}
+
+void take_name(FileSystem& system, const std::filesystem::path& path) {
+  rename_path(system, beside(path), path);
   sync_parent(system, path);
+}
+
+void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes) {
+  write_beside(system, path, [&](OutputFile& file) { file.write(bytes); });
+  try {
+    take_name(system, path);
+  } catch (const FileError&) {
+    system.unlink(beside(path).c_str());
+    throw;
+  }
+}
+
+bool leads_to(const std::filesystem::path& path, int file) {
+  struct stat named {
+  }, opened{};
+  return ::lstat(path.c_str(), &named) == 0 && ::fstat(file, &opened) == 0 && named.st_dev == opened.st_dev &&
+         named.st_ino == opened.st_ino;
 }
 
 std::filesystem::path free_name(const std::filesystem::path& path) {

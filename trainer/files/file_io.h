@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,8 +93,12 @@ std::string read_text(FileSystem& system, const std::filesystem::path& path, int
 
 // Where a file is written before it takes its name: a name that only this program gives.
 std::filesystem::path beside(const std::filesystem::path& path);
-// Writes the file beside its name, durably, and lets it take the name, durably: whenever that ends early, PATH is what
-// it was. Whether what is there may be replaced is for the caller to know.
+// Writes such a file, durably; it is removed where that fails.
+void write_beside(FileSystem& system, const std::filesystem::path& path, const std::function<void(OutputFile&)>& write);
+// Lets it take the name, durably.
+void take_name(FileSystem& system, const std::filesystem::path& path);
+// Both: whenever that ends early, PATH is what it was, or the new file. Whether what is there may be replaced is for
+// the caller to know.
 void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes);
 // PATH.1, or the first such name that nothing has.
 std::filesystem::path free_name(const std::filesystem::path& path);
@@ -118,6 +123,9 @@ std::vector<std::string> list_directory(const std::filesystem::path& path);  // 
 // What is at `path` itself (a link is not followed), kNone if nothing is.
 enum class PathKind { kNone, kFile, kDirectory, kOther };
 PathKind kind_of(const std::filesystem::path& path);
+
+// Whether `path` itself (a link is not followed) still is the open file: it was not replaced or removed.
+bool leads_to(const std::filesystem::path& path, int file);
 
 // `text` in quotes, shortened, without control characters: for names that come from a file.
 std::string in_quotes(std::string_view text);

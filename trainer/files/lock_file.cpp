@@ -64,7 +64,7 @@ LockFile::State LockFile::try_again() {
   if (state_ == State::kHeld) return state_;
   // A file that its holder removed between our open() and our lock is nobody's: another may have made the next.
   do open();
-  while (state_ == State::kHeld && !has_name());
+  while (state_ == State::kHeld && !leads_to(path_, file_));
   if (state_ == State::kHeldByAnother) {
     holder_ = holder_in(file_);
     return state_;
@@ -91,15 +91,8 @@ void LockFile::open() {
 
 void LockFile::close() {
   if (file_ < 0) return;
-  if (at_end_ == AtEnd::kRemoved && state_ != State::kHeldByAnother && has_name()) ::unlink(path_.c_str());
+  if (at_end_ == AtEnd::kRemoved && state_ != State::kHeldByAnother && leads_to(path_, file_)) ::unlink(path_.c_str());
   system_.close(file_);
-}
-
-bool LockFile::has_name() const {
-  struct stat opened {};
-  struct stat named {};
-  return ::fstat(file_, &opened) == 0 && ::lstat(path_.c_str(), &named) == 0 && opened.st_dev == named.st_dev &&
-         opened.st_ino == named.st_ino;
 }
 
 }  // namespace ropewalk

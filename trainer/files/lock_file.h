@@ -28,7 +28,6 @@ class LockFile {
  private:
   void open();
   void close();
-  bool has_name() const;  // the path still leads to the open file
 
   std::filesystem::path path_;
   std::string holder_;
@@ -38,7 +37,7 @@ class LockFile {
   int file_ = -1;
 };
 
-// For who waits to know whom for: no room for the name (a full disk) does not undo a lock.
+// The name in a lock only tells who holds it, so a disk too full to write it is no error.
 inline bool is_no_room(int reason) { return reason == ENOSPC || reason == EDQUOT; }
 
 }  // namespace ropewalk

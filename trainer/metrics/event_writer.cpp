@@ -3,12 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <charconv>
-#include <cstring>
 
 #include "configs/events.pb.h"
+#include "parallel/host_name.h"
 #include "trainer/crc32c.h"
 #include "trainer/metrics/text.h"
 
@@ -46,10 +45,8 @@ std::optional<int64_t> newest_in(const std::filesystem::path& directory) {
 // name.
 std::filesystem::path path_after(std::optional<int64_t> newest, const std::filesystem::path& directory,
                                  double unix_time) {
-  std::array<char, 256> host{};
-  if (gethostname(host.data(), host.size() - 1) != 0) std::strcpy(host.data(), "host");
   const int64_t time = std::max(static_cast<int64_t>(unix_time), newest ? *newest + 1 : 0);
-  return directory / fmt::format("{}{:010}.{}.{}.0", kPrefix, time, host.data(), getpid());
+  return directory / fmt::format("{}{:010}.{}.{}.0", kPrefix, time, host_name(), getpid());
 }
 
 // TensorBoard renders text as Markdown; four leading blanks make a line code, shown as it is.

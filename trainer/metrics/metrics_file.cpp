@@ -113,17 +113,13 @@ class Scan {
   Found found_;
 };
 
-// The kept lines as a file of their own, beside `path`.
-void write_kept(FileSystem& system, const InputFile& from, const Found& found, const std::filesystem::path& to) {
-  if (kind_of(to) != PathKind::kNone) remove_file(system, to);
-  OutputFile out(system, to);
+void write_kept(const InputFile& from, const Found& found, OutputFile& out) {
   std::string line;
   for (const Line& kept : found.kept) {
     line.resize(static_cast<size_t>(kept.end - kept.begin));
     from.read(kept.begin, line.data(), line.size());
     out.write(line);
   }
-  out.close();
 }
 
 // Steps that no line tells between the first one that is told and the one that was resumed from.
@@ -158,15 +154,16 @@ void MetricsFile::start() {
 }
 
 void MetricsFile::go_on() {
+  // A start that was killed between the two renames below has left the good lines, whole, without the name.
+  if (kind_of(path()) == PathKind::kNone && kind_of(beside(path())) == PathKind::kFile) take_name(system_, path());
   Found found;
   if (kind_of(path()) == PathKind::kFile) {
     const InputFile file(system_, path());
     found = Scan(file, resumed_step_).run();
     if (!found.damaged.empty() || !found.whole) {
-      write_kept(system_, file, found, beside(path()));
+      write_beside(system_, path(), [&](OutputFile& out) { write_kept(file, found, out); });
       const std::filesystem::path kept = keep_aside(system_, path());
-      rename_path(system_, beside(path()), path());
-      sync_parent(system_, path());
+      take_name(system_, path());
       tell_(found.damaged.empty()
                 ? fmt::format("{} told steps twice; it goes on with the later ones, and is kept as it was as {}",
                               path().string(), kept.string())

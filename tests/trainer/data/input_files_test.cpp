@@ -35,8 +35,10 @@ TEST(InputFiles, WhatCannotBeReadIsNamed) {
   expect_error<DataError>([&] { list_input_files({folder / "empty"}); }, {"empty", "without files"});
   expect_error<ConfigurationError>([&] { list_input_files({""}); }, {"the name of an --input is empty"});
   EXPECT_EQ(list_input_files({"-"}).files, (Texts{"/dev/stdin"}));
-  write_file(folder / "a.txt.GZ", "x");
-  expect_error<DataError>([&] { collect(folder / "a.txt.GZ"); }, {"a.txt.GZ", "compressed"});
+  write_file(folder / "a.txt.GZ", "\x1f\x8b\x08");
+  expect_error<DataError>([&] { collect(folder / "a.txt.GZ"); }, {"a.txt.GZ", "compressed by gzip"});
+  write_file(folder / "notes.gz", "plain\n");  // the name says nothing
+  EXPECT_EQ(collect(folder / "notes.gz").documents, Texts{"plain\n"});
   write_file(folder / "secret.txt", "x");
   ASSERT_EQ(::chmod((folder / "secret.txt").c_str(), 0), 0);
   std::filesystem::create_directories(folder / "mixed/below/closed");
@@ -282,13 +284,17 @@ TEST(FileKinds, TextThatBeginsAlikeIsText) {
 
 TEST(FileKinds, BadTextIsNoOtherKind) {
   const ScratchFolder folder;
-  for (const std::string& text :
-       {"\xff\xff\xff\xff bad\nline\n"s, "\x28\xb5\x2f bad\nline\n"s, "\x89PNG bad\nline\n"s}) {
+  for (const std::string& text : {"\xff\xff\xff\xff bad\nline\n"s, "\x28\xb5\x2f bad\nline\n"s, "\x89PNG bad\nline\n"s,
+                                  "\xff\xff\xff\xff\nline\n"s}) {
     write_file(folder / "a.txt", text);
     expect_error<DataError>([&] { collect(folder / "a.txt"); }, {"a.txt:1: invalid UTF-8"});
     DocumentOptions options;
     options.skip_bad_lines = true;
     EXPECT_EQ(collect(folder / "a.txt", options).documents, Texts{"line\n"});
+  }
+  for (size_t length = 1; length <= 8; ++length) {  // shorter than what a kind begins with
+    write_file(folder / "a.txt", std::string(length, '\xff'));
+    expect_error<DataError>([&] { collect(folder / "a.txt"); }, {"a.txt"});
   }
 }
 

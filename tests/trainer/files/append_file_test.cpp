@@ -76,6 +76,31 @@ TEST(AppendFile, AShortWriteThatFailsIsCutOff) {
   EXPECT_EQ(read_file(file.path()), "one\ntwo\nthree\n");
 }
 
+// Half of a record that could not be cut off either is gone before the next is written.
+TEST(AppendFile, HalfARecordIsCutOffLater) {
+  struct Failing : FileSystem {
+    ssize_t write(int file, const void* data, size_t bytes) override {
+      if (calls_ == 1) return ++calls_, errno = EIO, -1;
+      return FileSystem::write(file, data, calls_++ == 0 ? 2 : bytes);
+    }
+    int ftruncate(int file, int64_t bytes) override {
+      if (cuts_-- > 0) return errno = EIO, -1;
+      return FileSystem::ftruncate(file, bytes);
+    }
+    int calls_ = 9, cuts_ = 0;
+  };
+  const TemporaryDirectory directory;
+  Failing disk;
+  AppendFile file(directory / "file", disk);
+  append(file, "one\n");
+  disk.calls_ = 0, disk.cuts_ = 2;
+  EXPECT_THROW(append(file, "two\n"), FileError);
+  EXPECT_EQ(read_file(file.path()), "one\ntw");
+  EXPECT_THROW(file.flush(), FileError);
+  file.flush();
+  EXPECT_EQ(read_file(file.path()), "one\ntwo\n");
+}
+
 TEST(AppendFile, WhatIsSyncedOutlivesAPowerCut) {
   const TemporaryDirectory directory;
   PowerCutFileSystem disk(directory.path(), 1 << 20);

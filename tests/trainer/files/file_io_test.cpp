@@ -152,5 +152,19 @@ TEST(FileIo, QuotesHideControlCharactersAndShorten) {
   EXPECT_EQ(in_quotes(std::string(300, 'a')), "\"" + std::string(200, 'a') + "...\"");
 }
 
+// Two runs of a sweep make their common parent at the same time.
+TEST(FileIo, ADirectoryThatAnotherRunMakesMeanwhileIsThere) {
+  struct Late : FileSystem {
+    int mkdir(const char* path, mode_t mode) override {
+      FileSystem::mkdir(path, mode);
+      return FileSystem::mkdir(path, mode);
+    }
+  };
+  const TemporaryDirectory directory;
+  Late system;
+  make_directories(system, directory / "runs/a");
+  EXPECT_EQ(kind_of(directory / "runs/a"), PathKind::kDirectory);
+}
+
 }  // namespace
 }  // namespace ropewalk
