@@ -1,9 +1,10 @@
 """Which sockets the ranks of a job on one host have open: none that another machine could reach."""
 import os
 import signal
+import subprocess
 import sys
 
-from program import expect, main, processes_of_ranks, running_job
+from program import MPIRUN, PROGRAM, expect, main, metrics, processes_of_ranks, run, running_job
 
 LOOPBACK = {"tcp": ("0100007F",), "udp": ("0100007F",),
             "tcp6": ("00000000000000000000000001000000", "0000000000000000FFFF00000100007F")}
@@ -40,5 +41,15 @@ def a_job_of_one_host_is_off_the_network(folder):
     expect(all(any(" 0A " in line for _, line in rank) for rank in chosen), chosen)
 
 
+def a_job_runs_in_a_network_of_its_own(folder):
+    """Where mpirun cannot be reached either."""
+    alone = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        print("skipped: a network of its own, which cannot be made here")
+        return
+    result = run(*alone, *MPIRUN, "-n", "2", PROGRAM, "train", "tiny.textproto", "--set", "parallel.context_parallel=2", cwd=folder)
+    expect(result.code == 0 and len(metrics(folder)) == 6, result)
+
+
 if __name__ == "__main__":
-    sys.exit(main([a_job_of_one_host_is_off_the_network]))
+    sys.exit(main([a_job_of_one_host_is_off_the_network, a_job_runs_in_a_network_of_its_own]))
