@@ -31,8 +31,8 @@ std::unique_ptr<Buffer> allocate_host(int64_t bytes, int64_t nth) {
   const int64_t offset = nth % kStaggeredPlaces * kStagger;
   const size_t padded = (static_cast<size_t>(bytes + offset) / kAlignment + 1) * kAlignment;  // never 0
   const size_t in_huge_pages = padded / kHugePage * kHugePage;
-  void* block = std::aligned_alloc(in_huge_pages > 0 ? kHugePage : kAlignment, padded);
-  if (block == nullptr)
+  void* block = nullptr;  // aligned_alloc would want whole pages of either size
+  if (posix_memalign(&block, in_huge_pages > 0 ? kHugePage : kAlignment, padded) != 0)
     throw DeviceError(fmt::format(
         "out of host memory: {} bytes ({:.1f} GiB) were asked. Use fewer tokens, fewer layers or more ranks.", bytes,
         static_cast<double>(bytes) / (1 << 30)));
