@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <csignal>
-#include <cstring>
 
 #include "kernels/kernels.h"
 #include "tests/kernels/cpu_suite.h"
