@@ -75,8 +75,7 @@ bool read_server(const Environment& environment, const std::function<bool(const 
   if (rank < 0 || !environment("PMIX_NAMESPACE")) return false;
   for (const char* variable : kServers) {
     const char* const server = environment(variable);
-    if (!server) continue;
-    if (!is_there(server)) continue;  // left over
+    if (!server || !is_there(server)) continue;  // left over
     launcher.has_server = true;
     launcher.rank = rank;
     if (const char* const folders = environment("OMPI_MCA_orte_top_session_dir")) launcher.launcher_folders = folders;

@@ -12,6 +12,7 @@ Interruption number i is the same whatever is asked besides, but for the machine
 [F, F + N), and parts add up to the whole. A run takes ten interruptions, and its number gives its mesh.
 """
 import argparse
+import collections
 import contextlib
 import os
 import pathlib
@@ -28,6 +29,7 @@ MESHES = [(0, []),
           (4, ["parallel.data_parallel=2", "parallel.context_parallel=2"])]
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 PER_RUN = 10  # interruptions
+MOST_RUNS = 20  # that may be done before one interruption comes, which few are
 PATIENCE = 60  # seconds, for a job that has nothing left to do but end
 
 
@@ -71,12 +73,6 @@ class Alone:
         return self.known[mesh]
 
 
-def count_runs(place):
-    """1, 2, ... of the runs that are done before they are interrupted, which few are."""
-    yield from range(1, 21)
-    place.fail("20 runs in turn were done before they were interrupted")
-
-
 def rank_pids(place, job, ranks):
     """Those that have been started; without mpirun, the one of the job."""
     return place.rank_pids(job) if ranks else [job.pid]
@@ -111,24 +107,24 @@ def kill(place, job, ranks, draw):
     return kind
 
 
-def kill_run(place, alone, run, draws, tell):
-    mesh = run % len(MESHES)
+def interrupted_run(place, alone, run, mesh, draws, interrupt, tell):
+    """Interrupts a run again and again, then lets it come to its end.
+
+    interrupt(job, ranks, directory, number, draw) -> what was done to the job; None if it was done before, and whole."""
     ranks, sets = MESHES[mesh]
-    expected, seconds = alone.of(mesh)
+    expected, _ = alone.of(mesh)
     directory = f"run{run}"
     start = lambda: place.train(ranks, *sets, *alone.settings, f"output.directory={directory}")
     for number, draw in draws:
-        for run_number in count_runs(place):
-            job = start()
-            time.sleep(draw.uniform(0, 1.1 * seconds))
-            killed = kill(place, job, ranks, draw)
-            if killed:
+        for run_number in range(1, MOST_RUNS + 1):
+            interruption = interrupt(start(), ranks, directory, number, draw)
+            if interruption:
                 break
-            code, output = place.finish(job)  # it was faster: it must be whole, and another run takes the interruption
-            place.assertEqual(code, 0, output)
             place.compare(directory, alone.steps, expected)
-            directory = f"run{run}.{number}.{run_number}"
-        tell(number, f"{killed} of {ranks or 1}")
+            directory = f"run{run}.{number}.{run_number}"  # another run takes the interruption
+        else:
+            place.fail(f"{MOST_RUNS} runs in turn were done before they were interrupted")
+        tell(number, interruption)
     place.check(start())
     place.compare(directory, alone.steps, expected)
 
@@ -137,44 +133,44 @@ def kills(place, numbers, seed, tell):
     settings = ["training.steps=20", "checkpoint.interval=1", "validation.interval=4", "validation.sample_interval=0"]
     alone = Alone(place, settings, 20)
     for run, draws in by_run(numbers, seed):
-        kill_run(place, alone, run, draws, tell)
+        mesh = run % len(MESHES)
+        _, seconds = alone.of(mesh)
 
+        def interrupt(job, ranks, _directory, _number, draw):
+            time.sleep(draw.uniform(0, 1.1 * seconds))
+            killed = kill(place, job, ranks, draw)
+            if killed:
+                return f"{killed} of {ranks or 1}"
+            place.check(job)
+            return None
 
-def signal_run(place, alone, run, draws, tell):
-    mesh = (0, 2)[run % 2]
-    ranks, sets = MESHES[mesh]
-    expected, _ = alone.of(mesh)
-    directory, done = f"run{run}", 0
-    start = lambda: place.train(ranks, *sets, *alone.settings, f"output.directory={directory}")
-    for number, draw in draws:
-        sent = SIGNALS[number % len(SIGNALS)]
-        for run_number in count_runs(place):
-            job = start()
-            place.wait_for_step(done + 1, job, directory, may_end=True)
-            time.sleep(draw.uniform(0, 0.1))
-            to_mpirun = ranks and sent == signal.SIGUSR1 and draw.random() < 0.5  # the signal that mpirun passes on at once
-            pids = [job.pid] if to_mpirun else rank_pids(place, job, ranks)
-            send(draw.sample(pids, min(1, len(pids))), sent)
-            code, output = place.finish(job, timeout=PATIENCE)
-            done = place.metrics(directory)[-1]["step"]
-            if code != 0:
-                break
-            place.assertEqual(done, alone.steps, output)  # it was done before the signal came
-            place.compare(directory, alone.steps, expected)
-            directory, done = f"run{run}.{number}.{run_number}", 0
-        place.assertEqual(code, 85, output)
-        place.assertIn(f"saved a checkpoint after step {done}", output)
-        place.assertTrue(place.checkpoint(done, directory).is_dir(), output)
-        tell(number, f"{sent.name} to {'mpirun' if to_mpirun else 'one'} of {ranks or 1}, after step {done}")
-    place.check(start())
-    place.compare(directory, alone.steps, expected)
+        interrupted_run(place, alone, run, mesh, draws, interrupt, tell)
 
 
 def signals(place, numbers, seed, tell):
     settings = ["training.steps=400", "checkpoint.interval=0", "validation.interval=0", "validation.sample_interval=0"]
     alone = Alone(place, settings, 400)
+    before = collections.defaultdict(int)  # the last step of a directory, before the job that is running
+
+    def interrupt(job, ranks, directory, number, draw):
+        sent = SIGNALS[number % len(SIGNALS)]
+        place.wait_for_step(before[directory] + 1, job, directory, may_end=True)
+        time.sleep(draw.uniform(0, 0.1))
+        to_mpirun = ranks and sent == signal.SIGUSR1 and draw.random() < 0.5  # the signal that mpirun passes on at once
+        pids = [job.pid] if to_mpirun else rank_pids(place, job, ranks)
+        send(draw.sample(pids, min(1, len(pids))), sent)
+        code, output = place.finish(job, timeout=PATIENCE)
+        done = before[directory] = place.metrics(directory)[-1]["step"]
+        if code == 0:
+            place.assertEqual(done, alone.steps, output)
+            return None
+        place.assertEqual(code, 85, output)
+        place.assertIn(f"saved a checkpoint after step {done}", output)
+        place.assertTrue(place.checkpoint(done, directory).is_dir(), output)
+        return f"{sent.name} to {'mpirun' if to_mpirun else 'one'} of {ranks or 1}, after step {done}"
+
     for run, draws in by_run(numbers, seed):
-        signal_run(place, alone, run, draws, tell)
+        interrupted_run(place, alone, run, (0, 2)[run % 2], draws, interrupt, tell)
 
 
 def by_run(numbers, seed):
@@ -212,12 +208,12 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int)
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--library", help="the preloaded handler (build/*/tests/end_to_end/libprofiler.so)")
+    parser.add_argument("--preload", help="the preloaded handler (build/*/tests/end_to_end/libprofiler.so)")
     asked = parser.parse_args()
     began = time.monotonic()
     with Place() as place:
         if asked.what == "profiler":
-            return profiler(place, asked.seconds, str(pathlib.Path(asked.library).resolve()))
+            return profiler(place, asked.seconds, str(pathlib.Path(asked.preload).resolve()))
         count = asked.count or {"kills": 1000, "signals": 2000}[asked.what]
         done = 0
 
