@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "parallel/mesh.h"
-#include "trainer/config/nearest.h"
+#include "trainer/text/nearest.h"
 
 namespace ropewalk {
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "launch/launcher.h"
+#include "launch/process/launcher.h"
 
 namespace ropewalk {
 

@@ -1,5 +1,5 @@
-#include "launch/inherited.h"
-#include "launch/memory_return.h"
+#include "launch/process/inherited.h"
+#include "launch/process/memory_return.h"
 #include "launch/program.h"
 
 int main(int count, char** words) {

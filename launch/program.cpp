@@ -5,9 +5,9 @@
 #include <functional>
 #include <span>
 
-#include "launch/output.h"
-#include "launch/process.h"
-#include "launch/verbs.h"
+#include "launch/process/output.h"
+#include "launch/process/process.h"
+#include "launch/verbs/verbs.h"
 
 namespace ropewalk {
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "parallel/planning_communicator.h"
+#include "parallel/communicator/counting_communicator.h"
 
 namespace ropewalk {
 namespace {
@@ -75,7 +75,7 @@ Mesh Mesh::planned(MeshShape shape, int rank, int key_heads) {
       if (other < rank) ++place;
       ++size;
     }
-    return std::make_unique<LoggedCommunicator>(std::make_shared<PlanningCommunicator>(place, size), axis);
+    return std::make_unique<LoggedCommunicator>(std::make_shared<CountingCommunicator>(place, size), axis);
   });
 }
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "parallel/logged_communicator.h"
+#include "parallel/communicator/logged_communicator.h"
 
 namespace ropewalk {
 

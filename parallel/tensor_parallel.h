@@ -12,7 +12,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
-#include "parallel/communicator.h"
+#include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
 

@@ -1,6 +1,6 @@
 #include "trainer/finite_check.h"
 
-#include "trainer/checkpoint/agreement.h"
+#include "parallel/communicator/agreement.h"
 
 namespace ropewalk {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <optional>
 
-#include "trainer/parameters.h"
+#include "trainer/model/parameters.h"
 
 namespace ropewalk {
 

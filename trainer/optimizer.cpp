@@ -49,16 +49,16 @@ Tensor ShardedOptimizer::part_of(const Tensor& flat, const ShardBucket& bucket) 
   return flat.slice(bucket.begin + cut.begin(here()), bucket.begin + cut.end(here()));
 }
 
-Tensor ShardedOptimizer::of_shard(const Tensor& shard, const Run& run) const {
-  return shard.slice(run.shard_begin, run.shard_begin + run.elements);
+Tensor ShardedOptimizer::of_shard(const Tensor& shard, const OwnedRange& range) const {
+  return shard.slice(range.shard_begin, range.shard_begin + range.elements);
 }
 
-Tensor ShardedOptimizer::of_flat(const Tensor& flat, const Run& run) const {
-  return flat.slice(run.flat_begin, run.flat_begin + run.elements);
+Tensor ShardedOptimizer::of_flat(const Tensor& flat, const OwnedRange& range) const {
+  return flat.slice(range.flat_begin, range.flat_begin + range.elements);
 }
 
-Tensor ShardedOptimizer::master(const Run& run) const {
-  return master_.buffer ? of_shard(master_.values, run) : of_flat(weights_.flat(), run);
+Tensor ShardedOptimizer::master(const OwnedRange& range) const {
+  return master_.buffer ? of_shard(master_.values, range) : of_flat(weights_.flat(), range);
 }
 
 template <typename Like, typename Visit>
@@ -66,10 +66,10 @@ void ShardedOptimizer::for_each_run(const ShardBucket& bucket, Like like, Visit 
   const std::vector<ShardSegment> segments = table_.shards().segments(bucket, here());
   for (size_t i = 0; i < segments.size();) {
     const Parameter& first = table_[segments[i].parameter];
-    Run run{segments[i].flat_begin, segments[i].shard_begin, 0};
+    OwnedRange range{segments[i].flat_begin, segments[i].shard_begin, 0};
     for (; i < segments.size() && like(table_[segments[i].parameter]) == like(first); ++i)
-      run.elements += segments[i].elements();
-    visit(first, run);
+      range.elements += segments[i].elements();
+    visit(first, range);
   }
 }
 
@@ -80,7 +80,9 @@ void ShardedOptimizer::start() {
   for (const ShardBucket& bucket : table_.shards().buckets())
     for_each_run(
         bucket, [](const Parameter&) { return true; },
-        [&](const Parameter&, const Run& run) { rank_.kernels.cast(of_flat(weights_.flat(), run), master(run)); });
+        [&](const Parameter&, const OwnedRange& range) {
+          rank_.kernels.cast(of_flat(weights_.flat(), range), master(range));
+        });
 }
 
 void ShardedOptimizer::start_sum(size_t unit) {
@@ -94,9 +96,9 @@ void ShardedOptimizer::start_sum(size_t unit) {
   }
   finish(sums_[index]);
   Communicator& group = rank_.mesh.gradient();
-  sums_[index] = group.in_flight().driven(group.start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end),
-                                                                     table_.shards().cut(bucket),
-                                                                     part_of(gradients_.flat(), bucket)));
+  sums_[index] = group.progress_engine().driven(
+      group.start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end), table_.shards().cut(bucket),
+                                 part_of(gradients_.flat(), bucket)));
 }
 
 void ShardedOptimizer::finish_sums() {
@@ -107,9 +109,9 @@ double ShardedOptimizer::gradient_norm() const {
   double squares = 0;
   for (const ShardBucket& bucket : table_.shards().buckets())
     for_each_run(
-        bucket, [](const Parameter& p) { return p.counted; },
-        [&](const Parameter& p, const Run& run) {
-          if (p.counted) squares += rank_.kernels.sum_of_squares(of_flat(gradients_.flat(), run));
+        bucket, [](const Parameter& p) { return p.is_primary_replica; },
+        [&](const Parameter& p, const OwnedRange& range) {
+          if (p.is_primary_replica) squares += rank_.kernels.sum_of_squares(of_flat(gradients_.flat(), range));
         });
   return std::sqrt(sum_of(rank_.mesh.world(), squares));
 }
@@ -120,10 +122,10 @@ void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) 
   for (size_t index = 0; index < gatherings_.size(); ++index) {  // as the forward goes
     for_each_run(
         table_.shards().buckets()[index], [](const Parameter& p) { return p.is_norm; },
-        [&](const Parameter& p, const Run& run) {
+        [&](const Parameter& p, const OwnedRange& range) {
           adamw.weight_decay = p.is_norm ? 0 : training_.weight_decay;
-          rank_.kernels.adamw(master(run), of_flat(gradients_.flat(), run), of_shard(first_moment_.values, run),
-                              of_shard(second_moment_.values, run), adamw);
+          rank_.kernels.adamw(master(range), of_flat(gradients_.flat(), range), of_shard(first_moment_.values, range),
+                              of_shard(second_moment_.values, range), adamw);
         });
     start_gathering_of(index);
   }
@@ -142,7 +144,7 @@ void ShardedOptimizer::start_gathering_of(size_t index) {
     rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
   }
   Communicator& group = rank_.mesh.gradient();
-  gatherings_[index] = group.in_flight().driven(
+  gatherings_[index] = group.progress_engine().driven(
       group.start_all_gather(mine, table_.shards().cut(bucket), weights_.flat().slice(bucket.begin, bucket.end)));
 }
 
@@ -158,29 +160,29 @@ void ShardedOptimizer::append(std::vector<StateTensor>& out, const std::string& 
   for (const ShardBucket& bucket : table_.shards().buckets())
     for (const ShardSegment& segment : table_.shards().segments(bucket, here())) {
       const Parameter& p = table_[segment.parameter];
-      Run run{segment.flat_begin, segment.shard_begin, 0};
+      OwnedRange range{segment.flat_begin, segment.shard_begin, 0};
       for (const Box& part : boxes_of(segment.begin, segment.end, p.box.columns())) {
         const Box box{p.box.row_begin + part.row_begin, p.box.row_begin + part.row_end,
                       p.box.column_begin + part.column_begin, p.box.column_begin + part.column_end};
-        run.elements = box.elements();
-        out.push_back({prefix + p.name, p.shape, box, get(run), p.counted});
-        run.flat_begin += run.elements;
-        run.shard_begin += run.elements;
+        range.elements = box.elements();
+        out.push_back({prefix + p.name, p.shape, box, get(range), p.is_primary_replica});
+        range.flat_begin += range.elements;
+        range.shard_begin += range.elements;
       }
     }
 }
 
 std::vector<StateTensor> ShardedOptimizer::state() const {
   std::vector<StateTensor> out;
-  append(out, "", [&](const Run& run) { return master(run); });
-  append(out, "optimizer.m.", [&](const Run& run) { return of_shard(first_moment_.values, run); });
-  append(out, "optimizer.v.", [&](const Run& run) { return of_shard(second_moment_.values, run); });
+  append(out, "", [&](const OwnedRange& range) { return master(range); });
+  append(out, "optimizer.m.", [&](const OwnedRange& range) { return of_shard(first_moment_.values, range); });
+  append(out, "optimizer.v.", [&](const OwnedRange& range) { return of_shard(second_moment_.values, range); });
   return out;
 }
 
 std::vector<StateTensor> ShardedOptimizer::gradients() const {
   std::vector<StateTensor> out;
-  append(out, "", [&](const Run& run) { return of_flat(gradients_.flat(), run); });
+  append(out, "", [&](const OwnedRange& range) { return of_flat(gradients_.flat(), range); });
   return out;
 }
 

@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "parallel/in_flight.h"
-#include "trainer/parameters.h"
-#include "trainer/state.h"
+#include "parallel/communicator/progress_engine.h"
+#include "trainer/checkpoint/state.h"
+#include "trainer/model/parameters.h"
 
 namespace ropewalk {
 
@@ -46,19 +46,19 @@ class ShardedOptimizer {
     Tensor values;
   };
   // Elements that this rank owns, next to each other: [flat_begin, flat_begin + elements) of the flat buffers.
-  struct Run {
+  struct OwnedRange {
     int64_t flat_begin, shard_begin, elements;
   };
 
   Buffered allocate_shard(DType dtype) const;
   int here() const { return rank_.mesh.gradient().rank(); }
   Tensor part_of(const Tensor& flat, const ShardBucket& bucket) const;  // this rank's
-  Tensor of_shard(const Tensor& shard, const Run& run) const;
-  Tensor of_flat(const Tensor& flat, const Run& run) const;
-  Tensor master(const Run& run) const;
+  Tensor of_shard(const Tensor& shard, const OwnedRange& range) const;
+  Tensor of_flat(const Tensor& flat, const OwnedRange& range) const;
+  Tensor master(const OwnedRange& range) const;
   void start_gathering_of(size_t bucket);
-  // Visits (parameter, run) of this rank's part of a bucket; parameters next to each other for which like() is the same
-  // in one run.
+  // Visits (parameter, range) of this rank's part of a bucket; parameters next to each other for which like() is the
+  // same in one range.
   template <typename Like, typename Visit>
   void for_each_run(const ShardBucket& bucket, Like like, Visit visit) const;
   template <typename Get>

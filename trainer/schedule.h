@@ -1,7 +1,7 @@
 // The learning rate as a function of the step.
 #pragma once
 
-#include "trainer/config.h"
+#include "trainer/config/config.h"
 
 namespace ropewalk {
 

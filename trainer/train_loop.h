@@ -5,8 +5,8 @@
 #include <functional>
 #include <optional>
 
-#include "trainer/config.h"
-#include "trainer/rank.h"
+#include "parallel/rank.h"
+#include "trainer/config/config.h"
 
 namespace ropewalk {
 

@@ -4,12 +4,12 @@
 #include <cmath>
 
 #include "kernels/wrapped_kernels.h"
+#include "trainer/config/stages.h"
 #include "trainer/data/slice.h"
 #include "trainer/finite_check.h"
 #include "trainer/model/model.h"
 #include "trainer/optimizer.h"
 #include "trainer/schedule.h"
-#include "trainer/stages.h"
 
 namespace ropewalk {
 
@@ -22,7 +22,7 @@ const UnitHook kNothing = [](size_t) {};
 struct Trainer::Parts {
   Parts(const Config& config_, Rank rank_)
       : config(config_),
-        driving(rank_.kernels, [&in_flight = rank_.mesh.world().in_flight()] { in_flight.progress(); }),
+        driving(rank_.kernels, [&engine = rank_.mesh.world().progress_engine()] { engine.progress(); }),
         rank{rank_.mesh, driving, rank_.arena, rank_.trace},
         region(rank.mesh.tensor(), config.parallel.sequence_parallel),
         table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split(),

@@ -4,11 +4,11 @@
 #include <memory>
 #include <optional>
 
-#include "trainer/config.h"
+#include "parallel/rank.h"
+#include "trainer/checkpoint/state.h"
+#include "trainer/config/config.h"
 #include "trainer/data/batch.h"
-#include "trainer/loss_by_position.h"
-#include "trainer/rank.h"
-#include "trainer/state.h"
+#include "trainer/evaluation/loss_by_position.h"
 
 namespace ropewalk {
 

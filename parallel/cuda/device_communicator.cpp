@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "parallel/operands.h"
+#include "parallel/communicator/checks.h"
 
 namespace ROPEWALK_CUDA {
 
@@ -34,7 +34,7 @@ void DeviceCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
 
 std::unique_ptr<Transfer> DeviceCommunicator::reduce_scatter(Need need, const Tensor& all, const Partition& rows,
                                                              const Tensor& mine) {
-  check_parts(Operation::kReduceScatter, all, rows, mine, *this);
+  check_parts(Collective::kReduceScatter, all, rows, mine, *this);
   check_reduced(all);
   payload_.reduce_scatter(all, rows, mine);
   if (!on_device(all)) return host_after_all().start_reduce_scatter(all, rows, mine);
@@ -45,7 +45,7 @@ std::unique_ptr<Transfer> DeviceCommunicator::reduce_scatter(Need need, const Te
 
 std::unique_ptr<Transfer> DeviceCommunicator::all_gather(Need need, const Tensor& mine, const Partition& rows,
                                                          const Tensor& all) {
-  check_parts(Operation::kAllGather, all, rows, mine, *this);
+  check_parts(Collective::kAllGather, all, rows, mine, *this);
   payload_.all_gather(mine, rows, all);
   if (!on_device(all)) return host_after_all().start_all_gather(mine, rows, all);
   if (size() > 1) return all_gather_on_device(need, mine.flat(), in_elements(rows, all), all.flat());

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "kernels/cuda/runtime.h"
-#include "parallel/communicator.h"
-#include "parallel/planning_communicator.h"
+#include "parallel/communicator/communicator.h"
+#include "parallel/communicator/counting_communicator.h"
 
 namespace ROPEWALK_CUDA {
 
@@ -37,7 +37,7 @@ class DeviceCommunicator : public Communicator {
   }
   void broadcast(const Tensor& x, int root) final;
   void barrier() final;
-  InFlight& in_flight() final { return host_->in_flight(); }
+  ProgressEngine& progress_engine() final { return host_->progress_engine(); }
   std::unique_ptr<Communicator> split(int color, int key) final;
 
  protected:
@@ -73,7 +73,7 @@ class DeviceCommunicator : public Communicator {
 
   std::shared_ptr<Communicator> host_;
   Runtime& runtime_;
-  PlanningCommunicator payload_;  // counts what is asked for, in either memory
+  CountingCommunicator payload_;  // counts what is asked for, in either memory
 };
 
 }  // namespace ROPEWALK_CUDA

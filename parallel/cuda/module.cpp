@@ -1,7 +1,7 @@
 #include "kernels/cuda/cuda_kernels.h"
+#include "parallel/communicator/make_communicator.h"
 #include "parallel/cuda/nccl_communicator.h"
 #include "parallel/cuda/staged_communicator.h"
-#include "parallel/make_communicator.h"
 
 namespace ROPEWALK_CUDA {
 namespace {

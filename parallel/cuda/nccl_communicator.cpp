@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "parallel/communicator/collective.h"
+#include "parallel/communicator/watched_time.h"
 #include "parallel/cuda/nccl_platform.h"
-#include "parallel/operation.h"
-#include "parallel/watched_time.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -104,7 +104,7 @@ class NcclRank {
   std::string at_work() const;  // the oldest of all that is under way, for messages
   bool is_over(double since) const { return watched_.is_over(since) || (options_.give_up && options_.give_up()); }
   void abort_all();
-  [[noreturn]] void fail(const std::string& reason, Silence silence = {});
+  [[noreturn]] void fail(const std::string& reason, UnresponsivePeers silence = {});
   std::string words_of(ncclResult_t result, ncclComm_t comm) const;
 
   Runtime& runtime_;
@@ -135,7 +135,7 @@ void NcclRank::abort_all() {
 }
 
 // Frees the device first: it may wait for peers that will never come.
-void NcclRank::fail(const std::string& reason, Silence silence) {
+void NcclRank::fail(const std::string& reason, UnresponsivePeers silence) {
   failure_ = reason;
   abort_all();
   const PeerError error(reason, std::move(silence));
@@ -233,7 +233,7 @@ class NcclTransfer final : public Transfer {
     } catch (const Error&) {  // the interface says: errors then are lost
     }
   }
-  bool needs_driving() const override { return false; }
+  bool needs_polling() const override { return false; }
   bool progress() override {
     rank_->look();
     return given_.done.passed();
@@ -274,7 +274,7 @@ class NcclCommunicator final : public DeviceCommunicator {
                                                std::span<const Message> receives) override;
 
   void sum_on_device(const Tensor& x) override {
-    collective(Need::kNow, Operation::kAllReduce, x, [&](Stream stream, auto check) {
+    collective(Need::kNow, Collective::kAllReduce, x, [&](Stream stream, auto check) {
       check(ncclAllReduce(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), ncclSum, comm_, stream));
     })->wait();
   }
@@ -285,7 +285,7 @@ class NcclCommunicator final : public DeviceCommunicator {
                                                  const Tensor& all) override;
 
   void broadcast_on_device(const Tensor& x, int root) override {
-    collective(Need::kNow, Operation::kBroadcast, x, [&](Stream stream, auto check) {
+    collective(Need::kNow, Collective::kBroadcast, x, [&](Stream stream, auto check) {
       check(ncclBroadcast(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), root, comm_, stream));
     })->wait();
   }
@@ -312,7 +312,7 @@ class NcclCommunicator final : public DeviceCommunicator {
 
  private:
   template <typename Calls>
-  std::unique_ptr<Transfer> collective(Need need, Operation operation, const Tensor& x, Calls calls) {
+  std::unique_ptr<Transfer> collective(Need need, Collective operation, const Tensor& x, Calls calls) {
     if (x.elements() == 0) return std::make_unique<FinishedTransfer>();
     Given given =
         nccl_->give(need, comm_, fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())),
@@ -329,7 +329,7 @@ class NcclCommunicator final : public DeviceCommunicator {
 std::unique_ptr<Transfer> NcclCommunicator::reduce_scatter_on_device(Need need, const Tensor& all, const Partition& cut,
                                                                      const Tensor& mine) {
   const ncclDataType_t type = type_of(all.dtype());
-  return collective(need, Operation::kReduceScatter, all, [&](Stream stream, auto check) {
+  return collective(need, Collective::kReduceScatter, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclReduceScatter(all.raw(), mine.raw(), count_of(mine), type, ncclSum, comm_, stream));
     for (int part = 0; part < size(); ++part) {
       const Tensor theirs = part_of(all, cut, part);
@@ -343,7 +343,7 @@ std::unique_ptr<Transfer> NcclCommunicator::reduce_scatter_on_device(Need need, 
 std::unique_ptr<Transfer> NcclCommunicator::all_gather_on_device(Need need, const Tensor& mine, const Partition& cut,
                                                                  const Tensor& all) {
   const ncclDataType_t type = type_of(all.dtype());
-  return collective(need, Operation::kAllGather, all, [&](Stream stream, auto check) {
+  return collective(need, Collective::kAllGather, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, stream));
     for (int part = 0; part < size(); ++part) {
       const Tensor theirs = part_of(all, cut, part);

@@ -13,8 +13,8 @@
 // to WorldOptions::on_failure first, says what could not be finished.
 #pragma once
 
+#include "parallel/communicator/mpi_communicator.h"
 #include "parallel/cuda/device_communicator.h"
-#include "parallel/mpi_communicator.h"
 
 namespace ROPEWALK_CUDA {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "kernels/error.h"
-#include "parallel/block_pool.h"
+#include "parallel/communicator/block_pool.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -72,7 +72,7 @@ class StagedExchange final : public Transfer {
     std::erase(stage_.not_started, this);
   }
 
-  bool needs_driving() const override { return false; }
+  bool needs_polling() const override { return false; }
 
   bool progress() override {
     stage_.start(false);
@@ -225,12 +225,12 @@ class StagedCommunicator final : public DeviceCommunicator {
     const int64_t most = std::max<int64_t>(1, kSegmentBytes / size_of(dtype) / cut.parts());
     int64_t longest = 0;
     for (int part = 0; part < cut.parts(); ++part) longest = std::max(longest, cut.size(part));
-    struct InFlight {
+    struct ProgressEngine {
       BlockPool::Block block;
       Segment segment;
       Event copied;
     };
-    std::deque<InFlight> segments;
+    std::deque<ProgressEngine> segments;
     const auto start = [&](int64_t begin) {
       if (begin >= longest) return;
       Round round(begin, most, cut);
@@ -246,7 +246,7 @@ class StagedCommunicator final : public DeviceCommunicator {
     start(0);
     for (int64_t begin = 0; begin < longest; begin += most) {
       start(begin + most);
-      InFlight& current = segments.front();
+      ProgressEngine& current = segments.front();
       runtime().wait(current.copied);
       current.segment.on_host();
       for (const Copy& copy : current.segment.to_device) stage_->copy(copy.on_host, copy.on_device);

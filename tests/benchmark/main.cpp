@@ -6,7 +6,7 @@
 #include <regex>
 
 #include "kernels/error.h"
-#include "launch/memory_return.h"
+#include "launch/process/memory_return.h"
 #include "tests/benchmark/cases.h"
 
 namespace ropewalk::benchmark {

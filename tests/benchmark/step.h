@@ -1,7 +1,7 @@
 // A whole training step of one rank: forward, backward and AdamW over one sequence, always the same.
 #pragma once
 
-#include "parallel/make_communicator.h"
+#include "parallel/communicator/make_communicator.h"
 #include "tests/support/models.h"
 #include "trainer/trainer.h"
 

@@ -2,7 +2,7 @@
 #include "kernels/traced_kernels.h"
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/step.h"
-#include "trainer/work.h"
+#include "trainer/model/model_flops.h"
 
 namespace ropewalk::benchmark {
 namespace {

@@ -59,7 +59,7 @@ class FaultyCommunicator final : public Communicator {
   }
   void broadcast(const Tensor& x, int root) override { inner_->broadcast(x, root); }
   void barrier() override { inner_->barrier(); }
-  InFlight& in_flight() override { return inner_->in_flight(); }
+  ProgressEngine& progress_engine() override { return inner_->progress_engine(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
     std::shared_ptr<Communicator> part = inner_->split(color, key);
     int32_t mine = group_[static_cast<size_t>(rank())];

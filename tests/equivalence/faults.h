@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "parallel/communicator.h"
+#include "parallel/communicator/communicator.h"
 #include "tests/support/forwarding_kernels.h"
 
 namespace ropewalk {

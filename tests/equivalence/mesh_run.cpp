@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "tests/support/ranks.h"
-#include "trainer/stages.h"
+#include "trainer/config/stages.h"
 
 namespace ropewalk {
 namespace {
@@ -143,7 +143,8 @@ LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& wei
       config,
       [&](RankRun& run) {
         set_state(run, weights);
-        losses[static_cast<size_t>(run.mesh.world().rank())] = run.trainer.compute_gradients(run.share_of(samples)).value();
+        losses[static_cast<size_t>(run.mesh.world().rank())] =
+            run.trainer.compute_gradients(run.share_of(samples)).value();
         gathering.add(run.trainer.gradients(), run.kernels);
       },
       faults);

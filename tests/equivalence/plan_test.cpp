@@ -1,6 +1,4 @@
 // A plan is what a step then does: memory, bytes by axis and arithmetic of every rank, on every mesh.
-#include "trainer/plan.h"
-
 #include <gtest/gtest.h>
 
 #include "kernels/traced_kernels.h"
@@ -9,6 +7,7 @@
 #include "tests/support/forwarding_kernels.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
+#include "trainer/run/estimate.h"
 
 namespace ropewalk {
 namespace {
@@ -38,7 +37,7 @@ std::vector<Sample> whole_samples(const Case& c) {
   return samples;
 }
 
-void expect_as_planned(const StepPlan& plan, const RankRun& run, const MemoryUse& used) {
+void expect_as_planned(const StepEstimate& plan, const RankRun& run, const MemoryUse& used) {
   EXPECT_EQ(plan.memory.weights, used.weights);
   EXPECT_EQ(plan.memory.gradients, used.gradients);
   EXPECT_EQ(plan.memory.optimizer, used.optimizer);
@@ -66,7 +65,7 @@ TEST_P(PlanOnMesh, IsWhatTheStepDoes) {
           [&](RankRun& run) {
             const int rank = run.mesh.world().rank();
             SCOPED_TRACE(fmt::format("{}, rank {}, recompute {}", name, rank, static_cast<int>(recompute)));
-            const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), rank);
+            const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), rank);
             run.trainer.step(run.share_of(samples), 0);
             expect_as_planned(plan, run, run.trainer.memory());
             EXPECT_EQ(plan.flops.total(), dynamic_cast<SelfTraced&>(run.kernels).flops());
@@ -88,7 +87,7 @@ TEST(Plan, IsWhatAStepInMixedPrecisionDoes) {
       const std::vector<Sample> samples = whole_samples(c);
       on_mesh(c.config, [&](RankRun& run) {
         SCOPED_TRACE(fmt::format("{} on {}, rank {}", name, text_of(mesh), run.mesh.world().rank()));
-        const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
+        const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
         run.trainer.step(run.share_of(samples), 0);
         expect_as_planned(plan, run, run.trainer.memory());
       });
@@ -106,7 +105,7 @@ TEST(Plan, CountsMicroBatches) {
     const std::vector<Sample> samples = whole_samples(c);
     on_mesh(c.config, [&](RankRun& run) {
       SCOPED_TRACE(fmt::format("{} samples, {} at a time", batch, micro));
-      const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
+      const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
       run.trainer.step(run.share_of(samples), 0);
       expect_as_planned(plan, run, run.trainer.memory());
     });
@@ -119,7 +118,7 @@ TEST(Plan, IsEnoughForDocuments) {
     const Case c = make_case(name, {1, 4, 2});
     on_mesh(c.config, [&](RankRun& run) {
       SCOPED_TRACE(fmt::format("{}, rank {}", name, run.mesh.world().rank()));
-      const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
+      const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
       run.trainer.step(run.share_of(c.samples), 0);
       EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());
       for (size_t axis = 0; axis < plan.bytes_sent.size(); ++axis)
@@ -140,7 +139,7 @@ TEST(Plan, IsReservedOnceForAllStages) {
   run_ranks(c.config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
     RankOnThread here(c.config, world);
     const Rank rank = here.rank();
-    const int64_t planned = plan_run(c.config, world->rank()).memory.arena();
+    const int64_t planned = estimate_run(c.config, world->rank()).memory.arena();
     rank.arena.reserve(planned);
     Trainer trainer(c.config, rank);
     trainer.initialize();
@@ -162,7 +161,7 @@ TEST(Plan, IsEnoughForValidation) {
     Case c = make_case("RnopeSwa", {1, 2, 2});
     c.config.training.recompute = recompute;
     on_mesh(c.config, [&](RankRun& run) {
-      const StepPlan plan = plan_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
+      const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
       run.trainer.evaluate(run.share_of(c.samples), 2);
       run.trainer.next_token_logits(c.samples[0].tokens);
       EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());

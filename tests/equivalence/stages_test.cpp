@@ -1,6 +1,6 @@
 // A run in stages of several lengths, batches and rotary bases: on every mesh the numbers of one rank and of the naive
 // model, across every change; stopped anywhere, the bits of a run that was not.
-#include "trainer/stages.h"
+#include "trainer/config/stages.h"
 
 #include <gtest/gtest.h>
 

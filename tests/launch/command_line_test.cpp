@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "launch/verbs.h"
+#include "launch/verbs/verbs.h"
 
 namespace ropewalk {
 namespace {

@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "launch/process.h"
-#include "parallel/make_communicator.h"
+#include "launch/process/process.h"
+#include "parallel/communicator/make_communicator.h"
 
 namespace ropewalk {
 namespace {

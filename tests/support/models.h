@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "tests/support/naive_model.h"
-#include "trainer/config.h"
+#include "trainer/config/config.h"
 #include "trainer/data/batch.h"
 
 namespace ropewalk {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/config.h"
+#include "trainer/config/config.h"
 #include "trainer/data/batch.h"
 
 namespace ropewalk {

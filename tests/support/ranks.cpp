@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "parallel/thread_communicator.h"
+#include "parallel/communicator/thread_communicator.h"
 
 namespace ropewalk {
 

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "kernels/kernels.h"
-#include "parallel/communicator.h"
+#include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
 

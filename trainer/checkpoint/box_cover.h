@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "trainer/parameters.h"
+#include "trainer/model/parameters.h"
 
 namespace ropewalk {
 

@@ -13,8 +13,8 @@
 #include "kernels/kernels.h"
 #include "parallel/mesh.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/checkpoint/state.h"
 #include "trainer/files/file_io.h"
-#include "trainer/state.h"
 
 namespace ropewalk {
 

@@ -11,9 +11,9 @@
 
 #include "configs/manifest.pb.h"
 #include "trainer/checkpoint/box_cover.h"
-#include "trainer/checkpoint/safetensors.h"
-#include "trainer/crc32c.h"
+#include "trainer/files/crc32c.h"
 #include "trainer/files/file_io.h"
+#include "trainer/formats/safetensors.h"
 
 namespace ropewalk {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "trainer/state.h"
+#include "trainer/checkpoint/state.h"
 
 namespace ropewalk {
 

@@ -5,8 +5,8 @@
 #include <unordered_map>
 
 #include "trainer/checkpoint/box_cover.h"
-#include "trainer/checkpoint/safetensors.h"
-#include "trainer/crc32c.h"
+#include "trainer/files/crc32c.h"
+#include "trainer/formats/safetensors.h"
 
 namespace ropewalk {
 namespace {

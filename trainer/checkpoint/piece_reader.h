@@ -6,8 +6,8 @@
 
 #include "kernels/kernels.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/state.h"
 #include "trainer/files/file_io.h"
-#include "trainer/state.h"
 
 namespace ropewalk {
 

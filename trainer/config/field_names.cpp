@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "configs/ropewalk.pb.h"
-#include "trainer/config/nearest.h"
+#include "trainer/text/nearest.h"
 
 namespace ropewalk {
 

@@ -1,7 +1,7 @@
 #include "trainer/config/problems.h"
 
 #include "kernels/error.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 

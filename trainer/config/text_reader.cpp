@@ -10,7 +10,7 @@
 #include "kernels/error.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
-#include "trainer/config/nearest.h"
+#include "trainer/text/nearest.h"
 
 namespace ropewalk {
 

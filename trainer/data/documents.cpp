@@ -5,8 +5,8 @@
 
 #include "kernels/error.h"
 #include "trainer/data/document_readers.h"
-#include "trainer/data/utf8.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
+#include "trainer/text/utf8.h"
 
 namespace ropewalk {
 

@@ -11,7 +11,7 @@
 
 #include "kernels/error.h"
 #include "trainer/files/file_io.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

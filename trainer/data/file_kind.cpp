@@ -4,7 +4,7 @@
 #include <cctype>
 
 #include "kernels/error.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "trainer/crc32c.h"
 #include "trainer/data/file.h"
-#include "trainer/metrics/text.h"
+#include "trainer/files/crc32c.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

@@ -7,7 +7,7 @@
 #include <type_traits>
 
 #include "kernels/error.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 

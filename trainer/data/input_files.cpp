@@ -7,7 +7,7 @@
 #include "kernels/error.h"
 #include "trainer/data/documents.h"
 #include "trainer/data/file.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

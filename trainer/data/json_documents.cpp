@@ -12,8 +12,8 @@
 #include "trainer/data/document_readers.h"
 #include "trainer/data/json_scan.h"
 #include "trainer/data/line_blocks.h"
-#include "trainer/data/utf8.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
+#include "trainer/text/utf8.h"
 
 namespace ropewalk {
 namespace {

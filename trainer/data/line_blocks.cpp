@@ -5,8 +5,8 @@
 
 #include "kernels/error.h"
 #include "trainer/data/file_kind.h"
-#include "trainer/data/utf8.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
+#include "trainer/text/utf8.h"
 
 namespace ropewalk {
 

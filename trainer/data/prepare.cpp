@@ -9,9 +9,9 @@
 #include "trainer/data/file.h"
 #include "trainer/data/file_kind.h"
 #include "trainer/data/indexed_writer.h"
-#include "trainer/data/tokenizer.h"
-#include "trainer/data/utf8.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
+#include "trainer/text/utf8.h"
+#include "trainer/tokenizer/tokenizer.h"
 
 namespace ropewalk {
 namespace {

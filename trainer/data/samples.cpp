@@ -10,7 +10,7 @@
 #include "kernels/error.h"
 #include "kernels/random.h"
 #include "trainer/data/indexed_dataset.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

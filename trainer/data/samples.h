@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "trainer/config.h"
+#include "trainer/config/config.h"
 #include "trainer/data/batch.h"
 
 namespace ropewalk {

@@ -5,7 +5,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
-#include "parallel/sequences.h"
+#include "parallel/attention/sequences.h"
 #include "trainer/data/batch.h"
 
 namespace ropewalk {

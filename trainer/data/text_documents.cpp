@@ -4,7 +4,7 @@
 #include "trainer/data/document_readers.h"
 #include "trainer/data/json_scan.h"
 #include "trainer/data/line_blocks.h"
-#include "trainer/data/utf8.h"
+#include "trainer/text/utf8.h"
 
 namespace ropewalk {
 namespace {

@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-#include "parallel/host_name.h"
+#include "parallel/communicator/host_name.h"
 
 namespace ropewalk {
 namespace {

@@ -7,9 +7,9 @@
 #include <charconv>
 
 #include "configs/events.pb.h"
-#include "parallel/host_name.h"
-#include "trainer/crc32c.h"
-#include "trainer/metrics/text.h"
+#include "parallel/communicator/host_name.h"
+#include "trainer/files/crc32c.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "kernels/clock.h"
 #include "trainer/metrics/metrics.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 

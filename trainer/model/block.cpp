@@ -28,7 +28,7 @@ void Block::allocate_attention(const ParameterValues& weights, const Sequences& 
   saved.lse = rank_.arena.allocate(accumulator, {rows, heads});
 }
 
-void Block::inner(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
+void Block::project_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
@@ -63,7 +63,7 @@ void Block::forward(const ParameterValues& weights, const Sequences& sequences, 
   Arena& arena = rank_.arena;
   saved.x = x;
   if (saved.o.empty()) allocate_attention(weights, sequences, saved);
-  inner(weights, sequences, saved);
+  project_inputs(weights, sequences, saved);
   attend(sequences, saved);
 
   ArenaScope scratch(arena);
@@ -78,7 +78,7 @@ void Block::forward(const ParameterValues& weights, const Sequences& sequences, 
 void Block::recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
   const bool attention_kept = !saved.o.empty();
   if (!attention_kept) allocate_attention(weights, sequences, saved);
-  inner(weights, sequences, saved);
+  project_inputs(weights, sequences, saved);
   if (!attention_kept) attend(sequences, saved);
 }
 

@@ -9,9 +9,9 @@
 #include <memory>
 #include <optional>
 
-#include "parallel/attention.h"
+#include "parallel/attention/attention.h"
 #include "parallel/tensor_parallel.h"
-#include "trainer/parameters.h"
+#include "trainer/model/parameters.h"
 
 namespace ropewalk {
 
@@ -52,7 +52,7 @@ class Block {
 
  private:
   // Norm, attention's inputs, the MLP's inner products: all that a backward needs but attention's output.
-  void inner(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
+  void project_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
   void attend(const Sequences& sequences, BlockActivations& saved) const;
   void attention_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
   // Adds to dn [N, D] and to the gradients of q, k, v and their norms.

@@ -2,9 +2,9 @@
 // rows and the sum over the group is the embedding.
 #pragma once
 
-#include "parallel/sequences.h"
+#include "parallel/attention/sequences.h"
 #include "parallel/tensor_parallel.h"
-#include "trainer/parameters.h"
+#include "trainer/model/parameters.h"
 
 namespace ropewalk {
 

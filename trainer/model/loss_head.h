@@ -4,9 +4,9 @@
 // tensor group; three numbers a row are exchanged, never logits.
 #pragma once
 
-#include "parallel/sequences.h"
+#include "parallel/attention/sequences.h"
 #include "parallel/tensor_parallel.h"
-#include "trainer/parameters.h"
+#include "trainer/model/parameters.h"
 
 namespace ropewalk {
 

@@ -13,7 +13,7 @@
 
 #include "kernels/bfloat16.h"
 #include "kernels/error.h"
-#include "parallel/thread_communicator.h"
+#include "parallel/communicator/thread_communicator.h"
 
 namespace ropewalk::cuda_emulated {
 

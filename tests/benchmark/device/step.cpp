@@ -1,7 +1,7 @@
 #include "tests/benchmark/step.h"
 
 #include "tests/benchmark/device/operations.h"
-#include "trainer/work.h"
+#include "trainer/model/model_flops.h"
 
 namespace ropewalk::benchmark {
 

@@ -1,7 +1,7 @@
 // The bytes that leave each rank equal the formulas of ring_attention.cpp and halo_attention.cpp.
 #include <gtest/gtest.h>
 
-#include "parallel/halo_plan.h"
+#include "parallel/attention/halo_plan.h"
 #include "tests/parallel/attention/attention_case.h"
 #include "tests/parallel/attention/plan_support.h"
 #include "tests/support/ranks.h"

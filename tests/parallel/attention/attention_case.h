@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "parallel/attention.h"
+#include "parallel/attention/attention.h"
 
 namespace ropewalk {
 

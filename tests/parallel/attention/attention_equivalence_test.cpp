@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/random.h"
-#include "parallel/attention_pass.h"
+#include "parallel/attention/attention_pass.h"
 #include "tests/parallel/attention/attention_case.h"
 
 namespace ropewalk {

@@ -2,7 +2,7 @@
 // shown by the order of events on one rank.
 #include <gtest/gtest.h>
 
-#include "parallel/attention_pass.h"
+#include "parallel/attention/attention_pass.h"
 #include "tests/parallel/attention/attention_case.h"
 #include "tests/parallel/attention/strict_communicator.h"
 #include "tests/support/forwarding_kernels.h"

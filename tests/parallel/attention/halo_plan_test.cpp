@@ -1,4 +1,4 @@
-#include "parallel/halo_plan.h"
+#include "parallel/attention/halo_plan.h"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "parallel/sequence_layout.h"
+#include "parallel/attention/sequence_layout.h"
 
 namespace ropewalk {
 

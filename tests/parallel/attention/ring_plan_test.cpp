@@ -1,4 +1,4 @@
-#include "parallel/ring_plan.h"
+#include "parallel/attention/ring_plan.h"
 
 #include <gtest/gtest.h>
 

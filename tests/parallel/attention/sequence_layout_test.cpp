@@ -1,4 +1,4 @@
-#include "parallel/sequence_layout.h"
+#include "parallel/attention/sequence_layout.h"
 
 #include <gtest/gtest.h>
 

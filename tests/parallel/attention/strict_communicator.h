@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "parallel/communicator.h"
+#include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
 
@@ -33,7 +33,7 @@ class ForwardingCommunicator : public Communicator {
   }
   void broadcast(const Tensor& x, int root) override { inner_.broadcast(x, root); }
   void barrier() override { inner_.barrier(); }
-  InFlight& in_flight() override { return inner_.in_flight(); }
+  ProgressEngine& progress_engine() override { return inner_.progress_engine(); }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
 
  private:

@@ -1,7 +1,7 @@
 // Calls that cannot finish: every one must end with an error that names the operation and the peer, and none may hang.
 #include <gtest/gtest.h>
 
-#include "parallel/logged_communicator.h"
+#include "parallel/communicator/logged_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 
 namespace ropewalk {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <thread>
 
-#include "parallel/in_flight.h"
-#include "parallel/logged_communicator.h"
-#include "parallel/thread_communicator.h"
+#include "parallel/communicator/logged_communicator.h"
+#include "parallel/communicator/progress_engine.h"
+#include "parallel/communicator/thread_communicator.h"
 #include "tests/parallel/attention/strict_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 
@@ -156,7 +156,7 @@ TEST_P(Logged, WhatIsDrivenInAWaitIsCountedOnce) {
     std::vector<float> first(2'000'000, 1.0f), second = first, third = first;
     const auto start = [&](LoggedCommunicator& group, std::vector<float>& all) {
       const Tensor mine = tensor_of(all).slice(cut.begin(world->rank()), cut.end(world->rank()));
-      return group.in_flight().driven(group.start_reduce_scatter(tensor_of(all), cut, mine));
+      return group.progress_engine().driven(group.start_reduce_scatter(tensor_of(all), cut, mine));
     };
     const auto begin = std::chrono::steady_clock::now();
     const CommunicationCounters before = gradient.counters();
@@ -191,7 +191,7 @@ class FailingSums final : public ForwardingCommunicator {
   std::unique_ptr<Transfer> start_reduce_scatter(const Tensor&, const Partition&, const Tensor&) override {
     return std::make_unique<FailingTransfer>();
   }
-  void barrier() override { in_flight().progress(); }
+  void barrier() override { progress_engine().progress(); }
 };
 
 // What fails while another axis waits is told once, as its own axis', and not driven any more.
@@ -203,8 +203,8 @@ TEST(LoggedFailures, WhatIsDrivenFailsUnderItsOwnName) {
   const auto tell = [&](const PeerError&) { ++told; };
   LoggedCommunicator gradient(failing, "gradient", false, tell), tensor(failing, "tensor", false, tell);
   std::vector<float> x(4);
-  const auto sum =
-      failing->in_flight().driven(gradient.start_reduce_scatter(tensor_of(x), Partition::even(4, 1), tensor_of(x)));
+  const auto sum = failing->progress_engine().driven(
+      gradient.start_reduce_scatter(tensor_of(x), Partition::even(4, 1), tensor_of(x)));
   const std::string message = communication_error_of([&] { tensor.barrier(); });
   EXPECT_NE(message.find("rank 3 is gone on axis gradient\n"), std::string::npos) << message;
   EXPECT_EQ(message.find("axis tensor"), std::string::npos) << message;

@@ -37,7 +37,7 @@ class MirroredTransfer final : public Transfer {
     }
   }
   bool progress() override { return inner_->progress(); }
-  bool needs_driving() const override { return inner_->needs_driving(); }
+  bool needs_polling() const override { return inner_->needs_polling(); }
   void wait() override {
     if (!inner_ || std::exchange(waited_, true)) return;  // null: it could not be started
     inner_->wait();
@@ -109,7 +109,7 @@ class MirroredCommunicator final : public Communicator {
     mirror.bring_back();
   }
   void barrier() override { device_->barrier(); }
-  InFlight& in_flight() override { return device_->in_flight(); }
+  ProgressEngine& progress_engine() override { return device_->progress_engine(); }
   std::unique_ptr<Communicator> split(int color, int key) override {
     return std::make_unique<MirroredCommunicator>(kernels_, device_->split(color, key));
   }

@@ -1,8 +1,8 @@
 // What only MPI has: a session, a machine, and messages beyond 2 GiB.
 #include <gtest/gtest.h>
 
-#include "parallel/make_communicator.h"
-#include "parallel/mpi_communicator.h"
+#include "parallel/communicator/make_communicator.h"
+#include "parallel/communicator/mpi_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 
 namespace ropewalk {

@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "parallel/logged_communicator.h"
-#include "parallel/mpi_communicator.h"
+#include "parallel/communicator/logged_communicator.h"
+#include "parallel/communicator/mpi_communicator.h"
 
 namespace ropewalk {
 namespace {

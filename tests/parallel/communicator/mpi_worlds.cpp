@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-#include "parallel/mpi_communicator.h"
+#include "parallel/communicator/mpi_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 
 namespace ropewalk {

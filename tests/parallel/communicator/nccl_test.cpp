@@ -55,7 +55,7 @@ TEST(NcclFailure, ARankThatNeverJoinsIsWaitedForUntilTheDeadline) {
           std::string::npos)
           << message;
       EXPECT_GE(steady_seconds() - begin, 0.099);
-      EXPECT_EQ(error.silence.ranks, (host->rank() == 0 ? std::vector{1, 2} : std::vector{0, 2}));
+      EXPECT_EQ(error.unresponsive.ranks, (host->rank() == 0 ? std::vector{1, 2} : std::vector{0, 2}));
     }
     EXPECT_LE(steady_seconds() - begin, kSoon);
     EXPECT_NE(communication_error_of([&] { rank.world->all_reduce(x, Reduction::kSum); }).find("has failed before"),

@@ -1,5 +1,5 @@
 // Ranks as messages call them.
-#include "parallel/roster.h"
+#include "parallel/communicator/roster.h"
 
 #include <gtest/gtest.h>
 

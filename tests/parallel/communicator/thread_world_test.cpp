@@ -3,7 +3,7 @@
 
 #include <atomic>
 
-#include "parallel/thread_communicator.h"
+#include "parallel/communicator/thread_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 #include "tests/support/ranks.h"
 

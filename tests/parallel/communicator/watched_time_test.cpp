@@ -1,5 +1,5 @@
 // A wait's time: what passes between two looks counts, unless it is so long that the process cannot have run.
-#include "parallel/watched_time.h"
+#include "parallel/communicator/watched_time.h"
 
 #include <gtest/gtest.h>
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "kernels/random.h"
-#include "parallel/communicator.h"
+#include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "kernels/kernels.h"
-#include "parallel/make_communicator.h"
+#include "parallel/communicator/make_communicator.h"
 #include "tests/support/ranks.h"
 
 namespace ropewalk {

@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "parallel/thread_communicator.h"
+#include "parallel/communicator/thread_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"

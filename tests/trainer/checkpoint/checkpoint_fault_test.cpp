@@ -7,7 +7,7 @@
 
 #include <csignal>
 
-#include "parallel/thread_communicator.h"
+#include "parallel/communicator/thread_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "parallel/shard_plan.h"
-#include "trainer/crc32c.h"
+#include "trainer/files/crc32c.h"
 
 namespace ropewalk {
 namespace {

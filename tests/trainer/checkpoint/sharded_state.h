@@ -8,7 +8,7 @@
 
 #include "kernels/kernels.h"
 #include "parallel/mesh.h"
-#include "trainer/state.h"
+#include "trainer/checkpoint/state.h"
 
 namespace ropewalk {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/error.h"
-#include "trainer/config/load.h"
+#include "trainer/config/load_config.h"
 
 namespace ropewalk {
 

@@ -145,7 +145,7 @@ TEST(HostileText, MutatedPresetsGiveAConfigOrAConfigurationError) {
 
 // What protobuf's parser accepts is accepted with the same values, and what it refuses is refused.
 TEST(HostileText, ReaderAgreesWithProtobuf) {
-  struct Silence : google::protobuf::io::ErrorCollector {
+  struct UnresponsivePeers : google::protobuf::io::ErrorCollector {
     void AddError(int, int, const std::string&) override {}
   } silence;
   google::protobuf::TextFormat::Parser parser;

@@ -7,7 +7,7 @@
 #include <set>
 
 #include "tests/trainer/config/config_text.h"
-#include "trainer/plan.h"
+#include "trainer/run/estimate.h"
 
 namespace ropewalk {
 namespace {
@@ -89,7 +89,7 @@ TEST(Presets, LongSequencesFitFourRanks) {
     const Config config = preset(name);
     EXPECT_EQ(config.parallel.mesh.size(), 4);
     int64_t bytes = 0;
-    for (int rank = 0; rank < 4; ++rank) bytes += plan_run(config, rank).memory.total() + (50 << 20);
+    for (int rank = 0; rank < 4; ++rank) bytes += estimate_run(config, rank).memory.total() + (50 << 20);
     EXPECT_LT(bytes, int64_t{gib} << 30) << name;
   }
 }

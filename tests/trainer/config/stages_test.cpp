@@ -1,5 +1,5 @@
 // training.stages as the trainer sees them: everything written out, and the stage of each step.
-#include "trainer/stages.h"
+#include "trainer/config/stages.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 
 #include "configs/ropewalk.pb.h"
 #include "tests/trainer/config/config_text.h"
-#include "trainer/config/nearest.h"
+#include "trainer/text/nearest.h"
 
 namespace ropewalk {
 namespace {

@@ -8,7 +8,7 @@
 #include "tests/trainer/data/collected.h"
 #include "tests/trainer/data/scratch.h"
 #include "trainer/data/file_kind.h"
-#include "trainer/metrics/text.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

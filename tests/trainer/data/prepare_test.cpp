@@ -7,7 +7,7 @@
 
 #include "tests/trainer/data/scratch.h"
 #include "trainer/data/indexed_dataset.h"
-#include "trainer/data/tokenizer.h"
+#include "trainer/tokenizer/tokenizer.h"
 
 namespace ropewalk {
 namespace {

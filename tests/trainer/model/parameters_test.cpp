@@ -1,4 +1,4 @@
-#include "trainer/parameters.h"
+#include "trainer/model/parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "tests/support/models.h"
-#include "trainer/work.h"
+#include "trainer/model/model_flops.h"
 
 namespace ropewalk {
 namespace {
@@ -32,7 +32,7 @@ TEST(ParameterTable, CountedBoxesCoverEachElementOnce) {
       for (const Parameter& p : table.all()) {
         auto& counts = covered[p.name];
         counts.resize(static_cast<size_t>(p.shape.elements()));
-        if (!p.counted) continue;
+        if (!p.is_primary_replica) continue;
         for (int64_t row = p.box.row_begin; row < p.box.row_end; ++row)
           for (int64_t column = p.box.column_begin; column < p.box.column_end; ++column)
             ++counts[static_cast<size_t>(row * p.columns() + column)];
@@ -94,7 +94,7 @@ TEST(ParameterTable, RanksBeyondTheKeyHeadsShareThem) {
     const Parameter& k = table[table.block(0).k];
     EXPECT_EQ(k.box, (Box{rank / 2 * 4, rank / 2 * 4 + 4, 0, model.width}));
     EXPECT_EQ(k.gradient_sum, GradientSum::kKeyReplicas);
-    EXPECT_EQ(k.counted, rank % 2 == 0);
+    EXPECT_EQ(k.is_primary_replica, rank % 2 == 0);
     EXPECT_EQ(table[table.block(0).q].box.row_begin, rank * 4);
   }
 }

@@ -1,5 +1,5 @@
 // Whose the files of a run's directory are, and who may write there.
-#include "trainer/run_directory.h"
+#include "trainer/run/run_directory.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,121 @@
+#include "launch/process/hosts.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "kernels/error.h"
+#include "trainer/text/format.h"
+
+namespace ropewalk {
+
+namespace {
+
+constexpr size_t kHostsShown = 8;
+
+struct Host {
+  int ranks = 0;
+  std::set<int> cpus;  // of any of its ranks
+  int64_t needed = 0, available = 0;
+};
+
+// The number that follows the word in a file; absent where there is none.
+std::optional<int64_t> number_after(const std::string& file, const std::string& word) {
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    std::istringstream words(line);
+    std::string first;
+    int64_t number = 0;
+    if ((word.empty() || (words >> first && first == word)) && words >> number) return number;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> warnings_of(const std::string& name, const Host& host) {
+  std::vector<std::string> out;
+  const auto cpus = static_cast<int>(host.cpus.size());
+  if (cpus == 1 && host.ranks > 1)
+    out.push_back(
+        fmt::format("the {} ranks on {} are bound to one CPU; start mpirun with --bind-to none", host.ranks, name));
+  else if (cpus > 0 && host.ranks > cpus)
+    out.push_back(fmt::format("{} ranks share {} CPUs on {}; a rank is one thread, so fewer ranks are faster",
+                              host.ranks, cpus, name));
+  if (host.available > 0 && host.needed > host.available)
+    out.push_back(fmt::format(
+        "{} on {} will need about {}, and it has {} left; share sequences or weights among more hosts, or set "
+        "training.recompute, a smaller micro_batch or loss_chunk (`ropewalk plan` shows what each saves)",
+        counted(host.ranks, "rank"), name, bytes_text(static_cast<double>(host.needed)),
+        bytes_text(static_cast<double>(host.available))));
+  return out;
+}
+
+}  // namespace
+
+std::vector<int> allowed_cpus() {
+  // A mask of fixed size fails on hosts with more CPUs than it has bits; then all CPUs count as allowed.
+  cpu_set_t mask;
+  std::vector<int> cpus;
+  const bool known = sched_getaffinity(0, sizeof mask, &mask) == 0;
+  const int count = known ? CPU_SETSIZE : static_cast<int>(std::thread::hardware_concurrency());
+  for (int cpu = 0; cpu < count; ++cpu)
+    if (!known || CPU_ISSET(static_cast<size_t>(cpu), &mask)) cpus.push_back(cpu);
+  return cpus;
+}
+
+int64_t available_memory() {
+  int64_t available = number_after("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;  // which counts KiB
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (!line.starts_with("0::")) continue;  // version 2
+    const std::string group = "/sys/fs/cgroup" + line.substr(3) + "/";
+    const auto most = number_after(group + "memory.max", ""), used = number_after(group + "memory.current", "");
+    if (!most || !used) continue;  // there is no group, or it has no limit
+    const int64_t cache =
+        number_after(group + "memory.stat", "inactive_file").value_or(0);  // given back when asked for
+    available = std::min(available, std::max<int64_t>(1, *most - *used + cache));
+  }
+  return available;
+}
+
+std::vector<Place> gather_places(Communicator& world, const Place& mine) {
+  const nlohmann::json text = {mine.host, mine.cpus, mine.memory_needed, mine.memory_available};
+  std::vector<Place> places;
+  for (const std::string& theirs : gather_texts(world, text.dump())) {
+    const nlohmann::json place = nlohmann::json::parse(theirs);
+    places.push_back({place[0], place[1], place[2], place[3]});
+  }
+  return places;
+}
+
+HostSummary summarize_hosts(const std::vector<Place>& places) {
+  std::vector<std::string> order;  // as the ranks come
+  std::map<std::string, Host> hosts;
+  for (const Place& place : places) {
+    Host& host = hosts[place.host];
+    if (host.ranks++ == 0) order.push_back(place.host);
+    host.cpus.insert(place.cpus.begin(), place.cpus.end());
+    host.needed += place.memory_needed;
+    host.available = std::max(host.available, place.memory_available);
+  }
+  HostSummary out;
+  std::string list;
+  for (size_t i = 0; i < std::min(order.size(), kHostsShown); ++i)
+    list += fmt::format("{}{} x{}", i == 0 ? "" : ", ", order[i], hosts[order[i]].ranks);
+  if (order.size() > kHostsShown) list += ", ...";
+  out.text = fmt::format("{} ({})", counted(order.size(), "host"), list);
+
+  for (const std::string& name : order) {
+    for (const std::string& warning : warnings_of(name, hosts[name])) out.warnings.push_back("warning: " + warning);
+    if (out.warnings.size() >= kHostsShown) break;
+  }
+  return out;
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,199 @@
+#include "launch/process/process.h"
+
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <string_view>
+#include <thread>
+
+#include "launch/process/leftovers.h"
+#include "launch/process/output.h"
+#include "parallel/communicator/host_name.h"
+#include "parallel/communicator/make_communicator.h"
+#include "trainer/metrics/progress.h"
+#include "trainer/text/format.h"
+
+namespace ropewalk {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// How long a failed rank waits for the others to fail too, before it ends them.
+constexpr auto kAgreementWait = 2s;
+// How long MPI may take to its end, with messages that are open.
+constexpr auto kEndWait = 5s;
+
+// Whom MPI waits for it does not say; but those who wait do, and mpirun ends them all when the first one leaves.
+OverdueHandler overdue_handler(const std::string& who) {
+  return [who](const std::string& call, double seconds) {
+    say(fmt::format(
+        "{} has waited {:.1f} s in {}, for the ranks that print no such line; look at those and their hosts "
+        "(--start-deadline and parallel.deadline_seconds give them longer)",
+        who, seconds, call));
+    std::this_thread::sleep_for(kAgreementWait);
+    std::_Exit(static_cast<int>(ExitCode::kCommunication));
+  };
+}
+
+constexpr const char* kSharedMemory = "/dev/shm";
+constexpr int64_t kSharedBytes = 5 << 20;  // Open MPI asks for 4 MiB of it before it makes a rank's segment
+
+// Ranks of one host need no network: a transport between hosts would listen on every interface. Not where the user has
+// chosen transports, by mpirun --mca btl or in the environment; a file of Open MPI's parameters is overridden.
+void use_shared_memory_alone(bool first_here) {
+  if (setenv("OMPI_MCA_btl", "self,vader", 0) != 0 || !first_here) return;
+  struct statvfs memory {};
+  if (std::string_view(std::getenv("OMPI_MCA_btl")) != "self,vader" || statvfs(kSharedMemory, &memory) != 0) return;
+  const auto left = static_cast<int64_t>(memory.f_bavail * memory.f_frsize);
+  if (left >= kSharedBytes || (memory.f_flag & ST_RDONLY))
+    return;  // where it cannot be written, a file takes its place
+  throw ConfigurationError(fmt::format(
+      "{} has {} left, too little for the messages between the ranks of this host; remove files there, give the "
+      "container more (docker run --shm-size=1g), or let the ranks talk over the network: mpirun --mca btl self,tcp",
+      kSharedMemory, bytes_text(static_cast<double>(left))));
+}
+
+void remove_leftovers(const Launcher& launcher) {
+  const int64_t segments = remove_segments();
+  const int64_t folders = launcher.launcher_folders.empty() ? 0 : remove_launchers(launcher.launcher_folders);
+  if (segments + folders > 0)
+    say(fmt::format("removed {} on {} that killed jobs of this user had left in {}{}",
+                    bytes_text(static_cast<double>(segments + folders)), host_name(), kSharedMemory,
+                    folders > 0 ? " and " + launcher.launcher_folders : ""));
+}
+
+}  // namespace
+
+void say(const std::string& message) {
+  // A status line that is drawn in place may be on the terminal, and nobody comes to clear it.
+  const std::string clear = Terminal::of_stderr().redraws ? "\r\x1b[K" : "";
+  write_all(STDERR_FILENO, clear + "ropewalk: " + message + "\n");  // where it fails, there is nobody left to tell
+}
+
+Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadline) : hosts_{host_name()} {
+  check_server(launcher);
+  if (launcher.is_of_a_job()) {
+    on_overdue_ = overdue_handler(fmt::format("rank {} on {}", launcher.rank, host_name()));
+    if (launcher.rank_here == 0) remove_leftovers(launcher);
+    if (launcher.on_one_host) use_shared_memory_alone(launcher.rank_here == 0);
+    session_.emplace(start_deadline, on_overdue_);
+    roll_call_.emplace();
+    meet(start_deadline);
+    node_rank_ = session_->node_rank();
+  }
+  check_world(launcher, size());
+}
+
+void Process::meet(std::chrono::milliseconds deadline) {
+  UnresponsivePeers silence;
+  hosts_.clear();
+  for (const std::optional<std::string>& host : roll_call_->call(session_->host(), deadline)) {
+    if (!host) silence.ranks.push_back(static_cast<int>(hosts_.size()));
+    hosts_.push_back(host.value_or("a host that is not known yet"));
+  }
+  if (silence.ranks.empty()) return;
+  silence.seconds = roll_call_->seconds();
+  const Roster ranks(size(), hosts_);
+  const std::string message =
+      fmt::format("{} {} not answered {} for {:.1f} s since MPI_Init", ranks.names(silence.ranks),
+                  silence.ranks.size() == 1 ? "has" : "have", ranks.name(rank()), silence.seconds);
+  settle({ExitCode::kCommunication, message, silence});
+}
+
+WorldOptions Process::options(std::chrono::milliseconds deadline) {
+  // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
+  return {deadline, hosts_, [this] { return roll_call_ && roll_call_->is_called(); }, failure_handler(), on_overdue_};
+}
+
+std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline) {
+  if (session_) session_->set_deadline(deadline);
+  return make_world(session_ ? Transport::kMpi : Transport::kSingle, options(deadline));
+}
+
+std::string Process::transport() const {
+  if (!session_) return "no MPI";
+  return session_->library().substr(0, session_->library().find(','));  // the rest is of the build
+}
+
+FailureHandler Process::failure_handler() {
+  return [this](const PeerError& error) {
+    if (std::uncaught_exceptions() == 0) end_all(settle(failure_of(std::make_exception_ptr(error))));
+    messages_open_ = true;  // another error, which is the cause, is on its way to run()
+  };
+}
+
+ExitCode Process::run(const std::function<ExitCode()>& job) {
+  std::optional<Failure> failure;
+  try {
+    return job();
+  } catch (...) {
+    failure = failure_of(std::current_exception());
+  }
+  // The memory of its messages is gone, and MPI must not touch it.
+  if (failure->code == ExitCode::kCommunication) messages_open_ = true;
+  return settle(*failure);  // when the exception is gone
+}
+
+ExitCode Process::settle(const Failure& failure) {
+  if (messages_open_) {
+    say(fmt::format("rank {} on {}: {}", rank(), host(), failure.message));
+    end_all(failure.code);
+  }
+  const Reports reports = gather_reports(failure);
+  const auto heard = [](const std::optional<Failure>& report) { return report.has_value(); };
+  const bool all_fail = std::ranges::all_of(reports, heard);
+  const bool speaks = std::ranges::find_if(reports, heard) - reports.begin() == rank();
+  if (speaks) say(tell(reports, Roster(size(), hosts_)));
+  // The launcher ends all ranks when the first one leaves: none does before that one has spoken.
+  if (roll_call_ && (all_fail || !speaks)) roll_call_->call("", kAgreementWait);
+  const ExitCode code = common_code(reports);
+  if (!session_) return code;
+  // Ranks that wait have not unwound, so the memory of what is open is whole.
+  if (all_fail) session_->leave(static_cast<int>(code), kEndWait);
+  end_all(code);
+}
+
+Reports Process::gather_reports(const Failure& mine) {
+  if (!roll_call_) return {mine};
+  Reports reports;
+  for (const std::optional<std::string>& text : roll_call_->call(encode(mine), kAgreementWait))
+    reports.push_back(text ? std::optional(decode(*text)) : std::nullopt);
+  return reports;
+}
+
+void Process::end_all(ExitCode code) const {
+  if (session_) session_->abort(static_cast<int>(code));
+  std::_Exit(static_cast<int>(code));
+}
+
+ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Process&)>& job,
+                     std::chrono::milliseconds start_deadline) {
+  try {
+    Process process(launcher, start_deadline);
+    return process.run([&] { return job(process); });
+  } catch (...) {
+    const Failure failure = failure_of(std::current_exception());
+    say(fmt::format("rank {} on {}: {}", launcher.rank, host_name(), failure.message));
+    return failure.code;
+  }
+}
+
+std::string text_of_rank_0(Communicator& world, const std::function<std::string()>& make_text) {
+  std::string text;
+  if (world.rank() == 0) {
+    try {
+      text = "+" + make_text();
+    } catch (const ConfigurationError& error) {
+      text = std::string("-") + error.what();
+    }
+  }
+  text = broadcast_text(world, text, 0);
+  if (text.at(0) == '-') throw ConfigurationError(text.substr(1));
+  return text.substr(1);
+}
+
+}  // namespace ropewalk

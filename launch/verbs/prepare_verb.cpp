@@ -1,0 +1,158 @@
+// `ropewalk prepare`: text to PREFIX.bin and PREFIX.idx.
+#include <charconv>
+#include <iostream>
+#include <optional>
+
+#include "launch/process/process.h"
+#include "launch/process/signals.h"
+#include "launch/verbs/verbs.h"
+#include "trainer/data/file.h"
+#include "trainer/data/prepare.h"
+#include "trainer/metrics/progress.h"
+#include "trainer/text/format.h"
+
+namespace ropewalk {
+
+namespace {
+
+InputFormat format_named(const std::string& name) {
+  if (name == "extension") return InputFormat::kByExtension;
+  if (name == "text") return InputFormat::kText;
+  if (name == "jsonl") return InputFormat::kJsonLines;
+  throw ConfigurationError(fmt::format("--format {} must be extension, text or jsonl", name));
+}
+
+// The byte that an escape stands for, cut off `rest`, which begins after the backslash; or nothing.
+std::optional<char> take_escape(std::string_view& rest) {
+  constexpr std::string_view kNames = "ntr\\", kBytes = "\n\t\r\\";
+  const size_t found = rest.empty() ? kNames.npos : kNames.find(rest.front());
+  if (found != kNames.npos) {
+    rest.remove_prefix(1);
+    return kBytes[found];
+  }
+  unsigned byte = 0;
+  if (rest.size() < 3 || rest.front() != 'x') return std::nullopt;
+  if (std::from_chars(rest.data() + 1, rest.data() + 3, byte, 16).ptr != rest.data() + 3) return std::nullopt;
+  rest.remove_prefix(3);
+  return static_cast<char>(byte);
+}
+
+// A shell hands over '\n' as a backslash and an n.
+std::string separator_of(const std::string& given) {
+  std::string out;
+  for (std::string_view rest = given; !rest.empty();) {
+    const char next = rest.front();
+    rest.remove_prefix(1);
+    const std::optional<char> byte = next == '\\' ? take_escape(rest) : next;
+    if (!byte)
+      throw ConfigurationError(
+          fmt::format("--separator {}: '\\{}' is no escape; there are \\n \\t \\r \\xNN, and \\\\ for a backslash",
+                      given, rest.substr(0, 1)));
+    out += *byte;
+  }
+  return out;
+}
+
+PrepareOptions options_of(const Arguments& arguments) {
+  const auto json_key = arguments.has("json-key") ? std::optional(arguments.value("json-key")) : std::nullopt;
+  return {.inputs = arguments.values("input"),
+          .prefix = arguments.value("output"),
+          .tokenizer = arguments.value("tokenizer", "bytes"),
+          .documents = {.format = format_named(arguments.value("format", "extension")),
+                        .json_key = json_key,
+                        .document_separator = separator_of(arguments.value("separator")),
+                        .skip_bad_lines = arguments.has("skip-bad-lines")},
+          .overwrite = arguments.has("overwrite")};
+}
+
+void print_list(StatusLine& line, const char* verb, const char* one, const char* many, const LeftOut& left_out) {
+  if (left_out.count == 0) return;
+  const auto told = static_cast<int64_t>(left_out.messages.size());
+  line.print(fmt::format("{} {}{}", verb, counted(left_out.count, one, many),
+                         told < left_out.count ? fmt::format(", the first {}:", told) : ":"));
+  for (const std::string& message : left_out.messages) line.print("  " + message);
+}
+
+void print_summary(StatusLine& line, const PrepareOptions& options, const PrepareSummary& summary) {
+  line.print(fmt::format("{}, {} below {} ({}), from {} in {}", counted(summary.done.documents, "document"),
+                         counted(summary.done.tokens, "token"), summary.vocabulary, summary.token_type,
+                         counted(summary.input_files, "file"), duration_text(summary.done.seconds)));
+  for (const std::string& path : summary.written) line.print("wrote " + printable_name(path));
+  if (!summary.durable)
+    line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
+  if (!options.documents.document_separator.empty() && summary.separators == 0)
+    line.print("warning: the --separator is nowhere in the text, so each text file is one document");
+  print_list(line, "warning: read as text, though they look like JSON lines (--format jsonl reads them so)", "file",
+             "files", summary.json_as_text);
+  print_list(line, "left out", "entry of a folder", "entries of folders", summary.left_out);
+  print_list(line, "skipped", "bad line", "bad lines", summary.skipped);
+}
+
+PrepareSummary prepare_with_progress(const PrepareOptions& options, StatusLine& line) {
+  std::optional<WorkProgress> progress;  // from the first report on, which tells how much there is to do
+  return prepare(options, [&](const PrepareProgress& now) {
+    if (StopSignals::requested()) throw Interrupted();
+    const auto done = static_cast<double>(now.bytes_done), total = static_cast<double>(now.bytes_total);
+    if (done > total) return line.show({"preparing", bytes_text(done)});  // out of a pipe, which has no size
+    if (!progress) progress.emplace(line, "preparing", total, bytes_text);
+    progress->at(done);
+  });
+}
+
+ExitCode run(const Arguments& arguments, const Launcher&) {
+  const StopSignals signals(StopSignals::Waits::kInterrupted);
+  const PrepareOptions options = options_of(arguments);
+  StatusLine line(std::cerr, Terminal::of_stderr());
+  try {
+    const PrepareSummary summary = prepare_with_progress(options, line);
+    line.clear();
+    print_summary(line, options, summary);
+    return ExitCode::kDone;
+  } catch (const Interrupted&) {
+    line.clear();
+    say("stopped by a signal; nothing was written");
+    return static_cast<ExitCode>(128 + StopSignals::signal());  // as a shell tells of who a signal has killed
+  }
+}
+
+}  // namespace
+
+Verb prepare_verb() {
+  return {
+      .name = "prepare",
+      .summary = "turn text into tokens to train on",
+      .about =
+          "Reads text, splits it into documents, encodes them, and writes PREFIX.bin (tokens) and PREFIX.idx "
+          "(documents), the\n"
+          "format of Megatron-LM. A text file is one document, or several between separators; a JSON-lines file has "
+          "one a\n"
+          "line, {\"text\": \"...\"}. Text must be UTF-8; an error names file and line, or what else a file is.\n"
+          "Stopped by a signal, it writes nothing.",
+      .groups =
+          {{"Input",
+            {{"input", "FILE...",
+              "files and folders, in order; a folder stands for all files below it, each once, links followed; - for "
+              "standard input",
+              Option::Count::kList, true},
+             {"format", "NAME",
+              "text, jsonl (JSON lines), or extension: .jsonl and .json are JSON lines, all else is text. "
+              "Default: extension"},
+             {"json-key", "KEY", "the member of a JSON line that holds its text, once. Default: text"},
+             {"separator", "TEXT",
+              "what stands between documents of a text file, and is dropped; \\n \\t \\r \\\\ and \\xNN are as in C. "
+              "Default: none, a file is a document"},
+             {"skip-bad-lines", "",
+              "drop lines that are not UTF-8, not JSON or without one text, and count them; a line may have 1 GiB"}}},
+           {"Output",
+            {{"output", "PREFIX", "of the two files; data.prefix in the configuration", Option::Count::kOnce, true},
+             {"tokenizer", "NAME", "bytes: the 256 bytes and the end of a document, 257 tokens. Default: bytes"},
+             {"overwrite", "",
+              "replace PREFIX.bin and PREFIX.idx if they are there; who reads them meanwhile goes on with the old"}}}},
+      .examples = {"ropewalk prepare --input book.txt --output data/book",
+                   "ropewalk prepare --input notes/ more.jsonl --output data/mine --json-key body",
+                   "ropewalk prepare --input poems.txt --separator '\\n\\n' --output data/poems",
+                   "zcat big.jsonl.gz | ropewalk prepare --input - --format jsonl --output data/big"},
+      .run = run};
+}
+
+}  // namespace ropewalk

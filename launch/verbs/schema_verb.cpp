@@ -1,0 +1,19 @@
+#include "launch/process/output.h"
+#include "launch/verbs/verbs.h"
+
+namespace ropewalk {
+
+Verb schema_verb() {
+  return {.name = "schema",
+          .summary = "print every field of the configuration: meaning, unit, default",
+          .about =
+              "Prints the schema of the configuration. A configuration is protobuf text of its message Config:\n"
+              "`training { steps: 1000 }` sets the field that --set names training.steps.",
+          .examples = {"ropewalk schema | less", "ropewalk schema | grep -i window"},
+          .run = [](const Arguments&, const Launcher&) {
+            print(kSchemaText);
+            return ExitCode::kDone;
+          }};
+}
+
+}  // namespace ropewalk

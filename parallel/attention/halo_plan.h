@@ -1,0 +1,43 @@
+// Who sends which rows of k and v to whom before sliding-window attention: the window-1 rows before each piece, cut at
+// the beginning of the document of the piece's first query. Integers only; halo_attention.cpp moves the bytes. The
+// backward sends the same rows' gradients the other way.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "parallel/attention/sequence_layout.h"
+
+namespace ropewalk {
+
+// Positions [begin, end) that rank `from` holds in rows starting at `from_local`, needed by rank `to` in its halo
+// buffer's rows starting at `to_halo`. from == to: a local copy.
+struct HaloRange {
+  int from, to;
+  int64_t begin, end;
+  int64_t from_local, to_halo;
+  int64_t size() const { return end - begin; }
+};
+
+// The keys before one piece: positions [begin, piece.begin) in the halo buffer's rows [halo, halo + piece.begin -
+// begin).
+struct HaloSpan {
+  int64_t begin, end;
+  int64_t halo;
+  int64_t size() const { return end - begin; }
+};
+
+struct HaloPlan {
+  // For rank `rank`: what it sends, receives and copies, each in an order on which both ends agree; a span per piece of
+  // its layout (perhaps empty); rows of its halo buffer.
+  std::vector<HaloRange> sends, receives, copies;
+  std::vector<HaloSpan> spans;
+  int64_t halo_rows = 0;
+  int64_t sent_rows() const;
+};
+
+// document_begin[i]: where the document of position i begins, [S]; empty: one document. window >= 1.
+HaloPlan make_halo_plan(const SequenceLayout& layout, int rank, int64_t window,
+                        const std::vector<int32_t>& document_begin);
+
+}  // namespace ropewalk

@@ -1,0 +1,164 @@
+// Full attention on a ring (Liu et al., arXiv 2310.01889). Every rank's block of keys and values goes once around, and
+// each rank's queries visit each block. The next block is in flight while this one is computed.
+//
+//   forward, P = 4, rank r          step 0       1          2          3
+//     visits the block of rank      r            r-1        r-2        r-3
+//     receives meanwhile that of    r-1          r-2        r-3        -
+//
+// In the backward the blocks travel again, and behind each block travel the sums of its gradients: a rank adds what its
+// queries contribute and passes the sums on. The own block is visited in two halves, before and after the others, so
+// the first block arrives and the last sums come home behind work too:
+//
+//   backward                        step 0       1          2          3          4
+//     visits the block of rank      r, half      r-1        r-2        r-3        r, half
+//     receives meanwhile that of    r-1          r-2        r-3        -          -
+//     and the sums of block         -            -          r-2        r-3        r
+//
+// Each rank sends P-1 blocks forward, all but that of rank r+1; and backward the same P-1 blocks and the sums of all
+// blocks but its own. The sums of a block are added in the order in which it goes around, so they have the same bits
+// every time.
+#include <algorithm>
+#include <vector>
+
+#include "parallel/attention/attention.h"
+#include "parallel/attention/attention_pass.h"
+#include "parallel/attention/ring_plan.h"
+
+namespace ropewalk {
+namespace {
+
+class Ring {
+ public:
+  Ring(const Communicator& group, const Sequences& sequences) : group_(group), sequences_(sequences) {}
+
+  int ranks() const { return group_.size(); }
+  int next() const { return (group_.rank() + 1) % ranks(); }
+  int previous() const { return ring_source(group_.rank(), 1, ranks()); }
+  int source(int step) const { return ring_source(group_.rank(), step, ranks()); }
+
+  // Calls visit(queries, keys) for each pair of pieces to visit at `step`, in all sequences, as rows of the tensors.
+  template <typename Visit>
+  void for_each_pair(int step, Visit visit) const {
+    for (int64_t b = 0; b < sequences_.count; ++b) {
+      for (const PiecePair& pair :
+           ring_pairs(*sequences_.layout, group_.rank(), source(step), documents_of(sequences_, b))) {
+        visit(shifted(pair.queries, b * rows(0)), shifted(pair.keys, b * rows(step)));
+      }
+    }
+  }
+
+  int64_t rows(int step) const { return sequences_.layout->local_length(source(step)); }  // T of the block's rank
+
+  // Shape of the block that is here at `step`, and the room that any block takes; `kv` is this rank's.
+  Shape block_shape(int step, const Tensor& kv) const {
+    return {2, sequences_.count * rows(step), kv.extent(2), kv.extent(3)};
+  }
+  int64_t room(const Tensor& kv) const {
+    int64_t elements = 0;
+    for (int step = 0; step < ranks(); ++step) elements = std::max(elements, block_shape(step, kv).elements());
+    return elements;
+  }
+
+ private:
+  const Communicator& group_;
+  const Sequences& sequences_;
+};
+
+// Room for the blocks that come along, of which `count` steps in a row have memory of their own.
+class BlockBuffers {
+ public:
+  BlockBuffers(const Ring& ring, const Tensor& kv, DType dtype, int count, Arena& arena) : ring_(ring), kv_(kv) {
+    for (int i = 0; i < count; ++i) buffers_.push_back(arena.allocate(dtype, {ring.ranks() == 1 ? 0 : ring.room(kv)}));
+  }
+  // Shaped like the block that is here at `step`.
+  Tensor at(int step) const {
+    const Shape shape = ring_.block_shape(step, kv_);
+    return buffers_[static_cast<size_t>(step) % buffers_.size()].slice(0, shape.elements()).reshape(shape);
+  }
+
+ private:
+  const Ring& ring_;
+  const Tensor kv_;
+  std::vector<Tensor> buffers_;
+};
+
+class RingAttention final : public DistributedAttention {
+ public:
+  RingAttention(Kernels& kernels, Communicator& group) : kernels_(kernels), group_(group) {}
+
+  void forward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o, const Tensor& lse,
+               Arena& arena) override {
+    check_attention(group_, q, kv, sequences);
+    const ArenaScope scope(arena);
+    const Ring ring(group_, sequences);
+    const BlockBuffers arriving(ring, kv, kv.dtype(), 2, arena);
+    const ForwardPass pass(kernels_, std::nullopt, q, sequences, o, lse);
+
+    for (int step = 0; step < ring.ranks(); ++step) {
+      const Tensor block = step == 0 ? kv : arriving.at(step);
+      std::vector<Message> sends, receives;
+      if (step + 1 < ring.ranks()) {
+        sends.push_back({ring.next(), block});
+        receives.push_back({ring.previous(), arriving.at(step + 1)});
+      }
+      const std::unique_ptr<Transfer> exchange = start(sends, receives);
+      const KeyValues key_values = split_key_values(block);
+      ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
+        pass.visit(queries, key_values, keys, exchange.get());
+      });
+      if (exchange) exchange->wait();
+    }
+  }
+
+  void backward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o, const Tensor& lse,
+                const Tensor& d_o, const Tensor& dq, const Tensor& dkv, Arena& arena) override {
+    check_attention(group_, q, kv, sequences);
+    const ArenaScope scope(arena);
+    const Ring ring(group_, sequences);
+    const BlockBuffers arriving(ring, kv, kv.dtype(), 2, arena);
+    const BlockBuffers sums(ring, kv, dkv.dtype(), 2, arena);           // of gradients, up to and with this rank's part
+    const BlockBuffers arriving_sums(ring, kv, dkv.dtype(), 1, arena);  // up to the previous rank's part
+    const BackwardPass pass(kernels_, std::nullopt, q, sequences, o, lse, d_o, dq, arena);
+    kernels_.fill(dkv, 0.0);
+
+    for (int step = 0; step <= ring.ranks(); ++step) {
+      const bool own = ring.source(step) == group_.rank();
+      const Tensor block = own ? kv : arriving.at(step);
+      const Tensor gradient = own ? dkv : sums.at(step);
+      std::vector<Message> sends, receives;
+      if (step + 1 < ring.ranks()) {
+        sends.push_back({ring.next(), block});
+        receives.push_back({ring.previous(), arriving.at(step + 1)});
+      }
+      if (step >= 2) {
+        sends.push_back({ring.next(), sums.at(step - 1)});
+        receives.push_back({ring.previous(), arriving_sums.at(step)});
+      }
+      const std::unique_ptr<Transfer> exchange = start(sends, receives);
+      if (!own) kernels_.fill(gradient, 0.0);
+      const KeyValues key_values = split_key_values(block), gradients = split_key_values(gradient);
+      ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
+        const Half half = step == 0 ? Half::kFirst : Half::kSecond;
+        pass.visit(own ? half_of(queries, half) : queries, key_values, keys, gradients, exchange.get());
+      });
+      if (exchange) exchange->wait();
+      if (step >= 2) kernels_.add(gradient, arriving_sums.at(step), gradient);
+    }
+  }
+
+ private:
+  std::unique_ptr<Transfer> start(const std::vector<Message>& sends, const std::vector<Message>& receives) const {
+    return sends.empty() ? nullptr : group_.start_exchange(sends, receives);
+  }
+
+  Kernels& kernels_;
+  Communicator& group_;
+};
+
+}  // namespace
+
+std::unique_ptr<DistributedAttention> make_ring_attention(Kernels& kernels, Communicator& group) {
+  return std::make_unique<RingAttention>(kernels, group);
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,26 @@
+// Which blocks of keys a rank meets on the ring, and which pairs of pieces it has to visit there. A block is all the
+// keys and values of one rank; blocks move from rank r to rank r + 1. Integers only; ring_attention.cpp moves the
+// bytes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "parallel/attention/sequence_layout.h"
+
+namespace ropewalk {
+
+// The rank whose block is at rank `rank` after `step` moves, 0 <= step <= ranks.
+int ring_source(int rank, int step, int ranks);
+
+struct PiecePair {
+  Piece queries;  // of the visiting rank
+  Piece keys;     // of the block
+};
+
+// The pairs of pieces of which some query sees some key: keys wholly after the queries or wholly in earlier documents
+// are left out. document_begin[i]: where the document of position i begins, [S]; empty: one document.
+std::vector<PiecePair> ring_pairs(const SequenceLayout& layout, int rank, int source,
+                                  const std::vector<int32_t>& document_begin);
+
+}  // namespace ropewalk

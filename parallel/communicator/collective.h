@@ -1,0 +1,38 @@
+// The names of what a communicator does, for logs, error messages and the tags of messages.
+#pragma once
+
+#include <cstdint>
+
+namespace ropewalk {
+
+enum class Collective : uint8_t { kExchange, kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kSplit };
+
+constexpr const char* name_of(Collective operation) {
+  switch (operation) {
+    case Collective::kExchange:
+      return "exchange";
+    case Collective::kAllReduce:
+      return "all_reduce";
+    case Collective::kReduceScatter:
+      return "reduce_scatter";
+    case Collective::kAllGather:
+      return "all_gather";
+    case Collective::kBroadcast:
+      return "broadcast";
+    case Collective::kBarrier:
+      return "barrier";
+    case Collective::kSplit:
+      return "split";
+  }
+  return "?";
+}
+
+// Which call of a communicator a message belongs to. Every rank of a group makes the same calls in the same order, so
+// the sequence number is the same on both ends of a message.
+struct CallLabel {
+  Collective operation;
+  int64_t sequence;
+  bool operator==(const CallLabel&) const = default;
+};
+
+}  // namespace ropewalk

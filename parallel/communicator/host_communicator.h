@@ -1,0 +1,83 @@
+// The collectives of tensors in host memory, written once over the exchange that a transport offers. They are direct:
+// every rank sends every other rank exactly the rows that are that rank's, so with P ranks and n bytes in all this rank
+// sends
+//
+//     reduce_scatter   n - (this rank's part)
+//     all_gather       (P - 1) * (this rank's part)
+//     all_reduce       both, over an even cut of the elements
+//     broadcast        n to each child in a binomial tree
+//
+// and every sum is taken by one rank, in rank order: the same bits on all ranks, all transports and all runs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/communicator/block_pool.h"
+#include "parallel/communicator/collective.h"
+#include "parallel/communicator/communicator.h"
+#include "parallel/communicator/progress_engine.h"
+#include "parallel/communicator/roster.h"
+
+namespace ropewalk {
+
+class HostCommunicator : public Communicator {
+ public:
+  int rank() const final { return rank_; }
+  int size() const final { return size_; }
+  std::string name(int rank) const final { return roster_.name(rank); }
+  int64_t bytes_sent() const final { return bytes_sent_; }
+
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) final;
+  void all_reduce(const Tensor& x, Reduction reduction) final;
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) final;
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) final;
+  void broadcast(const Tensor& x, int root) final;
+  void barrier() final;
+  ProgressEngine& progress_engine() final { return *progress_engine_; }
+  std::unique_ptr<Communicator> split(int color, int key) final;
+
+ protected:
+  // progress_engine: of this rank in all groups of the world, driven by the waits of the transport's messages.
+  HostCommunicator(int rank, Roster roster, std::shared_ptr<ProgressEngine> progress_engine);
+  const std::shared_ptr<ProgressEngine>& shared_progress_engine() const { return progress_engine_; }
+
+  // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
+  // Collectives post in rounds under one label; one that goes on beside later calls posts the next round before it
+  // destroys the one before. So a label that is not the newest, and of which nothing is in flight here, is past.
+  virtual std::unique_ptr<Transfer> post(CallLabel label, std::span<const Message> sends,
+                                         std::span<const Message> receives) = 0;
+  // ... and to make a group of these ranks, in this order. Called by all ranks here once all have entered split.
+  virtual std::unique_ptr<Communicator> make_group(CallLabel label, const std::vector<int>& members) = 0;
+
+ private:
+  class SegmentedReduction;
+
+  CallLabel next(Collective operation) { return {operation, ++sequence_}; }
+  std::unique_ptr<Transfer> exchange(CallLabel label, std::span<const Message> sends,
+                                     std::span<const Message> receives);
+  std::unique_ptr<Transfer> start_reduction(CallLabel label, const Tensor& all, const Partition& cut,
+                                            const Tensor& mine, Reduction reduction);
+  std::unique_ptr<Transfer> start_gathering(CallLabel label, const Tensor& mine, const Partition& cut,
+                                            const Tensor& all);
+
+  int rank_, size_;
+  Roster roster_;
+  std::shared_ptr<ProgressEngine> progress_engine_;
+  int64_t sequence_ = 0;
+  int64_t bytes_sent_ = 0;
+  BlockPool scratch_;
+};
+
+// For the error messages of transports. "400 bytes of f32 from rank 2 on node0", as the group knows its members:
+std::string describe_send(const Roster& group, const Message& message);
+std::string describe_receive(const Roster& group, const Message& message);
+// "all_reduce (operation 17)"
+std::string describe(CallLabel label);
+// "rank 2 on node0 has not answered rank 3 on node0 for 60.0 s: 400 bytes of f32 from it in all_reduce (operation 17)",
+// of the messages that are open.
+std::string describe_silence(const Roster& group, int rank, CallLabel label, std::span<const Message> sends,
+                             std::span<const Message> receives, double seconds);
+
+}  // namespace ropewalk

@@ -1,0 +1,253 @@
+#include "parallel/communicator/logged_communicator.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "kernels/clock.h"
+#include "parallel/communicator/progress_engine.h"
+
+namespace ropewalk {
+namespace {
+
+// What sent nothing, finished nothing and took no longer has no place in a trace: a wait polls others thousands of
+// times.
+constexpr double kNotableSeconds = 20e-6;
+
+// An error that has been explained and shown. It may pass through another call, which drove what failed.
+struct Explained : PeerError {
+  using PeerError::PeerError;
+};
+
+}  // namespace
+
+LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked,
+                                       FailureHandler on_failure)
+    : inner_(std::move(inner)), axis_(std::move(axis)), checked_(checked), on_failure_(std::move(on_failure)) {}
+
+class LoggedTransfer : public Transfer {
+ public:
+  LoggedTransfer(LoggedCommunicator& log, int64_t sequence, std::unique_ptr<Transfer> inner,
+                 std::optional<TraceSpan> in_flight)
+      : log_(log), sequence_(sequence), inner_(std::move(inner)), in_flight_(std::move(in_flight)) {}
+
+  ~LoggedTransfer() override {
+    if (waited_) return;
+    try {
+      wait();
+    } catch (const Error&) {  // the interface says: errors then are lost; a device's too
+    }
+  }
+
+  bool progress() override {
+    if (arrived_) return true;
+    const bool done = timed("progress", [&] { return inner_->progress(); });
+    if (done) arrive();
+    return done;
+  }
+
+  bool needs_polling() const override { return inner_->needs_polling(); }
+
+  void wait() override {
+    waited_ = true;
+    timed("wait", [&] {
+      inner_->wait();
+      return true;
+    });
+    if (!arrived_) arrive();
+  }
+
+ private:
+  template <typename Action>
+  bool timed(const char* name, Action action) {
+    bool done = false;
+    const int64_t bytes = log_.timed(sequence_, name, [&] { return done = action(); });
+    if (in_flight_) in_flight_->bytes += bytes;
+    return done;
+  }
+
+  void arrive() {
+    arrived_ = true;
+    if (!in_flight_ || !log_.trace_->recording()) return;
+    in_flight_->end = steady_seconds();
+    in_flight_->on_device = inner_->device_time();
+    log_.trace_->add(std::move(*in_flight_));
+  }
+
+  LoggedCommunicator& log_;
+  int64_t sequence_;
+  std::unique_ptr<Transfer> inner_;
+  std::optional<TraceSpan> in_flight_;
+  bool arrived_ = false;  // as far as this rank has looked
+  bool waited_ = false;
+};
+
+int64_t LoggedCommunicator::begin(const Call& call) {
+  const int64_t sequence = ++sequence_;
+  entry(sequence) = {call, sequence, 0.0, false};
+  ++counters_.operations;
+  if (checked_) agree(sequence, call);
+  return sequence;
+}
+
+// Runs a part of an operation; action() returns whether that has finished it.
+template <typename Action>
+int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action action) {
+  Trace::Scope scope(trace_, name, "communication", axis_);
+  const ProgressEngine& others = inner_->progress_engine();
+  const auto uncounted = [&] { return inner_->bytes_sent() - counters_.bytes_sent; };  // others count theirs
+  const int64_t uncounted_before = uncounted();
+  const double begin = steady_seconds(), begin_of_others = others.seconds();
+  bool finished = false;
+  try {
+    finished = action();
+  } catch (const Explained&) {
+    throw;
+  } catch (const CommunicationError& error) {
+    fail(error);
+  }
+  const double seconds = steady_seconds() - begin - (others.seconds() - begin_of_others);
+  const int64_t bytes = uncounted() - uncounted_before;
+  counters_.seconds += seconds;
+  counters_.bytes_sent += bytes;
+  scope->bytes = bytes;
+  if (!finished && bytes == 0 && seconds < kNotableSeconds) scope.leave_out();
+  if (Entry& entry = this->entry(sequence); entry.sequence == sequence) {  // an exchange may outlive its entry
+    entry.seconds += seconds;
+    entry.finished = finished;
+  }
+  return bytes;
+}
+
+template <typename Action>
+void LoggedCommunicator::run(const Call& call, Action action) {
+  timed(begin(call), name_of(call.operation), [&] {
+    action();
+    return true;
+  });
+}
+
+std::unique_ptr<Transfer> LoggedCommunicator::start_exchange(std::span<const Message> sends,
+                                                             std::span<const Message> receives) {
+  Call call{Collective::kExchange};
+  for (const Message& message : sends) {
+    call.dtype = message.data.dtype();
+    call.elements += message.data.elements();
+  }
+  return start(call, "start_exchange", [&] { return inner_->start_exchange(sends, receives); });
+}
+
+std::unique_ptr<Transfer> LoggedCommunicator::start_reduce_scatter(const Tensor& all, const Partition& rows,
+                                                                   const Tensor& mine) {
+  return start({Collective::kReduceScatter, all.dtype(), 0, all.elements()}, "start_reduce_scatter",
+               [&] { return inner_->start_reduce_scatter(all, rows, mine); });
+}
+
+std::unique_ptr<Transfer> LoggedCommunicator::start_all_gather(const Tensor& mine, const Partition& rows,
+                                                               const Tensor& all) {
+  return start({Collective::kAllGather, all.dtype(), 0, all.elements()}, "start_all_gather",
+               [&] { return inner_->start_all_gather(mine, rows, all); });
+}
+
+template <typename Start>
+std::unique_ptr<Transfer> LoggedCommunicator::start(const Call& call, const char* name, Start start) {
+  const int64_t sequence = begin(call);
+  std::unique_ptr<Transfer> transfer;
+  TraceSpan in_flight;
+  in_flight.begin = steady_seconds();
+  in_flight.bytes = timed(sequence, name, [&] {
+    transfer = start();
+    return false;
+  });
+  if (!trace_ || !trace_->recording())
+    return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::nullopt);
+  in_flight.name = fmt::format("{} on {}", name_of(call.operation), axis_);
+  in_flight.kind = Trace::kInFlight;
+  in_flight.axis = axis_;
+  return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::move(in_flight));
+}
+
+void LoggedCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
+  run({Collective::kAllReduce, x.dtype(), static_cast<int32_t>(reduction), x.elements()},
+      [&] { inner_->all_reduce(x, reduction); });
+}
+
+void LoggedCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
+  run({Collective::kReduceScatter, all.dtype(), 0, all.elements()}, [&] { inner_->reduce_scatter(all, rows, mine); });
+}
+
+void LoggedCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
+  run({Collective::kAllGather, all.dtype(), 0, all.elements()}, [&] { inner_->all_gather(mine, rows, all); });
+}
+
+void LoggedCommunicator::broadcast(const Tensor& x, int root) {
+  run({Collective::kBroadcast, x.dtype(), root, x.elements()}, [&] { inner_->broadcast(x, root); });
+}
+
+void LoggedCommunicator::barrier() {
+  run({Collective::kBarrier}, [&] { inner_->barrier(); });
+}
+
+std::unique_ptr<Communicator> LoggedCommunicator::split(int color, int key) {
+  return split(axis_ + "/split", color, key);
+}
+
+std::unique_ptr<LoggedCommunicator> LoggedCommunicator::split(const std::string& axis, int color, int key) {
+  std::unique_ptr<Communicator> group;
+  run({Collective::kSplit}, [&] { group = inner_->split(color, key); });
+  return std::make_unique<LoggedCommunicator>(std::move(group), axis, checked_, on_failure_);
+}
+
+void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
+  // As numbers, so that no padding is compared. An exchange is only an exchange: its messages differ between ranks.
+  using Fingerprint = std::array<int64_t, 5>;
+  Fingerprint own = {sequence, static_cast<int64_t>(call.operation), 0, 0, 0};
+  if (call.operation != Collective::kExchange) {
+    own[2] = static_cast<int64_t>(call.dtype);
+    own[3] = call.detail;
+    own[4] = call.elements;
+  }
+  std::vector<Fingerprint> all(static_cast<size_t>(size()));
+  const int64_t bytes = sizeof(Fingerprint);
+  try {
+    inner_->all_gather(Tensor(own.data(), DType::kU8, Device{}, {1, bytes}), Partition::even(size(), size()),
+                       Tensor(all.data(), DType::kU8, Device{}, {size(), bytes}));
+  } catch (const CommunicationError& error) {
+    fail(error);
+  }
+  for (int peer = 0; peer < size(); ++peer) {
+    const Fingerprint& theirs = all[static_cast<size_t>(peer)];
+    if (theirs == own) continue;
+    const Call their_call{static_cast<Collective>(theirs[1]), static_cast<DType>(theirs[2]),
+                          static_cast<int32_t>(theirs[3]), theirs[4]};
+    fail(PeerError(fmt::format("{} calls #{} {} where {} calls #{} {}", name(peer), theirs[0], describe(their_call),
+                               name(rank()), sequence, describe(call))));
+  }
+}
+
+std::string LoggedCommunicator::describe(const Call& call) const {
+  std::string text = name_of(call.operation);
+  if (call.elements > 0) text += fmt::format(" of {} {}", call.elements, name_of(call.dtype));
+  if (call.operation == Collective::kBroadcast) text += " from " + name(call.detail);
+  if (call.operation == Collective::kAllReduce) {
+    text += static_cast<Reduction>(call.detail) == Reduction::kSum ? " (sum)" : " (maximum)";
+  }
+  return text;
+}
+
+void LoggedCommunicator::fail(const CommunicationError& error) const {
+  std::string text = error.what();
+  text.insert(std::min(text.find('\n'), text.size()), " on axis " + axis_);
+  text += fmt::format("\n  the last operations of {} on this axis:", name(rank()));
+  for (int64_t i = std::max<int64_t>(1, sequence_ - kEntries + 1); i <= sequence_; ++i) {
+    const Entry& entry = entries_[static_cast<size_t>(i % kEntries)];
+    text += "\n    " + describe(entry.call);
+    text += entry.finished ? fmt::format(", {:.3f} ms", 1e3 * entry.seconds) : std::string(", not finished");
+  }
+  const auto* peer_error = dynamic_cast<const PeerError*>(&error);
+  const Explained explained(text, peer_error ? peer_error->unresponsive : UnresponsivePeers());
+  if (on_failure_) on_failure_(explained);
+  throw explained;
+}
+
+}  // namespace ropewalk

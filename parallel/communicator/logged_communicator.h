@@ -1,0 +1,101 @@
+// Watches over another communicator: what it was asked, how many bytes it sent and how long this rank waited, under the
+// name of an axis of the mesh. A CommunicationError that passes through gains the axis, the rank and the last
+// operations, and is shown to the failure handler.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "kernels/trace.h"
+#include "parallel/communicator/collective.h"
+#include "parallel/communicator/communicator.h"
+
+namespace ropewalk {
+
+struct CommunicationCounters {
+  int64_t operations = 0;
+  int64_t bytes_sent = 0;  // payload handed to the transport for other ranks, as HostCommunicator would send it
+  double seconds = 0.0;    // in which this rank's thread did nothing else: whole collectives; starting, driving and
+                           // waiting for transfers, without driving others meanwhile. By NCCL: giving them to the
+                           // device
+};
+
+// Called with an error before anything is unwound, so while the memory is whole that open messages refer to: MPI may
+// still read and write it. May end the process; the error is thrown if it returns.
+using FailureHandler = std::function<void(const PeerError&)>;
+
+class LoggedCommunicator : public Communicator {
+ public:
+  // checked: before each operation all ranks compare what they are about to do, and refuse, by name, to do different
+  // things.
+  LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked = false,
+                     FailureHandler on_failure = {});
+
+  // Notes every operation, and how long messages were in flight. Null: no longer.
+  void set_trace(Trace* trace) { trace_ = trace; }
+
+  const std::string& axis() const { return axis_; }
+  const CommunicationCounters& counters() const { return counters_; }
+
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  std::string name(int rank) const override { return inner_->name(rank); }
+  int64_t bytes_sent() const override { return inner_->bytes_sent(); }
+  std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
+  void all_reduce(const Tensor& x, Reduction reduction) override;
+  void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override;
+  void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
+  std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) override;
+  std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) override;
+  void broadcast(const Tensor& x, int root) override;
+  void barrier() override;
+  ProgressEngine& progress_engine() override { return inner_->progress_engine(); }
+  std::unique_ptr<Communicator> split(int color, int key) override;  // the group is logged as "<axis>/split"
+  std::unique_ptr<LoggedCommunicator> split(const std::string& axis, int color, int key);
+
+ private:
+  friend class LoggedTransfer;
+
+  // What one rank is asked to do; detail: the root, or the kind of reduction. Those of an exchange may differ between
+  // ranks.
+  struct Call {
+    Collective operation;
+    DType dtype = DType::kU8;
+    int32_t detail = 0;
+    int64_t elements = 0;
+    bool operator==(const Call&) const = default;
+  };
+  struct Entry {
+    Call call;
+    int64_t sequence;
+    double seconds;
+    bool finished;
+  };
+  static constexpr int64_t kEntries = 8;
+
+  template <typename Action>
+  void run(const Call& call, Action action);
+  int64_t begin(const Call& call);  // returns its sequence number
+  template <typename Start>
+  std::unique_ptr<Transfer> start(const Call& call, const char* name, Start start);
+  template <typename Action>
+  int64_t timed(int64_t sequence, const char* name, Action action);  // returns the bytes sent
+  void agree(int64_t sequence, const Call& call);
+  Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
+  std::string describe(const Call& call) const;
+  // Throws the error with the axis at the end of its first line, and then the last operations.
+  [[noreturn]] void fail(const CommunicationError& error) const;
+
+  std::shared_ptr<Communicator> inner_;
+  std::string axis_;
+  bool checked_;
+  FailureHandler on_failure_;
+  CommunicationCounters counters_;
+  Trace* trace_ = nullptr;
+  int64_t sequence_ = 0;
+  std::array<Entry, kEntries> entries_{};
+};
+
+}  // namespace ropewalk

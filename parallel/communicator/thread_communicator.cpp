@@ -1,0 +1,352 @@
+#include "parallel/communicator/thread_communicator.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "parallel/communicator/host_communicator.h"
+#include "parallel/communicator/watched_time.h"
+
+namespace ropewalk {
+
+// What all groups that were split from one world share: whether it has failed.
+class ThreadFate {
+ public:
+  explicit ThreadFate(std::chrono::milliseconds longest_wait) : deadline(longest_wait) {}
+  void add(const std::shared_ptr<ThreadGroup>& group);
+  void fail(const std::string& reason);  // the first reason stays
+  bool failed() const { return failed_.load(); }
+  [[noreturn]] void raise();  // once no other thread touches the messages of this one any more
+
+  const std::chrono::milliseconds deadline;
+
+ private:
+  std::mutex mutex_;
+  std::atomic<bool> failed_ = false;
+  std::string reason_;
+  std::vector<std::weak_ptr<ThreadGroup>> groups_;
+};
+
+namespace {
+
+// Between two looks of a wait at the time, of which a deadline has twenty.
+constexpr std::chrono::milliseconds kShortestInterval(1), kLongestInterval(100);
+
+// Where a rank waits, whatever group its exchanges are of.
+struct Inbox {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t news = 0;  // exchanges that have been finished
+};
+
+// What a rank is at in a group.
+struct Member {
+  explicit Member(std::shared_ptr<Inbox> of_rank) : inbox(std::move(of_rank)) {}
+
+  // Whether it will never post a message of this call again: it has gone on to others, and if this is a collective that
+  // proceeds in rounds it is through. Under the inbox's mutex, as what it looks at.
+  bool is_past(CallLabel label) const {
+    return newest > label.sequence && (label.operation == Collective::kExchange ||
+                                       std::ranges::find(in_flight, label.sequence) == in_flight.end());
+  }
+
+  const std::shared_ptr<Inbox> inbox;
+  int64_t newest = 0;              // sequence number of its newest call here
+  std::vector<int64_t> in_flight;  // those of its calls in flight: one for each round
+};
+
+// One message of an exchange, posted and not yet copied. `open` belongs to the exchange and is guarded by its rank's
+// inbox.
+struct Post {
+  Message message;
+  CallLabel label;
+  Inbox* inbox;
+  bool* open;
+  int* open_count;
+};
+
+// From one rank to another: what was posted on one side and not yet on the other.
+struct Channel {
+  std::mutex mutex;
+  std::deque<Post> sends, receives;
+};
+
+void complete(const Post& post) {
+  const std::lock_guard lock(post.inbox->mutex);
+  *post.open = false;
+  if (--*post.open_count > 0) return;
+  ++post.inbox->news;
+  post.inbox->changed.notify_all();
+}
+
+// Why the two do not belong together, or nothing. The send is to rank `receiver`, the receive from rank `sender`.
+std::string mismatch(const Roster& group, const Post& send, const Post& receive) {
+  const Tensor &from = send.message.data, &to = receive.message.data;
+  if (send.label == receive.label && from.bytes() == to.bytes() && from.dtype() == to.dtype()) return {};
+  return fmt::format("{} sends {} in {}, but {} expects {} in {}", group.name(receive.message.peer),
+                     describe_send(group, send.message), describe(send.label), group.name(send.message.peer),
+                     describe_receive(group, receive.message), describe(receive.label));
+}
+
+}  // namespace
+
+// The channels and members of one group, and the groups that are being split from it.
+class ThreadGroup {
+ public:
+  ThreadGroup(std::shared_ptr<ThreadFate> shared_fate, Roster names, std::span<const std::shared_ptr<Inbox>> inboxes)
+      : fate(std::move(shared_fate)),
+        roster(std::move(names)),
+        size(roster.size()),
+        members(inboxes.begin(), inboxes.end()),
+        channels_(static_cast<size_t>(size * size)) {}
+
+  Channel& channel(int from, int to) { return channels_[static_cast<size_t>(from * size + to)]; }
+  void post(const Post& post, int rank, bool is_send);
+  void clear();
+  std::shared_ptr<ThreadGroup> subgroup(int64_t sequence, const std::vector<int>& ranks);
+
+  const std::shared_ptr<ThreadFate> fate;
+  const Roster roster;
+  const int size;
+  std::vector<Member> members;
+
+ private:
+  const Post* never_answered(const Post& post, const std::deque<Post>& counterparts, int rank);
+
+  struct Forming {
+    std::shared_ptr<ThreadGroup> group;
+    size_t missing;
+  };
+  std::vector<Channel> channels_;
+  std::mutex forming_mutex_;
+  std::map<std::pair<int64_t, int>, Forming> forming_;  // by the split's sequence number and the first rank
+};
+
+// Finds the counterpart by the call's number: with several calls in flight, messages of a pair do not come in the order
+// of the calls.
+void ThreadGroup::post(const Post& post, int rank, bool is_send) {
+  const int peer = post.message.peer;
+  Channel& channel = is_send ? this->channel(rank, peer) : this->channel(peer, rank);
+  std::string complaint;
+  {
+    const std::lock_guard lock(channel.mutex);
+    if (fate->failed()) return;  // the wait will say so
+    std::deque<Post>& counterparts = is_send ? channel.receives : channel.sends;
+    const auto found = std::ranges::find_if(
+        counterparts, [&](const Post& other) { return other.label.sequence == post.label.sequence; });
+    const Post* other = found != counterparts.end() ? &*found : nullptr;
+    if (!other) other = never_answered(post, counterparts, rank);
+    if (!other) {
+      (is_send ? channel.sends : channel.receives).push_back(post);
+      return;
+    }
+    const Post &send = is_send ? post : *other, &receive = is_send ? *other : post;
+    complaint = mismatch(roster, send, receive);
+    CHECK(found != counterparts.end() || !complaint.empty(), "messages of different calls that match");
+    if (complaint.empty()) {
+      const Tensor& from = send.message.data;
+      if (from.bytes() > 0) std::memcpy(receive.message.data.raw(), from.raw(), static_cast<size_t>(from.bytes()));
+      complete(send);
+      complete(receive);
+      counterparts.erase(found);
+    }
+  }
+  if (!complaint.empty()) fate->fail(complaint);
+}
+
+// One of the peer's messages where this rank is past its call, or the peer is past the post's: ranks that disagree.
+const Post* ThreadGroup::never_answered(const Post& post, const std::deque<Post>& counterparts, int rank) {
+  if (counterparts.empty()) return nullptr;
+  const auto is_past = [&](int who, CallLabel label) {
+    Member& member = members[static_cast<size_t>(who)];
+    const std::lock_guard lock(member.inbox->mutex);
+    return member.is_past(label);
+  };
+  if (is_past(post.message.peer, post.label)) return &counterparts.front();
+  const auto passed = std::ranges::find_if(counterparts, [&](const Post& other) { return is_past(rank, other.label); });
+  return passed != counterparts.end() ? &*passed : nullptr;
+}
+
+// After a failure: forgets all messages, once nobody is copying one, and wakes all ranks.
+void ThreadGroup::clear() {
+  for (Channel& channel : channels_) {
+    const std::lock_guard lock(channel.mutex);
+    channel.sends.clear();
+    channel.receives.clear();
+  }
+  for (Member& member : members) {
+    const std::lock_guard lock(member.inbox->mutex);
+    member.inbox->changed.notify_all();
+  }
+}
+
+// The first of the ranks to come makes the group, the last one to come takes it off the table.
+std::shared_ptr<ThreadGroup> ThreadGroup::subgroup(int64_t sequence, const std::vector<int>& ranks) {
+  const std::lock_guard lock(forming_mutex_);
+  const auto [entry, is_new] = forming_.try_emplace({sequence, ranks.front()});
+  Forming& forming = entry->second;
+  if (is_new) {
+    std::vector<std::shared_ptr<Inbox>> inboxes;
+    for (const int rank : ranks) inboxes.push_back(members[static_cast<size_t>(rank)].inbox);
+    forming = {std::make_shared<ThreadGroup>(fate, roster.of(ranks), inboxes), ranks.size()};
+    fate->add(forming.group);
+  }
+  const std::shared_ptr<ThreadGroup> group = forming.group;
+  if (--forming.missing == 0) forming_.erase(entry);
+  return group;
+}
+
+void ThreadFate::add(const std::shared_ptr<ThreadGroup>& group) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(groups_, [](const std::weak_ptr<ThreadGroup>& other) { return other.expired(); });
+  groups_.push_back(group);
+}
+
+void ThreadFate::fail(const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  if (failed_.load()) return;
+  reason_ = reason;
+  failed_.store(true);
+  for (const std::weak_ptr<ThreadGroup>& entry : groups_) {
+    if (const std::shared_ptr<ThreadGroup> group = entry.lock()) group->clear();
+  }
+}
+
+void ThreadFate::raise() {
+  const std::lock_guard lock(mutex_);  // held by fail() until all messages are forgotten
+  throw CommunicationError(reason_);
+}
+
+namespace {
+
+class ThreadExchange : public Transfer {
+ public:
+  ThreadExchange(ThreadGroup& group, int rank, ProgressEngine& engine, CallLabel label,
+                 std::span<const Message> sends, std::span<const Message> receives)
+      : group_(group),
+        member_(group.members[static_cast<size_t>(rank)]),
+        inbox_(*member_.inbox),
+        engine_(engine),
+        rank_(rank),
+        label_(label) {
+    messages_.assign(sends.begin(), sends.end());
+    messages_.insert(messages_.end(), receives.begin(), receives.end());
+    sends_ = sends.size();
+    open_count_ = static_cast<int>(messages_.size());
+    open_ = std::make_unique<bool[]>(messages_.size());
+    std::fill_n(open_.get(), messages_.size(), true);
+    {
+      const std::lock_guard lock(inbox_.mutex);
+      member_.in_flight.push_back(label.sequence);
+      member_.newest = std::max(member_.newest, label.sequence);
+    }
+    for (size_t i = 0; i < messages_.size(); ++i) {
+      group.post({messages_[i], label, &inbox_, &open_[i], &open_count_}, rank, i < sends_);
+    }
+  }
+
+  ~ThreadExchange() override {
+    try {
+      wait();
+    } catch (const CommunicationError&) {  // the interface says: errors then are lost
+    }
+    const std::lock_guard lock(inbox_.mutex);
+    member_.in_flight.erase(std::ranges::find(member_.in_flight, label_.sequence));
+  }
+
+  bool progress() override {  // nothing to drive: whoever comes second copies
+    {
+      const std::lock_guard lock(inbox_.mutex);
+      if (open_count_ == 0) return true;
+    }
+    if (group_.fate->failed()) group_.fate->raise();
+    return false;
+  }
+
+  void wait() override {
+    WatchedTime waited(group_.fate->deadline);
+    const auto interval = std::clamp(group_.fate->deadline / 20, kShortestInterval, kLongestInterval);
+    std::unique_lock lock(inbox_.mutex);
+    while (open_count_ > 0) {
+      const int64_t seen = inbox_.news;
+      lock.unlock();
+      if (group_.fate->failed()) group_.fate->raise();
+      engine_.progress();
+      lock.lock();
+      const auto stirred = [&] { return open_count_ == 0 || inbox_.news != seen || group_.fate->failed(); };
+      inbox_.changed.wait_for(lock, interval, stirred);
+      waited.look();
+      if (stirred() || !waited.is_over()) continue;
+      const std::string overdue = describe_open(waited.seconds());
+      lock.unlock();
+      group_.fate->fail(overdue);
+      group_.fate->raise();
+    }
+  }
+
+ private:
+  std::string describe_open(double seconds) const {
+    std::vector<Message> sends, receives;
+    for (size_t i = 0; i < messages_.size(); ++i)
+      if (open_[i]) (i < sends_ ? sends : receives).push_back(messages_[i]);
+    return describe_silence(group_.roster, rank_, label_, sends, receives, seconds);
+  }
+
+  ThreadGroup& group_;
+  Member& member_;
+  Inbox& inbox_;
+  ProgressEngine& engine_;
+  int rank_;
+  CallLabel label_;
+  std::vector<Message> messages_;  // sends, then receives
+  size_t sends_;
+  std::unique_ptr<bool[]> open_;  // this and the next are guarded by the inbox
+  int open_count_;
+};
+
+class ThreadCommunicator : public HostCommunicator {
+ public:
+  ThreadCommunicator(std::shared_ptr<ThreadGroup> group, int rank, std::shared_ptr<ProgressEngine> engine)
+      : HostCommunicator(rank, group->roster, std::move(engine)), group_(std::move(group)) {}
+
+ protected:
+  std::unique_ptr<Transfer> post(CallLabel label, std::span<const Message> sends,
+                                 std::span<const Message> receives) override {
+    if (group_->fate->failed()) group_->fate->raise();
+    return std::make_unique<ThreadExchange>(*group_, rank(), progress_engine(), label, sends, receives);
+  }
+
+  std::unique_ptr<Communicator> make_group(CallLabel label, const std::vector<int>& members) override {
+    const auto place = std::find(members.begin(), members.end(), rank()) - members.begin();
+    return std::make_unique<ThreadCommunicator>(group_->subgroup(label.sequence, members), static_cast<int>(place),
+                                                shared_progress_engine());
+  }
+
+ private:
+  std::shared_ptr<ThreadGroup> group_;
+};
+
+}  // namespace
+
+ThreadWorld::ThreadWorld(int size, std::chrono::milliseconds deadline) {
+  std::vector<std::shared_ptr<Inbox>> inboxes(static_cast<size_t>(size));
+  for (auto& inbox : inboxes) inbox = std::make_shared<Inbox>();
+  group_ = std::make_shared<ThreadGroup>(std::make_shared<ThreadFate>(deadline), Roster(size), inboxes);
+  group_->fate->add(group_);
+}
+
+ThreadWorld::~ThreadWorld() = default;
+
+std::shared_ptr<Communicator> ThreadWorld::communicator(int rank) const {
+  CHECK(rank >= 0 && rank < group_->size, "rank {} of a world of {}", rank, group_->size);
+  return std::make_shared<ThreadCommunicator>(group_, rank, std::make_shared<ProgressEngine>());
+}
+
+void ThreadWorld::fail(const std::string& reason) { group_->fate->fail(reason); }
+
+}  // namespace ropewalk

@@ -1,0 +1,31 @@
+// Many ranks as threads of one process: how tests run any mesh on one machine, and how a single rank runs without MPI.
+// A message is copied once, from the sender's tensor to the receiver's, by whichever of the two comes second; so
+// messages make progress whatever the order in which exchanges are waited for.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "parallel/communicator/communicator.h"
+
+namespace ropewalk {
+
+class ThreadGroup;
+
+class ThreadWorld {
+ public:
+  // A wait that lasts longer than the deadline fails, and with it the world.
+  ThreadWorld(int size, std::chrono::milliseconds deadline);
+  ~ThreadWorld();
+
+  // For the thread that is to be `rank`; it may outlive this object.
+  std::shared_ptr<Communicator> communicator(int rank) const;
+  // All waits, and all later calls, of all ranks in all groups throw CommunicationError with this reason.
+  void fail(const std::string& reason);
+
+ private:
+  std::shared_ptr<ThreadGroup> group_;
+};
+
+}  // namespace ropewalk

@@ -1,0 +1,97 @@
+// Products and embedding of the cpu backend against the reference.
+#include "tests/kernels/cpu/suite.h"
+
+namespace ropewalk {
+namespace {
+
+class CpuProduct : public CpuSuite {};
+
+struct Sizes {
+  int64_t N, I, O;
+};
+constexpr Sizes kSizes[] = {{1, 1, 1},
+                            {0, 3, 2},
+                            {3, 0, 2},
+                            {3, 2, 0},
+                            {5, 7, 3},
+                            {33, 17, 65},
+                            {64, 64, 64},
+                            {130, 31, 2},
+                            {1, 300, 257},
+                            {257, 129, 96},
+                            {4, 385, 32},
+                            {8, 770, 193},  // ends of strips, of blocks of the inner dimension and of
+                                            // columns
+                            {1537, 391, 33},
+                            {5, 33, 1537}};  // more rows than a block
+
+TEST_P(CpuProduct, LinearForward) {
+  for (const auto& [N, I, O] : kSizes) {
+    Twin x = Twin::normal({N, I}, "x"), w = Twin::normal({O, I}, "w"), set = Twin::poison({N, O});
+    Twin added = Twin::normal({N, O}, "y");
+    on_both([&](Kernels& k, const View& of) {
+      k.linear_forward(of(x), of(w), of(set), Write::kSet);
+      k.linear_forward(of(x), of(w), of(added), Write::kAdd);
+    });
+    EXPECT_TRUE(within("linear: y", set.error(), sum_tolerance(I))) << N << " x " << I << " x " << O;
+    EXPECT_TRUE(within("linear: y", added.error(), sum_tolerance(I + 1))) << N << " x " << I << " x " << O;
+  }
+}
+
+TEST_P(CpuProduct, LinearBackwardInput) {
+  for (const auto& [N, I, O] : kSizes) {
+    Twin dy = Twin::normal({N, O}, "dy"), w = Twin::normal({O, I}, "w"), set = Twin::poison({N, I});
+    Twin added = Twin::normal({N, I}, "dx");
+    on_both([&](Kernels& k, const View& of) {
+      k.linear_backward_input(of(dy), of(w), of(set), Write::kSet);
+      k.linear_backward_input(of(dy), of(w), of(added), Write::kAdd);
+    });
+    EXPECT_TRUE(within("linear: dx", set.error(), sum_tolerance(O))) << N << " x " << I << " x " << O;
+    EXPECT_TRUE(within("linear: dx", added.error(), sum_tolerance(O + 1))) << N << " x " << I << " x " << O;
+  }
+}
+
+TEST_P(CpuProduct, LinearBackwardWeight) {
+  for (const auto& [N, I, O] : kSizes) {
+    Twin dy = Twin::normal({N, O}, "dy"), x = Twin::normal({N, I}, "x"), dw = Twin::normal({O, I}, "dw");
+    on_both([&](Kernels& k, const View& of) { k.linear_backward_weight(of(dy), of(x), of(dw)); });
+    EXPECT_TRUE(within("linear: dw", dw.error(), sum_tolerance(N + 1))) << N << " x " << I << " x " << O;
+  }
+}
+
+// What a rank computes of its tokens is what one rank computes of them among all: the same bits.
+TEST_P(CpuProduct, ARowDoesNotDependOnTheOthers) {
+  const int64_t I = 391, O = 210;
+  for (const int64_t N : {1, 2, 4, 7, 11, 12, 13, 24, 61}) {
+    Twin x = Twin::normal({64, I}, "x"), w = Twin::normal({O, I}, "w");
+    std::vector<float> all(64 * O), some(static_cast<size_t>(N * O));
+    cpu->linear_forward(x.fast(), w.fast(), tensor_of(all, {64, O}), Write::kSet);
+    const int64_t first = 64 - N;
+    cpu->linear_forward(x.fast().slice(first, 64), w.fast(), tensor_of(some, {N, O}), Write::kSet);
+    EXPECT_EQ(some, std::vector<float>(all.begin() + first * O, all.end())) << N << " rows";
+  }
+}
+
+// Tokens repeat, and some are other ranks'. The sums run in the same order: n terms of fp32 at most.
+TEST_P(CpuProduct, Embedding) {
+  for (const int64_t D : {1, 8, 19, 64}) {
+    for (const int64_t N : {0, 1, 200}) {
+      std::vector<int32_t> ids = integer_values(N, 0, 40, "tokens");
+      const Tensor tokens = tensor_of(ids, {N});
+      Twin table = Twin::normal({16, D}, "table"), x = Twin::poison({N, D});
+      Twin dx = Twin::normal({N, D}, "dx"), dtable = Twin::normal({16, D}, "dtable");
+      on_both([&](Kernels& k, const View& of) {
+        k.embedding_forward(tokens, of(table), 10, of(x));
+        k.embedding_backward(tokens, of(dx), 10, of(dtable));
+      });
+      EXPECT_EQ(x.error(), 0);
+      EXPECT_TRUE(within("embedding: dtable", dtable.error(),
+                         sum_tolerance(N / 40 * 4)));  // at most four times the mean number of uses
+    }
+  }
+}
+
+ROPEWALK_CPU_SUITE(CpuProduct);
+
+}  // namespace
+}  // namespace ropewalk

@@ -1,0 +1,184 @@
+// What the variables of each launcher are taken for: a job, one rank alone, or a job whose ranks would not find each
+// other.
+#include "launch/process/launcher.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "kernels/error.h"
+
+namespace ropewalk {
+namespace {
+
+using Variables = std::map<std::string, std::string>;
+
+Launcher launcher_in(const Variables& environment, bool server_is_there = true) {
+  return read_launcher(
+      [&](const char* name) {
+        const auto found = environment.find(name);
+        return found == environment.end() ? nullptr : found->second.c_str();
+      },
+      [=](const std::string&) { return server_is_there; });
+}
+
+Variables operator+(Variables a, const Variables& b) {
+  for (const auto& [name, value] : b) a[name] = value;
+  return a;
+}
+
+Variables pmix(const std::string& rank) {
+  return {{"PMIX_NAMESPACE", "1169227777"},
+          {"PMIX_RANK", rank},
+          {"PMIX_SERVER_URI2", "1169227776.0;tcp4://127.0.0.1:59029"}};
+}
+Variables open_mpi(const std::string& size, const std::string& rank) {
+  return {{"OMPI_COMM_WORLD_SIZE", size}, {"OMPI_COMM_WORLD_RANK", rank}};
+}
+Variables slurm_step(const std::string& size, const std::string& rank) {
+  return {{"SLURM_JOB_ID", "7"},
+          {"SLURM_STEP_ID", "0"},
+          {"SLURM_NTASKS", size},
+          {"SLURM_PROCID", rank},
+          {"SLURM_STEP_NUM_TASKS", size}};
+}
+Variables mpich(const std::string& size, const std::string& rank) {
+  return {{"PMI_SIZE", size}, {"PMI_RANK", rank}, {"PMI_FD", "9"}};
+}
+Variables torch(const std::string& size, const std::string& rank) {  // torchrun, and a PyTorchJob of Kubeflow
+  return {{"WORLD_SIZE", size}, {"RANK", rank}, {"LOCAL_RANK", "0"}, {"MASTER_ADDR", "job-master-0"}};
+}
+
+std::string refusal(const Launcher& launcher) {
+  try {
+    check_server(launcher);
+  } catch (const ConfigurationError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(Launcher, WithAServerMakesAJob) {
+  for (const Variables& job :
+       {pmix("3") + open_mpi("4", "3"), pmix("3") + slurm_step("4", "3"),
+        // mpirun in a step of Slurm, in a pod of Kubeflow
+        pmix("3") + open_mpi("4", "3") + slurm_step("1", "0"), pmix("3") + open_mpi("4", "3") + torch("2", "0")}) {
+    const Launcher launcher = launcher_in(job);
+    EXPECT_TRUE(launcher.is_of_a_job());
+    EXPECT_TRUE(launcher.leaves_it_to_rank_0());
+    EXPECT_EQ(launcher.rank, 3);
+    EXPECT_EQ(launcher.job_size(), 4);
+    EXPECT_EQ(refusal(launcher) + note_on(launcher), "");
+  }
+  const Launcher unknown = launcher_in(pmix("0"));  // of a launcher that says no size; MPI will
+  EXPECT_TRUE(unknown.is_of_a_job());
+  EXPECT_FALSE(unknown.leaves_it_to_rank_0());
+  EXPECT_EQ(unknown.job_size(), std::nullopt);
+  EXPECT_EQ(refusal(unknown), "");
+}
+
+TEST(Launcher, KnowsAJobOfOneHost) {
+  const auto on_one_host = [](const Variables& job) { return launcher_in(pmix("1") + job).on_one_host; };
+  EXPECT_TRUE(on_one_host(open_mpi("4", "1") + Variables{{"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}}));
+  EXPECT_FALSE(on_one_host(open_mpi("4", "1") + Variables{{"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}}));
+  EXPECT_FALSE(on_one_host(open_mpi("4", "1")));
+  EXPECT_TRUE(on_one_host(slurm_step("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "1"}}));
+  EXPECT_FALSE(on_one_host(slurm_step("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "2"}}));
+  // mpirun in a step of one host reaches others.
+  EXPECT_FALSE(on_one_host(open_mpi("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "1"}}));
+  EXPECT_FALSE(on_one_host({}));
+}
+
+TEST(Launcher, OfOneRankNeedsNoMpi) {
+  for (const Variables& alone :
+       {Variables{}, pmix("0") + open_mpi("1", "0"), pmix("0") + slurm_step("1", "0"), open_mpi("1", "0"),
+        slurm_step("1", "0"), mpich("1", "0"), torch("1", "0"), slurm_step("1", "0") + torch("1", "0"),
+        Variables{{"WORLD_SIZE", "8"}}, Variables{{"RANK", "1"}}, Variables{{"SLURM_PROCID", "3"}}}) {
+    const Launcher launcher = launcher_in(alone);
+    EXPECT_FALSE(launcher.is_of_a_job());
+    EXPECT_FALSE(launcher.leaves_it_to_rank_0());
+    EXPECT_EQ(refusal(launcher) + note_on(launcher), "");
+  }
+  for (const char* size : {"", "x", "0", "-1", "4x", "99999999999999999999"})
+    EXPECT_EQ(refusal(launcher_in(open_mpi(size, "0"))), "") << size;
+}
+
+TEST(Launcher, WithoutAServerStartsNoRanks) {
+  const std::vector<std::pair<Variables, std::string>> cases = {
+      {slurm_step("2", "1"), "the job has 2 ranks (SLURM_STEP_NUM_TASKS)"},
+      {slurm_step("2", "1") + mpich("2", "1"), "start it with srun --mpi=pmix"},  // srun --mpi=pmi2
+      {mpich("2", "1"), "the job has 2 ranks (PMI_SIZE)"},
+      {torch("2", "1"), "the job has 2 ranks (WORLD_SIZE)"},
+      {slurm_step("1", "0") + torch("2", "1"), "the job has 2 ranks (WORLD_SIZE)"},  // torchrun under srun
+      {open_mpi("2", "1"), "start it with the mpirun"},
+      {torch("2", "1"), "env --unset=WORLD_SIZE ropewalk train"}};
+  for (const auto& [variables, said] : cases) {
+    const Launcher launcher = launcher_in(variables);
+    EXPECT_FALSE(launcher.is_of_a_job());
+    EXPECT_TRUE(has(refusal(launcher), said)) << refusal(launcher);
+    // What takes no ranks is done: each of these tasks may be asked for something else.
+    EXPECT_FALSE(launcher.leaves_it_to_rank_0());
+    EXPECT_EQ(launcher.job_size(), std::nullopt);
+  }
+}
+
+TEST(Launcher, WhoseServerIsGoneHasLeftItsVariables) {
+  EXPECT_FALSE(launcher_in(pmix("0") + open_mpi("1", "0"), false).is_of_a_job());
+  const Launcher left_over = launcher_in(pmix("1") + open_mpi("2", "1"), false);
+  EXPECT_FALSE(left_over.leaves_it_to_rank_0());
+  EXPECT_TRUE(has(refusal(left_over), "no PMIx server"));
+  Variables incomplete = pmix("1") + open_mpi("2", "1");
+  incomplete.erase("PMIX_NAMESPACE");
+  EXPECT_FALSE(launcher_in(incomplete).is_of_a_job());
+}
+
+TEST(Launcher, SpeaksOfTasksThatNobodyStarted) {
+  const Variables batch = {{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "16"}, {"SLURM_PROCID", "0"}};
+  EXPECT_EQ(refusal(launcher_in(batch)), "");
+  EXPECT_TRUE(has(note_on(launcher_in(batch)), "the Slurm job around it has 16 tasks (SLURM_NTASKS)"));
+  // The shell of salloc, as a step of its own.
+  EXPECT_TRUE(has(note_on(launcher_in(slurm_step("1", "0") + batch)), "16 tasks"));
+  EXPECT_EQ(note_on(launcher_in(batch + pmix("0") + open_mpi("4", "0"))), "");
+}
+
+TEST(Launcher, MustAgreeWithMpi) {
+  const auto refuses = [](const Launcher& launcher, int world_size) -> std::string {
+    try {
+      check_world(launcher, world_size);
+    } catch (const ConfigurationError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const Launcher slurm = launcher_in(pmix("1") + slurm_step("4", "1"));
+  EXPECT_EQ(refuses(slurm, 4), "");
+  EXPECT_TRUE(has(refuses(slurm, 1), "4 ranks (SLURM_STEP_NUM_TASKS), but MPI finds 1; start it with srun --mpi=pmix"));
+  EXPECT_EQ(refuses(launcher_in(pmix("0")), 7), "");
+}
+
+TEST(Launcher, KnowsWhetherAServerListens) {
+  const int file = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  ASSERT_EQ(bind(file, any, length), 0);
+  ASSERT_EQ(getsockname(file, any, &length), 0);
+  const std::string server = "pmix-server.7;tcp4://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  EXPECT_FALSE(listens(server));
+  ASSERT_EQ(listen(file, 1), 0);
+  EXPECT_TRUE(listens(server));
+  close(file);
+  EXPECT_FALSE(listens(server));
+  for (const char* other : {"", "pmix.sock:7", "x;tcp6://[::1]:9", "x;tcp4://nowhere:9", "x;tcp4://127.0.0.1:"})
+    EXPECT_TRUE(listens(other)) << other;
+}
+
+}  // namespace
+}  // namespace ropewalk

@@ -1,0 +1,190 @@
+// The process around a rank, as far as one process shows it: hosts, signals, failures and their codes.
+#include "launch/process/process.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <thread>
+
+#include "launch/process/hosts.h"
+#include "launch/process/signals.h"
+#include "parallel/communicator/thread_communicator.h"
+
+namespace ropewalk {
+namespace {
+
+TEST(Hosts, AreCountedAndWatched) {
+  const HostSummary calm = summarize_hosts({{"a", {0}}, {"a", {1}}, {"b", {0, 1}}, {"b", {0, 1}}});
+  EXPECT_EQ(calm.text, "2 hosts (a x2, b x2)");
+  EXPECT_TRUE(calm.warnings.empty());
+  EXPECT_EQ(summarize_hosts({{"a", {}}}).text, "1 host (a x1)");
+
+  const HostSummary crowded = summarize_hosts({{"a", {0, 1}}, {"a", {0, 1}}, {"a", {0, 1}}, {"b", {3}}, {"b", {3}}});
+  ASSERT_EQ(crowded.warnings.size(), 2u);
+  EXPECT_NE(crowded.warnings[0].find("3 ranks share 2 CPUs on a"), std::string::npos);
+  EXPECT_NE(crowded.warnings[1].find("the 2 ranks on b are bound to one CPU; start mpirun with --bind-to none"),
+            std::string::npos);
+
+  std::vector<Place> many;
+  for (int i = 0; i < 20; ++i) many.push_back({fmt::format("node{:02}", i), {0}});
+  EXPECT_EQ(summarize_hosts(many).text.find("20 hosts (node00 x1, "), 0u);
+  EXPECT_NE(summarize_hosts(many).text.find("node07 x1, ...)"), std::string::npos);
+  EXPECT_FALSE(allowed_cpus().empty());
+
+  constexpr int64_t kGiB = int64_t{1} << 30;
+  const HostSummary full = summarize_hosts({{"a", {0}, 3 * kGiB, 5 * kGiB},
+                                            {"a", {1}, 3 * kGiB, 5 * kGiB},
+                                            {"b", {0}, 3 * kGiB, 5 * kGiB},
+                                            {"c", {0}, kGiB, 0}});
+  ASSERT_EQ(full.warnings.size(), 1u);
+  EXPECT_EQ(full.warnings[0].find("warning: 2 ranks on a will need about 6.0 GiB, and it has 5.0 GiB left"), 0u);
+}
+
+TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
+  ThreadWorld world(3, std::chrono::seconds(20));
+  std::vector<std::vector<Place>> seen(3);
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < 3; ++rank)
+    ranks.emplace_back([&, rank] {
+      const Place mine{fmt::format("host{}", rank % 2), allowed_cpus(), 1000 + rank, available_memory()};
+      seen[rank] = gather_places(*world.communicator(rank), mine);
+    });
+  for (std::thread& rank : ranks) rank.join();
+  ASSERT_EQ(seen[0].size(), 3u);
+  for (size_t rank = 0; rank < 3; ++rank) {
+    EXPECT_EQ(seen[0][rank].host, fmt::format("host{}", rank % 2));
+    EXPECT_EQ(seen[0][rank].cpus, allowed_cpus());
+    EXPECT_EQ(seen[0][rank].memory_needed, static_cast<int64_t>(1000 + rank));
+    EXPECT_GT(seen[0][rank].memory_available, 0);
+  }
+}
+
+TEST(TextOfRankZero, ReachesAllAsTextOrAsTheError) {
+  for (const bool fails : {false, true}) {
+    ThreadWorld world(3, std::chrono::seconds(20));
+    std::vector<std::string> seen(3);
+    std::vector<std::thread> ranks;
+    for (int rank = 0; rank < 3; ++rank)
+      ranks.emplace_back([&, rank] {
+        try {
+          seen[rank] = text_of_rank_0(*world.communicator(rank), [&]() -> std::string {
+            EXPECT_EQ(rank, 0);
+            if (fails) throw ConfigurationError("no such file");
+            return std::string("te\0xt", 5);
+          });
+        } catch (const ConfigurationError& error) {
+          seen[rank] = error.what();
+        }
+      });
+    for (std::thread& rank : ranks) rank.join();
+    for (const std::string& text : seen) EXPECT_EQ(text, fails ? "no such file" : std::string("te\0xt", 5));
+  }
+}
+
+TEST(StopSignals, SetTheFlagAndAreGivenBack) {
+  for (const int signal : {SIGINT, SIGHUP}) std::signal(signal, SIG_DFL);  // whoever started the tests may ignore them
+  for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) {
+    const StopSignals signals;
+    EXPECT_FALSE(StopSignals::requested());
+    std::raise(signal);
+    EXPECT_TRUE(StopSignals::requested());
+    EXPECT_EQ(StopSignals::signal(), signal);
+    std::raise(SIGPIPE);  // nothing
+    EXPECT_EQ(StopSignals::signal(), signal);
+  }
+  struct sigaction action {};
+  sigaction(SIGTERM, nullptr, &action);
+  EXPECT_EQ(action.sa_handler, SIG_DFL);
+  sigaction(SIGPIPE, nullptr, &action);
+  EXPECT_EQ(action.sa_handler, SIG_DFL);
+}
+
+TEST(StopSignals, LeaveWhatIsIgnored) {
+  for (const int signal : {SIGHUP, SIGINT}) {  // by nohup, and in the background of a script
+    std::signal(signal, SIG_IGN);
+    {
+      const StopSignals signals;
+      std::raise(signal);
+      EXPECT_FALSE(StopSignals::requested());
+      std::raise(SIGTERM);  // makes the second one kill, but not what is ignored
+      std::raise(signal);
+      EXPECT_EQ(StopSignals::signal(), SIGTERM);
+    }
+    EXPECT_EQ(std::signal(signal, SIG_DFL), SIG_IGN);
+  }
+}
+
+TEST(StopSignals, BreakAWaitForInputWhereAsked) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  std::signal(SIGINT, SIG_DFL);
+  const StopSignals signals(StopSignals::Waits::kInterrupted);
+  for (const int signal : {SIGINT, SIGTERM, SIGTERM}) {  // the second one kills no more than the first
+    std::raise(signal);                                  // just before the wait, which is not to outlast it
+    char byte;
+    EXPECT_EQ(read(ends[0], &byte, 1), -1);
+    EXPECT_EQ(errno, EINTR);
+    EXPECT_EQ(StopSignals::signal(), signal);
+  }
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST(StopSignalsDeathTest, TheSecondTermOrIntKills) {
+  std::signal(SIGINT, SIG_DFL);
+  const auto raise_after = [](int first, int second) {
+    const StopSignals signals;
+    std::raise(first);
+    std::raise(second);
+  };
+  EXPECT_EXIT(raise_after(SIGTERM, SIGTERM), testing::KilledBySignal(SIGTERM), "");
+  EXPECT_EXIT(raise_after(SIGTERM, SIGINT), testing::KilledBySignal(SIGINT), "");
+  raise_after(SIGUSR1, SIGTERM);  // a batch system's warning, then its request
+  raise_after(SIGUSR1, SIGUSR1);
+  raise_after(SIGHUP, SIGHUP);  // of a shell, and of its terminal
+}
+
+template <typename Exception>
+Failure failure_from(const Exception& exception) {
+  return failure_of(std::make_exception_ptr(exception));
+}
+
+TEST(Failures, HaveTheCodesOfTheTable) {
+  EXPECT_EQ(failure_from(ConfigurationError("x")).code, ExitCode::kConfiguration);
+  EXPECT_EQ(failure_from(DataError("x")).code, ExitCode::kData);
+  EXPECT_EQ(failure_from(CheckpointError("x")).code, ExitCode::kCheckpoint);
+  EXPECT_EQ(failure_from(CommunicationError("x")).code, ExitCode::kCommunication);
+  EXPECT_EQ(failure_from(NumericalError("x")).code, ExitCode::kNumerical);
+  EXPECT_EQ(failure_from(DeviceError("x")).code, ExitCode::kDevice);
+  EXPECT_EQ(failure_from(std::runtime_error("x")).code, ExitCode::kFailure);
+  EXPECT_EQ(failure_from(DataError("the message")).message, "the message");
+
+  EXPECT_EQ(failure_from(std::bad_alloc()).code, ExitCode::kDevice);
+  EXPECT_NE(failure_from(std::bad_alloc()).message.find("out of host memory; lower training.micro_batch"),
+            std::string::npos);
+  EXPECT_NE(failure_from(std::out_of_range("vector::at")).message.find("This is a bug in ropewalk"), std::string::npos);
+  try {
+    CHECK(1 + 1 == 3, "arithmetic");
+  } catch (...) {
+    const Failure failure = failure_of(std::current_exception());
+    EXPECT_EQ(failure.code, ExitCode::kFailure);
+    EXPECT_NE(failure.message.find("bug"), std::string::npos);
+  }
+}
+
+TEST(Process, OfOneRankTellsItsFailureAndReturnsItsCode) {
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(run_process({},
+                        [](Process& process) {
+                          EXPECT_EQ(process.size(), 1);
+                          return ExitCode::kStopped;
+                        }),
+            ExitCode::kStopped);
+  EXPECT_EQ(run_process({}, [](Process&) -> ExitCode { throw DataError("empty file"); }), ExitCode::kData);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "ropewalk: empty file\n");
+}
+
+}  // namespace
+}  // namespace ropewalk

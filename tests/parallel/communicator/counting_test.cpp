@@ -1,0 +1,91 @@
+// Groups of one rank alone: they count the bytes, and know the places, of groups whose ranks are all there.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <vector>
+
+#include "parallel/communicator/counting_communicator.h"
+#include "parallel/mesh.h"
+#include "tests/support/ranks.h"
+
+namespace ropewalk {
+namespace {
+
+using Action = std::function<void(Communicator&)>;
+
+// All kinds of operations, sizes that do not divide, nothing at all; `numbers` is large enough for each.
+std::vector<Action> actions(std::vector<float>& numbers) {
+  const auto tensor = [&](int64_t begin, int64_t rows, int64_t columns) {
+    return Tensor(numbers.data() + begin, DType::kF32, Device{}, {rows, columns});
+  };
+  std::vector<Action> out;
+  for (const int64_t rows : {0, 1, 7, 24}) {
+    out.push_back([=](Communicator& group) { group.all_reduce(tensor(0, rows, 3), Reduction::kSum); });
+    out.push_back([=](Communicator& group) {
+      const Partition cut = Partition::even(rows, group.size());
+      group.reduce_scatter(tensor(0, rows, 3), cut, tensor(100, cut.size(group.rank()), 3));
+    });
+    out.push_back([=](Communicator& group) {
+      const Partition cut = Partition::even(rows, group.size());
+      group.all_gather(tensor(100, cut.size(group.rank()), 3), cut, tensor(0, rows, 3));
+    });
+    out.push_back([=](Communicator& group) {
+      for (int root = 0; root < group.size(); ++root) group.broadcast(tensor(0, rows, 3), root);
+    });
+    out.push_back([=](Communicator& group) {  // around a ring, and to itself
+      const int next = (group.rank() + 1) % group.size(), previous = (group.rank() + group.size() - 1) % group.size();
+      const Message sends[] = {{next, tensor(0, rows, 3)}, {group.rank(), tensor(0, 2, 3)}};
+      const Message receives[] = {{previous, tensor(100, rows, 3)}, {group.rank(), tensor(200, 2, 3)}};
+      group.start_exchange(sends, receives)->wait();
+    });
+  }
+  out.push_back([](Communicator& group) { group.barrier(); });
+  out.push_back([](Communicator& group) { sum_of(group, 1.0); });
+  return out;
+}
+
+TEST(CountingCommunicator, CountsTheBytesThatAreSent) {
+  for (int size = 1; size <= 6; ++size)
+    run_ranks(size, [&](const std::shared_ptr<Communicator>& world) {
+      CountingCommunicator planned(world->rank(), size);
+      EXPECT_EQ(planned.size(), world->size());
+      std::vector<float> numbers(300);
+      const std::vector<Action> all = actions(numbers);
+      for (size_t i = 0; i < all.size(); ++i) {
+        all[i](*world);
+        all[i](planned);
+        EXPECT_EQ(planned.bytes_sent(), world->bytes_sent())
+            << "action " << i << ", rank " << world->rank() << " of " << size;
+      }
+    });
+}
+
+TEST(CountingCommunicator, ChangesNothing) {
+  std::vector<float> numbers(300, 5.0f);
+  CountingCommunicator planned(1, 3);
+  for (const Action& action : actions(numbers)) action(planned);
+  EXPECT_EQ(numbers, std::vector<float>(300, 5.0f));
+}
+
+TEST(PlannedMesh, HasTheGroupsOfAMesh) {
+  for (const MeshShape shape : {MeshShape{1, 1, 1}, {2, 3, 1}, {1, 2, 4}, {2, 2, 2}, {3, 1, 2}})
+    for (const int key_heads : {1, 2, 8})
+      run_ranks(shape.size(), [&](const std::shared_ptr<Communicator>& world) {
+        Mesh mesh(shape, world, key_heads);
+        const Mesh planned = Mesh::planned(shape, world->rank(), key_heads);
+        EXPECT_EQ(planned.data_rank(), mesh.data_rank());
+        EXPECT_EQ(planned.context_rank(), mesh.context_rank());
+        EXPECT_EQ(planned.tensor_rank(), mesh.tensor_rank());
+        for (const auto group :
+             {&Mesh::world, &Mesh::tensor, &Mesh::sequence, &Mesh::batch, &Mesh::gradient, &Mesh::key_replicas}) {
+          EXPECT_EQ((planned.*group)().rank(), (mesh.*group)().rank());
+          EXPECT_EQ((planned.*group)().size(), (mesh.*group)().size());
+        }
+        for (size_t i = 0; i < mesh.counters().size(); ++i)
+          EXPECT_EQ(planned.counters()[i].first, mesh.counters()[i].first);
+      });
+  EXPECT_THROW(Mesh::planned({1, 1, 3}, 0, 2), ConfigurationError);
+}
+
+}  // namespace
+}  // namespace ropewalk

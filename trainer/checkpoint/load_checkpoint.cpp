@@ -1,0 +1,211 @@
+// Rank 0 looks for checkpoints and reads manifests; every rank reads the pieces that it wants; all agree before one is
+// taken.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "parallel/communicator/agreement.h"
+#include "trainer/checkpoint/box_cover.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/piece_reader.h"
+
+namespace ropewalk {
+namespace {
+
+constexpr int64_t kLargestManifest = 256 << 20;
+constexpr const char* kOtherModel =
+    "use the model that it was saved with (its manifest has the whole configuration), or another output.directory";
+
+// "model" or "optimizer": what a tensor's name begins with.
+std::string group_of(const std::string& name) { return name.substr(0, name.find('.')); }
+
+// Which tensors of the manifest any rank wants.
+std::vector<float> wanted_anywhere(const Manifest& manifest, std::span<const StateTensor> into, Communicator& world) {
+  std::set<std::string> names;
+  for (const StateTensor& tensor : into) names.insert(tensor.name);
+  std::vector<float> wanted;
+  for (const ManifestTensor& tensor : manifest.tensors) wanted.push_back(names.contains(tensor.name) ? 1 : 0);
+  world.all_reduce(Tensor(wanted.data(), DType::kF32, Device{}, {static_cast<int64_t>(wanted.size())}),
+                   Reduction::kMax);
+  return wanted;
+}
+
+// The manifest is of this program's version, has what this rank wants in the shapes that it wants, and, in the groups
+// of which any rank wants something, nothing that no rank wants.
+void check_model(const std::filesystem::path& checkpoint, const Manifest& manifest, std::span<const StateTensor> into,
+                 std::span<const float> wanted) {
+  std::unordered_map<std::string, const ManifestTensor*> by_name;
+  for (const ManifestTensor& tensor : manifest.tensors) by_name[tensor.name] = &tensor;
+  for (const StateTensor& tensor : into) {
+    CHECK(contains(whole_box(tensor.shape), tensor.box) && tensor.data.elements() == tensor.box.elements(),
+          "{}: {} elements for {} of {}", tensor.name, tensor.data.elements(), text_of(tensor.box),
+          tensor.shape.text());
+    const auto found = by_name.find(tensor.name);
+    if (found == by_name.end()) {
+      throw ConfigurationError(fmt::format("{} is of another model: it has no tensor {}; {}", checkpoint.string(),
+                                           in_quotes(tensor.name), kOtherModel));
+    }
+    if (found->second->shape != tensor.shape) {
+      throw ConfigurationError(fmt::format("{} is of another model: tensor {} is {} there and {} here; {}",
+                                           checkpoint.string(), in_quotes(tensor.name), found->second->shape.text(),
+                                           tensor.shape.text(), kOtherModel));
+    }
+  }
+  std::set<std::string> groups;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (wanted[i] > 0) groups.insert(group_of(manifest.tensors[i].name));
+  }
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const std::string& name = manifest.tensors[i].name;
+    if (wanted[i] == 0 && groups.contains(group_of(name))) {
+      throw ConfigurationError(fmt::format("{} is of another model: this one has no tensor {}; {}", checkpoint.string(),
+                                           in_quotes(name), kOtherModel));
+    }
+  }
+}
+
+void check_version(const std::filesystem::path& checkpoint, const Manifest& manifest) {
+  if (manifest.version == kManifestVersion) return;
+  throw CheckpointError(
+      fmt::format("{} has format version {}; this program reads version {}: use the program that wrote it",
+                  checkpoint.string(), manifest.version, kManifestVersion));
+}
+
+// What rank 0 checks for all: that every file is there, whoever wants it.
+void check_files(FileSystem& files, const std::filesystem::path& checkpoint, const Manifest& manifest) {
+  check_covered(manifest);
+  for (const ManifestFile& expected : manifest.files) {
+    const InputFile file(files, checkpoint / expected.name);
+    if (file.size() != expected.bytes) {
+      throw CheckpointError(
+          fmt::format("{} has {} bytes; the manifest says {}", file.path().string(), file.size(), expected.bytes));
+    }
+  }
+}
+
+struct Outcome {
+  LoadedCheckpoint checkpoint;
+  std::optional<std::string> refusal;  // why it is not whole; the same on all ranks
+};
+
+// expected_step: what the directory's name says, if that counts.
+Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t> expected_step,
+                 std::span<const StateTensor> into, Mesh& mesh, Kernels& kernels, FileSystem& files) {
+  Communicator& world = mesh.world();
+  const bool leads = world.rank() == 0;
+  std::string text;
+  std::optional<std::string> refusal = first_failure(world, [&] {
+    if (!leads) return;
+    text = read_text(files, checkpoint / kManifestName, kLargestManifest);
+    parse_manifest(text);
+  });
+  if (refusal) return {{}, refusal};
+  const Manifest manifest = parse_manifest(broadcast_text(world, text, 0));
+  check_version(checkpoint, manifest);
+  const std::vector<float> wanted = wanted_anywhere(manifest, into, world);
+  const auto other_model = first_failure(world, [&] { check_model(checkpoint, manifest, into, wanted); });
+  if (other_model) throw ConfigurationError(*other_model);
+
+  refusal = first_failure(world, [&] {
+    if (expected_step && manifest.progress.step != *expected_step) {
+      throw CheckpointError(fmt::format("its manifest is of step {}; give it back its name", manifest.progress.step));
+    }
+    if (leads) check_files(files, checkpoint, manifest);
+    read_pieces(files, checkpoint, manifest, into, kernels);
+  });
+  return {{checkpoint, manifest.progress, manifest.mesh, manifest.run}, refusal};
+}
+
+// Lines of rank 0, on all ranks.
+std::string agreed_text(Communicator& world, const std::function<std::string()>& make) {
+  std::string text;
+  all_or_none(world, [&] {
+    if (world.rank() == 0) text = make();
+  });
+  return broadcast_text(world, text, 0);
+}
+
+// Rank 0's list, on all ranks: shared file systems may show others an older one.
+std::vector<CheckpointPath> agreed_list(const std::filesystem::path& directory, Communicator& world) {
+  const std::string lines = agreed_text(world, [&] {
+    std::string text;
+    for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
+      text += fmt::format("{} {}\n", checkpoint.step, checkpoint.path.filename().string());
+    }
+    return text;
+  });
+  std::vector<CheckpointPath> checkpoints;
+  for (size_t begin = 0; begin < lines.size();) {
+    const size_t space = lines.find(' ', begin), end = lines.find('\n', begin);
+    checkpoints.push_back(
+        {std::stoll(lines.substr(begin, space - begin)), directory / lines.substr(space + 1, end - space - 1)});
+    begin = end + 1;
+  }
+  return checkpoints;
+}
+
+// "; those there are: step 12, step 8; set aside, until renamed, are step-00000004.aside": of a directory without the
+// one wanted.
+std::string what_there_is(const std::filesystem::path& directory, int64_t wanted) {
+  std::string text;
+  if (kind_of(checkpoint_path(directory, wanted)) != PathKind::kNone)
+    text = fmt::format("; {} is no directory, so no checkpoint", checkpoint_path(directory, wanted).string());
+  std::vector<int64_t> steps;
+  for (const CheckpointPath& checkpoint : list_checkpoints(directory))
+    if (steps.empty() || steps.back() != checkpoint.step) steps.push_back(checkpoint.step);
+  text += steps.empty() ? "; there is none" : fmt::format("; those there are: step {}", fmt::join(steps, ", step "));
+  const std::vector<std::string> aside = list_set_aside(directory);
+  if (!aside.empty()) text += fmt::format("; set aside, until renamed, are {}", fmt::join(aside, ", "));
+  return text;
+}
+
+}  // namespace
+
+std::filesystem::path find_checkpoint(const std::filesystem::path& directory, int64_t step, Mesh& mesh) {
+  for (const CheckpointPath& checkpoint : agreed_list(directory, mesh.world()))
+    if (checkpoint.step == step) return checkpoint.path;
+  throw CheckpointError(fmt::format("{} has no checkpoint of step {} ({}){}", directory.string(), step,
+                                    checkpoint_path(directory, step).filename().string(),
+                                    agreed_text(mesh.world(), [&] { return what_there_is(directory, step); })));
+}
+
+std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::path& directory,
+                                                       std::span<const StateTensor> into, Mesh& mesh, Kernels& kernels,
+                                                       const std::function<void(const std::string&)>& warn,
+                                                       FileSystem& files) {
+  const std::vector<CheckpointPath> checkpoints = agreed_list(directory, mesh.world());
+  const std::string strays =
+      agreed_text(mesh.world(), [&] { return fmt::format("{}", fmt::join(list_strays(directory), ", ")); });
+  if (!strays.empty())
+    warn(fmt::format("warning: in {} these are no directories, so no checkpoints, and in the way of those to come: {}",
+                     directory.string(), strays));
+  if (checkpoints.empty()) return std::nullopt;
+  std::string newest_refusal;
+  for (const CheckpointPath& candidate : checkpoints) {
+    Outcome outcome = try_load(candidate.path, candidate.step, into, mesh, kernels, files);
+    if (!outcome.refusal) {
+      if (!newest_refusal.empty()) warn(fmt::format("using the older checkpoint {}", candidate.path.string()));
+      return outcome.checkpoint;
+    }
+    warn(fmt::format("checkpoint {} is refused: {}", candidate.path.string(), *outcome.refusal));
+    if (newest_refusal.empty()) newest_refusal = *outcome.refusal;
+  }
+  throw CheckpointError(fmt::format(
+      "none of the {} checkpoints in {} is whole; the newest, {}, is refused: {}. Restore one from a copy, or "
+      "start anew in another output.directory",
+      checkpoints.size(), directory.string(), checkpoints[0].path.filename().string(), newest_refusal));
+}
+
+LoadedCheckpoint load_checkpoint(const std::filesystem::path& checkpoint, std::span<const StateTensor> into, Mesh& mesh,
+                                 Kernels& kernels, FileSystem& files) {
+  Outcome outcome = try_load(checkpoint, step_named(checkpoint), into, mesh, kernels, files);
+  if (outcome.refusal) {
+    throw CheckpointError(fmt::format("checkpoint {} is refused: {}", checkpoint.string(), *outcome.refusal));
+  }
+  return outcome.checkpoint;
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,232 @@
+#include "trainer/config/load_config.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "configs/ropewalk.pb.h"
+#include "kernels/error.h"
+#include "trainer/config/problems.h"
+#include "trainer/config/text.h"
+#include "trainer/config/validate.h"
+
+namespace ropewalk {
+
+namespace {
+
+constexpr size_t kMostBytes = 16 << 20;  // of a configuration
+
+// data_parallel 0 is what the number of ranks leaves; if that is no whole number, it stays 0 for the rules to find.
+void resolve_data_parallel(proto::Parallel& parallel, std::optional<int> world_size) {
+  const int64_t model_ranks = int64_t{1} * parallel.context_parallel() * parallel.tensor_parallel();
+  if (parallel.data_parallel() != 0 || model_ranks < 1) return;
+  if (!world_size)
+    parallel.set_data_parallel(1);
+  else if (*world_size % model_ranks == 0)
+    parallel.set_data_parallel(static_cast<int32_t>(*world_size / model_ranks));
+}
+
+LayerKind layer_kind(const proto::Layer& layer) {
+  using Kind = LayerKind;
+  return {.mask = layer.mask() == proto::SLIDING ? Kind::Mask::kSliding : Kind::Mask::kFull,
+          .window = layer.window(),
+          .position = layer.position() == proto::ROPE ? Kind::Position::kRope : Kind::Position::kNone,
+          .theta = layer.theta(),
+          .qk_norm = layer.qk_norm() == proto::LAYER_NORM ? Kind::QkNorm::kLayerNorm : Kind::QkNorm::kOff};
+}
+
+ModelConfig model_config(const proto::Model& model) {
+  ModelConfig out{.layers = {},
+                  .width = model.width(),
+                  .hidden = model.hidden(),
+                  .query_heads = model.query_heads(),
+                  .key_heads = model.key_heads(),
+                  .head_size = model.head_size(),
+                  .vocabulary = model.vocabulary(),
+                  .norm_epsilon = model.norm_epsilon(),
+                  .logit_scale = model.logit_scale(),
+                  .initializer_range = model.initializer_range()};
+  for (int64_t i = 0; i < model.layers(); ++i)
+    out.layers.push_back(layer_kind(model.pattern(static_cast<int>(i % model.pattern_size()))));
+  return out;
+}
+
+TrainingConfig::Schedule schedule_of(proto::Schedule schedule) {
+  switch (schedule) {
+    case proto::COSINE:
+      return TrainingConfig::Schedule::kCosine;
+    case proto::WARMUP_STABLE_DECAY:
+      return TrainingConfig::Schedule::kWarmupStableDecay;
+    case proto::CONSTANT:
+      return TrainingConfig::Schedule::kConstant;
+  }
+  CHECK(false, "schedule {}", static_cast<int>(schedule));
+  return {};
+}
+
+TrainingConfig::Recompute recompute_of(proto::Recompute recompute) {
+  switch (recompute) {
+    case proto::NOTHING:
+      return TrainingConfig::Recompute::kNothing;
+    case proto::BLOCK:
+      return TrainingConfig::Recompute::kBlock;
+    case proto::BLOCK_BUT_ATTENTION:
+      return TrainingConfig::Recompute::kBlockButAttention;
+  }
+  CHECK(false, "recompute {}", static_cast<int>(recompute));
+  return {};
+}
+
+std::vector<Stage> stages_of(const proto::Config& config) {
+  const proto::Training& training = config.training();
+  std::vector<Stage> out = {{.prefix = config.data().prefix(),
+                             .sequence_length = config.data().sequence_length(),
+                             .batch = training.batch(),
+                             .micro_batch = training.micro_batch()}};
+  for (const proto::Stage& from : training.stages()) {
+    const Stage& before = out.back();
+    Stage stage = before;
+    stage.first_step = from.first_step();
+    if (from.has_prefix()) stage.prefix = from.prefix();
+    if (from.has_sequence_length()) stage.sequence_length = from.sequence_length();
+    if (from.has_batch()) stage.batch = from.batch();
+    if (from.has_micro_batch()) stage.micro_batch = from.micro_batch();
+    if (from.has_theta()) stage.theta = from.theta();
+    const bool same_samples = stage.prefix == before.prefix && stage.sequence_length == before.sequence_length;
+    if (!same_samples) stage.order_begin = stage.first_step;
+    out.push_back(std::move(stage));
+  }
+  return out;
+}
+
+TrainingConfig training_config(const proto::Config& config) {
+  const proto::Training& training = config.training();
+  return {.steps = training.steps(),
+          .stages = stages_of(config),
+          .learning_rate = training.learning_rate(),
+          .minimum_rate = training.minimum_rate(),
+          .warmup_steps = training.warmup_steps(),
+          .decay_steps = training.decay_steps(),
+          .schedule = schedule_of(training.schedule()),
+          .beta1 = training.beta1(),
+          .beta2 = training.beta2(),
+          .epsilon = training.epsilon(),
+          .weight_decay = training.weight_decay(),
+          .clip_norm = training.clip_norm(),
+          .seed = training.seed(),
+          .loss_chunk = training.loss_chunk(),
+          .recompute = recompute_of(training.recompute())};
+}
+
+Backend backend_of(proto::Device device) {
+  switch (device) {
+    case proto::CPU:
+      return Backend::kCpu;
+    case proto::CUDA:
+      return Backend::kCuda;
+    case proto::REFERENCE:
+      return Backend::kReferenceF64;
+  }
+  CHECK(false, "device {}", static_cast<int>(device));
+  return {};
+}
+
+DeviceTransport transport_of(proto::DeviceTransport transport) {
+  switch (transport) {
+    case proto::NCCL:
+      return DeviceTransport::kNccl;
+    case proto::STAGED:
+      return DeviceTransport::kStaged;
+  }
+  CHECK(false, "device transport {}", static_cast<int>(transport));
+  return {};
+}
+
+ParallelConfig parallel_config(const proto::Parallel& parallel) {
+  return {.mesh = {.data_parallel = parallel.data_parallel(),
+                   .context_parallel = parallel.context_parallel(),
+                   .tensor_parallel = parallel.tensor_parallel()},
+          .sequence_parallel = parallel.sequence_parallel(),
+          .backend = backend_of(parallel.device()),
+          .deterministic = parallel.deterministic(),
+          .device_transport = transport_of(parallel.device_transport()),
+          .bucket_parameters = parallel.bucket_parameters(),
+          .deadline_seconds = parallel.deadline_seconds()};
+}
+
+Config make_config(const proto::Config& config) {
+  const proto::Data& data = config.data();
+  const proto::Validation& validation = config.validation();
+  return {
+      .model = model_config(config.model()),
+      .data = {.tokenizer = data.tokenizer(), .validation_fraction = data.validation_fraction(), .seed = data.seed()},
+      .training = training_config(config),
+      .parallel = parallel_config(config.parallel()),
+      .validation = {.interval = validation.interval(),
+                     .samples = validation.samples(),
+                     .position_ranges = validation.position_ranges(),
+                     .sample_interval = validation.sample_interval(),
+                     .sample_tokens = validation.sample_tokens(),
+                     .temperature = validation.temperature(),
+                     .prompt = validation.prompt()},
+      .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
+      .output = {.directory = config.output().directory(),
+                 .log_interval = config.output().log_interval(),
+                 .trace_steps = config.output().trace_steps(),
+                 .trace_after = config.output().trace_after(),
+                 .peak_flops = config.output().peak_flops()},
+      .resolved_text = write_config_text(config)};
+}
+
+[[noreturn]] void cannot_read(const std::filesystem::path& file) {
+  throw ConfigurationError(fmt::format("cannot read {}: {}; name a configuration such as configs/rnope_swa.textproto",
+                                       file.string(), std::strerror(errno)));
+}
+
+}  // namespace
+
+std::string read_config_file(const std::filesystem::path& file) {
+  if (file.empty())
+    throw ConfigurationError("the configuration's name is empty; name one such as configs/rnope_swa.textproto");
+  errno = 0;
+  std::ifstream in(file, std::ios::binary);
+  if (!in) cannot_read(file);
+  std::string text(kMostBytes + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.bad() || (in.gcount() == 0 && errno != 0)) cannot_read(file);
+  text.resize(static_cast<size_t>(in.gcount()));
+  return text;
+}
+
+Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
+                    std::optional<int> world_size, int64_t steps_done) {
+  if (text.size() > kMostBytes)
+    throw ConfigurationError(fmt::format("{} is larger than {} MiB, so it is no configuration; is it the right file?",
+                                         name, kMostBytes >> 20));
+  Problems problems;
+  proto::Config config;
+  const bool whole = read_config_text(text, name, config, problems);
+  for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
+  if (whole) {
+    resolve_data_parallel(*config.mutable_parallel(), world_size);
+    check_config(config, world_size, steps_done, problems);
+  }
+  problems.throw_if_any(name);
+  return make_config(config);
+}
+
+std::string output_directory_in(std::string_view text, const std::string& name,
+                                std::span<const std::string> overrides) {
+  Problems untold;
+  proto::Config config;
+  read_config_text(text, name, config, untold);
+  for (const std::string& assignment : overrides) apply_override(assignment, config, untold);
+  return config.output().directory();
+}
+
+Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,
+                   std::optional<int> world_size) {
+  return parse_config(read_config_file(file), file.string(), overrides, world_size);
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,32 @@
+#include "trainer/config/stages.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+
+namespace ropewalk {
+
+size_t stage_at(const TrainingConfig& training, int64_t steps_done) {
+  const std::vector<Stage>& stages = training.stages;
+  const auto later = std::ranges::upper_bound(stages, steps_done, {}, &Stage::first_step);
+  CHECK(later != stages.begin(), "no stage begins before step {}", steps_done);
+  return static_cast<size_t>(later - stages.begin()) - 1;
+}
+
+int64_t steps_left_in(const TrainingConfig& training, size_t stage, int64_t steps_done) {
+  const bool last = stage + 1 == training.stages.size();
+  const int64_t end = last ? training.steps : training.stages[stage + 1].first_step;
+  return std::max<int64_t>(0, end - std::max(steps_done, training.stages[stage].first_step));
+}
+
+bool fits(const Stage& stage, const MeshShape& mesh) {
+  return stage.sequence_length >= 2 * mesh.context_parallel &&
+         stage.batch % (mesh.data_parallel * stage.micro_batch) == 0;
+}
+
+std::string stage_text(const Stage& stage) {
+  const std::string theta = stage.theta ? fmt::format(", theta {}", *stage.theta) : "";
+  return fmt::format("sequences of {} tokens, {} a step{}", stage.sequence_length, stage.batch, theta);
+}
+
+}  // namespace ropewalk

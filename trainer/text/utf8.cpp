@@ -1,0 +1,65 @@
+#include "trainer/text/utf8.h"
+
+#include <simdjson.h>
+
+#include <algorithm>
+
+namespace ropewalk {
+namespace {
+
+// Length that the first byte of a character promises; 0 for a byte that begins none.
+size_t promised_length(unsigned char first) {
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first < 0xE0) return 2;
+  if (first >= 0xE0 && first < 0xF0) return 3;
+  if (first >= 0xF0 && first < 0xF5) return 4;
+  return 0;
+}
+
+bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
+
+// Length of the character at the beginning of `text`, or 0 where it is not one: cut, overlong, a surrogate or above
+// U+10FFFF.
+size_t character_length(std::string_view text) {
+  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const size_t length = promised_length(at(0));
+  if (length == 0 || length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if (!continues(at(i))) return 0;
+  }
+  if (length == 3 && ((at(0) == 0xE0 && at(1) < 0xA0) || (at(0) == 0xED && at(1) >= 0xA0))) return 0;
+  if (length == 4 && ((at(0) == 0xF0 && at(1) < 0x90) || (at(0) == 0xF4 && at(1) >= 0x90))) return 0;
+  return length;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
+
+size_t first_invalid_utf8(std::string_view text) {
+  size_t position = 0;
+  while (position < text.size()) {
+    const size_t length = character_length(text.substr(position));
+    if (length == 0) return position;
+    position += length;
+  }
+  return position;
+}
+
+size_t length_in_whole_characters(std::string_view text) {
+  for (size_t back = 1; back <= std::min<size_t>(3, text.size()); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if (continues(byte)) continue;
+    return promised_length(byte) > back ? text.size() - back : text.size();
+  }
+  return text.size();
+}
+
+size_t piece_length(std::string_view text, size_t limit) {
+  if (text.size() <= limit) return text.size();
+  const std::string_view block = text.substr(0, limit);
+  const size_t newline = block.rfind('\n');
+  return newline != std::string_view::npos ? newline + 1 : length_in_whole_characters(block);
+}
+
+}  // namespace ropewalk
