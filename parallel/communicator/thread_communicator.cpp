@@ -226,8 +226,8 @@ namespace {
 
 class ThreadExchange : public Transfer {
  public:
-  ThreadExchange(ThreadGroup& group, int rank, ProgressEngine& engine, CallLabel label,
-                 std::span<const Message> sends, std::span<const Message> receives)
+  ThreadExchange(ThreadGroup& group, int rank, ProgressEngine& engine, CallLabel label, std::span<const Message> sends,
+                 std::span<const Message> receives)
       : group_(group),
         member_(group.members[static_cast<size_t>(rank)]),
         inbox_(*member_.inbox),
