@@ -22,7 +22,7 @@ const UnitHook kNothing = [](size_t) {};
 struct Trainer::Parts {
   Parts(const Config& config_, Rank rank_)
       : config(config_),
-        driving(rank_.kernels, [&engine = rank_.mesh.world().progress_engine()] { engine.progress(); }),
+        driving(rank_.kernels, [&engine = rank_.mesh.world().progress_engine()] { engine.poll(); }),
         rank{rank_.mesh, driving, rank_.arena, rank_.trace},
         region(rank.mesh.tensor(), config.parallel.sequence_parallel),
         table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split(),

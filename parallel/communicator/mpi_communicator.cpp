@@ -274,7 +274,7 @@ void MpiExchange::wait() {
   WatchedTime waited(group_.options.deadline);
   auto last_news = Clock::now();
   while (open_count_ > 0) {
-    engine_.progress();
+    engine_.poll();
     try {
       const bool news = poll();
       const auto now = Clock::now();

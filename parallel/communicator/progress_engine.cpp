@@ -34,7 +34,7 @@ std::unique_ptr<Transfer> ProgressEngine::driven(std::unique_ptr<Transfer> trans
   return std::make_unique<Driven>(*this, std::move(transfer));
 }
 
-void ProgressEngine::progress() {
+void ProgressEngine::poll() {
   if (transfers_.empty() || driving_) return;  // driving: one that has failed waits for what it cannot take back
   driving_ = true;
   const double begin = steady_seconds();

@@ -1,22 +1,23 @@
-// The transfers that a rank has under way and drives while it does something else: while it computes (KernelsBetween)
-// and while it waits for another transfer, in any group of the world. So a rank that waits for one peer does not hold
-// up those that wait for it.
+// Progress engine: the transfers that a rank has started and not waited for. They are polled after every operation of
+// the rank's kernels (kernels/poller.h) and in every wait for another transfer, in any group of the world; so a rank
+// that waits for one peer does not hold up those that wait for it.
 #pragma once
 
 #include <memory>
 #include <vector>
 
+#include "kernels/poller.h"
 #include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
 
-class ProgressEngine {
+class ProgressEngine final : public Poller {
  public:
-  // The same transfer, driven from now on until it is waited for or destroyed, which must be before this is.
+  // The same transfer, polled from now on until it is waited for or destroyed, which must be before this is.
   std::unique_ptr<Transfer> driven(std::unique_ptr<Transfer> transfer);
-  // Moves all on as far as they go without waiting. What fails throws CommunicationError and is not driven any more.
-  void progress();
-  double seconds() const { return seconds_; }  // spent in progress() so far
+  // Advances all as far as they go without waiting. What fails throws CommunicationError and is not polled any more.
+  void poll() override;
+  double seconds() const { return seconds_; }  // spent in poll() so far
 
  private:
   class Driven;

@@ -276,7 +276,7 @@ class ThreadExchange : public Transfer {
       const int64_t seen = inbox_.news;
       lock.unlock();
       if (group_.fate->failed()) group_.fate->raise();
-      engine_.progress();
+      engine_.poll();
       lock.lock();
       const auto stirred = [&] { return open_count_ == 0 || inbox_.news != seen || group_.fate->failed(); };
       inbox_.changed.wait_for(lock, interval, stirred);

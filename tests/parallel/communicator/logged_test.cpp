@@ -191,7 +191,7 @@ class FailingSums final : public ForwardingCommunicator {
   std::unique_ptr<Transfer> start_reduce_scatter(const Tensor&, const Partition&, const Tensor&) override {
     return std::make_unique<FailingTransfer>();
   }
-  void barrier() override { progress_engine().progress(); }
+  void barrier() override { progress_engine().poll(); }
 };
 
 // What fails while another axis waits is told once, as its own axis', and not driven any more.

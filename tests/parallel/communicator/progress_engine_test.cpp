@@ -27,23 +27,23 @@ class Counting final : public Transfer {
 };
 
 TEST(ProgressEngine, DrivesEachUntilItIsDone) {
-  ProgressEngine in_flight;
+  ProgressEngine engine;
   int a = 0, b = 0, c = 0;
-  const auto first = in_flight.driven(std::make_unique<Counting>(a, 2));
-  const auto second = in_flight.driven(std::make_unique<Counting>(b, 1));
-  const auto third = in_flight.driven(std::make_unique<Counting>(c, 3));
-  for (int i = 0; i < 5; ++i) in_flight.progress();
+  const auto first = engine.driven(std::make_unique<Counting>(a, 2));
+  const auto second = engine.driven(std::make_unique<Counting>(b, 1));
+  const auto third = engine.driven(std::make_unique<Counting>(c, 3));
+  for (int i = 0; i < 5; ++i) engine.poll();
   EXPECT_EQ(a, 2);
   EXPECT_EQ(b, 1);
   EXPECT_EQ(c, 3);
 }
 
 TEST(ProgressEngine, DrivesNeitherWhatIsWaitedForNorWhatIsDestroyed) {
-  ProgressEngine in_flight;
+  ProgressEngine engine;
   int waited = 0, dropped = 0, other = 0;
-  const auto first = in_flight.driven(std::make_unique<Counting>(waited, 9, [&] { in_flight.progress(); }));
-  auto second = in_flight.driven(std::make_unique<Counting>(dropped, 9));
-  const auto third = in_flight.driven(std::make_unique<Counting>(other, 9));
+  const auto first = engine.driven(std::make_unique<Counting>(waited, 9, [&] { engine.poll(); }));
+  auto second = engine.driven(std::make_unique<Counting>(dropped, 9));
+  const auto third = engine.driven(std::make_unique<Counting>(other, 9));
   second.reset();
   first->wait();  // which drives the rest
   EXPECT_EQ(waited, 0);
@@ -53,23 +53,23 @@ TEST(ProgressEngine, DrivesNeitherWhatIsWaitedForNorWhatIsDestroyed) {
 
 // One that fails while it is driven waits for the messages that it cannot take back, and that wait drives.
 TEST(ProgressEngine, IsNotDrivenByWhatItDrives) {
-  ProgressEngine in_flight;
+  ProgressEngine engine;
   int outer = 0, other = 0;
-  const auto first = in_flight.driven(std::make_unique<Counting>(outer, 9, [&] { in_flight.progress(); }));
-  const auto second = in_flight.driven(std::make_unique<Counting>(other, 9));
-  in_flight.progress();
+  const auto first = engine.driven(std::make_unique<Counting>(outer, 9, [&] { engine.poll(); }));
+  const auto second = engine.driven(std::make_unique<Counting>(other, 9));
+  engine.poll();
   EXPECT_EQ(outer, 1);
   EXPECT_EQ(other, 1);
 }
 
 TEST(ProgressEngine, GoesOnBehindOneThatFails) {
-  ProgressEngine in_flight;
+  ProgressEngine engine;
   int bad = 0, other = 0;
   const auto first =
-      in_flight.driven(std::make_unique<Counting>(bad, 9, [] { throw CommunicationError("rank 1 is gone"); }));
-  const auto second = in_flight.driven(std::make_unique<Counting>(other, 9));
-  EXPECT_THROW(in_flight.progress(), CommunicationError);
-  in_flight.progress();
+      engine.driven(std::make_unique<Counting>(bad, 9, [] { throw CommunicationError("rank 1 is gone"); }));
+  const auto second = engine.driven(std::make_unique<Counting>(other, 9));
+  EXPECT_THROW(engine.poll(), CommunicationError);
+  engine.poll();
   EXPECT_EQ(bad, 1);
   EXPECT_EQ(other, 1);
   EXPECT_GT(in_flight.seconds(), 0);
@@ -82,9 +82,9 @@ TEST(ProgressEngine, LeavesAloneWhatNeedsNoDriving) {
     bool needs_polling() const override { return false; }
     void wait() override {}
   };
-  ProgressEngine in_flight;
-  const auto transfer = in_flight.driven(std::make_unique<Device>());
-  in_flight.progress();
+  ProgressEngine engine;
+  const auto transfer = engine.driven(std::make_unique<Device>());
+  engine.poll();
 }
 
 }  // namespace
