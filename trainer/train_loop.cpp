@@ -202,7 +202,7 @@ class Run {
     for (int64_t first = 0; first < samples; first += round) {
       const int64_t begin = std::min(samples, first + share * rank_.mesh.data_rank());
       const Batch batch = batch_between(*data().validation, begin, std::min(samples, begin + share));
-      total += trainer_.evaluate(batch, config_.validation.position_ranges);
+      total += trainer_.predictor().evaluate(batch, share, config_.validation.position_ranges);
     }
     reporter_->validation({total.mean(), total.means(), steady_seconds() - began});
   }
@@ -212,7 +212,7 @@ class Run {
     std::vector<int32_t> prompt;
     tokenizer_->encode(config_.validation.prompt, prompt);
     if (prompt.empty()) prompt.push_back(tokenizer_->end_of_document());
-    const std::vector<int32_t> text = generate(trainer_, prompt,
+    const std::vector<int32_t> text = generate(trainer_.predictor(), prompt,
                                                {config_.validation.sample_tokens, config_.validation.temperature,
                                                 config_.training.seed, tokenizer_->end_of_document()});
     reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_->decode(text));

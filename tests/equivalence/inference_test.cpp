@@ -40,7 +40,8 @@ TEST_P(InferenceOnEveryMesh, EvaluatesTheNaiveLossesByPosition) {
   }
   on_mesh(case_.config, [&](RankRun& run) {
     set_state(run, weights_);
-    const LossByPosition losses = run.trainer.evaluate(run.share_of(case_.samples), ranges);
+    const LossByPosition losses = run.trainer.predictor().evaluate(run.share_of(case_.samples),
+                                                                   case_.config.training.stages[0].micro_batch, ranges);
     ASSERT_EQ(losses.loss.size(), expected.size());
     for (size_t range = 0; range < expected.size(); ++range) {
       const auto [loss, count] = expected[range];
@@ -60,7 +61,8 @@ TEST_P(InferenceOnEveryMesh, GivesTheNaiveLogitsOfTheNextToken) {
   on_mesh(case_.config, [&](RankRun& run) {
     set_state(run, weights_);
     for (size_t i = 0; i < lengths.size(); ++i) {
-      logits[i][static_cast<size_t>(run.mesh.world().rank())] = run.trainer.next_token_logits(prompt(lengths[i]));
+      logits[i][static_cast<size_t>(run.mesh.world().rank())] =
+          run.trainer.predictor().next_token_logits(prompt(lengths[i]));
     }
   });
   for (size_t i = 0; i < lengths.size(); ++i) {

@@ -304,14 +304,14 @@ TEST(Overlap, WeightsAreReadWhenTheyAreThere) {
             here.push_back(run.trainer.step(run.share_of(some_samples(2)(n)), n).loss.value());
           };
           const auto evaluate = [&] {
-            const LossByPosition loss = run.trainer.evaluate(run.share_of(some_samples(2)(7)), 2);
+            const LossByPosition loss = run.trainer.predictor().evaluate(run.share_of(some_samples(2)(7)), 1, 2);
             here.insert(here.end(), loss.loss.begin(), loss.loss.end());
           };
           step(0);
           step(1);
           evaluate();
           step(2);
-          const std::vector<double> logits = run.trainer.next_token_logits({1, 2, 3});
+          const std::vector<double> logits = run.trainer.predictor().next_token_logits({1, 2, 3});
           here.insert(here.end(), logits.begin(), logits.end());
           step(3);
           run.trainer.check_weights(4);

@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "tests/support/models.h"
+#include "trainer/model/initial_weights.h"
 #include "trainer/model/model_flops.h"
 
 namespace ropewalk {
@@ -121,7 +122,7 @@ TEST(Initialize, IsAFunctionOfSeedNameAndPlaceOnly) {
   const auto kernels = make_kernels(Backend::kReferenceF64);
   const auto draw = [&](const ParameterTable& table, uint64_t seed) {
     ParameterValues values(table, DType::kF64, *kernels);
-    initialize(values, model, seed, *kernels);
+    draw_initial_weights(values.state(), table, model, seed, DType::kF64, *kernels);
     std::vector<double> host(static_cast<size_t>(values.flat().elements()));
     kernels->download(values.flat(), host.data());
     return host;
@@ -152,7 +153,7 @@ TEST(Initialize, HasTheRightSpread) {
   const auto kernels = make_kernels(Backend::kReferenceF64);
   const ParameterTable table = table_of(model, 1, 0);
   ParameterValues values(table, DType::kF64, *kernels);
-  initialize(values, model, 1, *kernels);
+  draw_initial_weights(values.state(), table, model, 1, DType::kF64, *kernels);
   const Tensor embedding = values[table.embedding()];
   const double n = static_cast<double>(embedding.elements());  // 64000
   // The variance of n normal draws has a relative standard deviation of sqrt(2 / n) = 0.56 %, the mean one of sigma /
