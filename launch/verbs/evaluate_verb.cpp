@@ -74,17 +74,18 @@ std::string json_of(const Result& result) {
 
 ExitCode evaluate_on(RankSession& session, const Arguments& arguments) {
   const Config& config = session.config;
+  const std::optional<int64_t> step = arguments.whole_number("step", 1);
+  const int64_t most = arguments.whole_number("samples", 1).value_or(config.validation.samples);
   const std::vector<Dataset> datasets = open_datasets(config);
   ModelReplica replica(config, session.rank);
-  const LoadedCheckpoint loaded = load_weights(replica, config, arguments.whole_number("step", 1));
+  const LoadedCheckpoint loaded = load_weights(replica, config, step);
   const size_t index = stage_at(config.training, std::max<int64_t>(loaded.progress.step, 1) - 1);
   const Stage& stage = config.training.stages[index];
   replica.model.set_theta(stage.theta);
   if (!datasets[index].validation)
     throw ConfigurationError("data.validation_fraction leaves no sequence to evaluate; raise it, or name longer data");
   const Samples& samples = *datasets[index].validation;
-  const int64_t count = std::min(arguments.whole_number("samples", 1).value_or(config.validation.samples),
-                                 static_cast<int64_t>(samples.samples_per_epoch()));
+  const int64_t count = std::min(most, static_cast<int64_t>(samples.samples_per_epoch()));
   const LossByPosition losses = evaluate(Predictor(replica), samples, count, stage.micro_batch,
                                          config.validation.position_ranges, session.rank.mesh);
   if (session.process.rank() != 0) return ExitCode::kDone;
