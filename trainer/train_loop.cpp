@@ -196,7 +196,7 @@ class Run {
     if (!data().validation || config_.validation.interval == 0) return;
     const double began = steady_seconds();
     const LossByPosition total = evaluate(trainer_.predictor(), *data().validation, config_.validation.samples,
-                                          stage().micro_batch, config_.validation.position_ranges, rank_.mesh);
+                                          {stage().micro_batch, config_.validation.position_ranges}, rank_.mesh);
     reporter_->validation({total.mean(), total.means(), steady_seconds() - began});
   }
 

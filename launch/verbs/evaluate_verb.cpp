@@ -86,8 +86,8 @@ ExitCode evaluate_on(RankSession& session, const Arguments& arguments) {
     throw ConfigurationError("data.validation_fraction leaves no sequence to evaluate; raise it, or name longer data");
   const Samples& samples = *datasets[index].validation;
   const int64_t count = std::min(most, static_cast<int64_t>(samples.samples_per_epoch()));
-  const LossByPosition losses = evaluate(Predictor(replica), samples, count, stage.micro_batch,
-                                         config.validation.position_ranges, session.rank.mesh);
+  const LossByPosition losses = evaluate(Predictor(replica), samples, count,
+                                         {stage.micro_batch, config.validation.position_ranges}, session.rank.mesh);
   if (session.process.rank() != 0) return ExitCode::kDone;
   const Result result{loaded.path, loaded.progress.step, count, stage.sequence_length, losses};
   print(arguments.has("json") ? json_of(result) : text_of(result));

@@ -6,6 +6,7 @@
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
+#include "trainer/evaluation/evaluate.h"
 
 namespace ropewalk {
 namespace {
@@ -40,8 +41,8 @@ TEST_P(InferenceOnEveryMesh, EvaluatesTheNaiveLossesByPosition) {
   }
   on_mesh(case_.config, [&](RankRun& run) {
     set_state(run, weights_);
-    const LossByPosition losses = run.trainer.predictor().evaluate(run.share_of(case_.samples),
-                                                                   case_.config.training.stages[0].micro_batch, ranges);
+    const LossByPosition losses = evaluate(run.trainer.predictor(), run.share_of(case_.samples),
+                                           {case_.config.training.stages[0].micro_batch, ranges}, run.mesh);
     ASSERT_EQ(losses.loss.size(), expected.size());
     for (size_t range = 0; range < expected.size(); ++range) {
       const auto [loss, count] = expected[range];

@@ -7,6 +7,7 @@
 #include "tests/support/forwarding_kernels.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
+#include "trainer/evaluation/evaluate.h"
 #include "trainer/run/estimate.h"
 
 namespace ropewalk {
@@ -156,7 +157,7 @@ TEST(Plan, IsReservedOnceForAllStages) {
       const Batch batch{{random_sample(stage.sequence_length, c.config.model.vocabulary, {}, 3),
                          random_sample(stage.sequence_length, c.config.model.vocabulary, {5}, 4)}};
       trainer.step(batch, stage.first_step);
-      trainer.predictor().evaluate(batch, stage.micro_batch, 2);
+      evaluate(trainer.predictor(), batch, {stage.micro_batch, 2}, here.mesh());
     }
     EXPECT_EQ(rank.arena.peak_bytes(), planned);
     EXPECT_EQ(rank.arena.reserved_bytes(), planned);
@@ -170,7 +171,8 @@ TEST(Plan, IsEnoughForValidation) {
     c.config.training.recompute = recompute;
     on_mesh(c.config, [&](RankRun& run) {
       const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
-      run.trainer.predictor().evaluate(run.share_of(c.samples), c.config.training.stages[0].micro_batch, 2);
+      evaluate(run.trainer.predictor(), run.share_of(c.samples), {c.config.training.stages[0].micro_batch, 2},
+               run.mesh);
       run.trainer.predictor().next_token_logits(c.samples[0].tokens);
       EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());
     });

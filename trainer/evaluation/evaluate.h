@@ -3,15 +3,26 @@
 
 #include <cstdint>
 
+#include "parallel/mesh.h"
+#include "trainer/data/batch.h"
 #include "trainer/data/samples.h"
 #include "trainer/evaluation/loss_by_position.h"
 #include "trainer/inference/predictor.h"
 
 namespace ropewalk {
 
-// Losses of the first `count` samples, or of all if there are fewer in an epoch, by equal ranges of positions. The data
-// ranks share them, `micro_batch` at a time. Collective over the mesh.
-LossByPosition evaluate(const Predictor& predictor, const Samples& samples, int64_t count, int64_t micro_batch,
-                        int64_t position_ranges, const Mesh& mesh);
+struct EvaluationOptions {
+  int64_t micro_batch = 1;      // sequences that go through the model together, on a data rank
+  int64_t position_ranges = 1;  // equal ranges of positions by which losses are summed
+};
+
+// Losses summed over all ranks; both collective over the mesh.
+
+// Of this data rank's batch, which may be empty; all samples of all ranks have one length.
+LossByPosition evaluate(const Predictor& predictor, const Batch& batch, const EvaluationOptions& options,
+                        const Mesh& mesh);
+// Of the first `count` samples, or of all if there are fewer in an epoch; the data ranks share them.
+LossByPosition evaluate(const Predictor& predictor, const Samples& samples, int64_t count,
+                        const EvaluationOptions& options, const Mesh& mesh);
 
 }  // namespace ropewalk

@@ -16,35 +16,21 @@ std::vector<double> to_host(const Tensor& x, const Rank& rank) {
 
 }  // namespace
 
-LossByPosition Predictor::evaluate(const Batch& batch, int64_t micro_batch, int64_t position_ranges) const {
+std::vector<TokenLoss> Predictor::losses(std::span<const Sample> samples, const SequenceLayout& layout) const {
   const Rank& rank = replica_.rank;
-  const Model& model = replica_.model;
-  LossByPosition out;
-  std::vector<double> counts(static_cast<size_t>(position_ranges));
-  out.loss.resize(static_cast<size_t>(position_ranges));
-  const int64_t length = batch.samples.empty() ? 0 : std::ssize(batch.samples.front().tokens);
-  const SequenceLayout layout(length, rank.mesh.shape().context_parallel);
-  std::vector<int32_t> targets;
-  for (const MicroBatch& micro : micro_batches(batch, micro_batch)) {
-    ArenaScope scope(rank.arena);
-    const Sequences sequences = slice(micro.samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena);
-    const Tensor x = model.infer(replica_.weights, sequences, sync_);
-    const std::vector<double> losses = to_host(model.head().losses(replica_.weights, sequences, x), rank);
-    targets.resize(losses.size());
-    rank.kernels.download(sequences.targets, targets.data());
-    for (int64_t b = 0; b < sequences.count; ++b)
-      for (const Piece& piece : layout.pieces(rank.mesh.context_rank()))
-        for (int64_t position = piece.begin; position < piece.end; ++position) {
-          const size_t row = static_cast<size_t>(b * sequences.local_length + piece.local + position - piece.begin);
-          const size_t range = static_cast<size_t>(position * position_ranges / length);
-          out.loss[range] += losses[row];
-          counts[range] += targets[row] >= 0;
-        }
-  }
-  for (size_t range = 0; range < counts.size(); ++range) {
-    out.loss[range] = sum_of(rank.mesh.gradient(), out.loss[range]);
-    out.targets.push_back(static_cast<int64_t>(sum_of(rank.mesh.gradient(), counts[range])));
-  }
+  ArenaScope scope(rank.arena);
+  const Sequences sequences = slice(samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena);
+  const Tensor x = replica_.model.infer(replica_.weights, sequences, sync_);
+  const std::vector<double> losses = to_host(replica_.model.head().losses(replica_.weights, sequences, x), rank);
+  std::vector<int32_t> targets(losses.size());
+  rank.kernels.download(sequences.targets, targets.data());
+  std::vector<TokenLoss> out;
+  for (int64_t b = 0; b < sequences.count; ++b)
+    for (const Piece& piece : layout.pieces(rank.mesh.context_rank()))
+      for (int64_t position = piece.begin; position < piece.end; ++position) {
+        const size_t row = static_cast<size_t>(b * sequences.local_length + piece.local + position - piece.begin);
+        if (targets[row] >= 0) out.push_back({position, losses[row]});
+      }
   return out;
 }
 

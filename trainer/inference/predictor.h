@@ -3,13 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "trainer/data/batch.h"
-#include "trainer/evaluation/loss_by_position.h"
 #include "trainer/model/replica.h"
 
 namespace ropewalk {
+
+struct TokenLoss {
+  int64_t position;  // in its sequence, of the token whose target it is
+  double loss;       // -log p(target), in nats
+};
 
 class Predictor {
  public:
@@ -17,9 +22,9 @@ class Predictor {
   // place.
   explicit Predictor(ModelReplica& replica, ParameterSync* sync = nullptr) : replica_(replica), sync_(sync) {}
 
-  // Losses of this data rank's batch, summed over all ranks by equal ranges of positions. All samples have one length;
-  // `micro_batch` of them go through the model together. A data rank's batch may be empty. Collective over the mesh.
-  LossByPosition evaluate(const Batch& batch, int64_t micro_batch, int64_t position_ranges) const;
+  // Losses of the samples' targets at the positions that this rank holds, in order of sample and position. The samples
+  // go through the model together and have one length, layout.length(). Collective over the tensor and sequence groups.
+  std::vector<TokenLoss> losses(std::span<const Sample> samples, const SequenceLayout& layout) const;
 
   // Logits of the token after `tokens` (at least one), logit scale applied, over the whole vocabulary [V]; the same on
   // all ranks. Collective over the mesh.

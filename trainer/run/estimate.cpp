@@ -2,7 +2,7 @@
 
 #include "parallel/attention/sequence_layout.h"
 #include "trainer/config/stages.h"
-#include "trainer/inference/predictor.h"
+#include "trainer/evaluation/evaluate.h"
 #include "trainer/model/model_flops.h"
 
 namespace ropewalk {
@@ -72,8 +72,10 @@ StepEstimate estimate_inference(const Config& config, const Stage& stage, int ra
   ModelReplica replica(config, counting.rank());
   const Predictor predictor(replica);
   StepEstimate out;
-  counting.count(out, 1,
-                 [&] { predictor.evaluate(batch_of(stage.micro_batch, stage.sequence_length), stage.micro_batch, 1); });
+  counting.count(out, 1, [&] {
+    evaluate(predictor, batch_of(stage.micro_batch, stage.sequence_length), {.micro_batch = stage.micro_batch},
+             counting.mesh);
+  });
   out.memory.weights = replica.weights.flat().bytes();
   out.memory.working = counting.arena.peak_bytes();
   out.batch_bytes = sample_bytes(stage) * stage.micro_batch;
