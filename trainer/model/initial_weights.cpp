@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/bfloat16.h"
@@ -32,13 +33,15 @@ void in_parallel(int64_t count, const Work& work) {
   work(0, count / parts);
 }
 
-// Elements [begin, end) of the box, counted by rows.
+// A drawn value as a T. In fp32 it is first rounded to `type`, the weights' in use.
 template <typename T>
-void draw_normal(const Parameter& parameter, const Box& box, int64_t begin, int64_t end, const RandomStream& stream,
-                 double deviation, T* out) {
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t row = box.row_begin + i / box.columns(), column = box.column_begin + i % box.columns();
-    *out++ = static_cast<T>(deviation * stream.normal(static_cast<uint64_t>(row * parameter.columns() + column)));
+T as(double value, DType type) {
+  if constexpr (std::is_same_v<T, double>) {
+    return value;
+  } else {
+    const auto single = static_cast<float>(value);
+    if constexpr (std::is_same_v<T, BFloat16>) return BFloat16(single);
+    return type == DType::kBF16 ? static_cast<T>(static_cast<float>(BFloat16(single))) : static_cast<T>(single);
   }
 }
 
@@ -46,16 +49,18 @@ template <typename T>
 void draw(const Parameter& parameter, const StateTensor& weight, double deviation, uint64_t seed, DType type,
           Kernels& kernels) {
   const RandomStream stream(seed, parameter.name);
-  const int64_t count = weight.box.elements();
+  const Box& box = weight.box;
+  const int64_t count = box.elements();
   std::vector<T> drawn(static_cast<size_t>(std::min(count, kElementsAtOnce)));
   for (int64_t begin = 0; begin < count; begin += kElementsAtOnce) {
     const int64_t end = std::min(begin + kElementsAtOnce, count);
     in_parallel(end - begin, [&](int64_t from, int64_t to) {
-      T* const out = drawn.data() + from;
-      draw_normal(parameter, weight.box, begin + from, begin + to, stream, deviation, out);
-      if (type == DType::kBF16)
-        for (T& value : std::span(out, static_cast<size_t>(to - from)))
-          value = static_cast<T>(static_cast<float>(BFloat16(static_cast<float>(value))));
+      for (int64_t i = from; i < to; ++i) {
+        const int64_t row = box.row_begin + (begin + i) / box.columns();
+        const int64_t column = box.column_begin + (begin + i) % box.columns();
+        const auto place = static_cast<uint64_t>(row * parameter.columns() + column);  // in the whole tensor
+        drawn[static_cast<size_t>(i)] = as<T>(deviation * stream.normal(place), type);
+      }
     });
     kernels.upload(drawn.data(), weight.data.flat().slice(begin, end));
   }
@@ -73,6 +78,8 @@ void draw_initial_weights(std::span<const StateTensor> weights, const ParameterT
       kernels.fill(weight.data, 1.0);
     else if (weight.data.dtype() == DType::kF64)
       draw<double>(parameter, weight, model.initializer_range, seed, type, kernels);
+    else if (weight.data.dtype() == DType::kBF16)
+      draw<BFloat16>(parameter, weight, model.initializer_range, seed, type, kernels);
     else
       draw<float>(parameter, weight, model.initializer_range, seed, type, kernels);
   }
