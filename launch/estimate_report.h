@@ -1,4 +1,4 @@
-// What a step will take, as people and scripts read it.
+// What a rank will need, as people and scripts read it.
 #pragma once
 
 #include <string>
@@ -9,13 +9,13 @@
 
 namespace ropewalk {
 
-// What the program itself takes on a rank besides a plan's memory: libraries, MPI, message buffers. An estimate.
+// What the program itself takes on a rank besides an estimate's memory: libraries, MPI, message buffers. An estimate.
 constexpr int64_t kProgramBytes = 28 << 20;
 
-int64_t process_bytes(const StepEstimate& plan);  // of a rank's process at its fullest, about
+int64_t process_bytes(const StepEstimate& estimate);  // of a rank's process at its fullest, about
 
 // A line for the start of a run: "812 MiB: weights 120 MiB, ...".
-std::string memory_line(const StepEstimate& plan);
+std::string memory_line(const StepEstimate& estimate);
 
 // A step of a stage on all ranks of the mesh that do different work: the fullest and the busiest of them.
 struct MeshEstimate {
@@ -31,8 +31,8 @@ struct MeshEstimate {
 };
 MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose purpose);
 
-std::string estimate_table(const MeshEstimate& plan, const Config& config, Purpose purpose);
+std::string estimate_table(const MeshEstimate& estimate, const Config& config, Purpose purpose);
 // An object with an entry for each stage; numbers in bytes and FLOP.
-std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config);
+std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config, Purpose purpose);
 
 }  // namespace ropewalk

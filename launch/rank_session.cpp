@@ -1,13 +1,17 @@
 #include "launch/rank_session.h"
 
+#include <algorithm>
 #include <chrono>
+#include <filesystem>
 
 #include "kernels/traced_kernels.h"
 #include "launch/estimate_report.h"
 #include "launch/process/devices.h"
 #include "launch/process/hosts.h"
+#include "launch/process/process.h"
 #include "parallel/communicator/make_communicator.h"
 #include "parallel/mesh.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/load_config.h"
 #include "trainer/text/format.h"
 
@@ -27,19 +31,27 @@ std::chrono::seconds start_deadline(const Arguments& arguments) {
       arguments.whole_number("start-deadline", 1, kLongestStart).value_or(kStartDeadline.count()));
 }
 
-Config configuration(const Arguments& arguments, Process& process, const RankJob& job) {
+struct Beginning {
+  Config config;
+  int64_t steps_done;  // of the run, where the job goes on: stages that are over by then need not fit the mesh
+};
+
+Beginning read_configuration(const Arguments& arguments, Process& process, const RankJob& job) {
   LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
   const std::string& file = arguments.positional().front();
   const std::vector<std::string> settings = arguments.values("set");
   // One rank reads, so that all see the same text, and hosts without the file can take part.
   const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
   const std::string step = text_of_rank_0(start, [&] {
-    return std::to_string(
-        job.first_step(std::filesystem::path(output_directory_in(text, file, settings)) / "checkpoints"));
+    const std::filesystem::path directory = output_directory_in(text, file, settings);
+    return std::to_string(arguments.whole_number(job.step_option, 0).value_or(newest_step(checkpoints_of(directory))));
   });
   // A rank that stands still is named here, as it is not where MPI makes the world of the configuration's deadline.
   start.barrier();
-  return parse_config(text, file, settings, process.size(), std::stoll(step));
+  // A checkpoint is evaluated in the stage of its last step, which may just be over.
+  const int64_t taken = std::stoll(step);
+  const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : std::max<int64_t>(taken, 1) - 1;
+  return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
 }
 
 // Tells where the ranks are and what they compute on. On every rank, because wrong devices end all of them.
@@ -78,18 +90,16 @@ ExitCode run_on_device(Process& process, const Config& config, const StepEstimat
   if (traces) mesh.set_trace(&trace);
   Arena arena(kernels);
   arena.reserve(estimate.memory.arena());
-  RankSession session{
-      process, config, {mesh, traces ? static_cast<Kernels&>(traced) : kernels, arena, traces ? &trace : nullptr}};
-  return job.run(session);
+  return job.run(config, {mesh, traces ? static_cast<Kernels&>(traced) : kernels, arena, traces ? &trace : nullptr});
 }
 
 ExitCode run_session(Process& process, const Arguments& arguments, const RankJob& job) {
-  const Config config = configuration(arguments, process, job);
+  const auto [config, steps_done] = read_configuration(arguments, process, job);
   const std::chrono::milliseconds deadline =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
   const std::shared_ptr<Communicator> host_world = process.world(deadline);
   LoggedCommunicator start = start_group(process, host_world);
-  const StepEstimate estimate = estimate_run(config, process.rank(), job.purpose);
+  const StepEstimate estimate = estimate_run(config, process.rank(), job.purpose, steps_done);
   try {
     const std::unique_ptr<Kernels> kernels = make_kernels(
         config.parallel.backend, {.local_rank = process.node_rank(), .deterministic = config.parallel.deterministic});

@@ -2,31 +2,21 @@
 // chooses its device, takes its place in the mesh and reserves its memory. The verb adds what it does then.
 #pragma once
 
-#include <cstdint>
-#include <filesystem>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "launch/command_line.h"
-#include "launch/process/process.h"
 #include "parallel/rank.h"
 #include "trainer/config/config.h"
 #include "trainer/run/estimate.h"
 
 namespace ropewalk {
 
-struct RankSession {
-  Process& process;
-  const Config& config;
-  Rank rank;
-};
-
 struct RankJob {
-  Purpose purpose = Purpose::kTraining;  // what the memory is reserved for
-  // On rank 0: the step whose checkpoint, of those in this folder, the job begins from. Stages that are over by then
-  // need not fit the mesh.
-  std::function<int64_t(const std::filesystem::path& checkpoints)> first_step;
-  std::function<ExitCode(RankSession&)> run;
+  Purpose purpose = Purpose::kTraining;  // what memory is reserved for, and which stages must fit the mesh
+  std::string step_option;  // the option that names a checkpoint of the run by its step; without it: the newest
+  std::function<ExitCode(const Config&, const Rank&)> run;
 };
 
 // Runs the job on every rank; CONFIG is the verb's first positional argument. Errors are told as Process::run tells

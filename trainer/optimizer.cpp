@@ -116,9 +116,9 @@ void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) 
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
   for (size_t index = 0; index < gathers_.size(); ++index) {  // as the forward goes
     for_each_run(
-        table_.shards().buckets()[index], [](const Parameter& p) { return p.decays; },
+        table_.shards().buckets()[index], [](const Parameter& p) { return p.is_matrix; },
         [&](const Parameter& p, const OwnedRange& range) {
-          adamw.weight_decay = p.decays ? training_.weight_decay : 0;
+          adamw.weight_decay = p.is_matrix ? training_.weight_decay : 0;
           rank_.kernels.adamw(master(range), of_flat(gradients_.flat(), range), of_shard(first_moment_.values, range),
                               of_shard(second_moment_.values, range), adamw);
         });

@@ -142,7 +142,7 @@ class Run {
   }
 
  private:
-  std::filesystem::path checkpoints() const { return std::filesystem::path(config_.output.directory) / "checkpoints"; }
+  std::filesystem::path checkpoints() const { return checkpoints_of(config_.output.directory); }
   const Stage& stage() const { return config_.training.stages[*stage_]; }
   const Dataset& data() const { return datasets_[*stage_]; }
   bool due(int64_t interval) const { return interval > 0 && progress_.step % interval == 0; }

@@ -94,9 +94,9 @@ void Trainer::throw_not_finite(const Batch& batch, int64_t step, const StepResul
 void Trainer::initialize() {
   optimizer_.zero_moments();
   draw_initial_weights(optimizer_.master_weights(), replica_.table, config_.model, config_.training.seed,
-                       rank_.kernels.dtype(), rank_.kernels);
+                       rank_.kernels);
   optimizer_.start_gather();
-  optimizer_.finish_gather();
+  optimizer_.finish_gather();  // so that the first step's seconds are its own
 }
 
 void Trainer::begin_stage(const Stage& stage) {

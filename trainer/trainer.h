@@ -54,7 +54,7 @@ class Trainer {
   std::optional<double> compute_gradients(const Batch& batch);
   std::vector<StateTensor> gradients() const { return optimizer_.gradients(); }
 
-  // Asks the model, with its weights as they are now and the theta of the stage.
+  // A view of the model, with the theta of the stage; valid while this lives.
   Predictor predictor() { return Predictor(replica_, &optimizer_); }
 
   // What a checkpoint holds of this rank: master weights and moments. After loading into it, call state_loaded().

@@ -47,6 +47,12 @@ std::vector<std::string> mesh_settings(const std::string& text) {
   return settings;
 }
 
+std::string work_text(const Stage& stage, Purpose purpose) {
+  if (purpose == Purpose::kTraining) return stage_text(stage);
+  return fmt::format("a forward pass of {} of {} tokens", counted(stage.micro_batch, "sequence"),
+                     stage.sequence_length);
+}
+
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const std::string& file = arguments.positional().front();
   std::vector<std::string> settings = arguments.values("set");
@@ -58,14 +64,14 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   std::vector<MeshEstimate> stages;
   for (const Stage& stage : config.training.stages) stages.push_back(estimate_mesh(config, stage, purpose));
   if (arguments.has("json")) {
-    print(estimate_json(stages, config));
+    print(estimate_json(stages, config, purpose));
     return ExitCode::kDone;
   }
   const MeshShape& mesh = config.parallel.mesh;
   std::string text = fmt::format("{} on {}: {}\n", file, counted(mesh.size(), "rank"), mesh_text(mesh));
   for (size_t i = 0; i < stages.size(); ++i)
     text += fmt::format("\nafter step {}: {}\n\n{}", config.training.stages[i].first_step,
-                        stage_text(config.training.stages[i]), estimate_table(stages[i], config, purpose));
+                        work_text(config.training.stages[i], purpose), estimate_table(stages[i], config, purpose));
   print(text);
   return ExitCode::kDone;
 }
@@ -85,7 +91,9 @@ Verb plan_verb() {
               "context_parallel\n"
               "and tensor_parallel share them); working memory is what an operation needs while it runs. Bytes are "
               "those of the\n"
-              "host communicators; where documents are packed into the sequences, less is sent and computed.",
+              "host communicators; where documents are packed into the sequences, less is sent and computed. With "
+              "--inference the\n"
+              "same of a forward pass of one micro-batch, by ranks that evaluate.",
           .groups = {{"Options",
                       {{"mesh", "dp=N,cp=N,tp=N", "the mesh, instead of CONFIG's; an axis that is left out is 1"},
                        {"ranks", "N", "ranks of the job; data_parallel 0 becomes what the other axes leave of them"},

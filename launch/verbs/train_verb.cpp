@@ -1,21 +1,21 @@
 // `ropewalk train`: trains on all ranks of the job.
+#include "launch/process/process.h"
 #include "launch/process/signals.h"
 #include "launch/rank_session.h"
 #include "launch/verbs/verbs.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/train_loop.h"
 
 namespace ropewalk {
 
 namespace {
 
-ExitCode train_on(RankSession& session, const Arguments& arguments) {
-  const RunEnd end = train(session.config, session.rank,
+ExitCode train_on(const Config& config, const Rank& rank, const Arguments& arguments) {
+  const RunEnd end = train(config, rank,
                            {.resume_from = arguments.whole_number("resume-from", 0),
                             .status_line = !arguments.has("plain"),
                             .stop_requested = StopSignals::requested});
   if (end == RunEnd::kDone) return ExitCode::kDone;
-  if (session.process.rank() == 0)
+  if (rank.mesh.world().rank() == 0)
     say(fmt::format("stopped by a signal, with a checkpoint; the same command{} goes on from it",
                     arguments.has("resume-from") ? " without --resume-from" : ""));
   return ExitCode::kStopped;
@@ -23,13 +23,11 @@ ExitCode train_on(RankSession& session, const Arguments& arguments) {
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const StopSignals signals;
-  return run_on_ranks(arguments, launcher,
-                      {.purpose = Purpose::kTraining,
-                       .first_step =
-                           [&](const std::filesystem::path& checkpoints) {
-                             return arguments.whole_number("resume-from", 0).value_or(newest_step(checkpoints));
-                           },
-                       .run = [&](RankSession& session) { return train_on(session, arguments); }});
+  return run_on_ranks(
+      arguments, launcher,
+      {.purpose = Purpose::kTraining, .step_option = "resume-from", .run = [&](const Config& config, const Rank& rank) {
+         return train_on(config, rank, arguments);
+       }});
 }
 
 std::vector<Option> options() {

@@ -37,8 +37,7 @@ TEST_P(ReplicaOnMesh, AnswersAsTheTrainerDoes) {
     trainer.initialize();
     const Answers expected = ask(trainer.predictor(), c, rank.mesh);
     ModelReplica replica(c.config, rank);
-    draw_initial_weights(replica.state(), replica.table, c.config.model, c.config.training.seed, rank.kernels.dtype(),
-                         rank.kernels);
+    draw_initial_weights(replica.state(), replica.table, c.config.model, c.config.training.seed, rank.kernels);
     EXPECT_EQ(ask(Predictor(replica), c, rank.mesh), expected);
   });
 }
@@ -58,7 +57,7 @@ TEST_P(ReplicaOnMesh, TakesWhatItsEstimateSays) {
     for (int64_t i = 0; i < stage.micro_batch; ++i)
       batch.samples.push_back(random_sample(stage.sequence_length, c.config.model.vocabulary, {}, 5));
     const auto before = rank.mesh.counters();
-    evaluate(Predictor(replica), batch, {.micro_batch = stage.micro_batch}, rank.mesh);
+    evaluate(Predictor(replica), batch, {stage.micro_batch, c.config.validation.position_ranges}, rank.mesh);
     EXPECT_EQ(estimate.memory.weights, replica.weights.flat().bytes());
     EXPECT_EQ(estimate.memory.total(), replica.weights.flat().bytes() + rank.arena.peak_bytes());
     const auto after = rank.mesh.counters();

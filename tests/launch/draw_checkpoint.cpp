@@ -17,8 +17,8 @@ int main(int argc, char** argv) {
   Mesh mesh({}, ThreadWorld(1, std::chrono::seconds(60)).communicator(0));
   Arena arena(*kernels);
   ModelReplica replica(config, {mesh, *kernels, arena});
-  draw_initial_weights(replica.state(), replica.table, config.model, config.training.seed, kernels->dtype(), *kernels);
-  save_checkpoint(std::filesystem::path(config.output.directory) / "checkpoints", {.step = 1}, replica.state(),
-                  {config.resolved_text, {}}, mesh, *kernels);
+  draw_initial_weights(replica.state(), replica.table, config.model, config.training.seed, *kernels);
+  save_checkpoint(checkpoints_of(config.output.directory), {.step = 1}, replica.state(), {config.resolved_text, {}},
+                  mesh, *kernels);
   return 0;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/error.h"
+
 namespace ropewalk {
 
 int64_t Sample::target_count() const {
@@ -15,6 +17,7 @@ int64_t Batch::target_count() const {
 }
 
 std::vector<MicroBatch> micro_batches(const Batch& batch, int64_t size) {
+  CHECK(size > 0, "micro-batches of {} samples", size);
   std::vector<MicroBatch> out;
   std::span<const Sample> rest = batch.samples;
   while (!rest.empty()) {

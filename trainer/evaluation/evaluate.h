@@ -1,4 +1,4 @@
-// The loss of a model on samples, the same whatever the mesh and the micro-batch.
+// The loss of a model on samples: of the same ones whatever the mesh and the micro-batch, and equal to rounding.
 #pragma once
 
 #include <cstdint>

@@ -25,6 +25,7 @@ std::vector<TokenLoss> Predictor::losses(std::span<const Sample> samples, const 
   std::vector<int32_t> targets(losses.size());
   rank.kernels.download(sequences.targets, targets.data());
   std::vector<TokenLoss> out;
+  out.reserve(losses.size());
   for (int64_t b = 0; b < sequences.count; ++b)
     for (const Piece& piece : layout.pieces(rank.mesh.context_rank()))
       for (int64_t position = piece.begin; position < piece.end; ++position) {

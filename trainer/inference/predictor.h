@@ -18,20 +18,20 @@ struct TokenLoss {
 
 class Predictor {
  public:
-  // replica and sync must outlive this. sync: of a trainer whose weights may still be on their way; null: they are in
-  // place.
-  explicit Predictor(ModelReplica& replica, ParameterSync* sync = nullptr) : replica_(replica), sync_(sync) {}
+  // A view: replica and sync must outlive this, and answers are those of the weights as they are when asked. sync: of a
+  // trainer whose weights may still be on their way; null: they are in place.
+  explicit Predictor(const ModelReplica& replica, ParameterSync* sync = nullptr) : replica_(replica), sync_(sync) {}
 
   // Losses of the samples' targets at the positions that this rank holds, in order of sample and position. The samples
   // go through the model together and have one length, layout.length(). Collective over the tensor and sequence groups.
   std::vector<TokenLoss> losses(std::span<const Sample> samples, const SequenceLayout& layout) const;
 
   // Logits of the token after `tokens` (at least one), logit scale applied, over the whole vocabulary [V]; the same on
-  // all ranks. Collective over the mesh.
+  // all ranks. Collective over the tensor and sequence groups; each data rank computes them.
   std::vector<double> next_token_logits(const std::vector<int32_t>& tokens) const;
 
  private:
-  ModelReplica& replica_;
+  const ModelReplica& replica_;
   ParameterSync* sync_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <system_error>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -14,22 +15,28 @@
 namespace ropewalk {
 namespace {
 
-constexpr int64_t kElementsAtOnce = 1 << 20;     // on the host: a table of a large vocabulary has gigabytes
-constexpr int64_t kElementsOfAThread = 1 << 15;  // about a millisecond of work
+constexpr int64_t kElementsOfAThread = 1 << 16;  // at a time, some milliseconds of work
+constexpr int64_t kMostThreads = 16;             // ranks of a host that are not bound to cores share them
 
-// Cores that this process may use. Ranks that are not bound to cores share them, for the moment that drawing takes.
 int64_t usable_cores() {
   cpu_set_t cores;
-  return sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+  // It fails on hosts of more CPUs than a cpu_set_t has.
+  return sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : std::thread::hardware_concurrency();
 }
 
 // Calls work(begin, end) for consecutive parts of [0, count), side by side.
 template <typename Work>
-void in_parallel(int64_t count, const Work& work) {
-  const int64_t parts = std::clamp<int64_t>(count / kElementsOfAThread, 1, usable_cores());
+void in_parallel(int64_t count, int64_t threads, const Work& work) {
+  const int64_t parts = std::clamp<int64_t>(count / kElementsOfAThread, 1, threads);
   std::vector<std::jthread> others;
-  for (int64_t part = 1; part < parts; ++part)
-    others.emplace_back([&work, begin = part * count / parts, end = (part + 1) * count / parts] { work(begin, end); });
+  int64_t part = 1;
+  try {
+    for (; part < parts; ++part)
+      others.emplace_back(
+          [&work, begin = part * count / parts, end = (part + 1) * count / parts] { work(begin, end); });
+  } catch (const std::system_error&) {  // a limit of threads: this one does the rest
+    work(part * count / parts, count);
+  }
   work(0, count / parts);
 }
 
@@ -50,11 +57,12 @@ void draw(const Parameter& parameter, const StateTensor& weight, double deviatio
           Kernels& kernels) {
   const RandomStream stream(seed, parameter.name);
   const Box& box = weight.box;
-  const int64_t count = box.elements();
-  std::vector<T> drawn(static_cast<size_t>(std::min(count, kElementsAtOnce)));
-  for (int64_t begin = 0; begin < count; begin += kElementsAtOnce) {
-    const int64_t end = std::min(begin + kElementsAtOnce, count);
-    in_parallel(end - begin, [&](int64_t from, int64_t to) {
+  const int64_t count = box.elements(), threads = std::clamp<int64_t>(usable_cores(), 1, kMostThreads);
+  const int64_t at_once = threads * kElementsOfAThread;  // on the host: a table of a large vocabulary has gigabytes
+  std::vector<T> drawn(static_cast<size_t>(std::min(count, at_once)));
+  for (int64_t begin = 0; begin < count; begin += at_once) {
+    const int64_t end = std::min(begin + at_once, count);
+    in_parallel(end - begin, threads, [&](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; ++i) {
         const int64_t row = box.row_begin + (begin + i) / box.columns();
         const int64_t column = box.column_begin + (begin + i) % box.columns();
@@ -69,12 +77,15 @@ void draw(const Parameter& parameter, const StateTensor& weight, double deviatio
 }  // namespace
 
 void draw_initial_weights(std::span<const StateTensor> weights, const ParameterTable& table, const ModelConfig& model,
-                          uint64_t seed, DType type, Kernels& kernels) {
+                          uint64_t seed, Kernels& kernels) {
+  const DType type = kernels.dtype();
   std::map<std::string, const Parameter*> by_name;
   for (const Parameter& parameter : table.all()) by_name[parameter.name] = &parameter;
   for (const StateTensor& weight : weights) {
-    const Parameter& parameter = *by_name.at(weight.name);
-    if (parameter.initial == InitialValue::kOne)
+    const auto found = by_name.find(weight.name);
+    CHECK(found != by_name.end(), "{} is no parameter of this model", weight.name);
+    const Parameter& parameter = *found->second;
+    if (!parameter.is_matrix)
       kernels.fill(weight.data, 1.0);
     else if (weight.data.dtype() == DType::kF64)
       draw<double>(parameter, weight, model.initializer_range, seed, type, kernels);

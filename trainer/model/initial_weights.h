@@ -12,10 +12,9 @@
 
 namespace ropewalk {
 
-// Fills `weights`, boxes of parameters of the table, on as many threads as this process has cores. Values are drawn in
-// fp64 and rounded to fp32, unless the boxes are fp64, and then to `type`, the weights' in use: master weights begin at
-// what the model computes with.
+// Fills `weights`, boxes of parameters of the table, on up to 16 threads. Values are drawn in fp64 and rounded to fp32,
+// unless the boxes are fp64, and then to the compute type: master weights begin at what the model computes with.
 void draw_initial_weights(std::span<const StateTensor> weights, const ParameterTable& table, const ModelConfig& model,
-                          uint64_t seed, DType type, Kernels& kernels);
+                          uint64_t seed, Kernels& kernels);
 
 }  // namespace ropewalk

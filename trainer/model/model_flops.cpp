@@ -39,7 +39,7 @@ int64_t matrix_elements(const ModelConfig& model) {
   const ParameterTable table = whole_table(model);
   int64_t count = 0;
   for (const Parameter& parameter : table.all())
-    if (parameter.initial == InitialValue::kNormal) count += parameter.box.elements();
+    if (parameter.is_matrix) count += parameter.box.elements();
   return count;
 }
 

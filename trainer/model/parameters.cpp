@@ -16,57 +16,40 @@ class TableBuilder {
     key_replicas_ = std::max<int64_t>(1, ranks / heads);
   }
 
-  // A LayerNorm's weight [D]: whole on every rank.
+  // The weight [D] of a norm over the model's width: whole on every rank.
   int norm(const std::string& name) {
-    const auto sum = token_split_ ? GradientSum::kTensor : GradientSum::kNone;
-    return push({name, {model_.width}, {0, 1, 0, model_.width}, 0, InitialValue::kOne, false, sum, rank_ == 0});
+    return push({.name = name,
+                 .shape = {model_.width},
+                 .box = {0, 1, 0, model_.width},
+                 .is_matrix = false,
+                 .gradient_sum = token_split_ ? GradientSum::kTensor : GradientSum::kNone,
+                 .is_primary_replica = rank_ == 0});
   }
   // A matrix [rows, columns], cut over the tensor group by rows or by columns.
   int split_rows(const std::string& name, int64_t rows, int64_t columns) {
     const Partition cut = Partition::even(rows, tensor_ranks_);
-    return push({name,
-                 {rows, columns},
-                 {cut.begin(rank_), cut.end(rank_), 0, columns},
-                 0,
-                 InitialValue::kNormal,
-                 true,
-                 GradientSum::kNone,
-                 true});
+    return push({.name = name, .shape = {rows, columns}, .box = {cut.begin(rank_), cut.end(rank_), 0, columns}});
   }
   int split_columns(const std::string& name, int64_t rows, int64_t columns) {
     const Partition cut = Partition::even(columns, tensor_ranks_);
-    return push({name,
-                 {rows, columns},
-                 {0, rows, cut.begin(rank_), cut.end(rank_)},
-                 0,
-                 InitialValue::kNormal,
-                 true,
-                 GradientSum::kNone,
-                 true});
+    return push({.name = name, .shape = {rows, columns}, .box = {0, rows, cut.begin(rank_), cut.end(rank_)}});
   }
   // `unit` rows for each query head, or for each key head: a head never leaves its rank, and where there are more ranks
-  // than key heads, several ranks in a row hold the same one.
-  int query_heads(const std::string& name, int64_t unit, int64_t columns) {
-    return split_rows(name, model_.query_heads * unit, columns);
+  // than key heads, several ranks in a row hold the same one. is_matrix: else the weight of a norm over each head.
+  int query_heads(const std::string& name, int64_t unit, int64_t columns, bool is_matrix) {
+    const int index = split_rows(name, model_.query_heads * unit, columns);
+    table_[static_cast<size_t>(index)].is_matrix = is_matrix;
+    return index;
   }
-  int key_heads(const std::string& name, int64_t unit, int64_t columns) {
+  int key_heads(const std::string& name, int64_t unit, int64_t columns, bool is_matrix) {
     const Partition cut = Partition::even(model_.key_heads, static_cast<int>(tensor_ranks_ / key_replicas_));
     const int owner = static_cast<int>(rank_ / key_replicas_);
-    return push({name,
-                 {model_.key_heads * unit, columns},
-                 {cut.begin(owner) * unit, cut.end(owner) * unit, 0, columns},
-                 0,
-                 InitialValue::kNormal,
-                 true,
-                 key_replicas_ > 1 ? GradientSum::kKeyReplicas : GradientSum::kNone,
-                 rank_ % key_replicas_ == 0});
-  }
-  // The parameter is the weight of a norm over each head.
-  int as_norm(int index) {
-    Parameter& parameter = table_[static_cast<size_t>(index)];
-    parameter.initial = InitialValue::kOne;
-    parameter.decays = false;
-    return index;
+    return push({.name = name,
+                 .shape = {model_.key_heads * unit, columns},
+                 .box = {cut.begin(owner) * unit, cut.end(owner) * unit, 0, columns},
+                 .is_matrix = is_matrix,
+                 .gradient_sum = key_replicas_ > 1 ? GradientSum::kKeyReplicas : GradientSum::kNone,
+                 .is_primary_replica = rank_ % key_replicas_ == 0});
   }
 
   int size() const { return static_cast<int>(table_.size()); }
@@ -98,12 +81,12 @@ ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, 
     BlockParameters block;
     ends.push_back(build.size());
     block.norm = build.norm(prefix + "input_layernorm.weight");
-    block.q = build.query_heads(prefix + "self_attn.q_proj.weight", K, D);
-    block.k = build.key_heads(prefix + "self_attn.k_proj.weight", K, D);
-    block.v = build.key_heads(prefix + "self_attn.v_proj.weight", K, D);
+    block.q = build.query_heads(prefix + "self_attn.q_proj.weight", K, D, true);
+    block.k = build.key_heads(prefix + "self_attn.k_proj.weight", K, D, true);
+    block.v = build.key_heads(prefix + "self_attn.v_proj.weight", K, D, true);
     if (model.layers[layer].qk_norm == LayerKind::QkNorm::kLayerNorm) {
-      block.q_norm = build.as_norm(build.query_heads(prefix + "self_attn.q_norm.weight", 1, K));
-      block.k_norm = build.as_norm(build.key_heads(prefix + "self_attn.k_norm.weight", 1, K));
+      block.q_norm = build.query_heads(prefix + "self_attn.q_norm.weight", 1, K, false);
+      block.k_norm = build.key_heads(prefix + "self_attn.k_norm.weight", 1, K, false);
     }
     block.o = build.split_columns(prefix + "self_attn.o_proj.weight", D, HK);
     block.gate = build.split_rows(prefix + "mlp.gate_proj.weight", F, D);

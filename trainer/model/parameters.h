@@ -21,20 +21,17 @@ enum class GradientSum {
   kKeyReplicas,  // each rank that holds this key head saw only its query heads
 };
 
-enum class InitialValue {
-  kNormal,  // normal(0, ModelConfig::initializer_range)
-  kOne,
-};
-
 struct Parameter {
-  std::string name;  // "model.layers.3.self_attn.q_proj.weight"
-  Shape shape;       // of the whole tensor: [rows, columns] or [columns]
-  Box box;           // the part that this tensor rank holds
-  int64_t offset;    // of that part in the flat buffer, in elements
-  InitialValue initial;
-  bool decays;  // by AdamW's weight decay: matrices do, norms do not
-  GradientSum gradient_sum;
-  bool is_primary_replica;  // of the tensor ranks that hold this part, the first: it saves it and counts it in norms
+  std::string name;    // "model.layers.3.self_attn.q_proj.weight"
+  Shape shape;         // of the whole tensor: [rows, columns] or [columns]
+  Box box;             // the part that this tensor rank holds
+  int64_t offset = 0;  // of that part in the flat buffer, in elements
+  // A matrix begins normal(0, initializer_range), decays, and multiplies activations, which counts as FLOPs. The weight
+  // of a norm begins at one, and does none of that.
+  bool is_matrix = true;
+  GradientSum gradient_sum = GradientSum::kNone;
+  bool is_primary_replica =
+      true;  // of the tensor ranks that hold this part, the first: it saves it, counts it in norms
   int64_t rows() const { return shape.rank() == 2 ? shape[0] : 1; }
   int64_t columns() const { return shape.rank() == 2 ? shape[1] : shape[0]; }
 };

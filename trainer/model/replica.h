@@ -1,5 +1,6 @@
-// A model's weights on one rank, with its forward and backward: all that a trainer, an evaluator, a server and an
-// exporter have in common. A trainer adds gradients and an optimizer; nothing here keeps activations.
+// One rank's part of a replica of the model, its weights with their forward and backward: all that a trainer, an
+// evaluator, a server and an exporter have in common. A trainer adds gradients and an optimizer; nothing here keeps
+// activations.
 #pragma once
 
 #include <vector>
@@ -20,8 +21,8 @@ struct ModelReplica {
   ModelReplica(const ModelReplica&) = delete;
   ModelReplica& operator=(const ModelReplica&) = delete;
 
-  // The weights of this tensor rank, of the compute type, as a checkpoint names them. Every rank of the gradient group
-  // has the same ones; saved_here is true on its first.
+  // The weights of this tensor rank, of the compute type, as a checkpoint names them: to be loaded into, or drawn.
+  // Every rank of the gradient group holds the same ones; saved_here is true on its first.
   std::vector<StateTensor> state() const;
 
   const Config& config;

@@ -23,6 +23,12 @@ struct CountingRank {
         arena(kernels) {}
   Rank rank() { return {mesh, kernels, arena}; }
 
+  // That this rank holds of so many sequences.
+  int64_t tokens(const Stage& stage, int64_t sequences) const {
+    const SequenceLayout layout(stage.sequence_length, mesh.shape().context_parallel);
+    return sequences * layout.local_length(mesh.context_rank());
+  }
+
   // Adds `times` times what `work` sends and computes.
   template <typename Work>
   void count(StepEstimate& estimate, int64_t times, const Work& work) {
@@ -62,6 +68,7 @@ StepEstimate estimate_training(const Config& config, const Stage& stage, int ran
   add_steps(2 * micro, whole - 1);
   add_steps(micro, 1 - whole);
   out.memory = trainer.memory();
+  out.tokens = counting.tokens(stage, micro);
   out.batch_bytes = sample_bytes(stage) * samples;
   out.model_flops = step_flops(config.model, stage) / config.parallel.mesh.size();
   return out;
@@ -69,15 +76,15 @@ StepEstimate estimate_training(const Config& config, const Stage& stage, int ran
 
 StepEstimate estimate_inference(const Config& config, const Stage& stage, int rank) {
   CountingRank counting(config, rank);
-  ModelReplica replica(config, counting.rank());
-  const Predictor predictor(replica);
+  const ModelReplica replica(config, counting.rank());
+  const EvaluationOptions options{stage.micro_batch, config.validation.position_ranges};
   StepEstimate out;
   counting.count(out, 1, [&] {
-    evaluate(predictor, batch_of(stage.micro_batch, stage.sequence_length), {.micro_batch = stage.micro_batch},
-             counting.mesh);
+    evaluate(Predictor(replica), batch_of(stage.micro_batch, stage.sequence_length), options, counting.mesh);
   });
   out.memory.weights = replica.weights.flat().bytes();
   out.memory.working = counting.arena.peak_bytes();
+  out.tokens = counting.tokens(stage, stage.micro_batch);
   out.batch_bytes = sample_bytes(stage) * stage.micro_batch;
   // A forward is a third of the step's arithmetic.
   const MeshShape& mesh = config.parallel.mesh;
@@ -89,21 +96,18 @@ StepEstimate estimate_inference(const Config& config, const Stage& stage, int ra
 }  // namespace
 
 StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose) {
-  StepEstimate out =
-      purpose == Purpose::kTraining ? estimate_training(config, stage, rank) : estimate_inference(config, stage, rank);
-  const MeshShape& mesh = config.parallel.mesh;
-  const int64_t micro = std::min(stage.micro_batch, stage.batch / mesh.data_parallel);
-  const int context_rank = rank / mesh.tensor_parallel % mesh.context_parallel;
-  out.tokens = micro * SequenceLayout(stage.sequence_length, mesh.context_parallel).local_length(context_rank);
-  return out;
+  return purpose == Purpose::kTraining ? estimate_training(config, stage, rank)
+                                       : estimate_inference(config, stage, rank);
 }
 
-StepEstimate estimate_run(const Config& config, int rank, Purpose purpose) {
+StepEstimate estimate_run(const Config& config, int rank, Purpose purpose, int64_t steps_done) {
+  const std::vector<Stage>& stages = config.training.stages;
+  const size_t now = stage_at(config.training, steps_done);
   StepEstimate most;
-  for (const Stage& stage : config.training.stages) {
-    if (!fits(stage, config.parallel.mesh)) continue;
-    StepEstimate plan = estimate_step(config, stage, rank, purpose);
-    if (plan.memory.arena() > most.memory.arena()) most = std::move(plan);
+  for (size_t i = now; i < (purpose == Purpose::kTraining ? stages.size() : now + 1); ++i) {
+    if (!fits(stages[i], config.parallel.mesh)) continue;
+    StepEstimate estimate = estimate_step(config, stages[i], rank, purpose);
+    if (estimate.memory.arena() > most.memory.arena()) most = std::move(estimate);
   }
   return most;
 }

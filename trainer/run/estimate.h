@@ -30,11 +30,12 @@ struct StepEstimate {
   }
 };
 
-// Of a step (or a pass) of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of
+// Of a step, or a pass, of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of
 // them, less is sent and computed. Throws ConfigurationError for a mesh that cannot be.
 StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose = Purpose::kTraining);
 
-// Of the stage that needs the largest arena, of those that fit the mesh: what a job reserves at its start.
-StepEstimate estimate_run(const Config& config, int rank, Purpose purpose = Purpose::kTraining);
+// What a job reserves at its start, after `steps_done` steps of the run: to train, for the stage that needs the largest
+// arena, of those to come that fit the mesh; to infer, for the present one.
+StepEstimate estimate_run(const Config& config, int rank, Purpose purpose = Purpose::kTraining, int64_t steps_done = 0);
 
 }  // namespace ropewalk

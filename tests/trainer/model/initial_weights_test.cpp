@@ -27,7 +27,7 @@ TEST(InitialWeights, IsAFunctionOfSeedNameAndPlaceOnly) {
   const auto kernels = make_kernels(Backend::kReferenceF64);
   const auto draw = [&](const ParameterTable& table, uint64_t seed) {
     ParameterValues values(table, DType::kF64, *kernels);
-    draw_initial_weights(values.state(), table, model, seed, DType::kF64, *kernels);
+    draw_initial_weights(values.state(), table, model, seed, *kernels);
     std::vector<double> host(static_cast<size_t>(values.flat().elements()));
     kernels->download(values.flat(), host.data());
     return host;
@@ -58,7 +58,7 @@ TEST(InitialWeights, HasTheRightSpread) {
   const auto kernels = make_kernels(Backend::kReferenceF64);
   const ParameterTable table = table_of(model, 1, 0);
   ParameterValues values(table, DType::kF64, *kernels);
-  draw_initial_weights(values.state(), table, model, 1, DType::kF64, *kernels);
+  draw_initial_weights(values.state(), table, model, 1, *kernels);
   const Tensor embedding = values[table.embedding()];
   const double n = static_cast<double>(embedding.elements());  // 64000
   // The variance of n normal draws has a relative standard deviation of sqrt(2 / n) = 0.56 %, the mean one of sigma /
@@ -68,8 +68,8 @@ TEST(InitialWeights, HasTheRightSpread) {
   EXPECT_EQ(kernels->sum(values[table.final_norm()]), static_cast<double>(model.width));
 }
 
-// More than is drawn at once, on several threads where there are cores, and a box that begins and ends inside rows of the
-// tensor.
+// More than is drawn at once, on several threads where there are cores, and a box that begins and ends inside rows of
+// the tensor.
 TEST(InitialWeights, AreThoseOfTheStreamWhereverTheBoxIs) {
   ModelConfig model = small_model({full_nope()});
   model.vocabulary = 100'000;
@@ -81,7 +81,7 @@ TEST(InitialWeights, AreThoseOfTheStreamWhereverTheBoxIs) {
   std::vector<float> host(static_cast<size_t>(box.elements()));
   const Tensor data(host.data(), DType::kF32, Device{}, {box.elements()});
   draw_initial_weights(std::vector<StateTensor>{{embedding.name, embedding.shape, box, data, true}}, table, model, 5,
-                       DType::kF32, *kernels);
+                       *kernels);
   const RandomStream stream(5, embedding.name);
   for (int64_t i = 0; i < box.elements(); i += 977) {
     const int64_t row = box.row_begin + i / box.columns(), column = box.column_begin + i % box.columns();
@@ -94,15 +94,15 @@ TEST(InitialWeights, AreThoseOfTheStreamWhereverTheBoxIs) {
 TEST(InitialWeights, AreRoundedToTheTypeInUse) {
   const ModelConfig model = model_with_qk_norm();
   const ParameterTable table = table_of(model, 1, 0);
-  const auto kernels = make_kernels(Backend::kReferenceF32);
-  const auto draw = [&](DType type) {
+  const auto draw = [&](Backend backend) {
+    const auto kernels = make_kernels(backend);
     ParameterValues values(table, DType::kF32, *kernels);
-    draw_initial_weights(values.state(), table, model, 3, type, *kernels);
+    draw_initial_weights(values.state(), table, model, 3, *kernels);
     std::vector<float> host(static_cast<size_t>(table[table.embedding()].box.elements()));
     kernels->download(values[table.embedding()], host.data());
     return host;
   };
-  const std::vector<float> exact = draw(DType::kF32), rounded = draw(DType::kBF16);
+  const std::vector<float> exact = draw(Backend::kReferenceF32), rounded = draw(Backend::kReferenceBF16);
   EXPECT_NE(exact, rounded);
   for (size_t i = 0; i < exact.size(); ++i) EXPECT_EQ(rounded[i], static_cast<float>(BFloat16(exact[i]))) << i;
 }
