@@ -95,10 +95,9 @@ void ShardedOptimizer::start_sum(size_t unit) {
     if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[i], Reduction::kSum);
   }
   finish(sums_[index]);
-  Communicator& group = rank_.mesh.gradient();
-  sums_[index] = group.progress_engine().driven(
-      group.start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end), table_.shards().cut(bucket),
-                                 part_of(gradients_.flat(), bucket)));
+  sums_[index] =
+      rank_.mesh.gradient().start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end),
+                                                 table_.shards().cut(bucket), part_of(gradients_.flat(), bucket));
 }
 
 void ShardedOptimizer::finish_sums() {
@@ -143,9 +142,8 @@ void ShardedOptimizer::start_gathering_of(size_t index) {
     const int64_t begin = bucket.begin / rank_.mesh.gradient().size();
     rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
   }
-  Communicator& group = rank_.mesh.gradient();
-  gatherings_[index] = group.progress_engine().driven(
-      group.start_all_gather(mine, table_.shards().cut(bucket), weights_.flat().slice(bucket.begin, bucket.end)));
+  gatherings_[index] = rank_.mesh.gradient().start_all_gather(mine, table_.shards().cut(bucket),
+                                                              weights_.flat().slice(bucket.begin, bucket.end));
 }
 
 void ShardedOptimizer::finish_gathering(size_t unit) { finish(gatherings_[table_.shards().bucket_of(unit)]); }

@@ -6,7 +6,6 @@
 #include <memory>
 #include <vector>
 
-#include "parallel/communicator/progress_engine.h"
 #include "trainer/checkpoint/state.h"
 #include "trainer/model/parameters.h"
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/wrapped_kernels.h"
+#include "parallel/communicator/progress_engine.h"
 #include "trainer/config/stages.h"
 #include "trainer/data/slice.h"
 #include "trainer/finite_check.h"

@@ -139,14 +139,15 @@ std::unique_ptr<Transfer> LoggedCommunicator::start_exchange(std::span<const Mes
 
 std::unique_ptr<Transfer> LoggedCommunicator::start_reduce_scatter(const Tensor& all, const Partition& rows,
                                                                    const Tensor& mine) {
-  return start({Collective::kReduceScatter, all.dtype(), 0, all.elements()}, "start_reduce_scatter",
-               [&] { return inner_->start_reduce_scatter(all, rows, mine); });
+  return progress_engine().track(start({Collective::kReduceScatter, all.dtype(), 0, all.elements()},
+                                       "start_reduce_scatter",
+                                       [&] { return inner_->start_reduce_scatter(all, rows, mine); }));
 }
 
 std::unique_ptr<Transfer> LoggedCommunicator::start_all_gather(const Tensor& mine, const Partition& rows,
                                                                const Tensor& all) {
-  return start({Collective::kAllGather, all.dtype(), 0, all.elements()}, "start_all_gather",
-               [&] { return inner_->start_all_gather(mine, rows, all); });
+  return progress_engine().track(start({Collective::kAllGather, all.dtype(), 0, all.elements()}, "start_all_gather",
+                                       [&] { return inner_->start_all_gather(mine, rows, all); }));
 }
 
 template <typename Start>

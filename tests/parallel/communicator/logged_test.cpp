@@ -156,7 +156,7 @@ TEST_P(Logged, WhatIsDrivenInAWaitIsCountedOnce) {
     std::vector<float> first(2'000'000, 1.0f), second = first, third = first;
     const auto start = [&](LoggedCommunicator& group, std::vector<float>& all) {
       const Tensor mine = tensor_of(all).slice(cut.begin(world->rank()), cut.end(world->rank()));
-      return group.progress_engine().driven(group.start_reduce_scatter(tensor_of(all), cut, mine));
+      return group.start_reduce_scatter(tensor_of(all), cut, mine);
     };
     const auto begin = std::chrono::steady_clock::now();
     const CommunicationCounters before = gradient.counters();
@@ -203,8 +203,7 @@ TEST(LoggedFailures, WhatIsDrivenFailsUnderItsOwnName) {
   const auto tell = [&](const PeerError&) { ++told; };
   LoggedCommunicator gradient(failing, "gradient", false, tell), tensor(failing, "tensor", false, tell);
   std::vector<float> x(4);
-  const auto sum = failing->progress_engine().driven(
-      gradient.start_reduce_scatter(tensor_of(x), Partition::even(4, 1), tensor_of(x)));
+  const auto sum = gradient.start_reduce_scatter(tensor_of(x), Partition::even(4, 1), tensor_of(x));
   const std::string message = communication_error_of([&] { tensor.barrier(); });
   EXPECT_NE(message.find("rank 3 is gone on axis gradient\n"), std::string::npos) << message;
   EXPECT_EQ(message.find("axis tensor"), std::string::npos) << message;

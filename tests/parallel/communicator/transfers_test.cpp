@@ -226,7 +226,7 @@ TEST_P(Transfers, WhoWaitsForAnotherDrivesWhatIsInFlight) {
     const Partition cut = Partition::even(1'000'000 * size(), size());
     auto all = integers<double>(world->rank(), cut.total());
     const Tensor mine = tensor_of(all).slice(cut.begin(world->rank()), cut.end(world->rank()));
-    const auto sum = world->progress_engine().driven(world->start_reduce_scatter(tensor_of(all), cut, mine));
+    const auto sum = world->progress_engine().track(world->start_reduce_scatter(tensor_of(all), cut, mine));
     std::vector<float> signal = {1.0f};
     if (world->rank() == 0) {
       sum->wait();
