@@ -17,7 +17,7 @@ class PlannedRank {
  public:
   PlannedRank(const Config& config, const Stage& stage, int rank)
       : stage_(stage),
-        mesh_(Mesh::planned(config.parallel.mesh, rank, static_cast<int>(config.model.key_heads))),
+        mesh_(Mesh::counting(config.parallel.mesh, rank, static_cast<int>(config.model.key_heads))),
         kernels_(compute_type(config.parallel.backend)),
         arena_(kernels_),
         trainer_(config, {mesh_, kernels_, arena_}) {
