@@ -66,7 +66,7 @@ Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, 
                           : std::make_unique<LoggedCommunicator>(world, axis, checked, on_failure);
            }) {}
 
-Mesh Mesh::planned(MeshShape shape, int rank, int key_heads) {
+Mesh Mesh::counting(MeshShape shape, int rank, int key_heads) {
   check_shape(shape, shape.size(), key_heads);
   return Mesh(shape, rank, key_heads, [&](const char* axis, const Color& color) {
     int size = 0, place = 0;

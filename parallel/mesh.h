@@ -1,4 +1,4 @@
-// The ranks as a grid: data x context x tensor, tensor fastest. Groups are asked for by purpose, never by axis number.
+// The ranks as a grid: data x context x tensor, tensor fastest. Groups are named by purpose, never by axis number.
 #pragma once
 
 #include <cstdint>
@@ -28,12 +28,13 @@ std::string mesh_text(const MeshShape& shape);  // "data 1 x context 8 x tensor 
 class Mesh {
  public:
   // Collective over `world`, whose size must be shape.size(). key_heads: of the model; where the tensor group is
-  // larger, each key head is held by `key_replicas().size()` ranks in a row. checked, on_failure: see
-  // LoggedCommunicator. Throws ConfigurationError.
+  // larger, `key_replicas().size()` consecutive ranks hold each key head. checked, on_failure: see LoggedCommunicator.
+  // Throws ConfigurationError.
   Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false,
        const FailureHandler& on_failure = {});
-  // As one rank sees it that is there alone, for plans: nothing moves, bytes are counted. Throws ConfigurationError.
-  static Mesh planned(MeshShape shape, int rank, int key_heads = 1 << 30);
+  // The mesh of one rank without the others, for estimates: nothing moves, and bytes are counted
+  // (CountingCommunicator). Throws ConfigurationError.
+  static Mesh counting(MeshShape shape, int rank, int key_heads = 1 << 30);
 
   const MeshShape& shape() const { return shape_; }
   int data_rank() const { return data_rank_; }
@@ -45,17 +46,16 @@ class Mesh {
   Communicator& sequence() const { return *sequence_; }  // shares each sequence
   Communicator& batch() const { return *batch_; }        // sees different sequences (data only)
   Communicator& gradient() const { return *gradient_; }  // data x context: holds the same weights, sums their gradients
-  Communicator& key_replicas() const {
-    return *key_replicas_;
-  }  // holds the same key head; of size 1 if tensor_parallel <= key heads
+  // Holds the same key head; of size 1 if tensor_parallel <= key heads.
+  Communicator& key_replicas() const { return *key_replicas_; }
 
-  // What this rank has sent and waited for since the mesh was made, by group.
+  // What this rank has called, sent and waited for since the mesh was made, by group.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
   void set_trace(Trace* trace);  // of all groups; see LoggedCommunicator
 
  private:
   using Color = std::function<int(int rank)>;
-  // Of the ranks whose color is this one's; without a color, of all.
+  // Makes the group of the ranks whose color is this rank's; without a color, of all ranks.
   using MakeGroup = std::function<std::unique_ptr<LoggedCommunicator>(const char* axis, const Color& color)>;
   Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group);
 

@@ -1,5 +1,5 @@
-// What a rank is: its place in the mesh, its device, its memory. Handed down to everything; there are no globals, so
-// many ranks can live as threads of one process.
+// A rank: its place in the mesh, its device, its memory. Passed down explicitly; there are no globals, so many ranks
+// can live as threads of one process.
 #pragma once
 
 #include "kernels/arena.h"
@@ -13,7 +13,7 @@ struct Rank {
   Mesh& mesh;
   Kernels& kernels;
   Arena& arena;
-  Trace* trace = nullptr;  // where phases of the step are noted; null: nowhere
+  Trace* trace = nullptr;  // records the phases of the step; null: none
 };
 
 }  // namespace ropewalk

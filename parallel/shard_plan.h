@@ -1,11 +1,11 @@
-// Who owns which part of which parameter's master weights and moments (ZeRO-1; Rajbhandari et al., arXiv 1910.02054),
-// and what moves together.
+// Which rank owns which part of each parameter's master weights and moments (ZeRO-1; Rajbhandari et al., arXiv
+// 1910.02054), and which parameters a collective moves together.
 //
-// The parameters that a tensor rank holds lie one after another in one flat buffer, in units: what a pass uses, and is
-// done with, together (the embedding, a block), in the order of the forward. Units follow each other in buckets, which
-// collectives move: the gradients of a bucket are summed as soon as the backward is done with its first unit, its
-// weights are gathered before the forward uses it. Each bucket is padded so that it can be cut evenly: every rank of
-// the gradient group owns as many elements of it.
+// The parameters of a tensor rank lie one after another in one flat buffer, grouped into units: the parameters that a
+// pass uses together (the embedding, a block), in the order of the forward. Consecutive units form buckets. A
+// reduce-scatter sums the gradients of a bucket as soon as the backward has finished its first unit, and an all-gather
+// brings its weights before the forward uses them. Each bucket is padded so that every rank of the gradient group owns
+// the same number of its elements.
 //
 //     flat buffer   | embedding ......... pad | block 0 .... | block 1 .... pad | ...
 //     owners        | rank 0 | rank 1 | ...   | rank 0 | rank 1 | ...
@@ -32,8 +32,8 @@ struct Box {
   bool operator==(const Box&) const = default;
 };
 
-// The elements [begin, end), counted by rows, of a matrix of so many columns: the rest of a row, whole rows, the
-// beginning of a row, as far as there are such.
+// The elements [begin, end), in row-major order, of a matrix of so many columns: the rest of a row, whole rows, the
+// beginning of a row; empty ones left out.
 std::vector<Box> boxes_of(int64_t begin, int64_t end, int64_t columns);
 
 struct ShardBucket {
@@ -51,11 +51,11 @@ struct ShardSegment {
 
 class ShardPlan {
  public:
-  // A rank's part of a bucket is a multiple of this: its vectors are aligned, whatever their type.
+  // A rank's part of a bucket is a multiple of this, so that its vectors are aligned whatever their type.
   static constexpr int64_t kAlignment = 64;
 
-  // The elements of each parameter of each unit. A bucket has so many units that a rank's part of it has at least
-  // `least_part` elements; only the first one may be smaller.
+  // units: the elements of each parameter of each unit. A bucket has enough units for a rank's part of it to have at
+  // least `least_part` elements; only the first bucket may be smaller.
   ShardPlan(const std::vector<std::vector<int64_t>>& units, int ranks, int64_t least_part);
 
   int64_t elements() const { return buckets_.empty() ? 0 : buckets_.back().end; }           // of the flat buffer
@@ -63,9 +63,9 @@ class ShardPlan {
   int64_t offset(int parameter) const { return offsets_[static_cast<size_t>(parameter)]; }  // in the flat buffer
   const std::vector<ShardBucket>& buckets() const { return buckets_; }
   size_t bucket_of(size_t unit) const { return bucket_of_[unit]; }
-  int first_of_unit(size_t unit) const { return first_parameter_[unit]; }  // also behind the last unit
+  int first_of_unit(size_t unit) const { return first_parameter_[unit]; }  // also of the end, units.size()
   Partition cut(const ShardBucket& bucket) const { return Partition::even(bucket.end - bucket.begin, ranks_); }
-  // What `rank` owns of a bucket, in order.
+  // The parts of parameters that `rank` owns in a bucket, in order.
   std::vector<ShardSegment> segments(const ShardBucket& bucket, int rank) const;
 
  private:

@@ -11,7 +11,6 @@
 #pragma once
 
 #include "kernels/arena.h"
-#include "kernels/kernels.h"
 #include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
@@ -25,13 +24,13 @@ class TensorRegion {
   // The cut of N token rows over the group, and the rows this rank holds between blocks.
   Partition tokens(int64_t rows) const { return Partition::even(rows, token_split() ? group_.size() : 1); }
   int64_t outside_rows(int64_t rows) const;
-  // Those rows of a tensor that has all of them.
+  // This rank's rows of a tensor that has all of them.
   Tensor outside(const Tensor& all) const;
 
-  // Into the split part, in place: from outside(x), [outside rows, D], all rows of x [rows, D].
+  // Into the split part, in place: fills all rows of x [rows, D] from outside(x) [outside rows, D].
   void enter(const Tensor& x) const;
-  Tensor enter_backward(const Tensor& dx,
-                        Arena& arena) const;  // [rows, D] partial sums -> [outside rows, D]; may change dx
+  // Partial sums [rows, D] -> [outside rows, D]; may change dx, and the result may be dx.
+  Tensor enter_backward(const Tensor& dx, Arena& arena) const;
   // Out of it: partial sums [rows, D] -> [outside rows, D]; may change `partial`, and the result may be `partial`.
   Tensor leave(const Tensor& partial, Arena& arena) const;
   // [outside rows, D] -> [rows, D]; the result is dy itself or comes from the arena.

@@ -1,6 +1,6 @@
 #include "trainer/finite_check.h"
 
-#include "parallel/communicator/agreement.h"
+#include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
 namespace {

@@ -90,10 +90,9 @@ void ShardedOptimizer::after_backward(size_t unit) {
     if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[i], Reduction::kSum);
   }
   finish(reduces_[index]);
-  Communicator& group = rank_.mesh.gradient();
-  reduces_[index] = group.progress_engine().driven(
-      group.start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end), table_.shards().cut(bucket),
-                                 part_of(gradients_.flat(), bucket)));
+  reduces_[index] =
+      rank_.mesh.gradient().start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end),
+                                                 table_.shards().cut(bucket), part_of(gradients_.flat(), bucket));
 }
 
 void ShardedOptimizer::finish_reduce() {
@@ -138,9 +137,8 @@ void ShardedOptimizer::start_gather_of(size_t index) {
     const int64_t begin = bucket.begin / rank_.mesh.gradient().size();
     rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
   }
-  Communicator& group = rank_.mesh.gradient();
-  gathers_[index] = group.progress_engine().driven(
-      group.start_all_gather(mine, table_.shards().cut(bucket), weights_.flat().slice(bucket.begin, bucket.end)));
+  gathers_[index] = rank_.mesh.gradient().start_all_gather(mine, table_.shards().cut(bucket),
+                                                           weights_.flat().slice(bucket.begin, bucket.end));
 }
 
 void ShardedOptimizer::finish_gather() {

@@ -7,7 +7,6 @@
 #include <memory>
 #include <vector>
 
-#include "parallel/communicator/progress_engine.h"
 #include "parallel/rank.h"
 #include "trainer/model/parameter_sync.h"
 #include "trainer/model/parameters.h"

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/wrapped_kernels.h"
+#include "parallel/communicator/progress_engine.h"
 #include "trainer/config/config.h"
 #include "trainer/data/batch.h"
 #include "trainer/inference/predictor.h"

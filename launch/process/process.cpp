@@ -89,19 +89,19 @@ Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadl
 }
 
 void Process::meet(std::chrono::milliseconds deadline) {
-  UnresponsivePeers silence;
+  UnresponsivePeers unresponsive;
   hosts_.clear();
   for (const std::optional<std::string>& host : roll_call_->call(session_->host(), deadline)) {
-    if (!host) silence.ranks.push_back(static_cast<int>(hosts_.size()));
+    if (!host) unresponsive.ranks.push_back(static_cast<int>(hosts_.size()));
     hosts_.push_back(host.value_or("a host that is not known yet"));
   }
-  if (silence.ranks.empty()) return;
-  silence.seconds = roll_call_->seconds();
+  if (unresponsive.ranks.empty()) return;
+  unresponsive.seconds = roll_call_->seconds();
   const Roster ranks(size(), hosts_);
   const std::string message =
-      fmt::format("{} {} not answered {} for {:.1f} s since MPI_Init", ranks.names(silence.ranks),
-                  silence.ranks.size() == 1 ? "has" : "have", ranks.name(rank()), silence.seconds);
-  settle({ExitCode::kCommunication, message, silence});
+      fmt::format("{} {} not answered {} for {:.1f} s since MPI_Init", ranks.names(unresponsive.ranks),
+                  unresponsive.ranks.size() == 1 ? "has" : "have", ranks.name(rank()), unresponsive.seconds);
+  settle({ExitCode::kCommunication, message, unresponsive});
 }
 
 WorldOptions Process::options(std::chrono::milliseconds deadline) {

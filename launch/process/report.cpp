@@ -129,11 +129,11 @@ Failure decode(const std::string& bytes) {
   std::istringstream in(bytes);
   int code = 0;
   size_t count = 0;
-  UnresponsivePeers silence;
-  in >> code >> silence.seconds >> count;
-  silence.ranks.resize(count);
-  for (int& rank : silence.ranks) in >> rank;
-  return {static_cast<ExitCode>(code), bytes.substr(bytes.find('\n') + 1), silence};
+  UnresponsivePeers unresponsive;
+  in >> code >> unresponsive.seconds >> count;
+  unresponsive.ranks.resize(count);
+  for (int& rank : unresponsive.ranks) in >> rank;
+  return {static_cast<ExitCode>(code), bytes.substr(bytes.find('\n') + 1), unresponsive};
 }
 
 ExitCode common_code(const Reports& reports) {

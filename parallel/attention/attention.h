@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
@@ -18,7 +17,7 @@ class DistributedAttention {
   virtual ~DistributedAttention() = default;
 
   // q [B*T, H, K] and kv [2, B*T, G, K] (keys, then values; rotated where the layer rotates) of the compute type.
-  // Sets o [B*T, H, K] and lse [B*T, H], both of the accumulator type. Scratch comes from the arena and is given back.
+  // Sets o [B*T, H, K] and lse [B*T, H], both of the accumulator type. Takes scratch from the arena and returns it.
   virtual void forward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o,
                        const Tensor& lse, Arena& arena) = 0;
   // From d_o [B*T, H, K] and the forward's o, both of the compute type, and its lse sets dq [B*T, H, K] and dkv [2,

@@ -17,12 +17,12 @@ AttentionSpan span_of(const Piece& queries, const Piece& keys, std::optional<int
 }
 
 template <typename Visit>
-void visit_in_parts(const Piece& queries, const Piece& keys, Transfer* in_flight, Visit visit) {
+void visit_in_parts(const Piece& queries, const Piece& keys, Transfer* exchange, Visit visit) {
   if (queries.size() == 0 || keys.size() == 0) return;
-  if (!in_flight || !in_flight->needs_polling()) return visit(queries);
+  if (!exchange || !exchange->needs_polling()) return visit(queries);
   for (int64_t from = 0; from < queries.size(); from += kQueriesPerProgress) {
     visit(part_of(queries, from, std::min(from + kQueriesPerProgress, queries.size())));
-    in_flight->progress();
+    exchange->progress();
   }
 }
 
@@ -71,8 +71,8 @@ ForwardPass::ForwardPass(Kernels& kernels, std::optional<int64_t> window, const 
   kernels.fill(lse, -std::numeric_limits<double>::infinity());
 }
 
-void ForwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Transfer* in_flight) const {
-  visit_in_parts(queries, keys, in_flight, [&](const Piece& part) {
+void ForwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Transfer* exchange) const {
+  visit_in_parts(queries, keys, exchange, [&](const Piece& part) {
     kernels_.attention_forward(rows_of(q_, part), rows_of(kv.keys, keys), rows_of(kv.values, keys),
                                span_of(part, keys, window_, document_begin_), rows_of(o_, part), rows_of(lse_, part));
   });
@@ -93,8 +93,8 @@ BackwardPass::BackwardPass(Kernels& kernels, std::optional<int64_t> window, cons
 }
 
 void BackwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv,
-                         Transfer* in_flight) const {
-  visit_in_parts(queries, keys, in_flight, [&](const Piece& part) {
+                         Transfer* exchange) const {
+  visit_in_parts(queries, keys, exchange, [&](const Piece& part) {
     kernels_.attention_backward(rows_of(q_, part), rows_of(kv.keys, keys), rows_of(kv.values, keys),
                                 rows_of(d_o_, part), rows_of(lse_, part), rows_of(delta_, part),
                                 span_of(part, keys, window_, document_begin_), rows_of(dq_, part),

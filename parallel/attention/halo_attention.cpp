@@ -1,6 +1,6 @@
 // Sliding-window attention with exactly the window-1 rows of keys and values before each piece (its halo) moved,
-// O(window) instead of O(S). Who sends which rows is halo_plan.h's; rows travel from where they are to where they are
-// needed, without packing.
+// O(window) instead of O(S). halo_plan.h schedules who sends which rows; they move from tensor to tensor, without
+// packing.
 //
 //   forward   fetch the halo       | meanwhile  queries with the keys of their own piece
 //             then                   the first window-1 queries of each piece with its halo
@@ -9,9 +9,9 @@
 //             send these home      | meanwhile  second halves of the pieces with their own keys
 //             then                   dk, dv of own rows += what came home, in the order of the plan
 //
-// Keys and values are fetched again rather than kept: nothing of O(window) lives from the forward to the backward, and
-// the fetch is behind work. Bytes that a rank sends: forward sent_rows * 2 G K values of the compute type; backward the
-// same again, and (its received rows) * 2 G K values of the accumulator type.
+// The backward fetches keys and values again rather than keeping them: nothing of O(window) lives from the forward to
+// the backward, and work hides the fetch. Bytes that a rank sends: forward sent_rows * 2 G K values of the compute
+// type; backward the same again, and (its received rows) * 2 G K values of the accumulator type.
 #include <algorithm>
 #include <vector>
 

@@ -1,6 +1,6 @@
-// Who sends which rows of k and v to whom before sliding-window attention: the window-1 rows before each piece, cut at
-// the beginning of the document of the piece's first query. Integers only; halo_attention.cpp moves the bytes. The
-// backward sends the same rows' gradients the other way.
+// The schedule of who sends which rows of k and v to whom before sliding-window attention: the window-1 rows before
+// each piece, cut where the document of the piece's first query begins. Integers only; halo_attention.cpp moves the
+// bytes. The backward sends the gradients of the same rows the other way.
 #pragma once
 
 #include <cstdint>

@@ -5,9 +5,9 @@
 //     visits the block of rank      r            r-1        r-2        r-3
 //     receives meanwhile that of    r-1          r-2        r-3        -
 //
-// In the backward the blocks travel again, and behind each block travel the sums of its gradients: a rank adds what its
-// queries contribute and passes the sums on. The own block is visited in two halves, before and after the others, so
-// the first block arrives and the last sums come home behind work too:
+// In the backward the blocks travel again, and the sums of their gradients travel behind them: a rank adds what its
+// queries contribute and passes the sums on. It visits its own block in two halves, before and after the others, so
+// that work hides the arrival of the first block and the return of the last sums too:
 //
 //   backward                        step 0       1          2          3          4
 //     visits the block of rank      r, half      r-1        r-2        r-3        r, half

@@ -1,6 +1,6 @@
 #include "parallel/attention/sequence_layout.h"
 
-#include <algorithm>
+#include "parallel/partition.h"
 
 namespace ropewalk {
 
@@ -23,19 +23,6 @@ SequenceLayout::SequenceLayout(int64_t length, int ranks) : length_(length), ran
     }
     local_lengths_.push_back(local);
   }
-}
-
-int64_t visible_pairs(const SequenceLayout& layout, int rank, std::optional<int64_t> window,
-                      const std::vector<int32_t>& document_begin) {
-  int64_t pairs = 0;
-  for (const Piece& piece : layout.pieces(rank)) {
-    for (int64_t i = piece.begin; i < piece.end; ++i) {
-      const int64_t document = document_begin.empty() ? 0 : document_begin[static_cast<size_t>(i)];
-      const int64_t first = window ? std::max(document, i - *window + 1) : document;
-      pairs += i - first + 1;
-    }
-  }
-  return pairs;
 }
 
 }  // namespace ropewalk

@@ -7,11 +7,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
-
-#include "parallel/partition.h"
 
 namespace ropewalk {
 
@@ -41,11 +38,5 @@ class SequenceLayout {
   std::vector<std::vector<Piece>> pieces_;
   std::vector<int64_t> local_lengths_;
 };
-
-// The (query, key) pairs that rank `rank` computes: its queries with every key each of them sees. The measure of
-// balance. window: keys that a query sees, itself included; nullopt: all before it. document_begin[i]: where the
-// document of position i begins, [S]; empty: one document.
-int64_t visible_pairs(const SequenceLayout& layout, int rank, std::optional<int64_t> window,
-                      const std::vector<int32_t>& document_begin = {});
 
 }  // namespace ropewalk

@@ -1,5 +1,5 @@
-// Blocks of memory that are expensive to make, kept for the next one who asks for as much. A block that is given back
-// stays where it is: what still refers to it after a failure does no harm.
+// Best-fit free list of staging buffers. A released block stays allocated until the pool goes, so MPI may still write
+// to it after a failed wait.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ namespace ropewalk {
 
 class BlockPool {
  public:
-  class Block {  // gives itself back; the pool must outlive it
+  class Block {  // returns itself to the pool, which must outlive it
    public:
     Block(Block&& other) noexcept
         : pool_(other.pool_), memory_(std::exchange(other.memory_, nullptr)), bytes_(other.bytes_) {}
@@ -39,7 +39,7 @@ class BlockPool {
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
-  // Of at least so many bytes: the smallest that is there.
+  // The smallest free block of at least `bytes`; a new one where there is none.
   Block take(int64_t bytes) {
     auto best = free_.end();
     for (auto block = free_.begin(); block != free_.end(); ++block)

@@ -1,5 +1,4 @@
-// A watch over calls that wait for other ranks and cannot be asked meanwhile how they are: MPI_Init, and what MPI does
-// for all members of a group at once.
+// A watchdog for blocking calls that wait for other ranks and cannot be polled: MPI_Init and MPI's own collectives.
 #pragma once
 
 #include <chrono>
@@ -11,13 +10,13 @@
 
 namespace ropewalk {
 
-// Is shown, on another thread, the call that has lasted too long and for how many seconds. It makes no calls of MPI,
-// and ends the process: the call may never return.
+// Called on another thread with the call that has outlasted its deadline, and its seconds so far. It must not call MPI,
+// and ends the process, because the call may never return.
 using OverdueHandler = std::function<void(const std::string& call, double seconds)>;
 
 class CallWatch {
  public:
-  // Until it is destroyed. No handler: nobody watches.
+  // Watches until it is destroyed. Without a handler it does nothing.
   CallWatch(std::string call, std::chrono::milliseconds deadline, OverdueHandler handler);
   ~CallWatch();
   CallWatch(const CallWatch&) = delete;

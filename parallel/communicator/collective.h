@@ -1,4 +1,4 @@
-// The names of what a communicator does, for logs, error messages and the tags of messages.
+// The calls of a communicator by name, for logs, error messages and the tags of messages.
 #pragma once
 
 #include <cstdint>
@@ -7,8 +7,8 @@ namespace ropewalk {
 
 enum class Collective : uint8_t { kExchange, kAllReduce, kReduceScatter, kAllGather, kBroadcast, kBarrier, kSplit };
 
-constexpr const char* name_of(Collective operation) {
-  switch (operation) {
+constexpr const char* name_of(Collective collective) {
+  switch (collective) {
     case Collective::kExchange:
       return "exchange";
     case Collective::kAllReduce:
@@ -30,7 +30,7 @@ constexpr const char* name_of(Collective operation) {
 // Which call of a communicator a message belongs to. Every rank of a group makes the same calls in the same order, so
 // the sequence number is the same on both ends of a message.
 struct CallLabel {
-  Collective operation;
+  Collective collective;
   int64_t sequence;
   bool operator==(const CallLabel&) const = default;
 };

@@ -58,4 +58,23 @@ std::vector<std::string> gather_texts(Communicator& group, const std::string& mi
   return texts;
 }
 
+std::optional<RankText> first_text(Communicator& group, const std::optional<std::string>& mine) {
+  const int from_the_end = static_cast<int>(maximum_of(group, mine ? group.size() - group.rank() : 0));
+  if (from_the_end == 0) return std::nullopt;
+  const int rank = group.size() - from_the_end;
+  return RankText{rank, broadcast_text(group, mine.value_or(""), rank)};
+}
+
+std::optional<std::string> first_failure(Communicator& group, const std::function<void()>& action) {
+  std::optional<std::string> mine;
+  try {
+    action();
+  } catch (const std::exception& error) {
+    mine = error.what();
+  }
+  const std::optional<RankText> first = first_text(group, mine);
+  if (!first) return std::nullopt;
+  return group.size() == 1 ? first->text : fmt::format("rank {}: {}", first->rank, first->text);
+}
+
 }  // namespace ropewalk

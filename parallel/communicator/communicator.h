@@ -1,19 +1,21 @@
 // How a rank talks to the others of a group. Every rank of the group makes the same calls in the same order; there are
-// no tags. Collectives add in an order that is the same each time, so the same group gives the same bits: in rank
-// order, in fp32 where bf16 is added, all but NCCL's. Tensors may be empty of rows, in host memory or of the device
-// that the communicator serves (those of a call all in one of the two), of any element type; sums are of floating types
-// and i32, maxima of host tensors of these.
+// no tags. Reductions add in a fixed order, so the same group always gives the same bits: in rank order, bf16 in fp32;
+// NCCL has an order of its own. The tensors of a call lie all in host memory or all on the device that the communicator
+// serves. They may have no rows, and any element type; sums take floating types and i32, maxima take host tensors of
+// these.
 //
-// Device tensors are read and written in the order of the device's own work: an operation begins after the kernels that
-// were called before it, and kernels called after it (after a transfer's wait) see what it received. The host
-// need not wait for that.
+// A device reads and writes its tensors in the order of its own work: a call begins after the kernels that were called
+// before it, and kernels called after it (after a transfer's wait) see what it received. The host does not block for
+// that.
 //
-// A call that cannot finish (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError, whose
-// first line names the operation and the peers. After that the communicator is not usable. (NCCL does not notice sizes
+// A call that cannot complete (a dead peer, a deadline passed, sizes that do not match) throws CommunicationError,
+// whose first line names the call and the peers. The communicator is not usable afterwards. (NCCL does not detect sizes
 // that do not match; see parallel/cuda/nccl_communicator.h.)
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -29,9 +31,9 @@ class ProgressEngine;
 
 enum class Reduction { kSum, kMax };
 
-// For whom was waited in vain, if that was the trouble.
+// Peers that did not respond before the deadline; none if something else went wrong.
 struct UnresponsivePeers {
-  std::vector<int> ranks;  // as the world counts
+  std::vector<int> ranks;  // of the world
   double seconds = 0.0;
 };
 struct PeerError : CommunicationError {
@@ -47,24 +49,24 @@ struct Message {
   Tensor data;
 };
 
-// What has been started and moves while the rank computes: the messages of an exchange, a collective. What it sends may
-// not change, nor what it receives be read, until wait() returns.
+// An outstanding exchange or collective, which advances while the rank computes. Until wait() returns, what it sends
+// may not change and what it receives may not be read.
 class Transfer {
  public:
-  virtual ~Transfer() = default;  // one that was not waited for is waited for; errors then are lost
-  // Moves it on as far as it goes without waiting; whether it is done. A rank that computes meanwhile calls this
-  // between pieces of work: some transports move bytes only while they are called, on both sides. Not needed for what
-  // wait() promises. Throws CommunicationError.
+  virtual ~Transfer() = default;  // waits if wait() was not called, and swallows errors
+  // Non-blocking progress; true when complete. A rank that computes meanwhile polls this between pieces of work,
+  // because some transports move bytes only while they are called, on both sides. wait() does not depend on it. Throws
+  // CommunicationError.
   virtual bool progress() = 0;
-  // Whether the rank's own work keeps messages from moving, so that it should be cut in pieces. Not where the work is a
-  // device's: the host, which drives, waits while the device computes.
+  // Whether messages stand still while the rank works, so that the work should be cut into pieces. False where a device
+  // does the work: the host is free meanwhile.
   virtual bool needs_polling() const { return true; }
   virtual void wait() = 0;  // throws CommunicationError
-  // When a device moves it, for traces.
+  // When a device moved it, for traces.
   virtual DeviceTime device_time() const { return {}; }
 };
 
-// Nothing is, or was ever, in flight.
+// A transfer that was complete when it was started.
 class FinishedTransfer final : public Transfer {
  public:
   bool progress() override { return true; }
@@ -76,11 +78,12 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string name(int rank) const = 0;  // of a member, for messages: "rank 3 on node7", as the world counts
+  virtual std::string name(int rank) const = 0;  // of a member, for messages: "rank 3 on node7", its rank in the world
   // Payload that has left this rank through this communicator so far; messages to itself do not count.
   virtual int64_t bytes_sent() const = 0;
 
-  // Starts all messages and returns at once. Everyone's sends must be matched by receives of the same size.
+  // Starts all messages and returns at once; the caller polls the transfer. Every send must be matched by a receive of
+  // the same size.
   virtual std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends,
                                                    std::span<const Message> receives) = 0;
 
@@ -90,28 +93,37 @@ class Communicator {
   virtual void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine);
   // all[rows.begin(r), rows.end(r)) = rank r's `mine`, for every r; `mine` may be this rank's rows of `all`.
   virtual void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all);
-  // The same, for what is needed only later: other calls go past what has been started. Any number may be in flight.
+  // Non-blocking variants: any number may be outstanding, and later calls may overtake them. A group of the mesh
+  // registers these transfers with its progress engine (LoggedCommunicator), so the caller need not poll them.
   virtual std::unique_ptr<Transfer> start_reduce_scatter(const Tensor& all, const Partition& rows,
                                                          const Tensor& mine) = 0;
   virtual std::unique_ptr<Transfer> start_all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) = 0;
   virtual void broadcast(const Tensor& x, int root) = 0;  // x = root's x
   virtual void barrier() = 0;
 
-  // What this rank drives while it waits for others, here and in all groups of the same world
-  // (parallel/communicator/progress_engine.h).
+  // This rank's engine, one for all groups of the world (parallel/communicator/progress_engine.h).
   virtual ProgressEngine& progress_engine() = 0;
   // The ranks that pass the same color become a group, ordered by key, then by rank here. Called by all ranks.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 };
 
-// Helpers for single numbers of the host, in terms of the above; the group must serve host tensors.
+// Collectives of single numbers and texts, in host memory, which the group must serve.
 double sum_of(Communicator& group, double value);
 double maximum_of(Communicator& group, double value);
 bool any_of(Communicator& group, bool value);
 // The sum over ranks of each number, in place.
 void sum_each(Communicator& group, std::vector<double>& values);
-std::string broadcast_text(Communicator& group, const std::string& text, int root);  // the root's, everywhere
-// Everyone's, by rank, on rank 0; nothing elsewhere.
-std::vector<std::string> gather_texts(Communicator& group, const std::string& mine);
+std::string broadcast_text(Communicator& group, const std::string& text, int root);   // the root's, everywhere
+std::vector<std::string> gather_texts(Communicator& group, const std::string& mine);  // all, by rank, on rank 0 only
+
+struct RankText {
+  int rank;
+  std::string text;
+};
+// The lowest rank that has a text, and its text; nullopt if no rank has one.
+std::optional<RankText> first_text(Communicator& group, const std::optional<std::string>& mine);
+// Every rank calls its action, which must not communicate. Returns the same on all ranks: nullopt if no action threw,
+// else the message of the lowest rank whose action did ("rank 2: ...", in a group of more than one).
+std::optional<std::string> first_failure(Communicator& group, const std::function<void()>& action);
 
 }  // namespace ropewalk

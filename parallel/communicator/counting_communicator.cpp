@@ -38,7 +38,7 @@ void CountingCommunicator::broadcast(const Tensor& x, int root) {
 }
 
 std::unique_ptr<Communicator> CountingCommunicator::split(int, int) {
-  CHECK(false, "a plan's group of {} cannot be split", size_);
+  CHECK(false, "a group of {} that only counts cannot be split", size_);
 }
 
 }  // namespace ropewalk

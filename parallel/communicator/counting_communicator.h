@@ -1,5 +1,5 @@
-// A group as one of its ranks sees it, without the others, for plans: nothing moves, and the bytes are counted that
-// HostCommunicator would send.
+// A group of which only this rank exists, for estimates: nothing moves, and it counts the bytes that HostCommunicator
+// would send.
 #pragma once
 
 #include "parallel/communicator/communicator.h"
@@ -13,7 +13,7 @@ class CountingCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  std::string name(int rank) const override;  // as this group counts
+  std::string name(int rank) const override;  // its rank in this group
   int64_t bytes_sent() const override { return bytes_sent_; }
 
   std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
@@ -23,12 +23,13 @@ class CountingCommunicator final : public Communicator {
   void broadcast(const Tensor& x, int root) override;
   void barrier() override {}
   ProgressEngine& progress_engine() override { return progress_engine_; }
-  std::unique_ptr<Communicator> split(int color, int key) override;  // fails CHECK: who is in a part is not known here
+  // Fails CHECK: the colors of the other ranks are unknown.
+  std::unique_ptr<Communicator> split(int color, int key) override;
 
  private:
   int rank_, size_;
   int64_t bytes_sent_ = 0;
-  ProgressEngine progress_engine_;  // nothing ever is
+  ProgressEngine progress_engine_;
 };
 
 }  // namespace ropewalk

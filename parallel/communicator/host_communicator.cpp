@@ -11,7 +11,7 @@
 namespace ropewalk {
 namespace {
 
-// A reduction proceeds in segments, the next in flight while this one is added, so that its scratch is bounded.
+// A reduction proceeds in segments, so that its scratch is bounded; the next is in flight while this one is added.
 constexpr int64_t kScratchBytes = 16 << 20;
 constexpr int64_t kSmallestSegmentBytes = 64 << 10;
 constexpr int64_t kLargestSegmentBytes = 1 << 20;
@@ -56,14 +56,14 @@ std::unique_ptr<Transfer> HostCommunicator::start_exchange(std::span<const Messa
   return exchange(next(Collective::kExchange), sends, receives);
 }
 
-// Messages to this rank itself are copied here; a transport sees only the others.
+// Copies the messages to this rank itself; a transport sees only the others.
 std::unique_ptr<Transfer> HostCommunicator::exchange(CallLabel label, std::span<const Message> sends,
                                                      std::span<const Message> receives) {
   std::vector<Message> to_self, from_self, sends_out, receives_in;
   const auto sort = [&](std::span<const Message> messages, std::vector<Message>& self, std::vector<Message>& others) {
     for (const Message& message : messages) {
       check_peer(message.peer, *this);
-      check_on_host(message.data, label.operation);
+      check_on_host(message.data, label.collective);
       (message.peer == rank_ ? self : others).push_back(message);
     }
   };
@@ -112,8 +112,8 @@ std::unique_ptr<Transfer> HostCommunicator::start_all_gather(const Tensor& mine,
   return start_gathering(next(Collective::kAllGather), mine.flat(), in_elements(rows, all), all.flat());
 }
 
-// Round k moves the k-th segment of every part, while the one before is added. Two rounds are in flight at a time, each
-// into its half of the scratch.
+// Round k moves the k-th segment of every part while the previous one is added. Two rounds are in flight at a time,
+// each into its half of the scratch.
 class HostCommunicator::SegmentedReduction final : public Transfer {
  public:
   SegmentedReduction(HostCommunicator& group, CallLabel label, const Tensor& all, const Partition& cut,
@@ -135,7 +135,7 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
   ~SegmentedReduction() override {
     try {
       wait();
-    } catch (const CommunicationError&) {  // the interface says: errors then are lost
+    } catch (const CommunicationError&) {  // swallowed, as the interface says
     }
   }
 
@@ -178,7 +178,7 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
     return group_.exchange(label_, sends, receives);
   }
 
-  // What has come in this round; then on to the next.
+  // Adds what has come in this round, then goes on to the next.
   void add() {
     const Tensor own = segment_of(group_.rank_, round_);
     for (int peer = 0; peer < group_.size_; ++peer)
@@ -191,10 +191,10 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
     if (current_)
       following_ = start(round_ + 1);
     else
-      halves_.reset();  // what is done may be kept for long
+      halves_.reset();  // callers may keep a completed transfer for long
   }
 
-  // As far as rounds can be finished; whether all are. What has failed is not gone on with.
+  // Goes as far as rounds can be finished; true when all are. Drops the messages after a failure.
   template <typename Finish>
   bool go_on(Finish finish) {
     try {
@@ -274,7 +274,7 @@ void HostCommunicator::barrier() {
 
 std::unique_ptr<Communicator> HostCommunicator::split(int color, int key) {
   const CallLabel label = next(Collective::kSplit);
-  // In the scratch, which is still there when the exchange has failed.
+  // In the scratch, which outlives a failed exchange.
   const BlockPool::Block block = scratch_.take(2 * size_ * size_of(DType::kI32));
   auto* const table = reinterpret_cast<int32_t*>(block.data());
   const Tensor all(table, DType::kI32, Device{}, {2 * size_});
@@ -303,27 +303,27 @@ std::string describe_receive(const Roster& group, const Message& message) {
                      group.name(message.peer));
 }
 
-std::string describe_silence(const Roster& group, int rank, CallLabel label, std::span<const Message> sends,
-                             std::span<const Message> receives, double seconds) {
+std::string describe_unresponsive(const Roster& group, int rank, CallLabel label, std::span<const Message> sends,
+                                  std::span<const Message> receives, double seconds) {
   const std::set<int> sources = peers_of(receives);
-  std::vector<Message> others;  // sends to ranks from which nothing is awaited
+  std::vector<Message> others;  // sends to ranks from which nothing is expected
   for (const Message& send : sends)
     if (!sources.contains(send.peer)) others.push_back(send);
-  std::set<int> silent = sources, targets = peers_of(others);
-  silent.insert(targets.begin(), targets.end());
+  std::set<int> all = sources, targets = peers_of(others);
+  all.insert(targets.begin(), targets.end());
   const auto names = [&](const std::set<int>& peers) { return group.names({peers.begin(), peers.end()}); };
   const auto it = [&](const std::set<int>& peers) {
-    return peers.size() < silent.size() ? names(peers) : peers.size() == 1 ? "it" : "them";
+    return peers.size() < all.size() ? names(peers) : peers.size() == 1 ? "it" : "them";
   };
   std::string text;
   if (!receives.empty()) text = amount_of(receives) + " from " + it(sources);
   if (!others.empty()) text += (text.empty() ? "" : " and ") + amount_of(others) + " to " + it(targets);
-  return fmt::format("{} {} not answered {} for {:.1f} s: {} in {}", names(silent), silent.size() == 1 ? "has" : "have",
+  return fmt::format("{} {} not answered {} for {:.1f} s: {} in {}", names(all), all.size() == 1 ? "has" : "have",
                      group.name(rank), seconds, text, describe(label));
 }
 
 std::string describe(CallLabel label) {
-  return fmt::format("{} (operation {})", name_of(label.operation), label.sequence);
+  return fmt::format("{} (operation {})", name_of(label.collective), label.sequence);
 }
 
 }  // namespace ropewalk

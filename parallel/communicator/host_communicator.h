@@ -1,5 +1,5 @@
-// The collectives of tensors in host memory, written once over the exchange that a transport offers. They are direct:
-// every rank sends every other rank exactly the rows that are that rank's, so with P ranks and n bytes in all this rank
+// The collectives of tensors in host memory, written once over the exchange that a transport provides. They are direct:
+// every rank sends every other rank exactly the rows that are that rank's. With P ranks and n bytes in all, this rank
 // sends
 //
 //     reduce_scatter   n - (this rank's part)
@@ -7,7 +7,7 @@
 //     all_reduce       both, over an even cut of the elements
 //     broadcast        n to each child in a binomial tree
 //
-// and every sum is taken by one rank, in rank order: the same bits on all ranks, all transports and all runs.
+// and one rank takes each sum, in rank order: the same bits on all ranks and transports, every time.
 #pragma once
 
 #include <memory>
@@ -39,22 +39,22 @@ class HostCommunicator : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) final;
 
  protected:
-  // progress_engine: of this rank in all groups of the world, driven by the waits of the transport's messages.
+  // progress_engine: this rank's, shared by all groups of the world; the waits of the transport's messages poll it.
   HostCommunicator(int rank, Roster roster, std::shared_ptr<ProgressEngine> progress_engine);
   const std::shared_ptr<ProgressEngine>& shared_progress_engine() const { return progress_engine_; }
 
-  // What a transport offers: to start messages to and from other ranks, which are never this rank itself, ...
-  // Collectives post in rounds under one label; one that goes on beside later calls posts the next round before it
-  // destroys the one before. So a label that is not the newest, and of which nothing is in flight here, is past.
+  // What a transport provides: it starts messages to and from other ranks, never to this rank itself, ...
+  // A collective posts its rounds under one label, and posts the next round before it destroys the previous one. So an
+  // older label with no posted round is complete.
   virtual std::unique_ptr<Transfer> post(CallLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
-  // ... and to make a group of these ranks, in this order. Called by all ranks here once all have entered split.
+  // ... and makes a group of these ranks, in this order. Called by all ranks here once all have entered split.
   virtual std::unique_ptr<Communicator> make_group(CallLabel label, const std::vector<int>& members) = 0;
 
  private:
   class SegmentedReduction;
 
-  CallLabel next(Collective operation) { return {operation, ++sequence_}; }
+  CallLabel next(Collective collective) { return {collective, ++sequence_}; }
   std::unique_ptr<Transfer> exchange(CallLabel label, std::span<const Message> sends,
                                      std::span<const Message> receives);
   std::unique_ptr<Transfer> start_reduction(CallLabel label, const Tensor& all, const Partition& cut,
@@ -70,14 +70,13 @@ class HostCommunicator : public Communicator {
   BlockPool scratch_;
 };
 
-// For the error messages of transports. "400 bytes of f32 from rank 2 on node0", as the group knows its members:
-std::string describe_send(const Roster& group, const Message& message);
-std::string describe_receive(const Roster& group, const Message& message);
-// "all_reduce (operation 17)"
-std::string describe(CallLabel label);
-// "rank 2 on node0 has not answered rank 3 on node0 for 60.0 s: 400 bytes of f32 from it in all_reduce (operation 17)",
-// of the messages that are open.
-std::string describe_silence(const Roster& group, int rank, CallLabel label, std::span<const Message> sends,
-                             std::span<const Message> receives, double seconds);
+// For the error messages of transports.
+std::string describe_send(const Roster& group, const Message& message);     // "400 bytes of f32 to rank 2 on node0"
+std::string describe_receive(const Roster& group, const Message& message);  // "400 bytes of f32 from rank 2 on node0"
+std::string describe(CallLabel label);                                      // "all_reduce (operation 17)"
+// Of messages that are still open: "rank 2 on node0 has not answered rank 3 on node0 for 60.0 s: 400 bytes of f32 from
+// it in all_reduce (operation 17)".
+std::string describe_unresponsive(const Roster& group, int rank, CallLabel label, std::span<const Message> sends,
+                                  std::span<const Message> receives, double seconds);
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-// This host, as messages call it.
+// The name of this host, for messages.
 #pragma once
 
 #include <string>

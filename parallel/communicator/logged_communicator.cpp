@@ -10,11 +10,11 @@
 namespace ropewalk {
 namespace {
 
-// What sent nothing, finished nothing and took no longer has no place in a trace: a wait polls others thousands of
-// times.
+// Empty polls under 20 us are not traced: a wait makes thousands of them.
 constexpr double kNotableSeconds = 20e-6;
 
-// An error that has been explained and shown. It may pass through another call, which drove what failed.
+// An error that has been explained and shown. It may pass through another group's call, whose wait polled the transfer
+// that failed.
 struct Explained : PeerError {
   using PeerError::PeerError;
 };
@@ -28,14 +28,14 @@ LoggedCommunicator::LoggedCommunicator(std::shared_ptr<Communicator> inner, std:
 class LoggedTransfer : public Transfer {
  public:
   LoggedTransfer(LoggedCommunicator& log, int64_t sequence, std::unique_ptr<Transfer> inner,
-                 std::optional<TraceSpan> in_flight)
-      : log_(log), sequence_(sequence), inner_(std::move(inner)), in_flight_(std::move(in_flight)) {}
+                 std::optional<TraceSpan> span)
+      : log_(log), sequence_(sequence), inner_(std::move(inner)), span_(std::move(span)) {}
 
   ~LoggedTransfer() override {
     if (waited_) return;
     try {
       wait();
-    } catch (const Error&) {  // the interface says: errors then are lost; a device's too
+    } catch (const Error&) {  // swallowed, as the interface says; a device's too
     }
   }
 
@@ -62,42 +62,43 @@ class LoggedTransfer : public Transfer {
   bool timed(const char* name, Action action) {
     bool done = false;
     const int64_t bytes = log_.timed(sequence_, name, [&] { return done = action(); });
-    if (in_flight_) in_flight_->bytes += bytes;
+    if (span_) span_->bytes += bytes;
     return done;
   }
 
   void arrive() {
     arrived_ = true;
-    if (!in_flight_ || !log_.trace_->recording()) return;
-    in_flight_->end = steady_seconds();
-    in_flight_->on_device = inner_->device_time();
-    log_.trace_->add(std::move(*in_flight_));
+    if (!span_ || !log_.trace_->recording()) return;
+    span_->end = steady_seconds();
+    span_->on_device = inner_->device_time();
+    log_.trace_->add(std::move(*span_));
   }
 
   LoggedCommunicator& log_;
   int64_t sequence_;
   std::unique_ptr<Transfer> inner_;
-  std::optional<TraceSpan> in_flight_;
-  bool arrived_ = false;  // as far as this rank has looked
+  std::optional<TraceSpan> span_;
+  bool arrived_ = false;  // as this rank has seen
   bool waited_ = false;
 };
 
 int64_t LoggedCommunicator::begin(const Call& call) {
   const int64_t sequence = ++sequence_;
   entry(sequence) = {call, sequence, 0.0, false};
-  ++counters_.operations;
+  ++counters_.calls;
   if (checked_) agree(sequence, call);
   return sequence;
 }
 
-// Runs a part of an operation; action() returns whether that has finished it.
+// Performs a part of a call; action() returns whether that has finished it.
 template <typename Action>
 int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action action) {
   Trace::Scope scope(trace_, name, "communication", axis_);
-  const ProgressEngine& others = inner_->progress_engine();
-  const auto uncounted = [&] { return inner_->bytes_sent() - counters_.bytes_sent; };  // others count theirs
+  const ProgressEngine& engine = inner_->progress_engine();
+  // Not counted yet; transfers that are polled meanwhile count their own.
+  const auto uncounted = [&] { return inner_->bytes_sent() - counters_.bytes_sent; };
   const int64_t uncounted_before = uncounted();
-  const double begin = steady_seconds(), begin_of_others = others.seconds();
+  const double begin = steady_seconds(), polled_before = engine.seconds();
   bool finished = false;
   try {
     finished = action();
@@ -106,7 +107,7 @@ int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action act
   } catch (const CommunicationError& error) {
     fail(error);
   }
-  const double seconds = steady_seconds() - begin - (others.seconds() - begin_of_others);
+  const double seconds = steady_seconds() - begin - (engine.seconds() - polled_before);
   const int64_t bytes = uncounted() - uncounted_before;
   counters_.seconds += seconds;
   counters_.bytes_sent += bytes;
@@ -120,8 +121,8 @@ int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action act
 }
 
 template <typename Action>
-void LoggedCommunicator::run(const Call& call, Action action) {
-  timed(begin(call), name_of(call.operation), [&] {
+void LoggedCommunicator::perform(const Call& call, Action action) {
+  timed(begin(call), name_of(call.collective), [&] {
     action();
     return true;
   });
@@ -139,53 +140,55 @@ std::unique_ptr<Transfer> LoggedCommunicator::start_exchange(std::span<const Mes
 
 std::unique_ptr<Transfer> LoggedCommunicator::start_reduce_scatter(const Tensor& all, const Partition& rows,
                                                                    const Tensor& mine) {
-  return start({Collective::kReduceScatter, all.dtype(), 0, all.elements()}, "start_reduce_scatter",
-               [&] { return inner_->start_reduce_scatter(all, rows, mine); });
+  return progress_engine().track(start({Collective::kReduceScatter, all.dtype(), 0, all.elements()},
+                                       "start_reduce_scatter",
+                                       [&] { return inner_->start_reduce_scatter(all, rows, mine); }));
 }
 
 std::unique_ptr<Transfer> LoggedCommunicator::start_all_gather(const Tensor& mine, const Partition& rows,
                                                                const Tensor& all) {
-  return start({Collective::kAllGather, all.dtype(), 0, all.elements()}, "start_all_gather",
-               [&] { return inner_->start_all_gather(mine, rows, all); });
+  return progress_engine().track(start({Collective::kAllGather, all.dtype(), 0, all.elements()}, "start_all_gather",
+                                       [&] { return inner_->start_all_gather(mine, rows, all); }));
 }
 
 template <typename Start>
 std::unique_ptr<Transfer> LoggedCommunicator::start(const Call& call, const char* name, Start start) {
   const int64_t sequence = begin(call);
   std::unique_ptr<Transfer> transfer;
-  TraceSpan in_flight;
-  in_flight.begin = steady_seconds();
-  in_flight.bytes = timed(sequence, name, [&] {
+  TraceSpan span;
+  span.begin = steady_seconds();
+  span.bytes = timed(sequence, name, [&] {
     transfer = start();
     return false;
   });
   if (!trace_ || !trace_->recording())
     return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::nullopt);
-  in_flight.name = fmt::format("{} on {}", name_of(call.operation), axis_);
-  in_flight.kind = Trace::kInFlight;
-  in_flight.axis = axis_;
-  return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::move(in_flight));
+  span.name = fmt::format("{} on {}", name_of(call.collective), axis_);
+  span.kind = Trace::kInFlight;
+  span.axis = axis_;
+  return std::make_unique<LoggedTransfer>(*this, sequence, std::move(transfer), std::move(span));
 }
 
 void LoggedCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
-  run({Collective::kAllReduce, x.dtype(), static_cast<int32_t>(reduction), x.elements()},
-      [&] { inner_->all_reduce(x, reduction); });
+  perform({Collective::kAllReduce, x.dtype(), static_cast<int32_t>(reduction), x.elements()},
+          [&] { inner_->all_reduce(x, reduction); });
 }
 
 void LoggedCommunicator::reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine) {
-  run({Collective::kReduceScatter, all.dtype(), 0, all.elements()}, [&] { inner_->reduce_scatter(all, rows, mine); });
+  perform({Collective::kReduceScatter, all.dtype(), 0, all.elements()},
+          [&] { inner_->reduce_scatter(all, rows, mine); });
 }
 
 void LoggedCommunicator::all_gather(const Tensor& mine, const Partition& rows, const Tensor& all) {
-  run({Collective::kAllGather, all.dtype(), 0, all.elements()}, [&] { inner_->all_gather(mine, rows, all); });
+  perform({Collective::kAllGather, all.dtype(), 0, all.elements()}, [&] { inner_->all_gather(mine, rows, all); });
 }
 
 void LoggedCommunicator::broadcast(const Tensor& x, int root) {
-  run({Collective::kBroadcast, x.dtype(), root, x.elements()}, [&] { inner_->broadcast(x, root); });
+  perform({Collective::kBroadcast, x.dtype(), root, x.elements()}, [&] { inner_->broadcast(x, root); });
 }
 
 void LoggedCommunicator::barrier() {
-  run({Collective::kBarrier}, [&] { inner_->barrier(); });
+  perform({Collective::kBarrier}, [&] { inner_->barrier(); });
 }
 
 std::unique_ptr<Communicator> LoggedCommunicator::split(int color, int key) {
@@ -194,15 +197,15 @@ std::unique_ptr<Communicator> LoggedCommunicator::split(int color, int key) {
 
 std::unique_ptr<LoggedCommunicator> LoggedCommunicator::split(const std::string& axis, int color, int key) {
   std::unique_ptr<Communicator> group;
-  run({Collective::kSplit}, [&] { group = inner_->split(color, key); });
+  perform({Collective::kSplit}, [&] { group = inner_->split(color, key); });
   return std::make_unique<LoggedCommunicator>(std::move(group), axis, checked_, on_failure_);
 }
 
 void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
   // As numbers, so that no padding is compared. An exchange is only an exchange: its messages differ between ranks.
   using Fingerprint = std::array<int64_t, 5>;
-  Fingerprint own = {sequence, static_cast<int64_t>(call.operation), 0, 0, 0};
-  if (call.operation != Collective::kExchange) {
+  Fingerprint own = {sequence, static_cast<int64_t>(call.collective), 0, 0, 0};
+  if (call.collective != Collective::kExchange) {
     own[2] = static_cast<int64_t>(call.dtype);
     own[3] = call.detail;
     own[4] = call.elements;
@@ -226,10 +229,10 @@ void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
 }
 
 std::string LoggedCommunicator::describe(const Call& call) const {
-  std::string text = name_of(call.operation);
+  std::string text = name_of(call.collective);
   if (call.elements > 0) text += fmt::format(" of {} {}", call.elements, name_of(call.dtype));
-  if (call.operation == Collective::kBroadcast) text += " from " + name(call.detail);
-  if (call.operation == Collective::kAllReduce) {
+  if (call.collective == Collective::kBroadcast) text += " from " + name(call.detail);
+  if (call.collective == Collective::kAllReduce) {
     text += static_cast<Reduction>(call.detail) == Reduction::kSum ? " (sum)" : " (maximum)";
   }
   return text;

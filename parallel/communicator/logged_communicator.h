@@ -1,6 +1,6 @@
-// Watches over another communicator: what it was asked, how many bytes it sent and how long this rank waited, under the
-// name of an axis of the mesh. A CommunicationError that passes through gains the axis, the rank and the last
-// operations, and is shown to the failure handler.
+// A group of the mesh: counts the calls, bytes and waiting time of another communicator under the name of an axis, and
+// registers the collectives that it starts with the progress engine. A CommunicationError that passes through gains the
+// axis, the rank and the last calls, and is shown to the failure handler.
 #pragma once
 
 #include <array>
@@ -15,25 +15,25 @@
 namespace ropewalk {
 
 struct CommunicationCounters {
-  int64_t operations = 0;
+  int64_t calls = 0;
   int64_t bytes_sent = 0;  // payload handed to the transport for other ranks, as HostCommunicator would send it
-  double seconds = 0.0;    // in which this rank's thread did nothing else: whole collectives; starting, driving and
-                           // waiting for transfers, without driving others meanwhile. By NCCL: giving them to the
-                           // device
+  // Of this rank's thread: in blocking collectives, and in starting, polling and waiting for transfers, without the
+  // polls of other transfers meanwhile. With NCCL: in enqueueing them on the device.
+  double seconds = 0.0;
 };
 
-// Called with an error before anything is unwound, so while the memory is whole that open messages refer to: MPI may
-// still read and write it. May end the process; the error is thrown if it returns.
+// Called with an error before stack unwinding, while the buffers of open messages are valid, because MPI may still read
+// and write them. May end the process; the error is thrown if it returns.
 using FailureHandler = std::function<void(const PeerError&)>;
 
 class LoggedCommunicator : public Communicator {
  public:
-  // checked: before each operation all ranks compare what they are about to do, and refuse, by name, to do different
-  // things.
+  // checked: before each call all ranks compare what they are about to do, and throw an error that names the ranks and
+  // calls that differ.
   LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked = false,
                      FailureHandler on_failure = {});
 
-  // Notes every operation, and how long messages were in flight. Null: no longer.
+  // Traces every call, and how long messages were in flight. Null: stops.
   void set_trace(Trace* trace) { trace_ = trace; }
 
   const std::string& axis() const { return axis_; }
@@ -58,10 +58,9 @@ class LoggedCommunicator : public Communicator {
  private:
   friend class LoggedTransfer;
 
-  // What one rank is asked to do; detail: the root, or the kind of reduction. Those of an exchange may differ between
-  // ranks.
+  // One call; detail: the root, or the kind of reduction. Those of an exchange may differ between ranks.
   struct Call {
-    Collective operation;
+    Collective collective;
     DType dtype = DType::kU8;
     int32_t detail = 0;
     int64_t elements = 0;
@@ -76,7 +75,7 @@ class LoggedCommunicator : public Communicator {
   static constexpr int64_t kEntries = 8;
 
   template <typename Action>
-  void run(const Call& call, Action action);
+  void perform(const Call& call, Action action);
   int64_t begin(const Call& call);  // returns its sequence number
   template <typename Start>
   std::unique_ptr<Transfer> start(const Call& call, const char* name, Start start);
@@ -85,7 +84,7 @@ class LoggedCommunicator : public Communicator {
   void agree(int64_t sequence, const Call& call);
   Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
   std::string describe(const Call& call) const;
-  // Throws the error with the axis at the end of its first line, and then the last operations.
+  // Throws the error with the axis at the end of its first line, followed by the last calls.
   [[noreturn]] void fail(const CommunicationError& error) const;
 
   std::shared_ptr<Communicator> inner_;

@@ -1,4 +1,4 @@
-// The world of ranks that a program asks for by name: the one place that knows which transports this build has.
+// Makes the world of ranks by the name of its transport: the one place that knows which transports this build has.
 #pragma once
 
 #include <memory>
@@ -20,7 +20,7 @@ enum class DeviceTransport {
   kStaged,  // through host memory
 };
 
-// The same ranks, whose tensors of the kernels' device are served too; `host` itself where that is the host. The
+// A world of the same ranks that also serves tensors of the kernels' device; `host` itself where that is the host. The
 // kernels must outlive it. Collective. Throws ConfigurationError where this build has no NCCL.
 std::shared_ptr<Communicator> make_device_world(std::shared_ptr<Communicator> host, Kernels& kernels,
                                                 DeviceTransport transport, const WorldOptions& options);

@@ -80,9 +80,9 @@ class MessageType {
   int count_ = 0;
 };
 
-// A tag says what its message is, so that only ends that agree meet: from the lowest bit, 3 bits of element type, 3 of
+// A tag says what its message is, so that only ends that agree match: from the lowest bit, 3 bits of element type, 3 of
 // operation, a hash of the size and of the place among the messages of this pair, and as much of the sequence number as
-// there is room for. Sizes that differ must not meet because MPI libraries have written beyond a receive that was too
+// there is room for. Sizes that differ must not match because MPI libraries have written beyond a receive that was too
 // short (Open MPI 4.1.4 does for long messages within a machine); they would be refused afterwards, but the harm would
 // be done.
 class Tags {
@@ -98,12 +98,12 @@ class Tags {
         (static_cast<uint64_t>(data.bytes()) * 64 + static_cast<uint64_t>(place) + 1) * 0x9e3779b97f4a7c15u;
     const uint64_t hash = hash_bits_ > 0 ? mixed >> (64 - hash_bits_) : 0;
     const auto sequence = static_cast<uint64_t>(label.sequence % modulus_);
-    return static_cast<int>(((sequence << hash_bits_ | hash) << 3 | static_cast<uint64_t>(label.operation)) << 3 |
+    return static_cast<int>(((sequence << hash_bits_ | hash) << 3 | static_cast<uint64_t>(label.collective)) << 3 |
                             static_cast<uint64_t>(data.dtype()));
   }
-  static Collective operation(int tag) { return static_cast<Collective>((tag >> 3) & 7); }
+  static Collective collective(int tag) { return static_cast<Collective>((tag >> 3) & 7); }
   static DType dtype(int tag) { return static_cast<DType>(tag & 7); }
-  // How many operations before `newest` the tag's one was; negative: after it.
+  // How many calls before `newest` the tag's call was; negative: after it.
   int64_t age(int tag, int64_t newest) const {
     const int64_t difference = ((newest - (tag >> (6 + hash_bits_))) % modulus_ + modulus_) % modulus_;
     return difference < modulus_ / 2 ? difference : difference - modulus_;
@@ -116,11 +116,12 @@ class Tags {
   int64_t modulus_;
 };
 
-// A message that has come and is not awaited. It may be later: the peer may be ahead of us, and collectives, several of
-// which may be in flight, post their receives in rounds. Otherwise the ranks disagree about what they are doing.
+// A message that has come and that no receive expects. One may still be posted: the peer may be ahead of this rank, and
+// collectives, several of which may be in flight, post their receives in rounds. Otherwise the ranks disagree about
+// what they are doing.
 struct Stray {
   std::string text;
-  bool may_be_awaited;
+  bool may_be_expected;
 };
 
 // What a communicator and its exchanges share.
@@ -143,11 +144,11 @@ struct MpiGroup {
   MpiGroup(const MpiGroup&) = delete;
   MpiGroup& operator=(const MpiGroup&) = delete;
 
-  [[noreturn]] void fail(const std::string& reason, const UnresponsivePeers& silence = {}) {
+  [[noreturn]] void fail(const std::string& reason, const UnresponsivePeers& unresponsive = {}) {
     if (failure.empty()) failure = reason;
-    throw PeerError(reason, silence);
+    throw PeerError(reason, unresponsive);
   }
-  // The first message that has come from a peer and is not awaited by any receive.
+  // The first message from a peer that no receive expects.
   std::optional<Stray> stray_from(int peer) const;
 
   MPI_Comm comm;
@@ -155,14 +156,13 @@ struct MpiGroup {
   const Roster roster;
   const WorldOptions options;
   Tags tags{kLowestTagBound};
-  // What this rank is at, with the element type of its messages: one entry for each round that is in flight, and the
-  // newest.
+  // This rank's calls, with the element type of their messages: one entry for each round in flight, and the newest.
   struct Call {
     CallLabel label;
     DType dtype;
     bool operator==(const Call&) const = default;
   };
-  std::vector<Call> in_flight;
+  std::vector<Call> open_calls;
   Call newest{{Collective::kExchange, 0}, DType::kU8};
   std::vector<int> places;  // scratch
   std::string failure;      // the first one; the group is not usable any more
@@ -174,9 +174,9 @@ std::optional<Stray> MpiGroup::stray_from(int peer) const {
   if (MPI_Iprobe(peer, MPI_ANY_TAG, comm, &found, &status) != MPI_SUCCESS || !found) return {};
   const int tag = status.MPI_TAG;
   const int64_t age = tags.age(tag, newest.label.sequence);
-  const Call call{{Tags::operation(tag), newest.label.sequence - age}, Tags::dtype(tag)};
-  const bool is_of_a_collective = call.label.operation != Collective::kExchange &&
-                                  (call == newest || std::ranges::find(in_flight, call) != in_flight.end());
+  const Call call{{Tags::collective(tag), newest.label.sequence - age}, Tags::dtype(tag)};
+  const bool is_of_a_collective = call.label.collective != Collective::kExchange &&
+                                  (call == newest || std::ranges::find(open_calls, call) != open_calls.end());
   MPI_Count bytes = 0;
   MPI_Get_elements_x(&status, MPI_BYTE, &bytes);
   return Stray{fmt::format("{} has sent {} bytes of {} in {}", roster.name(peer), bytes, name_of(call.dtype),
@@ -195,9 +195,9 @@ class MpiExchange : public Transfer {
  private:
   bool poll();  // whether a message has been finished
   void finish(size_t index, const MPI_Status& status, bool has_error);
-  void give_up();  // lets MPI forget the messages that are open
-  // Throws when there is no hope, or no time left.
-  void check_patience(const WatchedTime& waited, Clock::time_point now);
+  void give_up();  // frees the requests of open messages
+  // Throws when ranks disagree or the deadline has passed.
+  void check_peers(const WatchedTime& waited, Clock::time_point now);
 
   MpiGroup& group_;
   ProgressEngine& engine_;
@@ -218,7 +218,7 @@ MpiExchange::MpiExchange(MpiGroup& group, ProgressEngine& engine, CallLabel labe
       call_{label, (sends.empty() ? receives : sends).front().data.dtype()},
       receives_(receives.size()) {
   if (!group_.failure.empty()) throw CommunicationError("the group has failed before: " + group_.failure);
-  group_.in_flight.push_back(call_);
+  group_.open_calls.push_back(call_);
   if (label.sequence >= group_.newest.label.sequence) group_.newest = call_;
   messages_.assign(receives.begin(), receives.end());
   messages_.insert(messages_.end(), sends.begin(), sends.end());
@@ -248,10 +248,10 @@ MpiExchange::~MpiExchange() {
   while (open_count_ > 0) {
     try {
       wait();
-    } catch (const CommunicationError&) {  // the interface says: errors then are lost; those of others in flight too
+    } catch (const CommunicationError&) {  // swallowed, as the interface says; those of other transfers too
     }
   }
-  group_.in_flight.erase(std::ranges::find(group_.in_flight, call_));
+  group_.open_calls.erase(std::ranges::find(group_.open_calls, call_));
 }
 
 bool MpiExchange::progress() {
@@ -283,7 +283,7 @@ void MpiExchange::wait() {
         last_news = now;
         continue;
       }
-      if (now - last_news >= kEagerPolling) check_patience(waited, now);
+      if (now - last_news >= kEagerPolling) check_peers(waited, now);
       if (now - last_news < eager) {
         sched_yield();
       } else {
@@ -333,22 +333,22 @@ void MpiExchange::finish(size_t index, const MPI_Status& status, bool has_error)
   }
 }
 
-void MpiExchange::check_patience(const WatchedTime& waited, Clock::time_point now) {
+void MpiExchange::check_peers(const WatchedTime& waited, Clock::time_point now) {
   const bool overdue = waited.is_over();
   if (!overdue && now < next_check_) return;
   next_check_ = now + kCheckInterval;
   const bool give_up = overdue || (group_.options.give_up && group_.options.give_up());
   std::vector<Message> sends, receives;
-  std::set<int> unanswered;
+  std::set<int> unresponsive;
   std::string strays;
   for (size_t i = 0; i < messages_.size(); ++i) {
     if (requests_[i] == MPI_REQUEST_NULL) continue;
     const Message& message = messages_[i];
     (i < receives_ ? receives : sends).push_back(message);
-    if (!unanswered.insert(group_.roster.world_rank(message.peer)).second) continue;
+    if (!unresponsive.insert(group_.roster.world_rank(message.peer)).second) continue;
     const std::optional<Stray> stray = group_.stray_from(message.peer);
     if (!stray) continue;
-    if (!stray->may_be_awaited) {
+    if (!stray->may_be_expected) {
       const auto describe_message = i < receives_ ? describe_receive : describe_send;
       group_.fail(fmt::format("{}, which {} does not expect: it waits in {} for {}", stray->text,
                               group_.roster.name(group_.rank), describe(call_.label),
@@ -357,11 +357,12 @@ void MpiExchange::check_patience(const WatchedTime& waited, Clock::time_point no
     strays += "\n  meanwhile " + stray->text;
   }
   if (!give_up) return;
-  group_.fail(describe_silence(group_.roster, group_.rank, call_.label, sends, receives, waited.seconds()) + strays,
-              {{unanswered.begin(), unanswered.end()}, waited.seconds()});
+  group_.fail(
+      describe_unresponsive(group_.roster, group_.rank, call_.label, sends, receives, waited.seconds()) + strays,
+      {{unresponsive.begin(), unresponsive.end()}, waited.seconds()});
 }
 
-// MPI may still use the memory of messages that it had begun to move: what this frees are its books of them.
+// Frees only requests: MPI may still use the memory of messages that it had begun to move.
 void MpiExchange::give_up() {
   for (size_t i = 0; i < requests_.size(); ++i) {
     if (requests_[i] == MPI_REQUEST_NULL) continue;

@@ -1,13 +1,12 @@
-// Ranks as MPI processes. Only messages between pairs of ranks are asked of MPI: the collectives are
-// HostCommunicator's, so their bits do not depend on the MPI library, its version or its tuning.
+// Ranks as MPI processes. MPI carries only messages between pairs of ranks: the collectives are HostCommunicator's, so
+// their bits do not depend on the MPI library, its version or its tuning.
 //
-// MPI moves large messages only while the process calls it: progress() and wait() poll, and while one exchange is
-// polled all move.
+// MPI moves large messages only while the process calls it: progress() and wait() poll, and polling one exchange moves
+// all of them.
 //
-// Every message carries the sequence number, the operation and the element type of its call in its tag. A wait polls,
-// gives the core away between polls, and compares what has come with what is waited for; so ranks that disagree are
-// named at once and a silent peer when the deadline has passed. A process that dies is noticed by mpirun, which ends
-// the others.
+// The tag of every message carries the sequence number, the name and the element type of its call. A wait polls, yields
+// the core between polls, and compares what has come with what it expects; so ranks that disagree are named at once,
+// and an unresponsive peer when the deadline has passed. mpirun notices a process that dies, and ends the others.
 #pragma once
 
 #include <chrono>
@@ -21,13 +20,13 @@
 
 namespace ropewalk {
 
-// MPI from here to the end of this object. All calls are to come from the thread that made it. When the object is
-// destroyed by an exception MPI is not finalized, which would wait for the other ranks: report the error and end the
-// process with a code that is not 0, or abort().
+// MPI, from construction to destruction; all calls must come from the thread that made it. An exception that destroys
+// it leaves MPI unfinalized, because MPI_Finalize would wait for the other ranks: report the error and end the process
+// with a code that is not 0, or abort().
 class MpiSession {
  public:
-  // Waits inside MPI (MPI_Init, MPI_Finalize, what it does for all ranks at once) that outlast the deadline are shown
-  // to the handler, if there is one.
+  // The handler, if there is one, is shown waits inside MPI (MPI_Init, MPI_Finalize, its own collectives) that outlast
+  // the deadline.
   explicit MpiSession(std::chrono::milliseconds deadline = {}, OverdueHandler on_overdue = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
@@ -41,8 +40,8 @@ class MpiSession {
   const std::string& library() const { return library_; }  // name and version
   int node_rank() const;                                   // among the ranks on this machine; collective
 
-  // The process's end, where messages may be open that MPI would wait for: after `patience` it waits no more. Their
-  // memory must be whole. leave(): all ranks do this. abort(): ends all ranks.
+  // End the process where messages may be open: MPI waits for them for at most `patience`, and their buffers must be
+  // valid. leave(): called by all ranks. abort(): ends all ranks.
   [[noreturn]] void leave(int code, std::chrono::milliseconds patience) const;
   [[noreturn]] void abort(int code, std::chrono::milliseconds patience = std::chrono::seconds(5)) const;
 
@@ -56,12 +55,11 @@ class MpiSession {
 // What a world and its groups share. Exchanges that wait longer than the deadline fail.
 struct WorldOptions {
   std::chrono::milliseconds deadline;
-  std::vector<std::string> hosts = {};  // every rank's, or none; for messages
-  std::function<bool()> give_up = {};   // asked while an exchange waits; true: it fails, as if its time were over
-  // Shown a failure that a rank finds while it waits for its device, as LoggedCommunicator shows those of its own
-  // calls.
+  std::vector<std::string> hosts = {};  // of every rank, or empty; for messages
+  std::function<bool()> give_up = {};   // asked while an exchange waits; true: it fails as if the deadline had passed
+  // Shown a failure that a rank finds while it waits for its device. (LoggedCommunicator shows those of its own calls.)
   std::function<void(const PeerError&)> on_failure = {};
-  OverdueHandler on_overdue = {};  // shown MPI's own waits that last longer than the deadline
+  OverdueHandler on_overdue = {};  // shown waits inside MPI that outlast the deadline
 };
 
 // All ranks of the job, while an MpiSession lives. Collective.

@@ -7,7 +7,6 @@
 #include <list>
 #include <thread>
 
-#include "kernels/error.h"
 #include "parallel/communicator/watched_time.h"
 
 namespace ropewalk {
@@ -17,7 +16,7 @@ namespace {
 constexpr int kFirstRound = 1;
 }  // namespace
 
-// One call; kept to the end, because messages to silent ranks stay open.
+// One call; kept to the end, because messages to unresponsive ranks stay open.
 struct MpiRollCall::Round {
   std::string mine;
   std::vector<std::string> texts;

@@ -1,5 +1,5 @@
-// Which ranks of the job answer, and what they have to say: at the start, and when something has gone wrong. Unlike a
-// collective it needs nobody: it gives what was heard when the time is up.
+// Which ranks of the job respond, and with what text: at the start, and when something has gone wrong. Unlike a
+// collective it completes without the others: when the time is up it returns what has come.
 #pragma once
 
 #include <chrono>

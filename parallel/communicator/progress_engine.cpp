@@ -7,39 +7,39 @@
 
 namespace ropewalk {
 
-class ProgressEngine::Driven final : public Transfer {
+class ProgressEngine::TrackedTransfer final : public Transfer {
  public:
-  Driven(ProgressEngine& list, std::unique_ptr<Transfer> inner) : list_(list), inner_(std::move(inner)) {
-    list_.transfers_.push_back(inner_.get());
+  TrackedTransfer(ProgressEngine& engine, std::unique_ptr<Transfer> inner) : engine_(engine), inner_(std::move(inner)) {
+    engine_.transfers_.push_back(inner_.get());
   }
-  ~Driven() override { remove(); }
+  ~TrackedTransfer() override { remove(); }
 
   bool progress() override { return inner_->progress(); }
   bool needs_polling() const override { return inner_->needs_polling(); }
   void wait() override {
-    remove();  // its wait drives the others
+    remove();  // its wait polls the others
     inner_->wait();
   }
   DeviceTime device_time() const override { return inner_->device_time(); }
 
  private:
-  void remove() { std::erase(list_.transfers_, inner_.get()); }
+  void remove() { std::erase(engine_.transfers_, inner_.get()); }
 
-  ProgressEngine& list_;
+  ProgressEngine& engine_;
   std::unique_ptr<Transfer> inner_;
 };
 
-std::unique_ptr<Transfer> ProgressEngine::driven(std::unique_ptr<Transfer> transfer) {
+std::unique_ptr<Transfer> ProgressEngine::track(std::unique_ptr<Transfer> transfer) {
   if (!transfer->needs_polling()) return transfer;
-  return std::make_unique<Driven>(*this, std::move(transfer));
+  return std::make_unique<TrackedTransfer>(*this, std::move(transfer));
 }
 
 void ProgressEngine::poll() {
-  if (transfers_.empty() || driving_) return;  // driving: one that has failed waits for what it cannot take back
-  driving_ = true;
+  if (transfers_.empty() || polling_) return;  // re-entrancy guard: a failing transfer may wait, which polls again
+  polling_ = true;
   const double begin = steady_seconds();
   const auto end = [&] {
-    driving_ = false;
+    polling_ = false;
     seconds_ += steady_seconds() - begin;
   };
   size_t i = 0;

@@ -1,6 +1,6 @@
-// Progress engine: the transfers that a rank has started and not waited for. They are polled after every operation of
-// the rank's kernels (kernels/poller.h) and in every wait for another transfer, in any group of the world; so a rank
-// that waits for one peer does not hold up those that wait for it.
+// Progress engine: the outstanding transfers of a rank. It polls them after every operation of the rank's kernels
+// (kernels/poller.h) and in every wait for another transfer, in any group of the world; so a rank that waits for one
+// peer does not hold up the peers that wait for it.
 #pragma once
 
 #include <memory>
@@ -13,17 +13,19 @@ namespace ropewalk {
 
 class ProgressEngine final : public Poller {
  public:
-  // The same transfer, polled from now on until it is waited for or destroyed, which must be before this is.
-  std::unique_ptr<Transfer> driven(std::unique_ptr<Transfer> transfer);
-  // Advances all as far as they go without waiting. What fails throws CommunicationError and is not polled any more.
+  // The same transfer, polled from now on until it is complete, waited for or destroyed; the engine must outlive it.
+  // Returns the transfer as it is where it needs no polling.
+  std::unique_ptr<Transfer> track(std::unique_ptr<Transfer> transfer);
+  // Advances all transfers without blocking. Throws the CommunicationError of one that fails, and polls that one no
+  // more.
   void poll() override;
   double seconds() const { return seconds_; }  // spent in poll() so far
 
  private:
-  class Driven;
+  class TrackedTransfer;
 
   std::vector<Transfer*> transfers_;
-  bool driving_ = false;
+  bool polling_ = false;
   double seconds_ = 0.0;
 };
 

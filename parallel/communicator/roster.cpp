@@ -10,14 +10,14 @@ namespace ropewalk {
 namespace {
 
 constexpr size_t kHostsShown = 8;
-constexpr size_t kRunsShown = 8;
+constexpr size_t kRangesShown = 8;
 
 // "3, 5-7" of ascending numbers.
-std::string in_runs(const std::vector<int>& numbers) {
+std::string in_ranges(const std::vector<int>& numbers) {
   std::string text;
-  size_t runs = 0;
+  size_t ranges = 0;
   for (size_t begin = 0, end = 0; begin < numbers.size(); begin = end) {
-    if (runs++ == kRunsShown) return text + ", ...";
+    if (ranges++ == kRangesShown) return text + ", ...";
     for (end = begin + 1; end < numbers.size() && numbers[end] == numbers[end - 1] + 1;) ++end;
     if (begin > 0) text += ", ";
     text += fmt::format("{}", numbers[begin]);
@@ -69,7 +69,7 @@ std::string Roster::names(const std::vector<int>& ranks) const {
   for (size_t i = 0; i < shown; ++i) {
     const auto& [host, members] = by_host[i];
     if (i > 0) text += i + 1 == by_host.size() ? " and " : ", ";
-    text += fmt::format("rank{} {}{}", members.size() == 1 ? "" : "s", in_runs(members), host);
+    text += fmt::format("rank{} {}{}", members.size() == 1 ? "" : "s", in_ranges(members), host);
   }
   if (shown < by_host.size()) text += fmt::format(" and those on {} more hosts", by_host.size() - shown);
   return text;

@@ -34,30 +34,30 @@ class ThreadFate {
 
 namespace {
 
-// Between two looks of a wait at the time, of which a deadline has twenty.
+// Between two looks of a wait at the clock: a twentieth of the deadline, within these bounds.
 constexpr std::chrono::milliseconds kShortestInterval(1), kLongestInterval(100);
 
-// Where a rank waits, whatever group its exchanges are of.
+// Where a rank waits, for exchanges of all its groups.
 struct Inbox {
   std::mutex mutex;
   std::condition_variable changed;
   int64_t news = 0;  // exchanges that have been finished
 };
 
-// What a rank is at in a group.
+// The calls of a rank in a group.
 struct Member {
   explicit Member(std::shared_ptr<Inbox> of_rank) : inbox(std::move(of_rank)) {}
 
-  // Whether it will never post a message of this call again: it has gone on to others, and if this is a collective that
-  // proceeds in rounds it is through. Under the inbox's mutex, as what it looks at.
+  // Whether the rank will post no more messages of this call: it has made a later one, and a collective that proceeds
+  // in rounds has no open round. Hold the inbox's mutex, which guards the members below too.
   bool is_past(CallLabel label) const {
-    return newest > label.sequence && (label.operation == Collective::kExchange ||
-                                       std::ranges::find(in_flight, label.sequence) == in_flight.end());
+    return newest > label.sequence && (label.collective == Collective::kExchange ||
+                                       std::ranges::find(open_calls, label.sequence) == open_calls.end());
   }
 
   const std::shared_ptr<Inbox> inbox;
-  int64_t newest = 0;              // sequence number of its newest call here
-  std::vector<int64_t> in_flight;  // those of its calls in flight: one for each round
+  int64_t newest = 0;               // sequence number of its newest call here
+  std::vector<int64_t> open_calls;  // of its calls in flight: one entry for each round
 };
 
 // One message of an exchange, posted and not yet copied. `open` belongs to the exchange and is guarded by its rank's
@@ -84,7 +84,7 @@ void complete(const Post& post) {
   post.inbox->changed.notify_all();
 }
 
-// Why the two do not belong together, or nothing. The send is to rank `receiver`, the receive from rank `sender`.
+// Why the two do not match, or nothing.
 std::string mismatch(const Roster& group, const Post& send, const Post& receive) {
   const Tensor &from = send.message.data, &to = receive.message.data;
   if (send.label == receive.label && from.bytes() == to.bytes() && from.dtype() == to.dtype()) return {};
@@ -159,7 +159,8 @@ void ThreadGroup::post(const Post& post, int rank, bool is_send) {
   if (!complaint.empty()) fate->fail(complaint);
 }
 
-// One of the peer's messages where this rank is past its call, or the peer is past the post's: ranks that disagree.
+// A message of the peer whose call this rank is past, or any where the peer is past the post's call: the ranks
+// disagree.
 const Post* ThreadGroup::never_answered(const Post& post, const std::deque<Post>& counterparts, int rank) {
   if (counterparts.empty()) return nullptr;
   const auto is_past = [&](int who, CallLabel label) {
@@ -185,7 +186,7 @@ void ThreadGroup::clear() {
   }
 }
 
-// The first of the ranks to come makes the group, the last one to come takes it off the table.
+// The first rank to come makes the group; the last one removes it from the table.
 std::shared_ptr<ThreadGroup> ThreadGroup::subgroup(int64_t sequence, const std::vector<int>& ranks) {
   const std::lock_guard lock(forming_mutex_);
   const auto [entry, is_new] = forming_.try_emplace({sequence, ranks.front()});
@@ -242,7 +243,7 @@ class ThreadExchange : public Transfer {
     std::fill_n(open_.get(), messages_.size(), true);
     {
       const std::lock_guard lock(inbox_.mutex);
-      member_.in_flight.push_back(label.sequence);
+      member_.open_calls.push_back(label.sequence);
       member_.newest = std::max(member_.newest, label.sequence);
     }
     for (size_t i = 0; i < messages_.size(); ++i) {
@@ -253,13 +254,13 @@ class ThreadExchange : public Transfer {
   ~ThreadExchange() override {
     try {
       wait();
-    } catch (const CommunicationError&) {  // the interface says: errors then are lost
+    } catch (const CommunicationError&) {  // swallowed, as the interface says
     }
     const std::lock_guard lock(inbox_.mutex);
-    member_.in_flight.erase(std::ranges::find(member_.in_flight, label_.sequence));
+    member_.open_calls.erase(std::ranges::find(member_.open_calls, label_.sequence));
   }
 
-  bool progress() override {  // nothing to drive: whoever comes second copies
+  bool progress() override {  // moves nothing: whoever comes second copies
     {
       const std::lock_guard lock(inbox_.mutex);
       if (open_count_ == 0) return true;
@@ -294,7 +295,7 @@ class ThreadExchange : public Transfer {
     std::vector<Message> sends, receives;
     for (size_t i = 0; i < messages_.size(); ++i)
       if (open_[i]) (i < sends_ ? sends : receives).push_back(messages_[i]);
-    return describe_silence(group_.roster, rank_, label_, sends, receives, seconds);
+    return describe_unresponsive(group_.roster, rank_, label_, sends, receives, seconds);
   }
 
   ThreadGroup& group_;

@@ -1,6 +1,6 @@
 // Many ranks as threads of one process: how tests run any mesh on one machine, and how a single rank runs without MPI.
-// A message is copied once, from the sender's tensor to the receiver's, by whichever of the two comes second; so
-// messages make progress whatever the order in which exchanges are waited for.
+// Whichever of sender and receiver comes second copies the message, from one tensor to the other; so messages make
+// progress whatever the order in which ranks wait for their exchanges.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ class ThreadWorld {
   ThreadWorld(int size, std::chrono::milliseconds deadline);
   ~ThreadWorld();
 
-  // For the thread that is to be `rank`; it may outlive this object.
+  // For the thread that acts as `rank`; it may outlive this object.
   std::shared_ptr<Communicator> communicator(int rank) const;
   // All waits, and all later calls, of all ranks in all groups throw CommunicationError with this reason.
   void fail(const std::string& reason);

@@ -1,7 +1,7 @@
-// How long a wait has lasted, as far as this process was there to see. Whoever waits looks often; where much time has
-// passed between two looks, the process did not run: the machine slept or was moved, or a signal stopped the process.
-// Its peers then did not run either, or answered someone who was not there, so hardly any of that time is theirs. A
-// process that goes on is never seen as one that stands still: time counts, only more slowly.
+// The duration of a wait, without the time in which this process did not execute. A wait looks often; where much time
+// has passed between two looks, the machine slept or was moved, or a signal stopped the process. Its peers then did not
+// execute either, or responded to a process that could not see it, so little of that time counts against them. Time
+// always counts, only more slowly, so a deadline is reached in any case.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,7 @@ class WatchedTime {
   bool is_over(double since = 0.0) const { return seconds_ - since >= deadline_; }
 
  private:
-  // Well above what a process waits for its turn on a core that it shares; a deadline of less is the user's own wish.
+  // Well above what a process waits for its turn on a shared core; a user may ask for a shorter deadline.
   double longest_step() const { return std::min(1.0, deadline_ / 10); }
 
   double deadline_, last_, seconds_ = 0.0;

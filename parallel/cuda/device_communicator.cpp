@@ -1,7 +1,5 @@
 #include "parallel/cuda/device_communicator.h"
 
-#include <algorithm>
-
 #include "parallel/communicator/checks.h"
 
 namespace ROPEWALK_CUDA {

@@ -1,5 +1,5 @@
-// What communicators of a device's tensors have in common: tensors in host memory are a host communicator's, which also
-// knows who the ranks are; operands are checked and payload is counted as there.
+// The common part of communicators for device tensors. A host communicator serves tensors in host memory and knows the
+// ranks; tensors of either kind are checked, and their payload is counted, in the same way.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,7 @@
 
 namespace ROPEWALK_CUDA {
 
-// When it is needed: what is needed later does not hold up what is needed now, where the transport can tell them apart.
+// When the result is needed: transports that can tell them apart let a call for now overtake calls for later.
 enum class Need { kNow, kLater };
 
 class DeviceCommunicator : public Communicator {
@@ -44,8 +44,8 @@ class DeviceCommunicator : public Communicator {
   DeviceCommunicator(std::shared_ptr<Communicator> host, Runtime& runtime)
       : host_(std::move(host)), runtime_(runtime), payload_(host_->rank(), host_->size()) {}
 
-  // The same of tensors on the device, checked, in groups of more than one rank; cuts are of elements. Kernels called
-  // afterwards, or after the transfer's wait, see the results.
+  // The calls above for tensors on the device, checked, in groups of more than one rank; cuts are of elements. Kernels
+  // called afterwards, or after the transfer's wait, see the results.
   virtual std::unique_ptr<Transfer> exchange_on_device(std::span<const Message> sends,
                                                        std::span<const Message> receives) = 0;
   virtual void sum_on_device(const Tensor& x) = 0;
@@ -54,9 +54,9 @@ class DeviceCommunicator : public Communicator {
   virtual std::unique_ptr<Transfer> all_gather_on_device(Need need, const Tensor& mine, const Partition& cut,
                                                          const Tensor& all) = 0;
   virtual void broadcast_on_device(const Tensor& x, int root) = 0;
-  // Of some of the ranks here, over their host communicator; called by all.
+  // A group of some of the ranks here, over its host communicator; called by all ranks.
   virtual std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) = 0;
-  virtual void prepare_host_call() {}  // before anything is asked of the host communicator
+  virtual void prepare_host_call() {}  // before any call of the host communicator
 
   Communicator& host() const { return *host_; }
   Runtime& runtime() const { return runtime_; }
@@ -73,7 +73,7 @@ class DeviceCommunicator : public Communicator {
 
   std::shared_ptr<Communicator> host_;
   Runtime& runtime_;
-  CountingCommunicator payload_;  // counts what is asked for, in either memory
+  CountingCommunicator payload_;  // counts bytes of either memory
 };
 
 }  // namespace ROPEWALK_CUDA

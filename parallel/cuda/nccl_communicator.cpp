@@ -37,7 +37,7 @@ ncclDataType_t type_of(DType dtype) {
 
 size_t count_of(const Tensor& x) { return static_cast<size_t>(x.elements()); }
 
-// Parts of the same size, which NCCL's own collectives ask for.
+// Whether all parts have the same size, as NCCL's own collectives require.
 bool even(const Partition& cut) {
   for (int part = 1; part < cut.parts(); ++part)
     if (cut.size(part) != cut.size(0)) return false;
@@ -46,27 +46,27 @@ bool even(const Partition& cut) {
 
 Tensor part_of(const Tensor& all, const Partition& cut, int part) { return all.slice(cut.begin(part), cut.end(part)); }
 
-// What the device was given, from when to when it is at it.
+// A call on the device: the events at its begin and end.
 struct Given {
   Event begun, done;
 };
 
-// Given to the device and not known to be done.
+// Enqueued on the device and not known to be complete.
 struct Pending {
   ncclComm_t comm;
   std::string what;        // "all_reduce of 4096 bytes of f32"
-  std::vector<int> peers;  // as the world counts
+  std::vector<int> peers;  // of the world
   Given given;
   std::optional<double> since = {};  // when it was first seen to have begun
 };
 
-// A stream and what is under way in it, the oldest first.
+// A stream and its outstanding calls, the oldest first.
 struct Lane {
   Stream stream;
   std::deque<Pending> pending = {};
 };
 
-// What the groups of a rank share: the lanes, one for each need, and the watch over all that is under way.
+// Shared by the groups of a rank: the lanes, one for each need, and the watch over all outstanding calls.
 class NcclRank {
  public:
   NcclRank(Runtime& runtime, WorldOptions options, std::string name)
@@ -84,27 +84,27 @@ class NcclRank {
   Runtime& runtime() const { return runtime_; }
 
   void remove(ncclComm_t comm);
-  // Until nothing of this rank's is under way, which NCCL wants before groups are made of a group.
+  // Waits until this rank has no outstanding calls, as NCCL requires before a group is split.
   void settle() {
     look();
     for (const Lane& lane : lanes_) runtime_.wait(runtime_.mark(lane.stream));
   }
 
-  // Gives the device what calls(stream, check) asks of NCCL, after the kernels called so far and what the group was
-  // asked before.
+  // Enqueues the NCCL calls that calls(stream, check) makes, after the kernels called so far and the group's earlier
+  // calls.
   template <typename Calls>
   Given give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
-  // Waits until a call of NCCL is done, which may go on after it returns, whatever it returns: with the first messages
-  // between two devices it waits for the peers. From then on the group is watched.
+  // Waits until a call of NCCL is complete: it may go on after it returns, whatever it returns, because the first
+  // messages between two devices wait for the peers. From then on the group is watched.
   void finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers);
   void look();
 
  private:
   void look_at(Lane& lane);
-  std::string at_work() const;  // the oldest of all that is under way, for messages
+  std::string at_work() const;  // the oldest outstanding calls, for messages
   bool is_over(double since) const { return watched_.is_over(since) || (options_.give_up && options_.give_up()); }
   void abort_all();
-  [[noreturn]] void fail(const std::string& reason, UnresponsivePeers silence = {});
+  [[noreturn]] void fail(const std::string& reason, UnresponsivePeers unresponsive = {});
   std::string words_of(ncclResult_t result, ncclComm_t comm) const;
 
   Runtime& runtime_;
@@ -112,7 +112,7 @@ class NcclRank {
   std::string name_;     // of this rank
   WatchedTime watched_;  // since the beginning
   std::array<Lane, 2> lanes_;
-  std::map<ncclComm_t, Event> comms_;  // and when what the group was asked last is done
+  std::map<ncclComm_t, Event> comms_;  // and the end of the group's last call
   std::string failure_;                // the first one; nothing works any more
 };
 
@@ -121,7 +121,8 @@ std::string NcclRank::words_of(ncclResult_t result, ncclComm_t comm) const {
   return fmt::format("{}{}{}", ncclGetErrorString(result), details && *details ? ": " : "", details ? details : "");
 }
 
-// As one group, those at work first: aborting one waits for its work, which may stand in a stream behind another's.
+// In one NCCL group, busy ones first: an abort waits for the group's work, which may stand in a stream behind
+// another's.
 void NcclRank::abort_all() {
   if (failure_.empty()) failure_ = fmt::format("{} has left its groups", name_);
   std::map<ncclComm_t, Event> comms = std::exchange(comms_, {});
@@ -135,10 +136,10 @@ void NcclRank::abort_all() {
 }
 
 // Frees the device first: it may wait for peers that will never come.
-void NcclRank::fail(const std::string& reason, UnresponsivePeers silence) {
+void NcclRank::fail(const std::string& reason, UnresponsivePeers unresponsive) {
   failure_ = reason;
   abort_all();
-  const PeerError error(reason, std::move(silence));
+  const PeerError error(reason, std::move(unresponsive));
   if (options_.on_failure && std::uncaught_exceptions() == 0) options_.on_failure(error);
   throw error;
 }
@@ -162,7 +163,7 @@ void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& w
 
 void NcclRank::look() {
   watched_.look();
-  if (options_.give_up) options_.give_up();  // drives MPI, by which others may ask for something
+  if (options_.give_up) options_.give_up();  // polls MPI, by which others may report a failure
   if (!failure_.empty()) throw CommunicationError("NCCL has failed before: " + failure_);
   for (const auto& [comm, done] : comms_) {
     ncclResult_t state = ncclSuccess;
@@ -210,7 +211,7 @@ Given NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::ve
   return {begun, done};
 }
 
-// All ranks of the group do this when they are through with it.
+// Called by all ranks of the group when they have finished with it.
 void NcclRank::remove(ncclComm_t comm) {
   if (!comms_.contains(comm)) return;  // aborted
   try {
@@ -219,7 +220,7 @@ void NcclRank::remove(ncclComm_t comm) {
     finish(ncclCommFinalize(comm), comm, "leaving a group", {});
     comms_.erase(comm);
     ncclCommDestroy(comm);
-  } catch (...) {  // has been told of, or there is nobody left to tell
+  } catch (...) {  // reported already, or nobody is left to report to
     abort_all();
   }
 }
@@ -230,7 +231,7 @@ class NcclTransfer final : public Transfer {
   ~NcclTransfer() override {
     try {
       if (!waited_) wait();
-    } catch (const Error&) {  // the interface says: errors then are lost
+    } catch (const Error&) {  // swallowed, as the interface says
     }
   }
   bool needs_polling() const override { return false; }
@@ -274,7 +275,7 @@ class NcclCommunicator final : public DeviceCommunicator {
                                                std::span<const Message> receives) override;
 
   void sum_on_device(const Tensor& x) override {
-    collective(Need::kNow, Collective::kAllReduce, x, [&](Stream stream, auto check) {
+    start(Need::kNow, Collective::kAllReduce, x, [&](Stream stream, auto check) {
       check(ncclAllReduce(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), ncclSum, comm_, stream));
     })->wait();
   }
@@ -285,7 +286,7 @@ class NcclCommunicator final : public DeviceCommunicator {
                                                  const Tensor& all) override;
 
   void broadcast_on_device(const Tensor& x, int root) override {
-    collective(Need::kNow, Collective::kBroadcast, x, [&](Stream stream, auto check) {
+    start(Need::kNow, Collective::kBroadcast, x, [&](Stream stream, auto check) {
       check(ncclBroadcast(x.raw(), x.raw(), count_of(x), type_of(x.dtype()), root, comm_, stream));
     })->wait();
   }
@@ -312,11 +313,11 @@ class NcclCommunicator final : public DeviceCommunicator {
 
  private:
   template <typename Calls>
-  std::unique_ptr<Transfer> collective(Need need, Collective operation, const Tensor& x, Calls calls) {
+  std::unique_ptr<Transfer> start(Need need, Collective collective, const Tensor& x, Calls calls) {
     if (x.elements() == 0) return std::make_unique<FinishedTransfer>();
-    Given given =
-        nccl_->give(need, comm_, fmt::format("{} of {} bytes of {}", name_of(operation), x.bytes(), name_of(x.dtype())),
-                    others_, calls);
+    Given given = nccl_->give(need, comm_,
+                              fmt::format("{} of {} bytes of {}", name_of(collective), x.bytes(), name_of(x.dtype())),
+                              others_, calls);
     return std::make_unique<NcclTransfer>(nccl_, std::move(given));
   }
 
@@ -329,7 +330,7 @@ class NcclCommunicator final : public DeviceCommunicator {
 std::unique_ptr<Transfer> NcclCommunicator::reduce_scatter_on_device(Need need, const Tensor& all, const Partition& cut,
                                                                      const Tensor& mine) {
   const ncclDataType_t type = type_of(all.dtype());
-  return collective(need, Collective::kReduceScatter, all, [&](Stream stream, auto check) {
+  return start(need, Collective::kReduceScatter, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclReduceScatter(all.raw(), mine.raw(), count_of(mine), type, ncclSum, comm_, stream));
     for (int part = 0; part < size(); ++part) {
       const Tensor theirs = part_of(all, cut, part);
@@ -343,7 +344,7 @@ std::unique_ptr<Transfer> NcclCommunicator::reduce_scatter_on_device(Need need, 
 std::unique_ptr<Transfer> NcclCommunicator::all_gather_on_device(Need need, const Tensor& mine, const Partition& cut,
                                                                  const Tensor& all) {
   const ncclDataType_t type = type_of(all.dtype());
-  return collective(need, Collective::kAllGather, all, [&](Stream stream, auto check) {
+  return start(need, Collective::kAllGather, all, [&](Stream stream, auto check) {
     if (even(cut)) return check(ncclAllGather(mine.raw(), all.raw(), count_of(mine), type, comm_, stream));
     for (int part = 0; part < size(); ++part) {
       const Tensor theirs = part_of(all, cut, part);
@@ -356,8 +357,8 @@ std::unique_ptr<Transfer> NcclCommunicator::all_gather_on_device(Need need, cons
 
 std::unique_ptr<Transfer> NcclCommunicator::exchange_on_device(std::span<const Message> sends,
                                                                std::span<const Message> receives) {
-  // Ranks without messages cannot know of which memory the others' are, and have called the host's: so that its
-  // sequence numbers stay the same on all ranks, those with messages call it too.
+  // Ranks without messages cannot know in which memory the others' tensors are, and have called the host's exchange. So
+  // that sequence numbers stay the same on all ranks, those with messages call it too.
   host().start_exchange({}, {})->wait();
   int64_t bytes = 0;
   std::set<int> peers;

@@ -1,5 +1,5 @@
 // NCCL, or with ROPEWALK_CUDA_EMULATED an imitation of it between the threads of a process, as kernels/cuda/platform.h
-// has it for CUDA.
+// provides one for CUDA.
 #pragma once
 
 #include "kernels/cuda/platform.h"

@@ -12,13 +12,13 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-// A collective proceeds in segments of about so many bytes for all ranks: one is on its way to the host while the host
-// is at work with another.
+// A collective proceeds in segments of about so many bytes for all ranks: one is copied while the host works on
+// another.
 constexpr int64_t kSegmentBytes = 16 << 20;
 
 class StagedExchange;
 
-// What the groups of a rank share.
+// Shared by the groups of a rank.
 struct Stage {
   explicit Stage(Runtime& device)
       : runtime(device),
@@ -30,7 +30,8 @@ struct Stage {
   Event mark() const { return runtime.mark(stream); }
   void copy(const Tensor& from, const Tensor& to) const { runtime.copy(from.raw(), to.raw(), from.bytes(), stream); }
 
-  // Starts on the host, in their order, the exchanges whose copies are done; all of them, if the host is to wait.
+  // Starts on the host, in order, the exchanges whose copies to the host are complete; with `all`, waits for the rest
+  // and starts them too.
   void start(bool all);
 
   Runtime& runtime;
@@ -67,7 +68,7 @@ class StagedExchange final : public Transfer {
   ~StagedExchange() override {
     try {
       if (!waited_) wait();
-    } catch (const Error&) {  // the interface says: errors then are lost
+    } catch (const Error&) {  // swallowed, as the interface says
     }
     std::erase(stage_.not_started, this);
   }
@@ -108,7 +109,7 @@ class StagedExchange final : public Transfer {
   std::vector<Tensor> targets_;            // of the receives
   Event copied_, uploaded_;
   std::unique_ptr<Transfer> inner_;  // null: not started; the block outlives it
-  bool landed_ = false;              // what was received is on its way to the device
+  bool landed_ = false;              // the copies of what was received are enqueued
   bool waited_ = false;
 };
 
@@ -129,7 +130,7 @@ struct Copy {
   Tensor on_device, on_host;
 };
 
-// A part of a collective: what is copied before and behind the host's work.
+// A part of a collective: what is copied before and after the host's work.
 struct Segment {
   std::vector<Copy> to_host;
   std::function<void()> on_host;
@@ -179,7 +180,7 @@ class StagedCommunicator final : public DeviceCommunicator {
     });
   }
 
-  // Both at once, whatever the need: the host, which carries it, would wait for the device in any case.
+  // Blocking, whatever the need: the host moves the bytes, and would wait for the device in any case.
   std::unique_ptr<Transfer> reduce_scatter_on_device(Need, const Tensor& all, const Partition& cut,
                                                      const Tensor& mine) override {
     in_rounds(cut, all.dtype(), [&](const Round& round) -> Segment {
@@ -218,19 +219,19 @@ class StagedCommunicator final : public DeviceCommunicator {
   void prepare_host_call() override { stage_->start(true); }
 
  private:
-  // Calls make(round) for each segment of the cut's parts, and has done what it asks for: the next segment's copies are
-  // on their way while the host is at work.
+  // Calls make(round) for each segment of the cut's parts and executes the result: the next segment is copied while the
+  // host works on this one.
   template <typename Make>
   void in_rounds(const Partition& cut, DType dtype, Make make) {
     const int64_t most = std::max<int64_t>(1, kSegmentBytes / size_of(dtype) / cut.parts());
     int64_t longest = 0;
     for (int part = 0; part < cut.parts(); ++part) longest = std::max(longest, cut.size(part));
-    struct ProgressEngine {
+    struct Running {
       BlockPool::Block block;
       Segment segment;
       Event copied;
     };
-    std::deque<ProgressEngine> segments;
+    std::deque<Running> segments;
     const auto start = [&](int64_t begin) {
       if (begin >= longest) return;
       Round round(begin, most, cut);
@@ -246,7 +247,7 @@ class StagedCommunicator final : public DeviceCommunicator {
     start(0);
     for (int64_t begin = 0; begin < longest; begin += most) {
       start(begin + most);
-      ProgressEngine& current = segments.front();
+      Running& current = segments.front();
       runtime().wait(current.copied);
       current.segment.on_host();
       for (const Copy& copy : current.segment.to_device) stage_->copy(copy.on_host, copy.on_device);

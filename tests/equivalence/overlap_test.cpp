@@ -127,14 +127,14 @@ TEST(Overlap, BucketsHoldAsManyBlocksAsTheyAreAskedTo) {
     EXPECT_EQ(order, "E f0 f1 f2 b2 b1 b0 e s w A g w E f0 f1 f2 b2 b1 b0 e s w A g");
 }
 
-// From when to when a transfer was in flight, and how often it was driven.
+// From when to when a transfer was in flight, and how often it was polled.
 struct Flight {
   std::string name;
   double begin = 0, end = 0;
-  int driven = 0;
+  int polls = 0;
 };
 
-// Says to the last that it is not done, so that it is driven for as long as it is in flight.
+// Says to the last that it is not done, so that it is polled for as long as it is in flight.
 class UndoneTransfer final : public Transfer {
  public:
   UndoneTransfer(std::unique_ptr<Transfer> inner, Flight& flight) : inner_(std::move(inner)), flight_(flight) {
@@ -142,7 +142,7 @@ class UndoneTransfer final : public Transfer {
   }
   ~UndoneTransfer() override { land(); }
   bool progress() override {
-    ++flight_.driven;
+    ++flight_.polls;
     inner_->progress();
     return false;
   }
@@ -184,8 +184,8 @@ class UndoneCommunicator final : public ForwardingCommunicator {
   std::deque<Flight>& flights_;  // a deque: adding moves none
 };
 
-// What is in flight is driven after every operation: sums, and in the next step gathered weights.
-TEST(Overlap, SumsAndGatheringsAreDrivenWhileTheRankComputes) {
+// What is in flight is polled after every operation: sums, and in the next step gathered weights.
+TEST(Overlap, SumsAndGatheringsArePolledWhileTheRankComputes) {
   const Config config = three_blocks({2, 1, 1}, 2);
   run_ranks(2, [&](const std::shared_ptr<Communicator>& world) {
     std::deque<Flight> flights;
@@ -198,7 +198,7 @@ TEST(Overlap, SumsAndGatheringsAreDrivenWhileTheRankComputes) {
       int operations = 0;
       for (const TraceSpan& span : rank.trace.spans())
         operations += span.kind == "kernel" && span.begin > flight.begin && span.end < flight.end ? 1 : 0;
-      EXPECT_GE(flight.driven, operations) << flight.name;
+      EXPECT_GE(flight.polls, operations) << flight.name;
       beside[flight.name] += operations;
     }
     EXPECT_GE(beside["sum"], 100);  // the backward of two blocks beside the sum of the last one, and so on
@@ -219,7 +219,7 @@ class FailingKernels final : public ForwardingKernels {
   int times_ = 0;
 };
 
-// It waits for the sums that it has in flight, which are of many segments; the others wait for its keys, and drive
+// It waits for the sums that it has in flight, which are of many segments; the others wait for its keys, and poll
 // them.
 TEST(Overlap, ARankThatFailsByItselfIsHeardOfBeforeTheDeadline) {
   Config config = three_blocks({1, 2, 1}, 1);

@@ -1,4 +1,5 @@
-"""Who includes whom: the arrows between the folders, the fences around third-party headers, and the size of files."""
+"""Who includes whom: the arrows between the folders, the fences around third-party headers, the size of files and folders,
+and the folders of tests, which mirror those of the product."""
 import pathlib
 import re
 import sys
@@ -6,6 +7,9 @@ import sys
 ROOT = pathlib.Path(sys.argv[1])
 FOLDERS = ["kernels", "parallel", "trainer", "launch"]  # each may include itself and those before it
 MOST_LINES = 500
+MOST_FILES = 12  # .h and .cpp directly in each folder of SMALL; everything else has a room of its own
+SMALL = ["parallel", "trainer"]
+OF_NO_FOLDER = {"benchmark", "end_to_end", "equivalence", "mutation", "support"}  # in tests/, about the whole product
 FACTORIES = {"parallel/cuda/module.cpp"}  # where a build decides what it has
 # What a processor has, behind a choice at run time; what Highway's compiling of one file several times asks for; and what
 # device code is compiled for (kernels/cuda/platform.h).
@@ -57,8 +61,21 @@ def problems_of(path, text):
             yield f"{path}:{number}: conditional compilation outside the factory: {line.strip()}"
 
 
+def problems_of_folders(paths):
+    """What is wrong with where files lie; paths: of all files, from the root."""
+    folders = {str(parent) for path in paths for parent in pathlib.PurePosixPath(path).parents}
+    for folder in SMALL:
+        files = [path for path in paths if re.fullmatch(rf"{folder}/[^/]+\.(h|cpp)", path)]
+        if len(files) > MOST_FILES:
+            yield f"{folder}/: {len(files)} files; give some a room ({MOST_FILES} at most lie directly in it)"
+    for path in paths:
+        found = re.fullmatch(r"tests/((\w+)(?:/\w+)*)/\w+_test\.cpp", path)
+        if found and found[2] not in OF_NO_FOLDER and found[1] not in folders:
+            yield f"{path}: there is no {found[1]}/ to test; tests/ mirrors the folders of the product"
+
+
 def check_the_checker():
-    """Every rule rings on a file made to break it."""
+    """Every rule rings on a file made to break it, and only then."""
     broken = {
         ("kernels/a.cpp", '#include "parallel/mesh.h"'): "kernels may not include parallel",
         ("parallel/a.h", '#include "trainer/trainer.h"'): "parallel may not include trainer",
@@ -76,6 +93,20 @@ def check_the_checker():
     for (path, text), expected in broken.items():
         if not any(expected in problem for problem in problems_of(path, text)):
             yield f"the check does not see: {path}: {text[:40]!r}"
+    roomy = [f"{folder}/{kind}/{i}.cpp" for folder in SMALL for kind in ("a", "b") for i in range(13)]
+    full = [f"{folder}/{i}.{kind}" for folder in SMALL for i in range(6) for kind in ("h", "cpp")]
+    apart = ["tests/equivalence/a_test.cpp", "tests/support/cuda/a_test.cpp", "tests/trainer/a/support.cpp"]
+    layouts = [
+        (roomy + full + ["trainer/CMakeLists.txt", "tests/trainer/a/b_test.cpp", "tests/parallel/c_test.cpp"] + apart, []),
+        (full + ["parallel/6.h"], ["parallel/: 13 files"]),
+        (full + ["trainer/6.cpp"], ["trainer/: 13 files"]),
+        (full + ["tests/trainer/a/b_test.cpp"], ["there is no trainer/a/ to test"]),
+        (full + ["tests/kernels/b_test.cpp"], ["there is no kernels/ to test"]),
+    ]
+    for paths, expected in layouts:
+        found = list(problems_of_folders(paths))
+        if len(found) != len(expected) or any(e not in f for e, f in zip(expected, found)):
+            yield f"the check finds {found} where {expected} is wrong"
 
 
 def main():
@@ -86,6 +117,8 @@ def main():
     for file in sorted((ROOT / "tests").rglob("*")):
         if file.suffix in (".h", ".cpp") and len(file.read_text(encoding="utf-8").splitlines()) > MOST_LINES:
             problems.append(f"{file.relative_to(ROOT)}: more than {MOST_LINES} lines")
+    everything = [path for folder in [*FOLDERS, "tests"] for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
+    problems += problems_of_folders([str(path.relative_to(ROOT)) for path in everything])
     print("\n".join(problems) or f"{len(files)} files, no problem")
     return 1 if problems or len(files) < 50 else 0
 

@@ -99,10 +99,10 @@ TEST_P(MeshTest, CountersAreByAxis) {
     ASSERT_EQ(counters.size(), 6u);
     const int64_t part = 4 * Partition::even(1000, size()).size(world->rank());
     EXPECT_EQ(counters.at("tensor").bytes_sent, 4000 - part + (size() - 1) * part);
-    EXPECT_EQ(counters.at("tensor").operations, 1);
+    EXPECT_EQ(counters.at("tensor").calls, 1);
     EXPECT_EQ(counters.at("sequence").bytes_sent, 0);
-    EXPECT_EQ(counters.at("sequence").operations, 1);
-    for (const char* axis : {"world", "batch", "gradient", "key_replicas"}) EXPECT_EQ(counters.at(axis).operations, 0);
+    EXPECT_EQ(counters.at("sequence").calls, 1);
+    for (const char* axis : {"world", "batch", "gradient", "key_replicas"}) EXPECT_EQ(counters.at(axis).calls, 0);
   });
 }
 

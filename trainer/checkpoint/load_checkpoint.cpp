@@ -6,7 +6,7 @@
 #include <set>
 #include <unordered_map>
 
-#include "parallel/communicator/agreement.h"
+#include "parallel/communicator/communicator.h"
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
@@ -122,9 +122,10 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
 // Lines of rank 0, on all ranks.
 std::string agreed_text(Communicator& world, const std::function<std::string()>& make) {
   std::string text;
-  all_or_none(world, [&] {
+  const auto failure = first_failure(world, [&] {
     if (world.rank() == 0) text = make();
   });
+  if (failure) throw CheckpointError(*failure);
   return broadcast_text(world, text, 0);
 }
 

@@ -2,7 +2,7 @@
 // appear.
 #include <algorithm>
 
-#include "parallel/communicator/agreement.h"
+#include "parallel/communicator/communicator.h"
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
@@ -154,9 +154,10 @@ void remove_old_checkpoints(const std::filesystem::path& directory, int64_t step
 }
 
 void set_aside_later_checkpoints(const std::filesystem::path& directory, int64_t step, Mesh& mesh, FileSystem& files) {
-  all_or_none(mesh.world(), [&] {
+  const auto failure = first_failure(mesh.world(), [&] {
     if (mesh.world().rank() == 0) set_aside_later_checkpoints(files, directory, step);
   });
+  if (failure) throw CheckpointError(*failure);
 }
 
 }  // namespace ropewalk

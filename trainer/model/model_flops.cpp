@@ -17,16 +17,15 @@ double flops(const ModelConfig& model, double tokens, double pairs) {
          12 * static_cast<double>(model.query_heads * model.head_size) * pairs;
 }
 
-}  // namespace
-
-int64_t visible_pairs(const Sample& sample, const LayerKind& kind) {
-  int64_t pairs = 0;
-  for (size_t i = 0; i < sample.tokens.size(); ++i) {
-    const int64_t before = static_cast<int64_t>(i) - sample.document_begin[i] + 1;
-    pairs += kind.mask == LayerKind::Mask::kSliding ? std::min(before, kind.window) : before;
-  }
-  return pairs;
+// Of a whole sequence. document_begin: of every position, or empty: one document.
+double visible_pairs(const LayerKind& kind, int64_t length, const Tensor& document_begin) {
+  AttentionSpan span;
+  span.document_begin = document_begin;
+  if (kind.mask == LayerKind::Mask::kSliding) span.window = kind.window;
+  return visible_pairs(length, length, span);
 }
+
+}  // namespace
 
 int64_t parameter_count(const ModelConfig& model) {
   const ParameterTable table = whole_table(model);
@@ -46,13 +45,15 @@ int64_t matrix_elements(const ModelConfig& model) {
 double training_flops(const ModelConfig& model, const Batch& batch) {
   double tokens = 0, pairs = 0;
   for (const Sample& sample : batch.samples) {
-    tokens += static_cast<double>(sample.tokens.size());
+    const auto length = static_cast<int64_t>(sample.tokens.size());
+    const Tensor document_begin(const_cast<int32_t*>(sample.document_begin.data()), DType::kI32, Device{}, {length});
+    tokens += static_cast<double>(length);
     for (size_t layer = 0; layer < model.layers.size(); ++layer) {
       const auto first = std::find(model.layers.begin(), model.layers.end(), model.layers[layer]);
       if (first != model.layers.begin() + static_cast<std::ptrdiff_t>(layer))
         continue;  // counted with the first of its kind
       const auto alike = std::count(model.layers.begin(), model.layers.end(), model.layers[layer]);
-      pairs += static_cast<double>(alike) * static_cast<double>(visible_pairs(sample, model.layers[layer]));
+      pairs += static_cast<double>(alike) * visible_pairs(model.layers[layer], length, document_begin);
     }
   }
   return flops(model, tokens, pairs);
@@ -61,11 +62,7 @@ double training_flops(const ModelConfig& model, const Batch& batch) {
 double step_flops(const ModelConfig& model, const Stage& stage) {
   const auto batch = static_cast<double>(stage.batch);
   double pairs = 0;
-  for (const LayerKind& kind : model.layers) {
-    AttentionSpan whole;
-    if (kind.mask == LayerKind::Mask::kSliding) whole.window = kind.window;
-    pairs += visible_pairs(stage.sequence_length, stage.sequence_length, whole);
-  }
+  for (const LayerKind& kind : model.layers) pairs += visible_pairs(kind, stage.sequence_length, Tensor());
   return flops(model, batch * static_cast<double>(stage.sequence_length), batch * pairs);
 }
 

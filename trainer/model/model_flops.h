@@ -6,9 +6,6 @@
 
 namespace ropewalk {
 
-// (query, key) pairs that a layer of this kind computes for one head of one sample.
-int64_t visible_pairs(const Sample& sample, const LayerKind& kind);
-
 // Forward and backward: 6 per token and matrix element (the tied embedding counts once, as the head) and 12 * H * K per
 // visible pair and layer. Masked pairs and recomputation do not count.
 double training_flops(const ModelConfig& model, const Batch& batch);

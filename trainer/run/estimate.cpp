@@ -18,7 +18,7 @@ int64_t sample_bytes(const Stage& stage) { return stage.sequence_length * 3 * si
 // A rank that is there alone, on a device that only counts.
 struct CountingRank {
   CountingRank(const Config& config, int rank_)
-      : mesh(Mesh::planned(config.parallel.mesh, rank_, static_cast<int>(config.model.key_heads))),
+      : mesh(Mesh::counting(config.parallel.mesh, rank_, static_cast<int>(config.model.key_heads))),
         kernels(compute_type(config.parallel.backend)),
         arena(kernels) {}
   Rank rank() { return {mesh, kernels, arena}; }

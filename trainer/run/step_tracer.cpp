@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "kernels/clock.h"
-#include "parallel/communicator/agreement.h"
+#include "parallel/communicator/communicator.h"
 #include "parallel/communicator/host_name.h"
 #include "trainer/files/file_io.h"
 

@@ -90,16 +90,15 @@ struct Job {
     return {peer, Tensor(const_cast<void*>(data), DType::kU8, Device{}, {static_cast<int64_t>(bytes)})};
   }
 
-  // False: peers are awaited.
-  bool run() {
+  // True when complete; false while it waits for peers.
+  bool advance() {
     if (comm->aborted) return true;
     if (comm->broken || hung) return false;
     try {
       if (!exchange) exchange = comm->messages->start_exchange(sends, receives);
       if (!exchange->progress()) return false;
     } catch (const CommunicationError& error) {
-      // The device waits until it is aborted. Of a peer that has left NCCL tells, of one that does something else it
-      // does not.
+      // The device waits until it is aborted. NCCL reports a peer that has left, but not one that makes another call.
       if (error.what() == kAborted) comm->broken = true;
       hung = true;
       return false;
@@ -253,7 +252,7 @@ ncclResult_t ncclGroupStart() {
 ncclResult_t ncclGroupEnd() {
   if (--depth > 0 || !group) return ncclSuccess;
   const std::shared_ptr<Job> whole = std::exchange(group, nullptr);
-  whole->stream->enqueue([whole] { return whole->run(); });
+  whole->stream->enqueue([whole] { return whole->advance(); });
   return sometimes_busy(whole->comm);
 }
 

@@ -1,6 +1,6 @@
 // NCCL's interface, as far as it is used, between threads of one process whose devices are emulated: an operation waits
 // in its stream until all its ranks have come to it, and calls on the host sometimes go on after they return. Sums
-// begin with another rank in each part, as on NCCL's rings. What the functions do is told in NCCL's documentation.
+// begin with another rank in each part, as on NCCL's rings. NCCL's documentation says what the functions do.
 #pragma once
 
 #include <cstddef>

@@ -11,7 +11,7 @@
 namespace ropewalk {
 namespace {
 
-// S an exchange starts, d it is driven, W it is waited for; visits of a piece of queries and a piece of keys: H keys
+// S an exchange starts, d it is polled, W it is waited for; visits of a piece of queries and a piece of keys: H keys
 // before the queries, I others; A an addition. Repeated events are one, and so are repeated pairs of a visit and d.
 class Events {
  public:
@@ -137,7 +137,7 @@ TEST(Overlap, TheNextBlockTravelsBehindThisOne) {
   }
 }
 
-// Long pieces are visited in parts, and the messages are driven between them.
+// Long pieces are visited in parts, and the messages are polled between them.
 TEST(Overlap, NoVisitIsLongWhileMessagesTravel) {
   constexpr int64_t kLength = 4 * kQueriesPerProgress + 1234;
   for (const std::optional<int64_t> window : {std::optional<int64_t>(), {50}}) {

@@ -215,6 +215,34 @@ TEST_P(Contract, SingleNumbers) {
     EXPECT_EQ(maximum_of(*world, -world->rank()), 0.0);
     EXPECT_TRUE(any_of(*world, world->rank() == size() - 1));
     EXPECT_FALSE(any_of(*world, false));
+    std::vector<double> values = {1.0 * world->rank(), 0.5};
+    sum_each(*world, values);
+    EXPECT_EQ(values, (std::vector<double>{size() * (size() - 1) / 2.0, size() * 0.5}));
+  });
+}
+
+TEST_P(Contract, TheTextOfTheLowestRankIsKnownToAll) {
+  run_world(size(), [this](const auto& world) {
+    for (int lowest = 0; lowest < size(); ++lowest) {
+      const std::string mine = fmt::format("found by {}", world->rank());
+      const auto first = first_text(*world, world->rank() < lowest ? std::nullopt : std::optional(mine));
+      ASSERT_TRUE(first);
+      EXPECT_EQ(first->rank, lowest);
+      EXPECT_EQ(first->text, fmt::format("found by {}", lowest));
+    }
+    EXPECT_FALSE(first_text(*world, std::nullopt));
+  });
+}
+
+TEST_P(Contract, TheFailureOfTheLowestRankIsKnownToAll) {
+  run_world(size(), [this](const auto& world) {
+    EXPECT_EQ(first_failure(*world, [] {}), std::nullopt);
+    for (int lowest = 0; lowest < size(); ++lowest) {
+      const auto failure = first_failure(*world, [&] {
+        if (world->rank() >= lowest) throw std::runtime_error(fmt::format("no file {}", world->rank()));
+      });
+      EXPECT_EQ(failure, size() == 1 ? "no file 0" : fmt::format("rank {}: no file {}", lowest, lowest));
+    }
   });
 }
 

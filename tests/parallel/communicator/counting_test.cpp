@@ -47,14 +47,14 @@ std::vector<Action> actions(std::vector<float>& numbers) {
 TEST(CountingCommunicator, CountsTheBytesThatAreSent) {
   for (int size = 1; size <= 6; ++size)
     run_ranks(size, [&](const std::shared_ptr<Communicator>& world) {
-      CountingCommunicator planned(world->rank(), size);
-      EXPECT_EQ(planned.size(), world->size());
+      CountingCommunicator counting(world->rank(), size);
+      EXPECT_EQ(counting.size(), world->size());
       std::vector<float> numbers(300);
       const std::vector<Action> all = actions(numbers);
       for (size_t i = 0; i < all.size(); ++i) {
         all[i](*world);
-        all[i](planned);
-        EXPECT_EQ(planned.bytes_sent(), world->bytes_sent())
+        all[i](counting);
+        EXPECT_EQ(counting.bytes_sent(), world->bytes_sent())
             << "action " << i << ", rank " << world->rank() << " of " << size;
       }
     });
@@ -62,29 +62,29 @@ TEST(CountingCommunicator, CountsTheBytesThatAreSent) {
 
 TEST(CountingCommunicator, ChangesNothing) {
   std::vector<float> numbers(300, 5.0f);
-  CountingCommunicator planned(1, 3);
-  for (const Action& action : actions(numbers)) action(planned);
+  CountingCommunicator counting(1, 3);
+  for (const Action& action : actions(numbers)) action(counting);
   EXPECT_EQ(numbers, std::vector<float>(300, 5.0f));
 }
 
-TEST(PlannedMesh, HasTheGroupsOfAMesh) {
+TEST(CountingMesh, HasTheGroupsOfAMesh) {
   for (const MeshShape shape : {MeshShape{1, 1, 1}, {2, 3, 1}, {1, 2, 4}, {2, 2, 2}, {3, 1, 2}})
     for (const int key_heads : {1, 2, 8})
       run_ranks(shape.size(), [&](const std::shared_ptr<Communicator>& world) {
         Mesh mesh(shape, world, key_heads);
-        const Mesh planned = Mesh::planned(shape, world->rank(), key_heads);
-        EXPECT_EQ(planned.data_rank(), mesh.data_rank());
-        EXPECT_EQ(planned.context_rank(), mesh.context_rank());
-        EXPECT_EQ(planned.tensor_rank(), mesh.tensor_rank());
+        const Mesh counting = Mesh::counting(shape, world->rank(), key_heads);
+        EXPECT_EQ(counting.data_rank(), mesh.data_rank());
+        EXPECT_EQ(counting.context_rank(), mesh.context_rank());
+        EXPECT_EQ(counting.tensor_rank(), mesh.tensor_rank());
         for (const auto group :
              {&Mesh::world, &Mesh::tensor, &Mesh::sequence, &Mesh::batch, &Mesh::gradient, &Mesh::key_replicas}) {
-          EXPECT_EQ((planned.*group)().rank(), (mesh.*group)().rank());
-          EXPECT_EQ((planned.*group)().size(), (mesh.*group)().size());
+          EXPECT_EQ((counting.*group)().rank(), (mesh.*group)().rank());
+          EXPECT_EQ((counting.*group)().size(), (mesh.*group)().size());
         }
         for (size_t i = 0; i < mesh.counters().size(); ++i)
-          EXPECT_EQ(planned.counters()[i].first, mesh.counters()[i].first);
+          EXPECT_EQ(counting.counters()[i].first, mesh.counters()[i].first);
       });
-  EXPECT_THROW(Mesh::planned({1, 1, 3}, 0, 2), ConfigurationError);
+  EXPECT_THROW(Mesh::counting({1, 1, 3}, 0, 2), ConfigurationError);
 }
 
 }  // namespace

@@ -281,7 +281,7 @@ TEST_P(Failure, RanksOfAGroupAreNamedAsTheWorldCounts) {
       kShort);
 }
 
-// A rank that drives learns of a failure as one that waits does.
+// A rank that polls learns of a failure as one that waits does.
 TEST_P(Failure, ProgressTellsOfAGroupThatHasFailed) {
   run_world(
       size(),

@@ -31,9 +31,9 @@ TEST_P(Logged, CountersEqualTheFormulas) {
     const int64_t even = 4 * Partition::even(rows.total(), size()).size(world->rank());
 
     int64_t expected = 0;
-    const auto check = [&](int64_t operations, int64_t bytes) {
+    const auto check = [&](int64_t calls, int64_t bytes) {
       expected += bytes;
-      EXPECT_EQ(group.counters().operations, operations);
+      EXPECT_EQ(group.counters().calls, calls);
       EXPECT_EQ(group.counters().bytes_sent, expected);
     };
     group.reduce_scatter(tensor_of(all), rows, tensor_of(mine));
@@ -71,7 +71,7 @@ TEST_P(Logged, CheckingAloneIsNotCounted) {
     }
     const auto pair = group.split(world->rank() / 2, 0);
     pair->barrier();
-    EXPECT_EQ(group.counters().operations, 4);
+    EXPECT_EQ(group.counters().calls, 4);
   });
 }
 
@@ -86,11 +86,11 @@ TEST_P(Logged, ExchangesOutliveTheirPlaceInTheLog) {
     for (int i = 0; i < 40; ++i) group.barrier();
     exchange->wait();
     EXPECT_TRUE(same_bits(y, integers<float>(previous, 5000)));
-    EXPECT_EQ(group.counters().operations, 41);
+    EXPECT_EQ(group.counters().calls, 41);
   });
 }
 
-// A span in flight ends when the messages were seen to be there; driving is counted as what the rank does.
+// A span in flight ends when the messages were seen to be there; polling counts as time of the rank.
 TEST_P(Logged, MessagesAreInFlightUntilTheyArrive) {
   run_world(size(), [this](const auto& world) {
     LoggedCommunicator group(world, "sequence");
@@ -121,7 +121,7 @@ TEST_P(Logged, MessagesAreInFlightUntilTheyArrive) {
   });
 }
 
-// All bytes of a sum, also of the segments that were sent while it was driven.
+// All bytes of a sum, also of the segments that were sent while it was polled.
 TEST_P(Logged, BytesInFlightAreThoseThatWereSent) {
   run_world(size(), [this](const auto& world) {
     LoggedCommunicator group(world, "gradient");
@@ -142,8 +142,8 @@ TEST_P(Logged, BytesInFlightAreThoseThatWereSent) {
   });
 }
 
-// A wait that drives others, of its own axis and of another, counts what is its own.
-TEST_P(Logged, WhatIsDrivenInAWaitIsCountedOnce) {
+// A wait that polls other transfers, of its own axis and of another, counts only its own time and bytes.
+TEST_P(Logged, WhatIsPolledInAWaitIsCountedOnce) {
   run_world(size(), [this](const auto& world) {
     LoggedCommunicator gradient(world, "gradient");
     const auto tensor = gradient.split("tensor", 0, 0);
@@ -156,7 +156,7 @@ TEST_P(Logged, WhatIsDrivenInAWaitIsCountedOnce) {
     std::vector<float> first(2'000'000, 1.0f), second = first, third = first;
     const auto start = [&](LoggedCommunicator& group, std::vector<float>& all) {
       const Tensor mine = tensor_of(all).slice(cut.begin(world->rank()), cut.end(world->rank()));
-      return group.progress_engine().driven(group.start_reduce_scatter(tensor_of(all), cut, mine));
+      return group.start_reduce_scatter(tensor_of(all), cut, mine);
     };
     const auto begin = std::chrono::steady_clock::now();
     const CommunicationCounters before = gradient.counters();
@@ -184,7 +184,7 @@ class FailingTransfer final : public Transfer {
   void wait() override { progress(); }
 };
 
-// Whose sums fail when they are driven, and whose barriers drive.
+// Whose sums fail when they are polled, and whose barriers poll.
 class FailingSums final : public ForwardingCommunicator {
  public:
   using ForwardingCommunicator::ForwardingCommunicator;
@@ -194,8 +194,8 @@ class FailingSums final : public ForwardingCommunicator {
   void barrier() override { progress_engine().poll(); }
 };
 
-// What fails while another axis waits is told once, as its own axis', and not driven any more.
-TEST(LoggedFailures, WhatIsDrivenFailsUnderItsOwnName) {
+// A transfer that fails while another axis waits is reported once, under its own axis, and not polled again.
+TEST(LoggedFailures, WhatIsPolledFailsUnderItsOwnName) {
   ThreadWorld world(1, std::chrono::seconds(1));
   const auto rank = world.communicator(0);
   const auto failing = std::make_shared<FailingSums>(*rank);
@@ -203,8 +203,7 @@ TEST(LoggedFailures, WhatIsDrivenFailsUnderItsOwnName) {
   const auto tell = [&](const PeerError&) { ++told; };
   LoggedCommunicator gradient(failing, "gradient", false, tell), tensor(failing, "tensor", false, tell);
   std::vector<float> x(4);
-  const auto sum = failing->progress_engine().driven(
-      gradient.start_reduce_scatter(tensor_of(x), Partition::even(4, 1), tensor_of(x)));
+  const auto sum = gradient.start_reduce_scatter(tensor_of(x), Partition::even(4, 1), tensor_of(x));
   const std::string message = communication_error_of([&] { tensor.barrier(); });
   EXPECT_NE(message.find("rank 3 is gone on axis gradient\n"), std::string::npos) << message;
   EXPECT_EQ(message.find("axis tensor"), std::string::npos) << message;

@@ -28,7 +28,7 @@ TEST_P(Transfers, ExchangesInFlightDoNotMeetOtherCalls) {
       const auto index = static_cast<size_t>(i);
       const Message send{next, tensor_of(outgoing[index])}, receive{previous, tensor_of(incoming[index])};
       exchanges.push_back(world->start_exchange({&send, 1}, {&receive, 1}));
-      if (world->rank() % 2 == 1) {  // drives what the others do not
+      if (world->rank() % 2 == 1) {  // polls what the others do not
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         exchanges.back()->progress();
       }
@@ -45,7 +45,7 @@ TEST_P(Transfers, ExchangesInFlightDoNotMeetOtherCalls) {
   });
 }
 
-// A large message travels while both of its ranks compute and drive, and neither waits.
+// A large message travels while both of its ranks compute and poll, and neither waits.
 TEST_P(Transfers, ProgressMovesMessagesWhileRanksCompute) {
   run_world(size(), [this](const auto& world) {
     constexpr int64_t kCount = 3'000'000;
@@ -67,7 +67,7 @@ TEST_P(Transfers, ProgressMovesMessagesWhileRanksCompute) {
   });
 }
 
-// Sums and gathers in flight over other calls, of many segments (host_communicator.cpp: 1 MiB) and of few, driven by
+// Sums and gathers in flight over other calls, of many segments (host_communicator.cpp: 1 MiB) and of few, polled by
 // some ranks and not by others, waited for in any order: what the optimizer does.
 TEST_P(Transfers, CollectivesInFlightDoNotMeetOtherCalls) {
   run_world(size(), [this](const auto& world) {
@@ -218,15 +218,15 @@ TEST_P(Transfers, WhatIsNeededNowGoesPastThem) {
   });
 }
 
-// Rank 0 waits for a sum of many segments while the others wait for rank 0, in another group: in their wait they drive
+// Rank 0 waits for a sum of many segments while the others wait for rank 0, in another group: in their wait they poll
 // the sum, or nobody could go on.
-TEST_P(Transfers, WhoWaitsForAnotherDrivesWhatIsInFlight) {
+TEST_P(Transfers, WhoWaitsForAnotherPollsWhatIsInFlight) {
   run_world(size(), [this](const auto& world) {
     const auto group = world->split(0, 0);
     const Partition cut = Partition::even(1'000'000 * size(), size());
     auto all = integers<double>(world->rank(), cut.total());
     const Tensor mine = tensor_of(all).slice(cut.begin(world->rank()), cut.end(world->rank()));
-    const auto sum = world->progress_engine().driven(world->start_reduce_scatter(tensor_of(all), cut, mine));
+    const auto sum = world->progress_engine().track(world->start_reduce_scatter(tensor_of(all), cut, mine));
     std::vector<float> signal = {1.0f};
     if (world->rank() == 0) {
       sum->wait();

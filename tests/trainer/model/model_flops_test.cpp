@@ -16,7 +16,10 @@ TEST(Work, PairsAreThoseTheMaskShows) {
         const bool in_window = kind.mask == LayerKind::Mask::kFull || i - j < kind.window;
         pairs += in_window && j >= sample.document_begin[static_cast<size_t>(i)];
       }
-    EXPECT_EQ(visible_pairs(sample, kind), pairs);
+    const ModelConfig model = small_model({kind, kind});
+    const double products = 6.0 * 29 * static_cast<double>(matrix_elements(model));
+    const double scores = 12.0 * static_cast<double>(model.query_heads * model.head_size * 2 * pairs);
+    EXPECT_EQ(training_flops(model, Batch{{sample}}), products + scores);
   }
 }
 
