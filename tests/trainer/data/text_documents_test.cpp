@@ -8,13 +8,13 @@
 #include "kernels/random.h"
 #include "tests/trainer/data/collected.h"
 #include "tests/trainer/data/scratch.h"
-#include "trainer/data/line_blocks.h"
+#include "trainer/data/text_blocks.h"
 
 namespace ropewalk {
 namespace {
 
 using Texts = std::vector<std::string>;
-constexpr size_t kBlock = LineBlocks::kBlockBytes;
+constexpr size_t kBlock = DocumentOptions::kBlockBytes;
 
 Texts documents_of(const std::string& text, const std::string& separator = "") {
   const ScratchFolder folder;
@@ -210,12 +210,12 @@ TEST(TextDocuments, DroppedLinesAmongSeparatorsOfEveryKind) {
   }
 }
 
-TEST(LineBlocks, AFileThatChangesMeanwhileIsNoText) {
+TEST(TextBlocks, AFileThatChangesMeanwhileIsNoText) {
   const ScratchFolder folder;
   const std::string path = folder / "a.txt";
   const auto read_with = [&](const std::function<void()>& change) {
     write_file(path, std::string(3 * kBlock, 'a'));
-    LineBlocks blocks(path, LineBlocks::LongLines::kCut);
+    TextBlocks blocks(path, TextBlocks::End::kCharacter, kBlock);
     size_t bytes = blocks.next().size();
     change();
     for (size_t more = blocks.next().size(); more > 0; more = blocks.next().size()) bytes += more;
@@ -242,13 +242,13 @@ TEST(LineBlocks, AFileThatChangesMeanwhileIsNoText) {
             3 * kBlock);
 }
 
-TEST(LineBlocks, ALineThatMustBeWholeIsBounded) {
+TEST(TextBlocks, ALineThatMustBeWholeIsBounded) {
   const ScratchFolder folder;
   write_file(folder / "long", std::string(5 * kBlock, 'a'));
-  LineBlocks whole(folder / "long", LineBlocks::LongLines::kWhole);
+  TextBlocks whole(folder / "long", TextBlocks::End::kLine, kBlock);
   EXPECT_EQ(whole.next().size(), 5 * kBlock);
   EXPECT_TRUE(whole.next().empty());
-  LineBlocks bounded(folder / "long", LineBlocks::LongLines::kWhole, 3 * kBlock);
+  TextBlocks bounded(folder / "long", TextBlocks::End::kLine, kBlock, 3 * kBlock);
   expect_error<DataError>([&] { bounded.next(); }, {"long", "a line of more than 3145728 bytes"});
 }
 
