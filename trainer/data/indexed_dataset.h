@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "trainer/data/file.h"
 #include "trainer/data/indexed_format.h"
+#include "trainer/files/input_file.h"
 
 namespace ropewalk {
 
@@ -46,7 +46,7 @@ class IndexedDataset {
   int64_t document_entry(int64_t document) const;
 
   MappedFile index_;
-  File data_;
+  InputFile data_;
   std::string index_name_, data_name_;  // as messages show them
   int64_t vocabulary_, data_bytes_;
   indexed::TokenType token_type_{};

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "trainer/data/file.h"
 #include "trainer/data/indexed_format.h"
 #include "trainer/files/lock_file.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 

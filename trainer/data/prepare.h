@@ -41,7 +41,7 @@ struct PrepareSummary {
 };
 
 // Throws ConfigurationError (nothing to read, output that exists or is also an input) or DataError.
-// On an exception, also one thrown by `progress` and Interrupted (trainer/data/file.h), nothing is written; with
+// On an exception, also one thrown by `progress` and Interrupted (trainer/files/input_file.h), nothing is written; with
 // `overwrite`, one in the last moment, while the files take their names, may have removed the old index. `progress`
 // may be empty; it is called about ten times a second, and last before the files take their names.
 PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,

@@ -11,7 +11,7 @@
 namespace ropewalk {
 
 TextBlocks::TextBlocks(const std::string& path, End end, size_t block_bytes, size_t max_line_bytes)
-    : file_(File::open(path)),
+    : file_(real_file_system(FileOwner::kData), path),
       version_(file_.version()),
       block_end_(end),
       max_line_bytes_(max_line_bytes),
@@ -25,10 +25,10 @@ TextBlocks::TextBlocks(const std::string& path, End end, size_t block_bytes, siz
 
 // What was read of a file that is written meanwhile is partly the old and partly the new.
 void TextBlocks::check_unchanged() const {
-  const File::Version now = file_.version();
+  const InputFile::Version now = file_.version();
   if (now == version_) return;
   throw DataError(fmt::format(
-      "{} changed while it was read{}; prepare it again when nobody writes it", printable_name(file_.path()),
+      "{} changed while it was read{}; prepare it again when nobody writes it", printable_name(file_.path().string()),
       now.size == version_.size ? "" : fmt::format(" (it had {} bytes, and has {})", version_.size, now.size)));
 }
 
@@ -37,7 +37,7 @@ void TextBlocks::fill() {
   end_ -= begin_;
   begin_ = 0;
   const size_t room = buffer_.size() - kPadding - end_;
-  const size_t count = file_.read({buffer_.data() + end_, room});
+  const size_t count = file_.read_next({buffer_.data() + end_, room});
   end_ += count;
   at_end_ = count < room;
   read_ += static_cast<int64_t>(count);
@@ -58,7 +58,7 @@ std::string_view TextBlocks::next() {
       throw DataError(
           fmt::format("{} has a line of more than {} bytes, and lines of JSON, or with --skip-bad-lines, are "
                       "held in memory whole; break it into several",
-                      printable_name(file_.path()), max_line_bytes_));
+                      printable_name(file_.path().string()), max_line_bytes_));
     }
     buffer_.resize(2 * buffer_.size());
     fill();

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "trainer/data/file.h"
+#include "trainer/files/input_file.h"
 
 namespace ropewalk {
 
@@ -34,8 +34,8 @@ class TextBlocks {
   void fill();                  // reads until the buffer is full or the file ends
   size_t block_length() const;  // 0 at the end of the file, and where the buffer does not hold what a block must
 
-  File file_;
-  File::Version version_;  // when it was opened
+  InputFile file_;
+  InputFile::Version version_;  // when it was opened
   End block_end_;
   size_t max_line_bytes_;
   std::vector<char> buffer_;

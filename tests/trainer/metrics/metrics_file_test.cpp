@@ -8,6 +8,7 @@
 
 #include "tests/trainer/files/faulty_file_system.h"
 #include "tests/trainer/metrics/scratch.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 namespace {

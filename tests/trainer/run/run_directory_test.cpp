@@ -14,6 +14,7 @@
 
 #include "tests/trainer/files/faulty_file_system.h"
 #include "tests/trainer/files/temporary_directory.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 namespace {
