@@ -1,8 +1,9 @@
 #include <simdjson.h>
 
 #include "kernels/random.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/data/collected.h"
-#include "tests/trainer/data/scratch.h"
 #include "trainer/data/json_scan.h"
 
 namespace ropewalk {
@@ -24,7 +25,7 @@ class JsonDocuments : public ::testing::Test {
       expect_error<DataError>([&] { read("{\"text\":\"one\"}\n\n" + line + end); }, all);
     }
   }
-  ScratchFolder folder_;
+  TemporaryDirectory folder_;
 };
 
 TEST_F(JsonDocuments, ALineIsADocument) {

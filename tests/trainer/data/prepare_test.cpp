@@ -6,7 +6,10 @@
 #include <filesystem>
 
 #include "kernels/random.h"
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/as_nobody.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/trainer/data/index_bytes.h"
 #include "tests/trainer/tokenizer/word_tokenizer.h"
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/tokenizer/make_tokenizer.h"
@@ -51,7 +54,7 @@ class Prepare : public ::testing::Test {
     return ropewalk::prepare(asked, *tokenizer_, progress);
   }
 
-  ScratchFolder folder_;
+  TemporaryDirectory folder_;
   const std::unique_ptr<Tokenizer> tokenizer_ = make_tokenizer("bytes");
 };
 

@@ -11,7 +11,8 @@
 #include <system_error>
 #include <thread>
 
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/data/system_calls.h"
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/data/indexed_writer.h"
@@ -49,7 +50,7 @@ int32_t value_at(const std::string& prefix) {
 }
 
 TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   {
     IndexedWriter first(folder / "x", 100);
     first.append(std::vector<int32_t>(24, 1));
@@ -68,7 +69,7 @@ TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
 
 // The second has opened the lock's file, and the first ends and removes it before the second holds it.
 TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   auto first = std::make_optional<IndexedWriter>(folder / "x", 100);
   const FaultyCalls calls([&](std::string_view call) {
     if (call == "flock") first.reset();
@@ -81,7 +82,7 @@ TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
 
 // The first has just taken the lock, and writes its name a moment later.
 TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   std::jthread second;
   const FaultyCalls calls([&](std::string_view call) {
     if (call == "pwrite" && !second.joinable()) {
@@ -96,9 +97,9 @@ TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
 }
 
 TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const char* extension : {".bin.tmp", ".idx.tmp"})
-    write_file(folder / "x" + extension, std::string(100'000, 'z'));
+    write_file(folder / (std::string("x") + extension), std::string(100'000, 'z'));
   write_file(folder / "x.lock.tmp", "process 1 on a host that is gone");
   write_new(folder / "x");
   EXPECT_EQ(folder.names(), kWhole);
@@ -106,7 +107,7 @@ TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
 }
 
 TEST(WritersThatMeet, WhatIsNoLockIsNeverWrittenTo) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_file(folder / "x.lock.tmp", "precious");
   expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.lock.tmp is in the way", "rename it"});
   EXPECT_EQ(read_file(folder / "x.lock.tmp"), "precious");
@@ -115,10 +116,10 @@ TEST(WritersThatMeet, WhatIsNoLockIsNeverWrittenTo) {
 
 TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
   for (const bool symbolic : {true, false}) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     write_file(folder / "victim", "precious");
     for (const char* extension : {".bin.tmp", ".idx.tmp", ".bin", ".idx"}) {
-      const std::string link = folder / "x" + extension;
+      const std::string link = folder / (std::string("x") + extension);
       ASSERT_EQ(symbolic ? ::symlink("victim", link.c_str()) : ::link((folder / "victim").c_str(), link.c_str()), 0);
     }
     write_new(folder / "x");
@@ -126,7 +127,7 @@ TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
     EXPECT_EQ(folder.names(), (Names{"victim", "x.bin", "x.idx"}));
     EXPECT_EQ(value_at(folder / "x"), 2);
   }
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_file(folder / "victim", "precious");
   ASSERT_EQ(::symlink("victim", (folder / "x.lock.tmp").c_str()), 0);
   expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.lock.tmp", "remove the symbolic link"});
@@ -134,7 +135,7 @@ TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
 }
 
 TEST(WritersThatMeet, WhoReadsGoesOnReadingWhatItOpened) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_old(folder / "x");
   const IndexedDataset dataset(folder / "x", 100);
   write_new(folder / "x");
@@ -147,7 +148,7 @@ TEST(WritersThatMeet, WhoReadsGoesOnReadingWhatItOpened) {
 
 // Between the opening of the index and that of the .bin.
 TEST(WritersThatMeet, WhoOpensWhileFilesAreReplacedIsTold) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_old(folder / "x");
   int opened = 0;
   const FaultyCalls calls([&](std::string_view call) {
@@ -163,7 +164,7 @@ TEST(WritersThatFail, KilledAtAnyCallTheIndexBelongsToItsBin) {
   bool done = false;
   int old_ones = 0, none = 0, new_ones = 0;
   for (int n = 0; !done; ++n) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     write_old(folder / "x");
     const pid_t child = ::fork();
     if (child == 0) {
@@ -193,7 +194,7 @@ TEST(WritersThatFail, AnyCallMayFail) {
   for (const int code : {ENOSPC, EFBIG, EIO}) {
     int failed = 0;
     for (bool done = false; !done;) {
-      const ScratchFolder folder;
+      const TemporaryDirectory folder;
       write_old(folder / "x");
       int calls = 0;
       std::string which;
@@ -226,7 +227,7 @@ TEST(WritersThatFail, AFileThatMayNotGrowIsNamed) {
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   for (const auto& [length, grown] : {std::pair<size_t, std::string>{40'000, "x.bin"}, {0, "x.idx"}}) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     struct rlimit small = before;
     small.rlim_cur = 60'000;
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
@@ -247,7 +248,7 @@ TEST(WritersThatFail, AFileThatMayNotGrowIsNamed) {
 }
 
 TEST(WritersThatFail, WhereThereAreNoLocksTheNameTells) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const FaultyCalls no_locks([](std::string_view call) { return call == "flock" ? ENOLCK : 0; });
   {
     IndexedWriter first(folder / "x", 100);

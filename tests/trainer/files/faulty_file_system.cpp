@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "tests/trainer/files/temporary_directory.h"
+#include "tests/support/temporary_directory.h"
 
 namespace ropewalk {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <memory>
 
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/files/faulty_file_system.h"
-#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/files/input_file.h"
 #include "trainer/files/output_file.h"
 

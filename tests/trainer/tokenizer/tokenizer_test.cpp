@@ -1,5 +1,5 @@
 #include "kernels/random.h"
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/expect_error.h"
 #include "tests/trainer/tokenizer/word_tokenizer.h"
 #include "trainer/tokenizer/make_tokenizer.h"
 
