@@ -147,15 +147,6 @@ class Reporter {
 
 }  // namespace
 
-double PrepareProgress::megabytes_per_second() const {
-  return seconds > 0 ? static_cast<double>(bytes_done) / seconds / 1e6 : 0;
-}
-
-double PrepareProgress::seconds_left() const {
-  if (bytes_done <= 0 || bytes_done >= bytes_total) return 0;
-  return seconds * static_cast<double>(bytes_total - bytes_done) / static_cast<double>(bytes_done);
-}
-
 PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
                        const std::function<void(const PrepareProgress&)>& progress) {
   check_options(options);

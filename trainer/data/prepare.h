@@ -22,9 +22,7 @@ struct PrepareOptions {
 struct PrepareProgress {
   int64_t bytes_done = 0, bytes_total = 0;  // of input; total counts regular files only (a pipe's size is unknown)
   int64_t documents = 0, tokens = 0;
-  double seconds = 0;                   // since the start
-  double megabytes_per_second() const;  // of input, 1e6 bytes; 0 at the start
-  double seconds_left() const;          // at the speed so far; 0 where it cannot be told
+  double seconds = 0;  // since the start
 };
 
 struct PrepareSummary {

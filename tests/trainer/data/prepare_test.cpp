@@ -142,7 +142,6 @@ TEST_F(Prepare, ProgressNeverFallsAndReachesTheEnd) {
     EXPECT_GE(now.bytes_done, last.bytes_done);
     EXPECT_GE(now.tokens, last.tokens);
     EXPECT_GE(now.seconds, last.seconds);
-    EXPECT_GE(now.seconds_left(), 0);
     last = now;
     ++calls;
   });
@@ -150,21 +149,7 @@ TEST_F(Prepare, ProgressNeverFallsAndReachesTheEnd) {
   EXPECT_EQ(last.bytes_done, 6'000'000);
   EXPECT_EQ(last.tokens, 6'000'002);
   EXPECT_EQ(last.documents, 2);
-  EXPECT_EQ(last.seconds_left(), 0);
   EXPECT_EQ(summary.done.tokens, last.tokens);
-}
-
-TEST_F(Prepare, EstimateOfTheTimeLeft) {
-  PrepareProgress progress;
-  EXPECT_EQ(progress.megabytes_per_second(), 0);
-  EXPECT_EQ(progress.seconds_left(), 0);
-  progress.bytes_done = 25'000'000;
-  progress.bytes_total = 100'000'000;
-  progress.seconds = 2;
-  EXPECT_EQ(progress.megabytes_per_second(), 12.5);
-  EXPECT_EQ(progress.seconds_left(), 6);
-  progress.bytes_total = 0;  // a pipe
-  EXPECT_EQ(progress.seconds_left(), 0);
 }
 
 TEST_F(Prepare, SkippedLinesAreReported) {
