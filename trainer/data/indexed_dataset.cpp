@@ -66,14 +66,13 @@ auto with_type(TokenType type, const auto& work) {
 }
 
 // A file of the dataset; one that is not there is most often one that was not made yet.
-InputFile open(const std::string& prefix, const char* extension) {
+InputFile open(FileSystem& system, const std::string& prefix, const char* extension) {
   const std::string path = prefix + extension;
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
   if (std::filesystem::is_other(status))  // a pipe would be waited for
     throw DataError(fmt::format("{} is no regular file; correct data.prefix", printable_name(path)));
-  if (status.type() != std::filesystem::file_type::not_found)
-    return InputFile(real_file_system(FileOwner::kData), path);
+  if (status.type() != std::filesystem::file_type::not_found) return InputFile(system, path);
   for (const std::string ending : {".bin", ".idx"})
     if (prefix.ends_with(ending))
       throw DataError(
@@ -88,9 +87,9 @@ InputFile open(const std::string& prefix, const char* extension) {
 
 }  // namespace
 
-IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary)
-    : index_(open(prefix, ".idx")),
-      data_(open(prefix, ".bin")),
+IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary, FileSystem& system)
+    : index_(open(system, prefix, ".idx")),
+      data_(open(system, prefix, ".bin")),
       index_name_(printable_name(prefix + ".idx")),
       data_name_(printable_name(data_.path().string())),
       vocabulary_(vocabulary),

@@ -17,7 +17,8 @@ namespace ropewalk {
 class IndexedDataset {
  public:
   // Checks everything but the tokens. Throws DataError naming the file, the wrong value and a remedy.
-  IndexedDataset(const std::string& prefix, int64_t vocabulary);
+  IndexedDataset(const std::string& prefix, int64_t vocabulary,
+                 FileSystem& system = real_file_system(FileOwner::kData));
 
   int64_t tokens() const { return tokens_; }
   int64_t sequences() const { return sequences_; }

@@ -9,8 +9,6 @@
 namespace ropewalk {
 namespace {
 
-FileSystem& disk() { return real_file_system(FileOwner::kData); }
-
 constexpr size_t kBlockTokens = size_t{1} << 18;  // of a write
 constexpr size_t kBlockEntries = size_t{1} << 16;
 
@@ -54,14 +52,16 @@ NewFile::Leftover leftover(const LockFile& lock, const std::string& prefix) {
 
 }  // namespace
 
-IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens)
-    : prefix_(prefix),
+IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens,
+                             FileSystem& system)
+    : system_(system),
+      prefix_(prefix),
       vocabulary_(vocabulary),
       max_sequence_tokens_(max_sequence_tokens),
       type_(indexed::token_type_for(vocabulary)),
-      lock_(prefix + ".lock.tmp", LockFile::AtEnd::kRemoved, disk()),
-      data_(disk(), prefix + ".bin", prefix + ".bin.tmp", leftover(lock_, prefix)),
-      index_(disk(), prefix + ".idx", prefix + ".idx.tmp", leftover(lock_, prefix)) {
+      lock_(prefix + ".lock.tmp", LockFile::AtEnd::kRemoved, system),
+      data_(system, prefix + ".bin", prefix + ".bin.tmp", leftover(lock_, prefix)),
+      index_(system, prefix + ".idx", prefix + ".idx.tmp", leftover(lock_, prefix)) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
   CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
         max_sequence_tokens);
@@ -157,7 +157,7 @@ void IndexedWriter::finish() {
   // An index always belongs to the .bin beside it, whatever a crash leaves of these steps: the old one goes before the
   // new .bin comes, and each step is on the device before the next.
   const std::string index = prefix_ + ".idx";
-  if (remove_if_there(disk(), index)) sync_parent(disk(), index);
+  if (remove_if_there(system_, index)) sync_parent(system_, index);
   data_.take_name();
   durable_ = index_.take_name();
 }

@@ -13,7 +13,7 @@
 
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_directory.h"
-#include "tests/trainer/data/system_calls.h"
+#include "tests/trainer/files/faulty_file_system.h"
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/data/indexed_writer.h"
 
@@ -23,20 +23,22 @@ namespace {
 namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
+FileSystem& kDisk = real_file_system(FileOwner::kData);
+constexpr int64_t kLongest = 1000;  // tokens of a sequence
 const Names kWhole = {"x.bin", "x.idx"};
 
 // 24 tokens of one value, in documents of `length` tokens: two of these have files of equal size where they differ, so
 // that only the contents tell whether an index belongs to its .bin.
-void write(const std::string& prefix, int32_t value, size_t length) {
-  IndexedWriter writer(prefix, 100);
+void write(const std::string& prefix, int32_t value, size_t length, FileSystem& system) {
+  IndexedWriter writer(prefix, 100, kLongest, system);
   for (size_t tokens = 0; tokens < 24; tokens += length) {
     writer.append(std::vector<int32_t>(length, value));
     writer.end_document();
   }
   writer.finish();
 }
-void write_old(const std::string& prefix) { write(prefix, 1, 2); }
-void write_new(const std::string& prefix) { write(prefix, 2, 3); }
+void write_old(const std::string& prefix) { write(prefix, 1, 2, kDisk); }
+void write_new(const std::string& prefix, FileSystem& system = kDisk) { write(prefix, 2, 3, system); }
 
 // The value of the dataset's tokens, where index and .bin belong together; 0 where there is no index.
 int32_t value_at(const std::string& prefix) {
@@ -71,11 +73,13 @@ TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
 TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
   const TemporaryDirectory folder;
   auto first = std::make_optional<IndexedWriter>(folder / "x", 100);
-  const FaultyCalls calls([&](std::string_view call) {
-    if (call == "flock") first.reset();
-    return 0;
-  });
-  const IndexedWriter second(folder / "x", 100);
+  FaultyFileSystem system(
+      [&](std::string_view call) {
+        if (call == "flock") first.reset();
+        return 0;
+      },
+      FileOwner::kData);
+  const IndexedWriter second(folder / "x", 100, kLongest, system);
   EXPECT_FALSE(first);
   expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"is being written"});
 }
@@ -84,15 +88,17 @@ TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
 TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
   const TemporaryDirectory folder;
   std::jthread second;
-  const FaultyCalls calls([&](std::string_view call) {
-    if (call == "pwrite" && !second.joinable()) {
-      second = std::jthread(
-          [&] { expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"(process "}); });
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    return 0;
-  });
-  const IndexedWriter first(folder / "x", 100);
+  FaultyFileSystem system(
+      [&](std::string_view call) {
+        if (call == "pwrite" && !second.joinable()) {
+          second = std::jthread(
+              [&] { expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"(process "}); });
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        return 0;
+      },
+      FileOwner::kData);
+  const IndexedWriter first(folder / "x", 100, kLongest, system);
   second.join();
 }
 
@@ -151,11 +157,14 @@ TEST(WritersThatMeet, WhoOpensWhileFilesAreReplacedIsTold) {
   const TemporaryDirectory folder;
   write_old(folder / "x");
   int opened = 0;
-  const FaultyCalls calls([&](std::string_view call) {
-    if (call == "open" && ++opened == 2) write_new(folder / "x");
-    return 0;
-  });
-  expect_error<DataError>([&] { IndexedDataset(folder / "x", 100); }, {"x.idx was replaced while it was opened"});
+  FaultyFileSystem system(
+      [&](std::string_view call) {
+        if (call == "open" && ++opened == 2) write_new(folder / "x");
+        return 0;
+      },
+      FileOwner::kData);
+  expect_error<DataError>([&] { IndexedDataset(folder / "x", 100, system); },
+                          {"x.idx was replaced while it was opened"});
   EXPECT_EQ(value_at(folder / "x"), 2);
 }
 
@@ -169,11 +178,13 @@ TEST(WritersThatFail, KilledAtAnyCallTheIndexBelongsToItsBin) {
     const pid_t child = ::fork();
     if (child == 0) {
       int calls = 0;
-      const FaultyCalls faulty([&](std::string_view) {
-        if (calls++ == n) ::raise(SIGKILL);
-        return 0;
-      });
-      write_new(folder / "x");
+      FaultyFileSystem faulty(
+          [&](std::string_view) {
+            if (calls++ == n) ::raise(SIGKILL);
+            return 0;
+          },
+          FileOwner::kData);
+      write_new(folder / "x", faulty);
       ::_exit(0);
     }
     int status = 0;
@@ -199,12 +210,14 @@ TEST(WritersThatFail, AnyCallMayFail) {
       int calls = 0;
       std::string which;
       try {
-        const FaultyCalls faulty([&](std::string_view call) {
-          if (calls++ != failed) return 0;
-          which = call;
-          return code;
-        });
-        write_new(folder / "x");
+        FaultyFileSystem faulty(
+            [&](std::string_view call) {
+              if (calls++ != failed) return 0;
+              which = call;
+              return code;
+            },
+            FileOwner::kData);
+        write_new(folder / "x", faulty);
         done = calls <= failed;
       } catch (const DataError& error) {
         const std::string message = error.what(), reason = std::generic_category().message(code);
@@ -249,11 +262,11 @@ TEST(WritersThatFail, AFileThatMayNotGrowIsNamed) {
 
 TEST(WritersThatFail, WhereThereAreNoLocksTheNameTells) {
   const TemporaryDirectory folder;
-  const FaultyCalls no_locks([](std::string_view call) { return call == "flock" ? ENOLCK : 0; });
+  FaultyFileSystem no_locks([](std::string_view call) { return call == "flock" ? ENOLCK : 0; }, FileOwner::kData);
   {
-    IndexedWriter first(folder / "x", 100);
+    IndexedWriter first(folder / "x", 100, kLongest, no_locks);
     first.append(std::vector<int32_t>(24, 1));
-    expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.bin.tmp exists", "no locks", "remove it"});
+    expect_error<DataError>([&] { write_new(folder / "x", no_locks); }, {"x.bin.tmp exists", "no locks", "remove it"});
     first.end_document();
     first.finish();
   }
