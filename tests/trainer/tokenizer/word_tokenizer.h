@@ -1,5 +1,6 @@
 // A tokenizer for tests whose ids depend on their neighbours, as those of byte-pair encoders do: it splits a document
-// by " ?\S+|\s+(?!\S)|\s" over characters, and the id of a word is a checksum of its bytes.
+// by " ?\S+|\s+(?!\S)|\s" over characters, and the id of a word is a checksum of its bytes. Simple rather than linear in
+// time.
 #pragma once
 
 #include <algorithm>
