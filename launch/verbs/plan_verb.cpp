@@ -3,8 +3,8 @@
 #include <charconv>
 #include <optional>
 
+#include "launch/estimate_report.h"
 #include "launch/process/output.h"
-#include "launch/verbs/estimate_report.h"
 #include "launch/verbs/verbs.h"
 #include "parallel/mesh.h"
 #include "trainer/config/load_config.h"
@@ -54,8 +54,9 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
     for (const std::string& setting : mesh_settings(arguments.value("mesh"))) settings.push_back(setting);
   const bool mesh_given = arguments.has("mesh") && !arguments.has("ranks");  // which then says how many there are
   const Config config = load_config(file, settings, mesh_given ? std::nullopt : ranks_of(arguments, launcher));
+  const Purpose purpose = arguments.has("inference") ? Purpose::kInference : Purpose::kTraining;
   std::vector<MeshEstimate> stages;
-  for (const Stage& stage : config.training.stages) stages.push_back(estimate_mesh(config, stage));
+  for (const Stage& stage : config.training.stages) stages.push_back(estimate_mesh(config, stage, purpose));
   if (arguments.has("json")) {
     print(estimate_json(stages, config));
     return ExitCode::kDone;
@@ -64,7 +65,7 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   std::string text = fmt::format("{} on {}: {}\n", file, counted(mesh.size(), "rank"), mesh_text(mesh));
   for (size_t i = 0; i < stages.size(); ++i)
     text += fmt::format("\nafter step {}: {}\n\n{}", config.training.stages[i].first_step,
-                        stage_text(config.training.stages[i]), estimate_table(stages[i], config));
+                        stage_text(config.training.stages[i]), estimate_table(stages[i], config, purpose));
   print(text);
   return ExitCode::kDone;
 }
@@ -90,10 +91,14 @@ Verb plan_verb() {
                        {"ranks", "N", "ranks of the job; data_parallel 0 becomes what the other axes leave of them"},
                        {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated",
                         Option::Count::kRepeated},
+                       {"inference", "",
+                        "of a rank that evaluates: weights and a forward pass of one micro-batch, without gradients, "
+                        "optimizer and kept activations"},
                        {"json", "", "print one JSON object, numbers in bytes and FLOP"}}}},
           .examples = {"ropewalk plan configs/command_r7b.textproto --mesh dp=1,cp=8,tp=4",
                        "ropewalk plan my.textproto --ranks 16 --set data.sequence_length=262144 --set "
-                       "training.recompute=BLOCK"},
+                       "training.recompute=BLOCK",
+                       "ropewalk plan configs/command_r7b.textproto --mesh tp=4 --inference"},
           .run = run};
 }
 

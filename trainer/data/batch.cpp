@@ -14,4 +14,15 @@ int64_t Batch::target_count() const {
   return count;
 }
 
+std::vector<MicroBatch> micro_batches(const Batch& batch, int64_t size) {
+  std::vector<MicroBatch> out;
+  std::span<const Sample> rest = batch.samples;
+  while (!rest.empty()) {
+    const size_t count = std::min(static_cast<size_t>(size), rest.size());
+    out.push_back({rest.first(count), count == rest.size()});
+    rest = rest.subspan(count);
+  }
+  return out;
+}
+
 }  // namespace ropewalk

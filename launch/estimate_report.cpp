@@ -1,4 +1,4 @@
-#include "launch/verbs/estimate_report.h"
+#include "launch/estimate_report.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -30,7 +30,14 @@ std::vector<Line> memory_lines(const StepEstimate& plan) {
           {"program, MPI", "program", kProgramBytes, "an estimate"}};
 }
 
-const char* purpose_of(const std::string& axis) {
+// Without kinds that this work does not need.
+std::vector<Line> told_lines(const StepEstimate& plan) {
+  std::vector<Line> lines = memory_lines(plan);
+  std::erase_if(lines, [](const Line& line) { return line.bytes == 0; });
+  return lines;
+}
+
+const char* use_of(const std::string& axis) {
   if (axis == "sequence") return "ring and halo";
   if (axis == "tensor") return "activations";
   if (axis == "gradient") return "sums, weights";
@@ -48,7 +55,7 @@ double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 std::string memory_table(const MeshEstimate& plan, int ranks) {
   std::string out = fmt::format("memory, of rank {}, which has most\n", plan.fullest_rank);
   const auto total = static_cast<double>(process_bytes(plan.fullest));
-  for (const Line& line : memory_lines(plan.fullest))
+  for (const Line& line : told_lines(plan.fullest))
     add_line(out, line.name, bytes_text(static_cast<double>(line.bytes)), static_cast<double>(line.bytes) / total,
              line.remark);
   add_line(out, "together", bytes_text(total), 1,
@@ -56,21 +63,21 @@ std::string memory_table(const MeshEstimate& plan, int ranks) {
   return out;
 }
 
-std::string bytes_table(const MeshEstimate& plan) {
+std::string bytes_table(const MeshEstimate& plan, const char* work) {
   double largest = 0;
   for (const MeshEstimate::Sent& sent : plan.bytes_sent) largest = std::max(largest, static_cast<double>(sent.most));
   if (largest == 0) return "";
-  std::string out = "\nsent by a rank in a step, at most\n";
+  std::string out = fmt::format("\nsent by a rank in {}, at most\n", work);
   for (const MeshEstimate::Sent& sent : plan.bytes_sent)
     if (const auto bytes = static_cast<double>(sent.most); bytes > 0)
-      add_line(out, fmt::format("{:<9} {}", sent.axis, purpose_of(sent.axis)), bytes_text(bytes), bytes / largest,
+      add_line(out, fmt::format("{:<9} {}", sent.axis, use_of(sent.axis)), bytes_text(bytes), bytes / largest,
                fmt::format("{} by all ranks", bytes_text(static_cast<double>(sent.all))));
   return out;
 }
 
-std::string flops_table(const MeshEstimate& plan, double peak_flops) {
+std::string flops_table(const MeshEstimate& plan, double peak_flops, const char* work) {
   const PlanningKernels::Flops& busiest = plan.busiest;
-  std::string out = "\narithmetic of the busiest rank in a step, masked pairs left out\n";
+  std::string out = fmt::format("\narithmetic of the busiest rank in {}, masked pairs left out\n", work);
   const auto add = [&](const char* name, double flops, const std::string& remark) {
     add_line(out, name, flops_text(flops), ratio(flops, busiest.total()), remark);
   };
@@ -81,8 +88,8 @@ std::string flops_table(const MeshEstimate& plan, double peak_flops) {
       fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(busiest.total(), plan.mean_flops),
                   ratio(busiest.total(), plan.fullest.model_flops)));
   if (peak_flops > 0)
-    out +=
-        fmt::format("\na step takes {} at least, by output.peak_flops\n", duration_text(busiest.total() / peak_flops));
+    out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work,
+                       duration_text(busiest.total() / peak_flops));
   return out;
 }
 
@@ -109,19 +116,19 @@ int64_t process_bytes(const StepEstimate& plan) { return plan.memory.total() + p
 
 std::string memory_line(const StepEstimate& plan) {
   std::string kinds;
-  for (const Line& line : memory_lines(plan))
+  for (const Line& line : told_lines(plan))
     kinds += fmt::format("{}{} {}{}", kinds.empty() ? "" : ", ", line.name, bytes_text(static_cast<double>(line.bytes)),
                          line.remark.empty() ? "" : fmt::format(" ({})", line.remark));
   return fmt::format("{}: {}", bytes_text(static_cast<double>(process_bytes(plan))), kinds);
 }
 
 // Data ranks do the same on other sequences.
-MeshEstimate estimate_mesh(const Config& config, const Stage& stage) {
+MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose purpose) {
   const MeshShape& mesh = config.parallel.mesh;
   const int different = mesh.context_parallel * mesh.tensor_parallel;
   MeshEstimate out;
   for (int rank = 0; rank < different; ++rank) {
-    const StepEstimate plan = estimate_step(config, stage, rank);
+    const StepEstimate plan = estimate_step(config, stage, rank, purpose);
     out.mean_flops += plan.flops.total() / different;
     if (plan.flops.total() > out.busiest.total()) out.busiest = plan.flops;
     out.bytes_sent.resize(plan.bytes_sent.size());
@@ -137,9 +144,10 @@ MeshEstimate estimate_mesh(const Config& config, const Stage& stage) {
   return out;
 }
 
-std::string estimate_table(const MeshEstimate& plan, const Config& config) {
-  return memory_table(plan, config.parallel.mesh.size()) + bytes_table(plan) +
-         flops_table(plan, config.output.peak_flops);
+std::string estimate_table(const MeshEstimate& plan, const Config& config, Purpose purpose) {
+  const char* work = purpose == Purpose::kTraining ? "a step" : "a forward pass of one micro-batch";
+  return memory_table(plan, config.parallel.mesh.size()) + bytes_table(plan, work) +
+         flops_table(plan, config.output.peak_flops, work);
 }
 
 std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config) {

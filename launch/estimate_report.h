@@ -29,9 +29,10 @@ struct MeshEstimate {
   PlanningKernels::Flops busiest;
   double mean_flops = 0;  // of a rank
 };
-MeshEstimate estimate_mesh(const Config& config, const Stage& stage);
+MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose purpose);
 
-std::string estimate_table(const MeshEstimate& plan, const Config& config);
+std::string estimate_table(const MeshEstimate& plan, const Config& config, Purpose purpose);
+// An object with an entry for each stage; numbers in bytes and FLOP.
 std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config);
 
 }  // namespace ropewalk
