@@ -20,7 +20,7 @@
 #include "trainer/run/run_reporter.h"
 #include "trainer/run/step_tracer.h"
 #include "trainer/text/format.h"
-#include "trainer/tokenizer/tokenizer.h"
+#include "trainer/tokenizer/make_tokenizer.h"
 #include "trainer/trainer.h"
 
 namespace ropewalk {
@@ -202,8 +202,7 @@ class Run {
 
   void sample() {
     if (!tokenizer_ || config_.validation.sample_tokens == 0) return;
-    std::vector<int32_t> prompt;
-    tokenizer_->encode(config_.validation.prompt, prompt);
+    std::vector<int32_t> prompt = tokenizer_->encode(config_.validation.prompt);
     if (prompt.empty()) prompt.push_back(tokenizer_->end_of_document());
     const std::vector<int32_t> text = generate(trainer_.predictor(), prompt,
                                                {config_.validation.sample_tokens, config_.validation.temperature,

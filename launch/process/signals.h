@@ -11,7 +11,7 @@ class StopSignals {
  public:
   enum class Waits {
     kGoOn,         // a system call that waits is not broken; a second SIGTERM or SIGINT ends the process at once
-    kInterrupted,  // a wait for input ends (trainer/data/file.h, Interrupted)
+    kInterrupted,  // a wait for input ends (trainer/files/input_file.h, Interrupted)
   };
   explicit StopSignals(Waits waits = Waits::kGoOn);
   ~StopSignals();

@@ -6,10 +6,11 @@
 #include "launch/process/process.h"
 #include "launch/process/signals.h"
 #include "launch/verbs/verbs.h"
-#include "trainer/data/file.h"
 #include "trainer/data/prepare.h"
+#include "trainer/files/input_file.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/text/format.h"
+#include "trainer/tokenizer/make_tokenizer.h"
 
 namespace ropewalk {
 
@@ -57,7 +58,6 @@ PrepareOptions options_of(const Arguments& arguments) {
   const auto json_key = arguments.has("json-key") ? std::optional(arguments.value("json-key")) : std::nullopt;
   return {.inputs = arguments.values("input"),
           .prefix = arguments.value("output"),
-          .tokenizer = arguments.value("tokenizer", "bytes"),
           .documents = {.format = format_named(arguments.value("format", "extension")),
                         .json_key = json_key,
                         .document_separator = separator_of(arguments.value("separator")),
@@ -88,9 +88,9 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
   print_list(line, "skipped", "bad line", "bad lines", summary.skipped);
 }
 
-PrepareSummary prepare_with_progress(const PrepareOptions& options, StatusLine& line) {
+PrepareSummary prepare_with_progress(const PrepareOptions& options, const Tokenizer& tokenizer, StatusLine& line) {
   std::optional<WorkProgress> progress;  // from the first report on, which tells how much there is to do
-  return prepare(options, [&](const PrepareProgress& now) {
+  return prepare(options, tokenizer, [&](const PrepareProgress& now) {
     if (StopSignals::requested()) throw Interrupted();
     const auto done = static_cast<double>(now.bytes_done), total = static_cast<double>(now.bytes_total);
     if (done > total) return line.show({"preparing", bytes_text(done)});  // out of a pipe, which has no size
@@ -102,9 +102,10 @@ PrepareSummary prepare_with_progress(const PrepareOptions& options, StatusLine& 
 ExitCode run(const Arguments& arguments, const Launcher&) {
   const StopSignals signals(StopSignals::Waits::kInterrupted);
   const PrepareOptions options = options_of(arguments);
+  const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(arguments.value("tokenizer", "bytes"));
   StatusLine line(std::cerr, Terminal::of_stderr());
   try {
-    const PrepareSummary summary = prepare_with_progress(options, line);
+    const PrepareSummary summary = prepare_with_progress(options, *tokenizer, line);
     line.clear();
     print_summary(line, options, summary);
     return ExitCode::kDone;
@@ -145,7 +146,7 @@ Verb prepare_verb() {
               "drop lines that are not UTF-8, not JSON or without one text, and count them; a line may have 1 GiB"}}},
            {"Output",
             {{"output", "PREFIX", "of the two files; data.prefix in the configuration", Option::Count::kOnce, true},
-             {"tokenizer", "NAME", "bytes: the 256 bytes and the end of a document, 257 tokens. Default: bytes"},
+             {"tokenizer", "NAME", tokenizer_choices() + ". Default: bytes"},
              {"overwrite", "",
               "replace PREFIX.bin and PREFIX.idx if they are there; who reads them meanwhile goes on with the old"}}}},
       .examples = {"ropewalk prepare --input book.txt --output data/book",

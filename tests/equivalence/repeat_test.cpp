@@ -2,12 +2,10 @@
 // numbers.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/models.h"
+#include "tests/support/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
 
 namespace ropewalk {
@@ -62,23 +60,9 @@ INSTANTIATE_TEST_SUITE_P(Meshes, SameMesh,
                                                           Backend::kCpu)),
                          test_name);
 
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    std::string pattern = testing::TempDir() + "/ropewalk_repeat_XXXXXX";
-    CHECK(mkdtemp(pattern.data()), "no directory {}", pattern);
-    path_ = pattern;
-  }
-  ~ScratchDirectory() { std::filesystem::remove_all(path_); }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 // Steps [0, 2) on mesh `from`, a checkpoint, steps [2, 4) on mesh `to`.
 Steps through_checkpoint(const MeshShape& from, const MeshShape& to, Backend backend, const NaiveWeights& weights) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const Case before = training_case(from, backend);
   on_mesh(before.config, [&](RankRun& run) {
     set_state(run, weights);

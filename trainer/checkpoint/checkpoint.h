@@ -14,7 +14,7 @@
 #include "parallel/mesh.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/state.h"
-#include "trainer/files/file_io.h"
+#include "trainer/files/file_system.h"
 
 namespace ropewalk {
 

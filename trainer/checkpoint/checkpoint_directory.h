@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/files/file_io.h"
+#include "trainer/files/file_system.h"
 
 namespace ropewalk {
 

@@ -11,6 +11,8 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/piece_reader.h"
+#include "trainer/files/input_file.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

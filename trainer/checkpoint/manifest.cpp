@@ -12,8 +12,8 @@
 #include "configs/manifest.pb.h"
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/files/crc32c.h"
-#include "trainer/files/file_io.h"
 #include "trainer/formats/safetensors.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

@@ -9,6 +9,7 @@
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/formats/safetensors.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

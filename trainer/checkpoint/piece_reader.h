@@ -7,7 +7,7 @@
 #include "kernels/kernels.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/state.h"
-#include "trainer/files/file_io.h"
+#include "trainer/files/input_file.h"
 
 namespace ropewalk {
 

@@ -7,6 +7,7 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/files/crc32c.h"
+#include "trainer/files/output_file.h"
 #include "trainer/formats/safetensors.h"
 
 namespace ropewalk {

@@ -7,9 +7,9 @@
 #include <map>
 
 #include "configs/ropewalk.pb.h"
+#include "trainer/config/config_text.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/problems.h"
-#include "trainer/config/text.h"
 
 namespace ropewalk {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "configs/ropewalk.pb.h"
 #include "kernels/error.h"
+#include "trainer/config/config_text.h"
 #include "trainer/config/problems.h"
-#include "trainer/config/text.h"
 #include "trainer/config/validate.h"
 
 namespace ropewalk {

@@ -1,4 +1,4 @@
-// The reader behind text.h: a recursive descent over protobuf's tokenizer, driven by the schema.
+// The reader behind config_text.h: a recursive descent over protobuf's tokenizer, driven by the schema.
 #pragma once
 
 #include <google/protobuf/io/tokenizer.h>

@@ -13,7 +13,7 @@
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
 #include "trainer/config/stage_rules.h"
-#include "trainer/tokenizer/tokenizer.h"
+#include "trainer/tokenizer/make_tokenizer.h"
 
 namespace ropewalk {
 

@@ -26,8 +26,12 @@ class BadLines {
 // "invalid UTF-8 at byte 3 of the line (0xff)", for text that has some and begins `bytes_before` bytes into its line.
 std::string describe_invalid_utf8(std::string_view text, int64_t bytes_before = 0);
 
-ReadFacts read_text(const std::string& file, const std::string& separator, const DocumentSink& sink,
+// Hands over text of a document in pieces of at most `block_bytes`.
+void hand_over(std::string_view text, size_t block_bytes, const DocumentSink& sink);
+
+ReadFacts read_text(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
                     BadLines bad_lines);
-void read_json_lines(const std::string& file, const std::string& key, const DocumentSink& sink, BadLines bad_lines);
+void read_json_lines(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
+                     BadLines bad_lines);
 
 }  // namespace ropewalk

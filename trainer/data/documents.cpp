@@ -31,14 +31,18 @@ std::string describe_invalid_utf8(std::string_view text, int64_t bytes_before) {
                      static_cast<unsigned char>(text[at]));
 }
 
+void hand_over(std::string_view text, size_t block_bytes, const DocumentSink& sink) {
+  for (; !text.empty(); text.remove_prefix(std::min(block_bytes, text.size()))) sink.piece(text.substr(0, block_bytes));
+}
+
 ReadFacts read_documents(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
                          LeftOut& skipped) {
   BadLines bad_lines(file, options.skip_bad_lines, skipped);
   if (format_of(file, options.format) == InputFormat::kJsonLines) {
-    read_json_lines(file, options.json_key.value_or("text"), sink, bad_lines);
+    read_json_lines(file, options, sink, bad_lines);
     return {};
   }
-  ReadFacts facts = read_text(file, options.document_separator, sink, bad_lines);
+  ReadFacts facts = read_text(file, options, sink, bad_lines);
   facts.is_json_too = facts.is_json_too && options.format == InputFormat::kByExtension;
   return facts;
 }

@@ -22,12 +22,16 @@ struct DocumentOptions {
   std::optional<std::string> json_key;  // of JSON lines: the member that holds the text; absent: "text"
   std::string document_separator;  // of text: a literal between documents, itself dropped; empty: a file is a document
   // Drop lines that are not valid UTF-8 or JSON, and count them, instead of an error. Lines are then held in memory
-  // whole, also those of text, up to LineBlocks::kMaxLineBytes.
+  // whole, also those of text, up to TextBlocks::kMaxLineBytes.
   bool skip_bad_lines = false;
+  // Bytes of a file that are read at a time, and of a document that are handed over at a time. Documents, and errors in
+  // them, are the same for all values.
+  static constexpr size_t kBlockBytes = size_t{1} << 20;
+  size_t block_bytes = kBlockBytes;
 };
 
-// What the reader hands over. A document is one or more pieces of valid UTF-8, then its end; a piece is cut after a
-// newline where there is one. Documents without text are left out.
+// What the reader hands over. A document is one or more pieces, together valid UTF-8, then its end. Pieces have at most
+// block_bytes and are cut anywhere, within characters too. Documents without text are left out.
 struct DocumentSink {
   std::function<void(std::string_view piece)> piece;
   std::function<void()> end;

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "trainer/data/file.h"
 #include "trainer/files/crc32c.h"
+#include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -16,7 +16,7 @@ constexpr int64_t kBlocks = 256, kBlockBytes = 64 << 10;
 
 // Size and checksum of the whole file, or of blocks spread evenly from its first byte to its last.
 std::pair<int64_t, uint32_t> sample_of(const std::string& path) {
-  const File file = File::open(path);
+  const InputFile file(real_file_system(FileOwner::kData), path);
   const int64_t size = file.size(), blocks = std::min(kBlocks, (size + kBlockBytes - 1) / kBlockBytes);
   // From one block to the next; the last one ends with the file.
   const int64_t stride = blocks < kBlocks ? kBlockBytes : (size - kBlockBytes) / (kBlocks - 1);
@@ -25,7 +25,7 @@ std::pair<int64_t, uint32_t> sample_of(const std::string& path) {
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t begin = i + 1 < kBlocks ? i * stride : size - kBlockBytes;
     const auto count = static_cast<size_t>(std::min(kBlockBytes, size - begin));
-    file.read_at(begin, bytes.data(), count);
+    file.read(begin, bytes.data(), count);
     crc.update(bytes.data(), count);
   }
   return {size, crc.value()};

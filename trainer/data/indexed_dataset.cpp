@@ -65,14 +65,14 @@ auto with_type(TokenType type, const auto& work) {
   return work.template operator()<int64_t>();
 }
 
-// The path of a file of the dataset; one that is not there is most often one that was not made yet.
-std::string existing(const std::string& prefix, const char* extension) {
+// A file of the dataset; one that is not there is most often one that was not made yet.
+InputFile open(FileSystem& system, const std::string& prefix, const char* extension) {
   const std::string path = prefix + extension;
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
   if (std::filesystem::is_other(status))  // a pipe would be waited for
     throw DataError(fmt::format("{} is no regular file; correct data.prefix", printable_name(path)));
-  if (status.type() != std::filesystem::file_type::not_found) return path;
+  if (status.type() != std::filesystem::file_type::not_found) return InputFile(system, path);
   for (const std::string ending : {".bin", ".idx"})
     if (prefix.ends_with(ending))
       throw DataError(
@@ -87,11 +87,11 @@ std::string existing(const std::string& prefix, const char* extension) {
 
 }  // namespace
 
-IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary)
-    : index_(existing(prefix, ".idx")),
-      data_(File::open(existing(prefix, ".bin"))),
+IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary, FileSystem& system)
+    : index_(open(system, prefix, ".idx")),
+      data_(open(system, prefix, ".bin")),
       index_name_(printable_name(prefix + ".idx")),
-      data_name_(printable_name(data_.path())),
+      data_name_(printable_name(data_.path().string())),
       vocabulary_(vocabulary),
       data_bytes_(data_.size()) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
@@ -241,7 +241,7 @@ int64_t IndexedDataset::document_at(int64_t token) const {
 }
 
 void IndexedDataset::read_raw(int64_t begin, std::vector<std::byte>& bytes) const {
-  data_.read_at(begin * token_bytes_, bytes.data(), bytes.size());
+  data_.read(begin * token_bytes_, bytes.data(), bytes.size());
   const size_t count = bytes.size() / static_cast<size_t>(token_bytes_);
   const size_t good =
       with_type(token_type_, [&]<typename T>() { return count_good<T>(bytes.data(), count, vocabulary_); });

@@ -9,15 +9,16 @@
 #include <string>
 #include <vector>
 
-#include "trainer/data/file.h"
 #include "trainer/data/indexed_format.h"
+#include "trainer/files/input_file.h"
 
 namespace ropewalk {
 
 class IndexedDataset {
  public:
   // Checks everything but the tokens. Throws DataError naming the file, the wrong value and a remedy.
-  IndexedDataset(const std::string& prefix, int64_t vocabulary);
+  IndexedDataset(const std::string& prefix, int64_t vocabulary,
+                 FileSystem& system = real_file_system(FileOwner::kData));
 
   int64_t tokens() const { return tokens_; }
   int64_t sequences() const { return sequences_; }
@@ -46,7 +47,7 @@ class IndexedDataset {
   int64_t document_entry(int64_t document) const;
 
   MappedFile index_;
-  File data_;
+  InputFile data_;
   std::string index_name_, data_name_;  // as messages show them
   int64_t vocabulary_, data_bytes_;
   indexed::TokenType token_type_{};

@@ -1,9 +1,6 @@
 #include "trainer/data/indexed_writer.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include "kernels/error.h"
@@ -18,7 +15,7 @@ constexpr size_t kBlockEntries = size_t{1} << 16;
 // Collects the entries of an array of the index and writes them a block at a time.
 class ArrayWriter {
  public:
-  explicit ArrayWriter(File& file) : file_(file) { entries_.reserve(kBlockEntries); }
+  explicit ArrayWriter(OutputFile& file) : file_(file) { entries_.reserve(kBlockEntries); }
   void add(int64_t entry) {
     entries_.push_back(entry);
     if (entries_.size() == kBlockEntries) flush();
@@ -29,7 +26,7 @@ class ArrayWriter {
   }
 
  private:
-  File& file_;
+  OutputFile& file_;
   std::vector<int64_t> entries_;
 };
 
@@ -44,14 +41,6 @@ void narrow(std::span<const int32_t> tokens, indexed::TokenType type, char* to) 
   }
 }
 
-// Locks the prefix, or says who holds it.
-LockFile lock(const std::string& prefix) try {
-  return LockFile(prefix + ".lock.tmp", LockFile::AtEnd::kRemoved);
-} catch (const FileError& error) {
-  if (error.reason == 0) throw DataError(error.what());
-  throw file_error("create", prefix + ".lock.tmp", error.reason);
-}
-
 NewFile::Leftover leftover(const LockFile& lock, const std::string& prefix) {
   if (lock.state() == LockFile::State::kHeldByAnother)
     throw ConfigurationError(
@@ -63,14 +52,16 @@ NewFile::Leftover leftover(const LockFile& lock, const std::string& prefix) {
 
 }  // namespace
 
-IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens)
-    : prefix_(prefix),
+IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens,
+                             FileSystem& system)
+    : system_(system),
+      prefix_(prefix),
       vocabulary_(vocabulary),
       max_sequence_tokens_(max_sequence_tokens),
       type_(indexed::token_type_for(vocabulary)),
-      lock_(lock(prefix)),
-      data_(prefix + ".bin", leftover(lock_, prefix)),
-      index_(prefix + ".idx", leftover(lock_, prefix)) {
+      lock_(prefix + ".lock.tmp", LockFile::AtEnd::kRemoved, system),
+      data_(system, prefix + ".bin", prefix + ".bin.tmp", leftover(lock_, prefix)),
+      index_(system, prefix + ".idx", prefix + ".idx.tmp", leftover(lock_, prefix)) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
   CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
         max_sequence_tokens);
@@ -128,7 +119,7 @@ void IndexedWriter::write_index() {
   int64_t offset = 0;
   for (int64_t begin = 0; begin < sequences_; begin += static_cast<int64_t>(kBlockEntries)) {
     lengths_.resize(static_cast<size_t>(std::min<int64_t>(kBlockEntries, sequences_ - begin)));
-    index_.read_at(indexed::kHeaderBytes + 4 * begin, lengths_.data(), lengths_.size() * sizeof(int32_t));
+    index_.read(indexed::kHeaderBytes + 4 * begin, lengths_.data(), lengths_.size() * sizeof(int32_t));
     for (const int32_t length : lengths_) {
       array.add(offset);
       offset += length * size_of(type_);
@@ -160,21 +151,15 @@ void IndexedWriter::finish() {
   CHECK(sequence_tokens_ == 0, "{} tokens are in no document", sequence_tokens_);
   data_.write(data_bytes_.data(), data_bytes_.size());
   write_index();
-  data_.sync();
-  index_.sync();
+  data_.close();
+  index_.close();
 
   // An index always belongs to the .bin beside it, whatever a crash leaves of these steps: the old one goes before the
   // new .bin comes, and each step is on the device before the next.
   const std::string index = prefix_ + ".idx";
-  if (::unlink(index.c_str()) == 0) {
-    sync_folder_of(index);
-  } else if (errno != ENOENT) {
-    throw file_error("replace", index, errno);
-  }
-  data_.publish();
-  sync_folder_of(index);
-  index_.publish();
-  durable_ = sync_folder_of(index);
+  if (remove_if_there(system_, index)) sync_parent(system_, index);
+  data_.take_name();
+  durable_ = index_.take_name();
 }
 
 }  // namespace ropewalk

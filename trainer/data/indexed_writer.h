@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "trainer/data/file.h"
 #include "trainer/data/indexed_format.h"
 #include "trainer/files/lock_file.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 
@@ -20,7 +20,8 @@ class IndexedWriter {
   // Tokens are below `vocabulary`, which chooses their type. A document longer than max_sequence_tokens becomes several
   // sequences. Throws ConfigurationError where another writer holds the prefix, and names it.
   IndexedWriter(const std::string& prefix, int64_t vocabulary,
-                int64_t max_sequence_tokens = indexed::kMaxSequenceTokens);
+                int64_t max_sequence_tokens = indexed::kMaxSequenceTokens,
+                FileSystem& system = real_file_system(FileOwner::kData));
   IndexedWriter(const IndexedWriter&) = delete;
   IndexedWriter& operator=(const IndexedWriter&) = delete;
 
@@ -39,6 +40,7 @@ class IndexedWriter {
   void end_sequence();
   void write_index();
 
+  FileSystem& system_;
   std::string prefix_;
   int64_t vocabulary_, max_sequence_tokens_;
   indexed::TokenType type_;

@@ -6,7 +6,7 @@
 
 #include "kernels/error.h"
 #include "trainer/data/documents.h"
-#include "trainer/data/file.h"
+#include "trainer/files/file_system.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -19,7 +19,7 @@ std::string shown(const fs::path& path) { return printable_name(path.string()); 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with('.'); }
 
 [[noreturn]] void fail(const char* what, const fs::path& path, const std::error_code& error) {
-  throw file_error(what, path.string(), error.value());
+  throw_file_error(FileOwner::kData, what, path, error.value());
 }
 
 // Where a path leads. Throws DataError for one that leads nowhere.

@@ -11,16 +11,14 @@
 #include "kernels/error.h"
 #include "trainer/data/document_readers.h"
 #include "trainer/data/json_scan.h"
-#include "trainer/data/line_blocks.h"
+#include "trainer/data/text_blocks.h"
 #include "trainer/text/format.h"
 #include "trainer/text/utf8.h"
 
 namespace ropewalk {
 namespace {
 
-static_assert(LineBlocks::kPadding >= simdjson::SIMDJSON_PADDING);
-
-constexpr size_t kPieceBytes = LineBlocks::kBlockBytes;
+static_assert(TextBlocks::kPadding >= simdjson::SIMDJSON_PADDING);
 
 constexpr size_t kNamesTold = 8, kNameBytes = 40;  // of the members that a line without a text has instead
 constexpr std::string_view kBlanks = " \t\r";
@@ -63,7 +61,8 @@ std::string_view lone_surrogate(std::string_view line) {
 
 class JsonLineReader {
  public:
-  JsonLineReader(const std::string& key, const DocumentSink& sink) : key_(key), sink_(sink) {}
+  JsonLineReader(const DocumentOptions& options, const DocumentSink& sink)
+      : key_(options.json_key.value_or("text")), block_bytes_(options.block_bytes), sink_(sink) {}
 
   // Hands over the line's document; returns what is wrong with the line, or nothing.
   std::string read(std::string_view line) {
@@ -72,7 +71,7 @@ class JsonLineReader {
     if (parser_.parse(line.data(), line.size(), false).get(root) || !root.is_object() || root[key_].get(value) ||
         is_repeated(root) || value.get(text))
       return read_by_grammar(line);
-    hand_over(text);
+    add_document(text);
     return {};
   }
 
@@ -110,7 +109,7 @@ class JsonLineReader {
     std::string_view text;
     const auto error = parser_.parse(string.data(), string.size(), false).get(text);
     if (!error) {
-      hand_over(text);
+      add_document(text);
       return {};
     }
     const std::string_view half = lone_surrogate(string);
@@ -118,13 +117,9 @@ class JsonLineReader {
                         : fmt::format("{} is a lone surrogate, half of a character", half);
   }
 
-  void hand_over(std::string_view text) {
-    while (!text.empty()) {
-      const size_t length = piece_length(text, kPieceBytes);
-      sink_.piece(text.substr(0, length));
-      text.remove_prefix(length);
-      if (text.empty()) sink_.end();
-    }
+  void add_document(std::string_view text) {
+    hand_over(text, block_bytes_, sink_);
+    if (!text.empty()) sink_.end();
   }
 
   // Readers differ in which of several they take, so none is.
@@ -144,22 +139,27 @@ class JsonLineReader {
     std::string names;
     for (const std::string_view key : std::span(keys).first(std::min(keys.size(), kNamesTold))) {
       const std::string_view name = key.substr(1, key.size() - 2);
-      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ",
-                           printable_name(name.substr(0, piece_length(name, kNameBytes))));
+      names +=
+          fmt::format("{}\"{}\"", names.empty() ? "" : ", ",
+                      printable_name(name.size() <= kNameBytes
+                                         ? name
+                                         : name.substr(0, length_in_whole_characters(name.substr(0, kNameBytes)))));
     }
     return keys.empty() ? "none" : keys.size() > kNamesTold ? names + ", ..." : names;
   }
 
-  const std::string& key_;
+  const std::string key_;
+  size_t block_bytes_;
   const DocumentSink& sink_;
   simdjson::dom::parser parser_;
 };
 
 }  // namespace
 
-void read_json_lines(const std::string& file, const std::string& key, const DocumentSink& sink, BadLines bad_lines) {
-  LineBlocks blocks(file, LineBlocks::LongLines::kWhole);
-  JsonLineReader reader(key, sink);
+void read_json_lines(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
+                     BadLines bad_lines) {
+  TextBlocks blocks(file, TextBlocks::End::kLine, options.block_bytes);
+  JsonLineReader reader(options, sink);
   int64_t line_number = 0;
   for (std::string_view block = blocks.next(); !block.empty(); block = blocks.next()) {
     while (!block.empty()) {

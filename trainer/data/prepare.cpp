@@ -6,12 +6,11 @@
 #include <memory>
 
 #include "kernels/error.h"
-#include "trainer/data/file.h"
 #include "trainer/data/file_kind.h"
 #include "trainer/data/indexed_writer.h"
+#include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
 #include "trainer/text/utf8.h"
-#include "trainer/tokenizer/tokenizer.h"
 
 namespace ropewalk {
 namespace {
@@ -86,10 +85,10 @@ int64_t check_inputs(const std::vector<std::string>& files) {
   for (const std::string& name : files) {
     std::error_code error;
     if (!fs::is_regular_file(name, error)) continue;
-    File file = File::open(name);
+    InputFile file(real_file_system(FileOwner::kData), name);
     bytes += file.size();
     beginning.resize(kKindBytes);
-    beginning.resize(file.read(beginning));
+    beginning.resize(file.read_next(beginning));
     refuse_foreign(name, beginning);
   }
   return bytes;
@@ -148,18 +147,9 @@ class Reporter {
 
 }  // namespace
 
-double PrepareProgress::megabytes_per_second() const {
-  return seconds > 0 ? static_cast<double>(bytes_done) / seconds / 1e6 : 0;
-}
-
-double PrepareProgress::seconds_left() const {
-  if (bytes_done <= 0 || bytes_done >= bytes_total) return 0;
-  return seconds * static_cast<double>(bytes_total - bytes_done) / static_cast<double>(bytes_done);
-}
-
-PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress) {
+PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
+                       const std::function<void(const PrepareProgress&)>& progress) {
   check_options(options);
-  const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(options.tokenizer);
   InputFiles inputs = list_input_files(options.inputs);
   const std::vector<std::string>& files = inputs.files;
   check_formats(options.documents, files);
@@ -168,21 +158,24 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
   create_folder_of(options.prefix);
 
   PrepareSummary summary;
-  IndexedWriter writer(options.prefix, tokenizer->vocabulary_size());
+  IndexedWriter writer(options.prefix, tokenizer.vocabulary_size());
   if (!options.overwrite) check_output_is_free(options.prefix);
   Reporter reporter(bytes_total, writer, progress);
   std::vector<int32_t> ids;
   int64_t bytes_before = 0;  // of the files before the current one
-  const int32_t end_of_document = tokenizer->end_of_document();
+  const std::unique_ptr<Encoder> encoder = tokenizer.make_encoder();
   const DocumentSink sink = {.piece =
-                                 [&](std::string_view text) {
-                                   ids.clear();
-                                   tokenizer->encode(text, ids);
+                                 [&](std::string_view piece) {
+                                   encoder->append(piece, ids);
                                    writer.append(ids);
+                                   ids.clear();
                                  },
                              .end =
                                  [&] {
-                                   writer.append({&end_of_document, 1});
+                                   encoder->finish(ids);
+                                   ids.push_back(tokenizer.end_of_document());
+                                   writer.append(ids);
+                                   ids.clear();
                                    writer.end_document();
                                  },
                              .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
@@ -203,7 +196,7 @@ PrepareSummary prepare(const PrepareOptions& options, const std::function<void(c
   summary.done = reporter.progress();
   summary.input_files = static_cast<int64_t>(files.size());
   summary.left_out = std::move(inputs.left_out);
-  summary.vocabulary = tokenizer->vocabulary_size();
+  summary.vocabulary = tokenizer.vocabulary_size();
   summary.token_type = name_of(writer.token_type());
   summary.durable = writer.durable();
   summary.written = {options.prefix + ".bin", options.prefix + ".idx"};

@@ -1,4 +1,4 @@
-// Text to training data: reads documents, encodes them, ends each with the tokenizer's end-of-document token, and
+// Text to training data: reads documents, encodes them a piece at a time, ends each with end_of_document(), and
 // writes PREFIX.bin and PREFIX.idx (indexed_writer.h).
 #pragma once
 
@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "trainer/data/documents.h"
+#include "trainer/tokenizer/tokenizer.h"
 
 namespace ropewalk {
 
 struct PrepareOptions {
   std::vector<std::string> inputs;  // files and folders (list_input_files)
   std::string prefix;               // of the output; nothing is added to it but .bin and .idx
-  std::string tokenizer = "bytes";  // make_tokenizer
   DocumentOptions documents;
   bool overwrite = false;  // replace PREFIX.bin and PREFIX.idx where they exist
 };
@@ -22,9 +22,7 @@ struct PrepareOptions {
 struct PrepareProgress {
   int64_t bytes_done = 0, bytes_total = 0;  // of input; total counts regular files only (a pipe's size is unknown)
   int64_t documents = 0, tokens = 0;
-  double seconds = 0;                   // since the start
-  double megabytes_per_second() const;  // of input, 1e6 bytes; 0 at the start
-  double seconds_left() const;          // at the speed so far; 0 where it cannot be told
+  double seconds = 0;  // since the start
 };
 
 struct PrepareSummary {
@@ -40,10 +38,11 @@ struct PrepareSummary {
   bool durable = true;               // false: their file system cannot make names outlive a power cut
 };
 
-// Throws ConfigurationError (nothing to read, output that exists or is also an input, unknown tokenizer) or DataError.
-// On an exception, also one thrown by `progress` and Interrupted (trainer/data/file.h), nothing is written; with
+// Throws ConfigurationError (nothing to read, output that exists or is also an input) or DataError.
+// On an exception, also one thrown by `progress` and Interrupted (trainer/files/input_file.h), nothing is written; with
 // `overwrite`, one in the last moment, while the files take their names, may have removed the old index. `progress`
 // may be empty; it is called about ten times a second, and last before the files take their names.
-PrepareSummary prepare(const PrepareOptions& options, const std::function<void(const PrepareProgress&)>& progress = {});
+PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
+                       const std::function<void(const PrepareProgress&)>& progress = {});
 
 }  // namespace ropewalk

@@ -1,9 +1,9 @@
-// Plain text: blocks of whole lines, checked for UTF-8, cut into documents at the separator.
+// Plain text: blocks of it, checked for UTF-8, cut into documents at the separator.
 #include <algorithm>
 
 #include "trainer/data/document_readers.h"
 #include "trainer/data/json_scan.h"
-#include "trainer/data/line_blocks.h"
+#include "trainer/data/text_blocks.h"
 #include "trainer/text/utf8.h"
 
 namespace ropewalk {
@@ -11,7 +11,8 @@ namespace {
 
 class DocumentSplitter {
  public:
-  DocumentSplitter(const std::string& separator, const DocumentSink& sink) : separator_(separator), sink_(sink) {}
+  DocumentSplitter(const DocumentOptions& options, const DocumentSink& sink)
+      : separator_(options.document_separator), block_bytes_(options.block_bytes), sink_(sink) {}
 
   void add(std::string_view text) {
     if (separator_.empty()) return piece(text);
@@ -58,11 +59,8 @@ class DocumentSplitter {
   }
 
   void piece(std::string_view text) {
-    for (; !text.empty(); has_text_ = true) {
-      const size_t length = piece_length(text, LineBlocks::kBlockBytes);
-      sink_.piece(text.substr(0, length));
-      text.remove_prefix(length);
-    }
+    has_text_ = has_text_ || !text.empty();
+    hand_over(text, block_bytes_, sink_);
   }
 
   void end_document() {
@@ -78,6 +76,7 @@ class DocumentSplitter {
   }
 
   const std::string& separator_;
+  size_t block_bytes_;
   const DocumentSink& sink_;
   std::string pending_;  // between calls: the beginning of a separator, perhaps
   size_t dropped_ = 0;   // bytes in front of it that belong to a dropped line
@@ -104,11 +103,12 @@ bool begins_with_json_object(std::string_view text) {
 
 }  // namespace
 
-ReadFacts read_text(const std::string& file, const std::string& separator, const DocumentSink& sink,
+ReadFacts read_text(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
                     BadLines bad_lines) {
   // A line is known to be good when all of it was seen, so it must not be cut where bad ones are dropped.
-  LineBlocks blocks(file, bad_lines.skips() ? LineBlocks::LongLines::kWhole : LineBlocks::LongLines::kCut);
-  DocumentSplitter splitter(separator, sink);
+  TextBlocks blocks(file, bad_lines.skips() ? TextBlocks::End::kLine : TextBlocks::End::kCharacter,
+                    options.block_bytes);
+  DocumentSplitter splitter(options, sink);
   LinePosition position;
   ReadFacts facts;
   for (std::string_view block = blocks.next(); !block.empty(); block = blocks.next()) {

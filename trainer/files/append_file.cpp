@@ -3,8 +3,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <cerrno>
 #include <utility>
+
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
@@ -31,7 +32,8 @@ void AppendFile::open() {
   struct stat here {};
   if (::fstat(file, &here) != 0 || !S_ISREG(here.st_mode)) {
     system_.close(file);
-    throw FileError(0, fmt::format("cannot write {}: it is no regular file; move it away", path_.string()));
+    throw_file_error(system_.owner(), fmt::format("cannot write {}: it is no regular file; move it away",
+                                                  printable_name(path_.string())));
   }
   file_ = file;
   name_durable_ = false;
@@ -60,19 +62,18 @@ void AppendFile::flush() {
 void AppendFile::write_record(const std::string& record) {
   cut_torn_record();
   struct stat before {};
-  if (::fstat(file_, &before) != 0) throw_file_error("look at", path_);
+  if (::fstat(file_, &before) != 0) throw_file_error(system_.owner(), "look at", path_);
   std::string_view rest = record;
   while (!rest.empty()) {
-    const ssize_t written = system_.write(file_, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
+    const ssize_t written = retry([&] { return system_.write(file_, rest.data(), rest.size()); });
     if (written <= 0) {
       const int reason = written < 0 ? errno : EIO;
       if (rest.size() < record.size()) torn_at_ = before.st_size;
       try {
         cut_torn_record();
-      } catch (const FileError&) {  // the next call tries again, before it writes
+      } catch (const Error&) {  // the next call tries again, before it writes
       }
-      throw_file_error("write", path_, reason);
+      throw_file_error(system_.owner(), "write", path_, reason);
     }
     rest.remove_prefix(static_cast<size_t>(written));
   }
@@ -81,12 +82,9 @@ void AppendFile::write_record(const std::string& record) {
 void AppendFile::cut_torn_record() {
   struct stat now {};
   if (!torn_at_) return;
-  if (::fstat(file_, &now) != 0) throw_file_error("look at", path_);
-  int result = 0;
-  do
-    if (now.st_size > *torn_at_) result = system_.ftruncate(file_, *torn_at_);
-  while (result != 0 && errno == EINTR);
-  if (result != 0) throw_file_error("cut off half a record at the end of", path_);
+  if (::fstat(file_, &now) != 0) throw_file_error(system_.owner(), "look at", path_);
+  if (now.st_size > *torn_at_ && retry([&] { return system_.ftruncate(file_, *torn_at_); }) < 0)
+    throw_file_error(system_.owner(), "cut off half a record at the end of", path_);
   torn_at_.reset();
 }
 

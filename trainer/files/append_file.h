@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "trainer/files/file_io.h"
+#include "trainer/files/file_system.h"
 
 namespace ropewalk {
 

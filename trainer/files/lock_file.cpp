@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "parallel/communicator/host_name.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
@@ -38,11 +39,8 @@ std::string holder_in(int file) {
   return "unknown";
 }
 
-LockFile::State try_to_lock(int file) {
-  int result;
-  do result = ::flock(file, LOCK_EX | LOCK_NB);
-  while (result != 0 && errno == EINTR);
-  if (result == 0) return LockFile::State::kHeld;
+LockFile::State try_to_lock(FileSystem& system, int file) {
+  if (retry([&] { return system.flock(file, LOCK_EX | LOCK_NB); }) == 0) return LockFile::State::kHeld;
   return errno == EWOULDBLOCK ? LockFile::State::kHeldByAnother : LockFile::State::kNoLocks;
 }
 
@@ -70,8 +68,9 @@ LockFile::State LockFile::try_again() {
     return state_;
   }
   holder_ = this_process();
-  if (::ftruncate(file_, 0) != 0 || (::pwrite(file_, holder_.data(), holder_.size(), 0) < 0 && !is_no_room(errno)))
-    throw_file_error("write", path_);
+  if (retry([&] { return system_.ftruncate(file_, 0); }) < 0 ||
+      (retry([&] { return system_.pwrite(file_, holder_.data(), holder_.size(), 0); }) < 0 && !is_no_room(errno)))
+    throw_file_error(system_.owner(), "write", path_);
   return state_;
 }
 
@@ -83,15 +82,16 @@ void LockFile::open() {
   const bool ours = text.empty() || text.starts_with(kMark);
   if (::fstat(file_, &status) != 0 || !S_ISREG(status.st_mode) || !ours) {
     system_.close(std::exchange(file_, -1));
-    throw FileError(0,
-                    fmt::format("{} is in the way: a lock has that name, and this is none; rename it", path_.string()));
+    throw_file_error(system_.owner(), fmt::format("{} is in the way: a lock has that name, and this is none; rename it",
+                                                  printable_name(path_.string())));
   }
-  state_ = try_to_lock(file_);
+  state_ = try_to_lock(system_, file_);
 }
 
 void LockFile::close() {
   if (file_ < 0) return;
-  if (at_end_ == AtEnd::kRemoved && state_ != State::kHeldByAnother && leads_to(path_, file_)) ::unlink(path_.c_str());
+  if (at_end_ == AtEnd::kRemoved && state_ != State::kHeldByAnother && leads_to(path_, file_))
+    system_.unlink(path_.c_str());
   system_.close(file_);
 }
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <string>
 
-#include "trainer/files/file_io.h"
+#include "trainer/files/file_system.h"
 
 namespace ropewalk {
 

@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "trainer/files/crc32c.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "kernels/dtype.h"
-#include "trainer/files/file_io.h"
+#include "trainer/files/input_file.h"
 
 namespace ropewalk {
 

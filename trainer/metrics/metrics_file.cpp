@@ -10,6 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "trainer/files/input_file.h"
+#include "trainer/files/output_file.h"
+
 namespace ropewalk {
 namespace {
 
@@ -155,15 +158,19 @@ void MetricsFile::start() {
 
 void MetricsFile::go_on() {
   // A start that was killed between the two renames below has left the good lines, whole, without the name.
-  if (kind_of(path()) == PathKind::kNone && kind_of(beside(path())) == PathKind::kFile) take_name(system_, path());
+  if (kind_of(path()) == PathKind::kNone && kind_of(beside(path())) == PathKind::kFile)
+    rename_durably(system_, beside(path()), path());
   Found found;
   if (kind_of(path()) == PathKind::kFile) {
     const InputFile file(system_, path());
     found = Scan(file, resumed_step_).run();
     if (!found.damaged.empty() || !found.whole) {
-      write_beside(system_, path(), [&](OutputFile& out) { write_kept(file, found, out); });
+      NewFile good(system_, path(), beside(path()), NewFile::Leftover::kRemove);
+      write_kept(file, found, good);
+      good.close();
+      good.stay();  // from here on a start that is killed leaves it to the next one
       const std::filesystem::path kept = keep_aside(system_, path());
-      take_name(system_, path());
+      good.take_name();
       tell_(found.damaged.empty()
                 ? fmt::format("{} told steps twice; it goes on with the later ones, and is kept as it was as {}",
                               path().string(), kept.string())

@@ -11,6 +11,8 @@
 #include "kernels/clock.h"
 #include "kernels/error.h"
 #include "trainer/files/crc32c.h"
+#include "trainer/files/input_file.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 namespace {

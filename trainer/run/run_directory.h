@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "trainer/files/file_io.h"
+#include "trainer/files/file_system.h"
 #include "trainer/files/lock_file.h"
 
 namespace ropewalk {

@@ -7,7 +7,8 @@
 #include "kernels/clock.h"
 #include "parallel/communicator/communicator.h"
 #include "parallel/communicator/host_name.h"
-#include "trainer/files/file_io.h"
+#include "trainer/files/input_file.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 namespace {

@@ -94,4 +94,17 @@ std::string printable_name(std::string_view name) {
   });
 }
 
+std::string in_quotes(std::string_view text) {
+  constexpr size_t kLongest = 200;
+  std::string out = "\"";
+  for (const char c : text.substr(0, kLongest)) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      out += c;
+    }
+  }
+  return out + (text.size() > kLongest ? "...\"" : "\"");
+}
+
 }  // namespace ropewalk

@@ -26,4 +26,7 @@ std::string printable_text(std::string_view text);
 // The name of a file as a message shows it, on one line: control characters and bytes that are not UTF-8 as \xNN.
 std::string printable_name(std::string_view name);
 
+// `text` in quotes, shortened, without control characters: for names out of a file's contents.
+std::string in_quotes(std::string_view text);
+
 }  // namespace ropewalk

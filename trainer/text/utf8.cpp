@@ -55,11 +55,4 @@ size_t length_in_whole_characters(std::string_view text) {
   return text.size();
 }
 
-size_t piece_length(std::string_view text, size_t limit) {
-  if (text.size() <= limit) return text.size();
-  const std::string_view block = text.substr(0, limit);
-  const size_t newline = block.rfind('\n');
-  return newline != std::string_view::npos ? newline + 1 : length_in_whole_characters(block);
-}
-
 }  // namespace ropewalk

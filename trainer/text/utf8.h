@@ -14,8 +14,4 @@ size_t first_invalid_utf8(std::string_view text);
 // Length of `text` without a character that its end cuts: 0 to 3 bytes less. Bytes that are not UTF-8 stay.
 size_t length_in_whole_characters(std::string_view text);
 
-// Length of the next piece of a document that goes on: at most `limit` bytes, up to a newline where there is one, and
-// never within a character.
-size_t piece_length(std::string_view text, size_t limit);
-
 }  // namespace ropewalk

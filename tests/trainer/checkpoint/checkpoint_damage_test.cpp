@@ -7,9 +7,9 @@
 
 #include "parallel/communicator/thread_communicator.h"
 #include "tests/support/ranks.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
-#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 

@@ -9,10 +9,10 @@
 
 #include "parallel/communicator/thread_communicator.h"
 #include "tests/support/ranks.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
 #include "tests/trainer/files/faulty_file_system.h"
-#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 

@@ -8,9 +8,9 @@
 #include <atomic>
 
 #include "tests/support/ranks.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/checkpoint/far_kernels.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
-#include "tests/trainer/files/temporary_directory.h"
 #include "trainer/checkpoint/manifest.h"
 
 namespace ropewalk {

@@ -10,7 +10,7 @@
 
 #include "configs/ropewalk.pb.h"
 #include "tests/trainer/config/config_text.h"
-#include "trainer/config/text.h"
+#include "trainer/config/config_text.h"
 
 namespace ropewalk {
 namespace {

@@ -2,7 +2,8 @@
 
 #include <filesystem>
 
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
 
 namespace ropewalk {
 namespace {
@@ -21,10 +22,10 @@ void write_large(const std::string& path, int64_t size, int64_t at) {
 }
 
 TEST(DataIdentity, IsOfTheBytesAndNotOfTheFile) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const char* prefix : {"a", "b"}) {
-    write_file(folder / prefix + ".idx", "index");
-    write_file(folder / prefix + ".bin", "tokens");
+    write_file(folder / (std::string(prefix) + ".idx"), "index");
+    write_file(folder / (std::string(prefix) + ".bin"), "tokens");
   }
   const std::vector<DataIdentity> both = identities({folder / "a", folder / "b", folder / "a"});
   ASSERT_EQ(both.size(), 2u);  // each prefix once
@@ -40,7 +41,7 @@ TEST(DataIdentity, IsOfTheBytesAndNotOfTheFile) {
 
 // Every byte counts up to 16 MiB; beyond, the first and the last ones, and blocks between.
 TEST(DataIdentity, SeesWhatChanged) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_file(folder / "x.idx", "");
   const int64_t whole = 16 << 20, large = (20 << 20) + 12345;
   for (const int64_t size : {int64_t{1}, int64_t{65536}, int64_t{65537}, whole, large}) {

@@ -1,7 +1,9 @@
 // A spoilt .idx or .bin is refused, with what is wrong and where, whatever byte was spoilt.
 #include <functional>
 
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/trainer/data/index_bytes.h"
 #include "trainer/data/indexed_dataset.h"
 
 namespace ropewalk {
@@ -36,7 +38,7 @@ class Corruption : public ::testing::Test {
     std::memcpy(index.data() + 26, &entries, 8);
     expect_refused(index, kData, parts);
   }
-  ScratchFolder folder_;
+  TemporaryDirectory folder_;
 };
 
 TEST_F(Corruption, TheSoundOneOpens) {

@@ -6,7 +6,10 @@
 #include <limits>
 #include <numeric>
 
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/as_nobody.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/trainer/data/index_bytes.h"
 
 namespace ropewalk {
 namespace {
@@ -28,7 +31,7 @@ std::vector<int32_t> all_tokens(const IndexedDataset& dataset) {
 }
 
 TEST(IndexedDataset, ReadsMegatronsBytes) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_file(folder / "golden.bin", bytes_of(kGoldenData));
   write_file(folder / "golden.idx", bytes_of(kGoldenIndex));
   const IndexedDataset dataset(folder / "golden", 6);
@@ -56,7 +59,7 @@ void write_dataset(const std::string& prefix, uint8_t type, const std::vector<T>
 
 template <typename T>
 void expect_type_is_read(uint8_t code) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const auto largest = static_cast<int64_t>(std::numeric_limits<T>::max());
   const int64_t top = std::min<int64_t>(largest, std::numeric_limits<int32_t>::max());
   const int64_t vocabulary = top + 1;
@@ -97,7 +100,7 @@ TEST(IndexedDataset, TypeI64) { expect_type_is_read<int64_t>(5); }
 TEST(IndexedDataset, TypeU16) { expect_type_is_read<uint16_t>(8); }
 
 TEST(IndexedDataset, AnI64TokenDoesNotWrapIntoTheVocabulary) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_dataset<int64_t>(folder / "wrap", 5, {3, (int64_t{1} << 32) + 3});
   std::vector<int32_t> tokens(2);
   expect_error<DataError>([&] { IndexedDataset(folder / "wrap", 100).read(0, tokens); }, {"token 1", "is 4294967299"});
@@ -105,7 +108,7 @@ TEST(IndexedDataset, AnI64TokenDoesNotWrapIntoTheVocabulary) {
 
 // Whatever its place in the blocks that are read, a bad token is found, with its document.
 TEST(IndexedDataset, ACheckOfAllTokensFindsEachBadOne) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   constexpr int64_t kTokens = 5'000'000;  // more than two blocks
   std::vector<uint16_t> tokens(kTokens, 256);
   IndexBytes index;
@@ -131,7 +134,7 @@ TEST(IndexedDataset, ACheckOfAllTokensFindsEachBadOne) {
 
 // Documents of several sequences, of none, and of empty sequences: a document begins where its first token does.
 TEST(IndexedDataset, DocumentsOfAnyNumberOfSequences) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   IndexBytes index;
   index.lengths = {2, 0, 3, 1, 0};
   index.offsets = {0, 4, 4, 10, 12};
@@ -150,7 +153,7 @@ TEST(IndexedDataset, DocumentsOfAnyNumberOfSequences) {
 }
 
 TEST(IndexedDataset, ADatasetWithoutSequencesOpens) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   IndexBytes index;
   index.documents = {0};
   write_file(folder / "none.bin", "");
@@ -162,7 +165,7 @@ TEST(IndexedDataset, ADatasetWithoutSequencesOpens) {
 }
 
 TEST(IndexedDataset, AFileCutWhileInUseIsAnErrorAndNotGarbage) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_dataset<uint16_t>(folder / "cut", 8, {1, 2, 3, 4});
   const IndexedDataset dataset(folder / "cut", 10);
   std::filesystem::resize_file(folder / "cut.bin", 4);
@@ -173,27 +176,28 @@ TEST(IndexedDataset, AFileCutWhileInUseIsAnErrorAndNotGarbage) {
 // To open a pipe would be to wait for who writes it.
 TEST(IndexedDataset, WhatIsNoRegularFileIsRefused) {
   for (const char* extension : {".bin", ".idx"}) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     write_file(folder / "x\n.bin", bytes_of(kGoldenData));
     write_file(folder / "x\n.idx", bytes_of(kGoldenIndex));
-    std::filesystem::remove(folder / "x\n" + extension);
-    ASSERT_EQ(::mkfifo((folder / "x\n" + extension).c_str(), 0600), 0);
+    std::filesystem::remove(folder / (std::string("x\n") + extension));
+    ASSERT_EQ(::mkfifo((folder / (std::string("x\n") + extension)).c_str(), 0600), 0);
     expect_error<DataError>([&] { IndexedDataset(folder / "x\n", 6); },
                             {std::string("x\\x0a") + extension + " is no regular file"});
   }
 }
 
 TEST(IndexedDataset, MissingAndForbiddenFilesAreNamed) {
-  const ScratchFolder folder;
-  expect_error<DataError>([&] { IndexedDataset(folder / "absent", 10); },
-                          {"absent.idx: No such file",
-                           "`ropewalk prepare --input FILE... --output " + (folder / "absent") + "`", "data.prefix"});
+  const TemporaryDirectory folder;
+  expect_error<DataError>(
+      [&] { IndexedDataset(folder / "absent", 10); },
+      {"absent.idx: No such file", "`ropewalk prepare --input FILE... --output " + (folder / "absent").string() + "`",
+       "data.prefix"});
   write_dataset<uint16_t>(folder / "x", 8, {1, 2});
   ::remove((folder / "x.bin").c_str());
   expect_error<DataError>([&] { IndexedDataset(folder / "x", 10); }, {"x.bin: No such file", "ropewalk prepare"});
   for (const char* name : {"x.bin", "x.idx"})
     expect_error<DataError>([&] { IndexedDataset(folder / name, 10); },
-                            {"without the extension of the two files: set it to " + (folder / "x")});
+                            {"without the extension of the two files: set it to " + (folder / "x").string()});
   ASSERT_EQ(::mkdir((folder / "x.bin").c_str(), 0777), 0);
   expect_error<DataError>([&] { IndexedDataset(folder / "x", 10); }, {"x.bin", "folder"});
 

@@ -8,7 +8,10 @@
 #include <numeric>
 
 #include "kernels/random.h"
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/as_nobody.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/trainer/data/index_bytes.h"
 #include "trainer/data/indexed_dataset.h"
 
 namespace ropewalk {
@@ -40,7 +43,7 @@ Documents read(const std::string& prefix, int64_t vocabulary) {
 }
 
 TEST(IndexedWriter, WritesMegatronsBytes) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write(folder / "golden", 6, {{1, 2, 3}, {4, 5}});
   EXPECT_EQ(folder.names(), (std::vector<std::string>{"golden.bin", "golden.idx"}));
   EXPECT_EQ(read_file(folder / "golden.bin"), bytes_of<uint16_t>({1, 2, 3, 4, 5}));
@@ -52,7 +55,7 @@ TEST(IndexedWriter, WritesMegatronsBytes) {
 }
 
 TEST(IndexedWriter, TheVocabularyChoosesTheType) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const Documents documents = {{0, 65499}, {}, {7}};
   write(folder / "u16", 65500, documents);
   write(folder / "i32", 65501, documents);
@@ -64,7 +67,7 @@ TEST(IndexedWriter, TheVocabularyChoosesTheType) {
 
 // More documents, and more tokens in one, than the writer's blocks hold.
 TEST(IndexedWriter, RoundTripOfManyAndOfLongDocuments) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const RandomStream random(1, "round trip");
   Documents documents(150'000);
   for (size_t d = 0; d < documents.size(); ++d)
@@ -77,7 +80,7 @@ TEST(IndexedWriter, RoundTripOfManyAndOfLongDocuments) {
 
 TEST(IndexedWriter, ALongDocumentBecomesSeveralSequences) {
   for (int64_t limit = 1; limit <= 8; ++limit) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     const Documents documents = {{1, 2, 3}, {}, {4, 5, 6, 7, 8, 9, 10}, {11}};
     write(folder / "x", 100, documents, limit);
     EXPECT_EQ(read(folder / "x", 100), documents) << limit;
@@ -89,7 +92,7 @@ TEST(IndexedWriter, ALongDocumentBecomesSeveralSequences) {
 }
 
 TEST(IndexedWriter, NothingIsLeftOfWhatWasNotFinished) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write(folder / "x", 10, {{1, 2}});
   const std::string index = read_file(folder / "x.idx"), data = read_file(folder / "x.bin");
   {
@@ -106,14 +109,14 @@ TEST(IndexedWriter, NothingIsLeftOfWhatWasNotFinished) {
 }
 
 TEST(IndexedWriter, ATokenBeyondTheVocabularyIsAMistake) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   IndexedWriter writer(folder / "x", 10);
   EXPECT_THROW(writer.append(std::vector<int32_t>{1, 10}), std::logic_error);
   EXPECT_THROW(writer.append(std::vector<int32_t>{-1, 1}), std::logic_error);
 }
 
 TEST(IndexedWriter, FoldersThatCannotBeWrittenToAreNamed) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   expect_error<DataError>([&] { IndexedWriter(folder / "absent/x", 10); }, {"absent/x.lock.tmp", "No such file"});
   ASSERT_EQ(::chmod(folder.path().c_str(), 0555), 0);
   const AsNobody nobody;
@@ -122,7 +125,7 @@ TEST(IndexedWriter, FoldersThatCannotBeWrittenToAreNamed) {
 
 // A disk that fills up in the middle, at several sizes: within the tokens, within the index.
 TEST(IndexedWriter, DiskThatFillsUp) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const int kilobytes : {64, 600, 1000, 1100}) {
     const std::string options = "size=" + std::to_string(kilobytes) + "k";
     if (::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, options.c_str()) != 0) {

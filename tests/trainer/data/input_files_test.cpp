@@ -5,8 +5,10 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/support/as_nobody.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/data/collected.h"
-#include "tests/trainer/data/scratch.h"
 #include "trainer/data/file_kind.h"
 #include "trainer/text/format.h"
 
@@ -18,7 +20,7 @@ using namespace std::string_literals;
 using Texts = std::vector<std::string>;
 
 TEST(InputFiles, FoldersAreListedByPathWithoutHiddenFiles) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   std::filesystem::create_directories(folder / "b/.hidden");
   std::filesystem::create_directories(folder / "b/c");
   for (const char* name : {"b/2.txt", "b/10.txt", "b/c/1.txt", "b/.secret", "b/.hidden/x.txt", "a.txt"}) {
@@ -29,7 +31,7 @@ TEST(InputFiles, FoldersAreListedByPathWithoutHiddenFiles) {
 }
 
 TEST(InputFiles, WhatCannotBeReadIsNamed) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   expect_error<DataError>([&] { list_input_files({folder / "absent"}); }, {"absent", "No such file"});
   std::filesystem::create_directory(folder / "empty");
   expect_error<DataError>([&] { list_input_files({folder / "empty"}); }, {"empty", "without files"});
@@ -68,7 +70,7 @@ class LinkedInputs : public ::testing::Test {
     const InputFiles found = list_input_files({folder_ / "in"});
     left_out_ = found.left_out;
     Texts names;
-    for (const std::string& file : found.files) names.push_back(file.substr((folder_ / "in/").size()));
+    for (const std::string& file : found.files) names.push_back(file.substr((folder_ / "in/").string().size()));
     return names;
   }
   void expect_left_out(const Texts& parts) {
@@ -78,7 +80,7 @@ class LinkedInputs : public ::testing::Test {
                               [&](const std::string& message) { return message.find(part) != message.npos; }))
           << part << " is not in " << ::testing::PrintToString(left_out_.messages);
   }
-  ScratchFolder folder_;
+  TemporaryDirectory folder_;
   LeftOut left_out_;
 };
 
@@ -114,7 +116,8 @@ TEST_F(LinkedInputs, CyclesEndAndAreTold) {
   link("../elsewhere", "in/there");
   link("../in/sub", "elsewhere/back");
   EXPECT_EQ(list(), (Texts{"a.txt", "sub/b.txt", "there/c.txt"}));
-  expect_left_out({"in/here is " + (folder_ / "in") + ", which is read already", "in/sub/up is ", "in/there/back is "});
+  expect_left_out(
+      {"in/here is " + (folder_ / "in").string() + ", which is read already", "in/sub/up is ", "in/there/back is "});
   // A link above the input brings what is there, and not the input again.
   link("../../..", "in/sub/outside/all");
   EXPECT_EQ(list().size(), 3u);
@@ -130,7 +133,8 @@ TEST_F(LinkedInputs, AreReadOnceByTheFirstPath) {
   link("../elsewhere", "in/z");
   fs::create_hard_link(folder_ / "in/m.txt", folder_ / "in/n.txt");  // two files, as far as names tell
   EXPECT_EQ(list(), (Texts{"b.txt", "m.txt", "n.txt"}));
-  expect_left_out({"in/a.txt is " + (folder_ / "in/m.txt"), "in/c.txt is " + (folder_ / "in/b.txt"), "in/z/x.txt is "});
+  expect_left_out({"in/a.txt is " + (folder_ / "in/m.txt").string(), "in/c.txt is " + (folder_ / "in/b.txt").string(),
+                   "in/z/x.txt is "});
   EXPECT_EQ(list_input_files({folder_ / "in/m.txt", folder_ / "in/m.txt"}).files.size(), 2u);  // as it was said
 }
 
@@ -161,7 +165,7 @@ DocumentOptions in_format(InputFormat format) {
 }
 
 TEST(InputNames, AreShownOnOneLine) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const std::string name = "a\nropewalk: all is well\xFF\x1b[2J\xC2\x9B.txt";
   const std::string shown = R"(a\x0aropewalk: all is well\xff\x1b[2J\xc2\x9b.txt)";
   const auto expect_shown = [&](const auto& body) { expect_error<DataError>(body, {shown}); };
@@ -175,7 +179,7 @@ TEST(InputNames, AreShownOnOneLine) {
   fs::create_directory(folder / name);
   expect_shown([&] { list_input_files({folder / name}); });
   expect_shown([&] { collect(folder / name); });
-  ASSERT_EQ(::symlink("x", (folder / name + "/y").c_str()), 0);
+  ASSERT_EQ(::symlink("x", (folder / (name + "/y")).c_str()), 0);
   expect_shown([&] { list_input_files({folder / name}); });
   EXPECT_EQ(printable_name("caf\xC3\xA9 \\ \"1\""), "caf\xC3\xA9 \\ \"1\"");
 }
@@ -225,7 +229,7 @@ const std::vector<Foreign> kForeign = {
 };
 
 TEST(FileKinds, AreNamedWhateverTheExtensionSays) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const Foreign& foreign : kForeign) {
     for (const char* name : {"a.txt", "a.jsonl", "a"}) {
       for (const bool skip : {false, true}) {
@@ -240,14 +244,14 @@ TEST(FileKinds, AreNamedWhateverTheExtensionSays) {
 }
 
 TEST(FileKinds, AreNamedOnAPipeToo) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   std::jthread writer([&] { write_file(folder / "pipe", kForeign[0].bytes); });
   expect_error<DataError>([&] { collect(folder / "pipe"); }, {"pipe is compressed by gzip"});
 }
 
 TEST(FileKinds, TextThatBeginsAlikeIsText) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const std::string& text : {"PAR1 is a magic word"s,
                                   "PAR1"s,
                                   "PAR1\n"s,
@@ -283,7 +287,7 @@ TEST(FileKinds, TextThatBeginsAlikeIsText) {
 }
 
 TEST(FileKinds, BadTextIsNoOtherKind) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const std::string& text : {"\xff\xff\xff\xff bad\nline\n"s, "\x28\xb5\x2f bad\nline\n"s, "\x89PNG bad\nline\n"s,
                                   "\xff\xff\xff\xff\nline\n"s}) {
     write_file(folder / "a.txt", text);
@@ -308,7 +312,7 @@ TEST(FileKinds, WideTextIsKnownByMostOfIt) {
 }
 
 TEST(FileKinds, JsonLinesThatAreReadAsTextAreTold) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const DocumentSink sink = {.piece = [](std::string_view) {}, .end = [] {}, .progress = [](int64_t) {}};
   LeftOut skipped;
   const auto told = [&](const std::string& text, InputFormat format) {

@@ -1,10 +1,10 @@
 #include <simdjson.h>
 
 #include "kernels/random.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/data/collected.h"
-#include "tests/trainer/data/scratch.h"
 #include "trainer/data/json_scan.h"
-#include "trainer/data/line_blocks.h"
 
 namespace ropewalk {
 namespace {
@@ -25,7 +25,7 @@ class JsonDocuments : public ::testing::Test {
       expect_error<DataError>([&] { read("{\"text\":\"one\"}\n\n" + line + end); }, all);
     }
   }
-  ScratchFolder folder_;
+  TemporaryDirectory folder_;
 };
 
 TEST_F(JsonDocuments, ALineIsADocument) {
@@ -66,13 +66,13 @@ TEST_F(JsonDocuments, LinesAcrossBlocks) {
   Texts expected;
   std::string lines;
   for (uint64_t i = 0; i < 400; ++i) {
-    const size_t length = i % 100 == 7 ? 3 * LineBlocks::kBlockBytes + i : 1 + random.bits(i)[0] % 40'000;
+    const size_t length = i % 100 == 7 ? 3 * DocumentOptions::kBlockBytes + i : 1 + random.bits(i)[0] % 40'000;
     expected.emplace_back(length, static_cast<char>('a' + i % 26));
     lines += "{\"text\":\"" + expected.back() + "\"}\n";
   }
   const Collected collected = read(lines);
   EXPECT_TRUE(collected.documents == expected);
-  EXPECT_LE(collected.longest_piece, LineBlocks::kBlockBytes);
+  EXPECT_LE(collected.longest_piece, DocumentOptions::kBlockBytes);
   EXPECT_EQ(collected.bytes, static_cast<int64_t>(lines.size()));
 }
 

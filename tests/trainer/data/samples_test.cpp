@@ -4,7 +4,8 @@
 #include <set>
 
 #include "kernels/random.h"
-#include "tests/trainer/data/scratch.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
 #include "trainer/data/indexed_writer.h"
 
 namespace ropewalk {
@@ -51,7 +52,7 @@ struct Corpus {
     return sample;
   }
 
-  ScratchFolder folder;
+  TemporaryDirectory folder;
   std::vector<int32_t> tokens;
   std::vector<int64_t> document;
 };

@@ -6,18 +6,19 @@
 #include <thread>
 
 #include "kernels/random.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/data/collected.h"
-#include "tests/trainer/data/scratch.h"
-#include "trainer/data/line_blocks.h"
+#include "trainer/data/text_blocks.h"
 
 namespace ropewalk {
 namespace {
 
 using Texts = std::vector<std::string>;
-constexpr size_t kBlock = LineBlocks::kBlockBytes;
+constexpr size_t kBlock = DocumentOptions::kBlockBytes;
 
 Texts documents_of(const std::string& text, const std::string& separator = "") {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_file(folder / "a.txt", text);
   DocumentOptions options;
   options.document_separator = separator;
@@ -68,7 +69,7 @@ TEST(TextDocuments, SeparatorsAcrossBlocks) {
 
 // Characters of several bytes across the end of a block that has no newline; pieces stay valid and bounded.
 TEST(TextDocuments, CharactersAcrossBlocks) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const std::string character : {"\xC3\xA9", "\xE6\xBC\xA2", "\xF0\x9F\x99\x82"}) {
     for (size_t shift = 0; shift < 4; ++shift) {
       std::string text(shift, 'a');
@@ -82,7 +83,7 @@ TEST(TextDocuments, CharactersAcrossBlocks) {
 }
 
 TEST(TextDocuments, InvalidUtf8IsNamedWithItsLine) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const auto expect_at = [&](const std::string& text, int line, int byte, const std::string& value) {
     write_file(folder / "bad.txt", text);
     expect_error<DataError>([&] { collect(folder / "bad.txt"); },
@@ -104,7 +105,7 @@ TEST(TextDocuments, InvalidUtf8IsNamedWithItsLine) {
 }
 
 TEST(TextDocuments, BadLinesCanBeSkippedAndAreCounted) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   std::string text = "one\n\xFF two\nthree\n";
   for (int line = 0; line < 20; ++line) text += "\x80\n";
   write_file(folder / "bad.txt", text + "end\xC3");
@@ -120,7 +121,7 @@ TEST(TextDocuments, BadLinesCanBeSkippedAndAreCounted) {
 
 // Not a hole in it, and counted once, however many blocks it goes over and wherever its bad byte is.
 TEST(TextDocuments, ABadLineGoesWholeHoweverLongItIs) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   DocumentOptions options;
   options.skip_bad_lines = true;
   for (const size_t length : {size_t{10}, kBlock - 4, kBlock, kBlock + 1, 3 * kBlock, 5 * kBlock + 7}) {
@@ -143,7 +144,7 @@ TEST(TextDocuments, ABadLineGoesWholeHoweverLongItIs) {
 }
 
 TEST(TextDocuments, LongGoodLinesStayWhereBadOnesAreSkipped) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   DocumentOptions options;
   options.skip_bad_lines = true;
   std::string text = "\xEF\xBB\xBF\x80 a bad first line after a byte order mark\n";
@@ -157,7 +158,7 @@ TEST(TextDocuments, LongGoodLinesStayWhereBadOnesAreSkipped) {
 
 // Documents end where they do in the file, whatever lines of it are dropped.
 TEST(TextDocuments, SeparatorsCountInDroppedLinesAndAcrossThem) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const auto skipping = [&](const std::string& text, const std::string& separator) {
     write_file(folder / "a.txt", text);
     DocumentOptions options;
@@ -179,7 +180,7 @@ TEST(TextDocuments, SeparatorsCountInDroppedLinesAndAcrossThem) {
 
 // Against the plain definition: separators are found in the whole text, and bytes of bad lines are then left out.
 TEST(TextDocuments, DroppedLinesAmongSeparatorsOfEveryKind) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const RandomStream random(4, "dropped");
   DocumentOptions options;
   options.skip_bad_lines = true;
@@ -210,12 +211,12 @@ TEST(TextDocuments, DroppedLinesAmongSeparatorsOfEveryKind) {
   }
 }
 
-TEST(LineBlocks, AFileThatChangesMeanwhileIsNoText) {
-  const ScratchFolder folder;
+TEST(TextBlocks, AFileThatChangesMeanwhileIsNoText) {
+  const TemporaryDirectory folder;
   const std::string path = folder / "a.txt";
   const auto read_with = [&](const std::function<void()>& change) {
     write_file(path, std::string(3 * kBlock, 'a'));
-    LineBlocks blocks(path, LineBlocks::LongLines::kCut);
+    TextBlocks blocks(path, TextBlocks::End::kCharacter, kBlock);
     size_t bytes = blocks.next().size();
     change();
     for (size_t more = blocks.next().size(); more > 0; more = blocks.next().size()) bytes += more;
@@ -242,18 +243,18 @@ TEST(LineBlocks, AFileThatChangesMeanwhileIsNoText) {
             3 * kBlock);
 }
 
-TEST(LineBlocks, ALineThatMustBeWholeIsBounded) {
-  const ScratchFolder folder;
+TEST(TextBlocks, ALineThatMustBeWholeIsBounded) {
+  const TemporaryDirectory folder;
   write_file(folder / "long", std::string(5 * kBlock, 'a'));
-  LineBlocks whole(folder / "long", LineBlocks::LongLines::kWhole);
+  TextBlocks whole(folder / "long", TextBlocks::End::kLine, kBlock);
   EXPECT_EQ(whole.next().size(), 5 * kBlock);
   EXPECT_TRUE(whole.next().empty());
-  LineBlocks bounded(folder / "long", LineBlocks::LongLines::kWhole, 3 * kBlock);
+  TextBlocks bounded(folder / "long", TextBlocks::End::kLine, kBlock, 3 * kBlock);
   expect_error<DataError>([&] { bounded.next(); }, {"long", "a line of more than 3145728 bytes"});
 }
 
 TEST(TextDocuments, APipeIsReadToItsEnd) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const std::string pipe = folder / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   const std::string text(3 * kBlock + 5, 'p');
@@ -262,7 +263,7 @@ TEST(TextDocuments, APipeIsReadToItsEnd) {
 }
 
 TEST(TextDocuments, SeparatorsAreCounted) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   const DocumentSink sink = {.piece = [](std::string_view) {}, .end = [] {}, .progress = [](int64_t) {}};
   LeftOut skipped;
   const auto count = [&](const std::string& text, const std::string& separator) {

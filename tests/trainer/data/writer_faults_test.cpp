@@ -11,8 +11,9 @@
 #include <system_error>
 #include <thread>
 
-#include "tests/trainer/data/scratch.h"
-#include "tests/trainer/data/system_calls.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/trainer/files/faulty_file_system.h"
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/data/indexed_writer.h"
 
@@ -22,20 +23,22 @@ namespace {
 namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
+FileSystem& kDisk = real_file_system(FileOwner::kData);
+constexpr int64_t kLongest = 1000;  // tokens of a sequence
 const Names kWhole = {"x.bin", "x.idx"};
 
 // 24 tokens of one value, in documents of `length` tokens: two of these have files of equal size where they differ, so
 // that only the contents tell whether an index belongs to its .bin.
-void write(const std::string& prefix, int32_t value, size_t length) {
-  IndexedWriter writer(prefix, 100);
+void write(const std::string& prefix, int32_t value, size_t length, FileSystem& system) {
+  IndexedWriter writer(prefix, 100, kLongest, system);
   for (size_t tokens = 0; tokens < 24; tokens += length) {
     writer.append(std::vector<int32_t>(length, value));
     writer.end_document();
   }
   writer.finish();
 }
-void write_old(const std::string& prefix) { write(prefix, 1, 2); }
-void write_new(const std::string& prefix) { write(prefix, 2, 3); }
+void write_old(const std::string& prefix) { write(prefix, 1, 2, kDisk); }
+void write_new(const std::string& prefix, FileSystem& system = kDisk) { write(prefix, 2, 3, system); }
 
 // The value of the dataset's tokens, where index and .bin belong together; 0 where there is no index.
 int32_t value_at(const std::string& prefix) {
@@ -49,7 +52,7 @@ int32_t value_at(const std::string& prefix) {
 }
 
 TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   {
     IndexedWriter first(folder / "x", 100);
     first.append(std::vector<int32_t>(24, 1));
@@ -68,37 +71,41 @@ TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
 
 // The second has opened the lock's file, and the first ends and removes it before the second holds it.
 TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   auto first = std::make_optional<IndexedWriter>(folder / "x", 100);
-  const FaultyCalls calls([&](std::string_view call) {
-    if (call == "flock") first.reset();
-    return 0;
-  });
-  const IndexedWriter second(folder / "x", 100);
+  FaultyFileSystem system(
+      [&](std::string_view call) {
+        if (call == "flock") first.reset();
+        return 0;
+      },
+      FileOwner::kData);
+  const IndexedWriter second(folder / "x", 100, kLongest, system);
   EXPECT_FALSE(first);
   expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"is being written"});
 }
 
 // The first has just taken the lock, and writes its name a moment later.
 TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   std::jthread second;
-  const FaultyCalls calls([&](std::string_view call) {
-    if (call == "pwrite" && !second.joinable()) {
-      second = std::jthread(
-          [&] { expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"(process "}); });
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    return 0;
-  });
-  const IndexedWriter first(folder / "x", 100);
+  FaultyFileSystem system(
+      [&](std::string_view call) {
+        if (call == "pwrite" && !second.joinable()) {
+          second = std::jthread(
+              [&] { expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"(process "}); });
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        return 0;
+      },
+      FileOwner::kData);
+  const IndexedWriter first(folder / "x", 100, kLongest, system);
   second.join();
 }
 
 TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   for (const char* extension : {".bin.tmp", ".idx.tmp"})
-    write_file(folder / "x" + extension, std::string(100'000, 'z'));
+    write_file(folder / (std::string("x") + extension), std::string(100'000, 'z'));
   write_file(folder / "x.lock.tmp", "process 1 on a host that is gone");
   write_new(folder / "x");
   EXPECT_EQ(folder.names(), kWhole);
@@ -106,7 +113,7 @@ TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
 }
 
 TEST(WritersThatMeet, WhatIsNoLockIsNeverWrittenTo) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_file(folder / "x.lock.tmp", "precious");
   expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.lock.tmp is in the way", "rename it"});
   EXPECT_EQ(read_file(folder / "x.lock.tmp"), "precious");
@@ -115,10 +122,10 @@ TEST(WritersThatMeet, WhatIsNoLockIsNeverWrittenTo) {
 
 TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
   for (const bool symbolic : {true, false}) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     write_file(folder / "victim", "precious");
     for (const char* extension : {".bin.tmp", ".idx.tmp", ".bin", ".idx"}) {
-      const std::string link = folder / "x" + extension;
+      const std::string link = folder / (std::string("x") + extension);
       ASSERT_EQ(symbolic ? ::symlink("victim", link.c_str()) : ::link((folder / "victim").c_str(), link.c_str()), 0);
     }
     write_new(folder / "x");
@@ -126,7 +133,7 @@ TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
     EXPECT_EQ(folder.names(), (Names{"victim", "x.bin", "x.idx"}));
     EXPECT_EQ(value_at(folder / "x"), 2);
   }
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_file(folder / "victim", "precious");
   ASSERT_EQ(::symlink("victim", (folder / "x.lock.tmp").c_str()), 0);
   expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.lock.tmp", "remove the symbolic link"});
@@ -134,7 +141,7 @@ TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
 }
 
 TEST(WritersThatMeet, WhoReadsGoesOnReadingWhatItOpened) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_old(folder / "x");
   const IndexedDataset dataset(folder / "x", 100);
   write_new(folder / "x");
@@ -147,14 +154,17 @@ TEST(WritersThatMeet, WhoReadsGoesOnReadingWhatItOpened) {
 
 // Between the opening of the index and that of the .bin.
 TEST(WritersThatMeet, WhoOpensWhileFilesAreReplacedIsTold) {
-  const ScratchFolder folder;
+  const TemporaryDirectory folder;
   write_old(folder / "x");
   int opened = 0;
-  const FaultyCalls calls([&](std::string_view call) {
-    if (call == "open" && ++opened == 2) write_new(folder / "x");
-    return 0;
-  });
-  expect_error<DataError>([&] { IndexedDataset(folder / "x", 100); }, {"x.idx was replaced while it was opened"});
+  FaultyFileSystem system(
+      [&](std::string_view call) {
+        if (call == "open" && ++opened == 2) write_new(folder / "x");
+        return 0;
+      },
+      FileOwner::kData);
+  expect_error<DataError>([&] { IndexedDataset(folder / "x", 100, system); },
+                          {"x.idx was replaced while it was opened"});
   EXPECT_EQ(value_at(folder / "x"), 2);
 }
 
@@ -163,16 +173,18 @@ TEST(WritersThatFail, KilledAtAnyCallTheIndexBelongsToItsBin) {
   bool done = false;
   int old_ones = 0, none = 0, new_ones = 0;
   for (int n = 0; !done; ++n) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     write_old(folder / "x");
     const pid_t child = ::fork();
     if (child == 0) {
       int calls = 0;
-      const FaultyCalls faulty([&](std::string_view) {
-        if (calls++ == n) ::raise(SIGKILL);
-        return 0;
-      });
-      write_new(folder / "x");
+      FaultyFileSystem faulty(
+          [&](std::string_view) {
+            if (calls++ == n) ::raise(SIGKILL);
+            return 0;
+          },
+          FileOwner::kData);
+      write_new(folder / "x", faulty);
       ::_exit(0);
     }
     int status = 0;
@@ -193,17 +205,19 @@ TEST(WritersThatFail, AnyCallMayFail) {
   for (const int code : {ENOSPC, EFBIG, EIO}) {
     int failed = 0;
     for (bool done = false; !done;) {
-      const ScratchFolder folder;
+      const TemporaryDirectory folder;
       write_old(folder / "x");
       int calls = 0;
       std::string which;
       try {
-        const FaultyCalls faulty([&](std::string_view call) {
-          if (calls++ != failed) return 0;
-          which = call;
-          return code;
-        });
-        write_new(folder / "x");
+        FaultyFileSystem faulty(
+            [&](std::string_view call) {
+              if (calls++ != failed) return 0;
+              which = call;
+              return code;
+            },
+            FileOwner::kData);
+        write_new(folder / "x", faulty);
         done = calls <= failed;
       } catch (const DataError& error) {
         const std::string message = error.what(), reason = std::generic_category().message(code);
@@ -226,7 +240,7 @@ TEST(WritersThatFail, AFileThatMayNotGrowIsNamed) {
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   for (const auto& [length, grown] : {std::pair<size_t, std::string>{40'000, "x.bin"}, {0, "x.idx"}}) {
-    const ScratchFolder folder;
+    const TemporaryDirectory folder;
     struct rlimit small = before;
     small.rlim_cur = 60'000;
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
@@ -247,12 +261,12 @@ TEST(WritersThatFail, AFileThatMayNotGrowIsNamed) {
 }
 
 TEST(WritersThatFail, WhereThereAreNoLocksTheNameTells) {
-  const ScratchFolder folder;
-  const FaultyCalls no_locks([](std::string_view call) { return call == "flock" ? ENOLCK : 0; });
+  const TemporaryDirectory folder;
+  FaultyFileSystem no_locks([](std::string_view call) { return call == "flock" ? ENOLCK : 0; }, FileOwner::kData);
   {
-    IndexedWriter first(folder / "x", 100);
+    IndexedWriter first(folder / "x", 100, kLongest, no_locks);
     first.append(std::vector<int32_t>(24, 1));
-    expect_error<DataError>([&] { write_new(folder / "x"); }, {"x.bin.tmp exists", "no locks", "remove it"});
+    expect_error<DataError>([&] { write_new(folder / "x", no_locks); }, {"x.bin.tmp exists", "no locks", "remove it"});
     first.end_document();
     first.finish();
   }

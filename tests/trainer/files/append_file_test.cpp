@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/files/faulty_file_system.h"
-#include "tests/trainer/files/temporary_directory.h"
 
 namespace ropewalk {
 namespace {

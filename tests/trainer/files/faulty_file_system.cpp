@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "tests/trainer/files/temporary_directory.h"
+#include "tests/support/temporary_directory.h"
 
 namespace ropewalk {
 namespace {
@@ -31,8 +31,14 @@ bool FaultyFileSystem::fails(const char* call) {
 int FaultyFileSystem::open(const char* path, int flags, mode_t mode) {
   return fails(flags & O_CREAT ? "create" : "open") ? -1 : FileSystem::open(path, flags, mode);
 }
+ssize_t FaultyFileSystem::read(int file, void* data, size_t bytes) {
+  return fails("read") ? -1 : FileSystem::read(file, data, bytes);
+}
 ssize_t FaultyFileSystem::write(int file, const void* data, size_t bytes) {
   return fails("write") ? -1 : FileSystem::write(file, data, bytes);
+}
+ssize_t FaultyFileSystem::pwrite(int file, const void* data, size_t bytes, int64_t offset) {
+  return fails("pwrite") ? -1 : FileSystem::pwrite(file, data, bytes, offset);
 }
 ssize_t FaultyFileSystem::pread(int file, void* data, size_t bytes, int64_t offset) {
   return fails("pread") ? -1 : FileSystem::pread(file, data, bytes, offset);
@@ -41,6 +47,9 @@ int FaultyFileSystem::ftruncate(int file, int64_t bytes) {
   return fails("ftruncate") ? -1 : FileSystem::ftruncate(file, bytes);
 }
 int FaultyFileSystem::fsync(int) { return fails("fsync") ? -1 : 0; }
+int FaultyFileSystem::flock(int file, int operation) {
+  return fails("flock") ? -1 : FileSystem::flock(file, operation);
+}
 int FaultyFileSystem::close(int file) {
   FileSystem::close(file);
   return fails("close") ? -1 : 0;
@@ -75,6 +84,18 @@ ssize_t PowerCutFileSystem::write(int file, const void* data, size_t bytes) {
   if (fails()) return -1;
   volatile_files_.insert(inode_of(file));
   return FileSystem::write(file, data, bytes);
+}
+
+ssize_t PowerCutFileSystem::pwrite(int file, const void* data, size_t bytes, int64_t offset) {
+  const std::lock_guard lock(mutex_);
+  if (fails()) return -1;
+  volatile_files_.insert(inode_of(file));
+  return FileSystem::pwrite(file, data, bytes, offset);
+}
+
+int PowerCutFileSystem::ftruncate(int file, int64_t bytes) {
+  const std::lock_guard lock(mutex_);
+  return fails() ? -1 : FileSystem::ftruncate(file, bytes);
 }
 
 int PowerCutFileSystem::fsync(int file) {

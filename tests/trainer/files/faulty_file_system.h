@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/files/file_io.h"
+#include "trainer/files/file_system.h"
 
 namespace ropewalk {
 
@@ -22,13 +22,17 @@ namespace ropewalk {
 class FaultyFileSystem : public FileSystem {
  public:
   using Fault = std::function<int(const char* call)>;
-  explicit FaultyFileSystem(Fault fault) : fault_(std::move(fault)) {}
+  explicit FaultyFileSystem(Fault fault, FileOwner owner = FileOwner::kRun)
+      : FileSystem(owner), fault_(std::move(fault)) {}
 
   int open(const char* path, int flags, mode_t mode) override;
+  ssize_t read(int file, void* data, size_t bytes) override;
   ssize_t write(int file, const void* data, size_t bytes) override;
+  ssize_t pwrite(int file, const void* data, size_t bytes, int64_t offset) override;
   ssize_t pread(int file, void* data, size_t bytes, int64_t offset) override;
   int ftruncate(int file, int64_t bytes) override;
   int fsync(int file) override;
+  int flock(int file, int operation) override;
   int close(int file) override;  // closes in any case, as Linux does
   int rename(const char* from, const char* to) override;
   int mkdir(const char* path, mode_t mode) override;
@@ -71,6 +75,8 @@ class PowerCutFileSystem : public FileSystem {
 
   int open(const char* path, int flags, mode_t mode) override;
   ssize_t write(int file, const void* data, size_t bytes) override;
+  ssize_t pwrite(int file, const void* data, size_t bytes, int64_t offset) override;
+  int ftruncate(int file, int64_t bytes) override;
   int fsync(int file) override;
   int rename(const char* from, const char* to) override;
   int mkdir(const char* path, mode_t mode) override;

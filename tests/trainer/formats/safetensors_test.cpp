@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-#include "tests/trainer/files/temporary_directory.h"
+#include "tests/support/temporary_directory.h"
 #include "trainer/files/crc32c.h"
 
 namespace ropewalk {

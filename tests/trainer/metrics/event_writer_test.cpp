@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "configs/events.pb.h"
-#include "tests/trainer/metrics/scratch.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/trainer/metrics/full_disk.h"
 
 namespace ropewalk {
 namespace {
@@ -36,7 +37,7 @@ std::vector<events::Event> events_in(const std::filesystem::path& path) {
 
 // Two records computed with TensorBoard's own protobuf definitions and CRC-32C.
 TEST(EventWriter, WritesTheGoldenBytes) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   double now = 1700000000.0;
   EventWriter writer(scratch.path() / "events", 0, [&] { return now++; });
   now = 1700000001.0;
@@ -47,7 +48,7 @@ TEST(EventWriter, WritesTheGoldenBytes) {
 }
 
 TEST(EventWriter, BeginsWithTheVersion) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   EventWriter writer(scratch.path(), 0, [] { return 1700000000.0; });
   writer.flush();
   EXPECT_EQ(read_file(writer.path()),
@@ -85,7 +86,7 @@ void run_of(const std::filesystem::path& directory, int64_t resumed, int64_t las
 
 TEST(EventWriter, ARunThatGoesOnVoidsWhatWasGivenUp) {
   for (const double later : {+3600.0, 0.0, -3600.0}) {  // the clock may be set back in between
-    const ScratchDirectory scratch;
+    const TemporaryDirectory scratch;
     run_of(scratch.path(), 0, 4, 1, 1e9);
     run_of(scratch.path(), 2, 4, 2, 1e9 + later);  // the first restart too
     const std::vector<std::pair<int64_t, float>> resumed = {{1, 1}, {2, 1}, {3, 2}, {4, 2}};
@@ -100,7 +101,7 @@ TEST(EventWriter, ARunThatGoesOnVoidsWhatWasGivenUp) {
 }
 
 TEST(EventWriter, NamesNeverGoBackWhateverIsThere) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   for (const char* name : {"events.out.tfevents.0000000007.a.1.0", "events.out.tfevents.2000000000.b", "notes.txt",
                            "events.out.tfevents.99999999999999999999.c", "events.out.tfevents.x"})
     write_file(scratch.path() / name, "");
@@ -109,7 +110,7 @@ TEST(EventWriter, NamesNeverGoBackWhateverIsThere) {
 }
 
 TEST(EventWriter, TextIsShownAsItIs) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   EventWriter writer(scratch.path(), 0);
   writer.text(3, "sample", "# no heading\nsecond \x1b[31m line \xff");
   writer.flush();
@@ -124,7 +125,7 @@ TEST(EventWriter, TextIsShownAsItIs) {
 }
 
 TEST(EventWriter, KeepsWhatIsNotFinite) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   EventWriter writer(scratch.path(), 0);
   writer.scalars(1, std::vector<std::pair<std::string, double>>{{"a", NAN}, {"b", 1e300}});
   writer.flush();
@@ -134,7 +135,7 @@ TEST(EventWriter, KeepsWhatIsNotFinite) {
 }
 
 TEST(EventWriter, SaysWhichDirectoryCannotBeWritten) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   write_file(scratch.path() / "file", "");
   EventWriter writer(scratch.path() / "file" / "events", 0);
   try {
@@ -146,7 +147,7 @@ TEST(EventWriter, SaysWhichDirectoryCannotBeWritten) {
 }
 
 TEST(EventWriter, AFullDiskLeavesWholeRecords) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   EventWriter writer(scratch.path(), 0);
   writer.flush();
   const std::vector<std::pair<std::string, double>> values = {{"loss", 1}};

@@ -6,8 +6,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/files/faulty_file_system.h"
-#include "tests/trainer/metrics/scratch.h"
+#include "tests/trainer/metrics/full_disk.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 namespace {
@@ -136,7 +138,7 @@ TEST(Scalars, HaveATagForEveryNumber) {
 }
 
 TEST(MetricsFile, ShowsEachLineAtOnce) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const auto path = scratch.path() / "run" / "metrics.jsonl";  // the directory is made
   Opened run(path, 0);
   run.write(1);
@@ -148,7 +150,7 @@ TEST(MetricsFile, ShowsEachLineAtOnce) {
 
 TEST(MetricsFile, ResumingCutsLaterStepsAndAHalfWrittenLine) {
   for (const char* rest : {"", "{\"step\":6,\"lo", "{\"step\":5", "{"}) {
-    const ScratchDirectory scratch;
+    const TemporaryDirectory scratch;
     const auto path = scratch.path() / "metrics.jsonl";
     write_file(path, lines_of(1, 5) + rest);
     Opened run(path, 3);
@@ -162,7 +164,7 @@ TEST(MetricsFile, ResumingCutsLaterStepsAndAHalfWrittenLine) {
 }
 
 TEST(MetricsFile, ARunFromItsStartKeepsWhatThereWas) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   write_file(path, lines_of(1, 4));
   for (const char* kept : {".1", ".2"}) {
@@ -175,7 +177,7 @@ TEST(MetricsFile, ARunFromItsStartKeepsWhatThereWas) {
 }
 
 TEST(MetricsFile, DropsAHalfWrittenLineOfAnEarlierStepAndTellsThatItIsMissing) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   write_file(path, line_of(1) + json_line(metrics_of(2)));  // whole but for its newline
   Opened run(path, 3);
@@ -189,7 +191,7 @@ TEST(MetricsFile, GoesOnWithoutDamagedLinesAndKeepsTheFileAsItWas) {
        {std::string("not json\n"), std::string("[1]\n"), std::string("{\"step\":\"1\"}\n"), std::string("\n"),
         std::string("\0\0\n", 3), std::string(2 << 20, 'x') + "\n", std::string(50000, '[') + "\n",
         std::string(9 << 20, '\0') + "\n", std::string("{\"step\":3,\"loss\":{\"step\":4,\"loss\":1}\n")}) {
-    const ScratchDirectory scratch;
+    const TemporaryDirectory scratch;
     const auto path = scratch.path() / "metrics.jsonl";
     const std::string before = lines_of(1, 2) + bad + lines_of(5, 9);
     write_file(path, before);
@@ -205,7 +207,7 @@ TEST(MetricsFile, GoesOnWithoutDamagedLinesAndKeepsTheFileAsItWas) {
 
 TEST(MetricsFile, LosesNothingOfAFileThatIsNotOurs) {
   for (const std::string& other : {std::string("my notes"), std::string("my\nnotes\n"), std::string(3 << 20, '\0')}) {
-    const ScratchDirectory scratch;
+    const TemporaryDirectory scratch;
     const auto path = scratch.path() / "metrics.jsonl";
     write_file(path, other);
     Opened run(path, 2);
@@ -218,7 +220,7 @@ TEST(MetricsFile, LosesNothingOfAFileThatIsNotOurs) {
 }
 
 TEST(MetricsFile, ToldTwiceTheLaterLineCounts) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   write_file(path, lines_of(1, 5) + lines_of(3, 4) + lines_of(6, 6));
   Opened run(path, 6);
@@ -229,7 +231,7 @@ TEST(MetricsFile, ToldTwiceTheLaterLineCounts) {
 }
 
 TEST(MetricsFile, ARunThatBeganElsewhereMissesNothing) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   write_file(path, lines_of(41, 44) + lines_of(47, 47));
   Opened run(path, 48);
@@ -238,7 +240,7 @@ TEST(MetricsFile, ARunThatBeganElsewhereMissesNothing) {
 }
 
 TEST(MetricsFile, WhatIsInTheWayIsNamedAndWaitedFor) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   write_file(scratch.path() / "file", "");
   std::filesystem::create_directory(scratch.path() / "directory");
   write_file(scratch.path() / "victim", "mine");
@@ -264,7 +266,7 @@ TEST(MetricsFile, WhatIsInTheWayIsNamedAndWaitedFor) {
 }
 
 TEST(MetricsFile, AFullDiskLeavesWholeLinesAndLosesNone) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   Opened run(path, 0);
   run.write(1);
@@ -283,7 +285,7 @@ TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
   for (const std::string& bad : {std::string(), std::string("torn\n")}) {
     for (int64_t call = 0;; ++call) {
       SCOPED_TRACE(call);
-      const ScratchDirectory scratch;
+      const TemporaryDirectory scratch;
       const auto path = scratch.path() / "metrics.jsonl";
       write_file(path, lines_of(1, 2) + bad + lines_of(3, 6));
       CallCounter counter(call, CallCounter::Mode::kOnce, EIO);
@@ -307,7 +309,7 @@ TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
 
 // Killed between the two renames of a repair: the good lines have no name yet.
 TEST(MetricsFile, ARepairThatWasInterruptedIsFinished) {
-  const ScratchDirectory scratch;
+  const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   write_file(path.string() + ".1", lines_of(1, 2) + "torn\n" + lines_of(3, 4));
   write_file(beside(path), lines_of(1, 4));
@@ -319,7 +321,7 @@ TEST(MetricsFile, ARepairThatWasInterruptedIsFinished) {
 
 TEST(MetricsFile, WhatIsSyncedOutlivesAPowerCut) {
   for (const std::string& bad : {std::string(), std::string("torn\n")}) {
-    const ScratchDirectory scratch;
+    const TemporaryDirectory scratch;
     const auto path = scratch.path() / "metrics.jsonl";
     write_file(path, lines_of(1, 2) + bad + lines_of(3, 6));
     PowerCutFileSystem disk(scratch.path(), 1 << 20);

@@ -12,8 +12,9 @@
 #include <optional>
 #include <thread>
 
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/files/faulty_file_system.h"
-#include "tests/trainer/files/temporary_directory.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 namespace {

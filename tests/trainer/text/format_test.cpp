@@ -69,5 +69,11 @@ TEST(Text, PrintableTextHasNoControlsAndIsUtf8) {
   EXPECT_EQ(printable_text(""), "");
 }
 
+TEST(Text, QuotesHideControlCharactersAndShorten) {
+  EXPECT_EQ(in_quotes("a.b"), "\"a.b\"");
+  EXPECT_EQ(in_quotes(std::string("\x1b[2J\0\n", 6)), "\"\\x1b[2J\\x00\\x0a\"");
+  EXPECT_EQ(in_quotes(std::string(300, 'a')), "\"" + std::string(200, 'a') + "...\"");
+}
+
 }  // namespace
 }  // namespace ropewalk

@@ -83,14 +83,5 @@ TEST(Utf8, InvalidEndsAreNotTakenForCutCharacters) {
   EXPECT_EQ(length_in_whole_characters("\xF0\x9F\x99"), 0u);
 }
 
-TEST(Utf8, PiecesEndAfterNewlinesOrBetweenCharacters) {
-  EXPECT_EQ(piece_length("ab\ncd", 5), 5u);
-  EXPECT_EQ(piece_length("ab\ncd", 4), 3u);
-  EXPECT_EQ(piece_length("ab\n\ncd", 4), 4u);
-  EXPECT_EQ(piece_length("abcdef", 4), 4u);
-  EXPECT_EQ(piece_length("abc\xC3\xA9 def", 4), 3u);
-  EXPECT_EQ(piece_length("abc\xC3\xA9 def", 5), 5u);
-}
-
 }  // namespace
 }  // namespace ropewalk

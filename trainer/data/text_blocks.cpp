@@ -1,4 +1,4 @@
-#include "trainer/data/line_blocks.h"
+#include "trainer/data/text_blocks.h"
 
 #include <algorithm>
 #include <cstring>
@@ -10,12 +10,12 @@
 
 namespace ropewalk {
 
-LineBlocks::LineBlocks(const std::string& path, LongLines long_lines, size_t max_line_bytes)
-    : file_(File::open(path)),
+TextBlocks::TextBlocks(const std::string& path, End end, size_t block_bytes, size_t max_line_bytes)
+    : file_(real_file_system(FileOwner::kData), path),
       version_(file_.version()),
-      long_lines_(long_lines),
+      block_end_(end),
       max_line_bytes_(max_line_bytes),
-      buffer_(kBlockBytes + kPadding) {
+      buffer_(std::max(block_bytes, kKindBytes) + kPadding) {
   fill();
   const std::string_view beginning(buffer_.data(), std::min(end_, kKindBytes));
   refuse_foreign(path, beginning);
@@ -24,34 +24,33 @@ LineBlocks::LineBlocks(const std::string& path, LongLines long_lines, size_t max
 }
 
 // What was read of a file that is written meanwhile is partly the old and partly the new.
-void LineBlocks::check_unchanged() const {
-  const File::Version now = file_.version();
+void TextBlocks::check_unchanged() const {
+  const InputFile::Version now = file_.version();
   if (now == version_) return;
   throw DataError(fmt::format(
-      "{} changed while it was read{}; prepare it again when nobody writes it", printable_name(file_.path()),
+      "{} changed while it was read{}; prepare it again when nobody writes it", printable_name(file_.path().string()),
       now.size == version_.size ? "" : fmt::format(" (it had {} bytes, and has {})", version_.size, now.size)));
 }
 
-void LineBlocks::fill() {
+void TextBlocks::fill() {
   std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
   end_ -= begin_;
   begin_ = 0;
   const size_t room = buffer_.size() - kPadding - end_;
-  const size_t count = file_.read({buffer_.data() + end_, room});
+  const size_t count = file_.read_next({buffer_.data() + end_, room});
   end_ += count;
   at_end_ = count < room;
   read_ += static_cast<int64_t>(count);
   if (at_end_ || read_ > version_.size) check_unchanged();
 }
 
-size_t LineBlocks::block_length() const {
+size_t TextBlocks::block_length() const {
   const std::string_view rest(buffer_.data() + begin_, end_ - begin_);
   if (at_end_) return rest.size();
-  if (const size_t newline = rest.rfind('\n'); newline != std::string_view::npos) return newline + 1;
-  return long_lines_ == LongLines::kCut ? length_in_whole_characters(rest) : 0;
+  return block_end_ == End::kCharacter ? length_in_whole_characters(rest) : rest.rfind('\n') + 1;  // npos + 1 is 0
 }
 
-std::string_view LineBlocks::next() {
+std::string_view TextBlocks::next() {
   if (!at_end_) fill();
   size_t length = block_length();
   while (length == 0 && !at_end_) {
@@ -59,7 +58,7 @@ std::string_view LineBlocks::next() {
       throw DataError(
           fmt::format("{} has a line of more than {} bytes, and lines of JSON, or with --skip-bad-lines, are "
                       "held in memory whole; break it into several",
-                      printable_name(file_.path()), max_line_bytes_));
+                      printable_name(file_.path().string()), max_line_bytes_));
     }
     buffer_.resize(2 * buffer_.size());
     fill();

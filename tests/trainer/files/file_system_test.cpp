@@ -1,10 +1,14 @@
 // The errors of the small classes, by their words.
-#include "trainer/files/file_io.h"
+#include "trainer/files/file_system.h"
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
+#include "tests/support/temporary_directory.h"
 #include "tests/trainer/files/faulty_file_system.h"
-#include "tests/trainer/files/temporary_directory.h"
+#include "trainer/files/input_file.h"
+#include "trainer/files/output_file.h"
 
 namespace ropewalk {
 namespace {
@@ -18,7 +22,7 @@ std::string message_of(const std::function<void()>& action) {
   return "";
 }
 
-TEST(FileIo, WritesAndReads) {
+TEST(FileSystem, WritesAndReads) {
   const TemporaryDirectory directory;
   OutputFile out(real_file_system(), directory / "file");
   out.write("abc");
@@ -36,7 +40,7 @@ TEST(FileIo, WritesAndReads) {
             std::string::npos);
 }
 
-TEST(FileIo, NamesPathAndReason) {
+TEST(FileSystem, NamesPathAndReason) {
   const TemporaryDirectory directory;
   FileSystem& files = real_file_system();
   write_file(directory / "there", "x");
@@ -54,7 +58,7 @@ TEST(FileIo, NamesPathAndReason) {
   EXPECT_EQ(message_of([&] { InputFile(files, directory.path()); }), directory.path().string() + " is no regular file");
 }
 
-TEST(FileIo, NeverFollowsALinkToAFile) {
+TEST(FileSystem, NeverFollowsALinkToAFile) {
   const TemporaryDirectory directory;
   write_file(directory / "victim", "x");
   std::filesystem::create_symlink(directory / "victim", directory / "link");
@@ -65,7 +69,7 @@ TEST(FileIo, NeverFollowsALinkToAFile) {
   EXPECT_FALSE(std::filesystem::exists(directory / "new victim"));
 }
 
-TEST(FileIo, AFileThatShrinksWhileItIsReadIsAnError) {
+TEST(FileSystem, AFileThatShrinksWhileItIsReadIsAnError) {
   const TemporaryDirectory directory;
   write_file(directory / "file", "abcdef");
   const InputFile in(real_file_system(), directory / "file");
@@ -75,7 +79,7 @@ TEST(FileIo, AFileThatShrinksWhileItIsReadIsAnError) {
             std::string::npos);
 }
 
-TEST(FileIo, CloseReportsWhatWritingDidNot) {
+TEST(FileSystem, CloseReportsWhatWritingDidNot) {
   const TemporaryDirectory directory;
   for (const std::string& broken : {std::string("fsync"), std::string("close")}) {
     FaultyFileSystem files([&](const char* call) { return call == broken ? EIO : 0; });
@@ -86,7 +90,7 @@ TEST(FileIo, CloseReportsWhatWritingDidNot) {
   }
 }
 
-TEST(FileIo, DirectoriesAreRemovedWithTheirFilesOnly) {
+TEST(FileSystem, DirectoriesAreRemovedWithTheirFilesOnly) {
   const TemporaryDirectory directory;
   std::filesystem::create_directories(directory / "d" / "inner");
   write_file(directory / "d" / "file", "x");
@@ -97,7 +101,7 @@ TEST(FileIo, DirectoriesAreRemovedWithTheirFilesOnly) {
   EXPECT_EQ(kind_of(directory / "d"), PathKind::kNone);
 }
 
-TEST(FileIo, SyncsADirectoryWhereThatCanBeHad) {
+TEST(FileSystem, SyncsADirectoryWhereThatCanBeHad) {
   const TemporaryDirectory directory;
   EXPECT_TRUE(sync_directory(real_file_system(), directory.path()));
   for (const int reason : {EINVAL, ENOTSUP, EBADF}) {
@@ -113,7 +117,7 @@ TEST(FileIo, SyncsADirectoryWhereThatCanBeHad) {
   EXPECT_NE(message_of([&] { sync_directory(real_file_system(), directory / "none"); }), "");
 }
 
-TEST(FileIo, ReplacesAFileAsAWholeAndNeverThroughALink) {
+TEST(FileSystem, ReplacesAFileAsAWholeAndNeverThroughALink) {
   const TemporaryDirectory directory;
   write_file(directory / "victim", "mine");
   std::filesystem::create_symlink(directory / "victim", directory / "file");
@@ -137,7 +141,61 @@ TEST(FileIo, ReplacesAFileAsAWholeAndNeverThroughALink) {
   EXPECT_GT(failures, 4);
 }
 
-TEST(FileIo, KeepsAsideUnderTheFirstFreeName) {
+TEST(FileSystem, WritesOverAndReadsWhatWasWritten) {
+  const TemporaryDirectory directory;
+  OutputFile out(real_file_system(), directory / "file");
+  out.write("abcdefg");
+  out.write_at(1, "XY", 2);
+  out.write("h");
+  char bytes[4];
+  out.read(2, bytes, 4);
+  EXPECT_EQ(std::string(bytes, 4), "Ydef");
+  EXPECT_EQ(out.size(), 8);
+  EXPECT_NE(message_of([&] { out.read(6, bytes, 4); }).find("cannot read"), std::string::npos);
+  out.close();
+  EXPECT_EQ(read_file(directory / "file"), "aXYdefgh");
+}
+
+TEST(FileSystem, ANewFileIsGoneUnlessItTookItsNameOrStays) {
+  const TemporaryDirectory directory;
+  const auto begin = [&](NewFile::Leftover leftover) {
+    return std::make_unique<NewFile>(real_file_system(), directory / "file", directory / "file.tmp", leftover);
+  };
+  begin(NewFile::Leftover::kRefuse)->close();
+  EXPECT_EQ(list_directory(directory.path()), std::vector<std::string>{});
+  auto file = begin(NewFile::Leftover::kRefuse);
+  file->close();
+  file->stay();
+  file.reset();
+  EXPECT_EQ(list_directory(directory.path()), std::vector<std::string>{"file.tmp"});
+  EXPECT_NE(message_of([&] { begin(NewFile::Leftover::kRefuse); }).find("file.tmp exists"), std::string::npos);
+  file = begin(NewFile::Leftover::kRemove);
+  file->write("new");
+  file->close();
+  EXPECT_TRUE(file->take_name());
+  file.reset();
+  EXPECT_EQ(list_directory(directory.path()), std::vector<std::string>{"file"});
+  EXPECT_EQ(read_file(directory / "file"), "new");
+}
+
+// A run's files are not reached through links, and are regular; data may be anything that can be read.
+TEST(FileSystem, TheOwnerDecidesWhatMayBeReadAndWhichErrorItIs) {
+  const TemporaryDirectory directory;
+  FileSystem& data = real_file_system(FileOwner::kData);
+  write_file(directory / "file", "text");
+  std::filesystem::create_symlink(directory / "file", directory / "link");
+  InputFile in(data, directory / "link");
+  char bytes[9];
+  EXPECT_EQ(in.read_next(bytes), 4u);
+  EXPECT_TRUE(in.has_name());
+  std::filesystem::remove(directory / "link");
+  EXPECT_FALSE(in.has_name());
+  EXPECT_THROW(InputFile(data, directory / "none"), DataError);
+  EXPECT_THROW(InputFile(data, directory.path()), DataError);
+  EXPECT_THROW(OutputFile(data, directory / "file"), DataError);
+}
+
+TEST(FileSystem, KeepsAsideUnderTheFirstFreeName) {
   const TemporaryDirectory directory;
   for (const char* name : {"file.1", "file.2"}) {
     write_file(directory / "file", name);
@@ -146,14 +204,8 @@ TEST(FileIo, KeepsAsideUnderTheFirstFreeName) {
   }
 }
 
-TEST(FileIo, QuotesHideControlCharactersAndShorten) {
-  EXPECT_EQ(in_quotes("a.b"), "\"a.b\"");
-  EXPECT_EQ(in_quotes(std::string("\x1b[2J\0\n", 6)), "\"\\x1b[2J\\x00\\x0a\"");
-  EXPECT_EQ(in_quotes(std::string(300, 'a')), "\"" + std::string(200, 'a') + "...\"");
-}
-
 // Two runs of a sweep make their common parent at the same time.
-TEST(FileIo, ADirectoryThatAnotherRunMakesMeanwhileIsThere) {
+TEST(FileSystem, ADirectoryThatAnotherRunMakesMeanwhileIsThere) {
   struct Late : FileSystem {
     int mkdir(const char* path, mode_t mode) override {
       FileSystem::mkdir(path, mode);

@@ -1,4 +1,4 @@
-#include "trainer/config/text.h"
+#include "trainer/config/config_text.h"
 
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/text_format.h>

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "kernels/error.h"
+
+namespace ropewalk {
+
+// While it lives, this process has no more rights than the user nobody, where it is root; elsewhere it has no more
+// anyway.
+class AsNobody {
+ public:
+  AsNobody() {
+    if (::geteuid() != 0) return;
+    constexpr uid_t kNobody = 65534;
+    CHECK(::seteuid(kNobody) == 0, "cannot become nobody");
+    changed_ = true;
+  }
+  ~AsNobody() {
+    if (changed_ && ::seteuid(0) != 0) std::abort();
+  }
+  AsNobody(const AsNobody&) = delete;
+  AsNobody& operator=(const AsNobody&) = delete;
+
+ private:
+  bool changed_ = false;
+};
+
+}  // namespace ropewalk
