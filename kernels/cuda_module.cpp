@@ -21,13 +21,13 @@ void check_interface(void* module) {
   CHECK(dlinfo(module, RTLD_DI_LINKMAP, &place) == 0, "{}", dlerror());
   throw ConfigurationError(fmt::format(
       "{} is the CUDA backend of another ropewalk (interface {}, this program's is {}); install the one that "
-      "was built with this program beside it, and see that LD_LIBRARY_PATH names no folder with another; "
+      "was built with this program, and see that LD_LIBRARY_PATH names no folder with another; "
       "or set parallel.device to CPU",
       place->l_name, theirs, ROPEWALK_MODULE_INTERFACE));
 }
 
-// Stays loaded to the end. It is looked for where the program's RUNPATH says, beside the program, and where the system
-// has libraries.
+// Stays loaded to the end. It is looked for where the program's RUNPATH says (beside the program in a build, in lib/ of
+// an installed one), and where the system has libraries.
 void* load() {
   void* const module = dlopen("libropewalk_cuda.so", RTLD_NOW | RTLD_LOCAL);
   if (module) {

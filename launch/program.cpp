@@ -8,6 +8,7 @@
 #include "launch/process/output.h"
 #include "launch/process/process.h"
 #include "launch/verbs/verbs.h"
+#include "launch/version.h"
 
 namespace ropewalk {
 
@@ -48,10 +49,6 @@ bool runs_on_all_ranks(const std::vector<Verb>& verbs, const std::vector<std::st
 }
 
 }  // namespace
-
-std::string version_text() {
-  return fmt::format("ropewalk {} ({}, {})\n", ROPEWALK_VERSION, ROPEWALK_BUILD_TYPE, ROPEWALK_COMPILER);
-}
 
 ExitCode run_program(const std::vector<std::string>& words) {
   const Launcher launcher = read_launcher([](const char* name) { return std::getenv(name); });

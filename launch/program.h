@@ -11,6 +11,4 @@ namespace ropewalk {
 // words: the command line without the program's name.
 ExitCode run_program(const std::vector<std::string>& words);
 
-std::string version_text();
-
 }  // namespace ropewalk

@@ -1,28 +1,52 @@
 #!/bin/bash
 # Installs what is missing, builds, and runs the tests:
 #   launch/test.sh                           every quick test, on the release build
+#   launch/test.sh --only FOLDER[,FOLDER]    those of folders of tests/ alone (parallel, trainer/data), and builds no more than
+#                                            they need; may be given several times
 #   launch/test.sh --long                    the long ones too
 #   launch/test.sh --sanitizer address       under the address and undefined-behaviour sanitizers (or: thread)
+#   launch/test.sh --help                    shows this, and does nothing
 # Ends in ctest's summary; exits 0 only if all tests passed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset=release labels=(--label-regex quick)
+help() { sed -n '2,/^set/s/^# \{0,1\}//p' launch/test.sh; }
+wrong() { echo "test: $*" >&2; exit 2; }
+# Each has tests of its own, and a target that builds them: tests/trainer/data, tests_trainer_data.
+folders() { find tests -mindepth 2 -name CMakeLists.txt -not -path '*/support/*' -printf '%P\n' | sed 's|/CMakeLists.txt$||' | sort; }
+
+preset=release costs=quick only=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --long) labels=(--label-regex 'quick|long') ;;
+    --help | -h) help; exit 0 ;;
+    --long) costs='quick|long' ;;
+    --only)
+      IFS=, read -ra named <<< "${2:-}"
+      if [ ${#named[@]} -eq 0 ]; then named=(''); fi
+      for folder in "${named[@]}"; do
+        # shellcheck disable=SC2046  # a line of words
+        folders | grep -qxF -- "$folder" || wrong "--only takes folders of tests/, not '$folder'; they are" $(folders)
+      done
+      only+=("${named[@]}")
+      shift ;;
     --sanitizer)
       preset=${2:-}
-      shift
-      case $preset in address | thread) ;; *) echo "test: --sanitizer takes address or thread" >&2; exit 2 ;; esac ;;
-    *) sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+      case $preset in address | thread) ;; *) wrong "--sanitizer takes address or thread" ;; esac
+      shift ;;
+    *) help >&2; wrong "there is no option '$1'" ;;
   esac
   shift
 done
 
 launch/setup.sh build test
 cmake --preset "$preset" -DROPEWALK_TESTS=ON > /dev/null
-cmake --build --preset "$preset" -j"$(nproc)"
+targets=() labels=(--label-regex "^($costs)\$")
+if [ ${#only[@]} -gt 0 ]; then
+  targets=(--target "${only[@]/#/tests_}")
+  targets=("${targets[@]//\//_}")
+  labels+=(--label-regex "^($(IFS='|'; echo "${only[*]}"))\$")
+fi
+cmake --build --preset "$preset" -j"$(nproc)" "${targets[@]}"
 
 # Open MPI keeps some memory to the end, and is not built for the thread sanitizer.
 suppressions=$PWD/build/$preset/leaks
@@ -30,4 +54,4 @@ printf 'leak:%s\n' libmpi libopen-rte libopen-pal libpmix libhwloc libevent mca_
 export LSAN_OPTIONS=suppressions=$suppressions:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=ignore_noninstrumented_modules=1
-exec ctest --test-dir "build/$preset" "${labels[@]}" --output-on-failure --parallel "$(nproc)"
+exec ctest --test-dir "build/$preset" "${labels[@]}" --no-tests=error --output-on-failure --parallel "$(nproc)"

@@ -11,6 +11,9 @@ import tempfile
 import time
 import unittest
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from processes import pids_of_ranks  # noqa: E402
+
 ROPEWALK = os.path.abspath(sys.argv.pop(1)) if __name__ != "__main__" and len(sys.argv) > 1 else "ropewalk"
 
 CONFIG = """
@@ -124,19 +127,7 @@ class RopewalkTest(unittest.TestCase):
 
     def rank_pids(self, process):
         """The processes of the ranks, in order of rank, of a job on this host."""
-        found = {}
-        for path in pathlib.Path("/proc").glob("[0-9]*"):
-            try:
-                if os.readlink(path / "exe") != ROPEWALK:
-                    continue
-                variables = (path / "environ").read_bytes().split(b"\0")
-                parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            except OSError:
-                continue
-            for variable in variables:
-                if parent == process.pid and variable.startswith(b"OMPI_COMM_WORLD_RANK="):
-                    found[int(variable.split(b"=")[1])] = int(path.name)
-        return [found[rank] for rank in sorted(found)]
+        return list(pids_of_ranks(process.pid, ROPEWALK).values())
 
     def mount_tmpfs(self, options):
         """A disk of its own, at small/; skips the test where there is none to be had."""

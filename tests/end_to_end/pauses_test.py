@@ -7,7 +7,7 @@ import unittest
 from harness import RopewalkTest
 
 DEADLINE = 3
-LONG = ["training.steps=150", "checkpoint.interval=0", f"parallel.deadline_seconds={DEADLINE}"]
+LONG = ["training.steps=100", "checkpoint.interval=0", f"parallel.deadline_seconds={DEADLINE}"]
 MESHES = {2: ["parallel.context_parallel=2"], 4: ["parallel.context_parallel=2", "parallel.tensor_parallel=2"]}
 
 

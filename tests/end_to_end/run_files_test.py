@@ -137,13 +137,17 @@ class RunFilesTest(RopewalkTest):
     def test_second_job_in_the_same_directory_is_refused(self):
         first = self.train(2, *MESH, "training.steps=100000", "checkpoint.interval=0", "validation.interval=0")
         self.wait_for_step(2, first)
-        holder = self.rank_pids(first)[0]
+        pids = self.rank_pids(first)
+        for pid in pids:  # it need not compute while it keeps the other one waiting
+            os.kill(pid, signal.SIGSTOP)
         code, output = self.finish(self.train(2, *MESH))
         self.assertEqual(code, 2, output)
         self.assertIn("another job is writing there", output)
-        self.assertIn(f"process {holder} ", output)
-        self.assertIsNone(first.poll())  # undisturbed
-        os.kill(holder, signal.SIGKILL)  # a lock dies with its holder
+        self.assertIn(f"process {pids[0]} ", output)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        self.wait_for_step(self.metrics()[-1]["step"] + 1, first)  # undisturbed
+        os.kill(pids[0], signal.SIGKILL)  # a lock dies with its holder
         self.finish(first, timeout=20)
         self.check(self.train(2, *MESH))
 

@@ -20,6 +20,19 @@ Steps naive_steps(const TrainingConfig& training, const ModelOfStep& model, cons
   return steps;
 }
 
+const SerialSteps& SerialReference::of(const Case& c, const ModelOfStep& model, const SamplesOfStep& samples,
+                                       const NaiveWeights& weights, int64_t steps) {
+  const Config one = on_one_rank(c.config);
+  const auto [entry, is_new] =
+      known_.try_emplace({c.name, one.training.stages[0].batch, one.model.query_heads, one.model.key_heads});
+  SerialSteps& serial = entry->second;
+  if (is_new) {
+    serial.one_rank = steps_on_mesh(one, weights, samples, 0, steps);
+    serial.naive = naive_steps(one.training, model, samples, weights, serial.one_rank.rates);
+  }
+  return serial;
+}
+
 Steps without_moments(Steps steps) {
   std::erase_if(steps.state, [](const auto& entry) { return entry.first.starts_with("optimizer."); });
   return steps;

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <tuple>
 
+#include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
 
 namespace ropewalk {
@@ -17,6 +19,20 @@ std::string name_of_mesh_and_case(const testing::TestParamInfo<MeshAndCase>& inf
 using ModelOfStep = std::function<ModelConfig(int64_t step)>;
 Steps naive_steps(const TrainingConfig& training, const ModelOfStep& model, const SamplesOfStep& samples,
                   NaiveWeights weights, const std::vector<double>& rates);
+
+// The serial steps that a case is compared with. Meshes with as many data ranks and the same heads have the model and
+// the samples in common (cases.h), and so these steps, which are computed once.
+struct SerialSteps {
+  Steps one_rank, naive;
+};
+class SerialReference {
+ public:
+  const SerialSteps& of(const Case& c, const ModelOfStep& model, const SamplesOfStep& samples,
+                        const NaiveWeights& weights, int64_t steps);
+
+ private:
+  std::map<std::tuple<std::string, int64_t, int64_t, int64_t>, SerialSteps> known_;  // name, batch, query and key heads
+};
 
 // What the naive model has of a state: no moments.
 Steps without_moments(Steps steps);

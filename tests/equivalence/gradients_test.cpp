@@ -16,14 +16,33 @@ void expect_same(const LossAndGradients& actual, double loss, const NaiveWeights
   EXPECT_LE(worst.relative, kTolerance) << against << ": " << worst.where;
 }
 
-class GradientsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
+// What the gradients of a mesh are compared with, computed once for all meshes with as many data ranks and the same
+// heads, which have the model and the samples in common (cases.h).
+struct SerialGradients {
+  NaiveResult naive;
+  LossAndGradients one;
+};
+
+class GradientsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {
+ protected:
+  const SerialGradients& serial(const Case& c, const NaiveWeights& weights) {
+    const auto [entry, is_new] = known_.try_emplace(
+        {c.name, c.config.training.stages[0].batch, c.config.model.query_heads, c.config.model.key_heads});
+    if (is_new)
+      entry->second = {naive_gradients(c.config.model, weights, c.samples),
+                       gradients_on_mesh(on_one_rank(c.config), weights, c.samples)};
+    return entry->second;
+  }
+
+ private:
+  static inline std::map<std::tuple<std::string, int64_t, int64_t, int64_t>, SerialGradients> known_;
+};
 
 TEST_P(GradientsOnEveryMesh, GivesTheGradientsOfOneRankAndOfTheNaiveModel) {
   const auto& [mesh, name] = GetParam();
   const Case c = make_case(name, mesh);
   const NaiveWeights weights = random_weights(c.config.model, 11);
-  const NaiveResult naive = naive_gradients(c.config.model, weights, c.samples);
-  const LossAndGradients one = gradients_on_mesh(on_one_rank(c.config), weights, c.samples);
+  const auto& [naive, one] = serial(c, weights);
   expect_same(one, naive.loss, naive.gradients, "one rank against the naive model");
   if (mesh.size() == 1) return;
   const LossAndGradients many = gradients_on_mesh(c.config, weights, c.samples);

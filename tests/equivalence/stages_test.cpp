@@ -59,22 +59,22 @@ Steps steps(const Case& c, const NaiveWeights& state, int64_t first, int64_t las
       c.config, state, [&](int64_t step) { return samples_of(c, step); }, first, last);
 }
 
-class StagesOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
+class StagesOnEveryMesh : public testing::TestWithParam<MeshAndCase> {
+ protected:
+  static inline SerialReference serial_;
+};
 
 TEST_P(StagesOnEveryMesh, TakeTheStepsOfOneRankAndOfTheNaiveModel) {
   const auto& [mesh, name] = GetParam();
   const Case c = staged_case(name, mesh);
   const NaiveWeights weights = random_weights(c.config.model, 41);
   const Steps many = steps(c, weights, 0, kSteps);
-  if (mesh.size() > 1) {
-    Case one = c;
-    one.config = on_one_rank(c.config);
-    expect_same_steps(many, steps(one, weights, 0, kSteps), "one rank");
-  }
-  const Steps naive = naive_steps(
-      c.config.training, [&](int64_t step) { return model_in(c.config.model, stage_of(c, step)); },
-      [&](int64_t step) { return samples_of(c, step); }, weights, many.rates);
+  const auto& [one_rank, naive] = serial_.of(
+      c, [&](int64_t step) { return model_in(c.config.model, stage_of(c, step)); },
+      [&](int64_t step) { return samples_of(c, step); }, weights, kSteps);
+  EXPECT_EQ(many.rates, one_rank.rates);
   expect_same_steps(without_moments(many), naive, "the naive model");
+  if (mesh.size() > 1) expect_same_steps(many, one_rank, "one rank");
 }
 
 // RnopeSwa: halos for the rotary layers; QkNorm: a ring for one of them.

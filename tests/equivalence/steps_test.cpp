@@ -22,7 +22,10 @@ Case training_case(const std::string& name, const MeshShape& mesh) {
   return c;
 }
 
-class StepsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {};
+class StepsOnEveryMesh : public testing::TestWithParam<MeshAndCase> {
+ protected:
+  static inline SerialReference serial_;
+};
 
 TEST_P(StepsOnEveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
   const auto& [mesh, name] = GetParam();
@@ -30,14 +33,13 @@ TEST_P(StepsOnEveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
   const NaiveWeights weights = random_weights(c.config.model, 21);
   const auto samples = [&](int64_t step) { return samples_of_step(c, step); };
   const Steps many = steps_on_mesh(c.config, weights, samples, 0, kSteps);
-  const Steps naive = naive_steps(
-      c.config.training, [&](int64_t) { return c.config.model; }, samples, weights, many.rates);
+  const auto& [one_rank, naive] = serial_.of(
+      c, [&](int64_t) { return c.config.model; }, samples, weights, kSteps);
   const double clip = c.config.training.clip_norm;
   ASSERT_TRUE(clip == 0 || naive.gradient_norms[0] > clip) << "nothing is clipped at " << naive.gradient_norms[0];
+  EXPECT_EQ(many.rates, one_rank.rates);
   expect_same_steps(without_moments(many), naive, "the naive model");
-
-  if (mesh.size() == 1) return;
-  expect_same_steps(many, steps_on_mesh(on_one_rank(c.config), weights, samples, 0, kSteps), "one rank");
+  if (mesh.size() > 1) expect_same_steps(many, one_rank, "one rank");
 }
 
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, StepsOnEveryMesh,

@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 
-from program import MPIRUN, PROGRAM, Result, expect, main, metrics, processes_of_ranks, ranks, running_job
+from program import MPIRUN, PROGRAM, Result, expect, main, metrics, ranks, ranks_of, running_job
 
 PAIR = ["--set", "parallel.context_parallel=2"]
 
 
 def segments_of(job):
     """That its ranks have mapped."""
-    maps = "".join((process / "maps").read_text() for process in processes_of_ranks(job))
+    maps = "".join(pathlib.Path(f"/proc/{process}/maps").read_text() for process in ranks_of(job).values())
     return {pathlib.Path(path) for path in re.findall(r"/dev/shm/vader_segment\.\S+", maps)}
 
 
@@ -22,7 +22,7 @@ def what_a_killed_job_leaves_is_removed(folder):
     """By the next job, which leaves alone what a third one is using."""
     killed = running_job(folder, 2, *PAIR)
     left = segments_of(killed)
-    processes = [killed.pid, *(int(process.name) for process in processes_of_ranks(killed))]
+    processes = [killed.pid, *ranks_of(killed).values()]
     for process in processes:
         with contextlib.suppress(ProcessLookupError):  # mpirun ends its ranks
             os.kill(process, signal.SIGKILL)
@@ -35,8 +35,8 @@ def what_a_killed_job_leaves_is_removed(folder):
     expect(not any(path.exists() for path in left), left)
     result = ranks(2, "train", "tiny.textproto", *PAIR, "--set", "output.directory=next", cwd=folder)
     expect(result.code == 0 and all(path.exists() for path in used), result)
-    for process in processes_of_ranks(alive):
-        os.kill(int(process.name), signal.SIGUSR1)
+    for process in ranks_of(alive).values():
+        os.kill(process, signal.SIGUSR1)
     said = alive.communicate(timeout=60)[1]
     expect(alive.returncode == 85 and re.search(r"removed \S+ [KM]iB on \S+ that killed jobs of this user had left in /dev/shm and /\S+", said), said)
 

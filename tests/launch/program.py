@@ -1,6 +1,5 @@
 """What the tests of the program share: running it, alone and under mpirun, and a model small enough for a second."""
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -8,6 +7,9 @@ import sys
 import tempfile
 import time
 import traceback
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from processes import pids_of_ranks  # noqa: E402
 
 PROGRAM, ROOT = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2])
 MPIRUN = sys.argv[3:]
@@ -65,17 +67,9 @@ def running_job(folder, count, *words, options=()):
     return job
 
 
-def processes_of_ranks(job):
-    """Their folders in /proc."""
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            if parent == job.pid and os.readlink(path / "exe") == PROGRAM:
-                found.append(path)
-        except OSError:
-            pass
-    return found
+def ranks_of(job):
+    """Rank -> its process."""
+    return pids_of_ranks(job.pid, PROGRAM)
 
 
 def expect(condition, result):

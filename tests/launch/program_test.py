@@ -70,7 +70,8 @@ def schema_and_version_are_in_the_program(folder):
     schema = ropewalk("schema", cwd=folder)
     expect(schema.code == 0 and schema.out == (ROOT / "configs/ropewalk.proto").read_text(), schema)
     version = ropewalk("--version")
-    expect(version.code == 0 and re.match(r"ropewalk \d+\.\d+\.\d+ \(", version.out), version)
+    expect(version.code == 0 and re.fullmatch(
+        r"ropewalk \d+\.\d+\.\d+ \(commit (?:[0-9a-f]{7,40}(?:, modified)?|unknown), \w+, \w+ [\d.]+\)\n", version.out), version)
     expect(version.out == ropewalk("version").out, version)
 
 

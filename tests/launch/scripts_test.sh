@@ -57,6 +57,39 @@ rc=0
 launch/test.sh --sanitizer 2> /dev/null || rc=$?
 [ $rc = 2 ] || fail "a sanitizer without a name"
 
+# The tests of some folders: what is built and run, with everything that builds and runs only taking notes.
+part=$work/part
+mkdir -p "$part"/{launch,bin,build/release,build/address} "$part"/tests/{support,kernels,trainer/data}
+cp launch/test.sh "$part/launch"
+touch "$part"/tests/{.,support,kernels,trainer,trainer/data}/CMakeLists.txt
+for command in launch/setup.sh bin/cmake bin/ctest; do
+  printf '#!/bin/sh\necho "${0##*/} $*" >> "$CALLS"\n' > "$part/$command"
+  chmod +x "$part/$command"
+done
+export CALLS=$work/part_calls
+test_part() { : > "$CALLS"; PATH=$part/bin:$PATH "$part/launch/test.sh" "$@" > "$work/said" 2>&1; }
+called() { grep -qxF -- "$1" "$CALLS" || fail "$1 is not among $(cat "$CALLS")"; }
+run_with="--no-tests=error --output-on-failure --parallel $(nproc)"
+test_part || fail "all tests: $(cat "$work/said")"
+called "setup.sh build test"
+called "cmake --build --preset release -j$(nproc)"
+called "ctest --test-dir build/release --label-regex ^(quick)\$ $run_with"
+test_part --only kernels,trainer/data --long --only trainer --sanitizer address || fail "three folders: $(cat "$work/said")"
+called "cmake --preset address -DROPEWALK_TESTS=ON"
+called "cmake --build --preset address -j$(nproc) --target tests_kernels tests_trainer_data tests_trainer"
+called "ctest --test-dir build/address --label-regex ^(quick|long)\$ --label-regex ^(kernels|trainer/data|trainer)\$ $run_with"
+for words in "--only support" "--only kernels,dat" "--only trainer/" --only "--only ," "--onyl kernels"; do
+  rc=0
+  # shellcheck disable=SC2086  # one word or two
+  test_part $words || rc=$?
+  [ $rc = 2 ] || fail "test.sh $words ends with $rc"
+  [ ! -s "$CALLS" ] || fail "test.sh $words ran $(cat "$CALLS")"
+  [ "$words" = "--onyl kernels" ] || grep -q "they are kernels trainer trainer/data$" "$work/said" || fail "test.sh $words says $(cat "$work/said")"
+done
+test_part --help || fail "help"
+[ ! -s "$CALLS" ] || fail "help ran $(cat "$CALLS")"
+grep -q -- '--only FOLDER' "$work/said" || fail "help says $(cat "$work/said")"
+
 # The tests of a GPU, where each says that it has run: what was skipped is told with its reason, and a failure in the end.
 gpu=$work/gpu
 mkdir -p "$gpu/launch" "$gpu/bin" "$gpu"/build/release/tests/{equivalence,kernels,parallel/communicator}

@@ -1,22 +1,24 @@
 """Which sockets the ranks of a job on one host have open: none that another machine could reach."""
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 
-from program import MPIRUN, PROGRAM, expect, main, metrics, processes_of_ranks, run, running_job
+from program import MPIRUN, PROGRAM, expect, main, metrics, ranks_of, run, running_job
 
 LOOPBACK = {"tcp": ("0100007F",), "udp": ("0100007F",),
             "tcp6": ("00000000000000000000000001000000", "0000000000000000FFFF00000100007F")}
 LOOPBACK["udp6"] = LOOPBACK["tcp6"]
 
 
-def reachable_sockets(rank):
-    """Those of the process that are bound beyond loopback, as the kernel writes them."""
-    own = {os.readlink(link) for link in (rank / "fd").iterdir()}
+def reachable_sockets(process):
+    """Those of it that are bound beyond loopback, as the kernel writes them."""
+    files = pathlib.Path(f"/proc/{process}")
+    own = {os.readlink(link) for link in (files / "fd").iterdir()}
     found = []
     for protocol, loopback in LOOPBACK.items():
-        for line in (rank / "net" / protocol).read_text().splitlines()[1:]:
+        for line in (files / "net" / protocol).read_text().splitlines()[1:]:
             words = line.split()
             if f"socket:[{words[9]}]" in own and words[1].split(":")[0] not in loopback:
                 found.append((protocol, line))
@@ -26,7 +28,7 @@ def reachable_sockets(rank):
 def sockets_of_a_running_job(folder, *options):
     """By rank."""
     job = running_job(folder, 2, "--set", "parallel.context_parallel=2", options=options)
-    found = [reachable_sockets(rank) for rank in processes_of_ranks(job)]
+    found = [reachable_sockets(process) for process in ranks_of(job).values()]
     job.send_signal(signal.SIGUSR1)
     said = job.communicate(timeout=60)[1]
     expect(job.returncode == 85 and len(found) == 2, (job.returncode, found, said))

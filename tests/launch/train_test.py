@@ -1,7 +1,6 @@
 """`ropewalk train` as a process: what it says and writes, alone and under mpirun, and how it ends."""
 import json
 import os
-import pathlib
 import pty
 import re
 import signal
@@ -9,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from program import MPIRUN, PROGRAM, expect, main, metrics, ranks, ropewalk
+from program import MPIRUN, PROGRAM, expect, main, metrics, ranks, ranks_of, ropewalk
 
 
 def runs_to_its_end(folder):
@@ -87,7 +86,7 @@ def a_rank_that_hangs_is_named(folder):
     try:
         while not job.stdout.readline().startswith("step "):
             expect(job.poll() is None, "the job ended before its first step")
-        os.kill(process_of_rank(job.pid, 3), signal.SIGSTOP)
+        os.kill(ranks_of(job)[3], signal.SIGSTOP)
         output, _ = job.communicate(timeout=60)
     finally:
         job.kill()
@@ -113,14 +112,6 @@ def traces_show_what_overlaps(folder):
         attention = [(event["ts"], event["ts"] + event["dur"]) for event in events if event["name"] == "attention_forward"]
         expect(any(begin < a and b < end for begin, end in flights for a, b in attention), "nothing overlaps")
         expect(all(event["args"]["bytes"] >= 0 for event in events if event.get("cat") == "communication"), events)
-
-
-def process_of_rank(launcher, rank):
-    """The process id of a rank that this mpirun has started."""
-    for process in pathlib.Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
-        if f"OMPI_COMM_WORLD_RANK={rank}".encode() in pathlib.Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
-            return int(process)
-    raise LookupError(f"no rank {rank}")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ struct Fiber {
   context::fiber self;
   State state = State::kReady;
   Index index;
+  size_t shuffles = 0;
   std::deque<std::vector<Copy>> copies;  // groups on their way; the newest is still open
 };
 
@@ -43,7 +44,11 @@ std::minstd_rand& draw() {
 class Block {
  public:
   Block(unsigned threads, size_t shared_bytes)
-      : shared_(shared_bytes + 16), fibers_(threads), given_(threads), passed_(threads) {}
+      : shared_(shared_bytes + 16),
+        fibers_(threads),
+        given_{std::vector<uint64_t>(threads), std::vector<uint64_t>(threads)},
+        passed_(threads),
+        arrived_(threads / kWarp) {}
 
   void run(const std::function<void()>& thread);
 
@@ -52,23 +57,29 @@ class Block {
     me.state = barrier;
     scheduler_ = std::move(scheduler_).resume();
   }
+  // One barrier does for a shuffle: what a lane gives next lies elsewhere, and after that it waits for all who read.
   uint64_t from_lane(uint64_t mine, unsigned lane) {
-    given_[current_] = mine;
+    auto& given = given_[me().shuffles++ % 2];
+    given[current_] = mine;
     wait(State::kAtWarpBarrier);
-    const uint64_t got = given_[current_ / kWarp * kWarp + lane];
-    wait(State::kAtWarpBarrier);
-    return got;
+    return given[current_ / kWarp * kWarp + lane];
   }
-  // What each lane of this warp gave in the same call.
-  template <typename T>
-  std::array<T, kWarp> from_warp(const T& mine) {
-    const size_t warp = current_ / kWarp * kWarp;
+  // Calls work(what each lane of this warp gives in the same call) when the last has come. Lane has a bool `served`.
+  template <typename Lane, typename Work>
+  void with_warp(Lane& mine, const Work& work) {
+    const size_t warp = current_ / kWarp;
     passed_[current_] = &mine;
+    if (++arrived_[warp] == kWarp) {
+      arrived_[warp] = 0;
+      std::array<Lane*, kWarp> lanes;
+      for (size_t l = 0; l < kWarp; ++l) lanes[l] = static_cast<Lane*>(passed_[warp * kWarp + l]);
+      work(lanes);
+      for (Lane* lane : lanes) lane->served = true;
+    }
     wait(State::kAtWarpBarrier);
-    std::array<T, kWarp> all;
-    for (size_t l = 0; l < kWarp; ++l) all[l] = *static_cast<const T*>(passed_[warp + l]);
-    wait(State::kAtWarpBarrier);
-    return all;
+    if (mine.served) return;
+    fmt::print(stderr, "lanes of a warp are at different calls\n");  // an exception would not leave the fiber
+    std::abort();
   }
   Fiber& me() { return fibers_[current_]; }
   unsigned char* shared() { return shared_.data() + 16 - reinterpret_cast<uintptr_t>(shared_.data()) % 16; }
@@ -101,8 +112,9 @@ class Block {
 
   std::vector<unsigned char> shared_;
   std::vector<Fiber> fibers_;
-  std::vector<uint64_t> given_;      // by each thread, in a shuffle
-  std::vector<const void*> passed_;  // likewise, something larger
+  std::array<std::vector<uint64_t>, 2> given_;  // by each thread, in a shuffle and in the one before
+  std::vector<void*> passed_;                   // by each thread, in a call of its whole warp
+  std::vector<size_t> arrived_;                 // of each warp, at such a call
   size_t current_ = 0;
   context::fiber scheduler_;
 };
@@ -122,6 +134,7 @@ void Block::run(const std::function<void()>& thread) {
   for (size_t i = 0; i < fibers_.size(); ++i) {
     Fiber& fiber = fibers_[i];
     fiber.state = State::kReady;
+    fiber.shuffles = 0;
     fiber.index = {static_cast<unsigned>(i), 0, 0};
     fiber.copies.assign(1, {});
     fiber.self = context::fiber(std::allocator_arg, stacks, [this, &thread](context::fiber&& scheduler) {
@@ -181,15 +194,29 @@ float of_pair(uint32_t pair, int which) { return std::bit_cast<float>(which ? pa
 }  // namespace
 
 void multiply_add(float (&c)[4], const uint32_t (&a_and_b)[6]) {
-  std::array<uint32_t, 6> mine;
-  std::copy(std::begin(a_and_b), std::end(a_and_b), mine.begin());
-  const auto warp = running->from_warp(mine);
-  const auto a = [&](unsigned row, unsigned k) {
-    return of_pair(warp[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2], k % 2);
-  };
-  const auto b = [&](unsigned k, unsigned column) { return of_pair(warp[column * 4 + k % 8 / 2][4 + k / 8], k % 2); };
-  for (unsigned i = 0; i < 4; ++i)
-    for (unsigned k = 0; k < 16; ++k) c[i] += a(lane() / 4 + i / 2 * 8, k) * b(k, lane() % 4 * 2 + i % 2);
+  struct Lane {
+    float (&c)[4];
+    const uint32_t (&a_and_b)[6];
+    bool served = false;
+  } mine{c, a_and_b};
+  running->with_warp(mine, [](const std::array<Lane*, kWarp>& lanes) {
+    float a[16][16], b[16][8], sums[16][8];  // a: row, k; b: k, column
+    for (unsigned l = 0; l < kWarp; ++l) {
+      const Lane& lane = *lanes[l];
+      const unsigned outer = l / 4, inner = l % 4 * 2;
+      for (unsigned i = 0; i < 2; ++i) {
+        for (unsigned part = 0; part < 4; ++part)
+          a[outer + part % 2 * 8][inner + part / 2 * 8 + i] = of_pair(lane.a_and_b[part], i);
+        for (unsigned part = 0; part < 2; ++part) b[inner + part * 8 + i][outer] = of_pair(lane.a_and_b[4 + part], i);
+        for (unsigned part = 0; part < 2; ++part) sums[outer + part * 8][inner + i] = lane.c[part * 2 + i];
+      }
+    }
+    for (auto& row : sums)
+      for (unsigned k = 0; k < 16; ++k)
+        for (unsigned column = 0; column < 8; ++column) row[column] += a[&row - sums][k] * b[k][column];
+    for (unsigned l = 0; l < kWarp; ++l)
+      for (unsigned i = 0; i < 4; ++i) lanes[l]->c[i] = sums[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2];
+  });
 }
 
 void check_aligned(const void* at, size_t bytes) {
@@ -200,15 +227,21 @@ void check_aligned(const void* at, size_t bytes) {
 
 void load_matrices(uint32_t (&r)[4], const void* row, bool transposed) {
   check_aligned(row, 16);
-  const auto rows = running->from_warp(row);
-  const auto element = [&](unsigned matrix, unsigned i, unsigned j) -> uint32_t {
-    return static_cast<const uint16_t*>(rows[matrix * 8 + i])[j];
-  };
-  const unsigned outer = lane() / 4, inner = lane() % 4 * 2;
-  for (unsigned matrix = 0; matrix < 4; ++matrix)
-    r[matrix] = transposed ? element(matrix, inner, outer) | element(matrix, inner + 1, outer) << 16
-                           : element(matrix, outer, inner) | element(matrix, outer, inner + 1) << 16;
-  sync_warp();  // nobody writes to the rows before all have read
+  struct Lane {
+    uint32_t (&r)[4];
+    const uint16_t* row;
+    bool served = false;
+  } mine{r, static_cast<const uint16_t*>(row)};
+  running->with_warp(mine, [transposed](const std::array<Lane*, kWarp>& lanes) {
+    for (unsigned l = 0; l < kWarp; ++l) {
+      const unsigned outer = l / 4, inner = l % 4 * 2;
+      for (unsigned matrix = 0; matrix < 4; ++matrix) {
+        const auto element = [&](unsigned i, unsigned j) -> uint32_t { return lanes[matrix * 8 + i]->row[j]; };
+        lanes[l]->r[matrix] = transposed ? element(inner, outer) | element(inner + 1, outer) << 16
+                                         : element(outer, inner) | element(outer, inner + 1) << 16;
+      }
+    }
+  });
 }
 
 void copy_async(void* shared, const void* from, bool exists) {

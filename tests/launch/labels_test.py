@@ -1,0 +1,35 @@
+"""Every test that ctest knows has one label for its cost, and those of the folders that it stands in."""
+import json
+import pathlib
+import subprocess
+import sys
+
+ROOT, BUILD, CTEST = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+COSTS = {"quick", "long"}
+FOLDERS = {str(path.parent.relative_to(ROOT / "tests")) for path in (ROOT / "tests").glob("*/**/CMakeLists.txt")} - {"support"}
+
+told = json.loads(subprocess.run([CTEST, "--test-dir", str(BUILD), "--show-only=json-v1"], capture_output=True, text=True, check=True).stdout)
+graph = told["backtraceGraph"]
+
+
+def folder_of(test):
+    """Where the command stands that registered it, outermost: in a CMakeLists.txt."""
+    node = graph["nodes"][test["backtrace"]]
+    files = []
+    while node:
+        files.append(pathlib.Path(graph["files"][node["file"]]))
+        node = graph["nodes"][node["parent"]] if "parent" in node else None
+    inner = [file.parent.relative_to(ROOT / "tests") for file in files if file.is_relative_to(ROOT / "tests")]
+    return max(inner, key=lambda folder: len(folder.parts))
+
+
+wrong, seen = [], set()
+for test in told["tests"]:
+    labels = {label for entry in test["properties"] if entry["name"] == "LABELS" for label in entry["value"]}
+    folder = folder_of(test)
+    expected = {str(folder), *(str(parent) for parent in folder.parents if parent.parts)}
+    seen |= expected
+    if len(labels & COSTS) != 1 or labels - COSTS - {"gpu"} != expected:
+        wrong.append(f"{test['name']} of {folder} has the labels {sorted(labels)}")
+print("\n".join(wrong) or f"{len(told['tests'])} tests in {len(seen)} folders")
+sys.exit(1 if wrong or not seen <= FOLDERS else 0)
