@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/wrapped_kernels.h"
 #include "trainer/config/stages.h"
 #include "trainer/data/slice.h"
 #include "trainer/finite_check.h"
@@ -22,8 +21,8 @@ const UnitHook kNothing = [](size_t) {};
 struct Trainer::Parts {
   Parts(const Config& config_, Rank rank_)
       : config(config_),
-        driving(rank_.kernels, [&engine = rank_.mesh.world().progress_engine()] { engine.poll(); }),
-        rank{rank_.mesh, driving, rank_.arena, rank_.trace},
+        rank(rank_),
+        polling(rank.kernels, rank.mesh.world().progress_engine()),
         region(rank.mesh.tensor(), config.parallel.sequence_parallel),
         table(config.model, rank.mesh.shape(), rank.mesh.tensor_rank(), region.token_split(),
               config.parallel.bucket_parameters),
@@ -70,8 +69,8 @@ struct Trainer::Parts {
   }
 
   const Config& config;
-  KernelsBetween driving;  // of what is in flight, between the operations of `rank`
   Rank rank;
+  Kernels::Polling polling;  // what is in flight, after every operation
   TensorRegion region;
   ParameterTable table;
   ParameterValues weights, gradients;

@@ -69,7 +69,7 @@ std::string bytes_table(const MeshEstimate& plan) {
 }
 
 std::string flops_table(const MeshEstimate& plan, double peak_flops) {
-  const PlanningKernels::Flops& busiest = plan.busiest;
+  const CountingBackend::Flops& busiest = plan.busiest;
   std::string out = "\narithmetic of the busiest rank in a step, masked pairs left out\n";
   const auto add = [&](const char* name, double flops, const std::string& remark) {
     add_line(out, name, flops_text(flops), ratio(flops, busiest.total()), remark);

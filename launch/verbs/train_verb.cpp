@@ -4,8 +4,8 @@
 #include <filesystem>
 
 #include "kernels/arena.h"
-#include "kernels/kernels.h"
-#include "kernels/traced_kernels.h"
+#include "kernels/make_kernels.h"
+#include "kernels/trace.h"
 #include "launch/process/devices.h"
 #include "launch/process/hosts.h"
 #include "launch/process/process.h"
@@ -81,14 +81,16 @@ RunEnd train_on_device(const Arguments& arguments, const Config& config, const S
                        std::shared_ptr<Communicator> world, const FailureHandler& on_failure) {
   Mesh mesh(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads), false, on_failure);
   Trace trace;
-  TracedKernels traced(kernels, trace);
   trace.set_marker(kernels.range_marker());
   trace.set_timeline(kernels.device_timeline());
   const bool traces = config.output.trace_steps > 0 || kernels.range_marker();
-  if (traces) mesh.set_trace(&trace);
+  if (traces) {
+    mesh.set_trace(&trace);
+    kernels.set_trace(&trace);
+  }
   Arena arena(kernels);
   arena.reserve(plan.memory.arena());
-  return train(config, {mesh, traces ? static_cast<Kernels&>(traced) : kernels, arena, traces ? &trace : nullptr},
+  return train(config, {mesh, kernels, arena, traces ? &trace : nullptr},
                {.resume_from = arguments.whole_number("resume-from", 0),
                 .status_line = !arguments.has("plain"),
                 .stop_requested = StopSignals::requested});

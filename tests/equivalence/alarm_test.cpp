@@ -35,13 +35,13 @@ class Alarm : public testing::Test {
     expect_rings(c, faults);
     EXPECT_GT(fault.times, 0) << "the fault did not happen";
   }
-  // Kernels with a fault on world rank 1 only.
+  // A backend with a fault on world rank 1 only.
   template <typename MakeFaulty>
   static void expect_rings_on_rank_1(const Case& c, MakeFaulty make_faulty) {
     Faults faults;
-    faults.in_kernels = [&](Kernels& kernels, const Mesh& mesh) -> std::unique_ptr<Kernels> {
+    faults.in_backend = [&](Backend& inner, const Mesh& mesh) -> std::unique_ptr<Backend> {
       if (mesh.world().rank() != 1) return nullptr;
-      return make_faulty(kernels);
+      return make_faulty(inner);
     };
     expect_rings(c, faults);
   }

@@ -18,7 +18,8 @@ class PlannedRank {
   PlannedRank(const Config& config, const Stage& stage, int rank)
       : stage_(stage),
         mesh_(Mesh::planned(config.parallel.mesh, rank, static_cast<int>(config.model.key_heads))),
-        kernels_(compute_type(config.parallel.backend)),
+        kernels_(std::make_unique<CountingBackend>(compute_type(config.parallel.backend))),
+        backend_(dynamic_cast<CountingBackend&>(kernels_.backend())),
         arena_(kernels_),
         trainer_(config, {mesh_, kernels_, arena_}) {
     trainer_.begin_stage(stage);
@@ -31,7 +32,7 @@ class PlannedRank {
   void add_step(StepEstimate& plan, int64_t samples, int64_t times) {
     if (times == 0) return;
     const auto bytes_before = mesh_.counters();
-    const PlanningKernels::Flops before = kernels_.flops();
+    const CountingBackend::Flops before = backend_.flops();
     trainer_.step(batch_of(samples, stage_.sequence_length), stage_.first_step);
 
     const auto bytes_after = mesh_.counters();
@@ -41,14 +42,15 @@ class PlannedRank {
       plan.bytes_sent[axis].second +=
           times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
     }
-    plan.flops.add(kernels_.flops(), static_cast<double>(times));
+    plan.flops.add(backend_.flops(), static_cast<double>(times));
     plan.flops.add(before, -static_cast<double>(times));
   }
 
  private:
   const Stage& stage_;
   Mesh mesh_;
-  PlanningKernels kernels_;
+  Kernels kernels_;
+  CountingBackend& backend_;
   Arena arena_;
   Trainer trainer_;
 };

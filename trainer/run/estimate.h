@@ -1,5 +1,5 @@
 // What a training step will take on a rank, known before it is run. The step itself is gone through, on a device and
-// communicators that do nothing but count (PlanningKernels, CountingCommunicator): the plan is what the code does.
+// communicators that do nothing but count (CountingBackend, CountingCommunicator): the plan is what the code does.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/planning_kernels.h"
+#include "kernels/counting_backend.h"
 #include "trainer/config/config.h"
 #include "trainer/trainer.h"
 
@@ -18,7 +18,7 @@ struct StepEstimate {
   int64_t batch_bytes = 0;                                  // the step's sequences, on the host
   int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
-  PlanningKernels::Flops flops;                             // what is recomputed counts again
+  CountingBackend::Flops flops;                             // what is recomputed counts again
   double model_flops = 0;  // this rank's share of step_flops(), where nothing counts twice
   double activation_bytes_per_token() const {
     return tokens > 0 ? static_cast<double>(memory.activations) / static_cast<double>(tokens) : 0;

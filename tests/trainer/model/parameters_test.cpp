@@ -5,7 +5,7 @@
 #include <cmath>
 #include <map>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "tests/support/models.h"
 #include "trainer/model/model_flops.h"
 
@@ -74,7 +74,7 @@ TEST(ParameterTable, LiesInTheFlatBufferAsTheShardPlanSays) {
 }
 
 TEST(ParameterValues, ArePaddedWithZeros) {
-  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const auto kernels = make_kernels(BackendKind::kReferenceF64);
   const ParameterTable table = table_of(model_with_qk_norm(), 4, 3);
   const ParameterValues values(table, DType::kF64, *kernels);
   int64_t padding = 0;
@@ -118,7 +118,7 @@ TEST(ParameterTable, NamesAreHuggingFaces) {
 
 TEST(Initialize, IsAFunctionOfSeedNameAndPlaceOnly) {
   const ModelConfig model = model_with_qk_norm();
-  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const auto kernels = make_kernels(BackendKind::kReferenceF64);
   const auto draw = [&](const ParameterTable& table, uint64_t seed) {
     ParameterValues values(table, DType::kF64, *kernels);
     initialize(values, model, seed, *kernels);
@@ -149,7 +149,7 @@ TEST(Initialize, HasTheRightSpread) {
   ModelConfig model = small_model({full_nope()});
   model.vocabulary = 4000;
   model.initializer_range = 0.02;
-  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const auto kernels = make_kernels(BackendKind::kReferenceF64);
   const ParameterTable table = table_of(model, 1, 0);
   ParameterValues values(table, DType::kF64, *kernels);
   initialize(values, model, 1, *kernels);
