@@ -20,8 +20,8 @@ ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const Paramet
       gradients_(gradients),
       training_(training),
       rank_(rank),
-      sums_(table_.shards().buckets().size()),
-      gatherings_(sums_.size()) {
+      reduces_(table_.shards().buckets().size()),
+      gathers_(reduces_.size()) {
   const DType type = weights.flat().dtype(), accumulator = accumulator_of(type);
   first_moment_ = allocate_shard(accumulator);
   second_moment_ = allocate_shard(accumulator);
@@ -73,19 +73,14 @@ void ShardedOptimizer::for_each_run(const ShardBucket& bucket, Like like, Visit 
   }
 }
 
-void ShardedOptimizer::start() {
+void ShardedOptimizer::zero_moments() {
   rank_.kernels.fill(first_moment_.values, 0);
   rank_.kernels.fill(second_moment_.values, 0);
-  if (!master_.buffer) return;
-  for (const ShardBucket& bucket : table_.shards().buckets())
-    for_each_run(
-        bucket, [](const Parameter&) { return true; },
-        [&](const Parameter&, const OwnedRange& range) {
-          rank_.kernels.cast(of_flat(weights_.flat(), range), master(range));
-        });
 }
 
-void ShardedOptimizer::start_sum(size_t unit) {
+void ShardedOptimizer::before_forward(size_t unit) { finish(gathers_[table_.shards().bucket_of(unit)]); }
+
+void ShardedOptimizer::after_backward(size_t unit) {
   const size_t index = table_.shards().bucket_of(unit);
   const ShardBucket& bucket = table_.shards().buckets()[index];
   if (unit != bucket.first_unit) return;
@@ -94,15 +89,15 @@ void ShardedOptimizer::start_sum(size_t unit) {
     if (sum == GradientSum::kTensor) rank_.mesh.tensor().all_reduce(gradients_[i], Reduction::kSum);
     if (sum == GradientSum::kKeyReplicas) rank_.mesh.key_replicas().all_reduce(gradients_[i], Reduction::kSum);
   }
-  finish(sums_[index]);
+  finish(reduces_[index]);
   Communicator& group = rank_.mesh.gradient();
-  sums_[index] = group.progress_engine().driven(
+  reduces_[index] = group.progress_engine().driven(
       group.start_reduce_scatter(gradients_.flat().slice(bucket.begin, bucket.end), table_.shards().cut(bucket),
                                  part_of(gradients_.flat(), bucket)));
 }
 
-void ShardedOptimizer::finish_sums() {
-  for (size_t bucket = sums_.size(); bucket-- > 0;) finish(sums_[bucket]);  // as they were started
+void ShardedOptimizer::finish_reduce() {
+  for (size_t bucket = reduces_.size(); bucket-- > 0;) finish(reduces_[bucket]);  // as they were started
 }
 
 double ShardedOptimizer::gradient_norm() const {
@@ -117,26 +112,26 @@ double ShardedOptimizer::gradient_norm() const {
 }
 
 void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) {
-  finish_gathering();  // before what is sent is written
+  finish_gather();  // before what is sent is written
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
-  for (size_t index = 0; index < gatherings_.size(); ++index) {  // as the forward goes
+  for (size_t index = 0; index < gathers_.size(); ++index) {  // as the forward goes
     for_each_run(
-        table_.shards().buckets()[index], [](const Parameter& p) { return p.is_norm; },
+        table_.shards().buckets()[index], [](const Parameter& p) { return p.is_matrix; },
         [&](const Parameter& p, const OwnedRange& range) {
-          adamw.weight_decay = p.is_norm ? 0 : training_.weight_decay;
+          adamw.weight_decay = p.is_matrix ? training_.weight_decay : 0;
           rank_.kernels.adamw(master(range), of_flat(gradients_.flat(), range), of_shard(first_moment_.values, range),
                               of_shard(second_moment_.values, range), adamw);
         });
-    start_gathering_of(index);
+    start_gather_of(index);
   }
 }
 
-void ShardedOptimizer::start_gathering() {
-  finish_gathering();
-  for (size_t bucket = 0; bucket < gatherings_.size(); ++bucket) start_gathering_of(bucket);
+void ShardedOptimizer::start_gather() {
+  finish_gather();
+  for (size_t bucket = 0; bucket < gathers_.size(); ++bucket) start_gather_of(bucket);
 }
 
-void ShardedOptimizer::start_gathering_of(size_t index) {
+void ShardedOptimizer::start_gather_of(size_t index) {
   const ShardBucket& bucket = table_.shards().buckets()[index];
   const Tensor mine = part_of(weights_.flat(), bucket);
   if (master_.buffer) {
@@ -144,14 +139,12 @@ void ShardedOptimizer::start_gathering_of(size_t index) {
     rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
   }
   Communicator& group = rank_.mesh.gradient();
-  gatherings_[index] = group.progress_engine().driven(
+  gathers_[index] = group.progress_engine().driven(
       group.start_all_gather(mine, table_.shards().cut(bucket), weights_.flat().slice(bucket.begin, bucket.end)));
 }
 
-void ShardedOptimizer::finish_gathering(size_t unit) { finish(gatherings_[table_.shards().bucket_of(unit)]); }
-
-void ShardedOptimizer::finish_gathering() {
-  for (auto& gathering : gatherings_) finish(gathering);
+void ShardedOptimizer::finish_gather() {
+  for (auto& gather : gathers_) finish(gather);
 }
 
 // What this rank owns of each parameter, in boxes.
@@ -172,9 +165,14 @@ void ShardedOptimizer::append(std::vector<StateTensor>& out, const std::string& 
     }
 }
 
-std::vector<StateTensor> ShardedOptimizer::state() const {
+std::vector<StateTensor> ShardedOptimizer::master_weights() const {
   std::vector<StateTensor> out;
   append(out, "", [&](const OwnedRange& range) { return master(range); });
+  return out;
+}
+
+std::vector<StateTensor> ShardedOptimizer::state() const {
+  std::vector<StateTensor> out = master_weights();
   append(out, "optimizer.m.", [&](const OwnedRange& range) { return of_shard(first_moment_.values, range); });
   append(out, "optimizer.v.", [&](const OwnedRange& range) { return of_shard(second_moment_.values, range); });
   return out;

@@ -1,42 +1,46 @@
-// AdamW with its state sharded over the gradient group (ZeRO-1): each rank sums, clips and updates its part of every
-// bucket of parameters (ShardPlan), and all ranks gather the new weights. Both go on while the rank computes: a
-// bucket's sum under the backward of the units before it, its gathering under the forward of these.
+// AdamW with its state sharded over the gradient group (ZeRO-1): gradients are reduce-scattered, each rank clips and
+// updates its part of every bucket of parameters (ShardPlan), and the new weights are all-gathered. Both overlap with
+// compute: a bucket's reduce-scatter with the backward of the units before it, its all-gather with the forward of
+// these.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "parallel/communicator/progress_engine.h"
-#include "trainer/checkpoint/state.h"
+#include "parallel/rank.h"
+#include "trainer/model/parameter_sync.h"
 #include "trainer/model/parameters.h"
+#include "trainer/model/state_tensor.h"
 
 namespace ropewalk {
 
-class ShardedOptimizer {
+class ShardedOptimizer final : public ParameterSync {
  public:
   // What it refers to must outlive it.
   ShardedOptimizer(const ParameterValues& weights, const ParameterValues& gradients, const TrainingConfig& training,
                    Rank rank);
 
-  // The weights' values become the master weights; the moments are 0.
-  void start();
+  void zero_moments();
 
-  // The backward is done with a unit, and with those behind it: what is whole begins to be summed over the mesh.
-  void start_sum(size_t unit);
-  // All sums are there: this rank's part of each bucket has become that of the sum, the rest is its own.
-  void finish_sums();
-  // Norm of the summed gradient over the whole model; the same on all ranks.
+  // Waits until all ranks' parts of the unit's weights have been gathered.
+  void before_forward(size_t unit) override;
+  // Starts the reduce-scatter of the unit's bucket once all of the bucket's units are done.
+  void after_backward(size_t unit) override;
+  // Waits for all reduce-scatters: of each bucket of the gradients, this rank's part is summed over the mesh, the rest
+  // is still its own.
+  void finish_reduce();
+  // L2 norm of the summed gradient over the whole model; the same on all ranks.
   double gradient_norm() const;
   // AdamW on this rank's part of each bucket, whose new weights then begin to be gathered: `step` counts from 1;
   // gradients are multiplied by gradient_scale first.
   void update(double rate, int64_t step, double gradient_scale);
-  // Begins to gather the master weights of all ranks.
-  void start_gathering();
-  // The weights of a unit are there, of all ranks.
-  void finish_gathering(size_t unit);
-  void finish_gathering();  // of all units
+  // All-gathers the weights from the master weights of all ranks. update() has started that by itself.
+  void start_gather();
+  void finish_gather();
 
-  std::vector<StateTensor> state() const;  // this rank's master weights and moments
+  std::vector<StateTensor> master_weights() const;  // this rank's shard
+  std::vector<StateTensor> state() const;           // its master weights and moments
   int64_t bytes() const;
   std::vector<StateTensor> gradients() const;  // its part of the summed gradient
 
@@ -56,7 +60,7 @@ class ShardedOptimizer {
   Tensor of_shard(const Tensor& shard, const OwnedRange& range) const;
   Tensor of_flat(const Tensor& flat, const OwnedRange& range) const;
   Tensor master(const OwnedRange& range) const;
-  void start_gathering_of(size_t bucket);
+  void start_gather_of(size_t bucket);
   // Visits (parameter, range) of this rank's part of a bucket; parameters next to each other for which like() is the
   // same in one range.
   template <typename Like, typename Visit>
@@ -70,7 +74,7 @@ class ShardedOptimizer {
   Rank rank_;
   Buffered first_moment_, second_moment_;  // this rank's shard
   Buffered master_;  // likewise, only where weights are held in fewer bits than the master weights
-  std::vector<std::unique_ptr<Transfer>> sums_, gatherings_;  // by bucket; null: none under way
+  std::vector<std::unique_ptr<Transfer>> reduces_, gathers_;  // by bucket; null: none under way
 };
 
 }  // namespace ropewalk

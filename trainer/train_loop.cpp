@@ -13,6 +13,7 @@
 #include "trainer/config/stages.h"
 #include "trainer/data/identity.h"
 #include "trainer/data/samples.h"
+#include "trainer/evaluation/evaluate.h"
 #include "trainer/inference/generate.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/model/model_flops.h"
@@ -141,7 +142,7 @@ class Run {
   }
 
  private:
-  std::filesystem::path checkpoints() const { return std::filesystem::path(config_.output.directory) / "checkpoints"; }
+  std::filesystem::path checkpoints() const { return checkpoints_of(config_.output.directory); }
   const Stage& stage() const { return config_.training.stages[*stage_]; }
   const Dataset& data() const { return datasets_[*stage_]; }
   bool due(int64_t interval) const { return interval > 0 && progress_.step % interval == 0; }
@@ -191,19 +192,11 @@ class Run {
       to_say_.push_back(line);
   }
 
-  // The same samples whatever the mesh and the micro-batch; one data rank's share of a round may be none.
   void validate() {
     if (!data().validation || config_.validation.interval == 0) return;
     const double began = steady_seconds();
-    const auto available = static_cast<int64_t>(data().validation->samples_per_epoch());
-    const int64_t samples = std::min(config_.validation.samples, available), share = stage().micro_batch;
-    const int64_t round = share * config_.parallel.mesh.data_parallel;
-    LossByPosition total;
-    for (int64_t first = 0; first < samples; first += round) {
-      const int64_t begin = std::min(samples, first + share * rank_.mesh.data_rank());
-      const Batch batch = batch_between(*data().validation, begin, std::min(samples, begin + share));
-      total += trainer_.evaluate(batch, config_.validation.position_ranges);
-    }
+    const LossByPosition total = evaluate(trainer_.predictor(), *data().validation, config_.validation.samples,
+                                          {stage().micro_batch, config_.validation.position_ranges}, rank_.mesh);
     reporter_->validation({total.mean(), total.means(), steady_seconds() - began});
   }
 
@@ -212,7 +205,7 @@ class Run {
     std::vector<int32_t> prompt;
     tokenizer_->encode(config_.validation.prompt, prompt);
     if (prompt.empty()) prompt.push_back(tokenizer_->end_of_document());
-    const std::vector<int32_t> text = generate(trainer_, prompt,
+    const std::vector<int32_t> text = generate(trainer_.predictor(), prompt,
                                                {config_.validation.sample_tokens, config_.validation.temperature,
                                                 config_.training.seed, tokenizer_->end_of_document()});
     reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_->decode(text));

@@ -1,14 +1,15 @@
-// A model in training on one rank of a mesh: weights, gradients, the sharded optimizer, and THE STEP (Trainer::step).
+// A model in training on one rank of a mesh: its replica of the weights, gradients, the sharded optimizer, and THE STEP
+// (trainer.cpp: Trainer::forward_backward, compute_gradients, step).
 #pragma once
 
-#include <memory>
 #include <optional>
+#include <vector>
 
-#include "parallel/rank.h"
-#include "trainer/checkpoint/state.h"
 #include "trainer/config/config.h"
 #include "trainer/data/batch.h"
-#include "trainer/evaluation/loss_by_position.h"
+#include "trainer/inference/predictor.h"
+#include "trainer/model/replica.h"
+#include "trainer/optimizer.h"
 
 namespace ropewalk {
 
@@ -33,9 +34,10 @@ class Trainer {
   // The weights are those of no model before initialize() or state_loaded(). config, rank and what rank refers to must
   // outlive this.
   Trainer(const Config& config, Rank rank);
-  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
 
-  void initialize();  // draws the weights from training.seed: the same ones on every mesh
+  void initialize();  // draws the weights from training.seed, the same ones on every mesh; collective
 
   // All that follows is of this stage: its length of sequences, its micro-batches, its theta. Until the first call it
   // is the first stage that fits the mesh.
@@ -46,29 +48,37 @@ class Trainer {
   // are then still those before the step.
   StepResult step(const Batch& batch, int64_t step);
 
-  // The parts of step(), for tests and tools: zeroes the gradients, goes forward and backward over the batch, sums the
-  // gradients over the mesh; returns the mean loss, absent where the batch has no target. gradients() then holds this
-  // rank's shard of the sum.
+  // The first half of step(), for tests and tools: returns the mean loss, absent where the batch has no target.
+  // gradients() then holds this rank's shard of the summed gradient.
   std::optional<double> compute_gradients(const Batch& batch);
-  std::vector<StateTensor> gradients() const;
+  std::vector<StateTensor> gradients() const { return optimizer_.gradients(); }
 
-  // Losses of the whole batch, over all ranks, by equal ranges of positions.
-  LossByPosition evaluate(const Batch& batch, int64_t position_ranges);
-
-  // Logits of the token after `tokens` (at least one), scaled, over the whole vocabulary; the same on all ranks.
-  // Collective.
-  std::vector<double> next_token_logits(const std::vector<int32_t>& tokens);
+  // A view of the model, with the theta of the stage; valid while this lives.
+  Predictor predictor() { return Predictor(replica_, &optimizer_); }
 
   // What a checkpoint holds of this rank: master weights and moments. After loading into it, call state_loaded().
-  std::vector<StateTensor> state() const;
-  void state_loaded();  // brings the weights up to date with the master weights; collective
+  std::vector<StateTensor> state() const { return optimizer_.state(); }
+  void state_loaded() { optimizer_.start_gather(); }  // brings the weights up to date; collective
   MemoryUse memory() const;
   // Throws NumericalError naming rank and weight when one is not finite after `steps` steps; collective.
-  void check_weights(int64_t steps) const;
+  void check_weights(int64_t steps);
 
  private:
-  struct Parts;
-  std::unique_ptr<Parts> parts_;
+  double targets_of_all_ranks(const Batch& batch) const;
+  // The sum of this rank's losses and gradients_, scaled. sync: is told as the last micro-batch's gradients complete.
+  double forward_backward(const Batch& batch, double scale, ParameterSync* sync);
+  void check_stage(int64_t step) const;
+  [[noreturn]] void throw_not_finite(const Batch& batch, int64_t step, const StepResult& result);
+
+  const Config& config_;
+  Kernels::Polling polling_;  // what is under way, after every operation
+  Rank rank_;
+  ModelReplica replica_;
+  ParameterValues gradients_;
+  ShardedOptimizer optimizer_;
+  Stage stage_;
+  SequenceLayout layout_{0, 1};
+  int64_t activation_bytes_ = 0;  // kept for a backward, at most so far
 };
 
 }  // namespace ropewalk

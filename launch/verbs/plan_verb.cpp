@@ -3,8 +3,8 @@
 #include <charconv>
 #include <optional>
 
+#include "launch/estimate_report.h"
 #include "launch/process/output.h"
-#include "launch/verbs/estimate_report.h"
 #include "launch/verbs/verbs.h"
 #include "parallel/mesh.h"
 #include "trainer/config/load_config.h"
@@ -47,6 +47,12 @@ std::vector<std::string> mesh_settings(const std::string& text) {
   return settings;
 }
 
+std::string work_text(const Stage& stage, Purpose purpose) {
+  if (purpose == Purpose::kTraining) return stage_text(stage);
+  return fmt::format("a forward pass of {} of {} tokens", counted(stage.micro_batch, "sequence"),
+                     stage.sequence_length);
+}
+
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const std::string& file = arguments.positional().front();
   std::vector<std::string> settings = arguments.values("set");
@@ -54,17 +60,18 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
     for (const std::string& setting : mesh_settings(arguments.value("mesh"))) settings.push_back(setting);
   const bool mesh_given = arguments.has("mesh") && !arguments.has("ranks");  // which then says how many there are
   const Config config = load_config(file, settings, mesh_given ? std::nullopt : ranks_of(arguments, launcher));
+  const Purpose purpose = arguments.has("inference") ? Purpose::kInference : Purpose::kTraining;
   std::vector<MeshEstimate> stages;
-  for (const Stage& stage : config.training.stages) stages.push_back(estimate_mesh(config, stage));
+  for (const Stage& stage : config.training.stages) stages.push_back(estimate_mesh(config, stage, purpose));
   if (arguments.has("json")) {
-    print(estimate_json(stages, config));
+    print(estimate_json(stages, config, purpose));
     return ExitCode::kDone;
   }
   const MeshShape& mesh = config.parallel.mesh;
   std::string text = fmt::format("{} on {}: {}\n", file, counted(mesh.size(), "rank"), mesh_text(mesh));
   for (size_t i = 0; i < stages.size(); ++i)
     text += fmt::format("\nafter step {}: {}\n\n{}", config.training.stages[i].first_step,
-                        stage_text(config.training.stages[i]), estimate_table(stages[i], config));
+                        work_text(config.training.stages[i], purpose), estimate_table(stages[i], config, purpose));
   print(text);
   return ExitCode::kDone;
 }
@@ -84,16 +91,22 @@ Verb plan_verb() {
               "context_parallel\n"
               "and tensor_parallel share them); working memory is what an operation needs while it runs. Bytes are "
               "those of the\n"
-              "host communicators; where documents are packed into the sequences, less is sent and computed.",
+              "host communicators; where documents are packed into the sequences, less is sent and computed. With "
+              "--inference the\n"
+              "same of a forward pass of one micro-batch, by ranks that evaluate.",
           .groups = {{"Options",
                       {{"mesh", "dp=N,cp=N,tp=N", "the mesh, instead of CONFIG's; an axis that is left out is 1"},
                        {"ranks", "N", "ranks of the job; data_parallel 0 becomes what the other axes leave of them"},
                        {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated",
                         Option::Count::kRepeated},
+                       {"inference", "",
+                        "of a rank that evaluates: weights and a forward pass of one micro-batch, without gradients, "
+                        "optimizer and kept activations"},
                        {"json", "", "print one JSON object, numbers in bytes and FLOP"}}}},
           .examples = {"ropewalk plan configs/command_r7b.textproto --mesh dp=1,cp=8,tp=4",
                        "ropewalk plan my.textproto --ranks 16 --set data.sequence_length=262144 --set "
-                       "training.recompute=BLOCK"},
+                       "training.recompute=BLOCK",
+                       "ropewalk plan configs/command_r7b.textproto --mesh tp=4 --inference"},
           .run = run};
 }
 

@@ -7,6 +7,7 @@ namespace ropewalk {
 
 Verb prepare_verb();
 Verb train_verb();
+Verb evaluate_verb();
 Verb validate_verb();
 Verb plan_verb();
 Verb schema_verb();

@@ -6,6 +6,7 @@
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
+#include "trainer/evaluation/evaluate.h"
 
 namespace ropewalk {
 namespace {
@@ -40,7 +41,8 @@ TEST_P(InferenceOnEveryMesh, EvaluatesTheNaiveLossesByPosition) {
   }
   on_mesh(case_.config, [&](RankRun& run) {
     set_state(run, weights_);
-    const LossByPosition losses = run.trainer.evaluate(run.share_of(case_.samples), ranges);
+    const LossByPosition losses = evaluate(run.trainer.predictor(), run.share_of(case_.samples),
+                                           {case_.config.training.stages[0].micro_batch, ranges}, run.mesh);
     ASSERT_EQ(losses.loss.size(), expected.size());
     for (size_t range = 0; range < expected.size(); ++range) {
       const auto [loss, count] = expected[range];
@@ -60,7 +62,8 @@ TEST_P(InferenceOnEveryMesh, GivesTheNaiveLogitsOfTheNextToken) {
   on_mesh(case_.config, [&](RankRun& run) {
     set_state(run, weights_);
     for (size_t i = 0; i < lengths.size(); ++i) {
-      logits[i][static_cast<size_t>(run.mesh.world().rank())] = run.trainer.next_token_logits(prompt(lengths[i]));
+      logits[i][static_cast<size_t>(run.mesh.world().rank())] =
+          run.trainer.predictor().next_token_logits(prompt(lengths[i]));
     }
   });
   for (size_t i = 0; i < lengths.size(); ++i) {

@@ -13,6 +13,7 @@
 #include "tests/support/forwarding_backend.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
+#include "trainer/evaluation/evaluate.h"
 
 namespace ropewalk {
 namespace {
@@ -302,20 +303,21 @@ TEST(Overlap, WeightsAreReadWhenTheyAreThere) {
           const auto step = [&](int64_t n) {
             here.push_back(run.trainer.step(run.share_of(some_samples(2)(n)), n).loss.value());
           };
-          const auto evaluate = [&] {
-            const LossByPosition loss = run.trainer.evaluate(run.share_of(some_samples(2)(7)), 2);
+          const auto evaluate_now = [&] {
+            const LossByPosition loss =
+                evaluate(run.trainer.predictor(), run.share_of(some_samples(2)(7)), {1, 2}, run.mesh);
             here.insert(here.end(), loss.loss.begin(), loss.loss.end());
           };
           step(0);
           step(1);
-          evaluate();
+          evaluate_now();
           step(2);
-          const std::vector<double> logits = run.trainer.next_token_logits({1, 2, 3});
+          const std::vector<double> logits = run.trainer.predictor().next_token_logits({1, 2, 3});
           here.insert(here.end(), logits.begin(), logits.end());
           step(3);
           run.trainer.check_weights(4);
           for (int time = 0; time < 3; ++time) run.trainer.state_loaded();  // each gives way to the next
-          evaluate();
+          evaluate_now();
           if (run.mesh.world().rank() == 0) read = here;
         },
         faults);

@@ -8,6 +8,7 @@
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
+#include "trainer/evaluation/evaluate.h"
 
 namespace ropewalk {
 namespace {
@@ -138,11 +139,14 @@ TEST(Stages, AreFollowedByInference) {
         const std::vector<Sample> samples = samples_of(c, step);
         const ModelConfig model = model_in(c.config.model, stage);
         const double loss = naive_loss(model, weights, samples);
-        EXPECT_NEAR(run.trainer.evaluate(run.share_of(samples), 1).mean().value(), loss, kTolerance * loss) << step;
+        EXPECT_NEAR(
+            evaluate(run.trainer.predictor(), run.share_of(samples), {stage.micro_batch, 1}, run.mesh).mean().value(),
+            loss, kTolerance * loss)
+            << step;
         // log softmax(logits)[t] is minus the loss of target t at the last position.
         Sample prompt = random_sample(11, c.config.model.vocabulary, {}, 45);
         std::fill(prompt.targets.begin(), prompt.targets.end() - 1, -1);
-        const std::vector<double> logits = run.trainer.next_token_logits(prompt.tokens);
+        const std::vector<double> logits = run.trainer.predictor().next_token_logits(prompt.tokens);
         double sum = 0;
         for (double logit : logits) sum += std::exp(logit);
         const double expected = naive_loss(model, weights, {prompt});

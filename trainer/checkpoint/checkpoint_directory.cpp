@@ -65,6 +65,10 @@ void remove_checkpoint(FileSystem& system, const std::filesystem::path& director
 
 }  // namespace
 
+std::filesystem::path checkpoints_of(const std::filesystem::path& output_directory) {
+  return output_directory / "checkpoints";
+}
+
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory) {
   std::vector<CheckpointPath> checkpoints;
   if (kind_of(directory) == PathKind::kNone) return checkpoints;

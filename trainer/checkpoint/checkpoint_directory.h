@@ -20,6 +20,9 @@ struct CheckpointPath {
   std::filesystem::path path;
 };
 
+// Where a run keeps its checkpoints.
+std::filesystem::path checkpoints_of(const std::filesystem::path& output_directory);
+
 // The checkpoints, whole or not, newest first; none if there is no such directory.
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory);
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <unordered_map>
 
+#include "kernels/bfloat16.h"
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/formats/safetensors.h"
@@ -38,24 +40,46 @@ std::vector<std::vector<WantedPiece>> plan(const Manifest& manifest, std::span<c
   return wanted;
 }
 
+template <typename To, typename From>
+To converted(From value) {
+  if constexpr (std::is_same_v<To, BFloat16>)
+    return BFloat16(static_cast<float>(value));
+  else
+    return static_cast<To>(value);
+}
+
 template <typename From, typename To>
 void convert(const uint8_t* from, uint8_t* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     From value;
     std::memcpy(&value, from + i * static_cast<int64_t>(sizeof(From)), sizeof(From));
-    const To converted = static_cast<To>(value);
-    std::memcpy(to + i * static_cast<int64_t>(sizeof(To)), &converted, sizeof(To));
+    const To result = converted<To>(value);
+    std::memcpy(to + i * static_cast<int64_t>(sizeof(To)), &result, sizeof(To));
+  }
+}
+
+template <typename From>
+void convert(const uint8_t* from, uint8_t* to, DType to_type, int64_t count) {
+  switch (to_type) {
+    case DType::kF64:
+      return convert<From, double>(from, to, count);
+    case DType::kF32:
+      return convert<From, float>(from, to, count);
+    case DType::kBF16:
+      return convert<From, BFloat16>(from, to, count);
+    default:
+      CHECK(false, "a checkpoint read as {}", name_of(to_type));
   }
 }
 
 void convert(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int64_t count) {
   if (from_type == to_type) {
     std::memcpy(to, from, static_cast<size_t>(count * size_of(to_type)));
-  } else if (from_type == DType::kF32 && to_type == DType::kF64) {
-    convert<float, double>(from, to, count);
+  } else if (from_type == DType::kF64) {
+    convert<double>(from, to, to_type, count);
   } else {
-    CHECK(from_type == DType::kF64 && to_type == DType::kF32, "{} read as {}", name_of(from_type), name_of(to_type));
-    convert<double, float>(from, to, count);
+    CHECK(from_type == DType::kF32, "a checkpoint of {}", name_of(from_type));
+    convert<float>(from, to, to_type, count);
   }
 }
 

@@ -1,23 +1,15 @@
-// The state of training that a checkpoint holds: named boxes of global tensors, and a few numbers. The data order is a
-// function of order_samples, the learning rate of step, random draws of seeds: nothing else needs saving.
+// The state of training that a checkpoint holds beside the tensors (trainer/model/state_tensor.h): a few numbers. The
+// data order is a function of order_samples, the learning rate of step, random draws of seeds: nothing else needs
+// saving.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "trainer/data/identity.h"
-#include "trainer/model/parameters.h"
+#include "trainer/model/state_tensor.h"
 
 namespace ropewalk {
-
-// A box of a global tensor that lives on this rank.
-struct StateTensor {
-  std::string name;  // "model.norm.weight" (master weights), "optimizer.m.<name>", "optimizer.v.<name>"
-  Shape shape;       // of the whole tensor
-  Box box;           // the part that this rank holds
-  Tensor data;       // its elements, on the device; fp32 or fp64
-  bool saved_here;   // false where another rank holds the same box and saves it; loading fills both
-};
 
 // What a checkpoint says of the run that wrote it, so that one that goes on from it can tell what changed.
 struct RunDescription {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/error.h"
+
 namespace ropewalk {
 
 int64_t Sample::target_count() const {
@@ -12,6 +14,18 @@ int64_t Batch::target_count() const {
   int64_t count = 0;
   for (const Sample& sample : samples) count += sample.target_count();
   return count;
+}
+
+std::vector<MicroBatch> micro_batches(const Batch& batch, int64_t size) {
+  CHECK(size > 0, "micro-batches of {} samples", size);
+  std::vector<MicroBatch> out;
+  std::span<const Sample> rest = batch.samples;
+  while (!rest.empty()) {
+    const size_t count = std::min(static_cast<size_t>(size), rest.size());
+    out.push_back({rest.first(count), count == rest.size()});
+    rest = rest.subspan(count);
+  }
+  return out;
 }
 
 }  // namespace ropewalk

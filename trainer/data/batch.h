@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace ropewalk {
@@ -20,5 +21,13 @@ struct Batch {
   std::vector<Sample> samples;
   int64_t target_count() const;
 };
+
+// Consecutive samples of a batch that go through the model together.
+struct MicroBatch {
+  std::span<const Sample> samples;
+  bool is_last;
+};
+// The batch in micro-batches of `size` samples, the last one perhaps smaller; they refer to the batch.
+std::vector<MicroBatch> micro_batches(const Batch& batch, int64_t size);
 
 }  // namespace ropewalk

@@ -146,6 +146,12 @@ Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfi
 
 }  // namespace
 
+Dataset open_dataset(const Config& config, const Stage& stage) {
+  check(config.data, stage, config.model.vocabulary);
+  return make_dataset(std::make_shared<const IndexedDataset>(stage.prefix, config.model.vocabulary), config.data,
+                      stage);
+}
+
 std::vector<Dataset> open_datasets(const Config& config) {
   std::map<std::string, std::shared_ptr<const IndexedDataset>> files;
   std::vector<Dataset> datasets;

@@ -27,6 +27,7 @@ struct Dataset {
 };
 // Of every stage; those with one prefix share the file. Throws DataError or ConfigurationError.
 std::vector<Dataset> open_datasets(const Config& config);
+Dataset open_dataset(const Config& config, const Stage& stage);  // of one of them
 
 // The share of data rank `data_rank` in the `batch` samples that follow the first `consumed` ones: samples
 // consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).

@@ -21,13 +21,13 @@ int32_t draw(const std::vector<double>& logits, double temperature, double u) {
 
 }  // namespace
 
-std::vector<int32_t> generate(Trainer& trainer, std::vector<int32_t> prompt, const SamplingOptions& options) {
+std::vector<int32_t> generate(const Predictor& predictor, std::vector<int32_t> prompt, const SamplingOptions& options) {
   CHECK(!prompt.empty(), "an empty prompt");
   const RandomStream stream(options.seed, "sample");
   const size_t begin = prompt.size();
   for (int64_t i = 0; i < options.tokens; ++i) {
     const int32_t token =
-        draw(trainer.next_token_logits(prompt), options.temperature, stream.uniform(static_cast<uint64_t>(i)));
+        draw(predictor.next_token_logits(prompt), options.temperature, stream.uniform(static_cast<uint64_t>(i)));
     if (token == options.end) break;
     prompt.push_back(token);
   }

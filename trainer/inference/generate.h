@@ -1,7 +1,7 @@
-// Text from a model in training: one token after another, each from a whole forward pass.
+// Text from a model: one token after another, each from a whole forward pass.
 #pragma once
 
-#include "trainer/trainer.h"
+#include "trainer/inference/predictor.h"
 
 namespace ropewalk {
 
@@ -13,6 +13,6 @@ struct SamplingOptions {
 };
 
 // The continuation of `prompt` (at least one token); the same on all ranks. Collective.
-std::vector<int32_t> generate(Trainer& trainer, std::vector<int32_t> prompt, const SamplingOptions& options);
+std::vector<int32_t> generate(const Predictor& predictor, std::vector<int32_t> prompt, const SamplingOptions& options);
 
 }  // namespace ropewalk

@@ -3,12 +3,11 @@
 namespace ropewalk {
 
 Model::Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk,
-             Recompute recompute, UnitHook before_use)
+             Recompute recompute)
     : rank_(rank),
       recompute_(recompute),
       embedding_(table, rank, region),
-      head_(config, table, rank, region, loss_chunk),
-      before_use_(std::move(before_use)) {
+      head_(config, table, rank, region, loss_chunk) {
   for (size_t layer = 0; layer < config.layers.size(); ++layer)
     blocks_.push_back(std::make_unique<Block>(config, config.layers[layer], table.block(layer), rank, region));
 }
@@ -17,13 +16,14 @@ void Model::set_theta(std::optional<double> theta) {
   for (const auto& block : blocks_) block->set_theta(theta);
 }
 
-Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved) const {
+Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
+                      ParameterSync* sync) const {
   saved.blocks.resize(blocks_.size());
-  before_use_(ParameterTable::kEmbeddingUnit);
+  if (sync) sync->before_forward(ParameterTable::kEmbeddingUnit);
   Tensor x = embedding_.forward(weights, sequences);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     const Trace::Scope phase(rank_.trace, fmt::format("block {} forward", layer), "phase");
-    before_use_(ParameterTable::unit_of_block(layer));
+    if (sync) sync->before_forward(ParameterTable::unit_of_block(layer));
     const Block& block = *blocks_[layer];
     BlockActivations& kept = saved.blocks[layer];
     const Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
@@ -42,12 +42,12 @@ Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences
   return x;
 }
 
-Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences) const {
-  before_use_(ParameterTable::kEmbeddingUnit);
+Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences, ParameterSync* sync) const {
+  if (sync) sync->before_forward(ParameterTable::kEmbeddingUnit);
   Tensor x = embedding_.forward(weights, sequences);
   Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
-    before_use_(ParameterTable::unit_of_block(layer));
+    if (sync) sync->before_forward(ParameterTable::unit_of_block(layer));
     ArenaScope not_kept(rank_.arena);
     BlockActivations all;
     blocks_[layer]->forward(weights, sequences, x, y, all);
@@ -57,17 +57,17 @@ Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences) 
 }
 
 void Model::backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
-                     const ParameterValues& gradients, const UnitHook& after_gradients) const {
+                     const ParameterValues& gradients, ParameterSync* sync) const {
   const Tensor dx = head_.backward(weights, saved.loss, gradients);
   for (size_t layer = blocks_.size(); layer-- > 0;) {
     const Trace::Scope phase(rank_.trace, fmt::format("block {} backward", layer), "phase");
     ArenaScope scratch(rank_.arena);
     if (recompute_ != Recompute::kNothing) blocks_[layer]->recompute(weights, sequences, saved.blocks[layer]);
     blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients);
-    after_gradients(ParameterTable::unit_of_block(layer));
+    if (sync) sync->after_backward(ParameterTable::unit_of_block(layer));
   }
   embedding_.backward(sequences, dx, gradients);
-  after_gradients(ParameterTable::kEmbeddingUnit);
+  if (sync) sync->after_backward(ParameterTable::kEmbeddingUnit);
 }
 
 }  // namespace ropewalk

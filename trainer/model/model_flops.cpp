@@ -4,9 +4,12 @@
 
 #include "kernels/flops.h"
 #include "trainer/config/stages.h"
+#include "trainer/model/parameters.h"
 
 namespace ropewalk {
 namespace {
+
+ParameterTable whole_table(const ModelConfig& model) { return ParameterTable(model, MeshShape(), 0, false, 0); }
 
 // pairs: visible ones, over all layers.
 double flops(const ModelConfig& model, double tokens, double pairs) {
@@ -25,19 +28,19 @@ int64_t visible_pairs(const Sample& sample, const LayerKind& kind) {
   return pairs;
 }
 
-int64_t matrix_elements(const ModelConfig& model) {
-  const int64_t D = model.width, HK = model.query_heads * model.head_size, GK = model.key_heads * model.head_size;
-  const int64_t block = 2 * D * HK + 2 * D * GK + 3 * D * model.hidden;
-  return model.vocabulary * D + static_cast<int64_t>(model.layers.size()) * block;
+int64_t parameter_count(const ModelConfig& model) {
+  const ParameterTable table = whole_table(model);
+  int64_t count = 0;
+  for (const Parameter& parameter : table.all()) count += parameter.box.elements();
+  return count;
 }
 
-int64_t parameter_count(const ModelConfig& model) {
-  int64_t norms = model.width;
-  for (const LayerKind& kind : model.layers) {
-    norms += model.width;
-    if (kind.qk_norm == LayerKind::QkNorm::kLayerNorm) norms += (model.query_heads + model.key_heads) * model.head_size;
-  }
-  return matrix_elements(model) + norms;
+int64_t matrix_elements(const ModelConfig& model) {
+  const ParameterTable table = whole_table(model);
+  int64_t count = 0;
+  for (const Parameter& parameter : table.all())
+    if (parameter.is_matrix) count += parameter.box.elements();
+  return count;
 }
 
 double training_flops(const ModelConfig& model, const Batch& batch) {

@@ -2,9 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/arena.h"
-#include "kernels/random.h"
-
 namespace ropewalk {
 namespace {
 
@@ -19,40 +16,40 @@ class TableBuilder {
     key_replicas_ = std::max<int64_t>(1, ranks / heads);
   }
 
-  // A LayerNorm's weight [D]: whole on every rank.
+  // The weight [D] of a norm over the model's width: whole on every rank.
   int norm(const std::string& name) {
-    const auto sum = token_split_ ? GradientSum::kTensor : GradientSum::kNone;
-    return push({name, {model_.width}, {0, 1, 0, model_.width}, 0, true, sum, rank_ == 0});
+    return push({.name = name,
+                 .shape = {model_.width},
+                 .box = {0, 1, 0, model_.width},
+                 .is_matrix = false,
+                 .gradient_sum = token_split_ ? GradientSum::kTensor : GradientSum::kNone,
+                 .is_primary_replica = rank_ == 0});
   }
-  // Rows [rows, columns] cut over the tensor group.
+  // A matrix [rows, columns], cut over the tensor group by rows or by columns.
   int split_rows(const std::string& name, int64_t rows, int64_t columns) {
     const Partition cut = Partition::even(rows, tensor_ranks_);
-    return push(
-        {name, {rows, columns}, {cut.begin(rank_), cut.end(rank_), 0, columns}, 0, false, GradientSum::kNone, true});
+    return push({.name = name, .shape = {rows, columns}, .box = {cut.begin(rank_), cut.end(rank_), 0, columns}});
   }
   int split_columns(const std::string& name, int64_t rows, int64_t columns) {
     const Partition cut = Partition::even(columns, tensor_ranks_);
-    return push(
-        {name, {rows, columns}, {0, rows, cut.begin(rank_), cut.end(rank_)}, 0, false, GradientSum::kNone, true});
+    return push({.name = name, .shape = {rows, columns}, .box = {0, rows, cut.begin(rank_), cut.end(rank_)}});
   }
   // `unit` rows for each query head, or for each key head: a head never leaves its rank, and where there are more ranks
-  // than key heads, several ranks in a row hold the same one.
-  int query_heads(const std::string& name, int64_t unit, int64_t columns, bool is_norm) {
+  // than key heads, several ranks in a row hold the same one. is_matrix: else the weight of a norm over each head.
+  int query_heads(const std::string& name, int64_t unit, int64_t columns, bool is_matrix) {
     const int index = split_rows(name, model_.query_heads * unit, columns);
-    table_[static_cast<size_t>(index)].is_norm = is_norm;
+    table_[static_cast<size_t>(index)].is_matrix = is_matrix;
     return index;
   }
-  int key_heads(const std::string& name, int64_t unit, int64_t columns, bool is_norm) {
+  int key_heads(const std::string& name, int64_t unit, int64_t columns, bool is_matrix) {
     const Partition cut = Partition::even(model_.key_heads, static_cast<int>(tensor_ranks_ / key_replicas_));
     const int owner = static_cast<int>(rank_ / key_replicas_);
-    const bool shared = key_replicas_ > 1;
-    return push({name,
-                 {model_.key_heads * unit, columns},
-                 {cut.begin(owner) * unit, cut.end(owner) * unit, 0, columns},
-                 0,
-                 is_norm,
-                 shared ? GradientSum::kKeyReplicas : GradientSum::kNone,
-                 rank_ % key_replicas_ == 0});
+    return push({.name = name,
+                 .shape = {model_.key_heads * unit, columns},
+                 .box = {cut.begin(owner) * unit, cut.end(owner) * unit, 0, columns},
+                 .is_matrix = is_matrix,
+                 .gradient_sum = key_replicas_ > 1 ? GradientSum::kKeyReplicas : GradientSum::kNone,
+                 .is_primary_replica = rank_ % key_replicas_ == 0});
   }
 
   int size() const { return static_cast<int>(table_.size()); }
@@ -84,12 +81,12 @@ ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, 
     BlockParameters block;
     ends.push_back(build.size());
     block.norm = build.norm(prefix + "input_layernorm.weight");
-    block.q = build.query_heads(prefix + "self_attn.q_proj.weight", K, D, false);
-    block.k = build.key_heads(prefix + "self_attn.k_proj.weight", K, D, false);
-    block.v = build.key_heads(prefix + "self_attn.v_proj.weight", K, D, false);
+    block.q = build.query_heads(prefix + "self_attn.q_proj.weight", K, D, true);
+    block.k = build.key_heads(prefix + "self_attn.k_proj.weight", K, D, true);
+    block.v = build.key_heads(prefix + "self_attn.v_proj.weight", K, D, true);
     if (model.layers[layer].qk_norm == LayerKind::QkNorm::kLayerNorm) {
-      block.q_norm = build.query_heads(prefix + "self_attn.q_norm.weight", 1, K, true);
-      block.k_norm = build.key_heads(prefix + "self_attn.k_norm.weight", 1, K, true);
+      block.q_norm = build.query_heads(prefix + "self_attn.q_norm.weight", 1, K, false);
+      block.k_norm = build.key_heads(prefix + "self_attn.k_norm.weight", 1, K, false);
     }
     block.o = build.split_columns(prefix + "self_attn.o_proj.weight", D, HK);
     block.gate = build.split_rows(prefix + "mlp.gate_proj.weight", F, D);
@@ -124,57 +121,13 @@ Tensor ParameterValues::operator[](int index) const {
   return flat_.slice(p.offset, p.offset + p.box.elements()).reshape({p.box.rows(), p.box.columns()});
 }
 
-namespace {
-
-constexpr int64_t kDrawnElements = 1 << 18;  // at a time: a table of a large vocabulary has gigabytes
-
-// Rows [begin, end) of this rank's box: normal(0, deviation) as a function of the element's place in the whole tensor.
-template <typename T>
-void draw_normal(const Parameter& p, int64_t begin, int64_t end, const RandomStream& stream, double deviation, T* out) {
-  for (int64_t row = p.box.row_begin + begin; row < p.box.row_begin + end; ++row)
-    for (int64_t column = p.box.column_begin; column < p.box.column_end; ++column)
-      *out++ = static_cast<T>(deviation * stream.normal(static_cast<uint64_t>(row * p.columns() + column)));
-}
-
-// Drawn as T and then rounded to the weights' type.
-template <typename T>
-void draw_matrix(const Parameter& p, const Tensor& weight, double deviation, uint64_t seed, Kernels& kernels,
-                 Arena& arena) {
-  const RandomStream stream(seed, p.name);
-  const int64_t columns = p.box.columns(),
-                rows_at_once = std::max<int64_t>(1, kDrawnElements / std::max<int64_t>(1, columns));
-  std::vector<T> host(static_cast<size_t>(std::min(rows_at_once, weight.rows()) * columns));
-  for (int64_t begin = 0; begin < weight.rows(); begin += rows_at_once) {
-    ArenaScope scope(arena);
-    const int64_t end = std::min(begin + rows_at_once, weight.rows());
-    const Tensor rows = weight.slice(begin, end);
-    const bool direct = rows.dtype() == dtype_of<T>;
-    const Tensor drawn = direct ? rows : arena.allocate(dtype_of<T>, rows.shape());
-    draw_normal(p, begin, end, stream, deviation, host.data());
-    kernels.upload(host.data(), drawn);
-    if (!direct) kernels.cast(drawn, rows);
+std::vector<StateTensor> ParameterValues::state() const {
+  std::vector<StateTensor> out;
+  for (int index = 0; index < static_cast<int>(table_.all().size()); ++index) {
+    const Parameter& p = table_[index];
+    out.push_back({p.name, p.shape, p.box, (*this)[index], p.is_primary_replica});
   }
-}
-
-template <typename T>
-void initialize_as(const ParameterValues& weights, double deviation, uint64_t seed, Kernels& kernels) {
-  const ParameterTable& table = weights.table();
-  Arena arena(kernels, kDrawnElements * size_of(dtype_of<T>));
-  for (int index = 0; index < static_cast<int>(table.all().size()); ++index) {
-    if (table[index].is_norm)
-      kernels.fill(weights[index], 1.0);
-    else
-      draw_matrix<T>(table[index], weights[index], deviation, seed, kernels, arena);
-  }
-}
-
-}  // namespace
-
-void initialize(const ParameterValues& master, const ModelConfig& model, uint64_t seed, Kernels& kernels) {
-  if (master.flat().dtype() == DType::kF64)
-    initialize_as<double>(master, model.initializer_range, seed, kernels);
-  else
-    initialize_as<float>(master, model.initializer_range, seed, kernels);
+  return out;
 }
 
 }  // namespace ropewalk

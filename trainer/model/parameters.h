@@ -10,6 +10,7 @@
 #include "parallel/rank.h"
 #include "parallel/shard_plan.h"
 #include "trainer/config/config.h"
+#include "trainer/model/state_tensor.h"
 
 namespace ropewalk {
 
@@ -21,14 +22,16 @@ enum class GradientSum {
 };
 
 struct Parameter {
-  std::string name;  // "model.layers.3.self_attn.q_proj.weight"
-  Shape shape;       // of the whole tensor: [rows, columns] or [columns]
-  Box box;           // the part that this tensor rank holds
-  int64_t offset;    // of that part in the flat buffer, in elements
-  bool is_norm;      // starts at one, does not decay; else starts normal(0, initializer_range) and decays
-  GradientSum gradient_sum;
-  bool is_primary_replica;  // this rank counts it in global norms and saves it (of ranks that hold the same part, the
-                            // first does)
+  std::string name;    // "model.layers.3.self_attn.q_proj.weight"
+  Shape shape;         // of the whole tensor: [rows, columns] or [columns]
+  Box box;             // the part that this tensor rank holds
+  int64_t offset = 0;  // of that part in the flat buffer, in elements
+  // A matrix begins normal(0, initializer_range), decays, and multiplies activations, which counts as FLOPs. The weight
+  // of a norm begins at one, and does none of that.
+  bool is_matrix = true;
+  GradientSum gradient_sum = GradientSum::kNone;
+  bool is_primary_replica =
+      true;  // of the tensor ranks that hold this part, the first: it saves it, counts it in norms
   int64_t rows() const { return shape.rank() == 2 ? shape[0] : 1; }
   int64_t columns() const { return shape.rank() == 2 ? shape[1] : shape[0]; }
 };
@@ -73,15 +76,13 @@ class ParameterValues {
   const ParameterTable& table() const { return table_; }
   const Tensor& flat() const { return flat_; }
   Tensor operator[](int index) const;  // [rows, columns] of this rank's box
+  // All of them, as a checkpoint names them.
+  std::vector<StateTensor> state() const;
 
  private:
   const ParameterTable& table_;
   std::unique_ptr<Buffer> buffer_;
   Tensor flat_;
 };
-
-// Initial weights (fp32 or fp64): a function of (seed, name, place in the whole tensor) only, so every mesh starts from
-// the same ones. Matrices are normal(0, initializer_range), norms one.
-void initialize(const ParameterValues& weights, const ModelConfig& model, uint64_t seed, Kernels& kernels);
 
 }  // namespace ropewalk

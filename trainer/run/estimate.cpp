@@ -2,6 +2,7 @@
 
 #include "parallel/attention/sequence_layout.h"
 #include "trainer/config/stages.h"
+#include "trainer/evaluation/evaluate.h"
 #include "trainer/model/model_flops.h"
 
 namespace ropewalk {
@@ -12,77 +13,103 @@ Batch batch_of(int64_t samples, int64_t length) {
   return {std::vector<Sample>(static_cast<size_t>(samples), Sample{zeros, zeros, zeros})};
 }
 
-// A rank that is there alone, on a device that does nothing.
-class PlannedRank {
- public:
-  PlannedRank(const Config& config, const Stage& stage, int rank)
-      : stage_(stage),
-        mesh_(Mesh::planned(config.parallel.mesh, rank, static_cast<int>(config.model.key_heads))),
-        kernels_(std::make_unique<CountingBackend>(compute_type(config.parallel.backend))),
-        backend_(dynamic_cast<CountingBackend&>(kernels_.backend())),
-        arena_(kernels_),
-        trainer_(config, {mesh_, kernels_, arena_}) {
-    trainer_.begin_stage(stage);
+int64_t sample_bytes(const Stage& stage) { return stage.sequence_length * 3 * size_of(DType::kI32); }
+
+// A rank that is there alone, on a device that only counts.
+struct CountingRank {
+  CountingRank(const Config& config, int rank_)
+      : mesh(Mesh::planned(config.parallel.mesh, rank_, static_cast<int>(config.model.key_heads))),
+        kernels(std::make_unique<CountingBackend>(compute_type(config.parallel.backend))),
+        backend(dynamic_cast<CountingBackend&>(kernels.backend())),
+        arena(kernels) {}
+  Rank rank() { return {mesh, kernels, arena}; }
+
+  // That this rank holds of so many sequences.
+  int64_t tokens(const Stage& stage, int64_t sequences) const {
+    const SequenceLayout layout(stage.sequence_length, mesh.shape().context_parallel);
+    return sequences * layout.local_length(mesh.context_rank());
   }
 
-  const Mesh& mesh() const { return mesh_; }
-  const Trainer& trainer() const { return trainer_; }
-
-  // Adds `times` times what a step on so many sequences sends and computes.
-  void add_step(StepEstimate& plan, int64_t samples, int64_t times) {
+  // Adds `times` times what `work` sends and computes.
+  template <typename Work>
+  void count(StepEstimate& estimate, int64_t times, const Work& work) {
     if (times == 0) return;
-    const auto bytes_before = mesh_.counters();
-    const CountingBackend::Flops before = backend_.flops();
-    trainer_.step(batch_of(samples, stage_.sequence_length), stage_.first_step);
-
-    const auto bytes_after = mesh_.counters();
-    plan.bytes_sent.resize(bytes_after.size());
+    const auto bytes_before = mesh.counters();
+    const CountingBackend::Flops before = backend.flops();
+    work();
+    const auto bytes_after = mesh.counters();
+    estimate.bytes_sent.resize(bytes_after.size());
     for (size_t axis = 0; axis < bytes_after.size(); ++axis) {
-      plan.bytes_sent[axis].first = bytes_after[axis].first;
-      plan.bytes_sent[axis].second +=
+      estimate.bytes_sent[axis].first = bytes_after[axis].first;
+      estimate.bytes_sent[axis].second +=
           times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
     }
-    plan.flops.add(backend_.flops(), static_cast<double>(times));
-    plan.flops.add(before, -static_cast<double>(times));
+    estimate.flops.add(backend.flops(), static_cast<double>(times));
+    estimate.flops.add(before, -static_cast<double>(times));
   }
 
- private:
-  const Stage& stage_;
-  Mesh mesh_;
-  Kernels kernels_;
-  CountingBackend& backend_;
-  Arena arena_;
-  Trainer trainer_;
+  Mesh mesh;
+  Kernels kernels;
+  CountingBackend& backend;
+  Arena arena;
 };
+
+// Every whole micro-batch is the same work, so a step of n of them is a step of one, and n - 1 times what a step of two
+// has more than that.
+StepEstimate estimate_training(const Config& config, const Stage& stage, int rank) {
+  CountingRank counting(config, rank);
+  Trainer trainer(config, counting.rank());
+  trainer.begin_stage(stage);
+  const int64_t samples = stage.batch / config.parallel.mesh.data_parallel;
+  const int64_t micro = std::min(samples, stage.micro_batch), whole = samples / micro, rest = samples % micro;
+  StepEstimate out;
+  const auto add_steps = [&](int64_t count, int64_t times) {
+    counting.count(out, times, [&] { trainer.step(batch_of(count, stage.sequence_length), stage.first_step); });
+  };
+  add_steps(micro + rest, 1);
+  add_steps(2 * micro, whole - 1);
+  add_steps(micro, 1 - whole);
+  out.memory = trainer.memory();
+  out.tokens = counting.tokens(stage, micro);
+  out.batch_bytes = sample_bytes(stage) * samples;
+  out.model_flops = step_flops(config.model, stage) / config.parallel.mesh.size();
+  return out;
+}
+
+StepEstimate estimate_inference(const Config& config, const Stage& stage, int rank) {
+  CountingRank counting(config, rank);
+  const ModelReplica replica(config, counting.rank());
+  const EvaluationOptions options{stage.micro_batch, config.validation.position_ranges};
+  StepEstimate out;
+  counting.count(out, 1, [&] {
+    evaluate(Predictor(replica), batch_of(stage.micro_batch, stage.sequence_length), options, counting.mesh);
+  });
+  out.memory.weights = replica.weights.flat().bytes();
+  out.memory.working = counting.arena.peak_bytes();
+  out.tokens = counting.tokens(stage, stage.micro_batch);
+  out.batch_bytes = sample_bytes(stage) * stage.micro_batch;
+  // A forward is a third of the step's arithmetic.
+  const MeshShape& mesh = config.parallel.mesh;
+  const double share = static_cast<double>(stage.micro_batch) / static_cast<double>(stage.batch);
+  out.model_flops = step_flops(config.model, stage) / 3 * share / (mesh.context_parallel * mesh.tensor_parallel);
+  return out;
+}
 
 }  // namespace
 
-StepEstimate estimate_step(const Config& config, const Stage& stage, int rank) {
-  PlannedRank planned(config, stage, rank);
-  const Mesh& mesh = planned.mesh();
-  const int64_t length = stage.sequence_length, samples = stage.batch / mesh.shape().data_parallel;
-  const int64_t micro = std::min(samples, stage.micro_batch), whole = samples / micro, rest = samples % micro;
-
-  // Every whole micro-batch is the same work, so a step of n of them is a step of one, and n - 1 times what a step of
-  // two has more than that.
-  StepEstimate plan;
-  planned.add_step(plan, micro + rest, 1);
-  planned.add_step(plan, 2 * micro, whole - 1);
-  planned.add_step(plan, micro, 1 - whole);
-
-  plan.memory = planned.trainer().memory();
-  plan.batch_bytes = samples * length * 3 * size_of(DType::kI32);
-  plan.tokens = micro * SequenceLayout(length, mesh.shape().context_parallel).local_length(mesh.context_rank());
-  plan.model_flops = step_flops(config.model, stage) / mesh.shape().size();
-  return plan;
+StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose) {
+  return purpose == Purpose::kTraining ? estimate_training(config, stage, rank)
+                                       : estimate_inference(config, stage, rank);
 }
 
-StepEstimate estimate_run(const Config& config, int rank) {
+StepEstimate estimate_run(const Config& config, int rank, Purpose purpose, int64_t steps_done) {
+  const std::vector<Stage>& stages = config.training.stages;
+  const size_t now = stage_at(config.training, steps_done);
   StepEstimate most;
-  for (const Stage& stage : config.training.stages) {
-    if (!fits(stage, config.parallel.mesh)) continue;
-    StepEstimate plan = estimate_step(config, stage, rank);
-    if (plan.memory.arena() > most.memory.arena()) most = std::move(plan);
+  for (size_t i = now; i < (purpose == Purpose::kTraining ? stages.size() : now + 1); ++i) {
+    if (!fits(stages[i], config.parallel.mesh)) continue;
+    StepEstimate estimate = estimate_step(config, stages[i], rank, purpose);
+    if (estimate.memory.arena() > most.memory.arena()) most = std::move(estimate);
   }
   return most;
 }

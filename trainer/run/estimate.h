@@ -1,5 +1,5 @@
-// What a training step will take on a rank, known before it is run. The step itself is gone through, on a device and
-// communicators that do nothing but count (CountingBackend, CountingCommunicator): the plan is what the code does.
+// What a rank will need, known before anything is launched. The work itself is gone through, on a device and
+// communicators that only count (CountingBackend, CountingCommunicator): the estimate is what the code does.
 #pragma once
 
 #include <cstdint>
@@ -13,23 +13,29 @@
 
 namespace ropewalk {
 
+enum class Purpose {
+  kTraining,   // an optimizer step
+  kInference,  // a forward pass of one micro-batch, by a rank that holds the weights only
+};
+
 struct StepEstimate {
   MemoryUse memory;
-  int64_t batch_bytes = 0;                                  // the step's sequences, on the host
+  int64_t batch_bytes = 0;                                  // the sequences, on the host
   int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
   CountingBackend::Flops flops;                             // what is recomputed counts again
-  double model_flops = 0;  // this rank's share of step_flops(), where nothing counts twice
+  double model_flops = 0;  // this rank's share of the model's own, where nothing counts twice
   double activation_bytes_per_token() const {
     return tokens > 0 ? static_cast<double>(memory.activations) / static_cast<double>(tokens) : 0;
   }
 };
 
-// Of a step of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of them, less is
-// sent and computed. Throws ConfigurationError for a mesh that cannot be.
-StepEstimate estimate_step(const Config& config, const Stage& stage, int rank);
+// Of a step, or a pass, of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of
+// them, less is sent and computed. Throws ConfigurationError for a mesh that cannot be.
+StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose = Purpose::kTraining);
 
-// Of the stage whose step needs the largest arena, of those that fit the mesh: what a run reserves at its start.
-StepEstimate estimate_run(const Config& config, int rank);
+// What a job reserves at its start, after `steps_done` steps of the run: to train, for the stage that needs the largest
+// arena, of those to come that fit the mesh; to infer, for the present one.
+StepEstimate estimate_run(const Config& config, int rank, Purpose purpose = Purpose::kTraining, int64_t steps_done = 0);
 
 }  // namespace ropewalk

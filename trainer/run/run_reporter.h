@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "parallel/rank.h"
+#include "trainer/checkpoint/state.h"
 #include "trainer/metrics/metrics.h"
 #include "trainer/run/run_directory.h"
 #include "trainer/trainer.h"

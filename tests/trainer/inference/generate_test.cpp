@@ -18,7 +18,7 @@ std::vector<int32_t> generate_on(const MeshShape& mesh, const SamplingOptions& o
     RankOnThread here(config, world);
     Trainer trainer(config, here.rank());
     trainer.initialize();
-    texts[static_cast<size_t>(world->rank())] = generate(trainer, {3, 1, 4}, options);
+    texts[static_cast<size_t>(world->rank())] = generate(trainer.predictor(), {3, 1, 4}, options);
   });
   for (const auto& text : texts) EXPECT_EQ(text, texts[0]);
   return texts[0];
@@ -51,10 +51,11 @@ TEST(Generate, TemperatureZeroTakesTheLikeliest) {
     RankOnThread here(config, world);
     Trainer trainer(config, here.rank());
     trainer.initialize();
-    const std::vector<int32_t> text = generate(trainer, {1}, {.tokens = 3, .temperature = 0, .seed = 1, .end = -1});
+    const std::vector<int32_t> text =
+        generate(trainer.predictor(), {1}, {.tokens = 3, .temperature = 0, .seed = 1, .end = -1});
     std::vector<int32_t> tokens = {1};
     for (const int32_t token : text) {
-      const std::vector<double> logits = trainer.next_token_logits(tokens);
+      const std::vector<double> logits = trainer.predictor().next_token_logits(tokens);
       for (const double logit : logits) EXPECT_LE(logit, logits[static_cast<size_t>(token)]);
       tokens.push_back(token);
     }

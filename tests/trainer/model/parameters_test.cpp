@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <map>
 
 #include "kernels/make_kernels.h"
@@ -22,8 +21,8 @@ ParameterTable table_of(const ModelConfig& model, int tensor_parallel, int rank,
   return ParameterTable(model, MeshShape{1, 1, tensor_parallel}, rank, token_split && tensor_parallel > 1, 0);
 }
 
-// Over the ranks of a tensor group the counted boxes of each parameter cover every element exactly once.
-TEST(ParameterTable, CountedBoxesCoverEachElementOnce) {
+// Over the ranks of a tensor group the primary boxes of each parameter cover every element exactly once.
+TEST(ParameterTable, PrimaryReplicasCoverEachElementOnce) {
   for (const int ranks : {1, 2, 4}) {
     const ModelConfig model = model_with_qk_norm();
     std::map<std::string, std::vector<int>> covered;
@@ -114,52 +113,6 @@ TEST(ParameterTable, NamesAreHuggingFaces) {
   EXPECT_EQ(table[table.block(0).down].name, "model.layers.0.mlp.down_proj.weight");
   EXPECT_EQ(table.block(0).q_norm, -1);
   EXPECT_EQ(table[table.final_norm()].name, "model.norm.weight");
-}
-
-TEST(Initialize, IsAFunctionOfSeedNameAndPlaceOnly) {
-  const ModelConfig model = model_with_qk_norm();
-  const auto kernels = make_kernels(BackendKind::kReferenceF64);
-  const auto draw = [&](const ParameterTable& table, uint64_t seed) {
-    ParameterValues values(table, DType::kF64, *kernels);
-    initialize(values, model, seed, *kernels);
-    std::vector<double> host(static_cast<size_t>(values.flat().elements()));
-    kernels->download(values.flat(), host.data());
-    return host;
-  };
-  const ParameterTable whole = table_of(model, 1, 0);
-  const std::vector<double> all = draw(whole, 7);
-  for (int rank = 0; rank < 4; ++rank) {
-    const ParameterTable part = table_of(model, 4, rank);
-    const std::vector<double> mine = draw(part, 7);
-    for (size_t i = 0; i < part.all().size(); ++i) {
-      const Parameter &p = part.all()[i], &w = whole.all()[i];
-      for (int64_t e = 0; e < p.box.elements(); ++e) {
-        const int64_t row = p.box.row_begin + e / p.box.columns(), column = p.box.column_begin + e % p.box.columns();
-        ASSERT_EQ(mine[static_cast<size_t>(p.offset + e)],
-                  all[static_cast<size_t>(w.offset + row * w.columns() + column)])
-            << p.name;
-      }
-    }
-  }
-  EXPECT_EQ(all, draw(whole, 7));
-  EXPECT_NE(all, draw(whole, 8));
-}
-
-TEST(Initialize, HasTheRightSpread) {
-  ModelConfig model = small_model({full_nope()});
-  model.vocabulary = 4000;
-  model.initializer_range = 0.02;
-  const auto kernels = make_kernels(BackendKind::kReferenceF64);
-  const ParameterTable table = table_of(model, 1, 0);
-  ParameterValues values(table, DType::kF64, *kernels);
-  initialize(values, model, 1, *kernels);
-  const Tensor embedding = values[table.embedding()];
-  const double n = static_cast<double>(embedding.elements());  // 64000
-  // The variance of n normal draws has a relative standard deviation of sqrt(2 / n) = 0.56 %, the mean one of sigma /
-  // sqrt(n): five of each.
-  EXPECT_NEAR(kernels->sum_of_squares(embedding) / n / (0.02 * 0.02), 1.0, 5 * std::sqrt(2 / n));
-  EXPECT_NEAR(kernels->sum(embedding) / n, 0.0, 5 * 0.02 / std::sqrt(n));
-  EXPECT_EQ(kernels->sum(values[table.final_norm()]), static_cast<double>(model.width));
 }
 
 }  // namespace

@@ -1,0 +1,140 @@
+#include "launch/rank_session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "kernels/make_kernels.h"
+#include "kernels/trace.h"
+#include "launch/estimate_report.h"
+#include "launch/process/devices.h"
+#include "launch/process/hosts.h"
+#include "launch/process/process.h"
+#include "parallel/communicator/make_communicator.h"
+#include "parallel/mesh.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/config/load_config.h"
+#include "trainer/text/format.h"
+
+namespace ropewalk {
+
+namespace {
+
+constexpr int64_t kLongestStart = 86400;
+
+// All ranks, before there is a mesh.
+LoggedCommunicator start_group(Process& process, std::shared_ptr<Communicator> world) {
+  return LoggedCommunicator(std::move(world), "start", false, process.failure_handler());
+}
+
+std::chrono::seconds start_deadline(const Arguments& arguments) {
+  return std::chrono::seconds(
+      arguments.whole_number("start-deadline", 1, kLongestStart).value_or(kStartDeadline.count()));
+}
+
+struct Beginning {
+  Config config;
+  int64_t steps_done;  // of the run, where the job goes on: stages that are over by then need not fit the mesh
+};
+
+Beginning read_configuration(const Arguments& arguments, Process& process, const RankJob& job) {
+  LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
+  const std::string& file = arguments.positional().front();
+  const std::vector<std::string> settings = arguments.values("set");
+  // One rank reads, so that all see the same text, and hosts without the file can take part.
+  const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
+  const std::string step = text_of_rank_0(start, [&] {
+    const std::filesystem::path directory = output_directory_in(text, file, settings);
+    return std::to_string(arguments.whole_number(job.step_option, 0).value_or(newest_step(checkpoints_of(directory))));
+  });
+  // A rank that stands still is named here, as it is not where MPI makes the world of the configuration's deadline.
+  start.barrier();
+  // A checkpoint is evaluated in the stage of its last step, which may just be over.
+  const int64_t taken = std::stoll(step);
+  const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : std::max<int64_t>(taken, 1) - 1;
+  return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
+}
+
+// Tells where the ranks are and what they compute on. On every rank, because wrong devices end all of them.
+void announce(const Process& process, const Config& config, const StepEstimate& estimate, const Kernels& kernels,
+              Communicator& start) {
+  const std::optional<DeviceStatus> device = kernels.device_status();
+  const int64_t on_host = device ? kProgramBytes + estimate.batch_bytes : process_bytes(estimate);
+  const std::vector<Place> places = gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory()});
+  const std::vector<DevicePlace> devices =
+      device ? gather_devices(start, {process.host(), *device, estimate.memory.total()}) : std::vector<DevicePlace>();
+  std::vector<std::string> warnings;
+  const std::string device_text = text_of_rank_0(start, [&]() -> std::string {
+    if (devices.empty()) return kernels.name();
+    const DeviceSummary summary = summarize_devices(devices, config.parallel.device_transport);
+    warnings = summary.warnings;
+    return fmt::format("{}, {}{}", kernels.name(), summary.text, kernels.deterministic() ? "" : ", not deterministic");
+  });
+  if (process.rank() != 0) return;
+  const HostSummary hosts = summarize_hosts(places);
+  say(fmt::format("{} on {}; mesh: {}; device: {}; {}", counted(process.size(), "rank"), hosts.text,
+                  mesh_text(config.parallel.mesh), device_text, process.transport()));
+  say("memory of rank 0: " + memory_line(estimate));
+  warnings.insert(warnings.begin(), hosts.warnings.begin(), hosts.warnings.end());
+  for (const std::string& warning : warnings) say(warning);
+}
+
+ExitCode run_on_device(Process& process, const Config& config, const StepEstimate& estimate, Kernels& kernels,
+                       std::shared_ptr<Communicator> world, const RankJob& job) {
+  Mesh mesh(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads), false,
+            process.failure_handler());
+  Trace trace;
+  trace.set_marker(kernels.range_marker());
+  trace.set_timeline(kernels.device_timeline());
+  const bool traces = config.output.trace_steps > 0 || kernels.range_marker();
+  if (traces) {
+    mesh.set_trace(&trace);
+    kernels.set_trace(&trace);
+  }
+  Arena arena(kernels);
+  arena.reserve(estimate.memory.arena());
+  return job.run(config, {mesh, kernels, arena, traces ? &trace : nullptr});
+}
+
+ExitCode run_session(Process& process, const Arguments& arguments, const RankJob& job) {
+  const auto [config, steps_done] = read_configuration(arguments, process, job);
+  const std::chrono::milliseconds deadline =
+      std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
+  const std::shared_ptr<Communicator> host_world = process.world(deadline);
+  LoggedCommunicator start = start_group(process, host_world);
+  const StepEstimate estimate = estimate_run(config, process.rank(), job.purpose, steps_done);
+  try {
+    const std::unique_ptr<Kernels> kernels = make_kernels(
+        config.parallel.backend, {.local_rank = process.node_rank(), .deterministic = config.parallel.deterministic});
+    announce(process, config, estimate, *kernels, start);
+    const auto world =
+        make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
+    return run_on_device(process, config, estimate, *kernels, world, job);
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(
+        fmt::format("{}\n  planned for rank {}: {}", error.what(), process.rank(), memory_line(estimate)));
+  }
+}
+
+}  // namespace
+
+ExitCode run_on_ranks(const Arguments& arguments, const Launcher& launcher, const RankJob& job) {
+  if (const std::string note = note_on(launcher); !note.empty()) say(note);
+  std::chrono::seconds deadline = kStartDeadline;
+  try {
+    deadline = start_deadline(arguments);
+  } catch (const ConfigurationError&) {  // all ranks come to it again, together
+  }
+  return run_process(
+      launcher, [&](Process& process) { return run_session(process, arguments, job); }, deadline);
+}
+
+std::vector<Option> rank_options() {
+  return {
+      {"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, and a later one wins", Option::Count::kRepeated},
+      {"start-deadline", "SECONDS",
+       "how long ranks wait for each other until the configuration is read; from then on "
+       "parallel.deadline_seconds holds. Default: 120"}};
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,157 @@
+// `ropewalk evaluate`: the loss of a checkpoint, on ranks without gradients, optimizer state or kept activations.
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "launch/process/output.h"
+#include "launch/process/process.h"
+#include "launch/rank_session.h"
+#include "launch/verbs/verbs.h"
+#include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
+#include "trainer/config/changes.h"
+#include "trainer/config/load_config.h"
+#include "trainer/config/stages.h"
+#include "trainer/data/samples.h"
+#include "trainer/evaluation/evaluate.h"
+#include "trainer/text/format.h"
+
+namespace ropewalk {
+
+namespace {
+
+struct EvaluateOptions {
+  std::optional<int64_t> step;     // absent: the newest whole checkpoint
+  std::optional<int64_t> samples;  // absent: validation.samples
+  bool json;
+};
+
+// Brings the weights of the checkpoint into the replica, and tells what of the configuration is not as it was.
+LoadedCheckpoint load_weights(ModelReplica& replica, std::optional<int64_t> step) {
+  const Rank& rank = replica.rank;
+  const Config& config = replica.config;
+  const std::filesystem::path directory = checkpoints_of(config.output.directory);
+  const auto tell = [&](const std::string& line) {
+    if (rank.mesh.world().rank() == 0) say(line);
+  };
+  const std::vector<StateTensor> weights = replica.state();
+  std::optional<LoadedCheckpoint> loaded;
+  if (step)
+    loaded = load_checkpoint(find_checkpoint(directory, *step, rank.mesh), weights, rank.mesh, rank.kernels);
+  else
+    loaded = load_newest_checkpoint(directory, weights, rank.mesh, rank.kernels, tell);
+  if (!loaded)
+    throw CheckpointError(
+        fmt::format("{} has no checkpoint; train first, or set output.directory to that of a run", directory.string()));
+  for (const std::string& line : config_changes(loaded->run.config_text, config.resolved_text, loaded->progress.step))
+    tell(line);
+  return *loaded;
+}
+
+struct Result {
+  std::filesystem::path checkpoint;
+  int64_t step, sequences, sequence_length;
+  LossByPosition losses;
+};
+
+std::string text_of(const Result& result) {
+  const std::optional<double> mean = result.losses.mean();
+  if (!mean) return "no targets: every document of these sequences has one token\n";
+  std::string out = fmt::format("{} after step {}: loss {:.4f} nats a token, perplexity {:.3f}, over {} of {} tokens\n",
+                                result.checkpoint.string(), result.step, *mean, std::exp(*mean),
+                                counted(result.sequences, "sequence"), result.sequence_length);
+  const std::vector<std::optional<double>> means = result.losses.means();
+  const auto ranges = static_cast<int64_t>(means.size());
+  for (int64_t range = 0; range < ranges; ++range) {
+    const std::optional<double>& loss = means[static_cast<size_t>(range)];
+    out += fmt::format("  positions {:>7} to {:>7}  {}\n", range * result.sequence_length / ranges,
+                       (range + 1) * result.sequence_length / ranges - 1,
+                       loss ? fmt::format("{:.4f}", *loss) : "no targets");
+  }
+  return out;
+}
+
+std::string json_of(const Result& result) {
+  using Json = nlohmann::ordered_json;
+  const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(); };
+  const std::optional<double> mean = result.losses.mean();
+  Json by_position = Json::array();
+  for (const std::optional<double>& loss : result.losses.means()) by_position.push_back(number(loss));
+  const Json object = {{"checkpoint", result.checkpoint.string()},
+                       {"step", result.step},
+                       {"sequences", result.sequences},
+                       {"sequence_length", result.sequence_length},
+                       {"loss", number(mean)},
+                       {"perplexity", mean ? Json(std::exp(*mean)) : Json()},
+                       {"loss_by_position", by_position}};
+  return object.dump(2) + "\n";
+}
+
+ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptions& options) {
+  if (config.data.validation_fraction == 0)
+    throw ConfigurationError(
+        "data.validation_fraction is 0, so the run kept no data for validation; a fraction now would take what it was "
+        "trained on: name other data with data.prefix and set data.validation_fraction");
+  ModelReplica replica(config, rank);
+  const LoadedCheckpoint loaded = load_weights(replica, options.step);
+  const int64_t last_step = std::max<int64_t>(loaded.progress.step, 1) - 1;
+  // An older checkpoint than the newest may have been taken, of a stage that seemed over.
+  parse_config(config.resolved_text, "the configuration", {}, rank.mesh.world().size(), last_step);
+  const Stage& stage = config.training.stages[stage_at(config.training, last_step)];
+  replica.model.set_theta(stage.theta);
+  const Dataset data = open_dataset(config, stage);
+  const int64_t count = std::min(options.samples.value_or(config.validation.samples),
+                                 static_cast<int64_t>(data.validation->samples_per_epoch()));
+  const LossByPosition losses = evaluate(Predictor(replica), *data.validation, count,
+                                         {stage.micro_batch, config.validation.position_ranges}, rank.mesh);
+  if (const auto mean = losses.mean(); mean && !std::isfinite(*mean))
+    throw NumericalError(fmt::format("the loss of {} is {}: its weights are finite, so look at what was changed since",
+                                     loaded.path.string(), *mean));
+  const Result result{loaded.path, loaded.progress.step, count, stage.sequence_length, losses};
+  if (rank.mesh.world().rank() == 0) print(options.json ? json_of(result) : text_of(result));
+  return ExitCode::kDone;
+}
+
+ExitCode run(const Arguments& arguments, const Launcher& launcher) {
+  return run_on_ranks(
+      arguments, launcher,
+      {.purpose = Purpose::kInference, .step_option = "step", .run = [&](const Config& config, const Rank& rank) {
+         return evaluate_on(config, rank,
+                            {.step = arguments.whole_number("step", 0),
+                             .samples = arguments.whole_number("samples", 1),
+                             .json = arguments.has("json")});
+       }});
+}
+
+std::vector<Option> options() {
+  std::vector<Option> out = rank_options();
+  out.push_back({"step", "STEP", "the checkpoint after this step; without: the newest whole one"});
+  out.push_back(
+      {"samples", "N", "sequences to evaluate, at most all of the validation part. Default: validation.samples"});
+  out.push_back({"json", "", "print one JSON object; losses in nats"});
+  return out;
+}
+
+}  // namespace
+
+Verb evaluate_verb() {
+  return {
+      .name = "evaluate",
+      .summary = "loss and perplexity of a checkpoint on the validation data",
+      .positional = {"CONFIG"},
+      .about =
+          "Loads the weights of a checkpoint of CONFIG's run (output.directory) and tells the loss of the first "
+          "sequences of\n"
+          "the validation part, as training does, over all and by position. The checkpoint may come from any mesh; "
+          "this "
+          "one must\n"
+          "share training.batch, as for training. A rank holds its part of the weights and the working memory of a "
+          "forward pass:\n"
+          "`ropewalk plan CONFIG --inference` tells how much. Fields that differ from the run's are told, and used.",
+      .groups = {{"Options", options()}},
+      .examples = {"ropewalk evaluate my.textproto",
+                   "mpirun -n 4 ropewalk evaluate my.textproto --set parallel.context_parallel=4 --samples 200 --json"},
+      .ranks = Verb::Ranks::kAll,
+      .run = run};
+}
+
+}  // namespace ropewalk

@@ -1,0 +1,67 @@
+#include "trainer/inference/predictor.h"
+
+#include "trainer/data/slice.h"
+
+namespace ropewalk {
+namespace {
+
+std::vector<double> to_host(const Tensor& x, const Rank& rank) {
+  ArenaScope scope(rank.arena);
+  const Tensor wide = rank.arena.allocate(DType::kF64, {x.elements()});
+  rank.kernels.cast(x.flat(), wide);
+  std::vector<double> out(static_cast<size_t>(x.elements()));
+  rank.kernels.download(wide, out.data());
+  return out;
+}
+
+}  // namespace
+
+std::vector<TokenLoss> Predictor::losses(std::span<const Sample> samples, const SequenceLayout& layout) const {
+  const Rank& rank = replica_.rank;
+  ArenaScope scope(rank.arena);
+  const Sequences sequences = slice(samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena);
+  const Tensor x = replica_.model.infer(replica_.weights, sequences, sync_);
+  const std::vector<double> losses = to_host(replica_.model.head().losses(replica_.weights, sequences, x), rank);
+  std::vector<int32_t> targets(losses.size());
+  rank.kernels.download(sequences.targets, targets.data());
+  std::vector<TokenLoss> out;
+  out.reserve(losses.size());
+  for (int64_t b = 0; b < sequences.count; ++b)
+    for (const Piece& piece : layout.pieces(rank.mesh.context_rank()))
+      for (int64_t position = piece.begin; position < piece.end; ++position) {
+        const size_t row = static_cast<size_t>(b * sequences.local_length + piece.local + position - piece.begin);
+        if (targets[row] >= 0) out.push_back({position, losses[row]});
+      }
+  return out;
+}
+
+std::vector<double> Predictor::next_token_logits(const std::vector<int32_t>& tokens) const {
+  const Rank& rank = replica_.rank;
+  Mesh& mesh = rank.mesh;
+  ArenaScope scope(rank.arena);
+
+  // Padded behind the last token, which the causal mask keeps out of its sight, so that every rank has rows.
+  const int64_t unit = 8 * mesh.shape().context_parallel * mesh.shape().tensor_parallel;
+  const int64_t last = static_cast<int64_t>(tokens.size()) - 1, length = (last / unit + 1) * unit;
+  Sample sample{tokens, std::vector<int32_t>(static_cast<size_t>(length), -1),
+                std::vector<int32_t>(static_cast<size_t>(length), 0)};
+  sample.tokens.resize(static_cast<size_t>(length), 0);
+  const SequenceLayout layout(length, mesh.shape().context_parallel);
+  const Sequences sequences = slice({&sample, 1}, layout, mesh.context_rank(), rank.kernels, rank.arena);
+
+  const Tensor x = replica_.model.infer(replica_.weights, sequences, sync_);
+  std::vector<double> logits(static_cast<size_t>(replica_.config.model.vocabulary));
+  int owner = 0;
+  for (int holder = 0; holder < layout.ranks(); ++holder)
+    for (const Piece& piece : layout.pieces(holder)) {
+      if (last < piece.begin || last >= piece.end) continue;
+      owner = holder;
+      if (holder == mesh.context_rank())
+        logits =
+            replica_.model.head().logits(replica_.weights, sequences.local_length, x, piece.local + last - piece.begin);
+    }
+  mesh.sequence().broadcast(Tensor(logits.data(), DType::kF64, Device{}, {std::ssize(logits)}), owner);
+  return logits;
+}
+
+}  // namespace ropewalk
