@@ -13,10 +13,6 @@ double ramp(int64_t x, int64_t most) {
   return rising * (rising + 1) / 2 + flat * static_cast<double>(most);
 }
 
-double pairs_and_heads(const Tensor& q, const Tensor& k, const AttentionSpan& span) {
-  return visible_pairs(q.rows(), k.rows(), span) * static_cast<double>(q.extent(1) * q.extent(2));
-}
-
 }  // namespace
 
 double product_flops(const Tensor& x, int64_t columns) {
@@ -39,12 +35,9 @@ double visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
   return first_keys(s) - (span.window ? first_keys(s - std::min(*span.window, span.q_begin + queries)) : 0);
 }
 
-double attention_forward_flops(const Tensor& q, const Tensor& k, const AttentionSpan& span) {
-  return 4 * pairs_and_heads(q, k, span);
-}
-
-double attention_backward_flops(const Tensor& q, const Tensor& k, const AttentionSpan& span) {
-  return 10 * pairs_and_heads(q, k, span);
+double attention_flops(Pass pass, const Tensor& q, const Tensor& k, const AttentionSpan& span) {
+  return (pass == Pass::kForward ? 4 : 10) * visible_pairs(q.rows(), k.rows(), span) *
+         static_cast<double>(q.extent(1) * q.extent(2));
 }
 
 }  // namespace ropewalk

@@ -13,7 +13,7 @@ double product_flops(const Tensor& x, int64_t columns);
 double visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span);
 
 // 4 K for each visible pair and query head (scores, outputs), and 10 K backward (scores again, dP, dV, dQ, dK).
-double attention_forward_flops(const Tensor& q, const Tensor& k, const AttentionSpan& span);
-double attention_backward_flops(const Tensor& q, const Tensor& k, const AttentionSpan& span);
+enum class Pass { kForward, kBackward };
+double attention_flops(Pass pass, const Tensor& q, const Tensor& k, const AttentionSpan& span);
 
 }  // namespace ropewalk

@@ -1,44 +1,51 @@
 // The one place that knows which backends there are.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/make_kernels.h"
+
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda_module.h"
-#include "kernels/reference/bf16_kernels.h"
-#include "kernels/reference/reference_kernels.h"
+#include "kernels/reference_backend.h"
 
 namespace ropewalk {
 
-DType compute_type(Backend backend) {
-  switch (backend) {
-    case Backend::kReferenceF64:
+DType compute_type(BackendKind kind) {
+  switch (kind) {
+    case BackendKind::kReferenceF64:
       return DType::kF64;
-    case Backend::kReferenceF32:
-    case Backend::kCpu:
+    case BackendKind::kReferenceF32:
+    case BackendKind::kCpu:
       return DType::kF32;
-    case Backend::kReferenceBF16:
-    case Backend::kCuda:
+    case BackendKind::kReferenceBF16:
+    case BackendKind::kCuda:
       return DType::kBF16;
   }
-  CHECK(false, "backend {}", static_cast<int>(backend));
+  CHECK(false, "backend {}", static_cast<int>(kind));
 }
 
-BackendLimits limits_of(Backend backend) {
-  if (backend != Backend::kCuda) return {};
+BackendLimits limits_of(BackendKind kind) {
+  if (kind != BackendKind::kCuda) return {};
   return {.head_sizes = {64, 128}, .most_grouped_heads = 32, .width_multiple = 8, .most_width = 16384};
 }
 
-std::unique_ptr<Kernels> make_kernels(Backend backend, const BackendOptions& options) {
-  switch (backend) {
-    case Backend::kReferenceF64:
-      return std::make_unique<ReferenceKernels<double>>();
-    case Backend::kReferenceF32:
-      return std::make_unique<ReferenceKernels<float>>();
-    case Backend::kReferenceBF16:
-      return std::make_unique<ReferenceBf16Kernels>();
-    case Backend::kCpu:
-      return std::make_unique<CpuKernels>();
-    case Backend::kCuda:
-      return cuda_function<std::unique_ptr<Kernels>(const BackendOptions&)>("ropewalk_make_cuda_kernels")(options);
+namespace {
+
+std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& options) {
+  switch (kind) {
+    case BackendKind::kReferenceF64:
+    case BackendKind::kReferenceF32:
+    case BackendKind::kReferenceBF16:
+      return std::make_unique<ReferenceBackend>(compute_type(kind));
+    case BackendKind::kCpu:
+      return std::make_unique<CpuBackend>();
+    case BackendKind::kCuda:
+      return cuda_function<std::unique_ptr<Backend>(const BackendOptions&)>("ropewalk_make_cuda_backend")(options);
   }
-  CHECK(false, "backend {}", static_cast<int>(backend));
+  CHECK(false, "backend {}", static_cast<int>(kind));
+}
+
+}  // namespace
+
+std::unique_ptr<Kernels> make_kernels(BackendKind kind, const BackendOptions& options) {
+  return std::make_unique<Kernels>(make_backend(kind, options));
 }
 
 }  // namespace ropewalk

@@ -19,7 +19,7 @@ struct DeviceTime {
 };
 
 struct TraceSpan {
-  std::string name;           // "linear_forward", "all_gather", "block 3 forward"
+  std::string name;           // an operation's, "all_gather", "block 3 forward"
   std::string_view kind;      // "kernel", "communication", "phase", or kInFlight
   double begin = 0, end = 0;  // steady seconds
   double cpu_seconds = 0;     // of this thread
@@ -68,6 +68,7 @@ class Trace {
   };
 
   bool recording() const { return recording_; }
+  bool listens() const { return recording_ || marker_; }  // a scope would be noted, or shown
   void record(bool on);
   void set_marker(RangeMarker* marker) { marker_ = marker; }             // null: none
   void set_timeline(DeviceTimeline* timeline) { timeline_ = timeline; }  // likewise

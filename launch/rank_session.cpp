@@ -4,7 +4,8 @@
 #include <chrono>
 #include <filesystem>
 
-#include "kernels/traced_kernels.h"
+#include "kernels/make_kernels.h"
+#include "kernels/trace.h"
 #include "launch/estimate_report.h"
 #include "launch/process/devices.h"
 #include "launch/process/hosts.h"
@@ -83,14 +84,16 @@ ExitCode run_on_device(Process& process, const Config& config, const StepEstimat
   Mesh mesh(config.parallel.mesh, std::move(world), static_cast<int>(config.model.key_heads), false,
             process.failure_handler());
   Trace trace;
-  TracedKernels traced(kernels, trace);
   trace.set_marker(kernels.range_marker());
   trace.set_timeline(kernels.device_timeline());
   const bool traces = config.output.trace_steps > 0 || kernels.range_marker();
-  if (traces) mesh.set_trace(&trace);
+  if (traces) {
+    mesh.set_trace(&trace);
+    kernels.set_trace(&trace);
+  }
   Arena arena(kernels);
   arena.reserve(estimate.memory.arena());
-  return job.run(config, {mesh, traces ? static_cast<Kernels&>(traced) : kernels, arena, traces ? &trace : nullptr});
+  return job.run(config, {mesh, kernels, arena, traces ? &trace : nullptr});
 }
 
 ExitCode run_session(Process& process, const Arguments& arguments, const RankJob& job) {

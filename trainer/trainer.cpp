@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "parallel/communicator/progress_engine.h"
 #include "trainer/config/stages.h"
 #include "trainer/data/slice.h"
 #include "trainer/finite_check.h"
@@ -13,8 +14,8 @@ namespace ropewalk {
 
 Trainer::Trainer(const Config& config, Rank rank)
     : config_(config),
-      polling_(rank.kernels, [&engine = rank.mesh.world().progress_engine()] { engine.poll(); }),
-      rank_{rank.mesh, polling_, rank.arena, rank.trace},
+      polling_(rank.kernels, rank.mesh.world().progress_engine()),
+      rank_(rank),
       replica_(config, rank_),
       gradients_(replica_.table, accumulator_of(rank.kernels.dtype()), rank.kernels),
       optimizer_(replica_.weights, gradients_, config.training, rank_) {

@@ -5,8 +5,6 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/wrapped_kernels.h"
-#include "parallel/communicator/progress_engine.h"
 #include "trainer/config/config.h"
 #include "trainer/data/batch.h"
 #include "trainer/inference/predictor.h"
@@ -73,7 +71,7 @@ class Trainer {
   [[noreturn]] void throw_not_finite(const Batch& batch, int64_t step, const StepResult& result);
 
   const Config& config_;
-  KernelsBetween polling_;
+  Kernels::Polling polling_;  // what is under way, after every operation
   Rank rank_;
   ModelReplica replica_;
   ParameterValues gradients_;

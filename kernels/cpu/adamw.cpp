@@ -1,5 +1,7 @@
 // AdamW: one pass over weights, gradients and both moments.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/operations/adamw.h"
+
+#include "kernels/cpu/cpu_backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/adamw.cpp"
@@ -12,7 +14,7 @@ namespace ropewalk::HWY_NAMESPACE {
 
 void adamw_loop(int64_t count, float* w, const float* g, float* m, float* v, const AdamWStep& step) {
   const auto constant = [](double value) HWY_ATTR { return hn::Set(Floats(), static_cast<float>(value)); };
-  const reference::AdamWFactors correct(step);
+  const operations::AdamWFactors correct(step);
   const FloatVector gradient_scale = constant(step.gradient_scale), epsilon = constant(step.epsilon);
   const FloatVector beta1 = constant(step.beta1), rest1 = constant(1 - step.beta1), first = constant(correct.first);
   const FloatVector beta2 = constant(step.beta2), rest2 = constant(1 - step.beta2), second = constant(correct.second);
@@ -38,10 +40,9 @@ namespace ropewalk {
 
 HWY_EXPORT(adamw_loop);
 
-void CpuKernels::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) {
-  const int64_t count = reference::adamw_count(*this, w, g, m, v, step);
+void CpuBackend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) {
   HWY_DYNAMIC_DISPATCH(adamw_loop)
-  (count, w.data<float>(), g.data<float>(), m.data<float>(), v.data<float>(), step);
+  (w.elements(), w.data<float>(), g.data<float>(), m.data<float>(), v.data<float>(), step);
 }
 
 }  // namespace ropewalk

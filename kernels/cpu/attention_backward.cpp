@@ -2,7 +2,7 @@
 // the forward. Key rows gather their gradients in the order of the queries: the same call gives the same bits.
 #include <numbers>
 
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/cpu_backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cpp"
@@ -131,15 +131,15 @@ namespace ropewalk {
 HWY_EXPORT(delta_rows);
 HWY_EXPORT(attention_backward);
 
-void CpuKernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
-  const AttentionDeltaSizes s = attention_delta_sizes(*this, d_o, o, delta);
-  HWY_DYNAMIC_DISPATCH(delta_rows)(s.rows, s.K, d_o.data<float>(), o.data<float>(), delta.data<float>());
+void CpuBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
+  HWY_DYNAMIC_DISPATCH(delta_rows)
+  (delta.elements(), d_o.extent(2), d_o.data<float>(), o.data<float>(), delta.data<float>());
 }
 
-void CpuKernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
+void CpuBackend::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
                                     const Tensor& lse, const Tensor& delta, const AttentionSpan& span, const Tensor& dq,
                                     const Tensor& dk, const Tensor& dv) {
-  const AttentionSizes s = attention_backward_sizes(*this, q, k, v, d_o, lse, delta, span, dq, dk, dv);
+  const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);

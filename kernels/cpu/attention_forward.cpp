@@ -2,7 +2,7 @@
 // queries are multiplied by log2(e) / sqrt(K) beforehand.
 #include <numbers>
 
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/cpu_backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_forward.cpp"
@@ -118,9 +118,9 @@ namespace ropewalk {
 
 HWY_EXPORT(attention_forward);
 
-void CpuKernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
+void CpuBackend::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                    const Tensor& o, const Tensor& lse) {
-  const AttentionSizes s = attention_forward_sizes(*this, q, k, v, span, o, lse);
+  const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);

@@ -1,6 +1,8 @@
 // Cross-entropy over a split vocabulary. A row of logits is read from memory once: the second pass finds it in the
 // cache.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/operations/cross_entropy.h"
+
+#include "kernels/cpu/cpu_backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/cross_entropy.cpp"
@@ -38,24 +40,24 @@ namespace ropewalk {
 HWY_EXPORT(softmax_row_sums);
 HWY_EXPORT(softmax_row_gradient);
 
-void CpuKernels::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin,
+void CpuBackend::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin,
                                         double logit_scale, const Tensor& partials) {
-  const auto s = reference::cross_entropy_partials_sizes(*this, logits, targets, partials);
+  const auto s = operations::cross_entropy_sizes(logits);
   const float factor = static_cast<float>(logit_scale);
   for (int64_t n = 0; n < s.N; ++n) {
     const float* row = logits.data<float>() + n * s.V;
     float* out = partials.data<float>() + 3 * n;
-    out[0] = reference::minus_infinity<float>();
+    out[0] = operations::minus_infinity<float>();
     out[1] = 0;
     if (s.V > 0) HWY_DYNAMIC_DISPATCH(softmax_row_sums)(s.V, row, factor, out, out + 1);
-    const auto target = reference::target_column(s, targets.data<int32_t>()[n], v_begin);
+    const auto target = operations::target_column(s, targets.data<int32_t>()[n], v_begin);
     out[2] = target ? factor * row[*target] : 0;
   }
 }
 
-void CpuKernels::cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
+void CpuBackend::cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
                                         int64_t v_begin, double logit_scale, double loss_scale) {
-  const auto s = reference::cross_entropy_backward_sizes(*this, logits, targets, log_sum);
+  const auto s = operations::cross_entropy_sizes(logits);
   const float factor = static_cast<float>(logit_scale), outer = static_cast<float>(logit_scale * loss_scale);
   for (int64_t n = 0; n < s.N; ++n) {
     float* row = logits.data<float>() + n * s.V;
@@ -64,7 +66,7 @@ void CpuKernels::cross_entropy_backward(const Tensor& logits, const Tensor& targ
       continue;
     }
     HWY_DYNAMIC_DISPATCH(softmax_row_gradient)(s.V, row, factor, log_sum.data<float>()[n], outer);
-    if (const auto target = reference::target_column(s, targets.data<int32_t>()[n], v_begin)) row[*target] -= outer;
+    if (const auto target = operations::target_column(s, targets.data<int32_t>()[n], v_begin)) row[*target] -= outer;
   }
 }
 

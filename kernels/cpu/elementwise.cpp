@@ -1,5 +1,7 @@
 // Operations on every element, and sums over all of them.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/operations/elementwise.h"
+
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -69,30 +71,29 @@ HWY_EXPORT(sum_loop);
 HWY_EXPORT(sum_of_squares_loop);
 HWY_EXPORT(finite_prefix);
 
-void CpuKernels::add(const Tensor& a, const Tensor& b, const Tensor& y) {
-  if (a.dtype() != DType::kF32) return ReferenceKernels::add(a, b, y);
-  const int64_t count = reference::add_count(*this, a, b, y);
+void CpuBackend::add(const Tensor& a, const Tensor& b, const Tensor& y) {
+  if (a.dtype() != DType::kF32) return Backend::add(a, b, y);
   HWY_DYNAMIC_DISPATCH(add_loop)
-  (count, a.data<float>(), b.data<float>(), y.data<float>(), worth_streaming(y, {&a, &b}));
+  (a.elements(), a.data<float>(), b.data<float>(), y.data<float>(), worth_streaming(y, {&a, &b}));
 }
 
-double CpuKernels::sum(const Tensor& x) {
-  if (x.dtype() != DType::kF32) return ReferenceKernels::sum(x);
-  const int64_t count = reference::floating_count(*this, "sum: x", x);
+double CpuBackend::sum(const Tensor& x) {
+  if (x.dtype() != DType::kF32) return Backend::sum(x);
+  const int64_t count = x.elements();
   return HWY_DYNAMIC_DISPATCH(sum_loop)(count, x.data<float>());
 }
 
-double CpuKernels::sum_of_squares(const Tensor& x) {
-  if (x.dtype() != DType::kF32) return ReferenceKernels::sum_of_squares(x);
-  const int64_t count = reference::floating_count(*this, "sum_of_squares: x", x);
+double CpuBackend::sum_of_squares(const Tensor& x) {
+  if (x.dtype() != DType::kF32) return Backend::sum_of_squares(x);
+  const int64_t count = x.elements();
   return HWY_DYNAMIC_DISPATCH(sum_of_squares_loop)(count, x.data<float>());
 }
 
-std::optional<int64_t> CpuKernels::first_not_finite(const Tensor& x) {
-  if (x.dtype() != DType::kF32) return ReferenceKernels::first_not_finite(x);
-  const int64_t count = reference::floating_count(*this, "first_not_finite: x", x);
+std::optional<int64_t> CpuBackend::first_not_finite(const Tensor& x) {
+  if (x.dtype() != DType::kF32) return Backend::first_not_finite(x);
+  const int64_t count = x.elements();
   const int64_t prefix = HWY_DYNAMIC_DISPATCH(finite_prefix)(count, x.data<float>());
-  const auto in_rest = reference::first_not_finite(count - prefix, x.data<float>() + prefix);
+  const auto in_rest = operations::first_not_finite(count - prefix, x.data<float>() + prefix);
   return in_rest ? std::optional(prefix + *in_rest) : std::nullopt;
 }
 

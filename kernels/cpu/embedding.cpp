@@ -1,5 +1,7 @@
 // Rows of a table that is split by rows over ranks.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/operations/embedding.h"
+
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -12,13 +14,13 @@ HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
 // Rows of the table lie anywhere: the next one is asked for while this one is at work. It may be no row of this table.
-HWY_INLINE const float* row_after(const reference::EmbeddingSizes& s, const int32_t* tokens, int64_t n, int64_t v_begin,
-                                  const float* table) {
+HWY_INLINE const float* row_after(const operations::EmbeddingSizes& s, const int32_t* tokens, int64_t n,
+                                  int64_t v_begin, const float* table) {
   const int64_t v = n + 1 < s.N ? tokens[n + 1] - v_begin : -1;
   return table + (0 <= v && v < s.V ? v : 0) * s.D;
 }
 
-void embedding_forward_loop(const reference::EmbeddingSizes& s, const int32_t* tokens, const float* table,
+void embedding_forward_loop(const operations::EmbeddingSizes& s, const int32_t* tokens, const float* table,
                             int64_t v_begin, float* x, bool streamed) {
   by_way(streamed, [&](auto way) HWY_ATTR {
     for (int64_t n = 0; n < s.N; ++n) {
@@ -33,7 +35,7 @@ void embedding_forward_loop(const reference::EmbeddingSizes& s, const int32_t* t
   });
 }
 
-void embedding_backward_loop(const reference::EmbeddingSizes& s, const int32_t* tokens, const float* dx,
+void embedding_backward_loop(const operations::EmbeddingSizes& s, const int32_t* tokens, const float* dx,
                              int64_t v_begin, float* dtable) {
   for (int64_t n = 0; n < s.N; ++n) {
     const int64_t v = tokens[n] - v_begin;
@@ -57,14 +59,14 @@ namespace ropewalk {
 HWY_EXPORT(embedding_forward_loop);
 HWY_EXPORT(embedding_backward_loop);
 
-void CpuKernels::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
-  const auto s = reference::embedding_forward_sizes(*this, tokens, table, x);
+void CpuBackend::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
+  const auto s = operations::embedding_sizes(tokens, table);
   HWY_DYNAMIC_DISPATCH(embedding_forward_loop)
   (s, tokens.data<int32_t>(), table.data<float>(), v_begin, x.data<float>(), worth_streaming(x, {&table}));
 }
 
-void CpuKernels::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {
-  const auto s = reference::embedding_backward_sizes(*this, tokens, dx, dtable);
+void CpuBackend::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {
+  const auto s = operations::embedding_sizes(tokens, dtable);
   HWY_DYNAMIC_DISPATCH(embedding_backward_loop)
   (s, tokens.data<int32_t>(), dx.data<float>(), v_begin, dtable.data<float>());
 }

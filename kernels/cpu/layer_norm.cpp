@@ -1,6 +1,8 @@
 // Layer norm without bias. A row is read from memory once: the later passes find it in the cache, and ask for the next
 // row meanwhile, or the memory would idle.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/operations/layer_norm.h"
+
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -12,7 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-void layer_norm_forward_loop(const reference::LayerNormSizes& s, const float* x, const float* w, double epsilon,
+void layer_norm_forward_loop(const operations::LayerNormSizes& s, const float* x, const float* w, double epsilon,
                              float* y, float* mean, float* rstd, bool streamed) {
   by_way(streamed, [&](auto way) HWY_ATTR {
     for (int64_t n = 0; n < s.N; ++n) {
@@ -36,7 +38,7 @@ void layer_norm_forward_loop(const reference::LayerNormSizes& s, const float* x,
   });
 }
 
-void layer_norm_backward_loop(const reference::LayerNormSizes& s, const float* dy, const float* x, const float* w,
+void layer_norm_backward_loop(const operations::LayerNormSizes& s, const float* dy, const float* x, const float* w,
                               const float* mean, const float* rstd, const float* through, float* dx, float* dw,
                               bool streamed) {
   by_way(streamed, [&](auto way) HWY_ATTR {
@@ -80,17 +82,17 @@ namespace ropewalk {
 HWY_EXPORT(layer_norm_forward_loop);
 HWY_EXPORT(layer_norm_backward_loop);
 
-void CpuKernels::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y,
+void CpuBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y,
                                     const Tensor& mean, const Tensor& rstd) {
-  const auto s = reference::layer_norm_forward_sizes(*this, x, w, y, mean, rstd);
+  const auto s = operations::layer_norm_sizes(x, w);
   HWY_DYNAMIC_DISPATCH(layer_norm_forward_loop)
   (s, x.data<float>(), w.data<float>(), epsilon, y.data<float>(), mean.data<float>(), rstd.data<float>(),
    worth_streaming(y, {&x}));
 }
 
-void CpuKernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
+void CpuBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
                                      const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
-  const auto s = reference::layer_norm_backward_sizes(*this, dy, x, w, mean, rstd, through, dx, dw);
+  const auto s = operations::layer_norm_sizes(x, w);
   HWY_DYNAMIC_DISPATCH(layer_norm_backward_loop)
   (s, dy.data<float>(), x.data<float>(), w.data<float>(), mean.data<float>(), rstd.data<float>(),
    through.empty() ? nullptr : through.data<float>(), dx.data<float>(), dw.data<float>(),

@@ -1,21 +1,23 @@
 // Products with a weight [O, I].
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/operations/linear.h"
+
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/product.h"
 
 namespace ropewalk {
 
-void CpuKernels::linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) {
-  const auto [N, I, O] = reference::linear_forward_sizes(*this, x, w, y);
+void CpuBackend::linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) {
+  const auto [N, I, O] = operations::linear_sizes(x, w);
   product({N, O, I}, {x.data<float>(), I}, {w.data<float>(), I, Transpose::kYes}, write, y.data<float>(), scratch_);
 }
 
-void CpuKernels::linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) {
-  const auto [N, I, O] = reference::linear_backward_input_sizes(*this, dy, w, dx);
+void CpuBackend::linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) {
+  const auto [N, I, O] = operations::linear_sizes(dx, w);
   product({N, I, O}, {dy.data<float>(), O}, {w.data<float>(), I}, write, dx.data<float>(), scratch_);
 }
 
-void CpuKernels::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
-  const auto [N, I, O] = reference::linear_backward_weight_sizes(*this, dy, x, dw);
+void CpuBackend::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
+  const auto [N, I, O] = operations::linear_sizes(x, dw);
   product({O, I, N}, {dy.data<float>(), O, Transpose::kYes}, {x.data<float>(), I}, Write::kAdd, dw.data<float>(),
           scratch_);
 }

@@ -1,5 +1,6 @@
 // Rotary positions in place, with cosines and sines from RotationTables.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/operations/rotate.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/rotate.cpp"
@@ -53,8 +54,8 @@ namespace ropewalk {
 
 HWY_EXPORT(rotate_row);
 
-void CpuKernels::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {
-  const auto [T, H, K] = reference::rotate_sizes(*this, x, first_position, theta);
+void CpuBackend::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {
+  const auto [T, H, K] = operations::rotate_sizes(x);
   const float sign = direction == Rotation::kForward ? 1 : -1;
   for (int64_t t = 0; t < T; ++t) HWY_DYNAMIC_DISPATCH(rotate_row)
   (H, K, rotations_.at(first_position + t, K, theta), sign, x.data<float>() + t * H * K);

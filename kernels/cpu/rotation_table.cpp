@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/reference/rotate.h"
+#include "kernels/operations/rotate.h"
 
 namespace ropewalk {
 
@@ -13,7 +13,7 @@ const float* RotationTables::at(int64_t position, int64_t K, double theta) {
     table = std::make_unique<float[]>(static_cast<size_t>(kBlock * K));
     for (int64_t row = 0; row < kBlock; ++row) {
       for (int64_t k = 0; k < K / 2; ++k) {
-        const double angle = reference::rotation_angle(block * kBlock + row, k, K, theta);
+        const double angle = operations::rotation_angle(block * kBlock + row, k, K, theta);
         table[static_cast<size_t>(row * K + k)] = static_cast<float>(std::cos(angle));
         table[static_cast<size_t>(row * K + K / 2 + k)] = static_cast<float>(std::sin(angle));
       }

@@ -1,5 +1,5 @@
 // SwiGLU: h = silu(gate) * up.
-#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/streaming.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -49,17 +49,15 @@ namespace ropewalk {
 HWY_EXPORT(swiglu_forward_loop);
 HWY_EXPORT(swiglu_backward_loop);
 
-void CpuKernels::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {
-  const int64_t count = reference::swiglu_forward_count(*this, gate, up, h);
+void CpuBackend::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {
   HWY_DYNAMIC_DISPATCH(swiglu_forward_loop)
-  (count, gate.data<float>(), up.data<float>(), h.data<float>(), worth_streaming(h, {&gate, &up}));
+  (h.elements(), gate.data<float>(), up.data<float>(), h.data<float>(), worth_streaming(h, {&gate, &up}));
 }
 
-void CpuKernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
+void CpuBackend::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
                                  const Tensor& dup) {
-  const int64_t count = reference::swiglu_backward_count(*this, dh, gate, up, dgate, dup);
   HWY_DYNAMIC_DISPATCH(swiglu_backward_loop)
-  (count, dh.data<float>(), gate.data<float>(), up.data<float>(), dgate.data<float>(), dup.data<float>());
+  (gate.elements(), dh.data<float>(), gate.data<float>(), up.data<float>(), dgate.data<float>(), dup.data<float>());
 }
 
 }  // namespace ropewalk

@@ -1,12 +1,28 @@
 // AdamW: one pass over weights, gradients and both moments, all fp32.
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/operand.h"
+#include "kernels/operations/adamw.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
 
+struct Factors {
+  float gradient_scale, beta1, rest1, beta2, rest2;
+  float first, second;  // bias corrections
+  float epsilon, rate, decay;
+};
+
+Factors factors_of(const AdamWStep& step) {
+  const operations::AdamWFactors correct(step);
+  const auto narrow = [](double x) { return static_cast<float>(x); };
+  return {narrow(step.gradient_scale), narrow(step.beta1),       narrow(1 - step.beta1), narrow(step.beta2),
+          narrow(1 - step.beta2),      narrow(correct.first),    narrow(correct.second), narrow(step.epsilon),
+          narrow(step.rate),           narrow(step.weight_decay)};
+}
+
 template <int n>
-__global__ void adamw_kernel(int64_t count, float* w, const float* g, float* m, float* v, AdamWFactors f) {
+__global__ void adamw_kernel(int64_t count, float* w, const float* g, float* m, float* v, Factors f) {
   const int64_t i = first_of_thread<n>();
   if (i >= count) return;
   const Pack<float, n> gradients = load<n>(g + i);
@@ -25,10 +41,13 @@ __global__ void adamw_kernel(int64_t count, float* w, const float* g, float* m, 
 
 }  // namespace
 
-void adamw(const Runtime& runtime, int64_t count, float* w, const float* g, float* m, float* v,
-           const AdamWFactors& factors) {
-  with_pack<4>(pack_of(count, sizeof(float), w, g, m, v), [&](auto n) {
-    launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, adamw_kernel<n()>, count, w, g, m, v, factors);
+void CudaBackend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) {
+  const int64_t count = w.elements();
+  const Factors factors = factors_of(step);
+  float *weights = at<float>(w), *gradients = at<float>(g), *means = at<float>(m), *squares = at<float>(v);
+  with_pack<4>(pack_of(count, sizeof(float), weights, gradients, means, squares), [&](auto n) {
+    launch(runtime_, {blocks_for(count, kThreads * n()), kThreads}, adamw_kernel<n()>, count, weights, gradients, means,
+           squares, factors);
   });
 }
 

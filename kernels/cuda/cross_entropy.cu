@@ -1,6 +1,8 @@
 // Cross-entropy over a split vocabulary, from bf16 logits.
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/operand.h"
+#include "kernels/operations/cross_entropy.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -85,22 +87,28 @@ constexpr int64_t kScratch = kThreads / kWarp * sizeof(float);
 
 }  // namespace
 
-void cross_entropy_partials(const Runtime& runtime, int64_t N, int64_t V, const Bf16* logits, const int32_t* targets,
-                            int64_t v_begin, float scale, float* partials) {
-  with_pack<8>(pack_of(V, sizeof(Bf16), logits), [&](auto n) {
-    launch(runtime, {N, kThreads, 1, kScratch}, partials_kernel<n()>, V, logits, targets, v_begin, scale, partials);
+void CudaBackend::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin,
+                                         double logit_scale, const Tensor& partials) {
+  const auto s = operations::cross_entropy_sizes(logits);
+  with_pack<8>(pack_of(s.V, sizeof(Bf16), logits.raw()), [&](auto n) {
+    launch(runtime_, {s.N, kThreads, 1, kScratch}, partials_kernel<n()>, s.V, at<Bf16>(logits), at<int32_t>(targets),
+           v_begin, static_cast<float>(logit_scale), at<float>(partials));
   });
 }
 
-void cross_entropy_merge(const Runtime& runtime, int64_t R, int64_t N, const float* partials, const int32_t* targets,
-                         float* log_sum, float* losses) {
-  launch(runtime, {blocks_for(N), kThreads}, merge_kernel, R, N, partials, targets, log_sum, losses);
+void CudaBackend::cross_entropy_merge(const Tensor& partials, const Tensor& targets, const Tensor& log_sum,
+                                      const Tensor& losses) {
+  const auto [R, N] = operations::cross_entropy_merge_sizes(partials);
+  launch(runtime_, {blocks_for(N), kThreads}, merge_kernel, R, N, at<float>(partials), at<int32_t>(targets),
+         at<float>(log_sum), at<float>(losses));
 }
 
-void cross_entropy_backward(const Runtime& runtime, int64_t N, int64_t V, Bf16* logits, const int32_t* targets,
-                            const float* log_sum, int64_t v_begin, float scale, float outer) {
-  with_pack<8>(pack_of(V, sizeof(Bf16), logits), [&](auto n) {
-    launch(runtime, {N, kThreads}, backward_kernel<n()>, V, logits, targets, log_sum, v_begin, scale, outer);
+void CudaBackend::cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
+                                         int64_t v_begin, double logit_scale, double loss_scale) {
+  const auto s = operations::cross_entropy_sizes(logits);
+  with_pack<8>(pack_of(s.V, sizeof(Bf16), logits.raw()), [&](auto n) {
+    launch(runtime_, {s.N, kThreads}, backward_kernel<n()>, s.V, at<Bf16>(logits), at<int32_t>(targets),
+           at<float>(log_sum), v_begin, static_cast<float>(logit_scale), static_cast<float>(logit_scale * loss_scale));
   });
 }
 

@@ -3,7 +3,8 @@
 #include <vector>
 
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/operand.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -70,10 +71,21 @@ __global__ void not_finite_kernel(int64_t count, const E* x, int64_t* firsts) {
   if (threadIdx.x == 0) firsts[blockIdx.x] = first;
 }
 
-}  // namespace
+// Calls f with an element of the type.
+template <typename F>
+void visit(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::kF64:
+      return f(double{});
+    case DType::kBF16:
+      return f(Bf16{});
+    default:
+      return f(float{});
+  }
+}
 
 template <typename From, typename To>
-void cast(const Runtime& runtime, int64_t count, const From* from, To* to) {
+void launch_cast(const Runtime& runtime, int64_t count, const From* from, To* to) {
   constexpr int kWidest = 16 / std::max(sizeof(From), sizeof(To));
   with_pack<kWidest>(pack_of(count, 16 / kWidest, from, to), [&](auto n) {
     launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, cast_kernel<n(), From, To>, count, from, to);
@@ -81,29 +93,26 @@ void cast(const Runtime& runtime, int64_t count, const From* from, To* to) {
 }
 
 template <typename E>
-void fill(const Runtime& runtime, int64_t count, E* x, double value) {
+void launch_fill(const Runtime& runtime, int64_t count, E* x, double value) {
   with_pack<16 / sizeof(E)>(pack_of(count, sizeof(E), x), [&](auto n) {
     launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, fill_kernel<n(), E>, count, x, value);
   });
 }
 
 template <typename E>
-void add(const Runtime& runtime, int64_t count, const E* a, const E* b, E* y) {
+void launch_add(const Runtime& runtime, int64_t count, const E* a, const E* b, E* y) {
   with_pack<16 / sizeof(E)>(pack_of(count, sizeof(E), a, b, y), [&](auto n) {
     launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, add_kernel<n(), E>, count, a, b, y);
   });
 }
 
-template <typename E>
-double sum(Runtime& runtime, int64_t count, const E* x, Term term) {
+template <typename Value, typename E>
+double sum_of_values(Runtime& runtime, int64_t count, const E* x) {
   std::vector<double> host(static_cast<size_t>(sum_blocks(count)));
   const auto bytes = static_cast<int64_t>(host.size() * sizeof(double));
   auto* partials = static_cast<double*>(runtime.workspace(bytes));
   with_pack<16 / sizeof(E)>(pack_of(count, sizeof(E), x), [&](auto n) {
-    if (term == Term::kItself)
-      launch(runtime, sum_grid(count), sum_kernel<n(), E, Itself>, count, x, Itself(), partials);
-    else
-      launch(runtime, sum_grid(count), sum_kernel<n(), E, Squared>, count, x, Squared(), partials);
+    launch(runtime, sum_grid(count), sum_kernel<n(), E, Value>, count, x, Value(), partials);
   });
   runtime.to_host(partials, host.data(), bytes);
   double total = 0;
@@ -111,8 +120,9 @@ double sum(Runtime& runtime, int64_t count, const E* x, Term term) {
   return total;
 }
 
+// Of what is not finite; count: nothing is.
 template <typename E>
-int64_t first_not_finite(Runtime& runtime, int64_t count, const E* x) {
+int64_t first_of(Runtime& runtime, int64_t count, const E* x) {
   std::vector<int64_t> host(static_cast<size_t>(sum_blocks(count)));
   const auto bytes = static_cast<int64_t>(host.size() * sizeof(int64_t));
   auto* firsts = static_cast<int64_t*>(runtime.workspace(bytes));
@@ -121,17 +131,49 @@ int64_t first_not_finite(Runtime& runtime, int64_t count, const E* x) {
   return *std::min_element(host.begin(), host.end());
 }
 
-#define ROPEWALK_FOR_ELEMENT(E)                                       \
-  template void cast(const Runtime&, int64_t, const E*, float*);      \
-  template void cast(const Runtime&, int64_t, const E*, double*);     \
-  template void cast(const Runtime&, int64_t, const E*, Bf16*);       \
-  template void fill(const Runtime&, int64_t, E*, double);            \
-  template void add(const Runtime&, int64_t, const E*, const E*, E*); \
-  template double sum(Runtime&, int64_t, const E*, Term);             \
-  template int64_t first_not_finite(Runtime&, int64_t, const E*)
-ROPEWALK_FOR_ELEMENT(float);
-ROPEWALK_FOR_ELEMENT(double);
-ROPEWALK_FOR_ELEMENT(Bf16);
-#undef ROPEWALK_FOR_ELEMENT
+}  // namespace
+
+void CudaBackend::copy(const Tensor& from, const Tensor& to) {
+  runtime_.copy(from.raw(), to.raw(), from.bytes(), runtime_.stream());
+}
+
+void CudaBackend::cast(const Tensor& from, const Tensor& to) {
+  visit(from.dtype(), [&](auto source) {
+    visit(to.dtype(), [&](auto target) {
+      launch_cast(runtime_, from.elements(), at<decltype(source)>(from), at<decltype(target)>(to));
+    });
+  });
+}
+
+void CudaBackend::fill(const Tensor& x, double value) {
+  visit(x.dtype(), [&](auto element) { launch_fill(runtime_, x.elements(), at<decltype(element)>(x), value); });
+}
+
+void CudaBackend::add(const Tensor& a, const Tensor& b, const Tensor& y) {
+  visit(a.dtype(), [&](auto element) {
+    using E = decltype(element);
+    launch_add(runtime_, a.elements(), at<E>(a), at<E>(b), at<E>(y));
+  });
+}
+
+double CudaBackend::sum(const Tensor& x) {
+  double total = 0;
+  visit(x.dtype(),
+        [&](auto element) { total = sum_of_values<Itself>(runtime_, x.elements(), at<decltype(element)>(x)); });
+  return total;
+}
+
+double CudaBackend::sum_of_squares(const Tensor& x) {
+  double total = 0;
+  visit(x.dtype(),
+        [&](auto element) { total = sum_of_values<Squared>(runtime_, x.elements(), at<decltype(element)>(x)); });
+  return total;
+}
+
+std::optional<int64_t> CudaBackend::first_not_finite(const Tensor& x) {
+  int64_t first = 0;
+  visit(x.dtype(), [&](auto element) { first = first_of(runtime_, x.elements(), at<decltype(element)>(x)); });
+  return first < x.elements() ? std::optional(first) : std::nullopt;
+}
 
 }  // namespace ROPEWALK_CUDA

@@ -1,7 +1,9 @@
 // Rows of a table that is split by rows over ranks.
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/operand.h"
 #include "kernels/cuda/sort.h"
+#include "kernels/operations/embedding.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -65,21 +67,21 @@ __global__ void embedding_backward_kernel(int64_t N, int64_t V, int64_t D, const
 
 }  // namespace
 
-void embedding_forward(const Runtime& runtime, int64_t N, int64_t V, int64_t D, const int32_t* tokens,
-                       const Bf16* table, int64_t v_begin, Bf16* x) {
-  with_pack<8>(pack_of(D, sizeof(Bf16), table, x), [&](auto n) {
-    launch(runtime, {blocks_for(N * D, kThreads * n()), kThreads}, embedding_forward_kernel<n()>, N, V, D, tokens,
-           table, v_begin, x);
+void CudaBackend::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
+  const auto s = operations::embedding_sizes(tokens, table);
+  with_pack<8>(pack_of(s.D, sizeof(Bf16), table.raw(), x.raw()), [&](auto n) {
+    launch(runtime_, {blocks_for(s.N * s.D, kThreads * n()), kThreads}, embedding_forward_kernel<n()>, s.N, s.V, s.D,
+           at<int32_t>(tokens), at<Bf16>(table), v_begin, at<Bf16>(x));
   });
 }
 
-void embedding_backward(Runtime& runtime, int64_t N, int64_t V, int64_t D, const int32_t* tokens, const Bf16* dx,
-                        int64_t v_begin, float* dtable) {
-  if (N == 0) return;
-  const SortedTokens sorted = sort_tokens(runtime, N, tokens);
-  with_pack<4>(pack_of(D, sizeof(float), dx, dtable), [&](auto n) {
-    launch(runtime, {N, kThreads, blocks_for(D, kThreads * n())}, embedding_backward_kernel<n()>, N, V, D,
-           sorted.tokens, sorted.rows, dx, v_begin, dtable);
+void CudaBackend::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {
+  const auto s = operations::embedding_sizes(tokens, dtable);
+  if (s.N == 0) return;
+  const SortedTokens sorted = sort_tokens(runtime_, s.N, at<int32_t>(tokens));
+  with_pack<4>(pack_of(s.D, sizeof(float), dx.raw(), dtable.raw()), [&](auto n) {
+    launch(runtime_, {s.N, kThreads, blocks_for(s.D, kThreads * n())}, embedding_backward_kernel<n()>, s.N, s.V, s.D,
+           sorted.tokens, sorted.rows, at<Bf16>(dx), v_begin, at<float>(dtable));
   });
 }
 

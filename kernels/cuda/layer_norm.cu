@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/operand.h"
+#include "kernels/operations/layer_norm.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -128,30 +130,41 @@ int64_t teams_of(int64_t N, int64_t M, int64_t teams_of_block) {
   return unit * std::clamp(blocks_for(N, unit), int64_t{1}, std::max(int64_t{1}, kMostBlocks / M));
 }
 
+// The kernels hold rows in registers.
+void check_width(int64_t D, int pack) {
+  const int64_t widest = kMostRounds * kThreads * pack;
+  CHECK(D <= widest, "a layer norm over {} numbers on cuda, {} at most", D, widest);
+}
+
 }  // namespace
 
-int64_t widest_layer_norm(int pack) { return kMostRounds * kThreads * pack; }
-
-void layer_norm_forward(const Runtime& runtime, int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w,
-                        float epsilon, Bf16* y, float* mean, float* rstd) {
-  with_rows(D, pack_of(D, sizeof(Bf16), x, w, y), [&](auto size, auto rounds, auto n) {
-    const int64_t blocks = blocks_for(N, Team<size()>::kTeams);
-    launch(runtime, {blocks, kThreads, 1, Team<size()>::kScratchBytes},
-           layer_norm_forward_kernel<size(), rounds(), n()>, N, D, M, x, w, epsilon, y, mean, rstd);
+void CudaBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y,
+                                     const Tensor& mean, const Tensor& rstd) {
+  const auto s = operations::layer_norm_sizes(x, w);
+  const int pack = pack_of(s.D, sizeof(Bf16), x.raw(), w.raw(), y.raw());
+  check_width(s.D, pack);
+  with_rows(s.D, pack, [&](auto size, auto rounds, auto n) {
+    const int64_t blocks = blocks_for(s.N, Team<size()>::kTeams);
+    launch(runtime_, {blocks, kThreads, 1, Team<size()>::kScratchBytes},
+           layer_norm_forward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(x), at<Bf16>(w),
+           static_cast<float>(epsilon), at<Bf16>(y), at<float>(mean), at<float>(rstd));
   });
 }
 
-void layer_norm_backward(Runtime& runtime, int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x,
-                         const Bf16* w, const float* mean, const float* rstd, const Bf16* through, Bf16* dx,
-                         float* dw) {
-  if (N == 0) return;
-  with_rows(D, pack_of(D, sizeof(Bf16), dy, x, w, through, dx), [&](auto size, auto rounds, auto n) {
+void CudaBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
+                                      const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
+  const auto s = operations::layer_norm_sizes(x, w);
+  const int pack = pack_of(s.D, sizeof(Bf16), dy.raw(), x.raw(), w.raw(), through.raw(), dx.raw());
+  check_width(s.D, pack);
+  if (s.N == 0) return;
+  with_rows(s.D, pack, [&](auto size, auto rounds, auto n) {
     using Row = Team<size()>;
-    const int64_t teams = teams_of(N, M, Row::kTeams);
-    auto* parts = static_cast<float*>(runtime.workspace(teams * D * static_cast<int64_t>(sizeof(float))));
-    launch(runtime, {teams / Row::kTeams, kThreads, 1, Row::kScratchBytes},
-           layer_norm_backward_kernel<size(), rounds(), n()>, N, D, M, dy, x, w, mean, rstd, through, dx, parts);
-    launch(runtime, {blocks_for(M * D), kThreads}, sum_parts_kernel, teams, D, M, static_cast<const float*>(parts), dw);
+    const int64_t teams = teams_of(s.N, s.M, Row::kTeams);
+    auto* parts = static_cast<float*>(runtime_.workspace(teams * s.D * static_cast<int64_t>(sizeof(float))));
+    launch(runtime_, {teams / Row::kTeams, kThreads, 1, Row::kScratchBytes},
+           layer_norm_backward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(dy), at<Bf16>(x), at<Bf16>(w),
+           at<float>(mean), at<float>(rstd), at<Bf16>(through), at<Bf16>(dx), parts);
+    launch(runtime_, {blocks_for(s.M * s.D), kThreads}, sum_parts_kernel, teams, s.D, s.M, parts, at<float>(dw));
   });
 }
 

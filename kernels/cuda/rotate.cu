@@ -1,7 +1,11 @@
 // Rotary positions in place. A thread has a few pairs of one position and turns them in every head. Angles are reduced
 // to (-pi, pi] in fp64: at position 10^6 an fp32 angle would be off by 0.03.
+#include <vector>
+
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/operand.h"
+#include "kernels/operations/rotate.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -32,11 +36,9 @@ __global__ void rotate_kernel(int64_t T, int64_t H, int64_t K, E* x, int64_t fir
   }
 }
 
-}  // namespace
-
 template <typename E>
-void rotate(const Runtime& runtime, int64_t T, int64_t H, int64_t K, E* x, int64_t first_position,
-            const double* frequencies, float sign) {
+void launch_rotate(const Runtime& runtime, int64_t T, int64_t H, int64_t K, E* x, int64_t first_position,
+                   const double* frequencies, float sign) {
   constexpr int kWidest = 16 / sizeof(E);
   const auto with = [&](auto n) {
     launch(runtime, {blocks_for(T * K, kThreads * n()), kThreads}, rotate_kernel<n(), E>, T, H, K, x, first_position,
@@ -48,7 +50,29 @@ void rotate(const Runtime& runtime, int64_t T, int64_t H, int64_t K, E* x, int64
     with(std::integral_constant<int, 2>{});
 }
 
-template void rotate(const Runtime&, int64_t, int64_t, int64_t, float*, int64_t, const double*, float);
-template void rotate(const Runtime&, int64_t, int64_t, int64_t, Bf16*, int64_t, const double*, float);
+}  // namespace
+
+const double* CudaBackend::frequencies(int64_t K, double theta) {
+  std::unique_ptr<Buffer>& buffer = frequencies_[{K, theta}];
+  if (!buffer) {
+    std::vector<double> host;
+    for (int64_t k = 0; k < K / 2; ++k) host.push_back(operations::rotation_angle(1, k, K, theta));
+    const auto bytes = static_cast<int64_t>(host.size() * sizeof(double));
+    buffer = allocate(bytes);
+    runtime_.to_device(host.data(), buffer->data(), bytes);
+  }
+  return static_cast<const double*>(buffer->data());
+}
+
+void CudaBackend::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {
+  const auto [T, H, K] = operations::rotate_sizes(x);
+  check_aligned(x, 2 * static_cast<uintptr_t>(size_of(x.dtype())));  // pairs
+  const float sign = direction == Rotation::kForward ? 1 : -1;
+  const double* turns = frequencies(K, theta);
+  if (x.dtype() == DType::kBF16)
+    launch_rotate(runtime_, T, H, K, at<Bf16>(x), first_position, turns, sign);
+  else
+    launch_rotate(runtime_, T, H, K, at<float>(x), first_position, turns, sign);
+}
 
 }  // namespace ROPEWALK_CUDA

@@ -1,6 +1,7 @@
 // SwiGLU: h = silu(gate) * up.
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/operations.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/operand.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -39,17 +40,20 @@ __global__ void swiglu_backward_kernel(int64_t count, const Bf16* dh, const Bf16
 
 }  // namespace
 
-void swiglu_forward(const Runtime& runtime, int64_t count, const Bf16* gate, const Bf16* up, Bf16* h) {
-  with_pack<8>(pack_of(count, sizeof(Bf16), gate, up, h), [&](auto n) {
-    launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, swiglu_forward_kernel<n()>, count, gate, up, h);
+void CudaBackend::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {
+  const int64_t count = h.elements();
+  with_pack<8>(pack_of(count, sizeof(Bf16), gate.raw(), up.raw(), h.raw()), [&](auto n) {
+    launch(runtime_, {blocks_for(count, kThreads * n()), kThreads}, swiglu_forward_kernel<n()>, count, at<Bf16>(gate),
+           at<Bf16>(up), at<Bf16>(h));
   });
 }
 
-void swiglu_backward(const Runtime& runtime, int64_t count, const Bf16* dh, const Bf16* gate, const Bf16* up,
-                     Bf16* dgate, Bf16* dup) {
-  with_pack<8>(pack_of(count, sizeof(Bf16), dh, gate, up, dgate, dup), [&](auto n) {
-    launch(runtime, {blocks_for(count, kThreads * n()), kThreads}, swiglu_backward_kernel<n()>, count, dh, gate, up,
-           dgate, dup);
+void CudaBackend::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
+                                  const Tensor& dup) {
+  const int64_t count = gate.elements();
+  with_pack<8>(pack_of(count, sizeof(Bf16), dh.raw(), gate.raw(), up.raw(), dgate.raw(), dup.raw()), [&](auto n) {
+    launch(runtime_, {blocks_for(count, kThreads * n()), kThreads}, swiglu_backward_kernel<n()>, count, at<Bf16>(dh),
+           at<Bf16>(gate), at<Bf16>(up), at<Bf16>(dgate), at<Bf16>(dup));
   });
 }
 

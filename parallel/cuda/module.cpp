@@ -1,4 +1,4 @@
-#include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "parallel/communicator/make_communicator.h"
 #include "parallel/cuda/nccl_communicator.h"
 #include "parallel/cuda/staged_communicator.h"
@@ -8,7 +8,7 @@ namespace {
 
 std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Kernels& kernels,
                                          DeviceTransport transport, [[maybe_unused]] const WorldOptions& options) {
-  auto* const here = dynamic_cast<CudaKernels*>(&kernels);
+  auto* const here = dynamic_cast<CudaBackend*>(&kernels.backend());
   CHECK(here, "the kernels are called {} and are not this module's", kernels.name());
   // A single rank sends nothing.
   if (transport == DeviceTransport::kStaged || host->size() == 1)

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/make_kernels.h"
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/tensors.h"
 
@@ -27,7 +28,7 @@ struct Problem {
 struct Operands {
   explicit Operands(const Problem& p)
       : problem(p),
-        kernels(make_kernels(Backend::kCpu)),
+        kernels(make_kernels(BackendKind::kCpu)),
         q(*kernels, {p.S, p.H, p.K}, 1),
         k(*kernels, {p.S, p.G, p.K}, 2),
         v(*kernels, {p.S, p.G, p.K}, 3),

@@ -1,6 +1,7 @@
 // Operations that are bound by memory. Bytes: every tensor counts once if it must be read and once if it must be
 // written. The line that a store through the caches reads before it overwrites it does not count: it need not be read.
 // The yardsticks count so too: "copy" for outputs of their own, "update" for those in place.
+#include "kernels/make_kernels.h"
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/tensors.h"
 
@@ -10,7 +11,7 @@ namespace {
 constexpr int64_t kRows = 16384, kWidth = 768, kHidden = 2048, kWords = 32768;
 
 struct Kit {
-  std::unique_ptr<Kernels> kernels = make_kernels(Backend::kCpu);
+  std::unique_ptr<Kernels> kernels = make_kernels(BackendKind::kCpu);
   std::vector<Filled> tensors;
 
   const Tensor& operator[](size_t i) const { return tensors[i].tensor; }

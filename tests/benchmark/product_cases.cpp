@@ -1,4 +1,5 @@
 // The products of a training step of the benchmark's model, in the three directions.
+#include "kernels/make_kernels.h"
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/tensors.h"
 
@@ -7,7 +8,7 @@ namespace {
 
 struct Operands {
   Operands(int64_t N, int64_t I, int64_t O)
-      : kernels(make_kernels(Backend::kCpu)),
+      : kernels(make_kernels(BackendKind::kCpu)),
         x(*kernels, {N, I}, 1),
         w(*kernels, {O, I}, 2),
         y(*kernels, {N, O}, 3),

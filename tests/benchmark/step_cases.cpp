@@ -1,5 +1,6 @@
 // A whole training step on one rank: forward, backward, AdamW; and the products inside it, by themselves.
-#include "kernels/traced_kernels.h"
+#include "kernels/make_kernels.h"
+#include "kernels/trace.h"
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/step.h"
 #include "trainer/model/model_flops.h"
@@ -25,8 +26,9 @@ Config step_config(int64_t length) {
 }
 
 struct TracedStep {
-  explicit TracedStep(int64_t length)
-      : inner(make_kernels(Backend::kCpu)), kernels(*inner, trace), step(step_config(length), kernels) {}
+  explicit TracedStep(int64_t length) : kernels(make_kernels(BackendKind::kCpu)), step(step_config(length), *kernels) {
+    kernels->set_trace(&trace);
+  }
 
   void run() {
     trace.clear();
@@ -35,8 +37,7 @@ struct TracedStep {
   }
 
   Trace trace;
-  std::unique_ptr<Kernels> inner;
-  TracedKernels kernels;
+  std::unique_ptr<Kernels> kernels;
   Step step;
 };
 

@@ -6,6 +6,7 @@
 
 #include "kernels/clock.h"
 #include "kernels/error.h"
+#include "kernels/make_kernels.h"
 #include "tests/benchmark/measure.h"
 #include "tests/benchmark/tensors.h"
 
@@ -100,7 +101,7 @@ constexpr int64_t kFloats = 32 << 20;  // 128 MiB, far beyond the caches
 constexpr double kTraffic = 2.0 * kFloats * sizeof(float);
 
 Yardstick copy_bandwidth() {
-  const auto kernels = make_kernels(Backend::kCpu);
+  const auto kernels = make_kernels(BackendKind::kCpu);
   const auto from = std::make_shared<Filled>(*kernels, Shape{kFloats}, 1);
   const auto to = std::make_shared<Filled>(*kernels, Shape{kFloats}, 2);
   float *a = from->tensor.data<float>(), *b = to->tensor.data<float>();
@@ -130,7 +131,7 @@ void copy_rows(const Tensor& tokens, const Tensor& from, const Tensor& to) {
 }
 
 Yardstick update_bandwidth() {
-  const auto x = std::make_shared<Filled>(*make_kernels(Backend::kCpu), Shape{kFloats}, 1);
+  const auto x = std::make_shared<Filled>(*make_kernels(BackendKind::kCpu), Shape{kFloats}, 1);
   return {"update", "GB/s", kTraffic, [x] { HWY_DYNAMIC_DISPATCH(update)(kFloats, x->tensor.data<float>()); }};
 }
 

@@ -35,13 +35,13 @@ class Alarm : public testing::Test {
     expect_rings(c, faults);
     EXPECT_GT(fault.times, 0) << "the fault did not happen";
   }
-  // Kernels with a fault on world rank 1 only.
+  // A backend with a fault on world rank 1 only.
   template <typename MakeFaulty>
   static void expect_rings_on_rank_1(const Case& c, MakeFaulty make_faulty) {
     Faults faults;
-    faults.in_kernels = [&](Kernels& kernels, const Mesh& mesh) -> std::unique_ptr<Kernels> {
+    faults.in_backend = [&](Backend& inner, const Mesh& mesh) -> std::unique_ptr<Backend> {
       if (mesh.world().rank() != 1) return nullptr;
-      return make_faulty(kernels);
+      return make_faulty(inner);
     };
     expect_rings(c, faults);
   }
@@ -85,7 +85,7 @@ TEST_F(Alarm, RingsForASkippedRingStep) {
   for (const bool forward : {true, false}) {
     for (const MeshShape& mesh : {MeshShape{1, 2, 1}, MeshShape{1, 4, 1}}) {
       expect_rings_on_rank_1(case_of({full_nope(), full_nope()}, mesh),
-                             [&](Kernels& kernels) { return std::make_unique<SkippedPiece>(kernels, forward, 0); });
+                             [&](Backend& inner) { return std::make_unique<SkippedPiece>(inner, forward, 0); });
     }
   }
 }
@@ -93,29 +93,29 @@ TEST_F(Alarm, RingsForASkippedRingStep) {
 TEST_F(Alarm, RingsForASkippedHalo) {
   for (const bool forward : {true, false}) {
     expect_rings_on_rank_1(case_of({sliding_rope(5)}, {1, 4, 1}),
-                           [&](Kernels& kernels) { return std::make_unique<SkippedPiece>(kernels, forward, 0); });
+                           [&](Backend& inner) { return std::make_unique<SkippedPiece>(inner, forward, 0); });
   }
 }
 
 TEST_F(Alarm, RingsForARotationOffByOneOnOneRank) {
   for (const LayerKind& kind : {sliding_rope(5), full_rope()}) {
     expect_rings_on_rank_1(case_of({kind, full_nope()}, {1, 2, 1}),
-                           [](Kernels& kernels) { return std::make_unique<LateRotation>(kernels); });
+                           [](Backend& inner) { return std::make_unique<LateRotation>(inner); });
   }
 }
 
 TEST_F(Alarm, RingsForAWindowOffByOne) {
   for (const int64_t error : {-1, 1}) {
-    expect_rings_on_rank_1(case_of({sliding_rope(5)}, {1, 2, 1}), [&](Kernels& kernels) {
-      return std::make_unique<OtherMask>(kernels, [=](AttentionSpan& span) { *span.window += error; });
+    expect_rings_on_rank_1(case_of({sliding_rope(5)}, {1, 2, 1}), [&](Backend& inner) {
+      return std::make_unique<OtherMask>(inner, [=](AttentionSpan& span) { *span.window += error; });
     });
   }
 }
 
 TEST_F(Alarm, RingsForForgottenDocuments) {
   for (const LayerKind& kind : {sliding_rope(5), full_nope()}) {
-    expect_rings_on_rank_1(case_of({kind}, {1, 2, 1}, {9, 17}), [](Kernels& kernels) {
-      return std::make_unique<OtherMask>(kernels, [](AttentionSpan& span) { span.document_begin = Tensor(); });
+    expect_rings_on_rank_1(case_of({kind}, {1, 2, 1}, {9, 17}), [](Backend& inner) {
+      return std::make_unique<OtherMask>(inner, [](AttentionSpan& span) { span.document_begin = Tensor(); });
     });
   }
 }

@@ -2,6 +2,7 @@
 // bf16, on one rank and on several.
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
 #include "tests/equivalence/errors.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/cuda/under_test.h"
@@ -52,7 +53,7 @@ class CudaModel : public testing::TestWithParam<Ranks> {
       return make_rank_under_test(host, ranks_.transport, {std::chrono::minutes(1)});
     };
   }
-  LossAndGradients gradients(Backend backend, const Faults& faults = {}) {
+  LossAndGradients gradients(BackendKind backend, const Faults& faults = {}) {
     config_.parallel.backend = backend;
     return gradients_on_mesh(config_, weights_, samples_, faults);
   }
@@ -65,9 +66,9 @@ class CudaModel : public testing::TestWithParam<Ranks> {
 };
 
 TEST_P(CudaModel, GradientsErrAtMostTwiceAsMuchAsPlainBF16) {
-  const LossAndGradients exact = gradients(Backend::kReferenceF64);
-  const LossAndGradients plain = gradients(Backend::kReferenceBF16);
-  const LossAndGradients fast = gradients(Backend::kReferenceBF16, on_cuda_);
+  const LossAndGradients exact = gradients(BackendKind::kReferenceF64);
+  const LossAndGradients plain = gradients(BackendKind::kReferenceBF16);
+  const LossAndGradients fast = gradients(BackendKind::kReferenceBF16, on_cuda_);
 
   const Errors allowed = errors_of(plain.gradients, exact.gradients),
                errors = errors_of(fast.gradients, exact.gradients);
@@ -81,7 +82,7 @@ TEST_P(CudaModel, GradientsErrAtMostTwiceAsMuchAsPlainBF16) {
 class CudaSteps : public CudaModel {
  protected:
   Steps steps() {
-    config_.parallel.backend = Backend::kReferenceBF16;
+    config_.parallel.backend = BackendKind::kReferenceBF16;
     config_.training.learning_rate = 0.02;
     return steps_on_mesh(
         config_, weights_, [&](int64_t) { return samples_; }, 0, 1, on_cuda_);

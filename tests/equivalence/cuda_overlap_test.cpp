@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "kernels/traced_kernels.h"
+#include "kernels/make_kernels.h"
+#include "kernels/trace.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/cuda/under_test.h"
 #include "tests/support/models.h"
@@ -60,12 +61,13 @@ TEST(CudaOverlap, DeviceTimesShowWhatWaitsForWhat) {
   model.width = 72;
   model.hidden = 56;
   Config config = test_config(model, {kRanks, 1, 1}, 64, kRanks);
-  config.parallel.backend = Backend::kReferenceBF16;
+  config.parallel.backend = BackendKind::kReferenceBF16;
 
   run_ranks(kRanks, [&](const std::shared_ptr<Communicator>& host) {
     RankOnThread here(config, make_rank_under_test(host, DeviceTransport::kNccl, {std::chrono::minutes(1)}));
     Trace trace;
-    TracedKernels kernels(here.kernels(), trace);
+    Kernels& kernels = here.kernels();
+    kernels.set_trace(&trace);
     trace.set_timeline(kernels.device_timeline());
     ASSERT_NE(kernels.device_timeline(), nullptr);
     here.mesh().set_trace(&trace);

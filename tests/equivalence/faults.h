@@ -1,4 +1,4 @@
-// Errors that a distributed trainer may have, made from outside: test doubles of the communicator and of the kernels.
+// Errors that a distributed trainer may have, made from outside: test doubles of the communicator and of the backend.
 #pragma once
 
 #include <atomic>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "parallel/communicator/communicator.h"
-#include "tests/support/forwarding_kernels.h"
+#include "tests/support/forwarding_backend.h"
 
 namespace ropewalk {
 
@@ -27,18 +27,18 @@ struct CommunicationFault {
 std::shared_ptr<Communicator> with_fault(std::shared_ptr<Communicator> world, CommunicationFault& fault);
 
 // An attention call left out: the `call`-th (from 0) on a piece of keys that does not begin where the queries do.
-class SkippedPiece final : public ForwardingKernels {
+class SkippedPiece final : public ForwardingBackend {
  public:
-  SkippedPiece(Kernels& inner, bool forward, int64_t call)
-      : ForwardingKernels(inner), forward_(forward), countdown_(call) {}
+  SkippedPiece(Backend& inner, bool forward, int64_t call)
+      : ForwardingBackend(inner), forward_(forward), countdown_(call) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse) override {
-    if (!skips(forward_, span)) ForwardingKernels::attention_forward(q, k, v, span, o, lse);
+    if (!skips(forward_, span)) ForwardingBackend::attention_forward(q, k, v, span, o, lse);
   }
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
                           const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override {
-    if (!skips(!forward_, span)) ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
+    if (!skips(!forward_, span)) ForwardingBackend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   }
 
  private:
@@ -50,18 +50,18 @@ class SkippedPiece final : public ForwardingKernels {
 };
 
 // Every attention call with another mask.
-class OtherMask final : public ForwardingKernels {
+class OtherMask final : public ForwardingBackend {
  public:
-  OtherMask(Kernels& inner, std::function<void(AttentionSpan&)> change)
-      : ForwardingKernels(inner), change_(std::move(change)) {}
+  OtherMask(Backend& inner, std::function<void(AttentionSpan&)> change)
+      : ForwardingBackend(inner), change_(std::move(change)) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse) override {
-    ForwardingKernels::attention_forward(q, k, v, changed(span), o, lse);
+    ForwardingBackend::attention_forward(q, k, v, changed(span), o, lse);
   }
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
                           const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override {
-    ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, changed(span), dq, dk, dv);
+    ForwardingBackend::attention_backward(q, k, v, d_o, lse, delta, changed(span), dq, dk, dv);
   }
 
  private:
@@ -73,11 +73,11 @@ class OtherMask final : public ForwardingKernels {
 };
 
 // Positions one too high.
-class LateRotation final : public ForwardingKernels {
+class LateRotation final : public ForwardingBackend {
  public:
-  using ForwardingKernels::ForwardingKernels;
+  using ForwardingBackend::ForwardingBackend;
   void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override {
-    ForwardingKernels::rotate(x, first_position + 1, theta, direction);
+    ForwardingBackend::rotate(x, first_position + 1, theta, direction);
   }
 };
 

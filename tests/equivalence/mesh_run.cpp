@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/make_kernels.h"
 #include "tests/support/ranks.h"
 #include "trainer/config/stages.h"
 
@@ -74,7 +75,10 @@ void on_mesh(const Config& config, const std::function<void(RankRun&)>& body, co
     RankOnThread on_thread(
         config, faults.on_device ? faults.on_device(seen) : RankDevice{make_kernels(config.parallel.backend), seen});
     std::unique_ptr<Kernels> faulty;
-    if (faults.in_kernels) faulty = faults.in_kernels(on_thread.kernels(), on_thread.mesh());
+    if (faults.in_backend) {
+      std::unique_ptr<Backend> backend = faults.in_backend(on_thread.kernels().backend(), on_thread.mesh());
+      if (backend) faulty = std::make_unique<Kernels>(std::move(backend));
+    }
     const Rank rank = on_thread.rank();
     Kernels& kernels = faulty ? *faulty : rank.kernels;
     Trainer trainer(config, Rank{rank.mesh, kernels, rank.arena});

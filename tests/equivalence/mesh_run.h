@@ -25,7 +25,7 @@ inline void PrintTo(const MeshShape& mesh, std::ostream* out) { *out << text_of(
 // configuration does not name.
 struct Faults {
   std::function<std::shared_ptr<Communicator>(std::shared_ptr<Communicator>)> in_world;
-  std::function<std::unique_ptr<Kernels>(Kernels&, const Mesh&)> in_kernels;
+  std::function<std::unique_ptr<Backend>(Backend&, const Mesh&)> in_backend;
   std::function<RankDevice(std::shared_ptr<Communicator> host)> on_device;
 };
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "kernels/make_kernels.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/errors.h"
 #include "tests/equivalence/mesh_run.h"
@@ -15,13 +16,13 @@ namespace {
 
 constexpr double kHalfUlp = 0x1p-9;  // of bf16, relative
 
-Case in(Backend backend, Case c) {
+Case in(BackendKind backend, Case c) {
   c.config.parallel.backend = backend;
   return c;
 }
 
 Errors gradient_errors(const Case& c, const NaiveWeights& weights) {
-  const Case exact = in(Backend::kReferenceF64, c), mixed = in(Backend::kReferenceBF16, c);
+  const Case exact = in(BackendKind::kReferenceF64, c), mixed = in(BackendKind::kReferenceBF16, c);
   return errors_of(gradients_on_mesh(mixed.config, weights, c.samples).gradients,
                    gradients_on_mesh(on_one_rank(exact.config), weights, c.samples).gradients);
 }
@@ -72,7 +73,7 @@ TEST(MixedPrecision, SmallStepsAddUp) {
     c.config.training.stages[0].batch = 4;
     c.config.training.learning_rate = 1e-5;
     const NaiveWeights weights = rounded_to_bf16(random_weights(c.config.model, 44));
-    const auto moved = [&](Backend backend) {
+    const auto moved = [&](BackendKind backend) {
       const Case run = in(backend, c);
       NaiveWeights state = steps_on_mesh(
                                run.config, weights, [&](int64_t step) { return samples_of_step(run, step); }, 0, 8)
@@ -84,7 +85,7 @@ TEST(MixedPrecision, SmallStepsAddUp) {
       }
       return out;
     };
-    const NaiveWeights exact = moved(Backend::kReferenceF64), mixed = moved(Backend::kReferenceBF16);
+    const NaiveWeights exact = moved(BackendKind::kReferenceF64), mixed = moved(BackendKind::kReferenceBF16);
     double difference = 0, all = 0;
     for (const auto& [name, values] : exact)
       for (size_t i = 0; i < values.size(); ++i) {
@@ -101,7 +102,7 @@ TEST(MixedPrecision, SmallStepsAddUp) {
 // mean of 2^10 equal ones is each of them: the factor 2^-10 moves no rounding, and in fp32 every token's addition
 // rounds once.
 TEST(MixedPrecision, GradientsOfManyMicroBatchesAddUp) {
-  Case c = in(Backend::kReferenceBF16, make_case("RnopeSwa", {1, 1, 1}));
+  Case c = in(BackendKind::kReferenceBF16, make_case("RnopeSwa", {1, 1, 1}));
   c.config.training.stages[0].micro_batch = 1;
   const NaiveWeights weights = rounded_to_bf16(random_weights(c.config.model, 45));
   const auto gradients_of = [&](size_t copies) {

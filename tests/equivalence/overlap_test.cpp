@@ -6,11 +6,11 @@
 #include <map>
 
 #include "kernels/clock.h"
-#include "kernels/traced_kernels.h"
+#include "kernels/trace.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/parallel/attention/strict_communicator.h"
-#include "tests/support/forwarding_kernels.h"
+#include "tests/support/forwarding_backend.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
 #include "trainer/evaluation/evaluate.h"
@@ -53,9 +53,9 @@ std::string order_of(const std::vector<TraceSpan>& spans) {
 struct TracedTrainer {
   TracedTrainer(const Config& config, const std::shared_ptr<Communicator>& world)
       : here(config, world),
-        kernels(here.kernels(), trace),
-        trainer(config, {here.mesh(), kernels, here.rank().arena, &trace}),
-        run{config, trainer, here.mesh(), kernels} {
+        trainer(config, {here.mesh(), here.kernels(), here.rank().arena, &trace}),
+        run{config, trainer, here.mesh(), here.kernels()} {
+    here.kernels().set_trace(&trace);
     here.mesh().set_trace(&trace);
     trainer.initialize();
   }
@@ -68,7 +68,6 @@ struct TracedTrainer {
 
   Trace trace;
   RankOnThread here;
-  TracedKernels kernels;
   Trainer trainer;
   RankRun run;
 };
@@ -207,12 +206,12 @@ TEST(Overlap, SumsAndGatheringsArePolledWhileTheRankComputes) {
 }
 
 // Fails in the backward, when the sum of the last block's gradients is in flight.
-class FailingKernels final : public ForwardingKernels {
+class FailingBackend final : public ForwardingBackend {
  public:
-  using ForwardingKernels::ForwardingKernels;
+  using ForwardingBackend::ForwardingBackend;
   void attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) override {
     if (++times_ == 3) throw OutOfMemory("by rank 1 alone");
-    ForwardingKernels::attention_delta(d_o, o, delta);
+    ForwardingBackend::attention_delta(d_o, o, delta);
   }
 
  private:
@@ -225,9 +224,9 @@ TEST(Overlap, ARankThatFailsByItselfIsHeardOfBeforeTheDeadline) {
   Config config = three_blocks({1, 2, 1}, 1);
   config.model.hidden = 80000;  // 30 MB of gradients in a block, in segments of 1 MiB
   Faults faults;
-  faults.in_kernels = [](Kernels& kernels, const Mesh& mesh) -> std::unique_ptr<Kernels> {
-    if (mesh.world().rank() == 1) return std::make_unique<FailingKernels>(kernels);
-    return std::make_unique<ForwardingKernels>(kernels);
+  faults.in_backend = [](Backend& inner, const Mesh& mesh) -> std::unique_ptr<Backend> {
+    if (mesh.world().rank() == 1) return std::make_unique<FailingBackend>(inner);
+    return std::make_unique<ForwardingBackend>(inner);
   };
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_THROW(on_mesh(

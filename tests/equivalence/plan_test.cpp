@@ -1,10 +1,9 @@
 // A plan is what a step then does: memory, bytes by axis and arithmetic of every rank, on every mesh.
 #include <gtest/gtest.h>
 
-#include "kernels/traced_kernels.h"
+#include "kernels/trace.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
-#include "tests/support/forwarding_kernels.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
 #include "trainer/evaluation/evaluate.h"
@@ -15,20 +14,11 @@ namespace {
 
 using Recompute = TrainingConfig::Recompute;
 
-// Kernels with a trace of their own.
-class SelfTraced final : public ForwardingKernels {
- public:
-  explicit SelfTraced(Kernels& inner) : ForwardingKernels(traced_), traced_(inner, trace_) { trace_.record(true); }
-  double flops() const {
-    double total = 0;
-    for (const TraceSpan& span : trace_.spans()) total += span.flops;
-    return total;
-  }
-
- private:
-  Trace trace_;
-  TracedKernels traced_;
-};
+double flops_in(const Trace& trace) {
+  double total = 0;
+  for (const TraceSpan& span : trace.spans()) total += span.flops;
+  return total;
+}
 
 // The case's samples, each as one document.
 std::vector<Sample> whole_samples(const Case& c) {
@@ -62,20 +52,19 @@ TEST_P(PlanOnMesh, IsWhatTheStepDoes) {
     for (const Recompute recompute : {Recompute::kNothing, Recompute::kBlock, Recompute::kBlockButAttention}) {
       c.config.training.recompute = recompute;
       const std::vector<Sample> samples = whole_samples(c);
-      Faults traced;
-      traced.in_kernels = [](Kernels& inner, const Mesh&) { return std::make_unique<SelfTraced>(inner); };
-      on_mesh(
-          c.config,
-          [&](RankRun& run) {
-            const int rank = run.mesh.world().rank();
-            SCOPED_TRACE(fmt::format("{}, rank {}, recompute {}", name, rank, static_cast<int>(recompute)));
-            const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), rank);
-            const Counters before = run.mesh.counters();
-            run.trainer.step(run.share_of(samples), 0);
-            expect_as_planned(plan, run, before, run.trainer.memory());
-            EXPECT_EQ(plan.flops.total(), dynamic_cast<SelfTraced&>(run.kernels).flops());
-          },
-          traced);
+      on_mesh(c.config, [&](RankRun& run) {
+        const int rank = run.mesh.world().rank();
+        SCOPED_TRACE(fmt::format("{}, rank {}, recompute {}", name, rank, static_cast<int>(recompute)));
+        const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), rank);
+        const Counters before = run.mesh.counters();
+        Trace trace;
+        trace.record(true);
+        run.kernels.set_trace(&trace);
+        run.trainer.step(run.share_of(samples), 0);
+        run.kernels.set_trace(nullptr);
+        expect_as_planned(plan, run, before, run.trainer.memory());
+        EXPECT_EQ(plan.flops.total(), flops_in(trace));
+      });
     }
   }
 }
@@ -88,7 +77,7 @@ TEST(Plan, IsWhatAStepInMixedPrecisionDoes) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}, MeshShape{1, 3, 2}, MeshShape{1, 1, 8}}) {
     for (const std::string& name : case_names()) {
       Case c = make_case(name, mesh);
-      c.config.parallel.backend = Backend::kReferenceBF16;
+      c.config.parallel.backend = BackendKind::kReferenceBF16;
       const std::vector<Sample> samples = whole_samples(c);
       on_mesh(c.config, [&](RankRun& run) {
         SCOPED_TRACE(fmt::format("{} on {}, rank {}", name, text_of(mesh), run.mesh.world().rank()));

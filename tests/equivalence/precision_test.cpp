@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/make_kernels.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/errors.h"
 #include "tests/equivalence/mesh_run.h"
@@ -21,13 +22,13 @@ void expect_at_most_twice_the_plain_error(const Case& c) {
   for (auto& [name, values] : weights) {
     for (double& value : values) value = static_cast<float>(value);  // the same weights in both precisions
   }
-  const auto with_backend = [&](Backend backend) {
+  const auto with_backend = [&](BackendKind backend) {
     Config config = c.config;
     config.parallel.backend = backend;
     return gradients_on_mesh(config, weights, c.samples);
   };
-  const LossAndGradients exact = with_backend(Backend::kReferenceF64);
-  const LossAndGradients plain = with_backend(Backend::kReferenceF32), fast = with_backend(Backend::kCpu);
+  const LossAndGradients exact = with_backend(BackendKind::kReferenceF64);
+  const LossAndGradients plain = with_backend(BackendKind::kReferenceF32), fast = with_backend(BackendKind::kCpu);
   const Errors allowed = errors_of(plain.gradients, exact.gradients),
                errors = errors_of(fast.gradients, exact.gradients);
   EXPECT_GT(allowed.mean, 0x1p-26) << "no error worth the name: is this fp32 against fp64?";

@@ -6,7 +6,7 @@
 
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
-#include "tests/support/forwarding_kernels.h"
+#include "tests/support/forwarding_backend.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
 
@@ -19,17 +19,17 @@ struct Calls {
   std::atomic<int> sliding = 0, full = 0, swiglu = 0;
 };
 
-class Counting final : public ForwardingKernels {
+class Counting final : public ForwardingBackend {
  public:
-  Counting(Kernels& inner, Calls& calls) : ForwardingKernels(inner), calls_(calls) {}
+  Counting(Backend& inner, Calls& calls) : ForwardingBackend(inner), calls_(calls) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse) override {
     ++(span.window ? calls_.sliding : calls_.full);
-    ForwardingKernels::attention_forward(q, k, v, span, o, lse);
+    ForwardingBackend::attention_forward(q, k, v, span, o, lse);
   }
   void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) override {
     ++calls_.swiglu;
-    ForwardingKernels::swiglu_forward(gate, up, h);
+    ForwardingBackend::swiglu_forward(gate, up, h);
   }
 
  private:
@@ -46,7 +46,7 @@ TEST_P(RecomputeOnMesh, GivesTheSameBitsAndComputesTwiceWhatItShould) {
     const auto run = [&](Recompute recompute, Calls& calls) {
       c.config.training.recompute = recompute;
       Faults counting;
-      counting.in_kernels = [&](Kernels& inner, const Mesh&) { return std::make_unique<Counting>(inner, calls); };
+      counting.in_backend = [&](Backend& inner, const Mesh&) { return std::make_unique<Counting>(inner, calls); };
       return gradients_on_mesh(c.config, weights, samples, counting);
     };
     Calls none, block, but_attention;

@@ -2,6 +2,7 @@
 // numbers.
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/models.h"
@@ -11,7 +12,7 @@
 namespace ropewalk {
 namespace {
 
-Case training_case(const MeshShape& mesh, Backend backend) {
+Case training_case(const MeshShape& mesh, BackendKind backend) {
   Case c = make_case("RnopeSwa", mesh);
   c.config.parallel.backend = backend;
   c.config.training.stages[0].batch = 4;
@@ -22,7 +23,7 @@ Case training_case(const MeshShape& mesh, Backend backend) {
 
 const std::vector<MeshShape> kMeshes = {{1, 1, 1}, {4, 1, 1}, {1, 4, 1}, {1, 1, 4}, {2, 2, 2}, {1, 3, 2}};
 
-class SameMesh : public testing::TestWithParam<std::tuple<MeshShape, Backend>> {
+class SameMesh : public testing::TestWithParam<std::tuple<MeshShape, BackendKind>> {
  protected:
   const Case case_ = training_case(std::get<0>(GetParam()), std::get<1>(GetParam()));
   const NaiveWeights weights_ = random_weights(case_.config.model, 31);
@@ -47,21 +48,21 @@ TEST_P(SameMesh, StoppedAndResumedGivesTheSameBits) {
   }
 }
 
-std::string test_name(const testing::TestParamInfo<std::tuple<MeshShape, Backend>>& info) {
-  const Backend backend = std::get<1>(info.param);
-  return text_of(std::get<0>(info.param)) + (backend == Backend::kCpu             ? "_Cpu"
-                                             : backend == Backend::kReferenceBF16 ? "_ReferenceBF16"
-                                                                                  : "_ReferenceF64");
+std::string test_name(const testing::TestParamInfo<std::tuple<MeshShape, BackendKind>>& info) {
+  const BackendKind backend = std::get<1>(info.param);
+  return text_of(std::get<0>(info.param)) + (backend == BackendKind::kCpu             ? "_Cpu"
+                                             : backend == BackendKind::kReferenceBF16 ? "_ReferenceBF16"
+                                                                                      : "_ReferenceF64");
 }
 
 INSTANTIATE_TEST_SUITE_P(Meshes, SameMesh,
                          testing::Combine(testing::ValuesIn(kMeshes),
-                                          testing::Values(Backend::kReferenceF64, Backend::kReferenceBF16,
-                                                          Backend::kCpu)),
+                                          testing::Values(BackendKind::kReferenceF64, BackendKind::kReferenceBF16,
+                                                          BackendKind::kCpu)),
                          test_name);
 
 // Steps [0, 2) on mesh `from`, a checkpoint, steps [2, 4) on mesh `to`.
-Steps through_checkpoint(const MeshShape& from, const MeshShape& to, Backend backend, const NaiveWeights& weights) {
+Steps through_checkpoint(const MeshShape& from, const MeshShape& to, BackendKind backend, const NaiveWeights& weights) {
   const TemporaryDirectory scratch;
   const Case before = training_case(from, backend);
   on_mesh(before.config, [&](RankRun& run) {
@@ -89,7 +90,7 @@ Steps through_checkpoint(const MeshShape& from, const MeshShape& to, Backend bac
 }
 
 TEST(Checkpoint, OnTheSameMeshGoesOnWithTheSameBits) {
-  for (Backend backend : {Backend::kReferenceF64, Backend::kReferenceBF16, Backend::kCpu}) {
+  for (BackendKind backend : {BackendKind::kReferenceF64, BackendKind::kReferenceBF16, BackendKind::kCpu}) {
     for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}}) {
       const Case c = training_case(mesh, backend);
       const NaiveWeights weights = random_weights(c.config.model, 32);
@@ -111,8 +112,8 @@ TEST(Checkpoint, OnAnotherMeshGoesOnWithTheSameNumbers) {
   const std::vector<std::pair<MeshShape, MeshShape>> pairs = {{{1, 1, 1}, {2, 2, 2}}, {{2, 2, 2}, {1, 4, 2}},
                                                               {{1, 4, 2}, {1, 1, 8}}, {{1, 1, 8}, {4, 2, 1}},
                                                               {{4, 2, 1}, {1, 1, 1}}, {{1, 2, 2}, {2, 1, 4}}};
-  for (Backend backend : {Backend::kReferenceF64, Backend::kCpu}) {
-    const double tolerance = backend == Backend::kCpu ? 2e-5 : kStepsTolerance;
+  for (BackendKind backend : {BackendKind::kReferenceF64, BackendKind::kCpu}) {
+    const double tolerance = backend == BackendKind::kCpu ? 2e-5 : kStepsTolerance;
     const Case one = training_case({}, backend);
     const NaiveWeights weights = random_weights(one.config.model, 33);
     const Steps whole = steps_on_mesh(

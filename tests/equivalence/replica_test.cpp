@@ -25,7 +25,7 @@ Answers ask(const Predictor& predictor, const Case& c, const Mesh& mesh) {
   return {evaluate(predictor, batch, {stage.micro_batch, 2}, mesh).loss, predictor.next_token_logits({3, 1, 4, 1, 5})};
 }
 
-class ReplicaOnMesh : public testing::TestWithParam<std::tuple<MeshShape, Backend>> {};
+class ReplicaOnMesh : public testing::TestWithParam<std::tuple<MeshShape, BackendKind>> {};
 
 TEST_P(ReplicaOnMesh, AnswersAsTheTrainerDoes) {
   Case c = make_case("RnopeSwa", std::get<0>(GetParam()));
@@ -70,8 +70,8 @@ TEST_P(ReplicaOnMesh, TakesWhatItsEstimateSays) {
 INSTANTIATE_TEST_SUITE_P(Meshes, ReplicaOnMesh,
                          testing::Combine(testing::Values(MeshShape{1, 1, 1}, MeshShape{2, 1, 1}, MeshShape{1, 3, 1},
                                                           MeshShape{1, 1, 4}, MeshShape{2, 2, 2}),
-                                          testing::Values(Backend::kReferenceF64, Backend::kReferenceBF16,
-                                                          Backend::kCpu)),
+                                          testing::Values(BackendKind::kReferenceF64, BackendKind::kReferenceBF16,
+                                                          BackendKind::kCpu)),
                          [](const auto& test) {
                            return text_of(std::get<0>(test.param)) +
                                   std::to_string(static_cast<int>(std::get<1>(test.param)));

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/compare_steps.h"
 #include "tests/support/models.h"
@@ -16,7 +17,7 @@ constexpr int64_t kSteps = 6;
 
 // Two steps as the case has them; two of longer sequences (beyond and below every window), more of them at a time, and
 // another base; one of other batches; one of short sequences (fewer tokens than 2P for P = 8) and a third base.
-Case staged_case(const std::string& name, const MeshShape& mesh, Backend backend = Backend::kReferenceF64) {
+Case staged_case(const std::string& name, const MeshShape& mesh, BackendKind backend = BackendKind::kReferenceF64) {
   Case c = make_case(name, mesh);
   c.config.parallel.backend = backend;
   c.config.training.steps = kSteps;
@@ -98,7 +99,7 @@ TEST(Stages, BasesMatter) {
 
 // Stopped after each step: inside every stage, and between any two.
 TEST(Stages, StoppedAndResumedGiveTheSameBits) {
-  for (const Backend backend : {Backend::kReferenceF64, Backend::kCpu}) {
+  for (const BackendKind backend : {BackendKind::kReferenceF64, BackendKind::kCpu}) {
     for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 4, 1}, MeshShape{2, 2, 2}}) {
       const Case c = staged_case("QkNorm", mesh, backend);
       const NaiveWeights weights = random_weights(c.config.model, 42);

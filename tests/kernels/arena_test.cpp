@@ -2,14 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 
 namespace ropewalk {
 namespace {
 
 class ArenaTest : public testing::Test {
  protected:
-  std::unique_ptr<Kernels> kernels = make_kernels(Backend::kReferenceF32);
+  std::unique_ptr<Kernels> kernels = make_kernels(BackendKind::kReferenceF32);
 };
 
 TEST_F(ArenaTest, HandsOutAlignedMemoryThatDoesNotOverlap) {

@@ -3,25 +3,26 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 
 namespace ropewalk {
 
 inline auto host_backends() {
-  return testing::Values(Backend::kReferenceF64, Backend::kReferenceF32, Backend::kReferenceBF16, Backend::kCpu);
+  return testing::Values(BackendKind::kReferenceF64, BackendKind::kReferenceF32, BackendKind::kReferenceBF16,
+                         BackendKind::kCpu);
 }
 
-inline std::string backend_name(const testing::TestParamInfo<Backend>& test) {
+inline std::string backend_name(const testing::TestParamInfo<BackendKind>& test) {
   switch (test.param) {
-    case Backend::kReferenceF64:
+    case BackendKind::kReferenceF64:
       return "reference_f64";
-    case Backend::kReferenceF32:
+    case BackendKind::kReferenceF32:
       return "reference_f32";
-    case Backend::kReferenceBF16:
+    case BackendKind::kReferenceBF16:
       return "reference_bf16";
-    case Backend::kCpu:
+    case BackendKind::kCpu:
       return "cpu";
-    case Backend::kCuda:
+    case BackendKind::kCuda:
       return "cuda";
   }
   return "?";

@@ -5,13 +5,13 @@
 #include <cstring>
 #include <functional>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "tests/kernels/backends.h"
 
 namespace ropewalk {
 namespace {
 
-class Contract : public testing::TestWithParam<Backend> {
+class Contract : public testing::TestWithParam<BackendKind> {
  protected:
   Tensor make(DType dtype, Shape shape) {
     memory_.push_back(kernels->allocate(shape.elements() * size_of(dtype)));

@@ -4,14 +4,14 @@
 #include <limits>
 
 #include "kernels/bfloat16.h"
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/values.h"
 
 namespace ropewalk {
 namespace {
 
-class Elementwise : public testing::TestWithParam<Backend> {
+class Elementwise : public testing::TestWithParam<BackendKind> {
  protected:
   std::unique_ptr<Kernels> kernels = make_kernels(GetParam());
 

@@ -2,7 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/planning_kernels.h"
+#include "kernels/arena.h"
+#include "kernels/counting_backend.h"
 
 namespace ropewalk {
 namespace {
@@ -37,31 +38,39 @@ TEST(Flops, CountDocuments) {
 }
 
 // More than any machine has: addresses cost nothing, but may not be written.
-TEST(PlanningKernels, HaveMemoryThatReadsAsZeroAndIsNotThere) {
-  PlanningKernels kernels(DType::kF32);
-  const auto buffer = kernels.allocate(int64_t{1} << 38);
-  const Tensor x(buffer->data(), DType::kF32, kernels.device(), {int64_t{1} << 36});
+TEST(CountingBackend, HasMemoryThatReadsAsZeroAndIsNotThere) {
+  CountingBackend backend(DType::kF32);
+  const auto buffer = backend.allocate(int64_t{1} << 38);
+  const Tensor x(buffer->data(), DType::kF32, backend.device(), {int64_t{1} << 36});
   EXPECT_EQ(x.data<float>()[(int64_t{1} << 36) - 1], 0.0f);
   float host[2] = {1, 1};
-  kernels.download(x.slice(5, 7), host);
+  backend.download(x.slice(5, 7), host);
   EXPECT_EQ(host[0] + host[1], 0.0f);
   EXPECT_DEATH(x.data<float>()[3] = 1, "");
 }
 
-TEST(PlanningKernels, CountByKind) {
-  PlanningKernels kernels(DType::kF32);
-  const auto buffer = kernels.allocate(1 << 20);
-  const auto tensor = [&](Shape shape) { return Tensor(buffer->data(), DType::kF32, kernels.device(), shape); };
+TEST(CountingBackend, CountsByKindAndComputesNothing) {
+  Kernels kernels(std::make_unique<CountingBackend>(DType::kF32));
+  const auto& backend = dynamic_cast<const CountingBackend&>(kernels.backend());
+  Arena arena(kernels);
+  arena.reserve(1 << 20);
+  const auto tensor = [&](Shape shape) { return arena.allocate(DType::kF32, shape); };
   kernels.linear_forward(tensor({5, 7}), tensor({3, 7}), tensor({5, 3}), Write::kSet);
   kernels.linear_backward_input(tensor({5, 3}), tensor({3, 7}), tensor({5, 7}), Write::kSet);
   kernels.linear_backward_weight(tensor({5, 3}), tensor({5, 7}), tensor({3, 7}));
-  EXPECT_EQ(kernels.flops().products, 3 * 2 * 5 * 7 * 3);
+  EXPECT_EQ(backend.flops().products, 3 * 2 * 5 * 7 * 3);
   const Tensor q = tensor({4, 6, 8}), k = tensor({4, 2, 8});
   const AttentionSpan full{0, 0, std::nullopt, Tensor()}, sliding{0, 0, 2, Tensor()};
-  kernels.attention_forward(q, k, k, full, q, tensor({4, 6}));
-  EXPECT_EQ(kernels.flops().full_attention, 4 * 8 * 6 * 10);
-  kernels.attention_backward(q, k, k, q, tensor({4, 6}), tensor({4, 6}), sliding, q, k, k);
-  EXPECT_EQ(kernels.flops().sliding_attention, 10 * 8 * 6 * 7);
+  kernels.attention_forward(q, k, k, full, tensor({4, 6, 8}), tensor({4, 6}));
+  EXPECT_EQ(backend.flops().full_attention, 4 * 8 * 6 * 10);
+  kernels.attention_backward(q, k, k, q, tensor({4, 6}), tensor({4, 6}), sliding, tensor({4, 6, 8}), tensor({4, 2, 8}),
+                             tensor({4, 2, 8}));
+  EXPECT_EQ(backend.flops().sliding_attention, 10 * 8 * 6 * 7);
+  // Were these run, they would write where nothing can be written.
+  kernels.fill(q, 1);
+  kernels.swiglu_forward(tensor({5, 3}), tensor({5, 3}), tensor({5, 3}));
+  EXPECT_EQ(kernels.sum(q), 0);
+  EXPECT_EQ(kernels.first_not_finite(q), std::nullopt);
 }
 
 }  // namespace

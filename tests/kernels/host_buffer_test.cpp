@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kernels/arena.h"
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 
 // The sanitizers end the program on an allocation that cannot be; here it must come back as an error.
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
@@ -27,7 +27,7 @@ TEST(HostBuffer, IsAlignedAlsoWhenItIsEmpty) {
 }
 
 TEST(HostBuffer, LargeTensorsBeginAtDifferentPlacesOfTheirPages) {
-  const auto kernels = make_kernels(Backend::kReferenceF32);
+  const auto kernels = make_kernels(BackendKind::kReferenceF32);
   std::vector<std::unique_ptr<Buffer>> buffers;
   std::set<uintptr_t> places;
   for (int64_t i = 0; i < kStaggeredPlaces; ++i) {
@@ -70,7 +70,7 @@ TEST(HostBuffer, LargeOnesAskForHugePagesAsFarAsTheyFillThem) {
 }
 
 TEST(HostBuffer, SaysHowMuchWasAskedWhenThereIsNotEnough) {
-  const auto kernels = make_kernels(Backend::kReferenceF32);
+  const auto kernels = make_kernels(BackendKind::kReferenceF32);
   try {
     kernels->allocate(int64_t{1} << 60);
     FAIL() << "2^60 bytes were allocated";
@@ -82,11 +82,11 @@ TEST(HostBuffer, SaysHowMuchWasAskedWhenThereIsNotEnough) {
 }
 
 TEST(MakeKernels, SaysWhatIsThereInPlaceOfWhatIsMissing) {
-  EXPECT_EQ(make_kernels(Backend::kReferenceF64)->dtype(), DType::kF64);
-  EXPECT_EQ(make_kernels(Backend::kReferenceF32)->dtype(), DType::kF32);
-  EXPECT_STREQ(make_kernels(Backend::kCpu)->name(), "cpu");
+  EXPECT_EQ(make_kernels(BackendKind::kReferenceF64)->dtype(), DType::kF64);
+  EXPECT_EQ(make_kernels(BackendKind::kReferenceF32)->dtype(), DType::kF32);
+  EXPECT_STREQ(make_kernels(BackendKind::kCpu)->name(), "cpu");
   try {
-    EXPECT_STREQ(make_kernels(Backend::kCuda)->name(), "cuda");
+    EXPECT_STREQ(make_kernels(BackendKind::kCuda)->name(), "cuda");
   } catch (const Error& error) {  // of a build without it, or of a host without a device
     EXPECT_NE(std::string(error.what()).find("set parallel.device to CPU"), std::string::npos) << error.what();
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/make_kernels.h"
 #include "kernels/random.h"
 #include "tests/support/ranks.h"
 
@@ -46,7 +47,7 @@ class Regions : public testing::TestWithParam<std::tuple<int, bool, int64_t>> {
   void on_every_rank(const std::function<void(Communicator&, const TensorRegion&, int64_t rows, Arena&)>& body) {
     const auto [ranks, token_split, rows] = GetParam();
     run_ranks(ranks, [&, split = token_split, n = rows](const std::shared_ptr<Communicator>& world) {
-      const std::unique_ptr<Kernels> kernels = make_kernels(Backend::kReferenceF64);
+      const std::unique_ptr<Kernels> kernels = make_kernels(BackendKind::kReferenceF64);
       Arena arena(*kernels, 1 << 16);
       body(*world, TensorRegion(*world, split), n, arena);
     });
@@ -106,7 +107,7 @@ TEST_P(Regions, LeavingSumsAndEnteringGathers) {
 
 TEST(TensorRegion, RefusesRowsThatAreNotThisRanks) {
   run_ranks(1, [](const std::shared_ptr<Communicator>& world) {
-    const std::unique_ptr<Kernels> kernels = make_kernels(Backend::kReferenceF64);
+    const std::unique_ptr<Kernels> kernels = make_kernels(BackendKind::kReferenceF64);
     Arena arena(*kernels, 1 << 16);
     EXPECT_THROW(TensorRegion(*world, false).leave_backward(draw(arena, "x", 0, 4), 5, arena), std::logic_error);
   });

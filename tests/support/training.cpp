@@ -1,12 +1,14 @@
 #include "tests/support/training.h"
 
+#include "kernels/make_kernels.h"
+
 namespace ropewalk {
 
 Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t length, int64_t batch) {
   Config config;
   config.model = model;
   config.parallel.mesh = mesh;
-  config.parallel.backend = Backend::kReferenceF64;
+  config.parallel.backend = BackendKind::kReferenceF64;
   config.parallel.bucket_parameters = 0;  // small models have several buckets then
   config.training.stages[0].sequence_length = length;
   config.training.steps = 10;

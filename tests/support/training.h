@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "kernels/arena.h"
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "parallel/mesh.h"
 #include "tests/support/ranks.h"
 #include "trainer/trainer.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "parallel/communicator/make_communicator.h"
 #include "parallel/mesh.h"
 
@@ -66,7 +66,7 @@ struct TrainingConfig {
 struct ParallelConfig {
   MeshShape mesh;  // data_parallel filled in from the world's size
   bool sequence_parallel = true;
-  Backend backend = Backend::kCpu;
+  BackendKind backend = BackendKind::kCpu;
   bool deterministic = true;
   DeviceTransport device_transport = DeviceTransport::kNccl;
   int64_t bucket_parameters = 1 << 16;

@@ -118,14 +118,14 @@ TrainingConfig training_config(const proto::Config& config) {
           .recompute = recompute_of(training.recompute())};
 }
 
-Backend backend_of(proto::Device device) {
+BackendKind backend_of(proto::Device device) {
   switch (device) {
     case proto::CPU:
-      return Backend::kCpu;
+      return BackendKind::kCpu;
     case proto::CUDA:
-      return Backend::kCuda;
+      return BackendKind::kCuda;
     case proto::REFERENCE:
-      return Backend::kReferenceF64;
+      return BackendKind::kReferenceF64;
   }
   CHECK(false, "device {}", static_cast<int>(device));
   return {};

@@ -8,7 +8,7 @@
 
 #include "configs/ropewalk.pb.h"
 #include "kernels/error.h"
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "parallel/mesh.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
@@ -150,7 +150,7 @@ class Checker {
     const proto::Parallel& parallel = config_.parallel();
     const proto::Model& model = config_.model();
     if (!usable({"parallel.device"}) || parallel.device() != proto::CUDA) return;
-    const BackendLimits limits = limits_of(Backend::kCuda);
+    const BackendLimits limits = limits_of(BackendKind::kCuda);
     if (usable({"model.head_size"}) &&
         std::ranges::find(limits.head_sizes, model.head_size()) == limits.head_sizes.end())
       problem("model.head_size", model.head_size(),

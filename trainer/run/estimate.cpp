@@ -19,7 +19,8 @@ int64_t sample_bytes(const Stage& stage) { return stage.sequence_length * 3 * si
 struct CountingRank {
   CountingRank(const Config& config, int rank_)
       : mesh(Mesh::counting(config.parallel.mesh, rank_, static_cast<int>(config.model.key_heads))),
-        kernels(compute_type(config.parallel.backend)),
+        kernels(std::make_unique<CountingBackend>(compute_type(config.parallel.backend))),
+        backend(dynamic_cast<CountingBackend&>(kernels.backend())),
         arena(kernels) {}
   Rank rank() { return {mesh, kernels, arena}; }
 
@@ -34,7 +35,7 @@ struct CountingRank {
   void count(StepEstimate& estimate, int64_t times, const Work& work) {
     if (times == 0) return;
     const auto bytes_before = mesh.counters();
-    const PlanningKernels::Flops before = kernels.flops();
+    const CountingBackend::Flops before = backend.flops();
     work();
     const auto bytes_after = mesh.counters();
     estimate.bytes_sent.resize(bytes_after.size());
@@ -43,12 +44,13 @@ struct CountingRank {
       estimate.bytes_sent[axis].second +=
           times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
     }
-    estimate.flops.add(kernels.flops(), static_cast<double>(times));
+    estimate.flops.add(backend.flops(), static_cast<double>(times));
     estimate.flops.add(before, -static_cast<double>(times));
   }
 
   Mesh mesh;
-  PlanningKernels kernels;
+  Kernels kernels;
+  CountingBackend& backend;
   Arena arena;
 };
 

@@ -1,5 +1,5 @@
 // What a rank will need, known before anything is launched. The work itself is gone through, on a device and
-// communicators that only count (PlanningKernels, CountingCommunicator): the estimate is what the code does.
+// communicators that only count (CountingBackend, CountingCommunicator): the estimate is what the code does.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/planning_kernels.h"
+#include "kernels/counting_backend.h"
 #include "trainer/config/config.h"
 #include "trainer/trainer.h"
 
@@ -23,7 +23,7 @@ struct StepEstimate {
   int64_t batch_bytes = 0;                                  // the sequences, on the host
   int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
-  PlanningKernels::Flops flops;                             // what is recomputed counts again
+  CountingBackend::Flops flops;                             // what is recomputed counts again
   double model_flops = 0;  // this rank's share of the model's own, where nothing counts twice
   double activation_bytes_per_token() const {
     return tokens > 0 ? static_cast<double>(memory.activations) / static_cast<double>(tokens) : 0;

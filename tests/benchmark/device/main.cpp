@@ -12,6 +12,7 @@
 
 #include "kernels/clock.h"
 #include "kernels/error.h"
+#include "kernels/make_kernels.h"
 #include "tests/benchmark/device/operations.h"
 
 namespace ropewalk::benchmark {
@@ -50,7 +51,7 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (device != "cuda" && device != "cpu") throw ConfigurationError("no such device: " + device);
-  const Backend backend = device == "cuda" ? Backend::kCuda : Backend::kCpu;
+  const BackendKind backend = device == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
   const auto in_order = make_kernels(backend), in_any_order = make_kernels(backend, {.deterministic = false});
   std::string line;
   std::map<std::string, Operation> kept;  // by request

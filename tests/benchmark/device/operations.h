@@ -5,7 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 
 namespace ropewalk::benchmark {
 
@@ -17,6 +17,6 @@ struct Operation {
 
 // Throws ConfigurationError for a request that it does not know. The operation keeps its tensors.
 Operation make_operation(const nlohmann::json& request, Kernels& kernels);
-Operation make_step(const nlohmann::json& request, Kernels& kernels, Backend backend);
+Operation make_step(const nlohmann::json& request, Kernels& kernels, BackendKind backend);
 
 }  // namespace ropewalk::benchmark

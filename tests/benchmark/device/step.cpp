@@ -1,11 +1,12 @@
 #include "tests/benchmark/step.h"
 
+#include "kernels/make_kernels.h"
 #include "tests/benchmark/device/operations.h"
 #include "trainer/model/model_flops.h"
 
 namespace ropewalk::benchmark {
 
-Operation make_step(const nlohmann::json& request, Kernels& kernels, Backend backend) {
+Operation make_step(const nlohmann::json& request, Kernels& kernels, BackendKind backend) {
   Config config;
   ModelConfig& model = config.model;
   model.width = request.at("width");

@@ -1,6 +1,7 @@
 // Attention of the cpu backend against the reference.
 #include <limits>
 
+#include "kernels/make_kernels.h"
 #include "tests/kernels/cpu/suite.h"
 
 namespace ropewalk {
@@ -147,7 +148,7 @@ TEST_P(CpuAttention, GivesTheSameBitsTwice) {
   for (const Case& c : kCases) {
     Operands first(c), second(c);
     const View fast = [](Twin& twin) { return twin.fast(); };
-    const auto other = make_kernels(Backend::kCpu);
+    const auto other = make_kernels(BackendKind::kCpu);
     for (auto [kernels, x] : {std::pair{cpu.get(), &first}, std::pair{other.get(), &second}}) {
       forward(c, *x, *kernels, fast);
       backward(c, *x, *kernels, fast);

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <thread>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "tests/kernels/values.h"
 
 namespace ropewalk {
@@ -19,7 +19,7 @@ int threads_of_this_process() {
 
 // A product and attention; returns the bits.
 std::vector<float> compute() {
-  const auto kernels = make_kernels(Backend::kCpu);
+  const auto kernels = make_kernels(BackendKind::kCpu);
   const std::vector<double> numbers = normal_values(256 * 256, "numbers");
   std::vector<float> x(numbers.begin(), numbers.end()), w = x, y(256 * 256), lse(1024, -INFINITY);
   kernels->linear_forward(tensor_of(x, {256, 256}), tensor_of(w, {256, 256}), tensor_of(y, {256, 256}), Write::kSet);

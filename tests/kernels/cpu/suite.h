@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "tests/kernels/values.h"
 
 namespace ropewalk {
@@ -57,8 +57,8 @@ class CpuSuite : public testing::TestWithParam<int64_t> {
   // Runs the call on both backends, with the views of the twins that belong to each.
   void on_both(const std::function<void(Kernels&, const View&)>& call);
 
-  std::unique_ptr<Kernels> cpu = make_kernels(Backend::kCpu);
-  std::unique_ptr<Kernels> reference = make_kernels(Backend::kReferenceF64);
+  std::unique_ptr<Kernels> cpu = make_kernels(BackendKind::kCpu);
+  std::unique_ptr<Kernels> reference = make_kernels(BackendKind::kReferenceF64);
 };
 
 std::vector<int64_t> instruction_sets();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 
+#include "kernels/make_kernels.h"
 #include "kernels/range.h"
 #include "tests/kernels/cuda/suite.h"
 #include "tests/kernels/values.h"
@@ -129,7 +130,7 @@ Tensors causal_attention(Kernels& kernels, int64_t pieces) {
 // What pieces are merged into, and gradients are added in, is fp32: the design's bound for 8 ranks in place of one. If
 // it were bf16, its rounding would be about that of P, and show over more ranks. Each merge rounds in fp32 besides.
 TEST_F(CudaSuite, AttentionOverARingErrsHardlyMoreThanAtOnce) {
-  const Tensors exact = causal_attention(*make_kernels(Backend::kReferenceF64), 1);
+  const Tensors exact = causal_attention(*make_kernels(BackendKind::kReferenceF64), 1);
   const Tensors at_once = causal_attention(*cuda, 1);
   for (const int64_t ranks : {8, 64}) {
     const Tensors ring = causal_attention(*cuda, ranks);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/bfloat16.h"
+#include "kernels/make_kernels.h"
 #include "tests/kernels/values.h"
 
 namespace ropewalk {
@@ -96,7 +97,7 @@ void CudaSuite::check(const Call& call, const std::vector<std::string>& results)
     for (const std::string& name : results) values[name] = operands.values(name);
     return values;
   };
-  auto exact = run(*make_kernels(Backend::kReferenceF64)), plain = run(*make_kernels(Backend::kReferenceBF16));
+  auto exact = run(*make_kernels(BackendKind::kReferenceF64)), plain = run(*make_kernels(BackendKind::kReferenceBF16));
   auto fast = run(*cuda), again = run(*cuda);
   for (const std::string& name : results) {
     ASSERT_GT(largest_of(exact[name]), 0) << name << " is all zeros";

@@ -1,8 +1,9 @@
 // What attention's device code leaves out, enumerated on the host against the definition of the mask.
+#include "kernels/cuda/attention/tiles.h"
+
 #include <gtest/gtest.h>
 
 #include "kernels/attention_mask.h"
-#include "kernels/cuda/attention_tiles.h"
 
 namespace ropewalk {
 namespace {
@@ -17,10 +18,12 @@ std::vector<int32_t> document_of_queries(const std::vector<int32_t>& documents, 
   return begins;
 }
 
+constexpr int kTileKeys = cuda_emulated::PortableTiles<64>::kKeys;
+
 // Each query's keys are those of the mask; and a tile of keys meets no query more, at either end, than those that see
 // some of it.
 void check_piece(const cuda_emulated::AttentionShape& s) {
-  const AttentionMask mask(s.U, s.q_begin, s.k_begin, s.window > 0 ? std::optional(s.window) : std::nullopt,
+  const AttentionMask mask(s.U, s.q_begin, s.k_begin, s.sliding ? std::optional(s.window) : std::nullopt,
                            s.document_begin);
   for (int64_t t = 0; t < s.T; ++t) {
     const Range keys = cuda_emulated::keys_of_query(s, t), expected = mask.of_query(t);
@@ -29,8 +32,8 @@ void check_piece(const cuda_emulated::AttentionShape& s) {
     ASSERT_EQ(keys.begin, expected.begin) << "query " << t;
     ASSERT_EQ(keys.end, expected.end) << "query " << t;
   }
-  for (int64_t u = 0; u < s.U; u += cuda_emulated::kTileKeys) {
-    const int exist = cuda_emulated::keys_from(s, u);
+  for (int64_t u = 0; u < s.U; u += kTileKeys) {
+    const int exist = cuda_emulated::keys_from(s, u, kTileKeys);
     const Range met = cuda_emulated::queries_of_keys(s, u, exist);
     for (int64_t t = 0; t < s.T; ++t) {
       const Range keys = mask.of_query(t);
@@ -49,7 +52,8 @@ TEST(CudaTiles, MeetWhatSeesThemAndNothingElse) {
           for (const int64_t window : {0, 1, 30, 64, 100, 1000})
             for (const std::vector<int32_t>& documents : packings) {
               const std::vector<int32_t> begins = document_of_queries(documents, q_begin, T);
-              check_piece({T, U, 1, 1, 64, q_begin, k_begin, window, documents.empty() ? nullptr : begins.data()});
+              check_piece(
+                  {T, U, 1, 1, 64, q_begin, k_begin, window > 0, window, documents.empty() ? nullptr : begins.data()});
               ASSERT_FALSE(HasFailure()) << "T " << T << " U " << U << " q " << q_begin << " k " << k_begin
                                          << " window " << window << " documents " << documents.size();
             }

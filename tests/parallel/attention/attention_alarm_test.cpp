@@ -2,9 +2,10 @@
 // does not move on, a visit that is left out.
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
 #include "tests/parallel/attention/attention_case.h"
 #include "tests/parallel/attention/strict_communicator.h"
-#include "tests/support/forwarding_kernels.h"
+#include "tests/support/forwarding_backend.h"
 #include "tests/support/ranks.h"
 
 namespace ropewalk {
@@ -77,22 +78,24 @@ class StalledCommunicator final : public ForwardingCommunicator {
 };
 
 // Leaves out one visit of a pair of pieces.
-class SkippingKernels final : public ForwardingKernels {
+class SkippingBackend final : public ForwardingBackend {
  public:
-  SkippingKernels(Kernels& inner, int64_t skipped_visit) : ForwardingKernels(inner), skipped_visit_(skipped_visit) {}
-  int64_t visits() const { return visits_; }
+  // visits: counted there.
+  SkippingBackend(Backend& inner, int64_t skipped_visit, int64_t& visits)
+      : ForwardingBackend(inner), skipped_visit_(skipped_visit), visits_(visits) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse) override {
-    if (visits_++ != skipped_visit_) ForwardingKernels::attention_forward(q, k, v, span, o, lse);
+    if (visits_++ != skipped_visit_) ForwardingBackend::attention_forward(q, k, v, span, o, lse);
   }
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
                           const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override {
-    if (visits_++ != skipped_visit_) ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
+    if (visits_++ != skipped_visit_) ForwardingBackend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   }
 
  private:
-  int64_t skipped_visit_, visits_ = 0;
+  int64_t skipped_visit_;
+  int64_t& visits_;
 };
 
 // Runs the problem with one rank's attention given to `run` with the kernels and group that it may replace.
@@ -101,7 +104,7 @@ AttentionTensors run_spoiled(const AttentionCase& problem, int spoiled_rank,
                              const std::function<void(Kernels&, Communicator&, const RunRank& run)>& spoil) {
   AttentionTensors out(problem);
   run_ranks(kRanks, [&](const std::shared_ptr<Communicator>& world) {
-    const std::unique_ptr<Kernels> kernels = make_kernels(Backend::kReferenceF64);
+    const std::unique_ptr<Kernels> kernels = make_kernels(BackendKind::kReferenceF64);
     const RunRank run = [&](Kernels& used_kernels, Communicator& used_group) {
       RankAttention rank(problem, used_kernels, used_group);
       rank.forward();
@@ -156,9 +159,10 @@ TEST(Alarm, ASkippedRingStepIsNoticed) {
 TEST(Alarm, ASkippedVisitIsNoticed) {
   for (const AttentionCase& problem : {kHalo, kRing}) {
     expect_every_alarm(problem, [](Kernels& kernels, Communicator& group, const RunRank& run, int64_t event) {
-      SkippingKernels skipping(kernels, event);
+      int64_t visits = 0;
+      Kernels skipping(std::make_unique<SkippingBackend>(kernels.backend(), event, visits));
       run(skipping, group);
-      return skipping.visits();
+      return visits;
     });
   }
 }

@@ -1,6 +1,7 @@
 // The bytes that leave each rank equal the formulas of ring_attention.cpp and halo_attention.cpp.
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
 #include "parallel/attention/halo_plan.h"
 #include "tests/parallel/attention/attention_case.h"
 #include "tests/parallel/attention/plan_support.h"
@@ -18,7 +19,7 @@ struct Sent {
 std::vector<Sent> bytes_sent(const AttentionCase& problem, int ranks) {
   std::vector<Sent> sent(static_cast<size_t>(ranks));
   run_ranks(ranks, [&](const std::shared_ptr<Communicator>& world) {
-    const std::unique_ptr<Kernels> kernels = make_kernels(Backend::kReferenceF64);
+    const std::unique_ptr<Kernels> kernels = make_kernels(BackendKind::kReferenceF64);
     RankAttention rank(problem, *kernels, *world);
     const int64_t before = world->bytes_sent();
     rank.forward();

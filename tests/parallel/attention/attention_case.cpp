@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/make_kernels.h"
 #include "kernels/random.h"
 #include "tests/parallel/attention/strict_communicator.h"
 #include "tests/support/ranks.h"
@@ -160,7 +161,7 @@ void RankAttention::collect(AttentionTensors& out) {
   gather(dkv_.slice(1, 2).reshape({rows, g, k}), out.dv);
 }
 
-AttentionTensors run_attention(const AttentionCase& problem, int ranks, Backend backend) {
+AttentionTensors run_attention(const AttentionCase& problem, int ranks, BackendKind backend) {
   AttentionTensors out(problem);
   run_ranks(ranks, [&](const std::shared_ptr<Communicator>& world) {
     const std::unique_ptr<Kernels> kernels = make_kernels(backend);

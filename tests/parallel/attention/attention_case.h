@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/make_kernels.h"
 #include "parallel/attention/attention.h"
 
 namespace ropewalk {
@@ -54,7 +55,8 @@ class RankAttention {
 };
 
 // Forward and backward on `ranks` threads. Each rank's messages go through a StrictCommunicator.
-AttentionTensors run_attention(const AttentionCase& problem, int ranks, Backend backend = Backend::kReferenceF64);
+AttentionTensors run_attention(const AttentionCase& problem, int ranks,
+                               BackendKind backend = BackendKind::kReferenceF64);
 
 // Softmax attention and its gradients from the formulas, one query at a time.
 AttentionTensors naive_attention(const AttentionCase& problem);

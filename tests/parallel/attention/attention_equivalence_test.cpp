@@ -1,6 +1,7 @@
 // Attention over P ranks equals attention on one, and one equals the formulas.
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
 #include "kernels/random.h"
 #include "parallel/attention/attention_pass.h"
 #include "tests/parallel/attention/attention_case.h"
@@ -117,7 +118,8 @@ TEST_P(Equivalence, CpuKernels) {
   for (uint64_t trial = 0; trial < 12; ++trial) {
     const AttentionCase problem =
         random_case(5000 + 100 * static_cast<uint64_t>(GetParam()) + trial, GetParam(), trial % 2);
-    EXPECT_LE(worst_error(run_attention(problem, GetParam(), Backend::kCpu), naive_attention(problem)), kToleranceF32)
+    EXPECT_LE(worst_error(run_attention(problem, GetParam(), BackendKind::kCpu), naive_attention(problem)),
+              kToleranceF32)
         << GetParam() << " ranks, " << problem.text();
   }
 }

@@ -2,10 +2,11 @@
 // shown by the order of events on one rank.
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
 #include "parallel/attention/attention_pass.h"
 #include "tests/parallel/attention/attention_case.h"
 #include "tests/parallel/attention/strict_communicator.h"
-#include "tests/support/forwarding_kernels.h"
+#include "tests/support/forwarding_backend.h"
 #include "tests/support/ranks.h"
 
 namespace ropewalk {
@@ -62,23 +63,23 @@ class WatchedCommunicator final : public ForwardingCommunicator {
   Events& events_;
 };
 
-class WatchedKernels final : public ForwardingKernels {
+class WatchedBackend final : public ForwardingBackend {
  public:
-  WatchedKernels(Kernels& inner, Events& events) : ForwardingKernels(inner), events_(events) {}
+  WatchedBackend(Backend& inner, Events& events) : ForwardingBackend(inner), events_(events) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse) override {
     visit(q, k, span);
-    ForwardingKernels::attention_forward(q, k, v, span, o, lse);
+    ForwardingBackend::attention_forward(q, k, v, span, o, lse);
   }
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
                           const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv) override {
     visit(q, k, span);
-    ForwardingKernels::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
+    ForwardingBackend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   }
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override {
     events_.add('A');
-    ForwardingKernels::add(a, b, y);
+    ForwardingBackend::add(a, b, y);
   }
 
  private:
@@ -98,8 +99,8 @@ std::vector<Order> order_of_events(const AttentionCase& problem, int ranks) {
   std::vector<Order> orders(static_cast<size_t>(ranks));
   run_ranks(ranks, [&](const std::shared_ptr<Communicator>& world) {
     Events events;
-    const std::unique_ptr<Kernels> reference = make_kernels(Backend::kReferenceF64);
-    WatchedKernels kernels(*reference, events);
+    const std::unique_ptr<Kernels> reference = make_kernels(BackendKind::kReferenceF64);
+    Kernels kernels(std::make_unique<WatchedBackend>(reference->backend(), events));
     WatchedCommunicator group(*world, events);
     RankAttention rank(problem, kernels, group);
     Order& order = orders[static_cast<size_t>(world->rank())];

@@ -5,7 +5,7 @@
 #include <atomic>
 
 #include "kernels/clock.h"
-#include "kernels/cuda/cuda_kernels.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "parallel/cuda/nccl_communicator.h"
 #include "tests/parallel/communicator/worlds.h"
 #include "tests/support/ranks.h"
@@ -18,14 +18,15 @@ constexpr double kSoon = 10.0;  // seconds; most of it for a machine that is bus
 
 struct NcclRankOnThread {
   explicit NcclRankOnThread(const std::shared_ptr<Communicator>& host, const WorldOptions& options)
-      : kernels({}), world(cuda_emulated::make_nccl_world(host, kernels.runtime(), options)) {}
+      : world(cuda_emulated::make_nccl_world(host, runtime, options)) {}
   Tensor tensor(int64_t count) {
     buffers.push_back(kernels.allocate(count * 4));
     const Tensor x(buffers.back()->data(), DType::kF32, kernels.device(), {count});
     kernels.fill(x, 1);
     return x;
   }
-  cuda_emulated::CudaKernels kernels;
+  Kernels kernels{std::make_unique<cuda_emulated::CudaBackend>(BackendOptions{})};
+  cuda_emulated::Runtime& runtime = dynamic_cast<cuda_emulated::CudaBackend&>(kernels.backend()).runtime();
   std::vector<std::unique_ptr<Buffer>> buffers;
   std::shared_ptr<Communicator> world;
 };
@@ -68,7 +69,7 @@ TEST(NcclFailure, WorkOfTheDeviceItselfHasAllTheTimeItTakes) {
   run_ranks(2, [](const auto& host) {
     NcclRankOnThread rank(host, {kShort});
     const Tensor x = rank.tensor(8);
-    rank.kernels.runtime().stream()->run([] { std::this_thread::sleep_for(5 * kShort); });
+    rank.runtime.stream()->run([] { std::this_thread::sleep_for(5 * kShort); });
     rank.world->all_reduce(x, Reduction::kSum);
     rank.kernels.synchronize();
     std::vector<float> sums(8);

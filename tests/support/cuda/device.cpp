@@ -1,5 +1,6 @@
 #include <cuda_runtime_api.h>
 
+#include "kernels/make_kernels.h"
 #include "tests/support/cuda/under_test.h"
 
 namespace ropewalk {
@@ -17,7 +18,7 @@ int device_count() {
 }  // namespace
 
 std::unique_ptr<Kernels> make_cuda_under_test(bool deterministic) {
-  return device_count() > 0 ? make_kernels(Backend::kCuda, {.deterministic = deterministic}) : nullptr;
+  return device_count() > 0 ? make_kernels(BackendKind::kCuda, {.deterministic = deterministic}) : nullptr;
 }
 
 std::string why_no_ranks(int ranks, DeviceTransport transport) {
@@ -29,7 +30,7 @@ std::string why_no_ranks(int ranks, DeviceTransport transport) {
 
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
                                 const WorldOptions& options) {
-  auto kernels = make_kernels(Backend::kCuda, {.local_rank = host->rank()});
+  auto kernels = make_kernels(BackendKind::kCuda, {.local_rank = host->rank()});
   auto world = make_device_world(std::move(host), *kernels, transport, options);
   return {std::move(kernels), std::move(world)};
 }

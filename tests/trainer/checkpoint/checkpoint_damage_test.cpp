@@ -5,10 +5,11 @@
 
 #include <set>
 
+#include "kernels/reference_backend.h"
 #include "parallel/communicator/thread_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
-#include "tests/trainer/checkpoint/far_kernels.h"
+#include "tests/trainer/checkpoint/far_backend.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
@@ -111,7 +112,7 @@ TEST_F(CheckpointDamage, AFlippedBitIsNoticedWhereverItIs) {
 void save_matrix(const fs::path& directory, int64_t step, const std::vector<float>& values) {
   run_ranks(2, [&](const World& world) {
     Mesh mesh({2, 1, 1}, world);
-    ReferenceKernels<float> kernels;
+    Kernels kernels(std::make_unique<ReferenceBackend>(DType::kF32));
     std::vector<float> mine(values.begin() + world->rank() * 8, values.begin() + world->rank() * 8 + 8);
     const Box box{world->rank() * 2, world->rank() * 2 + 2, 0, 4};
     const StateTensor tensor{"model.w", {4, 4}, box, Tensor(mine.data(), DType::kF32, Device{}, {2, 4}), true};
@@ -120,7 +121,7 @@ void save_matrix(const fs::path& directory, int64_t step, const std::vector<floa
 }
 
 std::string refusal_of_matrix(const fs::path& checkpoint, Mesh& mesh, int64_t rows = 4) {
-  ReferenceKernels<float> kernels;
+  Kernels kernels(std::make_unique<ReferenceBackend>(DType::kF32));
   std::vector<float> values(16);
   const int64_t columns = 16 / rows;
   const StateTensor tensor{"model.w",

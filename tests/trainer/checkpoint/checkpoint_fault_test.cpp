@@ -10,7 +10,7 @@
 #include "parallel/communicator/thread_communicator.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
-#include "tests/trainer/checkpoint/far_kernels.h"
+#include "tests/trainer/checkpoint/far_backend.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
 #include "tests/trainer/files/faulty_file_system.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -319,7 +319,7 @@ TEST(CheckpointFaults, EveryReadThatFailsMakesAllRanksUseTheOlderOne) {
 }
 
 TEST(CheckpointFaults, ADeviceThatFailsOnOneRankFailsOnAll) {
-  class Broken : public FarKernels {
+  class Broken : public FarBackend {
     void download(const Tensor&, void*) override { throw DeviceError("the device fell off the bus"); }
   };
   const TemporaryDirectory directory;
@@ -327,12 +327,12 @@ TEST(CheckpointFaults, ADeviceThatFailsOnOneRankFailsOnAll) {
   run_ranks(2, [&](const World& world) {
     Mesh mesh(kMesh, world);
     FarKernels good;
-    Broken broken;
+    Kernels broken(std::make_unique<Broken>());
     ShardedState state(mesh, good, DType::kF32);
     state.fill(1);
     try {
       save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh,
-                      world->rank() == 1 ? static_cast<Kernels&>(broken) : good);
+                      world->rank() == 1 ? broken : static_cast<Kernels&>(good));
     } catch (const CheckpointError& error) {
       messages[world->rank()] = error.what();
     }

@@ -7,9 +7,10 @@
 #include <algorithm>
 #include <atomic>
 
+#include "kernels/reference_backend.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
-#include "tests/trainer/checkpoint/far_kernels.h"
+#include "tests/trainer/checkpoint/far_backend.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
 #include "trainer/checkpoint/manifest.h"
 
@@ -107,7 +108,7 @@ TEST(Checkpoint, LargeTensorsGoInChunks) {
   };
   run_ranks(1, [&](const World& world) {
     Mesh mesh({1, 1, 1}, world);
-    ReferenceKernels<float> kernels;
+    Kernels kernels(std::make_unique<ReferenceBackend>(DType::kF32));
     std::vector<float> values;
     const StateTensor tensor = state_of(mesh, values);
     for (size_t i = 0; i < values.size(); ++i) values[i] = value_at(tensor.box, i);
@@ -115,7 +116,7 @@ TEST(Checkpoint, LargeTensorsGoInChunks) {
   });
   run_ranks(2, [&](const World& world) {
     Mesh mesh({1, 1, 2}, world);
-    ReferenceKernels<float> kernels;
+    Kernels kernels(std::make_unique<ReferenceBackend>(DType::kF32));
     std::vector<float> values;
     const StateTensor tensor = state_of(mesh, values);
     load_newest_checkpoint(directory.path(), std::vector{tensor}, mesh, kernels, ignore);

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "configs/ropewalk.pb.h"
+#include "kernels/make_kernels.h"
 #include "tests/trainer/config/config_text.h"
 #include "trainer/text/nearest.h"
 
@@ -140,7 +141,7 @@ TEST(Config, EveryFieldArrives) {
   EXPECT_EQ(c.training.loss_chunk, 9);
   EXPECT_EQ(c.parallel.mesh, (MeshShape{2, 3, 2}));
   EXPECT_FALSE(c.parallel.sequence_parallel);
-  EXPECT_EQ(c.parallel.backend, Backend::kReferenceF64);
+  EXPECT_EQ(c.parallel.backend, BackendKind::kReferenceF64);
   EXPECT_FALSE(c.parallel.deterministic);
   EXPECT_EQ(c.parallel.device_transport, DeviceTransport::kStaged);
   EXPECT_EQ(c.parallel.deadline_seconds, 1.5);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/make_kernels.h"
+
 namespace ropewalk {
 namespace {
 
@@ -23,7 +25,7 @@ std::vector<int32_t> download(Kernels& kernels, const Tensor& tensor) {
 
 // Put together again by the layout's pieces, the ranks' shares are the samples: every token is on exactly one rank.
 TEST(Slice, EveryTokenIsOnOneRank) {
-  const auto kernels = make_kernels(Backend::kReferenceF32);
+  const auto kernels = make_kernels(BackendKind::kReferenceF32);
   for (int ranks = 1; ranks <= 5; ++ranks) {
     for (int64_t length = 1; length <= 23; ++length) {
       const std::vector<Sample> samples = {numbered_sample(length, 100), numbered_sample(length, 300),
@@ -71,7 +73,7 @@ TEST(Slice, EveryTokenIsOnOneRank) {
 }
 
 TEST(Slice, ASampleOfAnotherLengthIsAMistake) {
-  const auto kernels = make_kernels(Backend::kReferenceF32);
+  const auto kernels = make_kernels(BackendKind::kReferenceF32);
   Arena arena(*kernels, 1 << 16);
   const SequenceLayout layout(8, 2);
   const std::vector<Sample> samples = {numbered_sample(7, 0)};

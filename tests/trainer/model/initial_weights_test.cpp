@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "kernels/bfloat16.h"
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "kernels/random.h"
 #include "tests/support/models.h"
 
@@ -24,7 +24,7 @@ ParameterTable table_of(const ModelConfig& model, int tensor_parallel, int rank)
 
 TEST(InitialWeights, IsAFunctionOfSeedNameAndPlaceOnly) {
   const ModelConfig model = model_with_qk_norm();
-  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const auto kernels = make_kernels(BackendKind::kReferenceF64);
   const auto draw = [&](const ParameterTable& table, uint64_t seed) {
     ParameterValues values(table, DType::kF64, *kernels);
     draw_initial_weights(values.state(), table, model, seed, *kernels);
@@ -55,7 +55,7 @@ TEST(InitialWeights, HasTheRightSpread) {
   ModelConfig model = small_model({full_nope()});
   model.vocabulary = 4000;
   model.initializer_range = 0.02;
-  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const auto kernels = make_kernels(BackendKind::kReferenceF64);
   const ParameterTable table = table_of(model, 1, 0);
   ParameterValues values(table, DType::kF64, *kernels);
   draw_initial_weights(values.state(), table, model, 1, *kernels);
@@ -75,7 +75,7 @@ TEST(InitialWeights, AreThoseOfTheStreamWhereverTheBoxIs) {
   model.vocabulary = 100'000;
   const ParameterTable table = table_of(model, 1, 0);
   const Parameter& embedding = table[table.embedding()];
-  const auto kernels = make_kernels(Backend::kReferenceF32);
+  const auto kernels = make_kernels(BackendKind::kReferenceF32);
   const Box box{17, 99'000, 3, model.width - 2};
   ASSERT_GT(box.elements(), 1 << 20);
   std::vector<float> host(static_cast<size_t>(box.elements()));
@@ -94,7 +94,7 @@ TEST(InitialWeights, AreThoseOfTheStreamWhereverTheBoxIs) {
 TEST(InitialWeights, AreRoundedToTheTypeInUse) {
   const ModelConfig model = model_with_qk_norm();
   const ParameterTable table = table_of(model, 1, 0);
-  const auto draw = [&](Backend backend) {
+  const auto draw = [&](BackendKind backend) {
     const auto kernels = make_kernels(backend);
     ParameterValues values(table, DType::kF32, *kernels);
     draw_initial_weights(values.state(), table, model, 3, *kernels);
@@ -102,7 +102,7 @@ TEST(InitialWeights, AreRoundedToTheTypeInUse) {
     kernels->download(values[table.embedding()], host.data());
     return host;
   };
-  const std::vector<float> exact = draw(Backend::kReferenceF32), rounded = draw(Backend::kReferenceBF16);
+  const std::vector<float> exact = draw(BackendKind::kReferenceF32), rounded = draw(BackendKind::kReferenceBF16);
   EXPECT_NE(exact, rounded);
   for (size_t i = 0; i < exact.size(); ++i) EXPECT_EQ(rounded[i], static_cast<float>(BFloat16(exact[i]))) << i;
 }

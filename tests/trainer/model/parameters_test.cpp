@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "tests/support/models.h"
 #include "trainer/model/model_flops.h"
 
@@ -73,7 +73,7 @@ TEST(ParameterTable, LiesInTheFlatBufferAsTheShardPlanSays) {
 }
 
 TEST(ParameterValues, ArePaddedWithZeros) {
-  const auto kernels = make_kernels(Backend::kReferenceF64);
+  const auto kernels = make_kernels(BackendKind::kReferenceF64);
   const ParameterTable table = table_of(model_with_qk_norm(), 4, 3);
   const ParameterValues values(table, DType::kF64, *kernels);
   int64_t padding = 0;

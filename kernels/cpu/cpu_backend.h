@@ -1,0 +1,59 @@
+// The fast host backend: fp32, one thread, in Highway, compiled for several instruction sets, of which the program
+// takes the best of its machine. What it does not override (memory, copy, cast, fill, the merge of the loss) is bound
+// by memory already as the plain loops. One file per operation in this folder.
+#pragma once
+
+#include "kernels/cpu/rotation_table.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/host_backend.h"
+
+namespace ropewalk {
+
+class CpuBackend final : public HostBackend {
+ public:
+  DType dtype() const override { return DType::kF32; }
+  const char* name() const override { return "cpu"; }
+
+  void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
+
+  void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override;
+  void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override;
+  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) override;
+
+  void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) override;
+  void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) override;
+
+  void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
+                          const Tensor& rstd) override;
+  void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
+                           const Tensor& through, const Tensor& dx, const Tensor& dw) override;
+
+  void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override;
+
+  void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) override;
+  void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
+                       const Tensor& dup) override;
+
+  void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
+                         const Tensor& lse) override;
+  void attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) override;
+  void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
+                          const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
+                          const Tensor& dv) override;
+
+  void cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,
+                              const Tensor& partials) override;
+  void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
+                              double logit_scale, double loss_scale) override;
+
+  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) override;
+  double sum(const Tensor& x) override;
+  double sum_of_squares(const Tensor& x) override;
+  std::optional<int64_t> first_not_finite(const Tensor& x) override;
+
+ private:
+  RotationTables rotations_;
+  Scratch scratch_;
+};
+
+}  // namespace ropewalk

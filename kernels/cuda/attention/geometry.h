@@ -1,0 +1,75 @@
+// Which rows a block of attention has, and which keys they see: integers alone, the same for every form of the kernels.
+// A block of rows (t, r), query t of the r-th of the R heads that read one key head, meets the keys in tiles.
+#pragma once
+
+#include "kernels/cuda/platform.h"
+#include "kernels/range.h"
+
+namespace ROPEWALK_CUDA {
+
+struct AttentionShape {
+  int64_t T, U, H, G, K;
+  int64_t q_begin, k_begin;
+  bool sliding;                   // a query sees only `window` keys, itself included
+  int64_t window;                 // where sliding; far from overflow
+  const int32_t* document_begin;  // [T] on the device, or null
+};
+
+// The rows of the key piece, counted from its start, that query t sees: AttentionMask::of_query of
+// kernels/attention_mask.h.
+__device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t t) {
+  const int64_t i = s.q_begin + t;
+  int64_t first = s.document_begin ? s.document_begin[t] : 0;
+  if (s.sliding && i + 1 - s.window > first) first = i + 1 - s.window;
+  const auto clamped = [&](int64_t x) { return x < 0 ? 0 : x > s.U ? s.U : x; };
+  return {clamped(first - s.k_begin), clamped(i + 1 - s.k_begin)};
+}
+
+// The queries among which all are that see any of `exist` keys from u on. Those before are too early; those behind have
+// windows or documents that begin later.
+__device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_t u, int exist) {
+  const int64_t first = s.k_begin + u, last = first + exist - 1;
+  Range queries{first > s.q_begin ? first - s.q_begin : 0, s.T};
+  if (s.sliding && last + s.window - s.q_begin < s.T) queries.end = last + s.window - s.q_begin;
+  if (!s.document_begin) return queries;
+  int64_t inside = queries.begin;  // documents begin later and later: before here all begin by the last key
+  while (inside < queries.end) {
+    const int64_t middle = (inside + queries.end) / 2;
+    if (s.document_begin[middle] > last)
+      queries.end = middle;
+    else
+      inside = middle + 1;
+  }
+  return queries;
+}
+
+// Rows (t, r) from query t0 on, as many as fit into kMost of them.
+template <int kMost>
+struct Rows {
+  __device__ Rows(const AttentionShape& s, int64_t t0_)
+      : R(static_cast<int>(s.H / s.G)),
+        t0(t0_),
+        queries(static_cast<int>(s.T - t0_ < kMost / R ? s.T - t0_ : kMost / R)) {}
+  int R;
+  int64_t t0;
+  int queries;
+  __device__ int count() const { return queries * R; }
+  __device__ int64_t query(int row) const { return t0 + row / R; }
+  // Of row (t, r) in [T, H].
+  __device__ int64_t at(const AttentionShape& s, int64_t g, int row) const {
+    return query(row) * s.H + g * R + row % R;
+  }
+};
+
+// What a row sees; nothing where there is no such row.
+template <int kMost>
+__device__ __forceinline__ Range keys_of_row(const AttentionShape& s, const Rows<kMost>& rows, int row) {
+  return row < rows.count() ? keys_of_query(s, rows.query(row)) : Range{};
+}
+
+// How many of a tile's keys, from u on, there are.
+__device__ __forceinline__ int keys_from(const AttentionShape& s, int64_t u, int tile_keys) {
+  return static_cast<int>(s.U - u < tile_keys ? s.U - u : tile_keys);
+}
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,48 @@
+// Attention's operands, checked and made into what its kernels take.
+#pragma once
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "kernels/attention_mask.h"
+#include "kernels/cuda/attention/geometry.h"
+#include "kernels/cuda/operand.h"
+#include "kernels/make_kernels.h"
+
+namespace ROPEWALK_CUDA {
+
+inline void check_heads(int64_t K, std::initializer_list<Tensor> operands) {
+  for (const Tensor& x : operands) check_aligned(x, 16);
+  const BackendLimits limits = limits_of(BackendKind::kCuda);
+  CHECK(std::find(limits.head_sizes.begin(), limits.head_sizes.end(), K) != limits.head_sizes.end(),
+        "attention of head size {} on cuda", K);
+}
+
+inline AttentionShape shape_of(const Tensor& q, const Tensor& k, const AttentionSpan& span,
+                               std::initializer_list<Tensor> operands) {
+  const AttentionSizes s = attention_sizes(q, k);
+  check_heads(s.K, operands);
+  const int64_t most = limits_of(BackendKind::kCuda).most_grouped_heads;
+  CHECK(s.H / s.G <= most, "attention of {} query heads to a key head on cuda", s.H / s.G);
+  return {.T = s.T,
+          .U = s.U,
+          .H = s.H,
+          .G = s.G,
+          .K = s.K,
+          .q_begin = span.q_begin,
+          .k_begin = span.k_begin,
+          .sliding = span.window.has_value(),
+          .window = std::min(span.window.value_or(0), int64_t{1} << 40),
+          .document_begin = span.document_begin.empty() ? nullptr : at<int32_t>(span.document_begin)};
+}
+
+// Calls f(std::integral_constant<int, K>{}) for the K that there are.
+template <typename F>
+void with_head_size(int64_t K, F&& f) {
+  if (K == 64)
+    f(std::integral_constant<int, 64>{});
+  else
+    f(std::integral_constant<int, 128>{});
+}
+
+}  // namespace ROPEWALK_CUDA

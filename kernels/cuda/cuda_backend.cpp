@@ -1,0 +1,26 @@
+// The backend's own; its operations are one file each.
+#include "kernels/cuda/cuda_backend.h"
+
+namespace ROPEWALK_CUDA {
+namespace {
+
+class DeviceBuffer final : public Buffer {
+ public:
+  DeviceBuffer(Runtime& runtime, int64_t bytes) : Buffer(runtime.allocate(bytes), bytes), runtime_(runtime) {}
+  ~DeviceBuffer() override { runtime_.release(data_, bytes_); }
+
+ private:
+  Runtime& runtime_;
+};
+
+}  // namespace
+
+CudaBackend::CudaBackend(const BackendOptions& options)
+    : deterministic_(options.deterministic), runtime_(options.local_rank), products_(runtime_) {}
+CudaBackend::~CudaBackend() = default;
+
+std::unique_ptr<Buffer> CudaBackend::allocate(int64_t bytes) { return std::make_unique<DeviceBuffer>(runtime_, bytes); }
+void CudaBackend::upload(const void* host, const Tensor& x) { runtime_.to_device(host, x.raw(), x.bytes()); }
+void CudaBackend::download(const Tensor& x, void* host) { runtime_.to_host(x.raw(), host, x.bytes()); }
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,36 @@
+// Which backends there are, and what each can compute.
+#pragma once
+
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace ropewalk {
+
+enum class BackendKind { kReferenceF64, kReferenceF32, kReferenceBF16, kCpu, kCuda };
+
+// Of a backend's weights and activations, whether this build has it or not.
+DType compute_type(BackendKind kind);
+
+// What a backend can compute, whether this build has it or not.
+struct BackendLimits {
+  std::vector<int64_t> head_sizes = {};                              // of attention; empty: any
+  int64_t most_grouped_heads = std::numeric_limits<int64_t>::max();  // query heads to a key head
+  int64_t width_multiple = 1;                                        // D is a multiple of it
+  int64_t most_width = std::numeric_limits<int64_t>::max();          // and not larger
+};
+BackendLimits limits_of(BackendKind kind);
+
+struct BackendOptions {
+  int local_rank = 0;         // which of a host's devices, counted around
+  bool deterministic = true;  // false: where there is a form for it, what is added to one place may come in any order
+                              // (cuda: attention's dq)
+};
+
+// The kernels of a backend. Throws ConfigurationError where it is not built or lacks its libraries, DeviceError where
+// the host lacks the device. Which backends there are is known in make_kernels.cpp alone.
+std::unique_ptr<Kernels> make_kernels(BackendKind kind, const BackendOptions& options = {});
+
+}  // namespace ropewalk

@@ -1,0 +1,24 @@
+// What the plain loops ask of their scalar: float, double, or std::complex<double>, with which the tests take
+// derivatives by a complex step. For that, comparisons look at the real part alone and all functions are analytic.
+#pragma once
+
+#include <cmath>
+#include <complex>
+#include <limits>
+
+namespace ropewalk::operations {
+
+inline double real_part(double x) { return x; }
+inline double real_part(const std::complex<double>& x) { return x.real(); }
+
+template <typename S>
+S minus_infinity() {
+  return S(-std::numeric_limits<double>::infinity());
+}
+
+template <typename S>
+bool is_minus_infinity(S x) {
+  return real_part(x) == -std::numeric_limits<double>::infinity();
+}
+
+}  // namespace ropewalk::operations
