@@ -112,7 +112,7 @@ class Run {
     progress_.order_samples += stage().batch;
     progress_.consumed_samples += stage().batch;
     progress_.consumed_tokens += stage().batch * stage().sequence_length;
-    reporter_->end_step(result, progress_, stage(), training_flops(config_.model, batch));
+    reporter_->end_step(result, progress_, stage(), batch);
     if (const auto told = tracer_->after_step(progress_.step)) reporter_->say(*told);
     if (due(config_.validation.interval) || done()) validate();
     reporter_->write_step();

@@ -64,7 +64,7 @@ std::vector<Entry> step_cases() {
     entries.push_back(
         {name, "fma", [=] {
            auto step = std::make_shared<TracedStep>(length);
-           return Case{name, training_flops(step->step.config.model, step->step.batch), [step] { step->run(); }};
+           return Case{name, ModelFlops(step->step.config.model).of_batch(step->step.batch), [step] { step->run(); }};
          }});
     if (length == 8192) continue;
     const std::string products = fmt::format("products in a step S={}", length);

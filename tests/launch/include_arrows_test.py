@@ -6,6 +6,9 @@ import sys
 
 ROOT = pathlib.Path(sys.argv[1])
 FOLDERS = ["kernels", "parallel", "trainer", "launch"]  # each may include itself and those before it
+# Rooms of trainer/, each of which may include itself and those before it; of the files on top the loop comes last.
+ROOMS = ["text", "tokenizer", "config", "files", "formats", "metrics", "data", "model", "checkpoint", "inference", "evaluation",
+         "the step", "run", "the loop"]
 MOST_LINES = 500
 MOST_FILES = 12  # .h and .cpp directly in each folder of SMALL; everything else has a room of its own
 SMALL = ["parallel", "trainer"]
@@ -32,6 +35,14 @@ FENCES = {
 }
 
 
+def room_of(path):
+    """Of a file in trainer/."""
+    parts = path.split("/")
+    if len(parts) > 2:
+        return parts[1]
+    return "the loop" if parts[1].startswith("train_loop.") else "the step"
+
+
 def problems_of(path, text):
     """What is wrong with the file at `path` (from the root) that holds `text`."""
     folder = path.split("/")[0]
@@ -52,6 +63,10 @@ def problems_of(path, text):
             yield f'{place}: "{header}" is not written from the root'
         elif FOLDERS.index(first) > FOLDERS.index(folder):
             yield f"{place}: {folder} may not include {first}"
+        elif folder == first == "trainer" and room_of(path) not in ROOMS:
+            yield f"{place}: {room_of(path)} is a new room: it has a place in the order of ROOMS"
+        elif folder == first == "trainer" and ROOMS.index(room_of(header)) > ROOMS.index(room_of(path)):
+            yield f"{place}: {room_of(path)} may not include {room_of(header)}"
         elif header.endswith(".cpp"):
             yield f"{place}: a source file is included"
     if len(text.splitlines()) > MOST_LINES:
@@ -82,6 +97,11 @@ def check_the_checker():
         ("trainer/a.cpp", '#  include "launch/process/process.h"'): "trainer may not include launch",
         ("trainer/a.cpp", '#include "tests/support/models.h"'): "not written from the root",
         ("trainer/model/a.cpp", '#include "block.h"'): "not written from the root",
+        ("trainer/model/a.cpp", '#include "trainer/inference/predictor.h"'): "model may not include inference",
+        ("trainer/inference/a.cpp", '#include "trainer/trainer.h"'): "inference may not include the step",
+        ("trainer/trainer.cpp", '#include "trainer/run/estimate.h"'): "the step may not include run",
+        ("trainer/run/a.cpp", '#include "trainer/train_loop.h"'): "run may not include the loop",
+        ("trainer/attic/a.cpp", '#include "trainer/text/format.h"'): "new room",
         ("trainer/a.cpp", "#include <mpi.h>"): "fence",
         ("kernels/cpu/a.cpp", "#include <cuda_runtime.h>"): "fence",
         ("trainer/trainer.cpp", '#include "configs/ropewalk.pb.h"'): "fence",

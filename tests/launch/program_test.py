@@ -19,8 +19,9 @@ from program import PROGRAM, ROOT, expect, main, ranks, ropewalk
 CONFIG = str(ROOT / "configs/quickstart.textproto")
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
          "train": ["--set", "--resume-from", "--start-deadline", "--plain"],
+         "evaluate": ["--set", "--start-deadline", "--step", "--samples", "--json"],
          "validate": ["--ranks", "--set", "--data", "--print"],
-         "plan": ["--mesh", "--ranks", "--set", "--json"],
+         "plan": ["--mesh", "--ranks", "--set", "--inference", "--json"],
          "schema": []}
 
 

@@ -81,7 +81,8 @@ class CommandLine(Input):
              ["plan", "config.textproto", "--mesh", "dp=1,cp=2,tp=1", "--json"],
              ["prepare", "--input", "text.jsonl", "other.jsonl", "--output", "new", "--format", "jsonl", "--json-key", "text"],
              ["prepare", "--input", "book.txt", "--output", "new", "--separator", "\\n||\\x41", "--tokenizer", "bytes", "--skip-bad-lines"],
-             ["train", "config.textproto", "--plain", "--resume-from", "2"], ["schema"], ["help", "train"], ["--version"]]
+             ["train", "config.textproto", "--plain", "--resume-from", "2"],
+             ["evaluate", "config.textproto", "--json", "--step", "2", "--samples", "3"], ["schema"], ["help", "train"], ["--version"]]
 
     def make(self, draw):
         if draw.random() < 0.5:
@@ -284,7 +285,7 @@ class ForgedCheckpoint(Input):
         manifest.write_bytes(body + b"# crc32c: %08x\n" % crc32c(body))
         if draw.random() < 0.5:
             shutil.rmtree(self.folder / "run/checkpoints/step-00000002")
-        self.commands = [TRAIN]
+        self.commands = [["evaluate", "config.textproto", "--json"], TRAIN]
 
 
 class RunFiles(ResumedRun):

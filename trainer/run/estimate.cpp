@@ -72,7 +72,7 @@ StepEstimate estimate_training(const Config& config, const Stage& stage, int ran
   out.memory = trainer.memory();
   out.tokens = counting.tokens(stage, micro);
   out.batch_bytes = sample_bytes(stage) * samples;
-  out.model_flops = step_flops(config.model, stage) / config.parallel.mesh.size();
+  out.model_flops = ModelFlops(config.model).of_step(stage) / config.parallel.mesh.size();
   return out;
 }
 
@@ -91,7 +91,7 @@ StepEstimate estimate_inference(const Config& config, const Stage& stage, int ra
   // A forward is a third of the step's arithmetic.
   const MeshShape& mesh = config.parallel.mesh;
   const double share = static_cast<double>(stage.micro_batch) / static_cast<double>(stage.batch);
-  out.model_flops = step_flops(config.model, stage) / 3 * share / (mesh.context_parallel * mesh.tensor_parallel);
+  out.model_flops = ModelFlops(config.model).of_step(stage) / 3 * share / (mesh.context_parallel * mesh.tensor_parallel);
   return out;
 }
 

@@ -7,7 +7,6 @@
 #include "trainer/metrics/event_writer.h"
 #include "trainer/metrics/metrics_file.h"
 #include "trainer/metrics/progress.h"
-#include "trainer/model/model_flops.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -38,7 +37,7 @@ struct RunReporter::Files {
 
 RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step,
                          bool status_line)
-    : config_(config), rank_(rank) {
+    : config_(config), rank_(rank), flops_(config.model) {
   if (!directory) return;
   files_ = std::make_unique<Files>(config, *directory, resumed_step, status_line);
   write_config();
@@ -54,12 +53,12 @@ void RunReporter::start_step() {
 }
 
 void RunReporter::end_step(const StepResult& result, const TrainingProgress& progress, const Stage& stage,
-                           double flops) {
+                           const Batch& batch) {
   const double seconds = steady_seconds() - started_;
   const auto counters = rank_.mesh.counters();
   // The ranks of a data rank share its batch: one of them counts it.
   const bool first_of_batch = rank_.mesh.context_rank() == 0 && rank_.mesh.tensor_rank() == 0;
-  std::vector<double> sums = {first_of_batch ? flops : 0.0};
+  std::vector<double> sums = {first_of_batch ? flops_.of_batch(batch) : 0.0};
   for (size_t axis = 0; axis < counters.size(); ++axis)
     sums.push_back(static_cast<double>(counters[axis].second.bytes_sent - counters_before_[axis].second.bytes_sent));
   sum_each(rank_.mesh.world(), sums);
@@ -89,9 +88,9 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
   step_.peak_memory_bytes = static_cast<int64_t>(peak_memory);
   step_.peak_device_memory_bytes = device_peak;
   // A running mean. The work is counted, not the steps, because those of other stages cost more or less.
-  const double seconds_per_flop = seconds / step_flops(config_.model, stage);
+  const double seconds_per_flop = seconds / flops_.of_step(stage);
   seconds_per_flop_ = seconds_per_flop_ > 0 ? 0.9 * seconds_per_flop_ + 0.1 * seconds_per_flop : seconds_per_flop;
-  step_.seconds_remaining = seconds_per_flop_ * flops_left(config_, progress.step);
+  step_.seconds_remaining = seconds_per_flop_ * flops_.left(config_.training, progress.step);
 }
 
 void RunReporter::write_step() {

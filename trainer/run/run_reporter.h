@@ -10,6 +10,7 @@
 #include "parallel/rank.h"
 #include "trainer/checkpoint/state.h"
 #include "trainer/metrics/metrics.h"
+#include "trainer/model/model_flops.h"
 #include "trainer/run/run_directory.h"
 #include "trainer/trainer.h"
 
@@ -23,10 +24,10 @@ class RunReporter {
   RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step, bool status_line);
   ~RunReporter();
 
-  // Around what counts as the step. stage: its; flops: of this data rank's batch; progress: after the step.
+  // Around what counts as the step. batch: this data rank's; progress: after the step.
   void start_step();
   void end_step(const StepResult& result, const TrainingProgress& progress, const Stage& stage,
-                double flops);                                                       // collective
+                const Batch& batch);                                                 // collective
   void validation(const ValidationMetrics& metrics) { step_.validation = metrics; }  // after that step, if there is one
   // Writes and shows the step. A file that cannot be written (a full disk, a directory in its place) is told of, and
   // tried again at the next.
@@ -46,6 +47,7 @@ class RunReporter {
 
   const Config& config_;
   Rank rank_;
+  ModelFlops flops_;
   std::unique_ptr<Files> files_;  // on rank 0
   std::vector<std::pair<std::string, CommunicationCounters>> counters_before_;
   double started_ = 0, seconds_per_flop_ = 0;

@@ -26,7 +26,7 @@ Operation make_step(const nlohmann::json& request, Kernels& kernels, BackendKind
   step->run();
   const MemoryUse memory = step->trainer.memory();
   return {[step] { step->run(); },
-          training_flops(model, step->batch),
+          ModelFlops(model).of_batch(step->batch),
           0,
           {{"activation_bytes", memory.activations},
            {"memory_bytes", memory.total()},

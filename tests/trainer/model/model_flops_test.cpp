@@ -7,7 +7,7 @@
 namespace ropewalk {
 namespace {
 
-TEST(Work, PairsAreThoseTheMaskShows) {
+TEST(ModelFlops, PairsAreThoseTheMaskShows) {
   const Sample sample = random_sample(29, 37, {5, 6, 20}, 1);
   for (const LayerKind& kind : {full_nope(), sliding_rope(1), sliding_rope(4), sliding_rope(100)}) {
     int64_t pairs = 0;
@@ -19,11 +19,11 @@ TEST(Work, PairsAreThoseTheMaskShows) {
     const ModelConfig model = small_model({kind, kind});
     const double products = 6.0 * 29 * static_cast<double>(matrix_elements(model));
     const double scores = 12.0 * static_cast<double>(model.query_heads * model.head_size * 2 * pairs);
-    EXPECT_EQ(training_flops(model, Batch{{sample}}), products + scores);
+    EXPECT_EQ(ModelFlops(model).of_batch(Batch{{sample}}), products + scores);
   }
 }
 
-TEST(Work, CountsCommandR7b) {
+TEST(ModelFlops, CountsCommandR7b) {
   ModelConfig model;  // the shape and the count of model-card figures: 8,028,033,024 parameters
   const LayerKind sliding = sliding_rope(4096, 50000);
   for (int layer = 0; layer < 32; ++layer) model.layers.push_back(layer % 4 == 3 ? full_nope() : sliding);
@@ -40,14 +40,14 @@ TEST(Work, CountsCommandR7b) {
   sample.tokens.resize(8192);
   sample.targets.resize(8192);
   sample.document_begin.resize(8192);
-  const double per_token = training_flops(model, Batch{{sample}}) / 8192;
+  const double per_token = ModelFlops(model).of_batch(Batch{{sample}}) / 8192;
   EXPECT_NEAR(per_token, 6.0 * static_cast<double>(matrix_elements(model)) + 12.0 * 4096 * (8 * 4096.5 + 24 * 3072.25),
               1.0);
   EXPECT_NEAR(per_token / 1e9, 53.4, 0.1);
 }
 
 // What is left of a run: whole sequences of one document, stage by stage.
-TEST(Work, LeftIsTheSumOverTheStages) {
+TEST(ModelFlops, LeftIsTheSumOverTheStages) {
   Config config;
   config.model = small_model({sliding_rope(5), sliding_rope(100), full_nope(), sliding_rope(5)});
   config.training.steps = 10;
@@ -58,14 +58,14 @@ TEST(Work, LeftIsTheSumOverTheStages) {
   for (const Stage& stage : config.training.stages) {
     Batch batch;
     for (int64_t i = 0; i < stage.batch; ++i) batch.samples.push_back(random_sample(stage.sequence_length, 37, {}, 1));
-    of_step.push_back(training_flops(config.model, batch));
-    EXPECT_EQ(step_flops(config.model, stage), of_step.back());
+    of_step.push_back(ModelFlops(config.model).of_batch(batch));
+    EXPECT_EQ(ModelFlops(config.model).of_step(stage), of_step.back());
   }
-  EXPECT_EQ(flops_left(config, 0), 3 * of_step[0] + 5 * of_step[1] + 2 * of_step[2]);
-  EXPECT_EQ(flops_left(config, 2), 1 * of_step[0] + 5 * of_step[1] + 2 * of_step[2]);
-  EXPECT_EQ(flops_left(config, 3), 5 * of_step[1] + 2 * of_step[2]);
-  EXPECT_EQ(flops_left(config, 9), of_step[2]);
-  EXPECT_EQ(flops_left(config, 10), 0);
+  EXPECT_EQ(ModelFlops(config.model).left(config.training, 0), 3 * of_step[0] + 5 * of_step[1] + 2 * of_step[2]);
+  EXPECT_EQ(ModelFlops(config.model).left(config.training, 2), 1 * of_step[0] + 5 * of_step[1] + 2 * of_step[2]);
+  EXPECT_EQ(ModelFlops(config.model).left(config.training, 3), 5 * of_step[1] + 2 * of_step[2]);
+  EXPECT_EQ(ModelFlops(config.model).left(config.training, 9), of_step[2]);
+  EXPECT_EQ(ModelFlops(config.model).left(config.training, 10), 0);
 }
 
 }  // namespace
