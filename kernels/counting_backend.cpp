@@ -18,12 +18,6 @@ class AddressRange final : public Buffer {
 
 }  // namespace
 
-void CountingBackend::Flops::add(const Flops& other, double times) {
-  products += times * other.products;
-  full_attention += times * other.full_attention;
-  sliding_attention += times * other.sliding_attention;
-}
-
 std::unique_ptr<Buffer> CountingBackend::allocate(int64_t bytes) {
   const int64_t size = std::max<int64_t>(bytes, 1);
   void* data = mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -34,12 +28,6 @@ std::unique_ptr<Buffer> CountingBackend::allocate(int64_t bytes) {
 
 void CountingBackend::download(const Tensor& x, void* host) {
   if (x.bytes() > 0) std::memset(host, 0, static_cast<size_t>(x.bytes()));
-}
-
-// Documents are uploaded to nowhere; all of a plan's sequences are one document.
-void CountingBackend::add_attention(Pass pass, const Tensor& q, const Tensor& k, const AttentionSpan& span) {
-  const AttentionSpan one_document{span.q_begin, span.k_begin, span.window, Tensor()};
-  (span.window ? flops_.sliding_attention : flops_.full_attention) += attention_flops(pass, q, k, one_document);
 }
 
 }  // namespace ropewalk

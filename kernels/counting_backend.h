@@ -3,19 +3,12 @@
 // that would be computed are 0.
 #pragma once
 
-#include "kernels/flops.h"
 #include "kernels/kernels.h"
 
 namespace ropewalk {
 
 class CountingBackend final : public Backend {
  public:
-  struct Flops {
-    double products = 0, full_attention = 0, sliding_attention = 0;
-    double total() const { return products + full_attention + sliding_attention; }
-    void add(const Flops& other, double times);
-  };
-
   explicit CountingBackend(DType dtype) : dtype_(dtype) {}
   const Flops& flops() const { return flops_; }
 
@@ -28,27 +21,9 @@ class CountingBackend final : public Backend {
   void download(const Tensor& x, void* host) override;
   void synchronize() override {}
 
-  void linear_forward(const Tensor& x, const Tensor& w, const Tensor&, Write) override {
-    flops_.products += product_flops(x, w.rows());
-  }
-  void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor&, Write) override {
-    flops_.products += product_flops(dy, w.extent(1));
-  }
-  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor&) override {
-    flops_.products += product_flops(dy, x.extent(1));
-  }
-  void attention_forward(const Tensor& q, const Tensor& k, const Tensor&, const AttentionSpan& span, const Tensor&,
-                         const Tensor&) override {
-    add_attention(Pass::kForward, q, k, span);
-  }
-  void attention_backward(const Tensor& q, const Tensor& k, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                          const AttentionSpan& span, const Tensor&, const Tensor&, const Tensor&) override {
-    add_attention(Pass::kBackward, q, k, span);
-  }
+  void count(const Flops& flops) override { flops_.add(flops, 1); }
 
  private:
-  void add_attention(Pass pass, const Tensor& q, const Tensor& k, const AttentionSpan& span);
-
   DType dtype_;
   Flops flops_;
 };

@@ -32,6 +32,17 @@ struct AttentionSpan {
                           // absent: the whole sequence is one document that begins at 0
 };
 
+// Floating-point operations (kernels/flops.h).
+struct Flops {
+  double products = 0, full_attention = 0, sliding_attention = 0;
+  double total() const { return products + full_attention + sliding_attention; }
+  void add(const Flops& other, double times) {
+    products += times * other.products;
+    full_attention += times * other.full_attention;
+    sliding_attention += times * other.sliding_attention;
+  }
+};
+
 struct AdamWStep {
   double rate;          // learning rate of this step
   double beta1, beta2;  // decay of the moments
@@ -195,7 +206,9 @@ class Backend {
   virtual Device device() const = 0;
   virtual DType dtype() const = 0;
   virtual const char* name() const = 0;
-  virtual bool computes() const { return true; }       // false: it only counts, and the plain loops do nothing
+  // False: it computes nothing, not even by the plain loops; count() is told the arithmetic of each call first.
+  virtual bool computes() const { return true; }
+  virtual void count(const Flops&) {}
   virtual bool deterministic() const { return true; }  // the same calls give the same bits
   // Where the device is not the host: what it is, and the most of its memory that was allocated here at a time, in
   // bytes.

@@ -77,7 +77,7 @@ std::string bytes_table(const MeshEstimate& estimate, const char* work) {
 }
 
 std::string flops_table(const MeshEstimate& estimate, double peak_flops, const char* work) {
-  const CountingBackend::Flops& busiest = estimate.busiest;
+  const Flops& busiest = estimate.busiest;
   std::string out = fmt::format("\narithmetic of the busiest rank in {}, masked pairs left out\n", work);
   const auto add = [&](const char* name, double flops, const std::string& remark) {
     add_line(out, name, flops_text(flops), ratio(flops, busiest.total()), remark);

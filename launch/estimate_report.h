@@ -26,7 +26,7 @@ struct MeshEstimate {
     int64_t most = 0, all = 0;  // by the rank that sends most, by all ranks
   };
   std::vector<Sent> bytes_sent;
-  CountingBackend::Flops busiest;
+  Flops busiest;
   double mean_flops = 0;  // of a rank
 };
 MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose purpose);

@@ -31,6 +31,17 @@ AttentionSizes check_attention(const Kernels& kernels, const Tensor& q, const Te
 
 }  // namespace
 
+namespace {
+
+// Where nothing is computed there are no documents to read: all sequences are one document.
+Flops flops_of(const Backend& backend, Pass pass, const Tensor& q, const Tensor& k, AttentionSpan span) {
+  if (!backend.computes()) span.document_begin = Tensor();
+  const double flops = attention_flops(pass, q, k, span);
+  return span.window ? Flops{.sliding_attention = flops} : Flops{.full_attention = flops};
+}
+
+}  // namespace
+
 void Kernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                 const Tensor& o, const Tensor& lse) {
   const AttentionSizes s = check_attention(*this, q, k, v, span);
@@ -38,7 +49,7 @@ void Kernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& 
   check_operand(*this, "attention_forward: lse", lse, accumulator_of(dtype()), {s.T, s.H});
   check_apart("attention_forward: o", o, {q, k, v, lse});
   call(
-      __func__, [&] { return attention_flops(Pass::kForward, q, k, span); },
+      __func__, [&] { return flops_of(*backend_, Pass::kForward, q, k, span); },
       [&] { backend_->attention_forward(q, k, v, span, o, lse); });
 }
 
@@ -65,7 +76,7 @@ void Kernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor&
   check_apart("attention_backward: dk", dk, {q, k, v, d_o, lse, delta, dv});
   check_apart("attention_backward: dv", dv, {q, k, v, d_o, lse, delta});
   call(
-      __func__, [&] { return attention_flops(Pass::kBackward, q, k, span); },
+      __func__, [&] { return flops_of(*backend_, Pass::kBackward, q, k, span); },
       [&] { backend_->attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv); });
 }
 

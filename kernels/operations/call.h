@@ -14,7 +14,8 @@ void Kernels::call(const char* name, const Flops& flops, const Operation& operat
   {
     std::optional<Trace::Scope> span;
     if (trace_ && trace_->listens()) span.emplace(trace_, name, "kernel");
-    if (span && trace_->recording()) (*span)->flops = flops();
+    if (span && trace_->recording()) (*span)->flops = flops().total();
+    if (!backend_->computes()) backend_->count(flops());
     operation();
   }
   if (poller_) poller_->poll();
@@ -23,7 +24,7 @@ void Kernels::call(const char* name, const Flops& flops, const Operation& operat
 template <typename Operation>
 void Kernels::call(const char* name, const Operation& operation) {
   call(
-      name, [] { return 0.0; }, operation);
+      name, [] { return Flops(); }, operation);
 }
 
 }  // namespace ropewalk

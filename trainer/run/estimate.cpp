@@ -35,7 +35,7 @@ struct CountingRank {
   void count(StepEstimate& estimate, int64_t times, const Work& work) {
     if (times == 0) return;
     const auto bytes_before = mesh.counters();
-    const CountingBackend::Flops before = backend.flops();
+    const Flops before = backend.flops();
     work();
     const auto bytes_after = mesh.counters();
     estimate.bytes_sent.resize(bytes_after.size());
