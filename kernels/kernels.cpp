@@ -4,7 +4,9 @@
 
 namespace ropewalk {
 
-Kernels::Kernels(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
+Kernels::Kernels(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {
+  CHECK(backend_, "kernels without a backend");
+}
 Kernels::~Kernels() = default;
 
 Device Kernels::device() const { return backend_->device(); }

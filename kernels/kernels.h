@@ -32,7 +32,7 @@ struct AttentionSpan {
                           // absent: the whole sequence is one document that begins at 0
 };
 
-// Floating-point operations (kernels/flops.h).
+// Floating-point operations, as kernels/flops.h counts them.
 struct Flops {
   double products = 0, full_attention = 0, sliding_attention = 0;
   double total() const { return products + full_attention + sliding_attention; }
@@ -65,7 +65,7 @@ class Kernels {
   Kernels(const Kernels&) = delete;
   Kernels& operator=(const Kernels&) = delete;
 
-  Backend& backend() const { return *backend_; }  // for who needs what only that device has
+  Backend& backend() const { return *backend_; }  // for callers that need what only that device has
   Device device() const;
   DType dtype() const;       // compute type of weights and activations
   const char* name() const;  // "reference", "cpu", "cuda"
@@ -75,16 +75,16 @@ class Kernels {
   RangeMarker* range_marker();
   DeviceTimeline* device_timeline();
 
-  // Where calls are noted, each as a span of the operation's name; null: nowhere. It must outlive this, or be replaced.
+  // Where calls are noted, each as a span of the operation's name; null: nowhere. It must outlive all calls.
   void set_trace(Trace* trace) { trace_ = trace; }
 
-  // While it lives, every call that computes or moves data polls; then again what did before.
+  // While it lives, every call that computes or moves data polls; then the one before it is polled again.
   class Polling {
    public:
     Polling(Kernels& kernels, Poller& poller) : kernels_(kernels), before_(kernels.poller_) {
       kernels.poller_ = &poller;
     }
-    ~Polling() { kernels_.poller_ = before_; }
+    ~Polling() { kernels_.poller_ = before_; }  // Pollings end in the reverse order
     Polling(const Polling&) = delete;
     Polling& operator=(const Polling&) = delete;
 
@@ -185,10 +185,10 @@ class Kernels {
   std::optional<int64_t> first_not_finite(const Tensor& x);  // flat index of the first NaN or infinity
 
  private:
-  // Runs an operation whose operands have been checked. flops() is what it computes, where it is bound by that; asked
-  // only when a trace records. In operations/call.h.
-  template <typename Flops, typename Operation>
-  void call(const char* name, const Flops& flops, const Operation& operation);
+  // Runs an operation whose operands have been checked. flops() is its arithmetic, where it is bound by that; asked
+  // only when a trace records or the backend counts. In operations/call.h.
+  template <typename CountFlops, typename Operation>
+  void call(const char* name, const CountFlops& flops, const Operation& operation);
   template <typename Operation>
   void call(const char* name, const Operation& operation);
 
@@ -206,7 +206,7 @@ class Backend {
   virtual Device device() const = 0;
   virtual DType dtype() const = 0;
   virtual const char* name() const = 0;
-  // False: it computes nothing, not even by the plain loops; count() is told the arithmetic of each call first.
+  // False: operations do nothing, the plain forms neither; count() is told the arithmetic of each call first.
   virtual bool computes() const { return true; }
   virtual void count(const Flops&) {}
   virtual bool deterministic() const { return true; }  // the same calls give the same bits

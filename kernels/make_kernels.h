@@ -30,7 +30,7 @@ struct BackendOptions {
 };
 
 // The kernels of a backend. Throws ConfigurationError where it is not built or lacks its libraries, DeviceError where
-// the host lacks the device. Which backends there are is known in make_kernels.cpp alone.
+// the host lacks the device. Which classes they are is known in make_kernels.cpp alone.
 std::unique_ptr<Kernels> make_kernels(BackendKind kind, const BackendOptions& options = {});
 
 }  // namespace ropewalk

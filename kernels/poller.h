@@ -1,5 +1,5 @@
-// Work that goes on while a rank computes but advances only when it is called, such as messages of MPI: whoever owns it
-// registers it with the rank's Kernels, which poll it after every operation.
+// Work that goes on while a rank computes but advances only when it is called, such as messages of MPI: a
+// Kernels::Polling has it polled after every operation.
 #pragma once
 
 namespace ropewalk {

@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
       if [ ${#named[@]} -eq 0 ]; then named=(''); fi
       for folder in "${named[@]}"; do
         # shellcheck disable=SC2046  # a line of words
-        folders | grep -qxF -- "$folder" || wrong "--only takes folders of tests/, not '$folder'; they are" $(folders)
+        folders | grep -qxF -- "$folder" || wrong "--only takes folders of tests/ that have a CMakeLists.txt, not '$folder'; they are" $(folders)
       done
       only+=("${named[@]}")
       shift ;;

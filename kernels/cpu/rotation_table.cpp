@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/operations/rotate.h"
+#include "kernels/operations/angle.h"
 
 namespace ropewalk {
 

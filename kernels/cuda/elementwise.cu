@@ -80,6 +80,7 @@ void visit(DType dtype, F&& f) {
     case DType::kBF16:
       return f(Bf16{});
     default:
+      CHECK(dtype == DType::kF32, "{} is not floating", name_of(dtype));
       return f(float{});
   }
 }

@@ -1,6 +1,8 @@
 // Operands as the host code of this folder hands them to its kernels.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/elements.h"
 #include "kernels/tensor.h"
 
@@ -9,6 +11,9 @@ namespace ROPEWALK_CUDA {
 // The elements as the kernels call them; null for an absent tensor.
 template <typename E>
 E* at(const Tensor& x) {
+  using Element = std::remove_const_t<E>;
+  constexpr DType type = std::is_same_v<Element, Bf16> ? DType::kBF16 : dtype_of<Element>;
+  CHECK(x.empty() || x.dtype() == type, "a tensor of {} read as {} on cuda", name_of(x.dtype()), name_of(type));
   return static_cast<E*>(x.raw());
 }
 

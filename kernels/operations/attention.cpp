@@ -29,11 +29,7 @@ AttentionSizes check_attention(const Kernels& kernels, const Tensor& q, const Te
   return s;
 }
 
-}  // namespace
-
-namespace {
-
-// Where nothing is computed there are no documents to read: all sequences are one document.
+// Where nothing is computed no document was uploaded: every sequence is one.
 Flops flops_of(const Backend& backend, Pass pass, const Tensor& q, const Tensor& k, AttentionSpan span) {
   if (!backend.computes()) span.document_begin = Tensor();
   const double flops = attention_flops(pass, q, k, span);

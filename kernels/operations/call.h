@@ -9,8 +9,8 @@
 
 namespace ropewalk {
 
-template <typename Flops, typename Operation>
-void Kernels::call(const char* name, const Flops& flops, const Operation& operation) {
+template <typename CountFlops, typename Operation>
+void Kernels::call(const char* name, const CountFlops& flops, const Operation& operation) {
   {
     std::optional<Trace::Scope> span;
     if (trace_ && trace_->listens()) span.emplace(trace_, name, "kernel");

@@ -7,7 +7,7 @@
 
 namespace ropewalk {
 
-// `name` says which operand of which operation, as in "layer_norm: x".
+// `name` says which operand of which operation, as in "add: a".
 void check_operand(const Kernels& kernels, const char* name, const Tensor& x, DType dtype, const Shape& shape);
 // Any shape, fp32, fp64 or bf16.
 void check_floating(const Kernels& kernels, const char* name, const Tensor& x);

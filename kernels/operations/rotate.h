@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/kernels.h"
+#include "kernels/operations/angle.h"
 #include "kernels/operations/scalar.h"
 
 namespace ropewalk::operations {
@@ -11,12 +12,6 @@ struct RotateSizes {
 };
 
 inline RotateSizes rotate_sizes(const Tensor& x) { return {x.extent(0), x.extent(1), x.extent(2)}; }
-
-// The angle of pair k at a position. In fp64 also for fp32 tensors: at position 10^6 an fp32 angle would be off by
-// 0.03.
-inline double rotation_angle(int64_t position, int64_t k, int64_t K, double theta) {
-  return static_cast<double>(position) * std::pow(theta, -2.0 * static_cast<double>(k) / static_cast<double>(K));
-}
 
 // (a, b) = (a cos - b sin, a sin + b cos) for each pair (a, b) = (x[2k], x[2k+1])
 template <typename S>

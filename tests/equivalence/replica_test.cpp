@@ -5,6 +5,8 @@
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/models.h"
+#include "tests/support/temporary_directory.h"
+#include "trainer/checkpoint/checkpoint.h"
 #include "trainer/evaluation/evaluate.h"
 #include "trainer/model/initial_weights.h"
 #include "trainer/run/estimate.h"
@@ -39,6 +41,23 @@ TEST_P(ReplicaOnMesh, AnswersAsTheTrainerDoes) {
     ModelReplica replica(c.config, rank);
     draw_initial_weights(replica.state(), replica.table, c.config.model, c.config.training.seed, rank.kernels);
     EXPECT_EQ(ask(Predictor(replica), c, rank.mesh), expected);
+  });
+}
+
+// Of a trained model, whose master weights a replica in bf16 rounds as it loads them.
+TEST_P(ReplicaOnMesh, AnswersFromACheckpointAsTheTrainerDoes) {
+  Case c = make_case("QkNorm", std::get<0>(GetParam()));
+  c.config.parallel.backend = std::get<1>(GetParam());
+  const TemporaryDirectory directory;
+  on_mesh(c.config, [&](RankRun& run) {
+    run.trainer.step(run.share_of(c.samples), 0);
+    const Answers expected = ask(run.trainer.predictor(), c, run.mesh);
+    save_checkpoint(directory.path(), {.step = 1}, run.trainer.state(), {}, run.mesh, run.kernels);
+
+    Arena arena(run.kernels);
+    ModelReplica replica(c.config, {run.mesh, run.kernels, arena});
+    load_checkpoint(find_checkpoint(directory.path(), 1, run.mesh), replica.state(), run.mesh, run.kernels);
+    EXPECT_EQ(ask(Predictor(replica), c, run.mesh), expected);
   });
 }
 

@@ -83,7 +83,7 @@ def metrics(folder, directory="run"):
     return [{key: line[key] for key in ("step", "loss", "gradient_norm", "learning_rate", "tokens")} for line in lines]
 
 
-def workplace(folder):
+def prepared(folder):
     """A folder with a configuration and data for it."""
     folder = pathlib.Path(folder)
     (folder / "tiny.textproto").write_text(CONFIG)
@@ -99,7 +99,7 @@ def main(tests):
     for test in tests:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                test(workplace(folder))
+                test(prepared(folder))
                 print(f"ok      {test.__name__}", flush=True)
             except Exception:  # any failure is told, and the next test run
                 failed += 1

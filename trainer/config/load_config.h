@@ -15,7 +15,7 @@ namespace ropewalk {
 // The file's bytes; at most 16 MiB of them. Throws ConfigurationError.
 std::string read_config_file(const std::filesystem::path& file);
 
-// text: protobuf text, which messages call `name`. overrides: "training.learning_rate=3e-4" (text.h), a later one wins.
+// text: protobuf text, which messages call `name`. overrides: "training.learning_rate=3e-4" (config_text.h), a later one wins.
 // world_size: ranks of the job; absent: as many as the mesh needs, where data_parallel 0 counts as 1.
 // steps_done: of the run that goes on; stages that are over need not fit the mesh. Throws ConfigurationError.
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,

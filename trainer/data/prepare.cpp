@@ -96,11 +96,12 @@ int64_t check_inputs(const std::vector<std::string>& files) {
 
 void create_folder_of(const std::string& prefix) {
   const fs::path folder = fs::path(prefix).parent_path();
-  std::error_code error;
-  if (!folder.empty()) fs::create_directories(folder, error);
-  if (error)
-    throw DataError(
-        fmt::format("cannot create {}: {}; choose another --output", printable_name(folder.string()), error.message()));
+  if (folder.empty()) return;
+  try {
+    make_directories(real_file_system(FileOwner::kData), folder);
+  } catch (const DataError& error) {
+    throw DataError(fmt::format("{}; choose another --output", error.what()));
+  }
 }
 
 // Keeps the figures, and passes them on now and then.
@@ -163,16 +164,26 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
   Reporter reporter(bytes_total, writer, progress);
   std::vector<int32_t> ids;
   int64_t bytes_before = 0;  // of the files before the current one
+  std::string file_now;
   const std::unique_ptr<Encoder> encoder = tokenizer.make_encoder();
+  // Says where a document is that the tokenizer cannot encode.
+  const auto encoding = [&](const auto& encode) {
+    try {
+      encode();
+    } catch (const DataError& error) {
+      throw DataError(fmt::format("{}: document {} of the output: {}", printable_name(file_now), writer.documents() + 1,
+                                  error.what()));
+    }
+  };
   const DocumentSink sink = {.piece =
                                  [&](std::string_view piece) {
-                                   encoder->append(piece, ids);
+                                   encoding([&] { encoder->append(piece, ids); });
                                    writer.append(ids);
                                    ids.clear();
                                  },
                              .end =
                                  [&] {
-                                   encoder->finish(ids);
+                                   encoding([&] { encoder->finish(ids); });
                                    ids.push_back(tokenizer.end_of_document());
                                    writer.append(ids);
                                    ids.clear();
@@ -180,6 +191,7 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
                                  },
                              .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
   for (const std::string& file : files) {
+    file_now = file;
     const ReadFacts facts = read_documents(file, options.documents, sink, summary.skipped);
     summary.separators += facts.separators;
     if (facts.is_json_too) summary.json_as_text.add(printable_name(file));

@@ -1,5 +1,5 @@
-// The way to the disk, for a run's files and for training data: every system call that opens, reads, writes, renames,
-// removes or locks a file goes through FileSystem, so that a test can let any one of them fail or end the program. The
+// The way to the disk, for a run's files and for training data: the system calls by which they open, read, write, rename,
+// remove and lock files go through FileSystem, so that a test can let any one of them fail or end the program. The
 // functions below loop over interrupted calls and turn every failure into an error that names the path and the system's
 // reason.
 #pragma once

@@ -12,7 +12,7 @@ class LockFile {
  public:
   enum class AtEnd { kStays, kRemoved };  // what becomes of the file when the holder lets go of it
 
-  // Makes the file where there is none, and tries to hold it. Throws FileError: it cannot be opened or written, or it
+  // Makes the file where there is none, and tries to hold it. Throws the owner's error (FileError for a run): it cannot be opened or written, or it
   // is there and is no lock (`reason` 0), which is never written to.
   LockFile(std::filesystem::path path, AtEnd at_end, FileSystem& system = real_file_system());
   ~LockFile();

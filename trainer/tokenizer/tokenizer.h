@@ -27,7 +27,8 @@ namespace ropewalk {
 // of the document. Time is linear in the document's bytes, whatever the pieces: what is held back is not gone through
 // anew for each.
 //
-// Throws DataError for a document that it cannot encode, as one that is not UTF-8 if its rules are about characters.
+// Throws DataError for a document that it cannot encode, as one that is not UTF-8 if its rules are about characters;
+// `prepare` adds the file and the document, and does not skip it.
 // After an exception an encoder is good only for destruction.
 class Encoder {
  public:

@@ -41,8 +41,10 @@ template <typename F>
 void with_head_size(int64_t K, F&& f) {
   if (K == 64)
     f(std::integral_constant<int, 64>{});
-  else
+  else if (K == 128)
     f(std::integral_constant<int, 128>{});
+  else
+    CHECK(false, "attention of head size {} on cuda", K);
 }
 
 }  // namespace ROPEWALK_CUDA

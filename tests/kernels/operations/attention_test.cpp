@@ -113,7 +113,7 @@ TEST_P(ReferenceAttention, EqualsASoftmaxWrittenOut) {
   for (size_t i = 0; i < got.lse.size(); ++i) EXPECT_NEAR(got.lse[i], expected.lse[i], 1e-14);
 }
 
-// The tolerance is that of reference_gradients_test.cpp.
+// The tolerance is that of gradients_test.cpp.
 TEST_P(ReferenceAttention, BackwardIsTheDerivative) {
   const Result<double> result = forward(c, q, k, v);
   std::vector<double> delta(result.lse.size()), dq(q.size()), dk(k.size()), dv(v.size());

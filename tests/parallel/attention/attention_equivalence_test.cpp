@@ -114,7 +114,7 @@ TEST_P(Equivalence, HardlyAnyTokens) {
 }
 
 // The kernels that train, in fp32: pieces that begin anywhere, blocks and halos of every size.
-TEST_P(Equivalence, CpuKernels) {
+TEST_P(Equivalence, CpuBackend) {
   for (uint64_t trial = 0; trial < 12; ++trial) {
     const AttentionCase problem =
         random_case(5000 + 100 * static_cast<uint64_t>(GetParam()) + trial, GetParam(), trial % 2);

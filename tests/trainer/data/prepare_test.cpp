@@ -277,6 +277,40 @@ TEST_F(Prepare, AnErrorInTheMiddleLeavesWhatWasThere) {
   EXPECT_FALSE(has_leftovers());
 }
 
+// Refuses a document with a '!' as it comes, and one with a '?' at its end.
+class Refusing : public WordTokenizer {
+  class RefusingEncoder : public WordEncoder {
+    void append(std::string_view piece, std::vector<int32_t>& ids) override {
+      if (piece.find('!') != piece.npos) throw DataError("a mark in the text");
+      asked_ = asked_ || piece.find('?') != piece.npos;
+      WordEncoder::append(piece, ids);
+    }
+    void finish(std::vector<int32_t>& ids) override {
+      if (asked_) throw DataError("a question in the text");
+      WordEncoder::finish(ids);
+    }
+    bool asked_ = false;
+  };
+
+ public:
+  std::unique_ptr<Encoder> make_encoder() const override { return std::make_unique<RefusingEncoder>(); }
+};
+
+TEST_F(Prepare, ADocumentThatTheTokenizerRefusesIsNamed) {
+  write_file(folder_ / "good.txt", "good");
+  prepare(options({"good.txt"}));
+  write_file(folder_ / "bad.jsonl", "{\"text\":\"one\"}\n{\"text\":\"two!\"}\n");
+  write_file(folder_ / "late.txt", "three?");
+  for (const auto& [file, document, said] : {std::tuple{"bad.jsonl", "document 3", "a mark in the text"},
+                                             {"late.txt", "document 2", "a question in the text"}}) {
+    PrepareOptions asked = options({"good.txt", file});
+    asked.overwrite = true;
+    expect_error<DataError>([&] { ropewalk::prepare(asked, Refusing(), {}); }, {file, document, said});
+    EXPECT_EQ(output(), (Texts{"good"}));
+    EXPECT_FALSE(has_leftovers());
+  }
+}
+
 TEST_F(Prepare, FilesThatMayNotBeReadAreFoundBeforeTheWorkBegins) {
   write_file(folder_ / "a.txt", "x");
   write_file(folder_ / "secret.txt", "x");
