@@ -1,6 +1,7 @@
 // Rotary positions in place, with cosines and sines from RotationTables.
-#include "kernels/cpu/cpu_backend.h"
 #include "kernels/operations/rotate.h"
+
+#include "kernels/cpu/cpu_backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/rotate.cpp"

@@ -1,10 +1,11 @@
 // Reading: every field arrives in the Config, overrides, unknown names, places of errors, and the resolved text.
+#include "tests/trainer/config/config_text.h"
+
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
 #include "configs/ropewalk.pb.h"
 #include "kernels/make_kernels.h"
-#include "tests/trainer/config/config_text.h"
 #include "trainer/text/nearest.h"
 
 namespace ropewalk {
