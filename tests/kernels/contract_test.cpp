@@ -6,10 +6,17 @@
 #include <functional>
 
 #include "kernels/make_kernels.h"
+#include "kernels/poller.h"
+#include "kernels/trace.h"
 #include "tests/kernels/backends.h"
 
 namespace ropewalk {
 namespace {
+
+struct CountingPoller final : Poller {
+  void poll() override { ++polls; }
+  int polls = 0;
+};
 
 class Contract : public testing::TestWithParam<BackendKind> {
  protected:
@@ -43,10 +50,19 @@ class Contract : public testing::TestWithParam<BackendKind> {
     }
   }
 
-  // `operation` works on `operands` as they are, and on none of their distortions.
+  // `operation` works on `operands` as they are, in one call that is traced and polled, and on none of their
+  // distortions, which are refused before any of that.
   void check(const std::string& name, std::vector<Tensor> operands,
              const std::function<void(const std::vector<Tensor>&)>& operation) {
+    Trace trace;
+    trace.record(true);
+    CountingPoller poller;
+    const Kernels::Polling polling(k, poller);
+    k.set_trace(&trace);
     EXPECT_NO_THROW(operation(operands)) << name;
+    ASSERT_EQ(trace.spans().size(), 1u) << name;
+    EXPECT_TRUE(name.starts_with(trace.spans()[0].name)) << name << " is traced as " << trace.spans()[0].name;
+    EXPECT_EQ(poller.polls, 1) << name;
     for (size_t i = 0; i < operands.size(); ++i) {
       const Tensor good = operands[i];
       const Device elsewhere{Device::Kind::kCuda, 0};
@@ -63,6 +79,9 @@ class Contract : public testing::TestWithParam<BackendKind> {
       refuse("no memory", Tensor(nullptr, good.dtype(), good.device(), good.shape()));
       refuse("nothing", Tensor());
     }
+    EXPECT_EQ(trace.spans().size(), 1u) << name;
+    EXPECT_EQ(poller.polls, 1) << name;
+    k.set_trace(nullptr);
   }
 
   std::unique_ptr<Kernels> kernels = make_kernels(GetParam());
