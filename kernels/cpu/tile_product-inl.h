@@ -126,8 +126,9 @@ HWY_INLINE void transpose_4x4(const float* from, int64_t from_stride, float* to,
 // Rows of x become columns, in whole groups of four rows and four columns; returns how many columns that is. What is
 // over is left to the caller. Each line of the cache is used up before the next, because rows that lie a power of two
 // apart push each other out.
-HWY_INLINE int64_t transpose_fours(const float* x, int64_t stride, int64_t rows, int64_t columns, float* to,
-                                   int64_t to_stride) {
+HWY_INLINE int64_t transpose_fours([[maybe_unused]] const float* x, [[maybe_unused]] int64_t stride,
+                                   [[maybe_unused]] int64_t rows, [[maybe_unused]] int64_t columns,
+                                   [[maybe_unused]] float* to, [[maybe_unused]] int64_t to_stride) {
 #if HWY_TARGET == HWY_SCALAR
   return 0;
 #else
