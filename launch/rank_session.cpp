@@ -1,9 +1,9 @@
 #include "launch/rank_session.h"
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
+#include "kernels/allowed_cpus.h"
 #include "kernels/make_kernels.h"
 #include "kernels/trace.h"
 #include "launch/estimate_report.h"
@@ -14,6 +14,7 @@
 #include "parallel/mesh.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/load_config.h"
+#include "trainer/config/stages.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -49,9 +50,8 @@ Beginning read_configuration(const Arguments& arguments, Process& process, const
   });
   // A rank that stands still is named here, as it is not where MPI makes the world of the configuration's deadline.
   start.barrier();
-  // A checkpoint is evaluated in the stage of its last step, which may just be over.
   const int64_t taken = std::stoll(step);
-  const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : std::max<int64_t>(taken, 1) - 1;
+  const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : before_last_step(taken);
   return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
 }
 

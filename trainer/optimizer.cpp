@@ -62,7 +62,7 @@ Tensor ShardedOptimizer::master(const OwnedRange& range) const {
 }
 
 template <typename Like, typename Visit>
-void ShardedOptimizer::for_each_run(const ShardBucket& bucket, Like like, Visit visit) const {
+void ShardedOptimizer::for_each_range(const ShardBucket& bucket, Like like, Visit visit) const {
   const std::vector<ShardSegment> segments = table_.shards().segments(bucket, here());
   for (size_t i = 0; i < segments.size();) {
     const Parameter& first = table_[segments[i].parameter];
@@ -102,7 +102,7 @@ void ShardedOptimizer::finish_reduce() {
 double ShardedOptimizer::gradient_norm() const {
   double squares = 0;
   for (const ShardBucket& bucket : table_.shards().buckets())
-    for_each_run(
+    for_each_range(
         bucket, [](const Parameter& p) { return p.is_primary_replica; },
         [&](const Parameter& p, const OwnedRange& range) {
           if (p.is_primary_replica) squares += rank_.kernels.sum_of_squares(of_flat(gradients_.flat(), range));
@@ -114,7 +114,7 @@ void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) 
   finish_gather();  // before what is sent is written
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
   for (size_t index = 0; index < gathers_.size(); ++index) {  // as the forward goes
-    for_each_run(
+    for_each_range(
         table_.shards().buckets()[index], [](const Parameter& p) { return p.is_matrix; },
         [&](const Parameter& p, const OwnedRange& range) {
           adamw.weight_decay = p.is_matrix ? training_.weight_decay : 0;

@@ -63,7 +63,7 @@ class ShardedOptimizer final : public ParameterSync {
   // Visits (parameter, range) of this rank's part of a bucket; parameters next to each other for which like() is the
   // same in one range.
   template <typename Like, typename Visit>
-  void for_each_run(const ShardBucket& bucket, Like like, Visit visit) const;
+  void for_each_range(const ShardBucket& bucket, Like like, Visit visit) const;
   template <typename Get>
   void append(std::vector<StateTensor>& out, const std::string& prefix, Get get) const;
 

@@ -5,6 +5,7 @@
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/operand.h"
+#include "kernels/floating.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -71,20 +72,6 @@ __global__ void not_finite_kernel(int64_t count, const E* x, int64_t* firsts) {
   if (threadIdx.x == 0) firsts[blockIdx.x] = first;
 }
 
-// Calls f with an element of the type.
-template <typename F>
-void visit(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::kF64:
-      return f(double{});
-    case DType::kBF16:
-      return f(Bf16{});
-    default:
-      CHECK(dtype == DType::kF32, "{} is not floating", name_of(dtype));
-      return f(float{});
-  }
-}
-
 template <typename From, typename To>
 void launch_cast(const Runtime& runtime, int64_t count, const From* from, To* to) {
   constexpr int kWidest = 16 / std::max(sizeof(From), sizeof(To));
@@ -139,19 +126,20 @@ void CudaBackend::copy(const Tensor& from, const Tensor& to) {
 }
 
 void CudaBackend::cast(const Tensor& from, const Tensor& to) {
-  visit(from.dtype(), [&](auto source) {
-    visit(to.dtype(), [&](auto target) {
+  visit_floating<Bf16>(from.dtype(), [&](auto source) {
+    visit_floating<Bf16>(to.dtype(), [&](auto target) {
       launch_cast(runtime_, from.elements(), at<decltype(source)>(from), at<decltype(target)>(to));
     });
   });
 }
 
 void CudaBackend::fill(const Tensor& x, double value) {
-  visit(x.dtype(), [&](auto element) { launch_fill(runtime_, x.elements(), at<decltype(element)>(x), value); });
+  visit_floating<Bf16>(x.dtype(),
+                       [&](auto element) { launch_fill(runtime_, x.elements(), at<decltype(element)>(x), value); });
 }
 
 void CudaBackend::add(const Tensor& a, const Tensor& b, const Tensor& y) {
-  visit(a.dtype(), [&](auto element) {
+  visit_floating<Bf16>(a.dtype(), [&](auto element) {
     using E = decltype(element);
     launch_add(runtime_, a.elements(), at<E>(a), at<E>(b), at<E>(y));
   });
@@ -159,21 +147,24 @@ void CudaBackend::add(const Tensor& a, const Tensor& b, const Tensor& y) {
 
 double CudaBackend::sum(const Tensor& x) {
   double total = 0;
-  visit(x.dtype(),
-        [&](auto element) { total = sum_of_values<Itself>(runtime_, x.elements(), at<decltype(element)>(x)); });
+  visit_floating<Bf16>(x.dtype(), [&](auto element) {
+    total = sum_of_values<Itself>(runtime_, x.elements(), at<decltype(element)>(x));
+  });
   return total;
 }
 
 double CudaBackend::sum_of_squares(const Tensor& x) {
   double total = 0;
-  visit(x.dtype(),
-        [&](auto element) { total = sum_of_values<Squared>(runtime_, x.elements(), at<decltype(element)>(x)); });
+  visit_floating<Bf16>(x.dtype(), [&](auto element) {
+    total = sum_of_values<Squared>(runtime_, x.elements(), at<decltype(element)>(x));
+  });
   return total;
 }
 
 std::optional<int64_t> CudaBackend::first_not_finite(const Tensor& x) {
   int64_t first = 0;
-  visit(x.dtype(), [&](auto element) { first = first_of(runtime_, x.elements(), at<decltype(element)>(x)); });
+  visit_floating<Bf16>(x.dtype(),
+                       [&](auto element) { first = first_of(runtime_, x.elements(), at<decltype(element)>(x)); });
   return first < x.elements() ? std::optional(first) : std::nullopt;
 }
 

@@ -61,7 +61,7 @@ void Backend::copy(const Tensor& from, const Tensor& to) {
 
 void Backend::cast(const Tensor& from, const Tensor& to) {
   operations::plain(*this, __func__, from.dtype(), [&](auto source) {
-    operations::visit_floating(to.dtype(), [&](auto target) {
+    visit_floating(to.dtype(), [&](auto target) {
       operations::cast(from.elements(), from.data<decltype(source)>(), to.data<decltype(target)>());
     });
   });

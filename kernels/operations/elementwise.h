@@ -5,24 +5,10 @@
 #include <cstring>
 #include <optional>
 
-#include "kernels/bfloat16.h"
+#include "kernels/floating.h"
 #include "kernels/operations/scalar.h"
 
 namespace ropewalk::operations {
-
-// Numbers that arithmetic is done in: bf16 widens to fp32.
-inline float widen(BFloat16 x) { return static_cast<float>(x); }
-template <typename E>
-E widen(E x) {
-  return x;
-}
-template <typename E, typename From>
-E narrow(From x) {
-  if constexpr (std::is_same_v<E, BFloat16>)
-    return BFloat16(static_cast<float>(x));
-  else
-    return static_cast<E>(x);
-}
 
 inline void copy_bytes(const void* from, void* to, int64_t bytes) {
   if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));

@@ -1,7 +1,7 @@
 // How an operation's plain form (Backend's own body of it) comes to its loop.
 #pragma once
 
-#include "kernels/bfloat16.h"
+#include "kernels/floating.h"
 #include "kernels/kernels.h"
 
 namespace ropewalk::operations {
@@ -9,20 +9,6 @@ namespace ropewalk::operations {
 // Whether the backend runs plain loops: not one that only counts. Fails CHECK where its memory is not the host's, as
 // such a backend must have a form of its own for every operation.
 bool runs_plain(const Backend& backend, const char* operation);
-
-// Calls f with a value of the element type.
-template <typename F>
-void visit_floating(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::kF64:
-      return f(double{});
-    case DType::kBF16:
-      return f(BFloat16{});
-    default:
-      CHECK(dtype == DType::kF32, "{} is not floating", name_of(dtype));
-      return f(float{});
-  }
-}
 
 // Runs a loop over any elements: f is called with a value of their type.
 template <typename F>

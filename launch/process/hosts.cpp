@@ -1,7 +1,5 @@
 #include "launch/process/hosts.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -57,17 +55,6 @@ std::vector<std::string> warnings_of(const std::string& name, const Host& host) 
 }
 
 }  // namespace
-
-std::vector<int> allowed_cpus() {
-  // A mask of fixed size fails on hosts with more CPUs than it has bits; then all CPUs count as allowed.
-  cpu_set_t mask;
-  std::vector<int> cpus;
-  const bool known = sched_getaffinity(0, sizeof mask, &mask) == 0;
-  const int count = known ? CPU_SETSIZE : static_cast<int>(std::thread::hardware_concurrency());
-  for (int cpu = 0; cpu < count; ++cpu)
-    if (!known || CPU_ISSET(static_cast<size_t>(cpu), &mask)) cpus.push_back(cpu);
-  return cpus;
-}
 
 int64_t available_memory() {
   int64_t available = number_after("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;  // which counts KiB

@@ -17,9 +17,6 @@ struct Place {
   int64_t memory_available = 0;  // on the host when the rank looked, in bytes; 0: not known
 };
 
-// CPUs of this process's affinity mask.
-std::vector<int> allowed_cpus();
-
 // What the host can still give, in bytes, or the control group (version 2) that this process is in; 0: not known.
 int64_t available_memory();
 

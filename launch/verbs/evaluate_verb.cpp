@@ -93,7 +93,7 @@ ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptio
         "trained on: name other data with data.prefix and set data.validation_fraction");
   ModelReplica replica(config, rank);
   const LoadedCheckpoint loaded = load_weights(replica, options.step);
-  const int64_t last_step = std::max<int64_t>(loaded.progress.step, 1) - 1;
+  const int64_t last_step = before_last_step(loaded.progress.step);
   // An older checkpoint than the newest may have been taken, of a stage that seemed over.
   parse_config(config.resolved_text, "the configuration", {}, rank.mesh.world().size(), last_step);
   const Stage& stage = config.training.stages[stage_at(config.training, last_step)];

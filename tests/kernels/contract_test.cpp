@@ -6,17 +6,12 @@
 #include <functional>
 
 #include "kernels/make_kernels.h"
-#include "kernels/poller.h"
 #include "kernels/trace.h"
 #include "tests/kernels/backends.h"
+#include "tests/kernels/counting_poller.h"
 
 namespace ropewalk {
 namespace {
-
-struct CountingPoller final : Poller {
-  void poll() override { ++polls; }
-  int polls = 0;
-};
 
 class Contract : public testing::TestWithParam<BackendKind> {
  protected:

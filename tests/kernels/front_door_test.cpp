@@ -4,16 +4,11 @@
 #include <functional>
 
 #include "kernels/make_kernels.h"
-#include "kernels/poller.h"
+#include "tests/kernels/counting_poller.h"
 #include "tests/kernels/values.h"
 
 namespace ropewalk {
 namespace {
-
-struct CountingPoller final : Poller {
-  void poll() override { ++polls; }
-  int polls = 0;
-};
 
 TEST(FrontDoor, PollsAfterEveryCallWhileItIsAskedTo) {
   const auto kernels = make_kernels(BackendKind::kReferenceF64);

@@ -9,7 +9,7 @@ LARGE = "--large" in sys.argv
 if LARGE:
     sys.argv.remove("--large")
 
-from program import CONFIG, PROGRAM, expect, main, ranks, ropewalk  # noqa: E402  (which reads the arguments)
+from program import CONFIG, PROGRAM, expect, main, prepare_long_text, ranks, ropewalk  # noqa: E402  (which reads the arguments)
 
 DRAW = os.environ.get("DRAW_CHECKPOINT")  # none: this build takes memory of its own
 # A model of layers, width, hidden, vocabulary.
@@ -26,14 +26,9 @@ output {{ directory: "large" }}
 NEAR = 0.05  # of the peak: what the program itself takes is an estimate, the rest is exact
 
 
-def prepare(folder):
-    (folder / "text.txt").write_text("All work and no play makes a dull text.\n" * 2000)
-    expect(ropewalk("prepare", "--input", "text.txt", "--output", "text", "--overwrite", cwd=folder).code == 0, "prepare")
-
-
 def train(folder, *settings):
     """A run on two ranks, with checkpoints after steps 3 and 6; -> its metrics by step."""
-    prepare(folder)
+    prepare_long_text(folder)
     (folder / "tiny.textproto").write_text(CONFIG.replace("validation {", "checkpoint { interval: 3 }\nvalidation { samples: 7"))
     done = ranks(2, "train", "tiny.textproto", "--set", "parallel.context_parallel=2", *settings, cwd=folder)
     expect(done.code == 0, done)
@@ -107,7 +102,7 @@ def what_is_changed_is_told_and_used(folder):
 
 
 def what_is_not_there_is_told_once(folder):
-    prepare(folder)
+    prepare_long_text(folder)
     (folder / "tiny.textproto").write_text(CONFIG)
     wrong = [((), 4, "run/checkpoints has no checkpoint; train first"),
              (("--step", "3"), 4, "no checkpoint of step 3"),
@@ -138,7 +133,7 @@ def peak_bytes(words, cwd):
 
 
 def memory_is_as_planned(folder):
-    prepare(folder)
+    prepare_long_text(folder)
     (folder / "large.textproto").write_text(MODEL.format(*SIZES))
     subprocess.run([DRAW, "large.textproto"], cwd=folder, check=True)
     told = ropewalk("plan", "large.textproto", "--inference", "--json", cwd=folder)

@@ -2,7 +2,7 @@
 import json
 import sys
 
-from program import ROOT, expect, main, ranks, ropewalk
+from program import ROOT, expect, main, prepare_long_text, ranks, ropewalk
 
 # Large enough that weights, optimizer and activations each outweigh what libraries and MPI take.
 CONFIG = """
@@ -27,8 +27,7 @@ NEAR = 0.1  # of the peak: what the program itself takes is an estimate, the res
 
 def plan_is_what_a_run_takes(folder):
     """Peak memory within a tenth; bytes of all ranks by axis (but for the world's, which carries the metrics too)."""
-    (folder / "text.txt").write_text("All work and no play makes a dull text.\n" * 2000)
-    expect(ropewalk("prepare", "--input", "text.txt", "--output", "text", "--overwrite", cwd=folder).code == 0, "prepare")
+    prepare_long_text(folder)
     (folder / "large.textproto").write_text(CONFIG)
     for mesh, count, settings in MESHES:
         told = ropewalk("plan", "large.textproto", "--mesh", mesh, *settings, "--json", cwd=folder)

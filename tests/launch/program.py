@@ -93,6 +93,12 @@ def prepared(folder):
     return folder
 
 
+def prepare_long_text(folder):
+    """text.bin and text.idx of 80,000 bytes."""
+    (folder / "text.txt").write_text("All work and no play makes a dull text.\n" * 2000)
+    expect(ropewalk("prepare", "--input", "text.txt", "--output", "text", "--overwrite", cwd=folder).code == 0, "prepare")
+
+
 def main(tests):
     """Runs each test in a fresh folder; the exit code."""
     failed = 0

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 #include <unordered_map>
 
-#include "kernels/bfloat16.h"
+#include "kernels/floating.h"
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/formats/safetensors.h"
@@ -41,47 +40,25 @@ std::vector<std::vector<WantedPiece>> plan(const Manifest& manifest, std::span<c
   return wanted;
 }
 
-template <typename To, typename From>
-To converted(From value) {
-  if constexpr (std::is_same_v<To, BFloat16>)
-    return BFloat16(static_cast<float>(value));
-  else
-    return static_cast<To>(value);
-}
-
 template <typename From, typename To>
 void convert(const uint8_t* from, uint8_t* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     From value;
     std::memcpy(&value, from + i * static_cast<int64_t>(sizeof(From)), sizeof(From));
-    const To result = converted<To>(value);
+    const To result = narrow<To>(widen(value));
     std::memcpy(to + i * static_cast<int64_t>(sizeof(To)), &result, sizeof(To));
-  }
-}
-
-template <typename From>
-void convert(const uint8_t* from, uint8_t* to, DType to_type, int64_t count) {
-  switch (to_type) {
-    case DType::kF64:
-      return convert<From, double>(from, to, count);
-    case DType::kF32:
-      return convert<From, float>(from, to, count);
-    case DType::kBF16:
-      return convert<From, BFloat16>(from, to, count);
-    default:
-      CHECK(false, "a checkpoint read as {}", name_of(to_type));
   }
 }
 
 void convert(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int64_t count) {
   if (from_type == to_type) {
     std::memcpy(to, from, static_cast<size_t>(count * size_of(to_type)));
-  } else if (from_type == DType::kF64) {
-    convert<double>(from, to, to_type, count);
-  } else {
-    CHECK(from_type == DType::kF32, "a checkpoint of {}", name_of(from_type));
-    convert<float>(from, to, to_type, count);
+    return;
   }
+  CHECK(from_type == DType::kF32 || from_type == DType::kF64, "a checkpoint of {}", name_of(from_type));
+  visit_floating(from_type, [&](auto source) {
+    visit_floating(to_type, [&](auto target) { convert<decltype(source), decltype(target)>(from, to, count); });
+  });
 }
 
 class PieceReader {

@@ -13,6 +13,8 @@ size_t stage_at(const TrainingConfig& training, int64_t steps_done) {
   return static_cast<size_t>(later - stages.begin()) - 1;
 }
 
+int64_t before_last_step(int64_t steps_done) { return std::max<int64_t>(steps_done, 1) - 1; }
+
 int64_t steps_left_in(const TrainingConfig& training, size_t stage, int64_t steps_done) {
   const bool last = stage + 1 == training.stages.size();
   const int64_t end = last ? training.steps : training.stages[stage + 1].first_step;

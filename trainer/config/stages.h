@@ -10,6 +10,10 @@ namespace ropewalk {
 // The stage of the step that follows `steps_done` steps, as an index into training.stages.
 size_t stage_at(const TrainingConfig& training, int64_t steps_done);
 
+// The steps done before the last one of a run of `steps_done`: a checkpoint belongs to the stage of its last step,
+// which may just be over.
+int64_t before_last_step(int64_t steps_done);
+
 // Steps of the stage, of those after the first `steps_done` of the run.
 int64_t steps_left_in(const TrainingConfig& training, size_t stage, int64_t steps_done = 0);
 

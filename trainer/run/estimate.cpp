@@ -91,7 +91,8 @@ StepEstimate estimate_inference(const Config& config, const Stage& stage, int ra
   // A forward is a third of the step's arithmetic.
   const MeshShape& mesh = config.parallel.mesh;
   const double share = static_cast<double>(stage.micro_batch) / static_cast<double>(stage.batch);
-  out.model_flops = ModelFlops(config.model).of_step(stage) / 3 * share / (mesh.context_parallel * mesh.tensor_parallel);
+  out.model_flops =
+      ModelFlops(config.model).of_step(stage) / 3 * share / (mesh.context_parallel * mesh.tensor_parallel);
   return out;
 }
 
@@ -106,7 +107,8 @@ StepEstimate estimate_run(const Config& config, int rank, Purpose purpose, int64
   const std::vector<Stage>& stages = config.training.stages;
   const size_t now = stage_at(config.training, steps_done);
   StepEstimate most;
-  for (size_t i = now; i < (purpose == Purpose::kTraining ? stages.size() : now + 1); ++i) {
+  const size_t end = purpose == Purpose::kTraining ? stages.size() : now + 1;
+  for (size_t i = now; i < end; ++i) {
     if (!fits(stages[i], config.parallel.mesh)) continue;
     StepEstimate estimate = estimate_step(config, stages[i], rank, purpose);
     if (estimate.memory.arena() > most.memory.arena()) most = std::move(estimate);

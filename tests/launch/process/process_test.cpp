@@ -8,6 +8,7 @@
 #include <csignal>
 #include <thread>
 
+#include "kernels/allowed_cpus.h"
 #include "launch/process/hosts.h"
 #include "launch/process/signals.h"
 #include "parallel/communicator/thread_communicator.h"

@@ -8,19 +8,10 @@
 #include "kernels/make_kernels.h"
 #include "kernels/random.h"
 #include "tests/support/models.h"
+#include "tests/trainer/model/tables.h"
 
 namespace ropewalk {
 namespace {
-
-ModelConfig model_with_qk_norm() {
-  ModelConfig model = small_model({sliding_rope(3), with_qk_norm(full_rope())});
-  model.vocabulary = 37;  // no multiple of 2, 4 or 8
-  return model;
-}
-
-ParameterTable table_of(const ModelConfig& model, int tensor_parallel, int rank) {
-  return ParameterTable(model, MeshShape{1, 1, tensor_parallel}, rank, tensor_parallel > 1, 0);
-}
 
 TEST(InitialWeights, IsAFunctionOfSeedNameAndPlaceOnly) {
   const ModelConfig model = model_with_qk_norm();

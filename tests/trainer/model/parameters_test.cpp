@@ -6,20 +6,11 @@
 
 #include "kernels/make_kernels.h"
 #include "tests/support/models.h"
+#include "tests/trainer/model/tables.h"
 #include "trainer/model/model_flops.h"
 
 namespace ropewalk {
 namespace {
-
-ModelConfig model_with_qk_norm() {
-  ModelConfig model = small_model({sliding_rope(3), with_qk_norm(full_rope())});
-  model.vocabulary = 37;  // no multiple of 2, 4 or 8
-  return model;
-}
-
-ParameterTable table_of(const ModelConfig& model, int tensor_parallel, int rank, bool token_split = true) {
-  return ParameterTable(model, MeshShape{1, 1, tensor_parallel}, rank, token_split && tensor_parallel > 1, 0);
-}
 
 // Over the ranks of a tensor group the primary boxes of each parameter cover every element exactly once.
 TEST(ParameterTable, PrimaryReplicasCoverEachElementOnce) {

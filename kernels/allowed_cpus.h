@@ -1,0 +1,10 @@
+// The CPUs of this process.
+#pragma once
+
+#include <vector>
+
+namespace ropewalk {
+
+std::vector<int> allowed_cpus();  // of its affinity mask
+
+}  // namespace ropewalk
