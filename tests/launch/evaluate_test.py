@@ -70,10 +70,9 @@ def the_loss_is_the_one_that_training_told(folder):
 
 
 def the_checkpoint_decides_the_stage(folder):
-    told = train(folder, "--set", "training.stages.0.first_step=3", "--set", "training.stages.0.sequence_length=32",
-                 "--set", "training.stages.0.theta=777")
     settings = ["--set", "training.stages.0.first_step=3", "--set", "training.stages.0.sequence_length=32", "--set", "training.stages.0.theta=777",
                 "--set", "parallel.context_parallel=2"]
+    told = train(folder, *settings)
     for step, length in ((3, 64), (6, 32)):  # after step 3 of the first stage, the second begins
         result, _ = evaluate(folder, 2, "--step", str(step), *settings)
         expect(result["sequence_length"] == length and result["loss"] == told[step]["validation_loss"], (result, told[step]))
