@@ -25,7 +25,7 @@ struct alignas(64) TensorMap {
 TensorMap tensor_map(const Bf16* base, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides,
                      std::initializer_list<int> box);
 
-__device__ __forceinline__ void prefetch(const TensorMap& map) {
+__device__ __forceinline__ void prefetch([[maybe_unused]] const TensorMap& map) {
 #ifdef __CUDACC__
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 #endif
