@@ -16,6 +16,13 @@ inline constexpr bool kHasHopperInstructions = false;
 inline constexpr bool kHasHopperInstructions = true;
 #endif
 
+// Ends the kernel and fails its launch.
+__device__ __forceinline__ void trap() {
+#ifdef __CUDACC__
+  asm volatile("trap;");
+#endif
+}
+
 // In shared memory. Its phases are numbered from 0; one is completed when all who arrive in a phase have done so and
 // the bytes that they announced have come.
 struct alignas(8) Barrier {

@@ -67,15 +67,15 @@ __device__ __forceinline__ void wait_products() {
 }
 // Registers are what they are here: the compiler moves nothing of them across.
 template <typename T, int kParts, int n>
-__device__ __forceinline__ void pin(T (&registers)[kParts][n]) {
+__device__ __forceinline__ void pin([[maybe_unused]] T (&registers)[kParts][n]) {
 #ifdef __CUDACC__
   ROPEWALK_UNROLL
-  for (auto& part : registers) ROPEWALK_UNROLL
-  for (auto& x : part)
+  for (int part = 0; part < kParts; ++part) ROPEWALK_UNROLL
+  for (int i = 0; i < n; ++i)
     if constexpr (std::is_integral_v<T>)
-      asm volatile("" : "+r"(x)::"memory");
+      asm volatile("" : "+r"(registers[part][i])::"memory");
     else
-      asm volatile("" : "+f"(x)::"memory");
+      asm volatile("" : "+f"(registers[part][i])::"memory");
 #endif
 }
 
