@@ -20,7 +20,8 @@ class Blocks {
       bool moved = false;
       for (const auto& block : begun_) moved |= block->go_on();
       moved |= retire();
-      if (!moved) begin_another();
+      if (!moved)
+        begin_another();
     }
   }
 
