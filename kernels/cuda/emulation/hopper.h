@@ -1,4 +1,14 @@
-// What Hopper's instructions do, on the host: what kernels/cuda/hopper describes.
+// What Hopper's instructions do, on the host: what kernels/cuda/hopper describes. Each follows the section of NVIDIA's
+// PTX ISA that its file cites (asynchronous.h says which file). What goes on beside the threads does so at drawn times:
+//
+// - Tiles come in pieces, at the latest when all threads wait; what they are to replace is poisoned at once.
+// - Products read their operands, registers of the left one included, when they are asked for or only when they are
+//   waited for; until then their sums are poisoned. So operands in registers stay as they are, as C++ objects too.
+// - Products and bulk sums read shared memory as it was when some thread last fenced its stores.
+// - Bulk sums read shared memory at one time and add at another, at the latest where they are waited for.
+//
+// What breaks a rule, or is under way when a thread or the block ends, fails CHECK; waiting for what cannot come does
+// as it does for other barriers.
 #pragma once
 
 #include "kernels/cuda/emulation/simt.h"
@@ -36,5 +46,10 @@ void fence_shared_writes();
 // sums: c[columns / 8][4]; a: a descriptor, or registers
 void multiply_async(float* sums, int columns, uint64_t a, bool a_transposed, uint64_t b, bool b_transposed, bool add);
 void multiply_async(float* sums, int columns, const uint32_t (&a)[4], uint64_t b, bool b_transposed, bool add);
+
+void change_registers(int registers, bool raise);  // of a thread
+
+// Until *value is `expected`, which another block sees to.
+void wait_for_value(const int* value, int expected);
 
 }  // namespace ropewalk::simt

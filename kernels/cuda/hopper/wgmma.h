@@ -94,12 +94,16 @@ template <int n>
 __device__ __forceinline__ void raise_registers() {
 #ifdef __CUDACC__
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n));
+#else
+  simt::change_registers(n, true);
 #endif
 }
 template <int n>
 __device__ __forceinline__ void lower_registers() {
 #ifdef __CUDACC__
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n));
+#else
+  simt::change_registers(n, false);
 #endif
 }
 
