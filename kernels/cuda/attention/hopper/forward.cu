@@ -16,13 +16,14 @@ namespace {
 constexpr int kWarpgroup = 128, kPanel = 64;  // threads; columns of a panel
 
 // How the kernel is cut, for head size K.
-template <int K_, int kConsumers_, int kKeys_, int kStages_>
+template <int K_, int kConsumers_, int kKeys_, int kStages_, bool kTurns_ = true>
 struct Cut {
   static constexpr int K = K_;
   static constexpr int kConsumers = kConsumers_;  // warpgroups of 64 rows each
   static constexpr int kRows = 64 * kConsumers;
   static constexpr int kKeys = kKeys_;      // of a tile
   static constexpr int kStages = kStages_;  // tiles of keys that are there or on their way; of values as many
+  static constexpr bool kTurns = kTurns_;
   static constexpr int kPanels = K / kPanel;
   static constexpr int kThreads = kWarpgroup * (1 + kConsumers);
   // What a thread of the loading warpgroup leaves to those of the others.
@@ -162,8 +163,12 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     if (lane() == 0) arrive(empty);
   };
   // Warpgroups ask for products in turn, so that one computes its softmax while another's are under way.
-  const auto wait_for_turn = [&] { sync_threads_of(1 + consumer, 2 * kWarpgroup); };
-  const auto give_turn = [&] { arrive_threads_of(1 + (consumer + 1) % Cut::kConsumers, 2 * kWarpgroup); };
+  const auto wait_for_turn = [&] {
+    if constexpr (Cut::kTurns) sync_threads_of(1 + consumer, 2 * kWarpgroup);
+  };
+  const auto give_turn = [&] {
+    if constexpr (Cut::kTurns) arrive_threads_of(1 + (consumer + 1) % Cut::kConsumers, 2 * kWarpgroup);
+  };
   if (consumer == Cut::kConsumers - 1) give_turn();
 
   Turn<Cut::kStages> k_turn, v_turn;
@@ -205,8 +210,8 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     k_turn.next();
     take_scores(0);
     round_to_left(p, score);
+    if (visit.tiles > 1) wait(&shared.k_full[k_turn.stage], k_turn.parity);
     for (int i = 1; i < visit.tiles; ++i) {
-      wait(&shared.k_full[k_turn.stage], k_turn.parity);
       wait_for_turn();
       pin(score);
       pin(out);
@@ -220,6 +225,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       release(&shared.k_empty[k_turn.stage]);
       k_turn.next();
       take_scores(i);
+      if (i + 1 < visit.tiles) wait(&shared.k_full[k_turn.stage], k_turn.parity);
       wait_products<0>();
       pin(out);
       pin(p);
