@@ -39,13 +39,13 @@ struct Visit {
 
 template <typename Cut>
 struct Shared {
-  alignas(1024) Bf16 q[Cut::kPanels][Cut::kRows * kPanel];
+  alignas(1024) Bf16 q[2][Cut::kPanels][Cut::kRows * kPanel];  // of this visit and of the next
   alignas(1024) Bf16 k[Cut::kStages][Cut::kPanels][Cut::kKeys * kPanel];
   alignas(1024) Bf16 v[Cut::kStages][Cut::kPanels][Cut::kKeys * kPanel];
-  Barrier q_full, q_empty;
+  Barrier q_full[2], q_empty[2];
   Barrier k_full[Cut::kStages], k_empty[Cut::kStages];
   Barrier v_full[Cut::kStages], v_empty[Cut::kStages];
-  Visit visit;  // comes and goes with q
+  Visit visit[2];  // comes and goes with q
 };
 
 // Where the n-th tile of a block's is, and the parity of the phase in which it comes.
@@ -99,12 +99,13 @@ __device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule&
     if (!done) number = take_number(schedule);
     if (!done && visit.tiles == 0) continue;  // these rows see nothing
     if (!done) ask_for_keys(visit, 0);
-    wait(&shared.q_empty, visits_before++ % 2 ^ 1);
-    shared.visit = visit;
-    if (done) return arrive(&shared.q_full);
-    arrive_expecting(&shared.q_full, q_bytes);
+    const unsigned place = visits_before % 2;
+    wait(&shared.q_empty[place], visits_before++ / 2 % 2 ^ 1);
+    shared.visit[place] = visit;
+    if (done) return arrive(&shared.q_full[place]);
+    arrive_expecting(&shared.q_full[place], q_bytes);
     for (int panel = 0; panel < Cut::kPanels; ++panel)
-      copy_tile_async(shared.q[panel], q, &shared.q_full, {panel * kPanel, 0, visit.g, visit.t0});
+      copy_tile_async(shared.q[place][panel], q, &shared.q_full[place], {panel * kPanel, 0, visit.g, visit.t0});
     for (int i = 1; i < visit.tiles; ++i) {
       ask_for_keys(visit, i);
       ask_for_values(visit, i - 1);
@@ -116,13 +117,13 @@ __device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule&
 // score [64, kKeys] = q k^T, asked for
 template <typename Cut>
 __device__ __forceinline__ void ask_for_scores(float (&score)[Cut::kKeys / 8][4], const Shared<Cut>& shared,
-                                               int consumer, int stage) {
+                                               int consumer, int place, int stage) {
   fence_operands();
   ROPEWALK_UNROLL
   for (int i = 0; i < Cut::K / 16; ++i) {
     const int panel = i / 4, bytes = i % 4 * 32;
     multiply_async<Cut::kKeys, false, false>(score,
-                                             advanced(rows_operand(shared.q[panel] + consumer * 64 * kPanel), bytes),
+                                             advanced(rows_operand(shared.q[place][panel] + consumer * 64 * kPanel), bytes),
                                              advanced(rows_operand(shared.k[stage][panel]), bytes), i > 0);
   }
   commit_products();
@@ -169,19 +170,22 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
 
   unsigned n = 0;  // of tiles before
   for (unsigned visits_before = 0;; ++visits_before) {
-    wait(&shared.q_full, visits_before % 2);
-    const Visit& visit = shared.visit;
+    const int place = static_cast<int>(visits_before % 2);
+    wait(&shared.q_full[place], visits_before / 2 % 2);
+    const Visit& visit = shared.visit[place];
     if (visit.tiles == 0) break;
     const int u0 = visit.u0;
     int u = u0 + (visit.tiles - 1) * Cut::kKeys;
-    int64_t t[2], at[2];  // of this thread's rows; at < 0: there is none
+    int t[2], at[2];  // of this thread's rows; at < 0: there is none
+    float lse_before[2];
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
       const Rows<Cut::kRows> rows(s, visit.t0);
       const int row = row0 + 8 * i;
       const bool exists = row < rows.count();
-      t[i] = rows.query(exists ? row : 0);
-      at[i] = exists ? rows.at(s, visit.g, row) : -1;
+      t[i] = static_cast<int>(rows.query(exists ? row : 0));
+      at[i] = exists ? static_cast<int>(rows.at(s, visit.g, row)) : -1;
+      lse_before[i] = exists ? lse[at[i]] : 0;
     }
     OnlineSoftmax softmax;
     float score[Cut::kKeys / 8][4], out[Cut::K / 8][4] = {}, shrink[2];
@@ -207,7 +211,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
 
     wait(&shared.k_full[stage_of<Cut>(n)], parity_of<Cut>(n));
     pin(score);
-    ask_for_scores(score, shared, consumer, stage_of<Cut>(n));
+    ask_for_scores(score, shared, consumer, place, stage_of<Cut>(n));
     wait_products<0>();
     pin(score);
     release(&shared.k_empty[stage_of<Cut>(n)]);
@@ -221,7 +225,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       pin(score);
       pin(out);
       pin(p);
-      ask_for_scores(score, shared, consumer, k_stage);
+      ask_for_scores(score, shared, consumer, place, k_stage);
       wait(&shared.v_full[v_stage], parity_of<Cut>(n));
       ask_for_sums(out, p, shared, v_stage);
       give_turn();
@@ -238,7 +242,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       shrink_rows(out, shrink);
       round_to_left(p, score);
     }
-    release(&shared.q_empty);
+    release(&shared.q_empty[place]);
     wait(&shared.v_full[stage_of<Cut>(n)], parity_of<Cut>(n));
     pin(out);
     pin(p);
@@ -252,7 +256,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     for (int i = 0; i < 2; ++i) {
       const float sum = softmax.whole_sum(i);
       const bool mine = at[i] >= 0 && sum != 0;  // 0: sees none of these keys
-      merge_row<Cut::K>(out, i, kLn2 * softmax.largest[i] + logf(sum), sum, mine, mine ? at[i] : 0, o, lse);
+      merge_row<Cut::K>(out, i, kLn2 * softmax.largest[i] + logf(sum), sum, mine, at[i], lse_before[i], o, lse);
     }
   }
 }
@@ -266,8 +270,10 @@ __global__ void __launch_bounds__(Cut::kThreads, 1)
     Shared<Cut>& shared = *shared_memory<Shared<Cut>>();
     if (threadIdx.x == 0) {
       constexpr int kConsumerWarps = 4 * Cut::kConsumers;
-      init(&shared.q_full, 1);
-      init(&shared.q_empty, kConsumerWarps);
+      for (int place = 0; place < 2; ++place) {
+        init(&shared.q_full[place], 1);
+        init(&shared.q_empty[place], kConsumerWarps);
+      }
       for (int stage = 0; stage < Cut::kStages; ++stage) {
         init(&shared.k_full[stage], 1);
         init(&shared.v_full[stage], 1);
