@@ -231,6 +231,11 @@ TEST_P(CudaAttentionForm, ReadsNoTileThatIsHidden) {
   }
 }
 
+std::string name_of_case(const testing::TestParamInfo<std::tuple<AttentionForm, Case>>& test) {
+  const auto& [form, given] = test.param;
+  return name_of(form) + std::string("_") + given.name;
+}
+
 constexpr auto kForms = {AttentionForm::kPortable, AttentionForm::kHopper};
 
 INSTANTIATE_TEST_SUITE_P(Forms, CudaAttentionForm, testing::ValuesIn(kForms),
@@ -262,9 +267,16 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"WideHeadsRing", 4, 2, 128, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
                         Case{"WideHeadsHalo", 2, 1, 128, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
                         Case{"PieceThatNobodySees", 1, 1, 64, 0, 40, {{0, 40}, {40, 40}, {80, 8}}, {}, {}})),
-    [](const auto& test) {
-      return name_of(std::get<AttentionForm>(test.param)) + std::string("_") + std::get<Case>(test.param).name;
-    });
+    name_of_case);
+
+// So many tiles that all their places are used again.
+INSTANTIATE_TEST_SUITE_P(
+    ManyTiles, CudaAttention,
+    testing::Combine(testing::Values(AttentionForm::kHopper),
+                     testing::Values(Case{"Causal", 1, 1, 64, 0, 700, {{0, 700}}, {}, {}},
+                                     Case{"WideHeads", 2, 1, 128, 0, 520, {{0, 520}}, {}, {}},
+                                     Case{"WideHeadsWindow", 2, 1, 128, 0, 700, {{0, 700}}, 400, {}})),
+    name_of_case);
 
 }  // namespace
 }  // namespace ropewalk
