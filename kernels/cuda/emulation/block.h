@@ -85,6 +85,7 @@ class Block {
   unsigned char* shared() const;
   size_t shared_bytes() const { return shared_bytes_; }
   Asynchronous& asynchronous();
+  bool is_asynchronous() const { return asynchronous_ != nullptr; }
 
  private:
   bool run_warp(size_t begin);

@@ -16,12 +16,16 @@ class Blocks {
       : grid_(grid), block_(block), shared_bytes_(shared_bytes), thread_(thread) {}
 
   void run() {
-    while (next_ < uint64_t{grid_.x} * grid_.y || !begun_.empty()) {
+    while (are_left() || !begun_.empty()) {
       bool moved = false;
       for (const auto& block : begun_) moved |= block->go_on();
       moved |= retire();
-      if (!moved)
+      if (moved && !(are_left() && is_early())) continue;
+      if (are_left() && begun_.size() < kMostBlocks)
         begin_another();
+      else
+        CHECK(moved, "thread {} of block ({}, {}) waits at a barrier that others do not come to",
+              begun_.front()->waiting()->index.x, begun_.front()->index().x, begun_.front()->index().y);
     }
   }
 
@@ -34,13 +38,10 @@ class Blocks {
     return any;
   }
 
-  // While all those that have begun wait.
+  bool are_left() const { return next_ < uint64_t{grid_.x} * grid_.y; }
+  // Whether a block is to begin although others can go on: now and then, where they may meet.
+  bool is_early() const { return !begun_.empty() && begun_.front()->is_asynchronous() && one_in(32); }
   void begin_another() {
-    if (next_ == uint64_t{grid_.x} * grid_.y || begun_.size() == kMostBlocks) {
-      const Block& stuck = *begun_.front();
-      CHECK(false, "thread {} of block ({}, {}) waits at a barrier that others do not come to",
-            stuck.waiting()->index.x, stuck.index().x, stuck.index().y);
-    }
     if (idle_.empty()) idle_.push_back(std::make_unique<Block>(block_.x, shared_bytes_));
     begun_.push_back(std::move(idle_.back()));
     idle_.pop_back();

@@ -68,7 +68,8 @@ __global__ void __launch_bounds__(PortableTiles<K>::kThreads)
     const float sum = softmax.whole_sum(i);
     const int row = row0 + 8 * i;
     const bool mine = row < rows.count() && sum != 0;  // 0: sees none of these keys
-    merge_row<K>(out, i, kLn2 * softmax.largest[i] + logf(sum), sum, mine, mine ? rows.at(s, g, row) : 0, o, lse);
+    const int64_t at = mine ? rows.at(s, g, row) : 0;
+    merge_row<K>(out, i, kLn2 * softmax.largest[i] + logf(sum), sum, mine, at, mine ? lse[at] : 0, o, lse);
   }
 }
 
