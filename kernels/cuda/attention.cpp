@@ -17,7 +17,10 @@ void CudaBackend::attention_backward(const Tensor& q, const Tensor& k, const Ten
                                      const Tensor& lse, const Tensor& delta, const AttentionSpan& span,
                                      const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   const AttentionShape s = shape_of(q, k, span, {q, k, v, d_o, dq, dk, dv});
-  portable_attention_backward(s, q, k, v, d_o, lse, delta, dq, dk, dv);
+  if (attention_ == AttentionForm::kHopper)
+    hopper_attention_backward(s, q, k, v, d_o, lse, delta, dq, dk, dv);
+  else
+    portable_attention_backward(s, q, k, v, d_o, lse, delta, dq, dk, dv);
 }
 
 }  // namespace ROPEWALK_CUDA

@@ -83,6 +83,9 @@ class CudaBackend final : public Backend {
   void portable_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
                                    const Tensor& d_o, const Tensor& lse, const Tensor& delta, const Tensor& dq,
                                    const Tensor& dk, const Tensor& dv);
+  void hopper_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                 const Tensor& d_o, const Tensor& lse, const Tensor& delta, const Tensor& dq,
+                                 const Tensor& dk, const Tensor& dv);
 
   void multiply(const Product& product, const Tensor& c);
   // theta^(-2k/K) for k < K/2, on the device.

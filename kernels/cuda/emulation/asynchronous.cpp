@@ -2,25 +2,30 @@
 
 namespace ropewalk::simt {
 
+bool Steps::do_one(bool all_wait) {
+  auto& steps = soon_.empty() && all_wait ? at_last_ : soon_;
+  if (steps.empty()) return false;
+  std::swap(steps[draw()() % steps.size()], steps.back());
+  const std::function<void()> step = std::move(steps.back());
+  steps.pop_back();
+  step();
+  return true;
+}
+
 Asynchronous::Asynchronous(Block& b)
     : block(b),
       view(b),
       barriers(b),
       named_barriers(b),
-      copies(b, view, barriers),
-      bulk_sums(b, view),
+      copies(b, view, steps, barriers),
+      bulk_sums(b, view, steps),
       registers(b),
-      warpgroups(b.threads() / kWarpgroup, Warpgroup(b, view)) {}
+      warpgroups(b.threads() / kWarpgroup, Warpgroup(b, view, steps)) {}
 
 Warpgroup& Asynchronous::warpgroup() {
   const size_t index = block.thread() / kWarpgroup;
   if (index >= warpgroups.size()) block.fail("is not of a whole warpgroup");
   return warpgroups[index];
-}
-
-bool Asynchronous::go_on() {
-  if (one_in(2)) return copies.go_on() || bulk_sums.go_on();
-  return bulk_sums.go_on() || copies.go_on();
 }
 
 void Asynchronous::check_end_of_thread() {
@@ -31,7 +36,7 @@ void Asynchronous::check_end_of_thread() {
 
 void Asynchronous::end() {
   copies.end();
-  bulk_sums.end();
+  while (steps.do_one(true)) continue;
   barriers.end();
 }
 

@@ -35,6 +35,16 @@ class AsyncView {
   std::vector<unsigned char> seen_;
 };
 
+// What the engines have still to do, in any order: at drawn times, some of it only when all threads wait.
+class Steps {
+ public:
+  void add(std::function<void()> step) { (one_in(2) ? soon_ : at_last_).push_back(std::move(step)); }
+  bool do_one(bool all_wait);  // false: there is none
+
+ private:
+  std::vector<std::function<void()>> soon_, at_last_;
+};
+
 class Mbarriers {
  public:
   explicit Mbarriers(Block& block) : block_(block) {}
@@ -78,9 +88,9 @@ class NamedBarriers {
 // Tiles that come piece by piece.
 class TileCopies {
  public:
-  TileCopies(Block& block, AsyncView& view, Mbarriers& barriers) : block_(block), view_(view), barriers_(barriers) {}
+  TileCopies(Block& block, AsyncView& view, Steps& steps, Mbarriers& barriers)
+      : block_(block), view_(view), steps_(steps), barriers_(barriers) {}
   void ask(void* shared, const TensorMap& map, uint64_t* barrier, const int* at, int dimensions);
-  bool go_on();
   void end() const;
 
  private:
@@ -94,20 +104,20 @@ class TileCopies {
   void deliver(const Piece& piece);
   Block& block_;
   AsyncView& view_;
+  Steps& steps_;
   Mbarriers& barriers_;
-  std::vector<Piece> pieces_;
+  size_t under_way_ = 0;  // pieces
 };
 
 // Sums into device memory: read at one time, added at another.
 class BulkSums {
  public:
-  BulkSums(Block& block, AsyncView& view) : block_(block), view_(view), threads_(block.threads()) {}
+  BulkSums(Block& block, AsyncView& view, Steps& steps)
+      : block_(block), view_(view), steps_(steps), threads_(block.threads()) {}
   void ask(float* global, const float* shared, uint32_t bytes);
   void commit();
   void wait(int newest_groups, bool read_only);
-  bool go_on();
   void check_end_of_thread();
-  void end();
 
  private:
   struct Sum {
@@ -121,12 +131,12 @@ class BulkSums {
     std::deque<Group> groups;  // under way
     Group open;
   };
-  void read(Sum& sum);
+  void read(const std::shared_ptr<Sum>& sum);
   void add(Sum& sum);
   Block& block_;
   AsyncView& view_;
+  Steps& steps_;
   std::vector<Thread> threads_;
-  std::vector<std::shared_ptr<Sum>> under_way_;
 };
 
 // Products of one warpgroup.
@@ -141,7 +151,7 @@ class Warpgroup {
     uint64_t b;
     bool b_transposed, add;
   };
-  Warpgroup(Block& block, AsyncView& view) : block_(block), view_(view) {}
+  Warpgroup(Block& block, AsyncView& view, Steps& steps) : block_(block), view_(view), steps_(steps) {}
   void fence() { me().fenced = true; }
   void multiply(const Call& call);
   void commit();
@@ -152,7 +162,7 @@ class Warpgroup {
   // Accumulators of products under way; the threads' registers are poisoned meanwhile.
   struct Sums {
     unsigned columns;
-    bool early;                 // operands are read when the product is asked for; otherwise when it is waited for
+    bool early;                 // operands are read when the product is asked for; otherwise at a drawn time
     std::vector<float> values;  // [64, columns]
     // Calls f(number in values, number in the registers) for what thread t has.
     template <typename F>
@@ -180,6 +190,7 @@ class Warpgroup {
 
   Thread& me() { return threads_[block_.thread() % kWarpgroup]; }
   Product& product_of(size_t index, const Call& call, const Link* link);
+  void compute_up_to(size_t index);
   void compute(Product& product);
   void deliver(Thread& thread, size_t end);
   void read(float (&a)[64][16], const Product& product) const;
@@ -188,6 +199,7 @@ class Warpgroup {
 
   Block& block_;
   AsyncView& view_;
+  Steps& steps_;
   std::array<Thread, kWarpgroup> threads_;
   std::deque<Product> products_;  // under way
   size_t first_ = 0;              // the number of the first of them
@@ -208,12 +220,12 @@ class Registers {
 struct Asynchronous {
   explicit Asynchronous(Block& block);
   Warpgroup& warpgroup();  // of the running thread
-  bool go_on();            // one step of something that is under way; false: there is nothing
   void check_end_of_thread();
   void end();
 
   Block& block;
   AsyncView view;
+  Steps steps;
   Mbarriers barriers;
   NamedBarriers named_barriers;
   TileCopies copies;

@@ -99,10 +99,10 @@ bool Block::go_on() {
       moved = true;
       if (asynchronous_ && one_in(4)) break;
     }
-    if (asynchronous_ && one_in(4)) moved |= asynchronous_->go_on();
+    if (asynchronous_ && one_in(4)) moved |= asynchronous_->steps.do_one(false);
   }
   release(0, fibers_.size(), State::kAtBlockBarrier);
-  if (!moved && asynchronous_) moved = asynchronous_->go_on();
+  if (!moved && asynchronous_) moved = asynchronous_->steps.do_one(true);
   if (asynchronous_ && is_done()) asynchronous_->end();
   return moved;
 }

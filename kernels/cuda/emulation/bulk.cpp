@@ -10,14 +10,6 @@ namespace {
 
 constexpr size_t kRowBytes = 128, kPieceBytes = 16;
 
-template <typename T>
-T taken(std::vector<T>& from) {  // one of them
-  std::swap(from[draw()() % from.size()], from.back());
-  T one = std::move(from.back());
-  from.pop_back();
-  return one;
-}
-
 }  // namespace
 
 void TileCopies::ask(void* shared, const TensorMap& map, uint64_t* barrier, const int* at, int dimensions) {
@@ -31,18 +23,12 @@ void TileCopies::ask(void* shared, const TensorMap& map, uint64_t* barrier, cons
   view_.poison(shared, bytes);
   Piece piece{map, view_.address(shared), barrier, {}, 0, rows};
   std::copy_n(at, dimensions, piece.at.begin());
-  if (one_in(4)) return deliver(piece);
   for (int begin = 0; begin < rows; begin = piece.end) {
     piece.begin = begin;
     piece.end = one_in(2) ? rows : begin + 1 + static_cast<int>(draw()() % static_cast<unsigned>(rows - begin));
-    pieces_.push_back(piece);
+    ++under_way_;
+    steps_.add([this, piece] { deliver(piece); });
   }
-}
-
-bool TileCopies::go_on() {
-  if (pieces_.empty()) return false;
-  deliver(taken(pieces_));
-  return true;
 }
 
 void TileCopies::deliver(const Piece& piece) {
@@ -65,11 +51,12 @@ void TileCopies::deliver(const Piece& piece) {
       view_.write(swizzled(piece.to + static_cast<uint32_t>(static_cast<size_t>(row) * kRowBytes + i)),
                   numbers + i / sizeof(uint16_t), kPieceBytes);
   }
+  --under_way_;
   barriers_.complete(piece.barrier, static_cast<uint32_t>(piece.end - piece.begin) * kRowBytes);
 }
 
 void TileCopies::end() const {
-  if (!pieces_.empty()) block_.fail("ends while tiles are on their way");
+  if (under_way_ > 0) block_.fail("ends while tiles are on their way");
 }
 
 void BulkSums::ask(float* global, const float* shared, uint32_t bytes) {
@@ -78,8 +65,7 @@ void BulkSums::ask(float* global, const float* shared, uint32_t bytes) {
   view_.check(shared, bytes, 16);
   auto sum = std::make_shared<Sum>(Sum{global, view_.address(shared), std::vector<float>(bytes / sizeof(float))});
   threads_[block_.thread()].open.push_back(sum);
-  under_way_.push_back(sum);
-  if (one_in(4)) read(*sum);
+  steps_.add([this, sum] { read(sum); });
 }
 
 void BulkSums::commit() {
@@ -92,30 +78,25 @@ void BulkSums::wait(int newest_groups, bool read_only) {
   auto& groups = threads_[block_.thread()].groups;
   const size_t newest = static_cast<size_t>(newest_groups), done = groups.size() > newest ? groups.size() - newest : 0;
   for (size_t i = 0; i < done; ++i)
-    for (const auto& sum : groups[i]) read_only ? read(*sum) : add(*sum);
+    for (const auto& sum : groups[i]) {
+      read(sum);
+      if (!read_only) add(*sum);
+    }
   if (!read_only) groups.erase(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(done));
 }
 
-void BulkSums::read(Sum& sum) {
-  if (sum.read) return;
-  std::memcpy(sum.values.data(), view_.at(sum.from, sum.values.size() * sizeof(float)),
-              sum.values.size() * sizeof(float));
-  sum.read = true;
+void BulkSums::read(const std::shared_ptr<Sum>& sum) {
+  if (sum->read) return;
+  const size_t bytes = sum->values.size() * sizeof(float);
+  std::memcpy(sum->values.data(), view_.at(sum->from, bytes), bytes);
+  sum->read = true;
+  steps_.add([this, sum] { add(*sum); });
 }
 
 void BulkSums::add(Sum& sum) {
   if (sum.added) return;
-  read(sum);
   for (size_t i = 0; i < sum.values.size(); ++i) sum.to[i] += sum.values[i];
   sum.added = true;
-}
-
-bool BulkSums::go_on() {
-  std::erase_if(under_way_, [](const auto& sum) { return sum->added; });
-  if (under_way_.empty()) return false;
-  Sum& sum = *under_way_[draw()() % under_way_.size()];
-  sum.read ? add(sum) : read(sum);
-  return true;
 }
 
 // Nobody may leave before shared memory has been read.
@@ -125,10 +106,6 @@ void BulkSums::check_end_of_thread() {
     return std::ranges::all_of(group, [](const auto& sum) { return sum->read; });
   };
   if (!me.open.empty() || !std::ranges::all_of(me.groups, is_read)) block_.fail("ends while its sums are under way");
-}
-
-void BulkSums::end() {
-  while (go_on()) continue;
 }
 
 }  // namespace ropewalk::simt

@@ -2,8 +2,9 @@
 // PTX ISA that its file cites (asynchronous.h says which file). What goes on beside the threads does so at drawn times:
 //
 // - Tiles come in pieces, at the latest when all threads wait; what they are to replace is poisoned at once.
-// - Products read their operands, registers of the left one included, when they are asked for or only when they are
-//   waited for; until then their sums are poisoned. So operands in registers stay as they are, as C++ objects too.
+// - Products read their operands, registers of the left one included, when they are asked for or later, at the latest
+//   when all threads wait; their sums are poisoned until they are waited for. So operands in registers stay as they
+//   are, as C++ objects too.
 // - Products and bulk sums read shared memory as it was when some thread last fenced its stores.
 // - Bulk sums read shared memory at one time and add at another, at the latest where they are waited for.
 //

@@ -76,7 +76,11 @@ void Warpgroup::multiply(const Call& call) {
   }
   link->last = index;
   product.a_registers[block_.thread() % kWarpgroup] = call.a_registers;
-  if (++product.asked == kWarpgroup && product.sums->early) compute(product);
+  if (++product.asked < kWarpgroup) return;
+  if (product.sums->early)
+    compute_up_to(index);
+  else
+    steps_.add([this, index] { compute_up_to(index); });
 }
 
 // The product that this thread asks for: new, or what others have already asked for.
@@ -107,9 +111,7 @@ void Warpgroup::wait(int newest_groups) {
     end = thread.groups.front();
   if (end <= thread.delivered) return;
   const Product& last = products_[end - 1 - first_];
-  block_.wait_until([&last] { return last.asked == kWarpgroup; });
-  for (size_t i = first_; i < end; ++i)
-    if (!products_[i - first_].computed) compute(products_[i - first_]);
+  block_.wait_until([&last] { return last.computed; });
   deliver(thread, end);
 }
 
@@ -163,6 +165,12 @@ void Warpgroup::read(float (&a)[kRows][kInner], const Product& product) const {
       for (unsigned i = 0; i < 8; ++i) (call.a_transposed ? a[row + i][k] : a[row][k + i]) = widened(eight[i]);
     });
   }
+}
+
+// They are done in their order.
+void Warpgroup::compute_up_to(size_t index) {
+  for (size_t i = first_; i <= index; ++i)
+    if (!products_[i - first_].computed) compute(products_[i - first_]);
 }
 
 void Warpgroup::compute(Product& product) {

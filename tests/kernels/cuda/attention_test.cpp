@@ -167,26 +167,32 @@ struct Hidden {
   std::vector<Range> untouched;  // rows that neither see those nor are seen by them, by whole tiles
 };
 
-// Hopper's tiles are larger. Each of their sizes divides 384 rows, but where there are windows the last one of keys may
-// end 127 behind what its rows see.
-std::vector<Hidden> hidden_from(AttentionForm form) {
+struct HiddenTiles {
+  int64_t K;
+  std::vector<Hidden> cases;
+};
+// Hopper's tiles are of 128 keys; the forward's begin with the first key that their rows see.
+HiddenTiles hidden_from(AttentionForm form) {
   if (form == AttentionForm::kPortable)
-    return {{{}, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}},
-            {{}, {0, 320}, {64, 320}, {{320, 384}}},
-            {64, {}, {192, 256}, {{0, 128}, {320, 384}}},
-            {200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}}};
-  return {{{}, {0, 384, 768}, {384, 768}, {{0, 384}, {768, 1152}}},
-          {{}, {0, 768}, {64, 768}, {{768, 1152}}},
-          {64, {}, {512, 768}, {{0, 256}, {960, 1152}}},
-          {200, {0, 384, 768}, {512, 768}, {{0, 384}, {768, 1152}}}};
+    return {64,
+            {{{}, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}},
+             {{}, {0, 320}, {64, 320}, {{320, 384}}},
+             {64, {}, {192, 256}, {{0, 128}, {320, 384}}},
+             {200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}}}};
+  return {128,
+          {{{}, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}},
+           {{}, {0, 256}, {64, 256}, {{256, 384}}},
+           {64, {}, {256, 384}, {{0, 128}, {512, 640}}},
+           {200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}}}};
 }
 
 // Work is left out where a mask hides all of a tile: what is there is not even read.
 TEST_P(CudaAttentionForm, ReadsNoTileThatIsHidden) {
-  const int64_t H = 2, G = 1, K = 64;
-  for (const Hidden& hidden : hidden_from(GetParam())) {
+  const int64_t H = 2, G = 1;
+  const auto& [K, cases] = hidden_from(GetParam());
+  for (const Hidden& hidden : cases) {
     const int64_t T = hidden.untouched.back().end;
-    const auto run = [&](Kernels& kernels, bool poisoned) {
+    const auto run = [&, K = K](Kernels& kernels, bool poisoned) {
       Operands x(kernels);
       const auto operand = [&](const std::string& name, int64_t heads) {
         std::vector<double> values = normal_values(T * heads * K, name);
@@ -225,6 +231,11 @@ TEST_P(CudaAttentionForm, ReadsNoTileThatIsHidden) {
   }
 }
 
+std::string name_of_case(const testing::TestParamInfo<std::tuple<AttentionForm, Case>>& test) {
+  const auto& [form, given] = test.param;
+  return name_of(form) + std::string("_") + given.name;
+}
+
 constexpr auto kForms = {AttentionForm::kPortable, AttentionForm::kHopper};
 
 INSTANTIATE_TEST_SUITE_P(Forms, CudaAttentionForm, testing::ValuesIn(kForms),
@@ -259,9 +270,16 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"LongPast", 4, 1, 64, 1500, 50, {{0, 1550}}, {}, {}},
                         Case{"WideHeadsLongPast", 2, 1, 128, 1000, 70, {{0, 1070}}, {}, {}},
                         Case{"PieceThatNobodySees", 1, 1, 64, 0, 40, {{0, 40}, {40, 40}, {80, 8}}, {}, {}})),
-    [](const auto& test) {
-      return name_of(std::get<AttentionForm>(test.param)) + std::string("_") + std::get<Case>(test.param).name;
-    });
+    name_of_case);
+
+// So many tiles that all their places are used again.
+INSTANTIATE_TEST_SUITE_P(
+    ManyTiles, CudaAttention,
+    testing::Combine(testing::Values(AttentionForm::kHopper),
+                     testing::Values(Case{"Causal", 1, 1, 64, 0, 700, {{0, 700}}, {}, {}},
+                                     Case{"WideHeads", 2, 1, 128, 0, 520, {{0, 520}}, {}, {}},
+                                     Case{"WideHeadsWindow", 2, 1, 128, 0, 700, {{0, 700}}, 400, {}})),
+    name_of_case);
 
 }  // namespace
 }  // namespace ropewalk

@@ -1,7 +1,7 @@
-// Attention's backward as FlashAttention-3 has it (Shah et al., arXiv 2407.08608, section 3): a block has a tile of keys
-// and values of one key head in shared memory and meets all rows (t, r) that see it, a tile of them at a time. What is
-// computed is transposed: rows are keys. Five products a tile: S = k q^T, dP = v do^T, dv += P do, dk += dS q and
-// dq = dS^T k.
+// Attention's backward as FlashAttention-3 has it (Shah et al., arXiv 2407.08608, section 3): a block has a tile of
+// keys and values of one key head in shared memory and meets all rows (t, r) that see it, a tile of them at a time.
+// What is computed is transposed: rows are keys. Five products a tile: S = k q^T, dP = v do^T, dv += P do, dk += dS q
+// and dq = dS^T k.
 //
 // The block's warpgroups: one moves data, each of its first warps with a role of its own; two compute, 64 of the keys
 // each, and half of dq each. Rows are met from the last to the first, see Turns.
@@ -31,7 +31,7 @@ struct BackwardTiles {
 // Where a row of a tile of rows is masked, and what its scores are shifted by. Of rows that do not exist P is 0.
 template <int kRows>
 struct RowFacts {
-  float base[kRows];            // lse in units of log 2
+  float base[kRows];  // lse in units of log 2
   float delta[kRows];
   int begin[kRows], end[kRows];  // of the tile's keys; only where the tile of rows is at an edge
 };
@@ -54,13 +54,11 @@ struct BackwardShared {
   KeyTile tile;
 };
 
-template <int K>
-constexpr int64_t kBackwardBytes = sizeof(BackwardShared<K>) + 1024;  // whose beginning is aligned here
-
 struct BackwardOperands {
   const float *lse, *delta;
   float *dq, *dk, *dv;
   Turns turns;
+  int section;  // key heads whose blocks are neighbours
 };
 
 // Number i of the stages' uses: its stage, and the parity of the stage's phase then.
@@ -77,16 +75,6 @@ __device__ __forceinline__ Use use_of(int i) {
 __device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
   __syncwarp();
   if (lane() == 0) arrive(barrier);
-}
-
-__device__ __forceinline__ float exp2_approximately(float x) {
-#ifdef __CUDACC__
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-#else
-  return exp2f(x);
-#endif
 }
 
 // Rows [row, row + 16) and columns [column, column + 16) of a tile of rows of 64 numbers, swizzled, become what a warp
@@ -114,7 +102,7 @@ __device__ __forceinline__ void load_tiles(const TensorMap& q_map, const TensorM
                                            const TensorMap& do_map, const AttentionShape& s,
                                            BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  const KeyTile tile = shared.tile;
+  const KeyTile& tile = shared.tile;
   const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R, head = tile.g * R;
   arrive_expecting(&shared.keys_full, 2 * Tiles::kKeys * K * sizeof(Bf16));
   for (int column = 0; column < K; column += 64) {
@@ -140,24 +128,23 @@ template <int K>
 __device__ __forceinline__ void load_facts(const AttentionShape& s, const BackwardOperands& x,
                                            BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  const KeyTile tile = shared.tile;
   const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R;
+  const KeyTile& tile = shared.tile;
   for (int i = 0; i < tile.rows.count(); ++i) {
     const auto [stage, parity] = use_of<Tiles::kStages>(i);
     const int number = tile.rows.from_last(i);
-    const bool whole = tile.whole.has(number);
     wait(&shared.q_empty[stage], parity ^ 1);
     RowFacts<Tiles::kRows>& facts = shared.facts[stage];
     for (int row = lane(); row < Tiles::kRows; row += kWarp) {
-      const int64_t t = int64_t{number} * queries + row / R;
-      const bool exists = row < queries * R && t < s.T;
-      const int64_t at = t * s.H + tile.g * R + row % R;
+      const int t = number * queries + row / R;
+      const bool exists = row < queries * R && t < static_cast<int>(s.T);
+      const int at = t * static_cast<int>(s.H) + tile.g * R + row % R;
       facts.base[row] = exists ? kLog2e * x.lse[at] : INFINITY;
       facts.delta[row] = exists ? x.delta[at] : 0;
-      if (whole) continue;
-      const Range seen = exists ? keys_of_query(s, t) : Range{};
-      facts.begin[row] = static_cast<int>(seen.begin - tile.u < 0 ? 0 : seen.begin - tile.u);
-      facts.end[row] = static_cast<int>(seen.end - tile.u < 0 ? 0 : seen.end - tile.u);
+      if (tile.whole.has(number)) continue;
+      const TileRange seen = keys_in_tile(s, tile, t);
+      facts.begin[row] = seen.begin;
+      facts.end[row] = exists ? seen.end : 0;
     }
     arrive_as_warp(&shared.q_full[stage]);
   }
@@ -167,19 +154,17 @@ __device__ __forceinline__ void load_facts(const AttentionShape& s, const Backwa
 template <int K>
 __device__ __forceinline__ void add_dq(const AttentionShape& s, const BackwardOperands& x, BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  const KeyTile tile = shared.tile;
+  const KeyTile& tile = shared.tile;
   const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R;
   for (int i = 0; i < tile.rows.count(); ++i) {
-    const int number = tile.rows.from_last(i);
-    const int64_t t0 = int64_t{number} * queries;
-    const int exist = static_cast<int>(s.T - t0 < queries ? s.T - t0 : queries) * R;
-    const int first_tile = x.turns.are_kept() ? static_cast<int>(keys_of_query(s, t0).begin) / Tiles::kKeys : 0;
+    const int number = tile.rows.from_last(i), t0 = number * queries;
+    const int turn = x.turns.are_kept() ? turn_of_tile<Tiles::kKeys>(s, tile, t0) : 0;
     wait(&shared.dq_full, i % 2);
-    const int turn = tile.u / Tiles::kKeys - first_tile, place = number * static_cast<int>(s.G) + tile.g;
+    const int place = number * static_cast<int>(s.G) + tile.g;
     x.turns.await(place, turn);
-    for (int row = lane(); row < exist; row += kWarp)
-      add_bulk(x.dq + ((t0 + row / R) * s.H + tile.g * R + row % R) * K, shared.dq + row * Tiles::kDqRow,
-               K * sizeof(float));
+    for (int row = lane(); row < queries * R && t0 + row / R < s.T; row += kWarp)
+      add_bulk(x.dq + int64_t{(t0 + row / R) * static_cast<int>(s.H) + tile.g * R + row % R} * K,
+               shared.dq + row * Tiles::kDqRow, K * sizeof(float));
     commit_bulk();
     wait_bulk_read<0>();
     arrive_as_warp(&shared.dq_empty);
@@ -212,8 +197,9 @@ __device__ __forceinline__ void meet_rows(BackwardShared<K>& shared, int i, int 
     ROPEWALK_UNROLL
     for (int column = 0; column < K; column += 16) {
       const int panel = column / 64, inside = column % 64 * static_cast<int>(sizeof(Bf16));
-      multiply_async<kRows, false, false>(c, advanced(rows_operand(keys + key0 * 64), panel * Tiles::kKeys * kPanel + inside),
-                                          advanced(rows_operand(rows), panel * kRows * kPanel + inside), column > 0);
+      multiply_async<kRows, false, false>(
+          c, advanced(rows_operand(keys + key0 * 64), panel * Tiles::kKeys * kPanel + inside),
+          advanced(rows_operand(rows), panel * kRows * kPanel + inside), column > 0);
     }
     commit_products();
   };
@@ -228,13 +214,14 @@ __device__ __forceinline__ void meet_rows(BackwardShared<K>& shared, int i, int 
   ROPEWALK_UNROLL
   for (int part = 0; part < kParts; ++part) {
     const Pack<float, 2> base = load<2>(facts.base + part * 8 + column0);
-    for (int j = 0; j < 4; ++j) p[part][j] = exp2_approximately(log2_scale * p[part][j] - base.values[j % 2]);
+    for (int j = 0; j < 4; ++j) p[part][j] = exp2_flushed(log2_scale * p[part][j] - base.values[j % 2]);
   }
   if constexpr (!kWhole) {
     const int key = key0 + in_group * 16 + lane() / 4;
     ROPEWALK_UNROLL
     for (int part = 0; part < kParts; ++part) {
-      const Pack<int, 2> begin = load<2>(facts.begin + part * 8 + column0), end = load<2>(facts.end + part * 8 + column0);
+      const Pack<int, 2> begin = load<2>(facts.begin + part * 8 + column0),
+                         end = load<2>(facts.end + part * 8 + column0);
       for (int j = 0; j < 4; ++j) {
         const int mine = key + j / 2 * 8;
         if (mine < begin.values[j % 2] || mine >= end.values[j % 2]) p[part][j] = 0;
@@ -252,9 +239,6 @@ __device__ __forceinline__ void meet_rows(BackwardShared<K>& shared, int i, int 
   };
   rounded_left(p_left, p);
   pin(p), pin(p_left);  // computed while dP is
-#ifdef HB_EARLY
-  wait(&shared.dq_empty, (i + 1) % 2);
-#endif
 
   wait_products<0>();
   pin(ds);
@@ -297,9 +281,7 @@ __device__ __forceinline__ void meet_rows(BackwardShared<K>& shared, int i, int 
 
   wait_products<1>();
   pin(dq);
-#ifndef HB_EARLY
   wait(&shared.dq_empty, (i + 1) % 2);
-#endif
   ROPEWALK_UNROLL
   for (int part = 0; part < 8; ++part)
     for (int half = 0; half < 2; ++half) {
@@ -336,7 +318,7 @@ __device__ __forceinline__ void add_sums(const AttentionShape& s, const KeyTile&
 template <int K>
 __device__ __forceinline__ void compute(const AttentionShape& s, const BackwardOperands& x, BackwardShared<K>& shared) {
   const KeyTile tile = shared.tile;
-  const int group = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
+  const int group = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroup, 0) - 1;  // known to be a warp's
   const float scale = 1 / sqrtf(static_cast<float>(K));
   KeySums<K> sums;
   wait(&shared.keys_full, 0);
@@ -360,10 +342,9 @@ __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
                     BackwardOperands x) {
   if constexpr (kHasHopperInstructions) {
     using Tiles = BackwardTiles<K>;
-    unsigned char* memory = shared_memory<unsigned char>();
-    auto& shared = *reinterpret_cast<BackwardShared<K>*>(memory + (1024 - reinterpret_cast<uintptr_t>(memory) % 1024) % 1024);
+    BackwardShared<K>& shared = *shared_memory<BackwardShared<K>>();
     if (threadIdx.x == 0) {
-      shared.tile = key_tile<Tiles::kKeys, Tiles::kRows>(s, x.turns.number_of_block());
+      shared.tile = key_tile<Tiles::kKeys, Tiles::kRows>(s, x.turns.number_of_block(), x.section);
       constexpr int kWarps = Tiles::kComputing * kWarpgroup / kWarp;  // that compute
       init(&shared.keys_full, 1);
       for (int stage = 0; stage < Tiles::kStages; ++stage) {
@@ -379,7 +360,8 @@ __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
     // Rows for which R heads leave no place; a 0 of P times them must be 0.
     const int R = static_cast<int>(s.H / s.G), used = Tiles::kRows / R * R;
     for (int i = static_cast<int>(threadIdx.x); i < (Tiles::kRows - used) * K / 8; i += Tiles::kThreads) {
-      const int panel = i / ((Tiles::kRows - used) * 8), at = (panel * Tiles::kRows + used) * 64 + i % ((Tiles::kRows - used) * 8) * 8;
+      const int panel = i / ((Tiles::kRows - used) * 8),
+                at = (panel * Tiles::kRows + used) * 64 + i % ((Tiles::kRows - used) * 8) * 8;
       for (int stage = 0; stage < Tiles::kStages; ++stage) {
         store(Pack<Bf16, 8>{}, shared.q[stage] + at);
         store(Pack<Bf16, 8>{}, shared.d_o[stage] + at);
@@ -389,14 +371,16 @@ __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
     __syncthreads();
 
     if (threadIdx.x < kWarpgroup) {
-      lower_registers<40>();
+      lower_registers<24>();
       if (threadIdx.x == 0) load_tiles<K>(q_map, k_map, v_map, do_map, s, shared);
       if (warp() == 1) add_dq<K>(s, x, shared);
       if (warp() == 2) load_facts<K>(s, x, shared);
     } else {
-      raise_registers<232>();
+      raise_registers<240>();
       compute<K>(s, x, shared);
     }
+  } else {
+    trap();
   }
 }
 

@@ -1,17 +1,18 @@
 // The order in which the blocks of the backward add to dq, so that the same bits come twice. A tile of rows is added to
-// by the tiles of keys that it sees, from the first to the last: a count for each (tile of rows, key head) says how many
-// have.
+// by the tiles of keys that it sees, from the first to the last: a count for each (tile of rows, key head) says how
+// many have.
 //
 // No deadlock: blocks take numbers as they begin, tiles of keys from the first to the last, and a block waits only for
 // blocks of smaller numbers. These run, or are done: the one of the smallest number waits for none.
 //
 // Short waits: rows are met from the last to the first. Where all tiles of keys are seen by the last rows, blocks
 // that begin together follow each other at the distance of one tile of rows; those that begin later, as earlier ones
-// end, begin in the order of their numbers and meet no one. With a window, the later a tile of keys is the later are the
-// rows that it begins with: it comes to those of the tile before when that one is away.
+// end, begin in the order of their numbers and meet no one. With a window, the later a tile of keys is the later are
+// the rows that it begins with: it comes to those of the tile before when that one is away.
 #pragma once
 
 #include "kernels/cuda/block.h"
+#include "kernels/cuda/hopper/barrier.h"
 
 namespace ROPEWALK_CUDA {
 
@@ -43,7 +44,8 @@ struct Turns {
     __syncwarp();
     asm volatile("fence.proxy.async.global;" ::: "memory");
 #else
-    if (lane() == 0 && counts[1 + place] != turn) __builtin_trap();
+    if (lane() == 0) simt::wait_for_value(counts + 1 + place, turn);
+    __syncwarp();
 #endif
   }
   __device__ void end(int place) const {
