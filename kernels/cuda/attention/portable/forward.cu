@@ -51,16 +51,15 @@ __global__ void __launch_bounds__(PortableTiles<K>::kThreads)
     float score[Tiles::kKeys / 8][4];
     multiply_tiles<K, Tiles::kKeys>(score, q_tile, warp() * Tiles::kWarpRows, k_tiles + stage * Tiles::kKeys * K);
     const bool whole = u >= last.begin && u + Tiles::kKeys <= first.end;
-    float tile_largest[2] = {-INFINITY, -INFINITY};
-    for (int part = 0; part < Tiles::kKeys / 8; ++part)
-      for (int i = 0; i < 4; ++i) {
-        float& x = score[part][i];
-        x *= scale;
-        const int64_t key = u + part * 8 + lane() % 4 * 2 + i % 2;
-        if (!whole && (key < seen[i / 2].begin || key >= seen[i / 2].end)) x = -INFINITY;
-        tile_largest[i / 2] = fmaxf(tile_largest[i / 2], x);
-      }
-    softmax.take(score, tile_largest, out);
+    if (!whole)
+      for (int part = 0; part < Tiles::kKeys / 8; ++part)
+        for (int i = 0; i < 4; ++i) {
+          const int64_t key = u + part * 8 + lane() % 4 * 2 + i % 2;
+          if (key < seen[i / 2].begin || key >= seen[i / 2].end) score[part][i] = -INFINITY;
+        }
+    float shrink[2];
+    softmax.take(score, scale, shrink);
+    if (shrink[0] != 1 || shrink[1] != 1) shrink_rows(out, shrink);  // seldom, once most keys have been seen
     add_product<K, Tiles::kKeys>(out, score, v_tiles + stage * Tiles::kKeys * K);
     __syncthreads();  // before the next keys come to the other stage's place
   }
@@ -75,9 +74,8 @@ __global__ void __launch_bounds__(PortableTiles<K>::kThreads)
 
 }  // namespace
 
-void CudaBackend::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
-                                    const Tensor& o, const Tensor& lse) {
-  const AttentionShape s = shape_of(q, k, span, {q, k, v, o});
+void CudaBackend::portable_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                             const Tensor& o, const Tensor& lse) {
   with_head_size(s.K, [&](auto K) {
     using Tiles = PortableTiles<K()>;
     const int64_t per_block = Tiles::kRows / (s.H / s.G);
