@@ -20,6 +20,7 @@ __device__ __forceinline__ void merge_row(const float (&out)[K / 8][4], int i, f
   const float larger = fmaxf(before, piece);
   const float all = is_first ? piece : larger + logf(expf(before - larger) + expf(piece - larger));
   const float keep = is_first ? 0 : expf(before - all), take = (is_first ? 1 : expf(piece - all)) / sum;
+  ROPEWALK_UNROLL
   for (int part = 0; part < K / 8; ++part) {
     float* to = o + at * K + part * 8 + lane() % 4 * 2;
     Pack<float, 2> pair = {{take * out[part][2 * i], take * out[part][2 * i + 1]}};
