@@ -28,9 +28,24 @@ struct Smaller {
   }
 };
 
+// Two sums on one way.
+struct Pair {
+  float first, second;
+  __device__ friend Pair operator+(Pair a, Pair b) { return {a.first + b.first, a.second + b.second}; }
+};
+
+// What the lane whose number differs by the bits of `mask` has.
+template <typename T>
+__device__ __forceinline__ T of_other_lane(T x, int mask) {
+  return __shfl_xor_sync(~0u, x, mask);
+}
+__device__ __forceinline__ Pair of_other_lane(Pair x, int mask) {
+  return {of_other_lane(x.first, mask), of_other_lane(x.second, mask)};
+}
+
 template <typename T, typename Combine>
 __device__ __forceinline__ T over_warp(T x, Combine combine) {
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) x = combine(x, __shfl_xor_sync(~0u, x, mask));
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) x = combine(x, of_other_lane(x, mask));
   return x;
 }
 

@@ -70,6 +70,18 @@ __device__ __forceinline__ void store(const Pack<E, n>& pack, E* to) {
   *reinterpret_cast<Pack<E, n>*>(to) = pack;
 }
 
+// Has the compiler make anew from here on what it needs of the pack's numbers: registers for the pack are enough.
+template <int n, typename E>
+__device__ __forceinline__ void keep_packed([[maybe_unused]] Pack<E, n>& pack) {
+#ifdef __CUDACC__
+  if constexpr (sizeof(pack) % sizeof(unsigned) == 0) {
+    auto* words = reinterpret_cast<unsigned*>(&pack);
+    ROPEWALK_UNROLL
+    for (size_t i = 0; i < sizeof(pack) / sizeof(unsigned); ++i) asm volatile("" : "+r"(words[i]));
+  }
+#endif
+}
+
 // The widest pack of E's, 16 bytes, that rows of `columns` elements from `pointers` on consist of: all of it, or 1.
 template <typename... Pointers>
 int pack_of(int64_t columns, int64_t element_bytes, Pointers... pointers) {

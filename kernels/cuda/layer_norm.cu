@@ -26,9 +26,11 @@ __global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const
   const int64_t row = Row::index();
   if (row >= N) return;
   float held[kRounds][n] = {};
+  Pack<Bf16, n> weights[kRounds] = {};  // on their way while the sums are made
   float sum = 0;
   for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
     const Pack<Bf16, n> in = load<n>(x + row * D + d);
+    weights[round] = load<n>(w + row % M * D + d);
     for (int j = 0; j < n; ++j) sum += held[round][j] = widen(in.values[j]);
   });
   const float center = Row::over(sum, Plus()) / static_cast<float>(D);
@@ -38,10 +40,9 @@ __global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const
   });
   const float spread = 1 / sqrtf(Row::over(squares, Plus()) / static_cast<float>(D) + epsilon);
   for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-    const Pack<Bf16, n> weight = load<n>(w + row % M * D + d);
     Pack<Bf16, n> out;
     for (int j = 0; j < n; ++j)
-      out.values[j] = rounded<Bf16>((held[round][j] - center) * spread * widen(weight.values[j]));
+      out.values[j] = rounded<Bf16>((held[round][j] - center) * spread * widen(weights[round].values[j]));
     store(out, y + row * D + d);
   });
   if (Row::rank() == 0) {
@@ -53,39 +54,45 @@ __global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const
 // Team i takes the rows n of one weight, n mod M = i mod M, every (teams / M)th of them, and leaves their sum of dy *
 // xhat in dw_parts [teams, D].
 template <int kSize, int kRounds, int n>
-__global__ void layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x,
-                                           const Bf16* w, const float* mean, const float* rstd, const Bf16* through,
-                                           Bf16* dx, float* dw_parts) {
+__global__ void __launch_bounds__(kThreads, kRounds* n <= 16    ? 4
+                                            : kRounds * n <= 32 ? 2
+                                                                : 1)
+    layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x, const Bf16* w,
+                               const float* mean, const float* rstd, const Bf16* through, Bf16* dx, float* dw_parts) {
   using Row = Team<kSize>;
   const int64_t team = Row::index(), teams = int64_t{gridDim.x} * Row::kTeams;
-  float dw[kRounds][n] = {}, weight[kRounds][n] = {};
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-    const Pack<Bf16, n> in = load<n>(w + team % M * D + d);
-    for (int j = 0; j < n; ++j) weight[round][j] = widen(in.values[j]);
-  });
+  using Held = Pack<Bf16, n>[kRounds];  // as it comes from memory: fewer registers than numbers made of it
+  float dw[kRounds][n] = {};
+  const Bf16* weights = w + team % M * D;  // soon in the first cache
   for (int64_t row = team; row < N; row += teams) {
     const float center = mean[row], spread = rstd[row];
-    float g[kRounds][n] = {}, xhat[kRounds][n] = {};
-    float sum_g = 0, sum_g_xhat = 0;
+    Held dys = {}, xs = {}, residuals = {};
     for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-      const Pack<Bf16, n> dys = load<n>(dy + row * D + d), xs = load<n>(x + row * D + d);
+      dys[round] = load<n>(dy + row * D + d);
+      xs[round] = load<n>(x + row * D + d);
+      if (through) residuals[round] = load<n>(through + row * D + d);
+    });
+    const auto xhat = [&](int round, int j) { return (widen(xs[round].values[j]) - center) * spread; };
+    Pair sums{0, 0};  // of g, of g * xhat
+    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+      const Pack<Bf16, n> weight = load<n>(weights + d);
       for (int j = 0; j < n; ++j) {
-        const float dy_j = widen(dys.values[j]);
-        xhat[round][j] = (widen(xs.values[j]) - center) * spread;
-        g[round][j] = dy_j * weight[round][j];
-        dw[round][j] += dy_j * xhat[round][j];
-        sum_g += g[round][j];
-        sum_g_xhat += g[round][j] * xhat[round][j];
+        const float dy_j = widen(dys[round].values[j]), g = dy_j * widen(weight.values[j]);
+        dw[round][j] += dy_j * xhat(round, j);
+        sums = sums + Pair{g, g * xhat(round, j)};
       }
     });
-    const float mean_g = Row::over(sum_g, Plus()) / static_cast<float>(D);
-    const float mean_g_xhat = Row::over(sum_g_xhat, Plus()) / static_cast<float>(D);
+    sums = Row::over(sums, Plus());
+    const float mean_g = sums.first / static_cast<float>(D), mean_g_xhat = sums.second / static_cast<float>(D);
     for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-      Pack<Bf16, n> residual = {}, out;
-      if (through) residual = load<n>(through + row * D + d);
-      for (int j = 0; j < n; ++j)
+      keep_packed(dys[round]), keep_packed(xs[round]), keep_packed(residuals[round]);
+      const Pack<Bf16, n> weight = load<n>(weights + d);
+      Pack<Bf16, n> out;
+      for (int j = 0; j < n; ++j) {
+        const float g = widen(dys[round].values[j]) * widen(weight.values[j]);
         out.values[j] =
-            rounded<Bf16>(widen(residual.values[j]) + spread * (g[round][j] - mean_g - xhat[round][j] * mean_g_xhat));
+            rounded<Bf16>(widen(residuals[round].values[j]) + spread * (g - mean_g - xhat(round, j) * mean_g_xhat));
+      }
       store(out, dx + row * D + d);
     });
   }
@@ -94,12 +101,19 @@ __global__ void layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, cons
   });
 }
 
-// dw [M, D] += the parts of its teams, in their order
+// dw [M, D] += the parts of its teams. A block has a column for each lane; its warps take the parts in turn, and the
+// first adds their sums in order.
+constexpr int kSumWarps = 32;
 __global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw) {
-  const int64_t i = first_of_thread<1>();
-  if (i >= M * D) return;
+  const int64_t i = int64_t{blockIdx.x} * kWarp + lane();
+  auto* sums = shared_memory<float>();  // [warps, lanes]
   float sum = 0;
-  for (int64_t team = i / D; team < teams; team += M) sum += dw_parts[team * D + i % D];
+  if (i < M * D)
+    for (int64_t team = i / D + warp() * M; team < teams; team += kSumWarps * M) sum += dw_parts[team * D + i % D];
+  sums[threadIdx.x] = sum;
+  __syncthreads();
+  if (warp() > 0 || i >= M * D) return;
+  for (int other = 1; other < kSumWarps; ++other) sum += sums[other * kWarp + lane()];
   dw[i] += sum;
 }
 
@@ -164,7 +178,9 @@ void CudaBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const T
     launch(runtime_, {teams / Row::kTeams, kThreads, 1, Row::kScratchBytes},
            layer_norm_backward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(dy), at<Bf16>(x), at<Bf16>(w),
            at<float>(mean), at<float>(rstd), at<Bf16>(through), at<Bf16>(dx), parts);
-    launch(runtime_, {blocks_for(s.M * s.D), kThreads}, sum_parts_kernel, teams, s.D, s.M, parts, at<float>(dw));
+    constexpr int kSumThreads = kSumWarps * kWarp;
+    launch(runtime_, {blocks_for(s.M * s.D, kWarp), kSumThreads, 1, kSumThreads * sizeof(float)}, sum_parts_kernel,
+           teams, s.D, s.M, parts, at<float>(dw));
   });
 }
 

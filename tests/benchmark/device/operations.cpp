@@ -57,6 +57,10 @@ struct Maker {
     const Tensor a = t->drawn(type, shape, 1), b = t->drawn(type, shape, 2), y = t->drawn(type, shape, 3);
     return {[=, t = t] { t->kernels.add(a, b, y); }, 0, bytes_of({a, b, y})};
   }
+  Operation sum_of_squares() {
+    const Tensor x = t->drawn(accumulator, {number("elements")}, 1);
+    return {[=, t = t] { t->kernels.sum_of_squares(x); }, 0, bytes_of({x})};
+  }
   Operation linear(const std::string& pass) {
     const int64_t N = number("rows"), I = number("inputs"), O = number("outputs");
     const Tensor x = t->drawn(type, {N, I}, 1), w = t->drawn(type, {O, I}, 2, 0.02), y = t->drawn(type, {N, O}, 3);
@@ -156,6 +160,7 @@ Operation make_operation(const Json& request, Kernels& kernels) {
   const std::map<std::string, std::function<Operation()>> operations = {
       {"copy", [&] { return make.copy(); }},
       {"add", [&] { return make.add(); }},
+      {"sum_of_squares", [&] { return make.sum_of_squares(); }},
       {"linear_forward", [&] { return make.linear("forward"); }},
       {"linear_backward_input", [&] { return make.linear("backward_input"); }},
       {"linear_backward_weight", [&] { return make.linear("backward_weight"); }},

@@ -117,9 +117,9 @@ TEST_F(CudaRows, Rotation) {
       for (const Kind kind : {Kind::kCompute, Kind::kAccumulator})
         check(
             [&](Kernels& k, Operands& x) {
-              const Tensor forward = x.normal("forward", {5, 3, K}, kind);
+              const Tensor forward = x.normal("forward", {5, 6, K}, kind);
               k.rotate(forward, first, 50000, Rotation::kForward);
-              k.rotate(x.normal("backward", {5, 3, K}, kind), first, 50000, Rotation::kBackward);
+              k.rotate(x.normal("backward", {5, 6, K}, kind), first, 50000, Rotation::kBackward);
             },
             {"forward", "backward"});
 }
