@@ -64,9 +64,9 @@ __device__ __forceinline__ T over_block(T x, Combine combine, T* scratch) {
 // Threads that share a row: a warp, or a whole block for long rows.
 template <int kSize>
 struct Team {
-  static_assert(kSize == kWarp || kSize == kThreads);
-  static constexpr int kTeams = kThreads / kSize;                                      // in a block
-  static constexpr int64_t kScratchBytes = kSize == kWarp ? 0 : 8 * kThreads / kWarp;  // shared
+  static constexpr int kBlock = kSize == kWarp ? kThreads : kSize;                   // threads of a block
+  static constexpr int kTeams = kBlock / kSize;                                      // in a block
+  static constexpr int64_t kScratchBytes = kSize == kWarp ? 0 : 8 * kBlock / kWarp;  // shared
 
   // Of all teams of the grid.
   __device__ static int64_t index() { return int64_t{blockIdx.x} * kTeams + static_cast<int>(threadIdx.x) / kSize; }

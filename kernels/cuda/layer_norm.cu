@@ -9,6 +9,8 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
+constexpr int kBlock = 512;  // threads that share a long row
+
 // Calls f(round, d) for the packs of n that are this thread's in a row of D, the first at d.
 template <int kSize, int kRounds, int n, typename F>
 __device__ __forceinline__ void for_each_of_row(int64_t D, F&& f) {
@@ -19,30 +21,38 @@ __device__ __forceinline__ void for_each_of_row(int64_t D, F&& f) {
   }
 }
 
+template <int n, int kRounds>
+__device__ __forceinline__ void keep(Held<n> (&row)[kRounds]) {
+  ROPEWALK_UNROLL
+  for (int round = 0; round < kRounds; ++round) row[round].keep();
+}
+
 template <int kSize, int kRounds, int n>
-__global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w, float epsilon,
-                                          Bf16* y, float* mean, float* rstd) {
+__global__ void __launch_bounds__(Team<kSize>::kBlock)
+    layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w, float epsilon, Bf16* y,
+                              float* mean, float* rstd) {
   using Row = Team<kSize>;
   const int64_t row = Row::index();
   if (row >= N) return;
-  float held[kRounds][n] = {};
-  Pack<Bf16, n> weights[kRounds] = {};  // on their way while the sums are made
+  Held<n> held[kRounds];
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) { held[round].load_from(x + row * D + d); });
   float sum = 0;
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-    const Pack<Bf16, n> in = load<n>(x + row * D + d);
-    weights[round] = load<n>(w + row % M * D + d);
-    for (int j = 0; j < n; ++j) sum += held[round][j] = widen(in.values[j]);
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t) {
+    for (int j = 0; j < n; ++j) sum += held[round][j];
   });
   const float center = Row::over(sum, Plus()) / static_cast<float>(D);
+  keep(held);
   float squares = 0;
   for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t) {
     for (int j = 0; j < n; ++j) squares += (held[round][j] - center) * (held[round][j] - center);
   });
   const float spread = 1 / sqrtf(Row::over(squares, Plus()) / static_cast<float>(D) + epsilon);
+  keep(held);
   for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+    const Pack<Bf16, n> weight = load<n>(w + row % M * D + d);
     Pack<Bf16, n> out;
     for (int j = 0; j < n; ++j)
-      out.values[j] = rounded<Bf16>((held[round][j] - center) * spread * widen(weights[round].values[j]));
+      out.values[j] = rounded<Bf16>((held[round][j] - center) * spread * widen(weight.values[j]));
     store(out, y + row * D + d);
   });
   if (Row::rank() == 0) {
@@ -51,47 +61,64 @@ __global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const
   }
 }
 
+// What a row of the backward needs, on its way while the row before is computed.
+template <int kSize, int kRounds, int n>
+struct BackwardRow {
+  Held<n> dys[kRounds], xs[kRounds], residuals[kRounds];
+  float center = 0, spread = 0;
+  __device__ void fetch(int64_t row, int64_t D, const Bf16* dy, const Bf16* x, const Bf16* through, const float* mean,
+                        const float* rstd) {
+    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+      dys[round].load_from(dy + row * D + d);
+      xs[round].load_from(x + row * D + d);
+      if (through) residuals[round].load_from(through + row * D + d);
+    });
+    center = mean[row];
+    spread = rstd[row];
+  }
+  __device__ float xhat(int round, int j) const { return (xs[round][j] - center) * spread; }
+};
+
 // Team i takes the rows n of one weight, n mod M = i mod M, every (teams / M)th of them, and leaves their sum of dy *
 // xhat in dw_parts [teams, D].
 template <int kSize, int kRounds, int n>
-__global__ void __launch_bounds__(kThreads, kRounds* n <= 16    ? 4
-                                            : kRounds * n <= 32 ? 2
-                                                                : 1)
+__global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / Team<kSize>::kBlock : 1)
     layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x, const Bf16* w,
                                const float* mean, const float* rstd, const Bf16* through, Bf16* dx, float* dw_parts) {
   using Row = Team<kSize>;
   const int64_t team = Row::index(), teams = int64_t{gridDim.x} * Row::kTeams;
-  using Held = Pack<Bf16, n>[kRounds];  // as it comes from memory: fewer registers than numbers made of it
-  float dw[kRounds][n] = {};
   const Bf16* weights = w + team % M * D;  // soon in the first cache
+  float dw[kRounds][n] = {};
+  constexpr bool kAhead = kRounds * n <= 16;  // there are registers for two rows
+  BackwardRow<kSize, kRounds, n> here, next;
+  const auto fetch = [&](auto& into, int64_t row) { into.fetch(row, D, dy, x, through, mean, rstd); };
+  if (kAhead && team < N) fetch(next, team);
   for (int64_t row = team; row < N; row += teams) {
-    const float center = mean[row], spread = rstd[row];
-    Held dys = {}, xs = {}, residuals = {};
-    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-      dys[round] = load<n>(dy + row * D + d);
-      xs[round] = load<n>(x + row * D + d);
-      if (through) residuals[round] = load<n>(through + row * D + d);
-    });
-    const auto xhat = [&](int round, int j) { return (widen(xs[round].values[j]) - center) * spread; };
+    if constexpr (kAhead) {
+      here = next;
+      if (row + teams < N) fetch(next, row + teams);
+    } else {
+      fetch(here, row);
+    }
     Pair sums{0, 0};  // of g, of g * xhat
     for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
       const Pack<Bf16, n> weight = load<n>(weights + d);
       for (int j = 0; j < n; ++j) {
-        const float dy_j = widen(dys[round].values[j]), g = dy_j * widen(weight.values[j]);
-        dw[round][j] += dy_j * xhat(round, j);
-        sums = sums + Pair{g, g * xhat(round, j)};
+        const float dy_j = here.dys[round][j], g = dy_j * widen(weight.values[j]);
+        dw[round][j] += dy_j * here.xhat(round, j);
+        sums = sums + Pair{g, g * here.xhat(round, j)};
       }
     });
     sums = Row::over(sums, Plus());
     const float mean_g = sums.first / static_cast<float>(D), mean_g_xhat = sums.second / static_cast<float>(D);
+    keep(here.dys), keep(here.xs), keep(here.residuals);
     for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-      keep_packed(dys[round]), keep_packed(xs[round]), keep_packed(residuals[round]);
       const Pack<Bf16, n> weight = load<n>(weights + d);
       Pack<Bf16, n> out;
       for (int j = 0; j < n; ++j) {
-        const float g = widen(dys[round].values[j]) * widen(weight.values[j]);
+        const float g = here.dys[round][j] * widen(weight.values[j]);
         out.values[j] =
-            rounded<Bf16>(widen(residuals[round].values[j]) + spread * (g - mean_g - xhat(round, j) * mean_g_xhat));
+            rounded<Bf16>(here.residuals[round][j] + here.spread * (g - mean_g - here.xhat(round, j) * mean_g_xhat));
       }
       store(out, dx + row * D + d);
     });
@@ -117,36 +144,40 @@ __global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const floa
   dw[i] += sum;
 }
 
-constexpr int64_t kMostRounds = 8;
+constexpr int64_t kMostRounds = 4;  // of a block
 
-// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers.
-template <typename F>
+// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers: a warp, which waits for nobody,
+// as long as it needs no more than kWarpRounds.
+template <int kWarpRounds, typename F>
 void with_rows(int64_t D, int pack, F&& f) {
   with_pack<8>(pack, [&](auto n) {
-    const auto with_rounds = [&](auto size) {
+    const auto with_rounds = [&](auto size, auto most) {
       const int64_t rounds = blocks_for(D, size() * n());
       if (rounds <= 1) return f(size, std::integral_constant<int, 1>{}, n);
       if (rounds <= 2) return f(size, std::integral_constant<int, 2>{}, n);
       if (rounds <= 4) return f(size, std::integral_constant<int, 4>{}, n);
-      if constexpr (size() == kThreads) f(size, std::integral_constant<int, kMostRounds>{}, n);
+      if constexpr (most() > 4) {
+        if (rounds <= 8) return f(size, std::integral_constant<int, 8>{}, n);
+        f(size, std::integral_constant<int, 16>{}, n);
+      }
     };
-    if (D <= kMostRounds / 2 * kWarp * n())
-      with_rounds(std::integral_constant<int, kWarp>{});
+    if (D <= kWarpRounds * kWarp * n())
+      with_rounds(std::integral_constant<int, kWarp>{}, std::integral_constant<int, kWarpRounds>{});
     else
-      with_rounds(std::integral_constant<int, kThreads>{});
+      with_rounds(std::integral_constant<int, kBlock>{}, std::integral_constant<int, kMostRounds>{});
   });
 }
 
 // The same for every device: sums have the same bits everywhere. A multiple of a block's teams and of M.
 int64_t teams_of(int64_t N, int64_t M, int64_t teams_of_block) {
-  constexpr int64_t kMostBlocks = 512;
+  constexpr int64_t kMostBlocks = 264;  // two for each multiprocessor of an H100
   const int64_t unit = teams_of_block * M;
   return unit * std::clamp(blocks_for(N, unit), int64_t{1}, std::max(int64_t{1}, kMostBlocks / M));
 }
 
 // The kernels hold rows in registers.
 void check_width(int64_t D, int pack) {
-  const int64_t widest = kMostRounds * kThreads * pack;
+  const int64_t widest = kMostRounds * kBlock * pack;
   CHECK(D <= widest, "a layer norm over {} numbers on cuda, {} at most", D, widest);
 }
 
@@ -157,9 +188,9 @@ void CudaBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double ep
   const auto s = operations::layer_norm_sizes(x, w);
   const int pack = pack_of(s.D, sizeof(Bf16), x.raw(), w.raw(), y.raw());
   check_width(s.D, pack);
-  with_rows(s.D, pack, [&](auto size, auto rounds, auto n) {
-    const int64_t blocks = blocks_for(s.N, Team<size()>::kTeams);
-    launch(runtime_, {blocks, kThreads, 1, Team<size()>::kScratchBytes},
+  with_rows<16>(s.D, pack, [&](auto size, auto rounds, auto n) {
+    using Row = Team<size()>;
+    launch(runtime_, {blocks_for(s.N, Row::kTeams), Row::kBlock, 1, Row::kScratchBytes},
            layer_norm_forward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(x), at<Bf16>(w),
            static_cast<float>(epsilon), at<Bf16>(y), at<float>(mean), at<float>(rstd));
   });
@@ -171,11 +202,11 @@ void CudaBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const T
   const int pack = pack_of(s.D, sizeof(Bf16), dy.raw(), x.raw(), w.raw(), through.raw(), dx.raw());
   check_width(s.D, pack);
   if (s.N == 0) return;
-  with_rows(s.D, pack, [&](auto size, auto rounds, auto n) {
+  with_rows<4>(s.D, pack, [&](auto size, auto rounds, auto n) {
     using Row = Team<size()>;
     const int64_t teams = teams_of(s.N, s.M, Row::kTeams);
     auto* parts = static_cast<float*>(runtime_.workspace(teams * s.D * static_cast<int64_t>(sizeof(float))));
-    launch(runtime_, {teams / Row::kTeams, kThreads, 1, Row::kScratchBytes},
+    launch(runtime_, {teams / Row::kTeams, Row::kBlock, 1, Row::kScratchBytes},
            layer_norm_backward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(dy), at<Bf16>(x), at<Bf16>(w),
            at<float>(mean), at<float>(rstd), at<Bf16>(through), at<Bf16>(dx), parts);
     constexpr int kSumThreads = kSumWarps * kWarp;
