@@ -128,10 +128,10 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / 
   });
 }
 
-// dw [M, D] += the parts of its teams. A block has a column for each lane; its warps take the parts in turn, and the
+// dw [M, D] (+)= the parts of its teams. A block has a column for each lane; its warps take the parts in turn, and the
 // first adds their sums in order.
 constexpr int kSumWarps = 32;
-__global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw) {
+__global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw, bool add) {
   const int64_t i = int64_t{blockIdx.x} * kWarp + lane();
   auto* sums = shared_memory<float>();  // [warps, lanes]
   float sum = 0;
@@ -141,7 +141,7 @@ __global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const floa
   __syncthreads();
   if (warp() > 0 || i >= M * D) return;
   for (int other = 1; other < kSumWarps; ++other) sum += sums[other * kWarp + lane()];
-  dw[i] += sum;
+  dw[i] = add ? dw[i] + sum : sum;
 }
 
 constexpr int64_t kMostRounds = 4;  // of a block
@@ -197,11 +197,15 @@ void CudaBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double ep
 }
 
 void CudaBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
-                                      const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
+                                      const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw,
+                                      Write write) {
   const auto s = operations::layer_norm_sizes(x, w);
   const int pack = pack_of(s.D, sizeof(Bf16), dy.raw(), x.raw(), w.raw(), through.raw(), dx.raw());
   check_width(s.D, pack);
-  if (s.N == 0) return;
+  if (s.N == 0) {
+    if (write == Write::kSet) fill(dw, 0);
+    return;
+  }
   with_rows<4>(s.D, pack, [&](auto size, auto rounds, auto n) {
     using Row = Team<size()>;
     const int64_t teams = teams_of(s.N, s.M, Row::kTeams);
@@ -211,7 +215,7 @@ void CudaBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const T
            at<float>(mean), at<float>(rstd), at<Bf16>(through), at<Bf16>(dx), parts);
     constexpr int kSumThreads = kSumWarps * kWarp;
     launch(runtime_, {blocks_for(s.M * s.D, kWarp), kSumThreads, 1, kSumThreads * sizeof(float)}, sum_parts_kernel,
-           teams, s.D, s.M, parts, at<float>(dw));
+           teams, s.D, s.M, parts, at<float>(dw), write == Write::kAdd);
   });
 }
 
