@@ -214,7 +214,7 @@ __device__ __forceinline__ void meet_rows(BackwardShared<K>& shared, int i, int 
   ROPEWALK_UNROLL
   for (int part = 0; part < kParts; ++part) {
     const Pack<float, 2> base = load<2>(facts.base + part * 8 + column0);
-    for (int j = 0; j < 4; ++j) p[part][j] = exp2_flushed(log2_scale * p[part][j] - base.values[j % 2]);
+    for (int j = 0; j < 4; ++j) p[part][j] = fast_exp2(log2_scale * p[part][j] - base.values[j % 2]);
   }
   if constexpr (!kWhole) {
     const int key = key0 + in_group * 16 + lane() / 4;

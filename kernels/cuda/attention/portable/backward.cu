@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
     for (int part = 0; part < Tiles::kParts; ++part)
       for (int column = 0; column < Tiles::kKeys / 8; ++column)
         for (int i = 0; i < 4; ++i)
-          ds[part][column][i] = exp2_flushed(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2])) *
+          ds[part][column][i] = fast_exp2(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2])) *
                                 (ds[part][column][i] - delta_row[part][i / 2]);
     add_product<K>(out, ds, keys);
   });
@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
         const int row = step + column * 8 + lane() % 4 * 2;
         const Pack<float, 2> bases = load<2>(fact.base + row), deltas = load<2>(fact.delta + row);
         for (int i = 0; i < 4; ++i) {
-          p[0][column][i] = exp2_flushed(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
+          p[0][column][i] = fast_exp2(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
           ds[0][column][i] = p[0][column][i] * (ds[0][column][i] - deltas.values[i % 2]);
         }
       }
