@@ -25,22 +25,27 @@ __device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t 
   return {clamped(first - s.k_begin), clamped(i + 1 - s.k_begin)};
 }
 
+// Those of `queries` whose documents begin by `position`: they come first, as documents begin later and later.
+__device__ __forceinline__ Range with_documents_by(const AttentionShape& s, int64_t position, Range queries) {
+  if (!s.document_begin) return queries;
+  int64_t inside = queries.begin;
+  while (inside < queries.end) {
+    const int64_t middle = (inside + queries.end) / 2;
+    if (s.document_begin[middle] > position)
+      queries.end = middle;
+    else
+      inside = middle + 1;
+  }
+  return queries;
+}
+
 // The queries among which all are that see any of `exist` keys from u on. Those before are too early; those behind have
 // windows or documents that begin later.
 __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_t u, int exist) {
   const int64_t first = s.k_begin + u, last = first + exist - 1;
   Range queries{first > s.q_begin ? first - s.q_begin : 0, s.T};
   if (s.sliding && last + s.window - s.q_begin < s.T) queries.end = last + s.window - s.q_begin;
-  if (!s.document_begin) return queries;
-  int64_t inside = queries.begin;  // documents begin later and later: before here all begin by the last key
-  while (inside < queries.end) {
-    const int64_t middle = (inside + queries.end) / 2;
-    if (s.document_begin[middle] > last)
-      queries.end = middle;
-    else
-      inside = middle + 1;
-  }
-  return queries;
+  return with_documents_by(s, last, queries);
 }
 
 // Rows (t, r) from query t0 on, as many as fit into kMost of them.
