@@ -1,6 +1,7 @@
 #include "kernels/cuda/emulation/simt.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/cuda/emulation/block.h"
 
@@ -9,19 +10,22 @@ namespace {
 
 constexpr size_t kMostBlocks = 8;  // at a time
 
-// The blocks of a grid, which begin one after another.
+// The blocks of a grid, which begin one after another in a drawn order.
 class Blocks {
  public:
   Blocks(Index grid, Index block, size_t shared_bytes, const std::function<void()>& thread)
-      : grid_(grid), block_(block), shared_bytes_(shared_bytes), thread_(thread) {}
+      : grid_(grid), block_(block), shared_bytes_(shared_bytes), thread_(thread), left_(size_t{grid.x} * grid.y) {
+    std::iota(left_.begin(), left_.end(), size_t{0});
+    std::shuffle(left_.begin(), left_.end(), draw());
+  }
 
   void run() {
-    while (are_left() || !begun_.empty()) {
+    while (!left_.empty() || !begun_.empty()) {
       bool moved = false;
       for (const auto& block : begun_) moved |= block->go_on();
       moved |= retire();
-      if (moved && !(are_left() && is_early())) continue;
-      if (are_left() && begun_.size() < kMostBlocks)
+      if (moved && (left_.empty() || !is_early())) continue;
+      if (!left_.empty() && begun_.size() < kMostBlocks)
         begin_another();
       else
         CHECK(moved, "thread {} of block ({}, {}) waits at a barrier that others do not come to",
@@ -38,21 +42,21 @@ class Blocks {
     return any;
   }
 
-  bool are_left() const { return next_ < uint64_t{grid_.x} * grid_.y; }
   // Whether a block is to begin although others can go on: now and then, where they may meet.
   bool is_early() const { return !begun_.empty() && begun_.front()->is_asynchronous() && one_in(32); }
   void begin_another() {
     if (idle_.empty()) idle_.push_back(std::make_unique<Block>(block_.x, shared_bytes_));
     begun_.push_back(std::move(idle_.back()));
     idle_.pop_back();
-    begun_.back()->begin({static_cast<unsigned>(next_ % grid_.x), static_cast<unsigned>(next_ / grid_.x), 0}, thread_);
-    ++next_;
+    const size_t next = left_.back();
+    left_.pop_back();
+    begun_.back()->begin({static_cast<unsigned>(next % grid_.x), static_cast<unsigned>(next / grid_.x), 0}, thread_);
   }
 
   const Index grid_, block_;
   const size_t shared_bytes_;
   const std::function<void()>& thread_;
-  uint64_t next_ = 0;
+  std::vector<size_t> left_;  // their numbers; the last begins next
   std::vector<std::unique_ptr<Block>> begun_, idle_;
 };
 

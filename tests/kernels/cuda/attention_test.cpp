@@ -266,6 +266,9 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"WideHeadsWindowAndDocuments", 3, 1, 128, 0, 150, {{0, 150}}, 70, {0, 63, 100}},
                         Case{"WideHeadsRing", 4, 2, 128, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
                         Case{"WideHeadsHalo", 2, 1, 128, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
+                        // Tiles of keys enough that their places in shared memory are used again and again.
+                        Case{"LongPast", 4, 1, 64, 1500, 50, {{0, 1550}}, {}, {}},
+                        Case{"WideHeadsLongPast", 2, 1, 128, 1000, 70, {{0, 1070}}, {}, {}},
                         Case{"PieceThatNobodySees", 1, 1, 64, 0, 40, {{0, 40}, {40, 40}, {80, 8}}, {}, {}})),
     name_of_case);
 

@@ -45,26 +45,21 @@ __device__ __forceinline__ int tiles_of_keys_before(const AttentionShape& s, con
   return tile.u / kKeys - (keys_in_tile(s, tile, t).begin + tile.u) / kKeys;
 }
 
-// The queries that see all of the keys [u, u + keys).
-__device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, int64_t u, int keys) {
-  const int64_t first = s.k_begin + u, last = first + keys - 1;
-  Range queries{last > s.q_begin ? last - s.q_begin : 0, s.T};
-  if (s.sliding && first + s.window - s.q_begin < s.T) queries.end = first + s.window - s.q_begin;
-  return with_documents_by(s, first, queries);
-}
-
-// Number `number` of the (tile of keys, key head)s: some heads, `section` of them, before the next; of each the first
-// tile of keys comes first, which is the one that most rows see.
+// Number `number` of the (tile of keys, key head)s. Some heads come before the next; of each the first tile of keys,
+// which most rows see, comes first.
 //
-// All that begin together meet the same tile of rows at a time, as far as they see it: so it is still in the L2 cache.
-// Where windows end one after the other, that is what is met first: among so many numbers as a tile of keys meets there
-// is one that all begin with.
+// Blocks that begin together meet the same tile of rows at a time, as far as they see it, so that the L2 cache has it:
+// the last one first. Where windows end one after the other that is none of all: but of as many neighbours as a tile of
+// keys meets, one has a number that the period divides, and they begin there and go around.
 template <int kKeys, int kRows>
-__device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number, int section) {
+__device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number) {
+  constexpr int kSection = 2;  // heads at a time: measured at 16k and 64k, with and without a window
   const int tiles = static_cast<int>((s.U + kKeys - 1) / kKeys), queries = kRows / static_cast<int>(s.H / s.G);
-  const int of_section = number % (tiles * section), u = of_section / section * kKeys;
+  const int first = number / (tiles * kSection) * kSection, rest = number % (tiles * kSection);
+  const int heads = static_cast<int>(s.G) - first < kSection ? static_cast<int>(s.G) - first : kSection;
+  const int u = rest / heads * kKeys;
   KeyTile tile{};
-  tile.g = number / (tiles * section) * section + of_section % section;
+  tile.g = first + rest % heads;
   tile.u = u;
   tile.exist = keys_from(s, u, kKeys);
   tile.diagonal = static_cast<int>(s.q_begin - s.k_begin - u);
@@ -77,7 +72,7 @@ __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number,
     if (aligned >= tile.rows.begin) tile.first_met = aligned;
   }
   const Range whole = queries_of_all_keys(s, u, kKeys);
-  if (tile.exist == kKeys && whole.begin < whole.end)
+  if (whole.begin < whole.end)
     tile.whole = {rounded_up(whole.begin),
                   whole.end == s.T ? rounded_up(whole.end) : static_cast<int>(whole.end / queries)};
   return tile;

@@ -1,7 +1,6 @@
 // The warpgroups of the Hopper backward that compute: each 64 of the tile's keys, and half of dq. What is computed is
 // transposed: rows are keys. Five products for each tile of rows: S = k q^T, dP = v do^T, dv += P do, dk += dS q and
-// dq = dS k. The last is the one for which the warpgroups need each other's dS: that of the tile before is computed
-// beside what needs no other, so that neither waits, and one computes P while tensor cores work for the other.
+// dq = dS k. Only for the last the warpgroups need each other's dS.
 #pragma once
 
 #include "kernels/cuda/attention/hopper/backward_tiles.h"
@@ -116,17 +115,6 @@ __device__ __forceinline__ void store_left(const uint32_t (&left)[4], Bf16* pane
 #endif
 }
 
-// dq of the i-th tile of rows that is met, of which all dS are there, goes on its way.
-template <int K>
-__device__ __forceinline__ void give_dq(const float (&dq)[8][4], int i, float scale, int group,
-                                        BackwardShared<K>& shared) {
-  arrive_as_warp(&shared.ds_empty[use_of<BackwardTiles<K>::kStages>(i).stage]);
-  wait(&shared.dq_empty, (i + 1) % 2);
-  store_dq<K>(dq, scale, group, shared.dq);
-  fence_shared_writes();
-  arrive_as_warp(&shared.dq_full[i % 2]);
-}
-
 // The i-th tile of rows that is met.
 template <int K, bool kWhole>
 __device__ __forceinline__ void meet_rows(int i, float scale, int group, BackwardShared<K>& shared, KeySums<K>& sums) {
@@ -173,24 +161,26 @@ __device__ __forceinline__ void meet_rows(int i, float scale, int group, Backwar
     for (int j = 0; j < 4; ++j) ds[part][j] = p[part][j] * (ds[part][j] - delta.values[j % 2]);
   }
   round_to_left(ds_left, ds);
-  wait(&shared.ds_empty[stage], parity ^ 1);
   ROPEWALK_UNROLL
   for (int j = 0; j < kRows / 16; ++j)
     store_left(ds_left[j], shared.ds[stage] + j / 4 * Tiles::kPanel * Tiles::kKeys, key0, j % 4 * 16);
   fence_shared_writes();
-  arrive_as_warp(&shared.ds_full[stage]);
 
   add_rows<K>(sums.dv, p_left, shared.d_o[stage]);
-  const Use before = use_of<Tiles::kStages>(i > 0 ? i - 1 : 0);
-  if (i > 0) wait(&shared.ds_full[before.stage], before.parity);
-  multiply_keys<K>(dq, shared.ds[before.stage], shared.k, group);  // the first time of what is there, for nobody
+  // Both have stored; and neither stores the dS of the tile after the next before both have met here again, having done
+  // with this one's.
+  sync_threads_of(1, Tiles::kComputing * Tiles::kWarpgroup);
+  multiply_keys<K>(dq, shared.ds[stage], shared.k, group);
   wait_products<1>();
   pin(sums.dv);
   arrive_as_warp(&shared.do_empty[stage]);
   add_rows<K>(sums.dk, ds_left, shared.q[stage]);
   wait_products<1>();
   pin(dq);
-  if (i > 0) give_dq<K>(dq, i - 1, scale, group, shared);
+  wait(&shared.dq_empty, (i + 1) % 2);
+  store_dq<K>(dq, scale, group, shared.dq);
+  fence_shared_writes();
+  arrive_as_warp(&shared.dq_full[i % 2]);
   wait_products<0>();
   pin(sums.dk);
   arrive_as_warp(&shared.q_empty[stage]);
@@ -230,13 +220,6 @@ __device__ __forceinline__ void compute(const AttentionShape& s, const BackwardO
     else
       meet_rows<K, false>(i, scale, group, shared, sums);
   }
-  const auto [stage, parity] = use_of<Tiles::kStages>(count - 1);
-  wait(&shared.ds_full[stage], parity);
-  float dq[8][4];
-  multiply_keys<K>(dq, shared.ds[stage], shared.k, group);
-  wait_products<0>();
-  pin(dq);
-  give_dq<K>(dq, count - 1, scale, group, shared);
 
   const int key = group * 64 + warp() % 4 * 16 + lane() / 4;
   add_sums<K>(s, tile, key, scale, sums.dk, x.dk);

@@ -42,7 +42,6 @@ struct BackwardShared {
   Barrier keys_full;
   Barrier q_full[Tiles::kStages], q_empty[Tiles::kStages];
   Barrier do_full[Tiles::kStages], do_empty[Tiles::kStages];
-  Barrier ds_full[Tiles::kStages], ds_empty[Tiles::kStages];
   Barrier dq_full[2], dq_empty;  // of every other tile, as each of two threads takes every other
   KeyTile tile;
 };
@@ -55,10 +54,8 @@ __device__ __forceinline__ void init_barriers(BackwardShared<K>& shared) {
   for (int stage = 0; stage < Tiles::kStages; ++stage) {
     init(&shared.q_full[stage], 2);
     init(&shared.do_full[stage], 1);
-    init(&shared.ds_full[stage], kWarps);
     init(&shared.q_empty[stage], kWarps);
     init(&shared.do_empty[stage], kWarps);
-    init(&shared.ds_empty[stage], kWarps);
   }
   for (Barrier& full : shared.dq_full) init(&full, kWarps);
   init(&shared.dq_empty, 1);

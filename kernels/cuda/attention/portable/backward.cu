@@ -3,7 +3,7 @@
 // Otherwise it goes by tiles of keys alone: five products, and dq is added to as blocks come.
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/operands.h"
-#include "kernels/cuda/attention/tiles.h"
+#include "kernels/cuda/attention/portable/row_block.h"
 #include "kernels/cuda/cuda_backend.h"
 
 namespace ROPEWALK_CUDA {
@@ -23,89 +23,80 @@ __global__ void delta_kernel(int64_t rows, const Bf16* d_o, const Bf16* o, float
 }
 
 template <int K>
-constexpr int64_t kQueryBytes = (2 * PortableTiles<K>::kRows + 4 * PortableTiles<K>::kKeys) * K* int64_t{sizeof(Bf16)};
+using QueryTiles = RowTiles<K, 2, 32, 2, 2, 2>;
 
 // dq += dS k / sqrt(K),  dS = P * (do v^T - delta); a block for each (block of rows, key head)
 template <int K>
-__global__ void __launch_bounds__(PortableTiles<K>::kThreads)
+__global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlocks)
     query_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
                           const float* lse, const float* delta, float* dq) {
-  using Tiles = PortableTiles<K>;
-  const int64_t g = blockIdx.y, per_block = Tiles::kRows / (s.H / s.G);
-  const Rows<Tiles::kRows> rows(s, (int64_t{gridDim.x} - 1 - blockIdx.x) * per_block);
-  const Range first = keys_of_query(s, rows.t0), last = keys_of_query(s, rows.t0 + rows.queries - 1);
-  if (first.begin >= last.end) return;
+  using Tiles = QueryTiles<K>;
+  const RowBlock<Tiles> block(s);
+  if (block.empty()) return;
+  Bf16 *const q_tile = shared_memory<Bf16>(), *const do_tile = q_tile + Tiles::kLeft;
+  int* const bounds = reinterpret_cast<int*>(q_tile + Tiles::kTiles);
+  block.copy_rows(q_tile, q);
+  block.copy_rows(do_tile, d_o);
 
-  Bf16* q_tile = shared_memory<Bf16>();
-  Bf16 *do_tile = q_tile + Tiles::kRows * K, *k_tiles = do_tile + Tiles::kRows * K,
-       *v_tiles = k_tiles + 2 * Tiles::kKeys * K;
-  const auto ask_for_keys = [&](int64_t u, int stage) {
-    copy_keys<Tiles>(s, g, u, k, v, k_tiles + stage * Tiles::kKeys * K, v_tiles + stage * Tiles::kKeys * K);
-    commit();
-  };
-  const int64_t begin = first.begin / Tiles::kKeys * Tiles::kKeys;
-  copy_tile<Tiles>(q_tile, Tiles::kRows, rows.count(), [&](int row) { return q + rows.at(s, g, row) * K; });
-  copy_tile<Tiles>(do_tile, Tiles::kRows, rows.count(), [&](int row) { return d_o + rows.at(s, g, row) * K; });
-  ask_for_keys(begin, 0);
-
-  const int row0 = warp() * Tiles::kWarpRows + lane() / 4;
-  const Range seen[2] = {keys_of_row(s, rows, row0), keys_of_row(s, rows, row0 + 8)};
-  float base[2], delta_row[2];
-  for (int i = 0; i < 2; ++i) {
-    const int row = row0 + 8 * i;
-    const bool exists = row < rows.count();
-    base[i] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
-    delta_row[i] = exists ? delta[rows.at(s, g, row)] : 0;
-  }
-  float out[K / 8][4] = {};
+  float base[Tiles::kParts][2], delta_row[Tiles::kParts][2];
+  for (int part = 0; part < Tiles::kParts; ++part)
+    for (int i = 0; i < 2; ++i) {
+      const int row = block.row(part, i);
+      base[part][i] = block.exists(row) ? kLog2e * lse[block.at(row)] : 0;
+      delta_row[part][i] = block.exists(row) ? delta[block.at(row)] : 0;
+    }
+  float out[Tiles::kParts][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
+  block.each_tile(k, v, do_tile + Tiles::kLeft, bounds, [&](int u, const Bf16* keys, const Bf16* values) {
+    float p[Tiles::kParts][Tiles::kKeys / 8][4], ds[Tiles::kParts][Tiles::kKeys / 8][4];
+    block.multiply(p, q_tile, keys);
+    block.hide(p, u, bounds);
+    block.multiply(ds, do_tile, values);
+    for (int part = 0; part < Tiles::kParts; ++part)
+      for (int column = 0; column < Tiles::kKeys / 8; ++column)
+        for (int i = 0; i < 4; ++i)
+          ds[part][column][i] = exp2_flushed(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2])) *
+                                (ds[part][column][i] - delta_row[part][i / 2]);
+    add_product<K>(out, ds, keys);
+  });
 
-  int stage = 0;
-  for (int64_t u = begin; u < last.end; u += Tiles::kKeys, stage ^= 1) {
-    if (u + Tiles::kKeys < last.end)
-      ask_for_keys(u + Tiles::kKeys, stage ^ 1);
-    else
-      commit();
-    wait<1>();
-    __syncthreads();
-
-    const Bf16 *keys = k_tiles + stage * Tiles::kKeys * K, *values = v_tiles + stage * Tiles::kKeys * K;
-    float p[Tiles::kKeys / 8][4], ds[Tiles::kKeys / 8][4];
-    multiply_tiles<K, Tiles::kKeys>(p, q_tile, warp() * Tiles::kWarpRows, keys);
-    multiply_tiles<K, Tiles::kKeys>(ds, do_tile, warp() * Tiles::kWarpRows, values);
-    for (int part = 0; part < Tiles::kKeys / 8; ++part)
-      for (int i = 0; i < 4; ++i) {
-        const int64_t key = u + part * 8 + lane() % 4 * 2 + i % 2;
-        const bool visible = key >= seen[i / 2].begin && key < seen[i / 2].end;
-        const float weight = visible ? exp2f(kLog2e * scale * p[part][i] - base[i / 2]) : 0;
-        ds[part][i] = weight * (ds[part][i] - delta_row[i / 2]);
-      }
-    add_product<K, Tiles::kKeys>(out, ds, keys);
-    __syncthreads();
-  }
-
-  for (int i = 0; i < 2; ++i) {
-    const int row = row0 + 8 * i;
-    if (row >= rows.count()) continue;
-    for (int part = 0; part < K / 8; ++part) {
-      float* to = dq + rows.at(s, g, row) * K + part * 8 + lane() % 4 * 2;
-      add_pair(to, scale, out[part][2 * i], out[part][2 * i + 1]);
+  ROPEWALK_UNROLL
+  for (int part = 0; part < Tiles::kParts; ++part) {
+    ROPEWALK_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const int row = block.row(part, i);
+      if (!block.exists(row)) continue;
+      float* to = dq + block.at(row) * K + lane() % 4 * 2;
+      for (int column = 0; column < K / 8; ++column)
+        add_pair(to + column * 8, scale, out[part][column][2 * i], out[part][column][2 * i + 1]);
     }
   }
 }
 
-// Of each row that is met.
+// How the backward by tiles of keys is cut: 16 keys a warp, whose k and v stay in registers, as its two sums of K
+// numbers a key do; kRows rows (t, r) at a time come through shared memory, of which kStep are computed at once.
+template <int K_>
+struct KeyTiles {
+  static constexpr int K = K_, kWarps = 4, kThreads = kWarps * kWarp, kKeys = 16 * kWarps;
+  static constexpr int kRows = 64, kStep = 16, kStages = 2, kBlocks = 2;
+  static constexpr int kRow = kRows * K, kKey = kKeys * K;  // numbers in a tile
+};
+
+// Of each row that is met. Keys are counted from the tile on.
 template <int kRows>
 struct RowFacts {
   float base[kRows], delta[kRows];
-  Range seen[kRows];
+  int begin[kRows], end[kRows];  // of the keys that it sees; only where not all rows see all keys
 };
 
-template <int K, bool kWithQueries>
-constexpr int64_t kKeyBytes = (2 * PortableTiles<K>::kKeys * K + 4 * PortableTiles<K>::kMetRows * K +
-                               (kWithQueries ? PortableTiles<K>::kKeys * PortableTiles<K>::kMetRows : 0)) *
-                                  int64_t{sizeof(Bf16)} +
-                              2 * int64_t{sizeof(RowFacts<PortableTiles<K>::kMetRows>)};
+template <typename Tiles, bool kWithQueries>
+struct KeyShared {
+  static constexpr int kTiles =
+      2 * Tiles::kStages * Tiles::kRow + (kWithQueries ? Tiles::kKey + Tiles::kKeys * Tiles::kRows : 0);
+  static constexpr int64_t kBytes = kTiles * int64_t{sizeof(Bf16)} +
+                                    Tiles::kStages * int64_t{sizeof(RowFacts<Tiles::kRows>)} +
+                                    Tiles::kRows * int64_t{sizeof(int)};
+};
 
 // to [2] += (first, second), where other blocks may be adding too
 __device__ __forceinline__ void add_pair_atomically(float* to, float first, float second) {
@@ -119,31 +110,29 @@ __device__ __forceinline__ void add_pair_atomically(float* to, float first, floa
 #endif
 }
 
-// dq += dS k / sqrt(K) for the rows of `rows` and the keys of a tile; ds_tile [Tiles::kKeys, Tiles::kMetRows] is dS^T.
-// Each warp has its K / Tiles::kWarps columns of all rows.
-template <int K>
-__device__ __forceinline__ void add_query_gradient(const AttentionShape& s, int64_t g,
-                                                   const Rows<PortableTiles<K>::kMetRows>& rows, const Bf16* ds_tile,
-                                                   const Bf16* k_tile, float* dq) {
-  using Tiles = PortableTiles<K>;
-  constexpr int kColumns = K / Tiles::kWarps;
+// dq += dS k / sqrt(K) for `count` rows, at `places`, and the keys of a tile; ds_tile [kKeys, kRows] is dS^T. Each warp
+// has its K / kWarps columns of all rows.
+template <typename Tiles>
+__device__ __forceinline__ void add_query_gradient(const Bf16* ds_tile, const Bf16* k_tile, int count,
+                                                   const int* places, float* dq) {
+  constexpr int K = Tiles::K, kColumns = K / Tiles::kWarps;
   const int first = warp() * kColumns;
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  for (int row0 = 0; row0 < rows.count(); row0 += Tiles::kWarpRows) {
-    float sum[kColumns / 8][4] = {};
+  for (int row0 = 0; row0 < count; row0 += 16) {
+    float sum[1][kColumns / 8][4] = {};
     ROPEWALK_UNROLL
     for (int key = 0; key < Tiles::kKeys; key += 16) {
-      uint32_t a[4];
-      load_left_transposed<Tiles::kMetRows>(a, ds_tile, key, row0);
+      uint32_t a[1][4];
+      load_left_transposed<Tiles::kRows>(a[0], ds_tile, key, row0);
       add_columns(sum, a,
                   [&](uint32_t(&b)[4], int column) { load_right_transposed<K>(b, k_tile, key, first + column); });
     }
     for (int i = 0; i < 2; ++i) {
       const int row = row0 + lane() / 4 + 8 * i;
-      if (row >= rows.count()) continue;
-      float* to = dq + rows.at(s, g, row) * K + first + lane() % 4 * 2;
-      for (int part = 0; part < kColumns / 8; ++part)
-        add_pair_atomically(to + part * 8, scale * sum[part][2 * i], scale * sum[part][2 * i + 1]);
+      if (row >= count) continue;
+      float* to = dq + places[row] + first + lane() % 4 * 2;
+      for (int column = 0; column < kColumns / 8; ++column)
+        add_pair_atomically(to + column * 8, scale * sum[0][column][2 * i], scale * sum[0][column][2 * i + 1]);
     }
   }
 }
@@ -151,84 +140,140 @@ __device__ __forceinline__ void add_query_gradient(const AttentionShape& s, int6
 // dv += P^T do,  dk += dS^T q / sqrt(K); a block for each (tile of keys, key head). What is computed is transposed:
 // rows are keys. kWithQueries: dq as well, which is not touched otherwise.
 template <int K, bool kWithQueries>
-__global__ void __launch_bounds__(PortableTiles<K>::kThreads)
+__global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
                         const float* lse, const float* delta, float* dq, float* dk, float* dv) {
-  using Tiles = PortableTiles<K>;
-  const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * Tiles::kKeys, per_block = Tiles::kMetRows / (s.H / s.G);
-  const int exist = keys_from(s, u, Tiles::kKeys);
-  const Range met = queries_of_keys(s, u, exist);
-  const int64_t t0 = met.begin / per_block * per_block, t_end = met.end;
-  if (t0 >= t_end) return;
+  using Tiles = KeyTiles<K>;
+  constexpr int kRows = Tiles::kRows, kThreads = Tiles::kThreads;
+  const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * Tiles::kKeys;
+  const int exist = keys_from(s, u, Tiles::kKeys), R = static_cast<int>(s.H / s.G), per_tile = kRows / R;
+  const Range met = queries_of_keys(s, u, exist), all = queries_of_all_keys(s, u, Tiles::kKeys);
+  const int64_t t0 = met.begin / per_tile * per_tile;
+  if (t0 >= met.end) return;
+  // From here on queries are counted from t0.
+  const int queries = static_cast<int>(met.end - t0), exist_from_t0 = static_cast<int>(s.T - t0);
+  const int all_begin = static_cast<int>(all.begin - t0), all_end = static_cast<int>(all.end - t0);
 
-  Bf16* k_tile = shared_memory<Bf16>();
-  Bf16 *v_tile = k_tile + Tiles::kKeys * K, *q_tiles = v_tile + Tiles::kKeys * K,
-       *do_tiles = q_tiles + 2 * Tiles::kMetRows * K, *ds_tile = do_tiles + 2 * Tiles::kMetRows * K;
-  auto* facts =
-      reinterpret_cast<RowFacts<Tiles::kMetRows>*>(ds_tile + (kWithQueries ? Tiles::kKeys * Tiles::kMetRows : 0));
-  const auto ask_for_rows = [&](int64_t t, int stage) {
-    const Rows<Tiles::kMetRows> rows(s, t);
-    copy_tile<Tiles>(q_tiles + stage * Tiles::kMetRows * K, Tiles::kMetRows, rows.count(),
-                     [&](int row) { return q + rows.at(s, g, row) * K; });
-    copy_tile<Tiles>(do_tiles + stage * Tiles::kMetRows * K, Tiles::kMetRows, rows.count(),
-                     [&](int row) { return d_o + rows.at(s, g, row) * K; });
+  Bf16* const row_tiles = shared_memory<Bf16>();
+  Bf16 *const k_tile = row_tiles + 2 * Tiles::kStages * Tiles::kRow, *const ds_tile = k_tile + Tiles::kKey;
+  auto* const facts = reinterpret_cast<RowFacts<kRows>*>(row_tiles + KeyShared<Tiles, kWithQueries>::kTiles);
+  int* const places = reinterpret_cast<int*>(facts + Tiles::kStages);  // of rows, from the first query's on
+
+  // The warp's keys and values, by way of where rows come later.
+  LeftRows<K> key, value;
+  const auto keep = [&](LeftRows<K>& rows, const Bf16* x, Bf16* tile) {
+    copy_tile<K, Tiles::kKeys, kThreads>(tile, exist, [&](int row) { return x + ((u + row) * s.G + g) * K; });
     commit();
-    const int row = static_cast<int>(threadIdx.x);
-    if (row >= Tiles::kMetRows) return;
-    const bool exists = row < rows.count();
-    facts[stage].base[row] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
-    facts[stage].delta[row] = exists ? delta[rows.at(s, g, row)] : 0;
-    facts[stage].seen[row] = keys_of_row(s, rows, row);
+    wait<0>();
+    __syncthreads();
+    rows.load(tile, warp() * 16);
   };
-  copy_keys<Tiles>(s, g, u, k, v, k_tile, v_tile);
-  ask_for_rows(t0, 0);
+  keep(value, v, kWithQueries ? k_tile : row_tiles);
+  __syncthreads();
+  keep(key, k, kWithQueries ? k_tile : row_tiles);
+  static_assert(kRows <= kThreads);
+  const int mine = static_cast<int>(threadIdx.x);  // this thread's row, where there are so many
+  if (mine < kRows) places[mine] = static_cast<int>(mine / R * s.H + mine % R) * K;
+  __syncthreads();
 
-  float dk_sum[K / 8][4] = {}, dv_sum[K / 8][4] = {};
-  const float scale = 1 / sqrtf(static_cast<float>(K));
-  int stage = 0;
-  for (int64_t t = t0; t < t_end; t += per_block, stage ^= 1) {
-    if (t + per_block < t_end)
-      ask_for_rows(t + per_block, stage ^ 1);
-    else
-      commit();
-    wait<1>();
-    __syncthreads();
-
-    const Bf16 *queries = q_tiles + stage * Tiles::kMetRows * K, *dos = do_tiles + stage * Tiles::kMetRows * K;
-    const RowFacts<Tiles::kMetRows>& fact = facts[stage];
-    float p[Tiles::kMetRows / 8][4], ds[Tiles::kMetRows / 8][4];
-    multiply_tiles<K, Tiles::kMetRows>(p, k_tile, warp() * Tiles::kWarpRows, queries);
-    multiply_tiles<K, Tiles::kMetRows>(ds, v_tile, warp() * Tiles::kWarpRows, dos);
-    for (int part = 0; part < Tiles::kMetRows / 8; ++part)
-      for (int i = 0; i < 4; ++i) {
-        const int64_t key = u + warp() * Tiles::kWarpRows + lane() / 4 + i / 2 * 8;
-        const int row = part * 8 + lane() % 4 * 2 + i % 2;
-        const bool visible = key >= fact.seen[row].begin && key < fact.seen[row].end;
-        p[part][i] = visible ? exp2f(kLog2e * scale * p[part][i] - fact.base[row]) : 0;
-        ds[part][i] = p[part][i] * (ds[part][i] - fact.delta[row]);
-      }
-    add_product<K, Tiles::kMetRows>(dv_sum, p, dos);
-    add_product<K, Tiles::kMetRows>(dk_sum, ds, queries);
-    if constexpr (kWithQueries) {
-      for (int part = 0; part < Tiles::kMetRows / 8; ++part)
-        for (int i = 0; i < 2; ++i) {
-          const int key = warp() * Tiles::kWarpRows + lane() / 4 + 8 * i;
-          store(Pack<Bf16, 2>{{rounded<Bf16>(ds[part][2 * i]), rounded<Bf16>(ds[part][2 * i + 1])}},
-                ds_tile + in_tile<Tiles::kMetRows>(key, part * 8) + lane() % 4 * 2);
+  const int64_t first_row = t0 * s.H + g * R;  // in [T, H]
+  float lse_coming = 0, delta_coming = 0;      // of this thread's row of the tile on its way
+  const auto ask = [&](int t, int stage) {
+    if (t < queries) {
+      const int count = (exist_from_t0 - t < per_tile ? exist_from_t0 - t : per_tile) * R;
+      const int64_t from = first_row + t * s.H;
+      Bf16* const to = row_tiles + stage * 2 * Tiles::kRow;
+      copy_tile<K, kRows, kThreads>(to, count, [&](int row) { return q + from * K + places[row]; });
+      copy_tile<K, kRows, kThreads>(to + Tiles::kRow, count, [&](int row) { return d_o + from * K + places[row]; });
+      if (mine < kRows) {
+        const bool exists = mine < count;
+        lse_coming = exists ? lse[from + places[mine] / K] : 0;
+        delta_coming = exists ? delta[from + places[mine] / K] : 0;
+        if (t < all_begin || t + per_tile > all_end) {
+          const Range seen = exists ? keys_of_query(s, t0 + t + mine / R) : Range{};
+          facts[stage].begin[mine] = static_cast<int>(seen.begin - u);
+          facts[stage].end[mine] = static_cast<int>(seen.end - u);
         }
-      __syncthreads();
-      add_query_gradient<K>(s, g, Rows<Tiles::kMetRows>(s, t), ds_tile, k_tile, dq);
+      }
     }
-    __syncthreads();
+    commit();
+  };
+  const auto note = [&](int stage) {
+    if (mine < kRows) facts[stage].base[mine] = kLog2e * lse_coming, facts[stage].delta[mine] = delta_coming;
+  };
+  for (int stage = 0; stage < Tiles::kStages - 1; ++stage) {
+    ask(stage * per_tile, stage);
+    note(stage);
   }
 
+  float dk_sum[1][K / 8][4] = {}, dv_sum[1][K / 8][4] = {};
+  const float scale = 1 / sqrtf(static_cast<float>(K));
+  int stage = 0;
+  for (int t = 0; t < queries; t += per_tile) {
+    wait<Tiles::kStages - 2>();
+    __syncthreads();
+    const int free = stage == 0 ? Tiles::kStages - 1 : stage - 1;
+    ask(t + (Tiles::kStages - 1) * per_tile, free);
+
+    const Bf16 *const q_tile = row_tiles + stage * 2 * Tiles::kRow, *const do_tile = q_tile + Tiles::kRow;
+    const RowFacts<kRows>& fact = facts[stage];
+    ROPEWALK_UNROLL
+    for (int step = 0; step < kRows; step += Tiles::kStep) {
+      float p[1][Tiles::kStep / 8][4], ds[1][Tiles::kStep / 8][4];
+      if constexpr (kWithQueries)
+        multiply_tiles<K>(
+            p, [&](uint32_t(&a)[4], int, int column) { load_left<K>(a, k_tile, warp() * 16, column); },
+            q_tile + step * K);
+      else
+        multiply_tiles<K>(p, key, q_tile + step * K);
+      if (t < all_begin || t + per_tile > all_end) {
+        ROPEWALK_UNROLL
+        for (int column = 0; column < Tiles::kStep / 8; ++column) {
+          const int row = step + column * 8 + lane() % 4 * 2;
+          const Pack<int, 2> begin = load<2>(fact.begin + row), end = load<2>(fact.end + row);
+          for (int i = 0; i < 4; ++i) {
+            const int at = warp() * 16 + lane() / 4 + i / 2 * 8;
+            if ((at < begin.values[i % 2]) | (at >= end.values[i % 2])) p[0][column][i] = -INFINITY;
+          }
+        }
+      }
+      multiply_tiles<K>(ds, value, do_tile + step * K);
+      ROPEWALK_UNROLL
+      for (int column = 0; column < Tiles::kStep / 8; ++column) {
+        const int row = step + column * 8 + lane() % 4 * 2;
+        const Pack<float, 2> bases = load<2>(fact.base + row), deltas = load<2>(fact.delta + row);
+        for (int i = 0; i < 4; ++i) {
+          p[0][column][i] = exp2_flushed(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
+          ds[0][column][i] = p[0][column][i] * (ds[0][column][i] - deltas.values[i % 2]);
+        }
+      }
+      add_product<K>(dv_sum, p, do_tile + step * K);
+      add_product<K>(dk_sum, ds, q_tile + step * K);
+      if constexpr (kWithQueries)
+        for (int column = 0; column < Tiles::kStep / 8; ++column)
+          for (int i = 0; i < 2; ++i) {
+            const int at = warp() * 16 + lane() / 4 + 8 * i;
+            store(Pack<Bf16, 2>{{rounded<Bf16>(ds[0][column][2 * i]), rounded<Bf16>(ds[0][column][2 * i + 1])}},
+                  ds_tile + in_tile<kRows>(at, step + column * 8) + lane() % 4 * 2);
+          }
+    }
+    if constexpr (kWithQueries) {
+      __syncthreads();
+      const int count = (exist_from_t0 - t < per_tile ? exist_from_t0 - t : per_tile) * R;
+      add_query_gradient<Tiles>(ds_tile, k_tile, count, places, dq + (first_row + int64_t{t} * s.H) * K);
+    }
+    note(free);
+    stage = stage == Tiles::kStages - 1 ? 0 : stage + 1;
+  }
+
+  ROPEWALK_UNROLL
   for (int i = 0; i < 2; ++i) {
-    const int key = warp() * Tiles::kWarpRows + lane() / 4 + 8 * i;
-    if (key >= exist) continue;
-    for (int part = 0; part < K / 8; ++part) {
-      const int64_t at = ((u + key) * s.G + g) * K + part * 8 + lane() % 4 * 2;
-      add_pair(dk + at, scale, dk_sum[part][2 * i], dk_sum[part][2 * i + 1]);
-      add_pair(dv + at, 1, dv_sum[part][2 * i], dv_sum[part][2 * i + 1]);
+    const int row = warp() * 16 + lane() / 4 + 8 * i;
+    if (row >= exist) continue;
+    const int64_t at = ((u + row) * s.G + g) * K + lane() % 4 * 2;
+    for (int column = 0; column < K / 8; ++column) {
+      add_pair(dk + at + column * 8, scale, dk_sum[0][column][2 * i], dk_sum[0][column][2 * i + 1]);
+      add_pair(dv + at + column * 8, 1, dv_sum[0][column][2 * i], dv_sum[0][column][2 * i + 1]);
     }
   }
 }
@@ -249,14 +294,16 @@ void CudaBackend::portable_attention_backward(const AttentionShape& s, const Ten
                                               const Tensor& delta, const Tensor& dq, const Tensor& dk,
                                               const Tensor& dv) {
   with_head_size(s.K, [&](auto K) {
-    using Tiles = PortableTiles<K()>;
+    using ByKeys = KeyTiles<K()>;
     const auto by_keys = [&](auto with_queries) {
-      launch(runtime_, {blocks_for(s.U, Tiles::kKeys), Tiles::kThreads, s.G, kKeyBytes<K(), with_queries()>},
+      launch(runtime_,
+             {blocks_for(s.U, ByKeys::kKeys), ByKeys::kThreads, s.G, KeyShared<ByKeys, with_queries()>::kBytes},
              key_gradient_kernel<K(), with_queries()>, s, at<Bf16>(q), at<Bf16>(k), at<Bf16>(v), at<Bf16>(d_o),
              at<float>(lse), at<float>(delta), at<float>(dq), at<float>(dk), at<float>(dv));
     };
     if (!deterministic_) return by_keys(std::true_type());
-    launch(runtime_, {blocks_for(s.T, Tiles::kRows / (s.H / s.G)), Tiles::kThreads, s.G, kQueryBytes<K()>},
+    using ByRows = QueryTiles<K()>;
+    launch(runtime_, {blocks_for(s.T, ByRows::kRows / (s.H / s.G)), ByRows::kThreads, s.G, ByRows::kBytes},
            query_gradient_kernel<K()>, s, at<Bf16>(q), at<Bf16>(k), at<Bf16>(v), at<Bf16>(d_o), at<float>(lse),
            at<float>(delta), at<float>(dq));
     by_keys(std::false_type());
