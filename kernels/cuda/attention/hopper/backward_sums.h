@@ -207,7 +207,6 @@ __device__ __forceinline__ void add_sums(const AttentionShape& s, const KeyTile&
 template <int K>
 __device__ __forceinline__ void compute(const AttentionShape& s, const BackwardOperands& x, int group,
                                         BackwardShared<K>& shared) {
-  using Tiles = BackwardTiles<K>;
   const KeyTile& tile = shared.tile;  // read when needed: registers are few
   const int count = tile.rows.count();
   if (count == 0) return;
