@@ -23,18 +23,27 @@ __device__ __forceinline__ int moved(int place, int row, int column) {
   return (place ^ (column % kSpan)) + column / kSpan * kSpan + row * K;
 }
 
-// Asks for a tile of kRows rows of K numbers; row i is at from(i), and there are `exist` of them, the others become 0.
-// By all kThreads threads of the block.
-template <int K, int kRows, int kThreads, typename From>
-__device__ __forceinline__ void copy_tile(Bf16* tile, int exist, const From& from) {
-  constexpr int kPieces = K / 8, kStep = kThreads / kPieces;
-  static_assert(kStep % 8 == 0 && kRows % kStep == 0);  // so that all of a thread's pieces are exchanged alike
-  const int first = static_cast<int>(threadIdx.x) / kPieces, column = static_cast<int>(threadIdx.x) % kPieces * 8;
-  Bf16* const to = tile + in_tile<K>(first, column);
-  ROPEWALK_UNROLL
-  for (int row = 0; row < kRows; row += kStep)
-    copy_async(to + row * K, from(first + row) + column, first + row < exist);
-}
+// How the kThreads threads of a block copy a tile of kRows rows of K numbers, in pieces of 16 bytes: each has one
+// column of rows kStep apart. The tile's pieces go to threads in order; which piece of its row each is, the exchange
+// tells.
+template <int K, int kRows, int kThreads>
+struct TileCopy {
+  static constexpr int kPieces = K / 8, kStep = kThreads / kPieces, kCount = kRows / kStep;
+  static_assert(kStep % 8 == 0 && kRows % kStep == 0);  // so that all pieces of a thread are exchanged alike
+
+  __device__ __forceinline__ static int first_row() { return static_cast<int>(threadIdx.x) / kPieces; }
+  __device__ __forceinline__ static int column() {
+    return in_tile<K>(first_row(), static_cast<int>(threadIdx.x) % kPieces * 8) - first_row() * K;
+  }
+  // Asks for the tile; what this thread has of row first_row() + i kStep is at from(i). There are `exist` rows, the
+  // others become 0.
+  template <typename From>
+  __device__ __forceinline__ static void ask(Bf16* tile, int exist, const From& from) {
+    Bf16* const to = tile + threadIdx.x * 8;
+    ROPEWALK_UNROLL
+    for (int i = 0; i < kCount; ++i) copy_async(to + i * kStep * K, from(i), first_row() + i * kStep < exist);
+  }
+};
 
 // A lane's place in 16 x 16 numbers of which it names a row of an 8 x 8 matrix: of four, the odd ones are those of the
 // lower rows and the latter two of the right columns; or the other way round.

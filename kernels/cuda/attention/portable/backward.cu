@@ -84,9 +84,10 @@ struct KeyTiles {
 
 // Of each row that is met. Keys are counted from the tile on.
 template <int kRows>
-struct RowFacts {
+struct alignas(16) RowFacts {
   float base[kRows], delta[kRows];
-  int begin[kRows], end[kRows];  // of the keys that it sees; only where not all rows see all keys
+  int begin[kRows], end[kRows];  // of the keys that it sees; where masked
+  bool masked;                   // not all rows see all keys
 };
 
 template <typename Tiles, bool kWithQueries>
@@ -116,9 +117,11 @@ template <typename Tiles>
 __device__ __forceinline__ void add_query_gradient(const Bf16* ds_tile, const Bf16* k_tile, int count,
                                                    const int* places, float* dq) {
   constexpr int K = Tiles::K, kColumns = K / Tiles::kWarps;
+  using Copy = TileCopy<K, Tiles::kRows, Tiles::kThreads>;
   const int first = warp() * kColumns;
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  for (int row0 = 0; row0 < count; row0 += 16) {
+  ROPEWALK_UNROLL
+  for (int row0 = 0; row0 < Tiles::kRows; row0 += 16) {
     float sum[1][kColumns / 8][4] = {};
     ROPEWALK_UNROLL
     for (int key = 0; key < Tiles::kKeys; key += 16) {
@@ -130,7 +133,7 @@ __device__ __forceinline__ void add_query_gradient(const Bf16* ds_tile, const Bf
     for (int i = 0; i < 2; ++i) {
       const int row = row0 + lane() / 4 + 8 * i;
       if (row >= count) continue;
-      float* to = dq + places[row] + first + lane() % 4 * 2;
+      float* to = dq + places[row % Copy::kStep * Copy::kCount + row / Copy::kStep] + first + lane() % 4 * 2;
       for (int column = 0; column < kColumns / 8; ++column)
         add_pair_atomically(to + column * 8, scale * sum[0][column][2 * i], scale * sum[0][column][2 * i + 1]);
     }
@@ -145,14 +148,14 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
                         const float* lse, const float* delta, float* dq, float* dk, float* dv) {
   using Tiles = KeyTiles<K>;
   constexpr int kRows = Tiles::kRows, kThreads = Tiles::kThreads;
-  const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * Tiles::kKeys;
-  const int exist = keys_from(s, u, Tiles::kKeys), R = static_cast<int>(s.H / s.G), per_tile = kRows / R;
+  const int64_t g = blockIdx.y;
+  const int u = static_cast<int>(blockIdx.x) * Tiles::kKeys, exist = keys_from(s, u, Tiles::kKeys);
+  const int R = static_cast<int>(s.H / s.G), per_tile = kRows / R;
   const Range met = queries_of_keys(s, u, exist), all = queries_of_all_keys(s, u, Tiles::kKeys);
-  const int64_t t0 = met.begin / per_tile * per_tile;
-  if (t0 >= met.end) return;
-  // From here on queries are counted from t0.
-  const int queries = static_cast<int>(met.end - t0), exist_from_t0 = static_cast<int>(s.T - t0);
-  const int all_begin = static_cast<int>(all.begin - t0), all_end = static_cast<int>(all.end - t0);
+  // Queries are counted in 32 bits too.
+  const int t_begin = static_cast<int>(met.begin) / per_tile * per_tile, t_end = static_cast<int>(met.end);
+  const int all_begin = static_cast<int>(all.begin), all_end = static_cast<int>(all.end);
+  if (t_begin >= t_end) return;
 
   Bf16* const row_tiles = shared_memory<Bf16>();
   Bf16 *const k_tile = row_tiles + 2 * Tiles::kStages * Tiles::kRow, *const ds_tile = k_tile + Tiles::kKey;
@@ -162,7 +165,9 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
   // The warp's keys and values, by way of where rows come later.
   LeftRows<K> key, value;
   const auto keep = [&](LeftRows<K>& rows, const Bf16* x, Bf16* tile) {
-    copy_tile<K, Tiles::kKeys, kThreads>(tile, exist, [&](int row) { return x + ((u + row) * s.G + g) * K; });
+    using Copy = TileCopy<K, Tiles::kKeys, kThreads>;
+    Copy::ask(tile, exist,
+              [&](int i) { return x + ((u + Copy::first_row() + i * Copy::kStep) * s.G + g) * K + Copy::column(); });
     commit();
     wait<0>();
     __syncthreads();
@@ -173,26 +178,40 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
   keep(key, k, kWithQueries ? k_tile : row_tiles);
   static_assert(kRows <= kThreads);
   const int mine = static_cast<int>(threadIdx.x);  // this thread's row, where there are so many
-  if (mine < kRows) places[mine] = static_cast<int>(mine / R * s.H + mine % R) * K;
+  using Copy = TileCopy<K, kRows, kThreads>;
+  // Those of the rows that a thread copies stand together.
+  if (mine < kRows)
+    places[mine % Copy::kStep * Copy::kCount + mine / Copy::kStep] = static_cast<int>(mine / R * s.H + mine % R) * K;
+  const int my_place = static_cast<int>(mine / R * s.H + mine % R);
   __syncthreads();
 
-  const int64_t first_row = t0 * s.H + g * R;  // in [T, H]
-  float lse_coming = 0, delta_coming = 0;      // of this thread's row of the tile on its way
+  const auto rows_from = [&](int t) {
+    const int queries = static_cast<int>(s.T) - t;
+    return (queries < per_tile ? queries : per_tile) * R;
+  };
+  float lse_coming = 0, delta_coming = 0;  // of this thread's row of the tile on its way
   const auto ask = [&](int t, int stage) {
-    if (t < queries) {
-      const int count = (exist_from_t0 - t < per_tile ? exist_from_t0 - t : per_tile) * R;
-      const int64_t from = first_row + t * s.H;
+    if (t < t_end) {
+      const int count = rows_from(t);
+      const int64_t from = t * s.H + g * R;  // in [T, H]
       Bf16* const to = row_tiles + stage * 2 * Tiles::kRow;
-      copy_tile<K, kRows, kThreads>(to, count, [&](int row) { return q + from * K + places[row]; });
-      copy_tile<K, kRows, kThreads>(to + Tiles::kRow, count, [&](int row) { return d_o + from * K + places[row]; });
+      Pack<int, 4> place[Copy::kCount / 4];
+      ROPEWALK_UNROLL
+      for (int i = 0; i < Copy::kCount; i += 4) place[i / 4] = load<4>(places + Copy::first_row() * Copy::kCount + i);
+      const Bf16 *const q_from = q + from * K, *const do_from = d_o + from * K;
+      Copy::ask(to, count, [&](int i) { return q_from + (place[i / 4].values[i % 4] + Copy::column()); });
+      Copy::ask(to + Tiles::kRow, count,
+                [&](int i) { return do_from + (place[i / 4].values[i % 4] + Copy::column()); });
       if (mine < kRows) {
         const bool exists = mine < count;
-        lse_coming = exists ? lse[from + places[mine] / K] : 0;
-        delta_coming = exists ? delta[from + places[mine] / K] : 0;
-        if (t < all_begin || t + per_tile > all_end) {
-          const Range seen = exists ? keys_of_query(s, t0 + t + mine / R) : Range{};
-          facts[stage].begin[mine] = static_cast<int>(seen.begin - u);
-          facts[stage].end[mine] = static_cast<int>(seen.end - u);
+        lse_coming = exists ? lse[from + my_place] : 0;
+        delta_coming = exists ? delta[from + my_place] : 0;
+        const bool masked = t < all_begin || t + per_tile > all_end;
+        facts[stage].masked = masked;  // all write the same
+        if (masked) {
+          const Range seen = exists ? keys_of_query(s, t + mine / R) : Range{};
+          facts[stage].begin[mine] = static_cast<int>(seen.begin) - u;
+          facts[stage].end[mine] = static_cast<int>(seen.end) - u;
         }
       }
     }
@@ -202,14 +221,14 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
     if (mine < kRows) facts[stage].base[mine] = kLog2e * lse_coming, facts[stage].delta[mine] = delta_coming;
   };
   for (int stage = 0; stage < Tiles::kStages - 1; ++stage) {
-    ask(stage * per_tile, stage);
+    ask(t_begin + stage * per_tile, stage);
     note(stage);
   }
 
   float dk_sum[1][K / 8][4] = {}, dv_sum[1][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
   int stage = 0;
-  for (int t = 0; t < queries; t += per_tile) {
+  for (int t = t_begin; t < t_end; t += per_tile) {
     wait<Tiles::kStages - 2>();
     __syncthreads();
     const int free = stage == 0 ? Tiles::kStages - 1 : stage - 1;
@@ -226,7 +245,7 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
             q_tile + step * K);
       else
         multiply_tiles<K>(p, key, q_tile + step * K);
-      if (t < all_begin || t + per_tile > all_end) {
+      if (fact.masked) {
         ROPEWALK_UNROLL
         for (int column = 0; column < Tiles::kStep / 8; ++column) {
           const int row = step + column * 8 + lane() % 4 * 2;
@@ -259,8 +278,7 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
     }
     if constexpr (kWithQueries) {
       __syncthreads();
-      const int count = (exist_from_t0 - t < per_tile ? exist_from_t0 - t : per_tile) * R;
-      add_query_gradient<Tiles>(ds_tile, k_tile, count, places, dq + (first_row + int64_t{t} * s.H) * K);
+      add_query_gradient<Tiles>(ds_tile, k_tile, rows_from(t), places, dq + (t * s.H + g * R) * K);
     }
     note(free);
     stage = stage == Tiles::kStages - 1 ? 0 : stage + 1;

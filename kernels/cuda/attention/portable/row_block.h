@@ -46,7 +46,9 @@ class RowBlock {
 
   // Asks for these rows of x [T, H, K] as a tile.
   __device__ __forceinline__ void copy_rows(Bf16* tile, const Bf16* x) const {
-    copy_tile<K, Tiles::kRows, Tiles::kThreads>(tile, rows_.count(), [&](int row) { return x + at(row) * K; });
+    using Copy = TileCopy<K, Tiles::kRows, Tiles::kThreads>;
+    Copy::ask(tile, rows_.count(),
+              [&](int i) { return x + at(Copy::first_row() + i * Copy::kStep) * K + Copy::column(); });
   }
 
   // product = the warp's rows of a tile, times rows of `right`.
@@ -62,15 +64,15 @@ class RowBlock {
   template <typename F>
   __device__ __forceinline__ void each_tile(const Bf16* k, const Bf16* v, Bf16* tiles, int* bounds, const F& f) const {
     note_bounds(bounds);
+    using Copy = TileCopy<K, kKeys, Tiles::kThreads>;
     const int64_t stride = s_.G * K;
     const auto ask = [&](int u, int stage) {
       if (u < end_) {
         Bf16* const to = tiles + stage * 2 * Tiles::kKey;
-        const int64_t from = u * stride + g_ * K;
         const int exist = static_cast<int>(s_.U) - u;
-        copy_tile<K, kKeys, Tiles::kThreads>(to, exist, [&](int row) { return k + (from + row * stride); });
-        copy_tile<K, kKeys, Tiles::kThreads>(to + Tiles::kKey, exist,
-                                             [&](int row) { return v + (from + row * stride); });
+        const int64_t from = (u + Copy::first_row()) * stride + g_ * K + Copy::column();
+        Copy::ask(to, exist, [&](int i) { return k + from + i * Copy::kStep * stride; });
+        Copy::ask(to + Tiles::kKey, exist, [&](int i) { return v + from + i * Copy::kStep * stride; });
       }
       commit();  // of nothing behind the last tile, so that as many newer groups are on their way as before it
     };
