@@ -110,13 +110,11 @@ __device__ __forceinline__ void add_columns(float (&c)[kParts][kColumnParts][4],
   }
 }
 
-// c = left times rows of `right`, as many as c has columns, over K; left(a, part, k) brings columns [k, k + 16) of the
+// c += left times rows of `right`, as many as c has columns, over K; left(a, part, k) brings columns [k, k + 16) of the
 // part's 16 rows.
 template <int K, int kParts, int kColumnParts, typename Left>
-__device__ __forceinline__ void multiply_tiles(float (&c)[kParts][kColumnParts][4], const Left& left,
-                                               const Bf16* right) {
-  for (auto& part : c)
-    for (auto& sums : part) sums[0] = sums[1] = sums[2] = sums[3] = 0;
+__device__ __forceinline__ void add_product_of_rows(float (&c)[kParts][kColumnParts][4], const Left& left,
+                                                    const Bf16* right) {
   ROPEWALK_UNROLL
   for (int k = 0; k < K; k += 16) {
     uint32_t a[kParts][4];

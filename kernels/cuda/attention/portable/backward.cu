@@ -48,15 +48,19 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
   float out[Tiles::kParts][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
   block.each_tile(k, v, do_tile + Tiles::kLeft, bounds, [&](int u, const Bf16* keys, const Bf16* values) {
-    float p[Tiles::kParts][Tiles::kKeys / 8][4], ds[Tiles::kParts][Tiles::kKeys / 8][4];
-    block.multiply(p, q_tile, keys);
+    float p[Tiles::kParts][Tiles::kKeys / 8][4] = {}, ds[Tiles::kParts][Tiles::kKeys / 8][4];
+    block.add_product_of_rows(p, q_tile, keys);
     block.hide(p, u, bounds);
-    block.multiply(ds, do_tile, values);
+    ROPEWALK_UNROLL
+    for (int part = 0; part < Tiles::kParts; ++part)
+      for (int column = 0; column < Tiles::kKeys / 8; ++column)
+        for (int i = 0; i < 4; ++i) ds[part][column][i] = -delta_row[part][i / 2];
+    block.add_product_of_rows(ds, do_tile, values);
+    ROPEWALK_UNROLL
     for (int part = 0; part < Tiles::kParts; ++part)
       for (int column = 0; column < Tiles::kKeys / 8; ++column)
         for (int i = 0; i < 4; ++i)
-          ds[part][column][i] = exp2_flushed(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2])) *
-                                (ds[part][column][i] - delta_row[part][i / 2]);
+          ds[part][column][i] *= exp2_flushed(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2]));
     add_product<K>(out, ds, keys);
   });
 
@@ -77,8 +81,8 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
 // numbers a key do; kRows rows (t, r) at a time come through shared memory, of which kStep are computed at once.
 template <int K_>
 struct KeyTiles {
-  static constexpr int K = K_, kWarps = 4, kThreads = kWarps * kWarp, kKeys = 16 * kWarps;
-  static constexpr int kRows = 64, kStep = 16, kStages = 2, kBlocks = 2;
+  static constexpr int K = K_, kWarps = K == 64 ? 4 : 8, kThreads = kWarps * kWarp, kKeys = 16 * kWarps;
+  static constexpr int kRows = 64, kStep = 16, kStages = K == 64 ? 2 : 3, kBlocks = K == 64 ? 2 : 1;
   static constexpr int kRow = kRows * K, kKey = kKeys * K;  // numbers in a tile
 };
 
@@ -198,7 +202,11 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
       Pack<int, 4> place[Copy::kCount / 4];
       ROPEWALK_UNROLL
       for (int i = 0; i < Copy::kCount; i += 4) place[i / 4] = load<4>(places + Copy::first_row() * Copy::kCount + i);
-      const Bf16 *const q_from = q + from * K, *const do_from = d_o + from * K;
+      const Bf16 *q_from = q + from * K, *do_from = d_o + from * K;
+#ifdef __CUDACC__
+      asm("" : "+l"(q_from));
+      asm("" : "+l"(do_from));
+#endif
       Copy::ask(to, count, [&](int i) { return q_from + (place[i / 4].values[i % 4] + Copy::column()); });
       Copy::ask(to + Tiles::kRow, count,
                 [&](int i) { return do_from + (place[i / 4].values[i % 4] + Copy::column()); });
@@ -238,13 +246,13 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
     const RowFacts<kRows>& fact = facts[stage];
     ROPEWALK_UNROLL
     for (int step = 0; step < kRows; step += Tiles::kStep) {
-      float p[1][Tiles::kStep / 8][4], ds[1][Tiles::kStep / 8][4];
+      float p[1][Tiles::kStep / 8][4] = {}, ds[1][Tiles::kStep / 8][4];
       if constexpr (kWithQueries)
-        multiply_tiles<K>(
+        add_product_of_rows<K>(
             p, [&](uint32_t(&a)[4], int, int column) { load_left<K>(a, k_tile, warp() * 16, column); },
             q_tile + step * K);
       else
-        multiply_tiles<K>(p, key, q_tile + step * K);
+        add_product_of_rows<K>(p, key, q_tile + step * K);
       if (fact.masked) {
         ROPEWALK_UNROLL
         for (int column = 0; column < Tiles::kStep / 8; ++column) {
@@ -256,14 +264,18 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
           }
         }
       }
-      multiply_tiles<K>(ds, value, do_tile + step * K);
       ROPEWALK_UNROLL
       for (int column = 0; column < Tiles::kStep / 8; ++column) {
-        const int row = step + column * 8 + lane() % 4 * 2;
-        const Pack<float, 2> bases = load<2>(fact.base + row), deltas = load<2>(fact.delta + row);
+        const Pack<float, 2> deltas = load<2>(fact.delta + step + column * 8 + lane() % 4 * 2);
+        for (int i = 0; i < 4; ++i) ds[0][column][i] = -deltas.values[i % 2];
+      }
+      add_product_of_rows<K>(ds, value, do_tile + step * K);
+      ROPEWALK_UNROLL
+      for (int column = 0; column < Tiles::kStep / 8; ++column) {
+        const Pack<float, 2> bases = load<2>(fact.base + step + column * 8 + lane() % 4 * 2);
         for (int i = 0; i < 4; ++i) {
           p[0][column][i] = exp2_flushed(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
-          ds[0][column][i] = p[0][column][i] * (ds[0][column][i] - deltas.values[i % 2]);
+          ds[0][column][i] *= p[0][column][i];
         }
       }
       add_product<K>(dv_sum, p, do_tile + step * K);

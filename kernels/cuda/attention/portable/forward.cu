@@ -27,8 +27,8 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
   float out[Tiles::kParts][K / 8][4] = {};
   const float scale = kLog2e / sqrtf(static_cast<float>(K));
   block.each_tile(k, v, q_tile + Tiles::kLeft, bounds, [&](int u, const Bf16* keys, const Bf16* values) {
-    float score[Tiles::kParts][Tiles::kKeys / 8][4];
-    block.multiply(score, q_tile, keys);
+    float score[Tiles::kParts][Tiles::kKeys / 8][4] = {};
+    block.add_product_of_rows(score, q_tile, keys);
     block.hide(score, u, bounds);
     ROPEWALK_UNROLL
     for (int part = 0; part < Tiles::kParts; ++part) {

@@ -51,13 +51,13 @@ class RowBlock {
               [&](int i) { return x + at(Copy::first_row() + i * Copy::kStep) * K + Copy::column(); });
   }
 
-  // product = the warp's rows of a tile, times rows of `right`.
+  // sums += the warp's rows of a tile times rows of `right`.
   template <int kColumnParts>
-  __device__ __forceinline__ void multiply(float (&product)[Tiles::kParts][kColumnParts][4], const Bf16* tile,
-                                           const Bf16* right) const {
+  __device__ __forceinline__ void add_product_of_rows(float (&sums)[Tiles::kParts][kColumnParts][4], const Bf16* tile,
+                                                      const Bf16* right) const {
     const Bf16* const mine = tile + warp() * Tiles::kWarpRows * K;
-    multiply_tiles<K>(
-        product, [&](uint32_t(&a)[4], int part, int column) { load_left<K>(a, mine, 16 * part, column); }, right);
+    ROPEWALK_CUDA::add_product_of_rows<K>(
+        sums, [&](uint32_t(&a)[4], int part, int column) { load_left<K>(a, mine, 16 * part, column); }, right);
   }
 
   // Calls f(u, keys, values) for the tiles from key u on, which begin at `tiles`; what was asked for before has come.
