@@ -3,10 +3,9 @@
 // implements (operations/ in plain loops, cpu/, cuda/); nothing above knows which one is at work.
 //
 // Conventions. Tensors are contiguous; shapes are written [rows, ..., columns] in the letters of kernels/README.md.
-// Each output says whether it is set (=) or added to (+=). Parameter gradients are always +=, activation gradients
-// always =, except where it says otherwise. Unless it says otherwise all tensors of a call have the backend's compute
-// type, and statistics, sums, attention's (o, lse) and parameter gradients, which are sums over many calls, have
-// accumulator_of(type): fp32, or fp64 when the type is fp64.
+// Each output says whether it is set (=) or added to (+=), or which of both the caller chooses ((+)=). Unless it says
+// otherwise all tensors of a call have the backend's compute type, and statistics, sums, attention's (o, lse) and
+// parameter gradients, which are sums over many calls, have accumulator_of(type): fp32, or fp64 when the type is fp64.
 // Outputs may not overlap inputs unless it says so. Calls are ordered among themselves; download() and the functions
 // that return a number wait for the result. An absent tensor is an empty one. Shapes that do not fit fail CHECK.
 #pragma once
@@ -108,8 +107,8 @@ class Kernels {
   // ---- products: x [N, I], w [O, I], y [N, O]
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write);  // y (+)= x w^T
   void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx,
-                             Write write);                                           // dx (+)= dy w
-  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw);  // dw += dy^T x
+                             Write write);                                                        // dx (+)= dy w
+  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write);  // dw (+)= dy^T x
 
   // ---- embedding: tokens [N] i32, table [V, D] holds the rows [v_begin, v_begin + V) of the vocabulary
 
@@ -125,10 +124,10 @@ class Kernels {
   void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
                           const Tensor& rstd);
   // dx = through + rstd * (g - mean_D(g) - xhat * mean_D(g * xhat)),  g = dy * w,  xhat = (x - mean) * rstd;
-  // dw += dy * xhat. `through` [N, D] is the gradient that comes past the norm on the residual path, or absent. dx may
-  // be dy or through.
+  // dw (+)= sum_n dy * xhat. `through` [N, D] is the gradient that comes past the norm on the residual path, or absent.
+  // dx may be dy or through.
   void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-                           const Tensor& through, const Tensor& dx, const Tensor& dw);
+                           const Tensor& through, const Tensor& dx, const Tensor& dw, Write write);
 
   // ---- rotary positions
 
@@ -177,9 +176,10 @@ class Kernels {
   // ---- optimizer and checks
 
   // g' = gradient_scale g;  m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2;
-  // w -= rate * (mhat / (sqrt(vhat) + epsilon) + weight_decay * w).  All four have the accumulator type. (Loshchilov &
-  // Hutter, arXiv 1711.05101.)
-  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step);
+  // w -= rate * (mhat / (sqrt(vhat) + epsilon) + weight_decay * w).  All four have the accumulator type. narrow = w,
+  // rounded to the compute type; absent where that is the same. (Loshchilov & Hutter, arXiv 1711.05101.)
+  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
+             const AdamWStep& step);
   double sum(const Tensor& x);                               // of any floating type, in fp64, in a fixed order
   double sum_of_squares(const Tensor& x);                    // likewise
   std::optional<int64_t> first_not_finite(const Tensor& x);  // flat index of the first NaN or infinity
@@ -228,13 +228,14 @@ class Backend {
   virtual void add(const Tensor& a, const Tensor& b, const Tensor& y);
   virtual void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write);
   virtual void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write);
-  virtual void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw);
+  virtual void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write);
   virtual void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x);
   virtual void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable);
   virtual void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
                                   const Tensor& rstd);
   virtual void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
-                                   const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw);
+                                   const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw,
+                                   Write write);
   virtual void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction);
   virtual void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h);
   virtual void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
@@ -251,7 +252,8 @@ class Backend {
                                    const Tensor& losses);
   virtual void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
                                       int64_t v_begin, double logit_scale, double loss_scale);
-  virtual void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step);
+  virtual void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
+                     const AdamWStep& step);
   virtual double sum(const Tensor& x);
   virtual double sum_of_squares(const Tensor& x);
   virtual std::optional<int64_t> first_not_finite(const Tensor& x);

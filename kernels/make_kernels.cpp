@@ -26,6 +26,8 @@ BackendLimits limits_of(BackendKind kind) {
   return {.head_sizes = {64, 128}, .most_grouped_heads = 32, .width_multiple = 8, .most_width = 16384};
 }
 
+const char* name_of(AttentionForm form) { return form == AttentionForm::kPortable ? "portable" : "hopper"; }
+
 namespace {
 
 std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& options) {

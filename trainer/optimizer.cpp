@@ -118,8 +118,9 @@ void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) 
         table_.shards().buckets()[index], [](const Parameter& p) { return p.is_matrix; },
         [&](const Parameter& p, const OwnedRange& range) {
           adamw.weight_decay = p.is_matrix ? training_.weight_decay : 0;
+          const Tensor narrow = master_.buffer ? of_flat(weights_.flat(), range) : Tensor();
           rank_.kernels.adamw(master(range), of_flat(gradients_.flat(), range), of_shard(first_moment_.values, range),
-                              of_shard(second_moment_.values, range), adamw);
+                              of_shard(second_moment_.values, range), narrow, adamw);
         });
     start_gather_of(index);
   }
@@ -127,18 +128,21 @@ void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) 
 
 void ShardedOptimizer::start_gather() {
   finish_gather();
-  for (size_t bucket = 0; bucket < gathers_.size(); ++bucket) start_gather_of(bucket);
+  for (size_t index = 0; index < gathers_.size(); ++index) {
+    if (master_.buffer) {
+      const ShardBucket& bucket = table_.shards().buckets()[index];
+      const Tensor mine = part_of(weights_.flat(), bucket);
+      const int64_t begin = bucket.begin / rank_.mesh.gradient().size();
+      rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
+    }
+    start_gather_of(index);
+  }
 }
 
 void ShardedOptimizer::start_gather_of(size_t index) {
   const ShardBucket& bucket = table_.shards().buckets()[index];
-  const Tensor mine = part_of(weights_.flat(), bucket);
-  if (master_.buffer) {
-    const int64_t begin = bucket.begin / rank_.mesh.gradient().size();
-    rank_.kernels.cast(master_.values.slice(begin, begin + mine.elements()), mine);
-  }
-  gathers_[index] = rank_.mesh.gradient().start_all_gather(mine, table_.shards().cut(bucket),
-                                                           weights_.flat().slice(bucket.begin, bucket.end));
+  gathers_[index] = rank_.mesh.gradient().start_all_gather(
+      part_of(weights_.flat(), bucket), table_.shards().cut(bucket), weights_.flat().slice(bucket.begin, bucket.end));
 }
 
 void ShardedOptimizer::finish_gather() {

@@ -59,7 +59,7 @@ class ShardedOptimizer final : public ParameterSync {
   Tensor of_shard(const Tensor& shard, const OwnedRange& range) const;
   Tensor of_flat(const Tensor& flat, const OwnedRange& range) const;
   Tensor master(const OwnedRange& range) const;
-  void start_gather_of(size_t bucket);
+  void start_gather_of(size_t bucket);  // whose part of the weights here is up to date
   // Visits (parameter, range) of this rank's part of a bucket; parameters next to each other for which like() is the
   // same in one range.
   template <typename Like, typename Visit>

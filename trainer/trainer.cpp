@@ -24,12 +24,12 @@ Trainer::Trainer(const Config& config, Rank rank)
   begin_stage(fitting == stages.end() ? stages.front() : *fitting);
 }
 
-// ---- the step: zero, forward, loss, backward; reduce; norm, clip, update
+// ---- the step: forward, loss, backward; reduce; norm, clip, update
 
 double Trainer::forward_backward(const Batch& batch, double scale, ParameterSync* sync) {
   const ParameterValues& weights = replica_.weights;
-  rank_.kernels.fill(gradients_.flat(), 0);
   double loss = 0;
+  Write write = Write::kSet;  // the first micro-batch's gradients; the others' are added
   for (const MicroBatch& micro : micro_batches(batch, stage_.micro_batch)) {
     ArenaScope scope(rank_.arena);
     const Sequences sequences =
@@ -39,9 +39,11 @@ double Trainer::forward_backward(const Batch& batch, double scale, ParameterSync
     activation_bytes_ = std::max(activation_bytes_, rank_.arena.used_bytes());
     {
       const Trace::Scope phase(rank_.trace, "loss", "phase");
-      loss += rank_.kernels.sum(replica_.model.head().forward(weights, sequences, x, scale, saved.loss, gradients_));
+      loss +=
+          rank_.kernels.sum(replica_.model.head().forward(weights, sequences, x, scale, saved.loss, gradients_, write));
     }
-    replica_.model.backward(weights, sequences, saved, gradients_, micro.is_last ? sync : nullptr);
+    replica_.model.backward(weights, sequences, saved, gradients_, write, micro.is_last ? sync : nullptr);
+    write = Write::kAdd;
   }
   return loss * scale;
 }

@@ -40,7 +40,8 @@ namespace ropewalk {
 
 HWY_EXPORT(adamw_loop);
 
-void CpuBackend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) {
+void CpuBackend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor&,
+                       const AdamWStep& step) {
   HWY_DYNAMIC_DISPATCH(adamw_loop)
   (w.elements(), w.data<float>(), g.data<float>(), m.data<float>(), v.data<float>(), step);
 }

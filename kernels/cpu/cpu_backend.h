@@ -18,7 +18,7 @@ class CpuBackend final : public HostBackend {
 
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override;
   void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override;
-  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) override;
+  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write) override;
 
   void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) override;
   void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) override;
@@ -26,7 +26,7 @@ class CpuBackend final : public HostBackend {
   void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
                           const Tensor& rstd) override;
   void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-                           const Tensor& through, const Tensor& dx, const Tensor& dw) override;
+                           const Tensor& through, const Tensor& dx, const Tensor& dw, Write write) override;
 
   void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override;
 
@@ -46,7 +46,8 @@ class CpuBackend final : public HostBackend {
   void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
                               double logit_scale, double loss_scale) override;
 
-  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) override;
+  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
+             const AdamWStep& step) override;
   double sum(const Tensor& x) override;
   double sum_of_squares(const Tensor& x) override;
   std::optional<int64_t> first_not_finite(const Tensor& x) override;

@@ -91,8 +91,10 @@ void CpuBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double eps
 }
 
 void CpuBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
-                                     const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
+                                     const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw,
+                                     Write write) {
   const auto s = operations::layer_norm_sizes(x, w);
+  if (write == Write::kSet) fill(dw, 0);
   HWY_DYNAMIC_DISPATCH(layer_norm_backward_loop)
   (s, dy.data<float>(), x.data<float>(), w.data<float>(), mean.data<float>(), rstd.data<float>(),
    through.empty() ? nullptr : through.data<float>(), dx.data<float>(), dw.data<float>(),

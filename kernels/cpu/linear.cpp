@@ -16,10 +16,9 @@ void CpuBackend::linear_backward_input(const Tensor& dy, const Tensor& w, const 
   product({N, I, O}, {dy.data<float>(), O}, {w.data<float>(), I}, write, dx.data<float>(), scratch_);
 }
 
-void CpuBackend::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
+void CpuBackend::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write) {
   const auto [N, I, O] = operations::linear_sizes(x, dw);
-  product({O, I, N}, {dy.data<float>(), O, Transpose::kYes}, {x.data<float>(), I}, Write::kAdd, dw.data<float>(),
-          scratch_);
+  product({O, I, N}, {dy.data<float>(), O, Transpose::kYes}, {x.data<float>(), I}, write, dw.data<float>(), scratch_);
 }
 
 }  // namespace ropewalk

@@ -28,9 +28,24 @@ struct Smaller {
   }
 };
 
+// Two sums on one way.
+struct Pair {
+  float first, second;
+  __device__ friend Pair operator+(Pair a, Pair b) { return {a.first + b.first, a.second + b.second}; }
+};
+
+// What the lane whose number differs by the bits of `mask` has.
+template <typename T>
+__device__ __forceinline__ T of_other_lane(T x, int mask) {
+  return __shfl_xor_sync(~0u, x, mask);
+}
+__device__ __forceinline__ Pair of_other_lane(Pair x, int mask) {
+  return {of_other_lane(x.first, mask), of_other_lane(x.second, mask)};
+}
+
 template <typename T, typename Combine>
 __device__ __forceinline__ T over_warp(T x, Combine combine) {
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) x = combine(x, __shfl_xor_sync(~0u, x, mask));
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) x = combine(x, of_other_lane(x, mask));
   return x;
 }
 
@@ -49,9 +64,9 @@ __device__ __forceinline__ T over_block(T x, Combine combine, T* scratch) {
 // Threads that share a row: a warp, or a whole block for long rows.
 template <int kSize>
 struct Team {
-  static_assert(kSize == kWarp || kSize == kThreads);
-  static constexpr int kTeams = kThreads / kSize;                                      // in a block
-  static constexpr int64_t kScratchBytes = kSize == kWarp ? 0 : 8 * kThreads / kWarp;  // shared
+  static constexpr int kBlock = kSize == kWarp ? kThreads : kSize;                   // threads of a block
+  static constexpr int kTeams = kBlock / kSize;                                      // in a block
+  static constexpr int64_t kScratchBytes = kSize == kWarp ? 0 : 8 * kBlock / kWarp;  // shared
 
   // Of all teams of the grid.
   __device__ static int64_t index() { return int64_t{blockIdx.x} * kTeams + static_cast<int>(threadIdx.x) / kSize; }

@@ -1,6 +1,7 @@
 // Cross-entropy over a split vocabulary, from bf16 logits.
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/fast_math.h"
 #include "kernels/cuda/operand.h"
 #include "kernels/operations/cross_entropy.h"
 
@@ -21,7 +22,8 @@ __device__ __forceinline__ float rescaled(float sum, float from, float to) {
   return from == kNone ? sum : sum * expf(from - to);
 }
 
-// A block for each row. Each thread keeps (largest, sum of exponentials relative to it) of its logits.
+// A block for each row. Each thread keeps (largest, sum of exponentials relative to it) of its logits, and looks for
+// the largest of a pack first, so that no logit asks for more than a multiplication and an exponential.
 template <int n>
 __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* targets, int64_t v_begin, float scale,
                                 float* partials) {
@@ -30,15 +32,15 @@ __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* ta
   float largest = kNone, sum = 0;
   for (int64_t v = int64_t{threadIdx.x} * n; v < V; v += int64_t{blockDim.x} * n) {
     const Pack<Bf16, n> pack = load<n>(at + v);
+    float some[n], most = largest;
     for (int j = 0; j < n; ++j) {
-      const float logit = scale * widen(pack.values[j]);
-      if (logit > largest) {
-        sum = rescaled(sum, largest, logit) + 1;
-        largest = logit;
-      } else {
-        sum += logit == kNone ? 0 : expf(logit - largest);  // a NaN comes here, and stays in the sum
-      }
+      some[j] = scale * widen(pack.values[j]);
+      most = fmaxf(most, some[j]);  // past a NaN, which comes into the sum
     }
+    const float base = most == kNone ? 0 : kLog2e * most;
+    sum *= fast_exp2(kLog2e * largest - base);
+    for (int j = 0; j < n; ++j) sum += fast_exp2(kLog2e * some[j] - base);
+    largest = most;
   }
   const float all = over_block(largest, Larger(), shared_memory<float>());
   const float total = over_block(rescaled(sum, largest, all), Plus(), shared_memory<float>());
@@ -72,14 +74,19 @@ __global__ void backward_kernel(int64_t V, Bf16* logits, const int32_t* targets,
                                 float scale, float outer) {
   const int64_t row = blockIdx.x, target = column_of(targets[row], v_begin, V);
   const bool ignored = targets[row] == -1;
-  const float base = log_sum[row];
+  const float slope = kLog2e * scale, base = kLog2e * log_sum[row];
+  Bf16* at = logits + row * V;
   for (int64_t v = int64_t{threadIdx.x} * n; v < V; v += int64_t{blockDim.x} * n) {
-    Pack<Bf16, n> pack = load<n>(logits + row * V + v);
-    for (int j = 0; j < n; ++j) {
-      const float hit = v + j == target ? 1 : 0;
-      pack.values[j] = rounded<Bf16>(ignored ? 0.0f : (expf(scale * widen(pack.values[j]) - base) - hit) * outer);
+    Pack<Bf16, n> pack = {};
+    if (!ignored) {
+      pack = load<n>(at + v);
+      float share[n];
+      for (int j = 0; j < n; ++j) share[j] = fast_exp2(slope * widen(pack.values[j]) - base);
+      if (v <= target && target < v + n)
+        for (int j = 0; j < n; ++j) share[j] -= v + j == target ? 1 : 0;
+      for (int j = 0; j < n; ++j) pack.values[j] = rounded<Bf16>(share[j] * outer);
     }
-    store(pack, logits + row * V + v);
+    store(pack, at + v);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "kernels/cuda/attention/geometry.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/ranges.h"
 #include "kernels/cuda/runtime.h"
@@ -39,7 +40,7 @@ class CudaBackend final : public Backend {
 
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override;
   void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override;
-  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) override;
+  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write) override;
 
   void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) override;
   void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) override;
@@ -47,7 +48,7 @@ class CudaBackend final : public Backend {
   void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
                           const Tensor& rstd) override;
   void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-                           const Tensor& through, const Tensor& dx, const Tensor& dw) override;
+                           const Tensor& through, const Tensor& dx, const Tensor& dw, Write write) override;
 
   void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override;
   void swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) override;
@@ -68,19 +69,34 @@ class CudaBackend final : public Backend {
   void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
                               double logit_scale, double loss_scale) override;
 
-  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) override;
+  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
+             const AdamWStep& step) override;
   double sum(const Tensor& x) override;
   double sum_of_squares(const Tensor& x) override;
   std::optional<int64_t> first_not_finite(const Tensor& x) override;
 
  private:
+  // The forms of attention: one folder of attention/ each.
+  void portable_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const Tensor& o, const Tensor& lse);
+  void hopper_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                const Tensor& o, const Tensor& lse);
+  void portable_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                   const Tensor& d_o, const Tensor& lse, const Tensor& delta, const Tensor& dq,
+                                   const Tensor& dk, const Tensor& dv);
+  void hopper_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                 const Tensor& d_o, const Tensor& lse, const Tensor& delta, const Tensor& dq,
+                                 const Tensor& dk, const Tensor& dv);
+
   void multiply(const Product& product, const Tensor& c);
   // theta^(-2k/K) for k < K/2, on the device.
   const double* frequencies(int64_t K, double theta);
 
   const bool deterministic_;
+  const AttentionForm attention_;
   Runtime runtime_;
   Products products_;
+  std::unique_ptr<Buffer> taken_;  // what a RowSchedule counts by; where attention is Hopper's
   std::map<std::pair<int64_t, double>, std::unique_ptr<Buffer>> frequencies_;
 };
 

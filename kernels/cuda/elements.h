@@ -70,6 +70,38 @@ __device__ __forceinline__ void store(const Pack<E, n>& pack, E* to) {
   *reinterpret_cast<Pack<E, n>*>(to) = pack;
 }
 
+// n bf16 numbers that are kept for later, two to a register. (Compilers give each number of a Pack one of its own, and
+// keep what was made of it too.)
+template <int n>
+class Held {
+ public:
+  __device__ void load_from(const Bf16* from) {
+    if constexpr (n == 1)
+      words_.values[0] = from->bits;
+    else
+      words_ = load<kWords>(reinterpret_cast<const uint32_t*>(from));
+  }
+  __device__ float operator[](int i) const {
+    const uint32_t word = words_.values[i / 2], bits = i % 2 == 0 ? word << 16 : word & 0xffff0000u;
+#ifdef __CUDACC__
+    return __uint_as_float(bits);
+#else
+    return std::bit_cast<float>(bits);
+#endif
+  }
+  // What is read from here on is made of the words again.
+  __device__ void keep() {
+#ifdef __CUDACC__
+    ROPEWALK_UNROLL
+    for (int i = 0; i < kWords; ++i) asm volatile("" : "+r"(words_.values[i]));
+#endif
+  }
+
+ private:
+  static constexpr int kWords = (n + 1) / 2;
+  Pack<uint32_t, kWords> words_ = {};
+};
+
 // The widest pack of E's, 16 bytes, that rows of `columns` elements from `pointers` on consist of: all of it, or 1.
 template <typename... Pointers>
 int pack_of(int64_t columns, int64_t element_bytes, Pointers... pointers) {

@@ -9,6 +9,8 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
+constexpr int kBlock = 512;  // threads that share a long row
+
 // Calls f(round, d) for the packs of n that are this thread's in a row of D, the first at d.
 template <int kSize, int kRounds, int n, typename F>
 __device__ __forceinline__ void for_each_of_row(int64_t D, F&& f) {
@@ -19,24 +21,33 @@ __device__ __forceinline__ void for_each_of_row(int64_t D, F&& f) {
   }
 }
 
+template <int n, int kRounds>
+__device__ __forceinline__ void keep(Held<n> (&row)[kRounds]) {
+  ROPEWALK_UNROLL
+  for (int round = 0; round < kRounds; ++round) row[round].keep();
+}
+
 template <int kSize, int kRounds, int n>
-__global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w, float epsilon,
-                                          Bf16* y, float* mean, float* rstd) {
+__global__ void __launch_bounds__(Team<kSize>::kBlock)
+    layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w, float epsilon, Bf16* y,
+                              float* mean, float* rstd) {
   using Row = Team<kSize>;
   const int64_t row = Row::index();
   if (row >= N) return;
-  float held[kRounds][n] = {};
+  Held<n> held[kRounds];
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) { held[round].load_from(x + row * D + d); });
   float sum = 0;
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-    const Pack<Bf16, n> in = load<n>(x + row * D + d);
-    for (int j = 0; j < n; ++j) sum += held[round][j] = widen(in.values[j]);
+  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t) {
+    for (int j = 0; j < n; ++j) sum += held[round][j];
   });
   const float center = Row::over(sum, Plus()) / static_cast<float>(D);
+  keep(held);
   float squares = 0;
   for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t) {
     for (int j = 0; j < n; ++j) squares += (held[round][j] - center) * (held[round][j] - center);
   });
   const float spread = 1 / sqrtf(Row::over(squares, Plus()) / static_cast<float>(D) + epsilon);
+  keep(held);
   for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
     const Pack<Bf16, n> weight = load<n>(w + row % M * D + d);
     Pack<Bf16, n> out;
@@ -50,42 +61,65 @@ __global__ void layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const
   }
 }
 
+// What a row of the backward needs, on its way while the row before is computed.
+template <int kSize, int kRounds, int n>
+struct BackwardRow {
+  Held<n> dys[kRounds], xs[kRounds], residuals[kRounds];
+  float center = 0, spread = 0;
+  __device__ void fetch(int64_t row, int64_t D, const Bf16* dy, const Bf16* x, const Bf16* through, const float* mean,
+                        const float* rstd) {
+    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+      dys[round].load_from(dy + row * D + d);
+      xs[round].load_from(x + row * D + d);
+      if (through) residuals[round].load_from(through + row * D + d);
+    });
+    center = mean[row];
+    spread = rstd[row];
+  }
+  __device__ float xhat(int round, int j) const { return (xs[round][j] - center) * spread; }
+};
+
 // Team i takes the rows n of one weight, n mod M = i mod M, every (teams / M)th of them, and leaves their sum of dy *
 // xhat in dw_parts [teams, D].
 template <int kSize, int kRounds, int n>
-__global__ void layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x,
-                                           const Bf16* w, const float* mean, const float* rstd, const Bf16* through,
-                                           Bf16* dx, float* dw_parts) {
+__global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / Team<kSize>::kBlock : 1)
+    layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x, const Bf16* w,
+                               const float* mean, const float* rstd, const Bf16* through, Bf16* dx, float* dw_parts) {
   using Row = Team<kSize>;
   const int64_t team = Row::index(), teams = int64_t{gridDim.x} * Row::kTeams;
-  float dw[kRounds][n] = {}, weight[kRounds][n] = {};
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-    const Pack<Bf16, n> in = load<n>(w + team % M * D + d);
-    for (int j = 0; j < n; ++j) weight[round][j] = widen(in.values[j]);
-  });
+  const Bf16* weights = w + team % M * D;  // soon in the first cache
+  float dw[kRounds][n] = {};
+  constexpr bool kAhead = kRounds * n <= 16;  // there are registers for two rows
+  BackwardRow<kSize, kRounds, n> here, next;
+  const auto fetch = [&](auto& into, int64_t row) { into.fetch(row, D, dy, x, through, mean, rstd); };
+  if (kAhead && team < N) fetch(next, team);
   for (int64_t row = team; row < N; row += teams) {
-    const float center = mean[row], spread = rstd[row];
-    float g[kRounds][n] = {}, xhat[kRounds][n] = {};
-    float sum_g = 0, sum_g_xhat = 0;
+    if constexpr (kAhead) {
+      here = next;
+      if (row + teams < N) fetch(next, row + teams);
+    } else {
+      fetch(here, row);
+    }
+    Pair sums{0, 0};  // of g, of g * xhat
     for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-      const Pack<Bf16, n> dys = load<n>(dy + row * D + d), xs = load<n>(x + row * D + d);
+      const Pack<Bf16, n> weight = load<n>(weights + d);
       for (int j = 0; j < n; ++j) {
-        const float dy_j = widen(dys.values[j]);
-        xhat[round][j] = (widen(xs.values[j]) - center) * spread;
-        g[round][j] = dy_j * weight[round][j];
-        dw[round][j] += dy_j * xhat[round][j];
-        sum_g += g[round][j];
-        sum_g_xhat += g[round][j] * xhat[round][j];
+        const float dy_j = here.dys[round][j], g = dy_j * widen(weight.values[j]);
+        dw[round][j] += dy_j * here.xhat(round, j);
+        sums = sums + Pair{g, g * here.xhat(round, j)};
       }
     });
-    const float mean_g = Row::over(sum_g, Plus()) / static_cast<float>(D);
-    const float mean_g_xhat = Row::over(sum_g_xhat, Plus()) / static_cast<float>(D);
+    sums = Row::over(sums, Plus());
+    const float mean_g = sums.first / static_cast<float>(D), mean_g_xhat = sums.second / static_cast<float>(D);
+    keep(here.dys), keep(here.xs), keep(here.residuals);
     for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-      Pack<Bf16, n> residual = {}, out;
-      if (through) residual = load<n>(through + row * D + d);
-      for (int j = 0; j < n; ++j)
+      const Pack<Bf16, n> weight = load<n>(weights + d);
+      Pack<Bf16, n> out;
+      for (int j = 0; j < n; ++j) {
+        const float g = here.dys[round][j] * widen(weight.values[j]);
         out.values[j] =
-            rounded<Bf16>(widen(residual.values[j]) + spread * (g[round][j] - mean_g - xhat[round][j] * mean_g_xhat));
+            rounded<Bf16>(here.residuals[round][j] + here.spread * (g - mean_g - here.xhat(round, j) * mean_g_xhat));
+      }
       store(out, dx + row * D + d);
     });
   }
@@ -94,45 +128,56 @@ __global__ void layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, cons
   });
 }
 
-// dw [M, D] += the parts of its teams, in their order
-__global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw) {
-  const int64_t i = first_of_thread<1>();
-  if (i >= M * D) return;
+// dw [M, D] (+)= the parts of its teams. A block has a column for each lane; its warps take the parts in turn, and the
+// first adds their sums in order.
+constexpr int kSumWarps = 32;
+__global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw, bool add) {
+  const int64_t i = int64_t{blockIdx.x} * kWarp + lane();
+  auto* sums = shared_memory<float>();  // [warps, lanes]
   float sum = 0;
-  for (int64_t team = i / D; team < teams; team += M) sum += dw_parts[team * D + i % D];
-  dw[i] += sum;
+  if (i < M * D)
+    for (int64_t team = i / D + warp() * M; team < teams; team += kSumWarps * M) sum += dw_parts[team * D + i % D];
+  sums[threadIdx.x] = sum;
+  __syncthreads();
+  if (warp() > 0 || i >= M * D) return;
+  for (int other = 1; other < kSumWarps; ++other) sum += sums[other * kWarp + lane()];
+  dw[i] = add ? dw[i] + sum : sum;
 }
 
-constexpr int64_t kMostRounds = 8;
+constexpr int64_t kMostRounds = 4;  // of a block
 
-// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers.
-template <typename F>
+// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers: a warp, which waits for nobody,
+// as long as it needs no more than kWarpRounds.
+template <int kWarpRounds, typename F>
 void with_rows(int64_t D, int pack, F&& f) {
   with_pack<8>(pack, [&](auto n) {
-    const auto with_rounds = [&](auto size) {
+    const auto with_rounds = [&](auto size, auto most) {
       const int64_t rounds = blocks_for(D, size() * n());
       if (rounds <= 1) return f(size, std::integral_constant<int, 1>{}, n);
       if (rounds <= 2) return f(size, std::integral_constant<int, 2>{}, n);
       if (rounds <= 4) return f(size, std::integral_constant<int, 4>{}, n);
-      if constexpr (size() == kThreads) f(size, std::integral_constant<int, kMostRounds>{}, n);
+      if constexpr (most() > 4) {
+        if (rounds <= 8) return f(size, std::integral_constant<int, 8>{}, n);
+        f(size, std::integral_constant<int, 16>{}, n);
+      }
     };
-    if (D <= kMostRounds / 2 * kWarp * n())
-      with_rounds(std::integral_constant<int, kWarp>{});
+    if (D <= kWarpRounds * kWarp * n())
+      with_rounds(std::integral_constant<int, kWarp>{}, std::integral_constant<int, kWarpRounds>{});
     else
-      with_rounds(std::integral_constant<int, kThreads>{});
+      with_rounds(std::integral_constant<int, kBlock>{}, std::integral_constant<int, kMostRounds>{});
   });
 }
 
 // The same for every device: sums have the same bits everywhere. A multiple of a block's teams and of M.
 int64_t teams_of(int64_t N, int64_t M, int64_t teams_of_block) {
-  constexpr int64_t kMostBlocks = 512;
+  constexpr int64_t kMostBlocks = 264;  // two for each multiprocessor of an H100
   const int64_t unit = teams_of_block * M;
   return unit * std::clamp(blocks_for(N, unit), int64_t{1}, std::max(int64_t{1}, kMostBlocks / M));
 }
 
 // The kernels hold rows in registers.
 void check_width(int64_t D, int pack) {
-  const int64_t widest = kMostRounds * kThreads * pack;
+  const int64_t widest = kMostRounds * kBlock * pack;
   CHECK(D <= widest, "a layer norm over {} numbers on cuda, {} at most", D, widest);
 }
 
@@ -143,28 +188,34 @@ void CudaBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double ep
   const auto s = operations::layer_norm_sizes(x, w);
   const int pack = pack_of(s.D, sizeof(Bf16), x.raw(), w.raw(), y.raw());
   check_width(s.D, pack);
-  with_rows(s.D, pack, [&](auto size, auto rounds, auto n) {
-    const int64_t blocks = blocks_for(s.N, Team<size()>::kTeams);
-    launch(runtime_, {blocks, kThreads, 1, Team<size()>::kScratchBytes},
+  with_rows<16>(s.D, pack, [&](auto size, auto rounds, auto n) {
+    using Row = Team<size()>;
+    launch(runtime_, {blocks_for(s.N, Row::kTeams), Row::kBlock, 1, Row::kScratchBytes},
            layer_norm_forward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(x), at<Bf16>(w),
            static_cast<float>(epsilon), at<Bf16>(y), at<float>(mean), at<float>(rstd));
   });
 }
 
 void CudaBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
-                                      const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
+                                      const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw,
+                                      Write write) {
   const auto s = operations::layer_norm_sizes(x, w);
   const int pack = pack_of(s.D, sizeof(Bf16), dy.raw(), x.raw(), w.raw(), through.raw(), dx.raw());
   check_width(s.D, pack);
-  if (s.N == 0) return;
-  with_rows(s.D, pack, [&](auto size, auto rounds, auto n) {
+  if (s.N == 0) {
+    if (write == Write::kSet) fill(dw, 0);
+    return;
+  }
+  with_rows<4>(s.D, pack, [&](auto size, auto rounds, auto n) {
     using Row = Team<size()>;
     const int64_t teams = teams_of(s.N, s.M, Row::kTeams);
     auto* parts = static_cast<float*>(runtime_.workspace(teams * s.D * static_cast<int64_t>(sizeof(float))));
-    launch(runtime_, {teams / Row::kTeams, kThreads, 1, Row::kScratchBytes},
+    launch(runtime_, {teams / Row::kTeams, Row::kBlock, 1, Row::kScratchBytes},
            layer_norm_backward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(dy), at<Bf16>(x), at<Bf16>(w),
            at<float>(mean), at<float>(rstd), at<Bf16>(through), at<Bf16>(dx), parts);
-    launch(runtime_, {blocks_for(s.M * s.D), kThreads}, sum_parts_kernel, teams, s.D, s.M, parts, at<float>(dw));
+    constexpr int kSumThreads = kSumWarps * kWarp;
+    launch(runtime_, {blocks_for(s.M * s.D, kWarp), kSumThreads, 1, kSumThreads * sizeof(float)}, sum_parts_kernel,
+           teams, s.D, s.M, parts, at<float>(dw), write == Write::kAdd);
   });
 }
 

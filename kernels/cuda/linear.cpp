@@ -22,9 +22,9 @@ void CudaBackend::linear_backward_input(const Tensor& dy, const Tensor& w, const
   multiply({N, I, O, dy.raw(), w.raw(), false, false, dx.raw(), DType::kBF16, write}, dx);
 }
 
-void CudaBackend::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
+void CudaBackend::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write) {
   const auto [N, I, O] = operations::linear_sizes(x, dw);
-  multiply({O, I, N, dy.raw(), x.raw(), true, false, dw.raw(), DType::kF32, Write::kAdd}, dw);
+  multiply({O, I, N, dy.raw(), x.raw(), true, false, dw.raw(), DType::kF32, write}, dw);
 }
 
 }  // namespace ROPEWALK_CUDA

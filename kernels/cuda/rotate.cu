@@ -10,6 +10,8 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
+constexpr int kHeadsAtOnce = 4;  // on their way from memory
+
 template <int n, typename E>
 __global__ void rotate_kernel(int64_t T, int64_t H, int64_t K, E* x, int64_t first_position, const double* frequencies,
                               float sign) {
@@ -24,16 +26,24 @@ __global__ void rotate_kernel(int64_t T, int64_t H, int64_t K, E* x, int64_t fir
     sincosf(static_cast<float>(reduced), &sine[pair], &cosine[pair]);
     sine[pair] *= sign;
   }
-  for (int64_t h = 0; h < H; ++h) {
-    E* at = x + (t * H + h) * K + k;
-    Pack<E, n> pairs = load<n>(at);
+  const auto turn = [&](Pack<E, n> pairs, E* to) {
     for (int pair = 0; pair < n / 2; ++pair) {
       const float a = widen(pairs.values[2 * pair]), b = widen(pairs.values[2 * pair + 1]);
       pairs.values[2 * pair] = rounded<E>(a * cosine[pair] - b * sine[pair]);
       pairs.values[2 * pair + 1] = rounded<E>(a * sine[pair] + b * cosine[pair]);
     }
-    store(pairs, at);
+    store(pairs, to);
+  };
+  E* at = x + t * H * K + k;  // of the first head
+  int64_t h = 0;
+  for (; h + kHeadsAtOnce <= H; h += kHeadsAtOnce, at += kHeadsAtOnce * K) {
+    Pack<E, n> some[kHeadsAtOnce];
+    ROPEWALK_UNROLL
+    for (int j = 0; j < kHeadsAtOnce; ++j) some[j] = load<n>(at + j * K);
+    ROPEWALK_UNROLL
+    for (int j = 0; j < kHeadsAtOnce; ++j) turn(some[j], at + j * K);
   }
+  for (; h < H; ++h, at += K) turn(load<n>(at), at);
 }
 
 template <typename E>

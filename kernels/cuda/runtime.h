@@ -41,6 +41,8 @@ class Runtime final : public DeviceTimeline {
 
   Device device() const;
   DeviceStatus status() const;
+  int multiprocessors() const;
+  void check_hopper() const;  // throws DeviceError where the device, or this build, has not what it takes
   int64_t peak_bytes() const { return peak_; }  // the most that was allocated at a time
   Stream stream() const;  // the kernels'; makes the device this thread's, so that what is launched goes to it
   Stream make_stream();   // one beside the kernels', for what moves meanwhile; lives as long as this

@@ -1,12 +1,13 @@
 // SwiGLU: h = silu(gate) * up.
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/fast_math.h"
 #include "kernels/cuda/operand.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
 
-__device__ __forceinline__ float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) { return fast_reciprocal(1 + fast_exp2(-kLog2e * x)); }
 
 template <int n>
 __global__ void swiglu_forward_kernel(int64_t count, const Bf16* gate, const Bf16* up, Bf16* h) {

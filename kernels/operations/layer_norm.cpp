@@ -34,7 +34,8 @@ void Kernels::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilo
 }
 
 void Kernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
-                                  const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
+                                  const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw,
+                                  Write write) {
   check_layer_norm(*this, x, w, mean, rstd);
   check_operand(*this, "layer_norm_backward: dy", dy, dtype(), x.shape());
   check_operand(*this, "layer_norm_backward: dx", dx, dtype(), x.shape());
@@ -43,7 +44,7 @@ void Kernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tenso
   check_apart("layer_norm_backward: dx", dx, {dy, through}, InPlace::kAllowed);
   check_apart("layer_norm_backward: dx", dx, {x, w, mean, rstd, dw});
   check_apart("layer_norm_backward: dw", dw, {dy, x, w, mean, rstd, through});
-  call(__func__, [&] { backend_->layer_norm_backward(dy, x, w, mean, rstd, through, dx, dw); });
+  call(__func__, [&] { backend_->layer_norm_backward(dy, x, w, mean, rstd, through, dx, dw, write); });
 }
 
 void Backend::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
@@ -56,12 +57,13 @@ void Backend::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilo
 }
 
 void Backend::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
-                                  const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw) {
+                                  const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw,
+                                  Write write) {
   operations::plain(*this, __func__, [&](auto number) {
     using S = decltype(number);
     operations::layer_norm_backward<S>(operations::layer_norm_sizes(x, w), HostInput<S>(dy), HostInput<S>(x),
                                        HostInput<S>(w), HostInput<S>(mean), HostInput<S>(rstd), HostInput<S>(through),
-                                       HostOutput<S>(dx), HostOutput<S>(dw));
+                                       HostOutput<S>(dx), HostOutput<S>(dw), write);
   });
 }
 

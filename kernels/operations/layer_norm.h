@@ -1,6 +1,8 @@
 // Layer norm without bias (Ba et al., arXiv 1607.06450), with M rows of weights used in turn.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/kernels.h"
 #include "kernels/operations/scalar.h"
 
@@ -30,10 +32,12 @@ void layer_norm_forward(const LayerNormSizes& s, const S* x, const S* w, double 
   }
 }
 
-// dx = through + rstd * (g - mean_D(g) - xhat * mean_D(g * xhat)),  g = dy * w;  dw += dy * xhat.  through may be null.
+// dx = through + rstd * (g - mean_D(g) - xhat * mean_D(g * xhat)),  g = dy * w;  dw (+)= dy * xhat.  through may be
+// null.
 template <typename S>
 void layer_norm_backward(const LayerNormSizes& s, const S* dy, const S* x, const S* w, const S* mean, const S* rstd,
-                         const S* through, S* dx, S* dw) {
+                         const S* through, S* dx, S* dw, Write write) {
+  if (write == Write::kSet) std::fill_n(dw, s.M * s.D, S{});
   const S D(static_cast<double>(s.D));
   for (int64_t n = 0; n < s.N; ++n) {
     const S *dy_row = dy + n * s.D, *row = x + n * s.D, *weight = w + n % s.M * s.D;

@@ -41,12 +41,12 @@ void Kernels::linear_backward_input(const Tensor& dy, const Tensor& w, const Ten
       [&] { backend_->linear_backward_input(dy, w, dx, write); });
 }
 
-void Kernels::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
+void Kernels::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write) {
   check_apart("linear_backward_weight: dw", dw, {dy, x});
   check_linear(*this, "linear_backward_weight", x, dw, accumulator_of(dtype()), dy);
   call(
       __func__, [&] { return Flops{.products = product_flops(dy, x.extent(1))}; },
-      [&] { backend_->linear_backward_weight(dy, x, dw); });
+      [&] { backend_->linear_backward_weight(dy, x, dw, write); });
 }
 
 void Backend::linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) {
@@ -65,11 +65,11 @@ void Backend::linear_backward_input(const Tensor& dy, const Tensor& w, const Ten
   });
 }
 
-void Backend::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) {
+void Backend::linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write) {
   operations::plain(*this, __func__, [&](auto number) {
     using S = decltype(number);
     operations::linear_backward_weight<S>(operations::linear_sizes(x, dw), HostInput<S>(dy), HostInput<S>(x),
-                                          HostOutput<S>(dw));
+                                          HostOutput<S>(dw), write);
   });
 }
 

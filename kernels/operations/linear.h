@@ -1,6 +1,8 @@
 // Products with a weight [O, I]: the forward and its two adjoints.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/kernels.h"
 #include "kernels/operations/scalar.h"
 
@@ -38,9 +40,10 @@ void linear_backward_input(const LinearSizes& s, const S* dy, const S* w, S* dx,
   }
 }
 
-// dw += dy^T x
+// dw (+)= dy^T x
 template <typename S>
-void linear_backward_weight(const LinearSizes& s, const S* dy, const S* x, S* dw) {
+void linear_backward_weight(const LinearSizes& s, const S* dy, const S* x, S* dw, Write write) {
+  if (write == Write::kSet) std::fill_n(dw, s.O * s.I, S{});
   for (int64_t n = 0; n < s.N; ++n)
     for (int64_t o = 0; o < s.O; ++o)
       for (int64_t i = 0; i < s.I; ++i) dw[o * s.I + i] += dy[n * s.O + o] * x[n * s.I + i];

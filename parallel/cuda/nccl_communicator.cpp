@@ -105,7 +105,7 @@ class NcclRank {
   bool is_over(double since) const { return watched_.is_over(since) || (options_.give_up && options_.give_up()); }
   void abort_all();
   [[noreturn]] void fail(const std::string& reason, UnresponsivePeers unresponsive = {});
-  std::string words_of(ncclResult_t result, ncclComm_t comm) const;
+  [[noreturn]] void fail_with(ncclResult_t result, ncclComm_t comm, const std::string& what);
 
   Runtime& runtime_;
   WorldOptions options_;
@@ -116,9 +116,16 @@ class NcclRank {
   std::string failure_;                // the first one; nothing works any more
 };
 
-std::string NcclRank::words_of(ncclResult_t result, ncclComm_t comm) const {
+std::string words_of(ncclResult_t result, ncclComm_t comm) {
   const char* details = ncclGetLastError(comm);
   return fmt::format("{}{}{}", ncclGetErrorString(result), details && *details ? ": " : "", details ? details : "");
+}
+
+// NCCL has no code for it: only CUDA's words for the failed call, or its allocator's ("Failed to CUDA calloc 4194304
+// bytes").
+bool is_out_of_memory(ncclResult_t result, const std::string& words) {
+  const auto say = [&](const char* text) { return words.find(text) != std::string::npos; };
+  return result == ncclUnhandledCudaError && (say("out of memory") || say("Failed to CUDA"));
 }
 
 // In one NCCL group, busy ones first: an abort waits for the group's work, which may stand in a stream behind
@@ -144,6 +151,14 @@ void NcclRank::fail(const std::string& reason, UnresponsivePeers unresponsive) {
   throw error;
 }
 
+void NcclRank::fail_with(ncclResult_t result, ncclComm_t comm, const std::string& what) {
+  const std::string words = words_of(result, comm), reason = fmt::format("{} in {}: NCCL: {}", name_, what, words);
+  if (!is_out_of_memory(result, words)) fail(reason);
+  failure_ = reason;
+  abort_all();
+  throw OutOfMemory(reason + " (it takes its memory beside what was reserved for tensors)");
+}
+
 void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers) {
   watched_.look();
   const double begin = watched_.seconds();
@@ -158,7 +173,7 @@ void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& w
     }
     sched_yield();
   }
-  if (result != ncclSuccess) fail(fmt::format("{} in {}: NCCL: {}", name_, what, words_of(result, comm)));
+  if (result != ncclSuccess) fail_with(result, comm, what);
 }
 
 void NcclRank::look() {
@@ -168,8 +183,7 @@ void NcclRank::look() {
   for (const auto& [comm, done] : comms_) {
     ncclResult_t state = ncclSuccess;
     if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &state); asked != ncclSuccess) state = asked;
-    if (state != ncclSuccess && state != ncclInProgress)
-      fail(fmt::format("{} in {}: NCCL: {}", name_, at_work(), words_of(state, comm)));
+    if (state != ncclSuccess && state != ncclInProgress) fail_with(state, comm, at_work());
   }
   for (Lane& lane : lanes_) look_at(lane);
 }

@@ -10,7 +10,8 @@
 // A device that waits for a dead peer would wait for ever. So whenever the host waits for the device (and it never lets
 // it fall far behind), it checks the outstanding calls (Runtime::set_watch): where NCCL reports an error, a deadline
 // has passed or the job is ending, it aborts all of this rank's NCCL groups, which frees the device. Then it throws a
-// PeerError that names the call, and shows it to WorldOptions::on_failure first.
+// PeerError that names the call, and shows it to WorldOptions::on_failure first. Where NCCL finds no room for its
+// buffers, it throws OutOfMemory: the peers are well.
 #pragma once
 
 #include "parallel/communicator/mpi_communicator.h"

@@ -50,7 +50,7 @@ std::vector<Entry> memory_cases() {
         t.kernels->layer_norm_forward(t[0], t[4], 1e-5, t[1], t[5], t[6]);
       },
       [](Kit& t) {  // dy, x, through -> dx
-        t.kernels->layer_norm_backward(t[1], t[0], t[4], t[5], t[6], t[2], t[3], t[7]);
+        t.kernels->layer_norm_backward(t[1], t[0], t[4], t[5], t[6], t[2], t[3], t[7], Write::kAdd);
       }));
   entries.push_back(entry("rotation", "update", {kRows, 12, 64}, 1, 2, nullptr,
                           [](Kit& t) { t.kernels->rotate(t[0], 0, 50000, Rotation::kForward); }));
@@ -81,7 +81,7 @@ std::vector<Entry> memory_cases() {
   entries.push_back(entry(
       "AdamW", "update", {32 << 20}, 4, 7, [](Kit& t) { t.kernels->fill(t[3], 1e-4); },
       [](Kit& t) {
-        t.kernels->adamw(t[0], t[1], t[2], t[3], {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1.0});
+        t.kernels->adamw(t[0], t[1], t[2], t[3], Tensor(), {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1.0});
       }));
   entries.push_back(
       entry("sum of squares", "copy", {32 << 20}, 1, 1, nullptr, [](Kit& t) { t.kernels->sum_of_squares(t[0]); }));

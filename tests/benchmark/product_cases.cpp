@@ -37,7 +37,7 @@ std::vector<Entry> product_cases() {
                else if (pass == "backward input")
                  run = [s] { s->kernels->linear_backward_input(s->y.tensor, s->w.tensor, s->dx.tensor, Write::kSet); };
                else
-                 run = [s] { s->kernels->linear_backward_weight(s->y.tensor, s->x.tensor, s->dw.tensor); };
+                 run = [s] { s->kernels->linear_backward_weight(s->y.tensor, s->x.tensor, s->dw.tensor, Write::kAdd); };
                return Case{name, 2.0 * static_cast<double>(N * I * O), run};
              }});
       }

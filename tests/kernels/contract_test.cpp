@@ -105,11 +105,12 @@ TEST_P(Contract, OfProducts) {
           [&](const Operands& x) { k.linear_forward(x[0], x[1], x[2], write); });
     check("linear_backward_input", {compute({3, 5}), compute({5, 4}), compute({3, 4})},
           [&](const Operands& x) { k.linear_backward_input(x[0], x[1], x[2], write); });
+    check("linear_backward_weight", {compute({3, 5}), compute({3, 4}), accumulator({5, 4})},
+          [&](const Operands& x) { k.linear_backward_weight(x[0], x[1], x[2], write); });
   }
-  check("linear_backward_weight", {compute({3, 5}), compute({3, 4}), accumulator({5, 4})},
-        [&](const Operands& x) { k.linear_backward_weight(x[0], x[1], x[2]); });
   if (kernels->dtype() == DType::kBF16) {
-    EXPECT_THROW(k.linear_backward_weight(compute({3, 5}), compute({3, 4}), compute({5, 4})), std::logic_error)
+    EXPECT_THROW(k.linear_backward_weight(compute({3, 5}), compute({3, 4}), compute({5, 4}), Write::kAdd),
+                 std::logic_error)
         << "a gradient of few bits";
   }
   const Tensor square = compute({4, 4});
@@ -131,14 +132,16 @@ TEST_P(Contract, OfLayerNorm) {
   const Tensor w = compute({2, 4});
   check("layer_norm_forward", {compute({3, 4}), compute({3, 4}), accumulator({3}), accumulator({3})},
         [&](const Operands& x) { k.layer_norm_forward(x[0], w, 1e-5, x[1], x[2], x[3]); });
-  check("layer_norm_backward",
-        {compute({3, 4}), compute({3, 4}), accumulator({3}), accumulator({3}), compute({3, 4}), accumulator({2, 4})},
-        [&](const Operands& x) { k.layer_norm_backward(x[0], x[1], w, x[2], x[3], Tensor(), x[4], x[5]); });
+  check(
+      "layer_norm_backward",
+      {compute({3, 4}), compute({3, 4}), accumulator({3}), accumulator({3}), compute({3, 4}), accumulator({2, 4})},
+      [&](const Operands& x) { k.layer_norm_backward(x[0], x[1], w, x[2], x[3], Tensor(), x[4], x[5], Write::kAdd); });
   const Tensor x = compute({3, 4}), rows = accumulator({3});
   EXPECT_THROW(k.layer_norm_forward(x, compute({2, 5}), 1e-5, compute({3, 4}), rows, accumulator({3})),
                std::logic_error);
   EXPECT_THROW(k.layer_norm_forward(x, w, 1e-5, x, rows, accumulator({3})), std::logic_error) << "y is x";
-  EXPECT_THROW(k.layer_norm_backward(x, x, w, rows, rows, compute({2, 4}), compute({3, 4}), w), std::logic_error);
+  EXPECT_THROW(k.layer_norm_backward(x, x, w, rows, rows, compute({2, 4}), compute({3, 4}), w, Write::kSet),
+               std::logic_error);
   EXPECT_THROW(k.layer_norm_forward(compute({3, 0}), compute({1, 0}), 1e-5, compute({3, 0}), rows, accumulator({3})),
                std::logic_error);
 }
@@ -203,10 +206,17 @@ TEST_P(Contract, OfCrossEntropyAndAdamW) {
     k.cross_entropy_backward(compute({3, 7}), x[0], x[1], 0, 1, 1);
   });
   const AdamWStep step{1e-3, 0.9, 0.99, 1e-8, 0.1, 1, 1};
-  check("adamw", {accumulator({6}), accumulator({6}), accumulator({6}), accumulator({6})},
-        [&](const Operands& x) { k.adamw(x[0], x[1], x[2], x[3], step); });
-  const Tensor two = accumulator({2});
-  EXPECT_THROW(k.adamw(two, accumulator({2}), two, two, AdamWStep{1, 0.9, 0.9, 1, 0, 0, 1}), std::logic_error)
+  const bool mixed = k.dtype() != accumulator_of(k.dtype());
+  const auto six = [&] { return accumulator({6}); };
+  if (mixed)
+    check("adamw", {six(), six(), six(), six(), compute({6})},
+          [&](const Operands& x) { k.adamw(x[0], x[1], x[2], x[3], x[4], step); });
+  else
+    check("adamw", {six(), six(), six(), six()},
+          [&](const Operands& x) { k.adamw(x[0], x[1], x[2], x[3], Tensor(), step); });
+  EXPECT_THROW(k.adamw(six(), six(), six(), six(), mixed ? Tensor() : compute({6}), step), std::logic_error);
+  const Tensor narrow = mixed ? compute({6}) : Tensor();
+  EXPECT_THROW(k.adamw(six(), six(), six(), six(), narrow, AdamWStep{1, 0.9, 0.9, 1, 0, 0, 1}), std::logic_error)
       << "step 0";
 }
 

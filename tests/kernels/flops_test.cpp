@@ -57,7 +57,7 @@ TEST(CountingBackend, CountsByKindAndComputesNothing) {
   const auto tensor = [&](Shape shape) { return arena.allocate(DType::kF32, shape); };
   kernels.linear_forward(tensor({5, 7}), tensor({3, 7}), tensor({5, 3}), Write::kSet);
   kernels.linear_backward_input(tensor({5, 3}), tensor({3, 7}), tensor({5, 7}), Write::kSet);
-  kernels.linear_backward_weight(tensor({5, 3}), tensor({5, 7}), tensor({3, 7}));
+  kernels.linear_backward_weight(tensor({5, 3}), tensor({5, 7}), tensor({3, 7}), Write::kSet);
   EXPECT_EQ(backend.flops().products, 3 * 2 * 5 * 7 * 3);
   const Tensor q = tensor({4, 6, 8}), k = tensor({4, 2, 8});
   const AttentionSpan full{0, 0, std::nullopt, Tensor()}, sliding{0, 0, 2, Tensor()};

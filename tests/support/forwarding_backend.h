@@ -34,8 +34,8 @@ class ForwardingBackend : public Backend {
   void linear_backward_input(const Tensor& dy, const Tensor& w, const Tensor& dx, Write write) override {
     inner_.linear_backward_input(dy, w, dx, write);
   }
-  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw) override {
-    inner_.linear_backward_weight(dy, x, dw);
+  void linear_backward_weight(const Tensor& dy, const Tensor& x, const Tensor& dw, Write write) override {
+    inner_.linear_backward_weight(dy, x, dw, write);
   }
   void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) override {
     inner_.embedding_forward(tokens, table, v_begin, x);
@@ -48,8 +48,8 @@ class ForwardingBackend : public Backend {
     inner_.layer_norm_forward(x, w, epsilon, y, mean, rstd);
   }
   void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
-                           const Tensor& through, const Tensor& dx, const Tensor& dw) override {
-    inner_.layer_norm_backward(dy, x, w, mean, rstd, through, dx, dw);
+                           const Tensor& through, const Tensor& dx, const Tensor& dw, Write write) override {
+    inner_.layer_norm_backward(dy, x, w, mean, rstd, through, dx, dw, write);
   }
   void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) override {
     inner_.rotate(x, first_position, theta, direction);
@@ -85,8 +85,9 @@ class ForwardingBackend : public Backend {
                               double logit_scale, double loss_scale) override {
     inner_.cross_entropy_backward(logits, targets, log_sum, v_begin, logit_scale, loss_scale);
   }
-  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const AdamWStep& step) override {
-    inner_.adamw(w, g, m, v, step);
+  void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
+             const AdamWStep& step) override {
+    inner_.adamw(w, g, m, v, narrow, step);
   }
   double sum(const Tensor& x) override { return inner_.sum(x); }
   double sum_of_squares(const Tensor& x) override { return inner_.sum_of_squares(x); }

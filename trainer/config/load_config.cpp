@@ -7,6 +7,7 @@
 #include "configs/ropewalk.pb.h"
 #include "kernels/error.h"
 #include "trainer/config/config_text.h"
+#include "trainer/config/loss_chunk.h"
 #include "trainer/config/problems.h"
 #include "trainer/config/validate.h"
 
@@ -154,6 +155,12 @@ ParallelConfig parallel_config(const proto::Parallel& parallel) {
           .deadline_seconds = parallel.deadline_seconds()};
 }
 
+void resolve_loss_chunk(proto::Config& config) {
+  if (!config.training().has_loss_chunk())
+    config.mutable_training()->set_loss_chunk(
+        usual_loss_chunk(backend_of(config.parallel().device()), config.model().vocabulary()));
+}
+
 Config make_config(const proto::Config& config) {
   const proto::Data& data = config.data();
   const proto::Validation& validation = config.validation();
@@ -209,6 +216,7 @@ Config parse_config(std::string_view text, const std::string& name, std::span<co
   for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
   if (whole) {
     resolve_data_parallel(*config.mutable_parallel(), world_size);
+    resolve_loss_chunk(config);
     check_config(config, world_size, steps_done, problems);
   }
   problems.throw_if_any(name);

@@ -83,7 +83,7 @@ void Block::recompute(const ParameterValues& weights, const Sequences& sequences
 }
 
 void Block::backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
-                     const Tensor& dx, const ParameterValues& gradients) const {
+                     const Tensor& dx, const ParameterValues& gradients, Write write) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
@@ -99,12 +99,12 @@ void Block::backward(const ParameterValues& weights, const Sequences& sequences,
     ArenaScope mlp(arena);
     const Tensor h = arena.allocate(type, saved.gate.shape());
     k.swiglu_forward(saved.gate, saved.up, h);  // cheaper to make again than to keep
-    k.linear_backward_weight(dsum, h, gradients[at_.down]);
+    k.linear_backward_weight(dsum, h, gradients[at_.down], write);
     const Tensor &dh = h, &dgate = saved.gate, &dup = saved.up;  // each in the place of what has served
     k.linear_backward_input(dsum, weights[at_.down], dh, Write::kSet);
     k.swiglu_backward(dh, saved.gate, saved.up, dgate, dup);
-    k.linear_backward_weight(dgate, saved.n, gradients[at_.gate]);
-    k.linear_backward_weight(dup, saved.n, gradients[at_.up]);
+    k.linear_backward_weight(dgate, saved.n, gradients[at_.gate], write);
+    k.linear_backward_weight(dup, saved.n, gradients[at_.up], write);
     k.linear_backward_input(dgate, weights[at_.gate], dn, Write::kSet);
     k.linear_backward_input(dup, weights[at_.up], dn, Write::kAdd);
   }
@@ -112,14 +112,14 @@ void Block::backward(const ParameterValues& weights, const Sequences& sequences,
     ArenaScope attention(arena);
     const Tensor d_o = arena.allocate(type, heads), dq = arena.allocate(accumulator, heads);
     const Tensor dkv = arena.allocate(accumulator, saved.kv.shape());
-    k.linear_backward_weight(dsum, matrix(saved.o), gradients[at_.o]);
+    k.linear_backward_weight(dsum, matrix(saved.o), gradients[at_.o], write);
     k.linear_backward_input(dsum, weights[at_.o], matrix(d_o), Write::kSet);
     attention_->backward(saved.q, saved.kv, sequences, saved.o, saved.lse, d_o, dq, dkv, arena);
-    attention_inputs_backward(weights, sequences, saved, dq, dkv, dn, gradients);
+    attention_inputs_backward(weights, sequences, saved, dq, dkv, dn, gradients, write);
   }
   const Tensor dn_here = region_.enter_backward(dn, arena);
   k.layer_norm_backward(dn_here, saved.x, weights[at_.norm], saved.mean, saved.rstd, /*through=*/dy, dx,
-                        gradients[at_.norm]);
+                        gradients[at_.norm], write);
 }
 
 // q, k, v = W n; then QK-Norm and the rotation, where the layer has them.
@@ -158,7 +158,7 @@ void Block::attention_inputs(const ParameterValues& weights, const Sequences& se
 
 void Block::attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences,
                                       const BlockActivations& saved, const Tensor& dq, const Tensor& dkv,
-                                      const Tensor& dn, const ParameterValues& gradients) const {
+                                      const Tensor& dn, const ParameterValues& gradients, Write write) const {
   Kernels& k = rank_.kernels;
   const int64_t K = model_.head_size;
   rotate(dq, sequences, Rotation::kBackward);
@@ -168,12 +168,12 @@ void Block::attention_inputs_backward(const ParameterValues& weights, const Sequ
     const int64_t n_q = q.elements() / K, n_k = key.elements() / K;
     const Tensor q_heads = q.reshape({n_q, K}), k_heads = key.reshape({n_k, K});
     k.layer_norm_backward(q_heads, saved.q_raw.reshape({n_q, K}), weights[at_.q_norm], saved.q_mean, saved.q_rstd,
-                          Tensor(), q_heads, gradients[at_.q_norm]);
+                          Tensor(), q_heads, gradients[at_.q_norm], write);
     k.layer_norm_backward(k_heads, saved.k_raw.reshape({n_k, K}), weights[at_.k_norm], saved.k_mean, saved.k_rstd,
-                          Tensor(), k_heads, gradients[at_.k_norm]);
+                          Tensor(), k_heads, gradients[at_.k_norm], write);
   }
   const auto project_back = [&](const Tensor& d, int parameter) {
-    k.linear_backward_weight(matrix(d), saved.n, gradients[parameter]);
+    k.linear_backward_weight(matrix(d), saved.n, gradients[parameter], write);
     k.linear_backward_input(matrix(d), weights[parameter], dn, Write::kAdd);
   };
   project_back(q, at_.q);

@@ -45,20 +45,20 @@ class Block {
                BlockActivations& saved) const;
   // Fills `saved` again, of which saved.x was kept, and perhaps saved.o and saved.lse.
   void recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
-  // dy -> dx in place, [N', D]; adds to the gradients of the block's parameters. Uses up `saved`: gradients take the
+  // dy -> dx in place, [N', D]; writes the gradients of the block's parameters. Uses up `saved`: gradients take the
   // place of what has served.
   void backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
-                const Tensor& dx, const ParameterValues& gradients) const;
+                const Tensor& dx, const ParameterValues& gradients, Write write) const;
 
  private:
   // Norm, attention's inputs, the MLP's inner products: all that a backward needs but attention's output.
   void project_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
   void attend(const Sequences& sequences, BlockActivations& saved) const;
   void attention_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
-  // Adds to dn [N, D] and to the gradients of q, k, v and their norms.
+  // Adds to dn [N, D] and writes the gradients of q, k, v and their norms.
   void attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences,
                                  const BlockActivations& saved, const Tensor& dq, const Tensor& dkv, const Tensor& dn,
-                                 const ParameterValues& gradients) const;
+                                 const ParameterValues& gradients, Write write) const;
   void rotate(const Tensor& heads, const Sequences& sequences, Rotation direction) const;
   Tensor in_compute_type(const Tensor& x) const;
 

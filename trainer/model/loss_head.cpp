@@ -50,7 +50,7 @@ Tensor LossHead::losses(const ParameterValues& weights, const Sequences& sequenc
 }
 
 Tensor LossHead::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, double loss_scale,
-                         LossActivations& saved, const ParameterValues& gradients) const {
+                         LossActivations& saved, const ParameterValues& gradients, Write write) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
@@ -65,6 +65,7 @@ Tensor LossHead::forward(const ParameterValues& weights, const Sequences& sequen
   const Tensor table = weights[table_.embedding()], dtable = gradients[table_.embedding()];
   const int64_t v_begin = table_[table_.embedding()].box.row_begin;
   const Tensor n = normed(weights, x, rows, saved.mean, saved.rstd);
+  if (rows == 0 && write == Write::kSet) k.fill(dtable, 0);
   for (int64_t begin = 0; begin < rows; begin += loss_chunk_) {
     ArenaScope chunk(arena);
     const int64_t end = std::min(rows, begin + loss_chunk_);
@@ -75,19 +76,19 @@ Tensor LossHead::forward(const ParameterValues& weights, const Sequences& sequen
     cross_entropy(logits, targets, log_sum, out.slice(begin, end));
     k.cross_entropy_backward(logits, targets, log_sum, v_begin, model_.logit_scale, loss_scale);
     k.linear_backward_input(logits, table, saved.dn.slice(begin, end), Write::kSet);
-    k.linear_backward_weight(logits, n_chunk, dtable);
+    k.linear_backward_weight(logits, n_chunk, dtable, begin == 0 ? write : Write::kAdd);
   }
   return out;
 }
 
-Tensor LossHead::backward(const ParameterValues& weights, LossActivations& saved,
-                          const ParameterValues& gradients) const {
+Tensor LossHead::backward(const ParameterValues& weights, LossActivations& saved, const ParameterValues& gradients,
+                          Write write) const {
   Arena& arena = rank_.arena;
   const Tensor dx = arena.allocate(saved.x.dtype(), saved.x.shape());
   ArenaScope scratch(arena);
   const Tensor dn_here = region_.enter_backward(saved.dn, arena);
   rank_.kernels.layer_norm_backward(dn_here, saved.x, weights[table_.final_norm()], saved.mean, saved.rstd, Tensor(),
-                                    dx, gradients[table_.final_norm()]);
+                                    dx, gradients[table_.final_norm()], write);
   return dx;
 }
 

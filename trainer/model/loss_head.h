@@ -24,11 +24,12 @@ class LossHead {
 
   // losses [N] (accumulator type, from the arena): -log p(target), 0 where the target is -1.
   Tensor losses(const ParameterValues& weights, const Sequences& sequences, const Tensor& x) const;
-  // The same, with the gradient of loss_scale * sum(losses): adds to the embedding's and fills `saved` for backward.
+  // The same, with the gradient of loss_scale * sum(losses): writes the embedding's and fills `saved` for backward.
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, double loss_scale,
-                 LossActivations& saved, const ParameterValues& gradients) const;
-  // -> dx [N', D], from the arena; adds to the norm's gradient.
-  Tensor backward(const ParameterValues& weights, LossActivations& saved, const ParameterValues& gradients) const;
+                 LossActivations& saved, const ParameterValues& gradients, Write write) const;
+  // -> dx [N', D], from the arena; writes the norm's gradient.
+  Tensor backward(const ParameterValues& weights, LossActivations& saved, const ParameterValues& gradients,
+                  Write write) const;
 
   // Logits of row `row` of the N over the whole vocabulary, logit scale applied: [V] on the host. Collective over the
   // tensor group.

@@ -57,13 +57,13 @@ Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences, 
 }
 
 void Model::backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
-                     const ParameterValues& gradients, ParameterSync* sync) const {
-  const Tensor dx = head_.backward(weights, saved.loss, gradients);
+                     const ParameterValues& gradients, Write write, ParameterSync* sync) const {
+  const Tensor dx = head_.backward(weights, saved.loss, gradients, write);
   for (size_t layer = blocks_.size(); layer-- > 0;) {
     const Trace::Scope phase(rank_.trace, fmt::format("block {} backward", layer), "phase");
     ArenaScope scratch(rank_.arena);
     if (recompute_ != Recompute::kNothing) blocks_[layer]->recompute(weights, sequences, saved.blocks[layer]);
-    blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients);
+    blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients, write);
     if (sync) sync->after_backward(ParameterTable::unit_of_block(layer));
   }
   embedding_.backward(sequences, dx, gradients);

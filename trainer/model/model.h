@@ -33,9 +33,9 @@ class Model {
                  ParameterSync* sync) const;
   // The same without a backward: keeps no activations, so the memory of one block serves the next.
   Tensor infer(const ParameterValues& weights, const Sequences& sequences, ParameterSync* sync) const;
-  // From the loss head's `saved.loss` back to the tokens; adds to all gradients.
+  // From the loss head's `saved.loss` back to the tokens; writes all gradients, the embedding's after the loss head.
   void backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
-                const ParameterValues& gradients, ParameterSync* sync) const;
+                const ParameterValues& gradients, Write write, ParameterSync* sync) const;
 
   const LossHead& head() const { return head_; }
 

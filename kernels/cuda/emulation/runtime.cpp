@@ -38,6 +38,8 @@ Runtime::~Runtime() {
 }
 
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
+int Runtime::multiprocessors() const { return 2; }
+void Runtime::check_hopper() const {}
 Stream Runtime::stream() const { return state_->kernels; }
 Stream Runtime::make_stream() { return state_->streams.create(); }
 

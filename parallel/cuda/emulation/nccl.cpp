@@ -108,7 +108,9 @@ struct Job {
   }
 };
 
-thread_local int depth = 0;  // of groups of calls
+thread_local int depth = 0;                       // of groups of calls
+thread_local ncclResult_t failure = ncclSuccess;  // of the next group
+thread_local const char* last_error = "";
 thread_local std::shared_ptr<Job> group;
 
 Job& job(EmulatedNccl* comm, Stream stream) {
@@ -194,6 +196,11 @@ std::byte* bytes_at(void* x) { return static_cast<std::byte*>(x); }
 
 }  // namespace
 
+void fail_next_group(ncclResult_t result, const char* words) {
+  failure = result;
+  last_error = words;
+}
+
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   static std::atomic<int> worlds = 0;
   const std::string name = "world " + std::to_string(++worlds);
@@ -242,7 +249,7 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
 const char* ncclGetErrorString(ncclResult_t result) {
   return result == ncclRemoteError ? "remote process exited" : "an error";
 }
-const char* ncclGetLastError(ncclComm_t) { return ""; }
+const char* ncclGetLastError(ncclComm_t) { return last_error; }
 
 ncclResult_t ncclGroupStart() {
   ++depth;
@@ -252,6 +259,7 @@ ncclResult_t ncclGroupStart() {
 ncclResult_t ncclGroupEnd() {
   if (--depth > 0 || !group) return ncclSuccess;
   const std::shared_ptr<Job> whole = std::exchange(group, nullptr);
+  if (failure != ncclSuccess) return std::exchange(failure, ncclSuccess);
   whole->stream->enqueue([whole] { return whole->advance(); });
   return sometimes_busy(whole->comm);
 }

@@ -9,7 +9,13 @@
 
 namespace ropewalk::cuda_emulated {
 
-enum ncclResult_t { ncclSuccess = 0, ncclInvalidUsage = 5, ncclRemoteError = 6, ncclInProgress = 7 };
+enum ncclResult_t {
+  ncclSuccess = 0,
+  ncclUnhandledCudaError = 1,
+  ncclInvalidUsage = 5,
+  ncclRemoteError = 6,
+  ncclInProgress = 7
+};
 enum ncclDataType_t { ncclUint8, ncclInt32, ncclFloat32, ncclFloat64, ncclBfloat16 };
 enum ncclRedOp_t { ncclSum };
 struct ncclUniqueId {
@@ -24,6 +30,9 @@ struct ncclConfig_t {
 
 struct EmulatedNccl;
 using ncclComm_t = EmulatedNccl*;
+
+// This thread's next group of calls fails so, and in these words.
+void fail_next_group(ncclResult_t result, const char* words);
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id);
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank, ncclConfig_t* config);

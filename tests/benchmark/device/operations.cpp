@@ -57,6 +57,10 @@ struct Maker {
     const Tensor a = t->drawn(type, shape, 1), b = t->drawn(type, shape, 2), y = t->drawn(type, shape, 3);
     return {[=, t = t] { t->kernels.add(a, b, y); }, 0, bytes_of({a, b, y})};
   }
+  Operation sum_of_squares() {
+    const Tensor x = t->drawn(accumulator, {number("elements")}, 1);
+    return {[=, t = t] { t->kernels.sum_of_squares(x); }, 0, bytes_of({x})};
+  }
   Operation linear(const std::string& pass) {
     const int64_t N = number("rows"), I = number("inputs"), O = number("outputs");
     const Tensor x = t->drawn(type, {N, I}, 1), w = t->drawn(type, {O, I}, 2, 0.02), y = t->drawn(type, {N, O}, 3);
@@ -65,7 +69,7 @@ struct Maker {
     if (pass == "backward_input")
       return {[=, t = t] { t->kernels.linear_backward_input(y, w, x, Write::kSet); }, flops};
     const Tensor dw = t->zeros(accumulator, {O, I});
-    return {[=, t = t] { t->kernels.linear_backward_weight(y, x, dw); }, flops};
+    return {[=, t = t] { t->kernels.linear_backward_weight(y, x, dw, Write::kAdd); }, flops};
   }
   Operation attention(bool forward) {
     const int64_t S = number("length"), H = number("heads"), G = number("key_heads"), K = number("head_size");
@@ -100,7 +104,7 @@ struct Maker {
     run_forward();
     const Tensor through = t->drawn(type, {N, D}, 4), dx = t->drawn(type, {N, D}, 5),
                  dw = t->zeros(accumulator, {1, D});
-    return {[=, t = t] { t->kernels.layer_norm_backward(y, x, w, mean, rstd, through, dx, dw); }, 0,
+    return {[=, t = t] { t->kernels.layer_norm_backward(y, x, w, mean, rstd, through, dx, dw, Write::kAdd); }, 0,
             bytes_of({y, x, through, dx})};
   }
   Operation rotate() {
@@ -133,10 +137,11 @@ struct Maker {
     const Tensor w = t->drawn(accumulator, shape, 1), g = t->drawn(accumulator, shape, 2),
                  m = t->drawn(accumulator, shape, 3), v = t->zeros(accumulator, shape);
     t->kernels.fill(v, 1e-4);
+    const Tensor narrow = type == accumulator ? Tensor() : t->zeros(type, shape);
     return {[=, t = t] {
-              t->kernels.adamw(w, g, m, v, {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1.0});
+              t->kernels.adamw(w, g, m, v, narrow, {1e-4, 0.9, 0.95, 1e-8, 0.1, 10, 1.0});
             },
-            0, bytes_of({w, w, g, m, m, v, v})};
+            0, bytes_of({w, w, g, m, m, v, v, narrow})};
   }
 
   int64_t number(const char* name) const {
@@ -156,11 +161,14 @@ Operation make_operation(const Json& request, Kernels& kernels) {
   const std::map<std::string, std::function<Operation()>> operations = {
       {"copy", [&] { return make.copy(); }},
       {"add", [&] { return make.add(); }},
+      {"sum_of_squares", [&] { return make.sum_of_squares(); }},
       {"linear_forward", [&] { return make.linear("forward"); }},
       {"linear_backward_input", [&] { return make.linear("backward_input"); }},
       {"linear_backward_weight", [&] { return make.linear("backward_weight"); }},
       {"attention_forward", [&] { return make.attention(true); }},
       {"attention_backward", [&] { return make.attention(false); }},
+      {"ring_forward", [&] { return make_ring(request, kernels); }},
+      {"ring_backward", [&] { return make_ring(request, kernels); }},
       {"layer_norm_forward", [&] { return make.layer_norm(true); }},
       {"layer_norm_backward", [&] { return make.layer_norm(false); }},
       {"rotate", [&] { return make.rotate(); }},

@@ -2,6 +2,7 @@
 
 #include "kernels/make_kernels.h"
 #include "tests/benchmark/device/operations.h"
+#include "trainer/config/loss_chunk.h"
 #include "trainer/model/model_flops.h"
 
 namespace ropewalk::benchmark {
@@ -18,6 +19,7 @@ Operation make_step(const nlohmann::json& request, Kernels& kernels, BackendKind
   model.logit_scale = 0.25;
   model.layers = three_to_one(request.at("layers"), request.at("window"));
   config.parallel.backend = backend;
+  config.training.loss_chunk = request.value("loss_chunk", usual_loss_chunk(backend, model.vocabulary));
   config.training.stages[0].sequence_length = request.at("length");
   config.training.steps = 1'000'000;
   if (request.value("recompute", false)) config.training.recompute = TrainingConfig::Recompute::kBlockButAttention;

@@ -94,7 +94,7 @@ TEST_P(CpuElementwise, AdamW) {
       for (double& square : squares) square = static_cast<float>(square * square);
       Twin v({count}, squares);
       on_both([&](Kernels& k, const View& of) {
-        k.adamw(of(w), of(g), of(m), of(v), AdamWStep{1e-2, 0.9, 0.95, 1e-3, 0.1, step, 0.5});
+        k.adamw(of(w), of(g), of(m), of(v), Tensor(), AdamWStep{1e-2, 0.9, 0.95, 1e-3, 0.1, step, 0.5});
       });
       EXPECT_TRUE(within("AdamW: m", m.error(), 10 * kRounding));
       EXPECT_TRUE(within("AdamW: v", v.error(), 10 * kRounding));

@@ -35,12 +35,14 @@ TEST_P(CpuNorm, LayerNormBackward) {
         Twin x = Twin::normal({N, D}, "x"), w = Twin::normal({M, D}, "w"), y = Twin::poison({N, D});
         Twin mean = Twin::poison({N}), rstd = Twin::poison({N});
         Twin dy = Twin::normal({N, D}, "dy"), through = Twin::normal({N, D}, "through");
-        Twin apart = Twin::poison({N, D}), dw = Twin::normal({M, D}, "dw");
+        Twin apart = Twin::poison({N, D}), added = Twin::normal({M, D}, "dw"), set = Twin::poison({M, D});
+        const bool first = in_place;  // of what is summed
+        Twin& dw = first ? set : added;
         Twin& dx = !in_place ? apart : with_through ? through : dy;
         on_both([&](Kernels& k, const View& of) {
           k.layer_norm_forward(of(x), of(w), 1e-2, of(y), of(mean), of(rstd));
           k.layer_norm_backward(of(dy), of(x), of(w), of(mean), of(rstd), with_through ? of(through) : Tensor(), of(dx),
-                                of(dw));
+                                of(dw), first ? Write::kSet : Write::kAdd);
         });
         // dx ends in differences of sums over D, dw sums over the N / M rows that use a weight.
         EXPECT_TRUE(within("layer norm: dx", dx.error(), 4 * sum_tolerance(D))) << N << " x " << D << " by " << M;

@@ -53,9 +53,14 @@ TEST_P(CpuProduct, LinearBackwardInput) {
 
 TEST_P(CpuProduct, LinearBackwardWeight) {
   for (const auto& [N, I, O] : kSizes) {
-    Twin dy = Twin::normal({N, O}, "dy"), x = Twin::normal({N, I}, "x"), dw = Twin::normal({O, I}, "dw");
-    on_both([&](Kernels& k, const View& of) { k.linear_backward_weight(of(dy), of(x), of(dw)); });
-    EXPECT_TRUE(within("linear: dw", dw.error(), sum_tolerance(N + 1))) << N << " x " << I << " x " << O;
+    Twin dy = Twin::normal({N, O}, "dy"), x = Twin::normal({N, I}, "x"), set = Twin::poison({O, I});
+    Twin added = Twin::normal({O, I}, "dw");
+    on_both([&](Kernels& k, const View& of) {
+      k.linear_backward_weight(of(dy), of(x), of(set), Write::kSet);
+      k.linear_backward_weight(of(dy), of(x), of(added), Write::kAdd);
+    });
+    EXPECT_TRUE(within("linear: dw", set.error(), sum_tolerance(N))) << N << " x " << I << " x " << O;
+    EXPECT_TRUE(within("linear: dw", added.error(), sum_tolerance(N + 1))) << N << " x " << I << " x " << O;
   }
 }
 

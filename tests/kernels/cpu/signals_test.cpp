@@ -54,7 +54,7 @@ std::vector<float> compute(Kernels& kernels) {
   Twin y = Twin::filled({N, O}, 0), dx = Twin::filled({N, I}, 0), dw = Twin::filled({O, I}, 0);
   kernels.linear_forward(x.fast(), w.fast(), y.fast(), Write::kSet);
   kernels.linear_backward_input(dy.fast(), w.fast(), dx.fast(), Write::kSet);
-  kernels.linear_backward_weight(dy.fast(), x.fast(), dw.fast());
+  kernels.linear_backward_weight(dy.fast(), x.fast(), dw.fast(), Write::kAdd);
 
   Twin q = Twin::normal({T, H, K}, "q"), k = Twin::normal({T, G, K}, "k"), v = Twin::normal({T, G, K}, "v");
   Twin o = Twin::filled({T, H, K}, 0), lse = Twin::filled({T, H}, -INFINITY), d_o = Twin::normal({T, H, K}, "do");

@@ -63,7 +63,7 @@ TEST_P(CpuStreaming, LayerNorm) {
   whole_and_halves([&](Large& dx, const Rows& rows) {
     const bool whole = rows(dx.tensor).rows() == kRows;
     cpu->layer_norm_backward(rows(dy.tensor), rows(x.tensor), w.fast(), rows(mean.fast()), rows(rstd.fast()), Tensor(),
-                             rows(dx.tensor), dw[whole ? 0 : 1].fast());
+                             rows(dx.tensor), dw[whole ? 0 : 1].fast(), Write::kAdd);
   });
   EXPECT_EQ(dw[0].fast_values(), dw[1].fast_values());
 }

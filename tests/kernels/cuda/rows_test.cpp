@@ -82,9 +82,11 @@ TEST_P(CudaNorm, ForwardAndBackward) {
         k.layer_norm_forward(in, w, 1e-5, x.poison("y", {N, D}), mean, rstd);
         const Tensor residual = through ? x.normal("residual", {N, D}) : Tensor();
         k.layer_norm_backward(x.normal("dy", {N, D}), in, w, mean, rstd, residual, x.poison("dx", {N, D}),
-                              x.normal("dw", {M, D}, Kind::kAccumulator));
+                              x.normal("dw", {M, D}, Kind::kAccumulator), Write::kAdd);
+        k.layer_norm_backward(x.normal("dy", {N, D}), in, w, mean, rstd, residual, x.poison("dx", {N, D}),
+                              x.poison("dw set", {M, D}, Kind::kAccumulator), Write::kSet);
       },
-      {"y", "mean", "rstd", "dx", "dw"});
+      {"y", "mean", "rstd", "dx", "dw", "dw set"});
 }
 
 // Teams of a warp and of a block, one round of packs and several, ends of rows inside a pack's reach; more rows than
@@ -94,7 +96,8 @@ INSTANTIATE_TEST_SUITE_P(Rows, CudaNorm,
                                          NormCase{3, 1024, 1, false}, NormCase{2, 1032, 1, true},
                                          NormCase{2, 5120, 1, true}, NormCase{2, 300, 1, true},
                                          NormCase{24, 64, 4, false}, NormCase{21, 128, 3, false},
-                                         NormCase{5000, 8, 1, true}));
+                                         NormCase{5000, 8, 1, true}, NormCase{300, 1032, 1, true},
+                                         NormCase{2, 8200, 1, true}));
 
 TEST_F(CudaRows, NormInPlace) {
   check(
@@ -103,10 +106,11 @@ TEST_F(CudaRows, NormInPlace) {
         const Tensor in = x.normal("x", shape), w = x.normal("w", {1, 40}), dy = x.normal("dy", shape);
         const Tensor mean = x.poison("mean", {6}, Kind::kAccumulator), rstd = x.poison("rstd", {6}, Kind::kAccumulator);
         k.layer_norm_forward(in, w, 1e-5, x.poison("y", shape), mean, rstd);
-        k.layer_norm_backward(dy, in, w, mean, rstd, Tensor(), dy, x.normal("dw", {1, 40}, Kind::kAccumulator));
+        k.layer_norm_backward(dy, in, w, mean, rstd, Tensor(), dy, x.normal("dw", {1, 40}, Kind::kAccumulator),
+                              Write::kAdd);
         const Tensor residual = x.normal("residual", shape);
         k.layer_norm_backward(x.normal("dy2", shape), in, w, mean, rstd, residual, residual,
-                              x.normal("dw2", {1, 40}, Kind::kAccumulator));
+                              x.normal("dw2", {1, 40}, Kind::kAccumulator), Write::kAdd);
       },
       {"dy", "residual", "dw", "dw2"});
 }
@@ -117,9 +121,9 @@ TEST_F(CudaRows, Rotation) {
       for (const Kind kind : {Kind::kCompute, Kind::kAccumulator})
         check(
             [&](Kernels& k, Operands& x) {
-              const Tensor forward = x.normal("forward", {5, 3, K}, kind);
+              const Tensor forward = x.normal("forward", {5, 6, K}, kind);
               k.rotate(forward, first, 50000, Rotation::kForward);
-              k.rotate(x.normal("backward", {5, 3, K}, kind), first, 50000, Rotation::kBackward);
+              k.rotate(x.normal("backward", {5, 6, K}, kind), first, 50000, Rotation::kBackward);
             },
             {"forward", "backward"});
 }
@@ -191,14 +195,20 @@ TEST_F(CudaRows, AdamW) {
   for (const int64_t count : {1, 64, 1003})
     check(
         [&](Kernels& k, Operands& x) {
+          const bool mixed = k.dtype() == DType::kBF16;
           const Tensor w = x.normal("w", {count}, Kind::kAccumulator), g = x.normal("g", {count}, Kind::kAccumulator);
           const Tensor m = x.normal("m", {count}, Kind::kAccumulator, 0.1);
           std::vector<double> squares = normal_values(count, "v");
           for (double& value : squares) value = static_cast<float>(value * value);
           const Tensor v = x.given("v", {count}, squares, Kind::kAccumulator);
-          for (int64_t step : {3, 4}) k.adamw(w, g, m, v, {1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.5});
+          for (int64_t step : {3, 4}) {
+            const AdamWStep adamw{1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.5};
+            const Tensor narrow = x.poison("narrow", {count});
+            k.adamw(w, g, m, v, mixed ? narrow : Tensor(), adamw);
+            if (!mixed) k.cast(w, narrow);
+          }
         },
-        {"w", "m", "v"});
+        {"w", "m", "v", "narrow"});
 }
 
 TEST_F(CudaRows, Products) {
@@ -210,9 +220,10 @@ TEST_F(CudaRows, Products) {
         k.linear_forward(in, w, x.normal("more", {N, O}), Write::kAdd);
         k.linear_backward_input(dy, w, x.poison("dx", {N, I}), Write::kSet);
         k.linear_backward_input(dy, w, x.normal("more dx", {N, I}), Write::kAdd);
-        k.linear_backward_weight(dy, in, x.normal("dw", {O, I}, Kind::kAccumulator));
+        k.linear_backward_weight(dy, in, x.poison("dw", {O, I}, Kind::kAccumulator), Write::kSet);
+        k.linear_backward_weight(dy, in, x.normal("more dw", {O, I}, Kind::kAccumulator), Write::kAdd);
       },
-      {"y", "more", "dx", "more dx", "dw"});
+      {"y", "more", "dx", "more dx", "dw", "more dw"});
 }
 
 // Ranks without tokens, and pieces of the vocabulary without rows.
@@ -222,12 +233,19 @@ TEST_F(CudaRows, ProductsOverNothing) {
         const int64_t N = 3, I = 8;
         k.linear_backward_input(x.normal("dy", {N, 0}), x.normal("w", {0, I}), x.normal("kept", {N, I}), Write::kAdd);
         k.linear_backward_weight(x.normal("none dy", {0, 4}), x.normal("none x", {0, I}),
-                                 x.normal("dw", {4, I}, Kind::kAccumulator));
+                                 x.normal("dw", {4, I}, Kind::kAccumulator), Write::kAdd);
       },
       {"kept", "dw"});
   Operands x(*cuda);
   cuda->linear_backward_input(x.normal("dy", {3, 0}), x.normal("w", {0, 8}), x.poison("dx", {3, 8}), Write::kSet);
   EXPECT_EQ(x.values("dx"), std::vector<double>(24));
+  const Tensor none = x.normal("none", {0, 8}), of_none = x.normal("of none", {0}, Kind::kAccumulator);
+  cuda->linear_backward_weight(x.normal("none dy", {0, 4}), none, x.poison("dw", {4, 8}, Kind::kAccumulator),
+                               Write::kSet);
+  EXPECT_EQ(x.values("dw"), std::vector<double>(32));
+  cuda->layer_norm_backward(none, x.normal("none x", {0, 8}), x.normal("norm", {1, 8}), of_none, of_none, Tensor(),
+                            x.normal("none dx", {0, 8}), x.poison("dnorm", {1, 8}, Kind::kAccumulator), Write::kSet);
+  EXPECT_EQ(x.values("dnorm"), std::vector<double>(8));
 }
 
 // A row that its memory does not let come in packs, and one too long for that.

@@ -84,8 +84,8 @@ std::vector<double> Operands::values(const std::string& name) const {
 }
 
 void CudaSuite::SetUp() {
-  cuda = make_cuda_under_test();
-  if (!cuda) GTEST_SKIP() << "no CUDA device here";
+  cuda = make_cuda_under_test(options());
+  if (!cuda) GTEST_SKIP() << "no CUDA device here that can do it";
   EXPECT_TRUE(cuda->deterministic());
 }
 

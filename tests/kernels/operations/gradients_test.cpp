@@ -55,9 +55,9 @@ TEST(ReferenceGradients, Linear) {
     operations::linear_forward(s, x_.data(), w_.data(), y.data(), Write::kSet);
     return weighted_sum(dy, y);
   };
-  Values dx(x.size(), 7), dw(w.size(), 0);
+  Values dx(x.size(), 7), dw(w.size(), 7);
   operations::linear_backward_input(s, dy.data(), w.data(), dx.data(), Write::kSet);
-  operations::linear_backward_weight(s, dy.data(), x.data(), dw.data());
+  operations::linear_backward_weight(s, dy.data(), x.data(), dw.data(), Write::kSet);
   expect_gradient("dx", dx, x, [&](const Complexes& moved) { return loss(moved, lift(w)); });
   expect_gradient("dw", dw, w, [&](const Complexes& moved) { return loss(lift(x), moved); });
 }
@@ -65,13 +65,16 @@ TEST(ReferenceGradients, Linear) {
 TEST(ReferenceGradients, LinearAdds) {
   const operations::LinearSizes s{2, 3, 2};
   const Values x = normal(6, "x"), w = normal(6, "w"), dy = normal(4, "dy");
-  Values y(4), y_added(4, 10), dx(6), dx_added(6, 10);
+  Values y(4), y_added(4, 10), dx(6), dx_added(6, 10), dw(6), dw_added(6, 10);
   operations::linear_forward(s, x.data(), w.data(), y.data(), Write::kSet);
   operations::linear_forward(s, x.data(), w.data(), y_added.data(), Write::kAdd);
   operations::linear_backward_input(s, dy.data(), w.data(), dx.data(), Write::kSet);
   operations::linear_backward_input(s, dy.data(), w.data(), dx_added.data(), Write::kAdd);
+  operations::linear_backward_weight(s, dy.data(), x.data(), dw.data(), Write::kSet);
+  operations::linear_backward_weight(s, dy.data(), x.data(), dw_added.data(), Write::kAdd);
   for (size_t i = 0; i < y.size(); ++i) EXPECT_DOUBLE_EQ(y_added[i], 10 + y[i]);
   for (size_t i = 0; i < dx.size(); ++i) EXPECT_NEAR(dx_added[i], 10 + dx[i], 1e-14);  // a few roundings at 10
+  for (size_t i = 0; i < dw.size(); ++i) EXPECT_NEAR(dw_added[i], 10 + dw[i], 1e-14);
 }
 
 TEST(ReferenceGradients, Embedding) {
@@ -99,7 +102,7 @@ void check_layer_norm(int64_t N, int64_t D, int64_t M, bool with_through, bool i
     operations::layer_norm_forward(s, x_.data(), w_.data(), epsilon, y.data(), mean.data(), rstd.data());
     return weighted_sum(dy, y) + (with_through ? weighted_sum(through, x_) : Complex(0));
   };
-  Values y(x.size()), mean(static_cast<size_t>(N)), rstd(static_cast<size_t>(N)), dx(x.size()), dw(w.size(), 0);
+  Values y(x.size()), mean(static_cast<size_t>(N)), rstd(static_cast<size_t>(N)), dx(x.size()), dw(w.size(), 7);
   operations::layer_norm_forward(s, x.data(), w.data(), epsilon, y.data(), mean.data(), rstd.data());
   if (in_place) dx = with_through ? through : dy;
   operations::layer_norm_backward(s, in_place && !with_through ? dx.data() : dy.data(), x.data(), w.data(), mean.data(),
@@ -107,7 +110,7 @@ void check_layer_norm(int64_t N, int64_t D, int64_t M, bool with_through, bool i
                                   !with_through ? nullptr
                                   : in_place    ? dx.data()
                                                 : through.data(),
-                                  dx.data(), dw.data());
+                                  dx.data(), dw.data(), Write::kSet);
   expect_gradient("dx", dx, x, [&](const Complexes& moved) { return loss(moved, lift(w)); });
   expect_gradient("dw", dw, w, [&](const Complexes& moved) { return loss(lift(x), moved); });
 }

@@ -1,5 +1,7 @@
 // What of NCCL's groups the contract does not show. When a peer does not come, asks for something else, or the job is
 // ending, the device is freed, and the rank that waits for it is told; and what is needed later holds up nothing.
+#include "parallel/cuda/emulation/nccl.h"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -194,6 +196,33 @@ TEST(NcclFailure, IsShownToTheHandlerFirst) {
     EXPECT_EQ(told, message);
     EXPECT_NE(message.find("all_reduce of 40 bytes"), std::string::npos) << message;
   });
+}
+
+// Of its own buffers: no peer is at fault, and the others learn of a rank that has left.
+TEST(NcclFailure, NoMemoryIsToldAsSuch) {
+  for (const char* words : {"Cuda failure 2 'out of memory'", "Failed to CUDA calloc async 4194304 bytes"})
+    run_ranks(2, [&](const auto& host) {
+      bool told = false;
+      NcclRankOnThread rank(host, {kLong, {}, {}, [&](const PeerError&) { told = true; }});
+      const Tensor x = rank.tensor(10);
+      if (host->rank() == 1) {
+        const std::string message = error_of(rank, [&] { rank.world->all_reduce(x, Reduction::kSum); }).what();
+        EXPECT_NE(message.find("remote process exited"), std::string::npos) << message;
+        return;
+      }
+      cuda_emulated::fail_next_group(cuda_emulated::ncclUnhandledCudaError, words);
+      try {
+        rank.world->all_reduce(x, Reduction::kSum);
+        ADD_FAILURE() << "nothing was thrown";
+      } catch (const OutOfMemory& error) {
+        EXPECT_NE(std::string(error.what())
+                      .find(fmt::format("rank 0 in all_reduce of 40 bytes of f32: NCCL: an error: {}", words)),
+                  std::string::npos)
+            << error.what();
+      }
+      EXPECT_FALSE(told);
+      cuda_emulated::fail_next_group(cuda_emulated::ncclSuccess, "");
+    });
 }
 
 // A group that is left because something else has failed takes all of the rank's groups with it: they are not used.

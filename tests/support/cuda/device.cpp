@@ -1,6 +1,5 @@
 #include <cuda_runtime_api.h>
 
-#include "kernels/make_kernels.h"
 #include "tests/support/cuda/under_test.h"
 
 namespace ropewalk {
@@ -15,10 +14,18 @@ int device_count() {
   throw DeviceError(fmt::format("looking for CUDA devices: {}", cudaGetErrorString(error)));
 }
 
+bool has_hopper() {
+  int major = 0;
+  const cudaError_t error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
+  if (error != cudaSuccess) throw DeviceError(fmt::format("asking a CUDA device: {}", cudaGetErrorString(error)));
+  return major == 9;
+}
+
 }  // namespace
 
-std::unique_ptr<Kernels> make_cuda_under_test(bool deterministic) {
-  return device_count() > 0 ? make_kernels(BackendKind::kCuda, {.deterministic = deterministic}) : nullptr;
+std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options) {
+  if (device_count() == 0 || (options.attention == AttentionForm::kHopper && !has_hopper())) return nullptr;
+  return make_kernels(BackendKind::kCuda, options);
 }
 
 std::string why_no_ranks(int ranks, DeviceTransport transport) {

@@ -284,6 +284,23 @@ TEST(Rules, DataParallelIsWhatTheRanksLeave) {
   EXPECT_EQ(mesh({"parallel.data_parallel=3", "training.batch=3"}, std::nullopt), (MeshShape{3, 1, 1}));
 }
 
+TEST(Rules, LossChunkThatIsNotSetIsTheDevicesChoice) {
+  const auto chunk = [](const std::string& device, int64_t vocabulary, std::initializer_list<std::string> more = {}) {
+    std::vector<std::string> overrides = {"parallel.device=" + device, "model.head_size=64",
+                                          fmt::format("model.vocabulary={}", vocabulary)};
+    overrides.insert(overrides.end(), more);
+    return parse_config(kSmallest, "smallest", overrides, 1).training.loss_chunk;
+  };
+  EXPECT_EQ(chunk("CPU", 256000), 1024);
+  EXPECT_EQ(chunk("REFERENCE", 256000), 1024);
+  EXPECT_EQ(chunk("CUDA", 257), 8192);
+  EXPECT_EQ(chunk("CUDA", 131072), 8192);
+  EXPECT_EQ(chunk("CUDA", 131073), 7168);
+  EXPECT_EQ(chunk("CUDA", 256000), 4096);
+  EXPECT_EQ(chunk("CUDA", 2147483647), 1024);
+  EXPECT_EQ(chunk("CUDA", 256000, {"training.loss_chunk=9"}), 9);
+}
+
 TEST(Rules, LimitsThemselvesAreAllowed) {
   EXPECT_NO_THROW(config_with({"data.sequence_length=2", "validation.position_ranges=2"}));
   EXPECT_NO_THROW(config_with({"training.warmup_steps=100"}));

@@ -319,10 +319,10 @@ void CudaBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tens
   });
 }
 
-void CudaBackend::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
-                                     const Tensor& lse, const Tensor& delta, const AttentionSpan& span,
-                                     const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  const AttentionShape s = shape_of(q, k, span, {q, k, v, d_o, dq, dk, dv});
+void CudaBackend::portable_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k,
+                                              const Tensor& v, const Tensor& d_o, const Tensor& lse,
+                                              const Tensor& delta, const Tensor& dq, const Tensor& dk,
+                                              const Tensor& dv) {
   with_head_size(s.K, [&](auto K) {
     using ByKeys = KeyTiles<K()>;
     const auto by_keys = [&](auto with_queries) {

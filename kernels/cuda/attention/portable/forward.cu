@@ -46,7 +46,8 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
       const float sum = softmax[part].whole_sum(i);
       const int row = block.row(part, i);
       const bool mine = block.exists(row) && sum != 0;  // 0: sees none of these keys
-      merge_row<K>(out[part], i, kLn2 * softmax[part].largest[i] + logf(sum), sum, mine, mine ? block.at(row) : 0, o,
+      const int64_t at = mine ? block.at(row) : 0;
+      merge_row<K>(out[part], i, kLn2 * softmax[part].largest[i] + logf(sum), sum, mine, at, mine ? lse[at] : 0, o,
                    lse);
     }
   }
