@@ -21,28 +21,6 @@ struct KeyTile {
   TileRange whole;  // those of them whose rows, as many as exist, see all kKeys
 };
 
-// The queries, of those in `queries`, whose documents begin by `position`; they come first.
-__device__ __forceinline__ Range with_documents_by(const AttentionShape& s, int64_t position, Range queries) {
-  if (!s.document_begin) return queries;
-  int64_t inside = queries.begin;
-  while (inside < queries.end) {
-    const int64_t middle = (inside + queries.end) / 2;
-    if (s.document_begin[middle] > position)
-      queries.end = middle;
-    else
-      inside = middle + 1;
-  }
-  return queries;
-}
-
-// The queries that see all of the keys [u, u + keys).
-__device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, int64_t u, int keys) {
-  const int64_t first = s.k_begin + u, last = first + keys - 1;
-  Range queries{last > s.q_begin ? last - s.q_begin : 0, s.T};
-  if (s.sliding && first + s.window - s.q_begin < s.T) queries.end = first + s.window - s.q_begin;
-  return with_documents_by(s, first, queries);
-}
-
 // Number `number` of the (tile of keys, key head)s: those of one tile are neighbours, the first tile's come first.
 template <int kKeys, int kRows>
 __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int64_t number, int section) {
