@@ -1,7 +1,7 @@
-// Attention's tiles in shared memory, and a warp's products of them by mma.m16n8k16. Tiles of rows of K numbers lie in
-// shared memory with the 16-byte pieces of row i exchanged by i mod 8 (of rows of 32 numbers, two of which the banks
-// hold at once, by i/2 mod 4), so that neither rows nor columns of pieces meet in one bank. Rows 16 apart are exchanged
-// alike: a thread works out one place, and all others are fixed steps from it.
+// Attention's tiles in shared memory, and a warp's products of them by mma.m16n8k16. Tiles of rows of K numbers, 64 or
+// 128, lie in shared memory with the 16-byte pieces of row i exchanged by i mod 8 in each 128 bytes, so that neither
+// rows nor columns of pieces meet in one bank. Rows 16 apart are exchanged alike: a thread works out one place, and all
+// others are fixed steps from it.
 #pragma once
 
 #include "kernels/cuda/block.h"
@@ -12,75 +12,81 @@ namespace ROPEWALK_CUDA {
 // Where number `column`, a multiple of 8, of a row of a tile is.
 template <int K>
 __device__ __forceinline__ int in_tile(int row, int column) {
-  constexpr int kPieces = K < 64 ? K / 8 : 8, kRowsOfAllBanks = K < 64 ? 64 / K : 1;
-  return row * K + (((column / 8) ^ (row / kRowsOfAllBanks % kPieces)) * 8);
+  return row * K + (column ^ row % 8 * 8);
 }
 
-// Where what is at `place` in the tile's first 16 x 16 numbers is in those from (row, column) on, both multiples of 16.
-template <int K>
-__device__ __forceinline__ int moved(int place, int row, int column) {
-  constexpr int kSpan = K < 64 ? K : 64;  // pieces are exchanged inside so many columns
-  return (place ^ (column % kSpan)) + column / kSpan * kSpan + row * K;
-}
+// How the kThreads threads of a block copy a tile of kRows rows of K numbers, in pieces of 16 bytes: each has one
+// column of rows kStep apart. The tile's pieces go to threads in order; which piece of its row each is, the exchange
+// tells.
+template <int K, int kRows, int kThreads>
+struct TileCopy {
+  static constexpr int kPieces = K / 8, kStep = kThreads / kPieces, kCount = kRows / kStep;
+  static_assert(kStep % 8 == 0 && kRows % kStep == 0);  // so that all pieces of a thread are exchanged alike
 
-// Asks for a tile of kRows rows of K numbers; row i is at from(i), and there are `exist` of them, the others become 0.
-// By all kThreads threads of the block.
-template <int K, int kRows, int kThreads, typename From>
-__device__ __forceinline__ void copy_tile(Bf16* tile, int exist, const From& from) {
-  constexpr int kPieces = K / 8, kStep = kThreads / kPieces;
-  static_assert(kStep % 8 == 0 && kRows % kStep == 0);  // so that all of a thread's pieces are exchanged alike
-  const int first = static_cast<int>(threadIdx.x) / kPieces, column = static_cast<int>(threadIdx.x) % kPieces * 8;
-  Bf16* const to = tile + in_tile<K>(first, column);
-  ROPEWALK_UNROLL
-  for (int row = 0; row < kRows; row += kStep)
-    copy_async(to + row * K, from(first + row) + column, first + row < exist);
-}
+  __device__ __forceinline__ static int first_row() { return static_cast<int>(threadIdx.x) / kPieces; }
+  __device__ __forceinline__ static int column() {
+    return in_tile<K>(first_row(), static_cast<int>(threadIdx.x) % kPieces * 8) - first_row() * K;
+  }
+  // Asks for the tile; what this thread has of row first_row() + i kStep is at from(i). There are `exist` rows, the
+  // others become 0.
+  template <typename From>
+  __device__ __forceinline__ static void ask(Bf16* tile, int exist, const From& from) {
+    Bf16* const to = tile + threadIdx.x * 8;
+    ROPEWALK_UNROLL
+    for (int i = 0; i < kCount; ++i) copy_async(to + i * kStep * K, from(i), first_row() + i * kStep < exist);
+  }
+};
 
-// A lane's place in 16 x 16 numbers of which it names a row of an 8 x 8 matrix: of four, the odd ones are those of the
-// lower rows and the latter two of the right columns; or the other way round.
+// A tile as a warp reads it, which begins at a multiple of 128 bytes. 16 x 16 numbers are four 8 x 8 matrices; this
+// lane names a row of one of them. Of the four, the odd ones are the lower ones and the latter two those on the right
+// (rows_first), or the other way round.
 template <int K>
-__device__ __forceinline__ int rows_first() {
-  const int matrix = lane() / 8;
-  return in_tile<K>(matrix % 2 * 8 + lane() % 8, matrix / 2 * 8);
-}
-template <int K>
-__device__ __forceinline__ int columns_first() {
-  const int matrix = lane() / 8;
-  return in_tile<K>(matrix / 2 * 8 + lane() % 8, matrix % 2 * 8);
-}
+class Tile {
+ public:
+  __device__ __forceinline__ explicit Tile(const Bf16* tile) {
+    const int matrix = lane() / 8, row = lane() % 8;
+    rows_first_ = row_address(tile + in_tile<K>(matrix % 2 * 8 + row, matrix / 2 * 8));
+    columns_first_ = row_address(tile + in_tile<K>(matrix / 2 * 8 + row, matrix % 2 * 8));
+  }
 
-// The left side of a product: rows [row, row + 16) and columns [column, column + 16) of a tile.
-template <int K>
-__device__ __forceinline__ void load_left(uint32_t (&a)[4], const Bf16* tile, int row, int column) {
-  load_matrices(a, tile + moved<K>(rows_first<K>(), row, column));
-}
-// The same where the rows of the product are columns of the tile, and the inner dimension its rows.
-template <int K>
-__device__ __forceinline__ void load_left_transposed(uint32_t (&a)[4], const Bf16* tile, int row, int column) {
-  load_matrices_transposed(a, tile + moved<K>(columns_first<K>(), row, column));
-}
-// The right side for 16 columns of the product, which are rows [row, row + 16) of the tile; the inner dimension is the
-// tile's columns [column, column + 16). Registers 0, 1 are of the first 8, 2, 3 of the others.
-template <int K>
-__device__ __forceinline__ void load_right(uint32_t (&b)[4], const Bf16* tile, int row, int column) {
-  load_matrices(b, tile + moved<K>(columns_first<K>(), row, column));
-}
-// The same where the columns of the product are columns of the tile, and the inner dimension its rows.
-template <int K>
-__device__ __forceinline__ void load_right_transposed(uint32_t (&b)[4], const Bf16* tile, int row, int column) {
-  load_matrices_transposed(b, tile + moved<K>(rows_first<K>(), row, column));
-}
+  // The left side of a product: rows [row, row + 16) and columns [column, column + 16) of the tile.
+  __device__ __forceinline__ void load_left(uint32_t (&a)[4], int row, int column) const {
+    load_matrices(a, moved(rows_first_, row, column));
+  }
+  // The same where the rows of the product are columns of the tile, and the inner dimension its rows.
+  __device__ __forceinline__ void load_left_transposed(uint32_t (&a)[4], int row, int column) const {
+    load_matrices_transposed(a, moved(columns_first_, row, column));
+  }
+  // The right side for 16 columns of the product, which are rows [row, row + 16) of the tile; the inner dimension is
+  // the tile's columns [column, column + 16). Registers 0, 1 are of the first 8, 2, 3 of the others.
+  __device__ __forceinline__ void load_right(uint32_t (&b)[4], int row, int column) const {
+    load_matrices(b, moved(columns_first_, row, column));
+  }
+  // The same where the columns of the product are columns of the tile, and the inner dimension its rows.
+  __device__ __forceinline__ void load_right_transposed(uint32_t (&b)[4], int row, int column) const {
+    load_matrices_transposed(b, moved(rows_first_, row, column));
+  }
+
+  // Where what is at `first` in the first 16 x 16 numbers is in those from (row, column) on, both multiples of 16.
+  __device__ __forceinline__ static RowAddress moved(RowAddress first, int row, int column) {
+    return (first ^ static_cast<RowAddress>(column % 64 * 2)) +
+           static_cast<RowAddress>((column / 64 * 64 + row * K) * 2);
+  }
+
+ private:
+  RowAddress rows_first_, columns_first_;
+};
 
 // The left side [16, K] of products, kept in registers: rows [row, row + 16) of a tile.
 template <int K>
 struct LeftRows {
   uint32_t a[K / 16][4];
+  __device__ __forceinline__ void load(const Tile<K>& tile, int row) {
+    ROPEWALK_UNROLL
+    for (int k = 0; k < K; k += 16) tile.load_left(a[k / 16], row, k);
+  }
   __device__ __forceinline__ void operator()(uint32_t (&to)[4], int, int column) const {
     for (int i = 0; i < 4; ++i) to[i] = a[column / 16][i];
-  }
-  __device__ __forceinline__ void load(const Bf16* tile, int row) {
-    ROPEWALK_UNROLL
-    for (int k = 0; k < K; k += 16) load_left<K>(a[k / 16], tile, row, k);
   }
 };
 
@@ -101,26 +107,24 @@ __device__ __forceinline__ void add_columns(float (&c)[kParts][kColumnParts][4],
   }
 }
 
-// c = left times rows of `right`, as many as c has columns, over K; left(a, part, k) brings columns [k, k + 16) of the
-// part's 16 rows.
+// c += left times rows of `right` from `row` on, as many as c has columns, over K; left(a, part, k) brings columns
+// [k, k + 16) of the part's 16 rows.
 template <int K, int kParts, int kColumnParts, typename Left>
-__device__ __forceinline__ void multiply_tiles(float (&c)[kParts][kColumnParts][4], const Left& left,
-                                               const Bf16* right) {
-  for (auto& part : c)
-    for (auto& sums : part) sums[0] = sums[1] = sums[2] = sums[3] = 0;
+__device__ __forceinline__ void add_product_of_rows(float (&c)[kParts][kColumnParts][4], const Left& left,
+                                                    const Tile<K>& right, int row) {
   ROPEWALK_UNROLL
   for (int k = 0; k < K; k += 16) {
     uint32_t a[kParts][4];
     ROPEWALK_UNROLL
     for (int part = 0; part < kParts; ++part) left(a[part], part, k);
-    add_columns(c, a, [&](uint32_t(&b)[4], int column) { load_right<K>(b, right, column, k); });
+    add_columns(c, a, [&](uint32_t(&b)[4], int column) { right.load_right(b, row + column, k); });
   }
 }
 
-// c [16 kParts, K] += p [16 kParts, 8 kInnerParts], rounded to bf16, times the first rows of `right`
+// c [16 kParts, K] += p [16 kParts, 8 kInnerParts], rounded to bf16, times rows of `right` from `row` on
 template <int K, int kParts, int kInnerParts>
 __device__ __forceinline__ void add_product(float (&c)[kParts][K / 8][4], const float (&p)[kParts][kInnerParts][4],
-                                            const Bf16* right) {
+                                            const Tile<K>& right, int row) {
   ROPEWALK_UNROLL
   for (int i = 0; i < kInnerParts; i += 2) {
     uint32_t a[kParts][4];
@@ -129,7 +133,7 @@ __device__ __forceinline__ void add_product(float (&c)[kParts][K / 8][4], const 
       for (int half = 0; half < 2; ++half)
         for (int pair = 0; pair < 2; ++pair)
           a[part][2 * half + pair] = bf16_pair(p[part][i + half][2 * pair], p[part][i + half][2 * pair + 1]);
-    add_columns(c, a, [&](uint32_t(&b)[4], int column) { load_right_transposed<K>(b, right, i * 8, column); });
+    add_columns(c, a, [&](uint32_t(&b)[4], int column) { right.load_right_transposed(b, row + i * 8, column); });
   }
 }
 

@@ -1,4 +1,5 @@
 // Operations on elements and rows, at widths that packs of 16 bytes divide and at others.
+#include <array>
 #include <cmath>
 
 #include "tests/kernels/cuda/suite.h"
@@ -211,19 +212,20 @@ TEST_F(CudaRows, AdamW) {
         {"w", "m", "v", "narrow"});
 }
 
+// Rows of whole packs of 16 bytes, and others: a vocabulary of bytes and one more, numbers that nothing divides.
 TEST_F(CudaRows, Products) {
-  check(
-      [](Kernels& k, Operands& x) {
-        const int64_t N = 19, I = 24, O = 10;
-        const Tensor in = x.normal("x", {N, I}), w = x.normal("w", {O, I}), dy = x.normal("dy", {N, O});
-        k.linear_forward(in, w, x.poison("y", {N, O}), Write::kSet);
-        k.linear_forward(in, w, x.normal("more", {N, O}), Write::kAdd);
-        k.linear_backward_input(dy, w, x.poison("dx", {N, I}), Write::kSet);
-        k.linear_backward_input(dy, w, x.normal("more dx", {N, I}), Write::kAdd);
-        k.linear_backward_weight(dy, in, x.poison("dw", {O, I}, Kind::kAccumulator), Write::kSet);
-        k.linear_backward_weight(dy, in, x.normal("more dw", {O, I}, Kind::kAccumulator), Write::kAdd);
-      },
-      {"y", "more", "dx", "more dx", "dw", "more dw"});
+  for (const auto& [N, I, O] : {std::array<int64_t, 3>{19, 24, 10}, {64, 64, 257}, {33, 7, 5}, {1, 257, 64}})
+    check(
+        [N = N, I = I, O = O](Kernels& k, Operands& x) {
+          const Tensor in = x.normal("x", {N, I}), w = x.normal("w", {O, I}), dy = x.normal("dy", {N, O});
+          k.linear_forward(in, w, x.poison("y", {N, O}), Write::kSet);
+          k.linear_forward(in, w, x.normal("more", {N, O}), Write::kAdd);
+          k.linear_backward_input(dy, w, x.poison("dx", {N, I}), Write::kSet);
+          k.linear_backward_input(dy, w, x.normal("more dx", {N, I}), Write::kAdd);
+          k.linear_backward_weight(dy, in, x.poison("dw", {O, I}, Kind::kAccumulator), Write::kSet);
+          k.linear_backward_weight(dy, in, x.normal("more dw", {O, I}, Kind::kAccumulator), Write::kAdd);
+        },
+        {"y", "more", "dx", "more dx", "dw", "more dw"});
 }
 
 // Ranks without tokens, and pieces of the vocabulary without rows.

@@ -3,6 +3,7 @@
 // Otherwise it goes by tiles of keys alone: five products, and dq is added to as blocks come.
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/operands.h"
+#include "kernels/cuda/attention/portable/met_rows.h"
 #include "kernels/cuda/attention/portable/row_block.h"
 #include "kernels/cuda/cuda_backend.h"
 
@@ -47,17 +48,22 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
     }
   float out[Tiles::kParts][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  block.each_tile(k, v, do_tile + Tiles::kLeft, bounds, [&](int u, const Bf16* keys, const Bf16* values) {
-    float p[Tiles::kParts][Tiles::kKeys / 8][4], ds[Tiles::kParts][Tiles::kKeys / 8][4];
-    block.multiply(p, q_tile, keys);
+  const Tile<K> queries(q_tile), dos(do_tile);
+  block.each_tile(k, v, do_tile + Tiles::kLeft, bounds, [&](int u, const Tile<K>& keys) {
+    float p[Tiles::kParts][Tiles::kKeys / 8][4] = {}, ds[Tiles::kParts][Tiles::kKeys / 8][4];
+    block.add_product_of_rows(p, queries, keys, 0);
     block.hide(p, u, bounds);
-    block.multiply(ds, do_tile, values);
+    ROPEWALK_UNROLL
+    for (int part = 0; part < Tiles::kParts; ++part)
+      for (int column = 0; column < Tiles::kKeys / 8; ++column)
+        for (int i = 0; i < 4; ++i) ds[part][column][i] = -delta_row[part][i / 2];
+    block.add_product_of_rows(ds, dos, keys, Tiles::kKeys);
+    ROPEWALK_UNROLL
     for (int part = 0; part < Tiles::kParts; ++part)
       for (int column = 0; column < Tiles::kKeys / 8; ++column)
         for (int i = 0; i < 4; ++i)
-          ds[part][column][i] = fast_exp2(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2])) *
-                                (ds[part][column][i] - delta_row[part][i / 2]);
-    add_product<K>(out, ds, keys);
+          ds[part][column][i] *= fast_exp2(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2]));
+    add_product<K>(out, ds, keys, 0);
   });
 
   ROPEWALK_UNROLL
@@ -73,29 +79,13 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
   }
 }
 
-// How the backward by tiles of keys is cut: 16 keys a warp, whose k and v stay in registers, as its two sums of K
-// numbers a key do; kRows rows (t, r) at a time come through shared memory, of which kStep are computed at once.
-template <int K_>
-struct KeyTiles {
-  static constexpr int K = K_, kWarps = 4, kThreads = kWarps * kWarp, kKeys = 16 * kWarps;
-  static constexpr int kRows = 64, kStep = 16, kStages = 2, kBlocks = 2;
-  static constexpr int kRow = kRows * K, kKey = kKeys * K;  // numbers in a tile
-};
-
-// Of each row that is met. Keys are counted from the tile on.
-template <int kRows>
-struct RowFacts {
-  float base[kRows], delta[kRows];
-  int begin[kRows], end[kRows];  // of the keys that it sees; only where not all rows see all keys
-};
-
+// Shared memory: tiles of rows; where dq is wanted, the tile of keys and two of dS^T [kKeys, kRows], the second of
+// which is written while the first is read; and what is known of rows.
 template <typename Tiles, bool kWithQueries>
 struct KeyShared {
-  static constexpr int kTiles =
-      2 * Tiles::kStages * Tiles::kRow + (kWithQueries ? Tiles::kKey + Tiles::kKeys * Tiles::kRows : 0);
-  static constexpr int64_t kBytes = kTiles * int64_t{sizeof(Bf16)} +
-                                    Tiles::kStages * int64_t{sizeof(RowFacts<Tiles::kRows>)} +
-                                    Tiles::kRows * int64_t{sizeof(int)};
+  static constexpr int kDs = Tiles::kKeys * Tiles::kRows;
+  static constexpr int kTiles = MetRows<Tiles>::kTiles + (kWithQueries ? Tiles::kKey + 2 * kDs : 0);
+  static constexpr int64_t kBytes = kTiles * int64_t{sizeof(Bf16)} + int64_t{sizeof(typename MetRows<Tiles>::Shared)};
 };
 
 // to [2] += (first, second), where other blocks may be adding too
@@ -110,29 +100,32 @@ __device__ __forceinline__ void add_pair_atomically(float* to, float first, floa
 #endif
 }
 
-// dq += dS k / sqrt(K) for `count` rows, at `places`, and the keys of a tile; ds_tile [kKeys, kRows] is dS^T. Each warp
-// has its K / kWarps columns of all rows.
+// dq += dS k / sqrt(K) for the rows from query t on and the keys of a tile; ds_tile is dS^T. Each warp has its K /
+// kWarps columns of all rows.
 template <typename Tiles>
-__device__ __forceinline__ void add_query_gradient(const Bf16* ds_tile, const Bf16* k_tile, int count,
-                                                   const int* places, float* dq) {
+__device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, int t, const Bf16* ds_tile,
+                                                   const Bf16* k_tile, float* dq) {
   constexpr int K = Tiles::K, kColumns = K / Tiles::kWarps;
-  const int first = warp() * kColumns;
+  const Tile<Tiles::kRows> ds(ds_tile);
+  const Tile<K> keys(k_tile);
+  const int first = warp() * kColumns, count = rows.count(t);
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  for (int row0 = 0; row0 < count; row0 += 16) {
+  float* const to = dq + rows.first(t) * K + first + lane() % 4 * 2;
+  ROPEWALK_UNROLL
+  for (int row0 = 0; row0 < Tiles::kRows; row0 += 16) {
     float sum[1][kColumns / 8][4] = {};
     ROPEWALK_UNROLL
     for (int key = 0; key < Tiles::kKeys; key += 16) {
       uint32_t a[1][4];
-      load_left_transposed<Tiles::kRows>(a[0], ds_tile, key, row0);
-      add_columns(sum, a,
-                  [&](uint32_t(&b)[4], int column) { load_right_transposed<K>(b, k_tile, key, first + column); });
+      ds.load_left_transposed(a[0], key, row0);
+      add_columns(sum, a, [&](uint32_t(&b)[4], int column) { keys.load_right_transposed(b, key, first + column); });
     }
     for (int i = 0; i < 2; ++i) {
       const int row = row0 + lane() / 4 + 8 * i;
       if (row >= count) continue;
-      float* to = dq + places[row] + first + lane() % 4 * 2;
       for (int column = 0; column < kColumns / 8; ++column)
-        add_pair_atomically(to + column * 8, scale * sum[0][column][2 * i], scale * sum[0][column][2 * i + 1]);
+        add_pair_atomically(to + rows.place(row) * K + column * 8, scale * sum[0][column][2 * i],
+                            scale * sum[0][column][2 * i + 1]);
     }
   }
 }
@@ -144,131 +137,98 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
                         const float* lse, const float* delta, float* dq, float* dk, float* dv) {
   using Tiles = KeyTiles<K>;
-  constexpr int kRows = Tiles::kRows, kThreads = Tiles::kThreads;
-  const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * Tiles::kKeys;
-  const int exist = keys_from(s, u, Tiles::kKeys), R = static_cast<int>(s.H / s.G), per_tile = kRows / R;
-  const Range met = queries_of_keys(s, u, exist), all = queries_of_all_keys(s, u, Tiles::kKeys);
-  const int64_t t0 = met.begin / per_tile * per_tile;
-  if (t0 >= met.end) return;
-  // From here on queries are counted from t0.
-  const int queries = static_cast<int>(met.end - t0), exist_from_t0 = static_cast<int>(s.T - t0);
-  const int all_begin = static_cast<int>(all.begin - t0), all_end = static_cast<int>(all.end - t0);
-
+  using Shared = KeyShared<Tiles, kWithQueries>;
+  constexpr int kRows = Tiles::kRows, kStep = Tiles::kStep;
+  const int64_t g = blockIdx.y;
+  const int u = static_cast<int>(blockIdx.x) * Tiles::kKeys, exist = keys_from(s, u, Tiles::kKeys);
   Bf16* const row_tiles = shared_memory<Bf16>();
-  Bf16 *const k_tile = row_tiles + 2 * Tiles::kStages * Tiles::kRow, *const ds_tile = k_tile + Tiles::kKey;
-  auto* const facts = reinterpret_cast<RowFacts<kRows>*>(row_tiles + KeyShared<Tiles, kWithQueries>::kTiles);
-  int* const places = reinterpret_cast<int*>(facts + Tiles::kStages);  // of rows, from the first query's on
+  Bf16 *const k_tile = row_tiles + MetRows<Tiles>::kTiles, *const ds_tiles = k_tile + Tiles::kKey;
+  const MetRows<Tiles> rows(s, g, u, exist,
+                            *reinterpret_cast<typename MetRows<Tiles>::Shared*>(row_tiles + Shared::kTiles));
+  if (rows.empty()) return;
 
-  // The warp's keys and values, by way of where rows come later.
+  // The warp's keys and values stay in registers, by way of where rows come later; keys that dq is computed of stay in
+  // shared memory.
+  const int mine = warp() * 16;
   LeftRows<K> key, value;
-  const auto keep = [&](LeftRows<K>& rows, const Bf16* x, Bf16* tile) {
-    copy_tile<K, Tiles::kKeys, kThreads>(tile, exist, [&](int row) { return x + ((u + row) * s.G + g) * K; });
+  const auto bring = [&](const Bf16* x, Bf16* tile) {
+    using Copy = TileCopy<K, Tiles::kKeys, Tiles::kThreads>;
+    Copy::ask(tile, exist,
+              [&](int i) { return x + ((u + Copy::first_row() + i * Copy::kStep) * s.G + g) * K + Copy::column(); });
     commit();
     wait<0>();
     __syncthreads();
-    rows.load(tile, warp() * 16);
   };
-  keep(value, v, kWithQueries ? k_tile : row_tiles);
+  bring(v, row_tiles);
+  value.load(Tile<K>(row_tiles), mine);
   __syncthreads();
-  keep(key, k, kWithQueries ? k_tile : row_tiles);
-  static_assert(kRows <= kThreads);
-  const int mine = static_cast<int>(threadIdx.x);  // this thread's row, where there are so many
-  if (mine < kRows) places[mine] = static_cast<int>(mine / R * s.H + mine % R) * K;
+  bring(k, kWithQueries ? k_tile : row_tiles);
+  if constexpr (!kWithQueries) key.load(Tile<K>(row_tiles), mine);
   __syncthreads();
-
-  const int64_t first_row = t0 * s.H + g * R;  // in [T, H]
-  float lse_coming = 0, delta_coming = 0;      // of this thread's row of the tile on its way
-  const auto ask = [&](int t, int stage) {
-    if (t < queries) {
-      const int count = (exist_from_t0 - t < per_tile ? exist_from_t0 - t : per_tile) * R;
-      const int64_t from = first_row + t * s.H;
-      Bf16* const to = row_tiles + stage * 2 * Tiles::kRow;
-      copy_tile<K, kRows, kThreads>(to, count, [&](int row) { return q + from * K + places[row]; });
-      copy_tile<K, kRows, kThreads>(to + Tiles::kRow, count, [&](int row) { return d_o + from * K + places[row]; });
-      if (mine < kRows) {
-        const bool exists = mine < count;
-        lse_coming = exists ? lse[from + places[mine] / K] : 0;
-        delta_coming = exists ? delta[from + places[mine] / K] : 0;
-        if (t < all_begin || t + per_tile > all_end) {
-          const Range seen = exists ? keys_of_query(s, t0 + t + mine / R) : Range{};
-          facts[stage].begin[mine] = static_cast<int>(seen.begin - u);
-          facts[stage].end[mine] = static_cast<int>(seen.end - u);
-        }
-      }
-    }
-    commit();
-  };
-  const auto note = [&](int stage) {
-    if (mine < kRows) facts[stage].base[mine] = kLog2e * lse_coming, facts[stage].delta[mine] = delta_coming;
-  };
-  for (int stage = 0; stage < Tiles::kStages - 1; ++stage) {
-    ask(stage * per_tile, stage);
-    note(stage);
-  }
 
   float dk_sum[1][K / 8][4] = {}, dv_sum[1][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  int stage = 0;
-  for (int t = 0; t < queries; t += per_tile) {
-    wait<Tiles::kStages - 2>();
-    __syncthreads();
-    const int free = stage == 0 ? Tiles::kStages - 1 : stage - 1;
-    ask(t + (Tiles::kStages - 1) * per_tile, free);
-
-    const Bf16 *const q_tile = row_tiles + stage * 2 * Tiles::kRow, *const do_tile = q_tile + Tiles::kRow;
-    const RowFacts<kRows>& fact = facts[stage];
+  int t_before = -1, half = 0;  // the tile whose dS^T is in ds_tiles
+  rows.each_tile(q, d_o, lse, delta, row_tiles, [&](int t, const Tile<K>& tile, const auto& facts) {
+    if constexpr (kWithQueries) {
+      if (t_before >= 0) add_query_gradient(rows, t_before, ds_tiles + half * Shared::kDs, k_tile, dq);
+      t_before = t;
+      half ^= 1;
+    }
     ROPEWALK_UNROLL
-    for (int step = 0; step < kRows; step += Tiles::kStep) {
-      float p[1][Tiles::kStep / 8][4], ds[1][Tiles::kStep / 8][4];
-      if constexpr (kWithQueries)
-        multiply_tiles<K>(
-            p, [&](uint32_t(&a)[4], int, int column) { load_left<K>(a, k_tile, warp() * 16, column); },
-            q_tile + step * K);
-      else
-        multiply_tiles<K>(p, key, q_tile + step * K);
-      if (t < all_begin || t + per_tile > all_end) {
+    for (int step = 0; step < kRows; step += kStep) {
+      float p[1][kStep / 8][4] = {}, ds[1][kStep / 8][4];
+      if constexpr (kWithQueries) {
+        const Tile<K> keys(k_tile);
+        add_product_of_rows<K>(
+            p, [&](uint32_t(&a)[4], int, int column) { keys.load_left(a, mine, column); }, tile, step);
+      } else {
+        add_product_of_rows<K>(p, key, tile, step);
+      }
+      const int row0 = step + lane() % 4 * 2;  // this thread's first
+      if (facts.masked) {
         ROPEWALK_UNROLL
-        for (int column = 0; column < Tiles::kStep / 8; ++column) {
-          const int row = step + column * 8 + lane() % 4 * 2;
-          const Pack<int, 2> begin = load<2>(fact.begin + row), end = load<2>(fact.end + row);
+        for (int column = 0; column < kStep / 8; ++column) {
+          const Pack<int, 2> begin = load<2>(facts.begin + row0 + column * 8),
+                             end = load<2>(facts.end + row0 + column * 8);
           for (int i = 0; i < 4; ++i) {
-            const int at = warp() * 16 + lane() / 4 + i / 2 * 8;
+            const int at = mine + lane() / 4 + i / 2 * 8;
             if ((at < begin.values[i % 2]) | (at >= end.values[i % 2])) p[0][column][i] = -INFINITY;
           }
         }
       }
-      multiply_tiles<K>(ds, value, do_tile + step * K);
       ROPEWALK_UNROLL
-      for (int column = 0; column < Tiles::kStep / 8; ++column) {
-        const int row = step + column * 8 + lane() % 4 * 2;
-        const Pack<float, 2> bases = load<2>(fact.base + row), deltas = load<2>(fact.delta + row);
+      for (int column = 0; column < kStep / 8; ++column) {
+        const Pack<float, 2> deltas = load<2>(facts.delta + row0 + column * 8);
+        for (int i = 0; i < 4; ++i) ds[0][column][i] = -deltas.values[i % 2];
+      }
+      add_product_of_rows<K>(ds, value, tile, kRows + step);
+      ROPEWALK_UNROLL
+      for (int column = 0; column < kStep / 8; ++column) {
+        const Pack<float, 2> bases = load<2>(facts.base + row0 + column * 8);
         for (int i = 0; i < 4; ++i) {
           p[0][column][i] = fast_exp2(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
-          ds[0][column][i] = p[0][column][i] * (ds[0][column][i] - deltas.values[i % 2]);
+          ds[0][column][i] *= p[0][column][i];
         }
       }
-      add_product<K>(dv_sum, p, do_tile + step * K);
-      add_product<K>(dk_sum, ds, q_tile + step * K);
+      add_product<K>(dv_sum, p, tile, kRows + step);
+      add_product<K>(dk_sum, ds, tile, step);
       if constexpr (kWithQueries)
-        for (int column = 0; column < Tiles::kStep / 8; ++column)
-          for (int i = 0; i < 2; ++i) {
-            const int at = warp() * 16 + lane() / 4 + 8 * i;
+        for (int column = 0; column < kStep / 8; ++column)
+          for (int i = 0; i < 2; ++i)
             store(Pack<Bf16, 2>{{rounded<Bf16>(ds[0][column][2 * i]), rounded<Bf16>(ds[0][column][2 * i + 1])}},
-                  ds_tile + in_tile<kRows>(at, step + column * 8) + lane() % 4 * 2);
-          }
+                  ds_tiles + half * Shared::kDs + in_tile<kRows>(mine + lane() / 4 + 8 * i, step + column * 8) +
+                      lane() % 4 * 2);
     }
-    if constexpr (kWithQueries) {
-      __syncthreads();
-      const int count = (exist_from_t0 - t < per_tile ? exist_from_t0 - t : per_tile) * R;
-      add_query_gradient<Tiles>(ds_tile, k_tile, count, places, dq + (first_row + int64_t{t} * s.H) * K);
-    }
-    note(free);
-    stage = stage == Tiles::kStages - 1 ? 0 : stage + 1;
+  });
+  if constexpr (kWithQueries) {
+    __syncthreads();
+    add_query_gradient(rows, t_before, ds_tiles + half * Shared::kDs, k_tile, dq);
   }
 
   ROPEWALK_UNROLL
   for (int i = 0; i < 2; ++i) {
-    const int row = warp() * 16 + lane() / 4 + 8 * i;
+    const int row = mine + lane() / 4 + 8 * i;
     if (row >= exist) continue;
     const int64_t at = ((u + row) * s.G + g) * K + lane() % 4 * 2;
     for (int column = 0; column < K / 8; ++column) {

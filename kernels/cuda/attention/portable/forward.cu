@@ -26,9 +26,10 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
   OnlineSoftmax softmax[Tiles::kParts];
   float out[Tiles::kParts][K / 8][4] = {};
   const float scale = kLog2e / sqrtf(static_cast<float>(K));
-  block.each_tile(k, v, q_tile + Tiles::kLeft, bounds, [&](int u, const Bf16* keys, const Bf16* values) {
-    float score[Tiles::kParts][Tiles::kKeys / 8][4];
-    block.multiply(score, q_tile, keys);
+  const Tile<K> queries(q_tile);
+  block.each_tile(k, v, q_tile + Tiles::kLeft, bounds, [&](int u, const Tile<K>& keys) {
+    float score[Tiles::kParts][Tiles::kKeys / 8][4] = {};
+    block.add_product_of_rows(score, queries, keys, 0);
     block.hide(score, u, bounds);
     ROPEWALK_UNROLL
     for (int part = 0; part < Tiles::kParts; ++part) {
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
       softmax[part].take(score[part], scale, shrink);
       if (shrink[0] != 1 || shrink[1] != 1) shrink_rows(out[part], shrink);  // seldom, once most keys have been seen
     }
-    add_product<K>(out, score, values);
+    add_product<K>(out, score, keys, Tiles::kKeys);
   });
 
   ROPEWALK_UNROLL

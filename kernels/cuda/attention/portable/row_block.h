@@ -46,31 +46,34 @@ class RowBlock {
 
   // Asks for these rows of x [T, H, K] as a tile.
   __device__ __forceinline__ void copy_rows(Bf16* tile, const Bf16* x) const {
-    copy_tile<K, Tiles::kRows, Tiles::kThreads>(tile, rows_.count(), [&](int row) { return x + at(row) * K; });
+    using Copy = TileCopy<K, Tiles::kRows, Tiles::kThreads>;
+    Copy::ask(tile, rows_.count(),
+              [&](int i) { return x + at(Copy::first_row() + i * Copy::kStep) * K + Copy::column(); });
   }
 
-  // product = the warp's rows of a tile, times rows of `right`.
+  // sums += the warp's rows of a tile times rows of `right` from `row` on.
   template <int kColumnParts>
-  __device__ __forceinline__ void multiply(float (&product)[Tiles::kParts][kColumnParts][4], const Bf16* tile,
-                                           const Bf16* right) const {
-    const Bf16* const mine = tile + warp() * Tiles::kWarpRows * K;
-    multiply_tiles<K>(
-        product, [&](uint32_t(&a)[4], int part, int column) { load_left<K>(a, mine, 16 * part, column); }, right);
+  __device__ __forceinline__ void add_product_of_rows(float (&sums)[Tiles::kParts][kColumnParts][4],
+                                                      const Tile<K>& tile, const Tile<K>& right, int row) const {
+    const int mine = warp() * Tiles::kWarpRows;
+    ROPEWALK_CUDA::add_product_of_rows<K>(
+        sums, [&](uint32_t(&a)[4], int part, int column) { tile.load_left(a, mine + 16 * part, column); }, right, row);
   }
 
-  // Calls f(u, keys, values) for the tiles from key u on, which begin at `tiles`; what was asked for before has come.
+  // Calls f(u, tile) for the kKeys keys from u on, and behind them in the tile their values; such tiles begin at
+  // `tiles`. What was asked for before has come.
   template <typename F>
   __device__ __forceinline__ void each_tile(const Bf16* k, const Bf16* v, Bf16* tiles, int* bounds, const F& f) const {
     note_bounds(bounds);
+    using Copy = TileCopy<K, kKeys, Tiles::kThreads>;
     const int64_t stride = s_.G * K;
     const auto ask = [&](int u, int stage) {
       if (u < end_) {
         Bf16* const to = tiles + stage * 2 * Tiles::kKey;
-        const int64_t from = u * stride + g_ * K;
         const int exist = static_cast<int>(s_.U) - u;
-        copy_tile<K, kKeys, Tiles::kThreads>(to, exist, [&](int row) { return k + (from + row * stride); });
-        copy_tile<K, kKeys, Tiles::kThreads>(to + Tiles::kKey, exist,
-                                             [&](int row) { return v + (from + row * stride); });
+        const int64_t from = (u + Copy::first_row()) * stride + g_ * K + Copy::column();
+        Copy::ask(to, exist, [&](int i) { return k + from + i * Copy::kStep * stride; });
+        Copy::ask(to + Tiles::kKey, exist, [&](int i) { return v + from + i * Copy::kStep * stride; });
       }
       commit();  // of nothing behind the last tile, so that as many newer groups are on their way as before it
     };
@@ -80,8 +83,7 @@ class RowBlock {
       wait<Tiles::kStages - 2>();
       __syncthreads();  // the tile is all here, and the one before it done with
       ask(u + (Tiles::kStages - 1) * kKeys, stage == 0 ? Tiles::kStages - 1 : stage - 1);
-      const Bf16* const keys = tiles + stage * 2 * Tiles::kKey;
-      f(u, keys, keys + Tiles::kKey);
+      f(u, Tile<K>(tiles + stage * 2 * Tiles::kKey));
       stage = stage == Tiles::kStages - 1 ? 0 : stage + 1;
     }
   }
