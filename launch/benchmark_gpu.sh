@@ -17,4 +17,4 @@ if [ "${1:-}" = --peers ]; then
   shift 2
 fi
 launch/build_gpu.sh ropewalk_device_benchmark
-exec "$python" tests/benchmark/device_report.py build/release "$@"
+exec "$python" tests/benchmark/device_report.py build/release/tests/benchmark/ropewalk_device_benchmark --json build/release/benchmark_gpu.json "$@"

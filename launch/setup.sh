@@ -5,6 +5,7 @@
 #   text    the text of launch/quickstart.sh
 #   slurm   a Slurm of this host's own, for tests/launch/slurm_test.py
 #   avx512  to emulate a machine with AVX-512
+#   bundle  for launch/bundle_gpu.sh
 # Says what it will run; needs root or sudo only if something is missing.
 set -euo pipefail
 
@@ -15,9 +16,10 @@ for group in "$@"; do
     build) ;;
     test) packages+=(libgtest-dev libboost-context-dev python3 iproute2 strace) ;;
     text) packages+=(bible-kjv bible-kjv-text) ;;
+    bundle) packages+=(patchelf binutils xz-utils) ;;
     slurm) packages+=(slurm-wlm munge) ;;
     avx512) packages+=(bochs bochsbios vgabios bochs-term grub-pc-bin grub-common xorriso mtools busybox-static bsdutils) ;;
-    *) echo "setup: '$group' is no group; they are build, test, text, slurm and avx512" >&2; exit 2 ;;
+    *) echo "setup: '$group' is no group; they are build, test, text, slurm, avx512 and bundle" >&2; exit 2 ;;
   esac
 done
 

@@ -16,7 +16,18 @@ class DeviceBuffer final : public Buffer {
 }  // namespace
 
 CudaBackend::CudaBackend(const BackendOptions& options)
-    : deterministic_(options.deterministic), runtime_(options.local_rank), products_(runtime_) {}
+    : deterministic_(options.deterministic),
+      attention_(options.attention),
+      runtime_(options.local_rank),
+      products_(runtime_) {
+  if (attention_ == AttentionForm::kAutomatic)
+    attention_ = runtime_.has_hopper() ? AttentionForm::kHopper : AttentionForm::kPortable;
+  if (attention_ != AttentionForm::kHopper) return;
+  runtime_.check_hopper();
+  const unsigned none = 0;
+  taken_ = allocate(sizeof(none));
+  runtime_.to_device(&none, taken_->data(), sizeof(none));
+}
 CudaBackend::~CudaBackend() = default;
 
 std::unique_ptr<Buffer> CudaBackend::allocate(int64_t bytes) { return std::make_unique<DeviceBuffer>(runtime_, bytes); }

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "kernels/cuda/attention/geometry.h"
 #include "kernels/cuda/products.h"
 #include "kernels/cuda/ranges.h"
 #include "kernels/cuda/runtime.h"
@@ -19,7 +20,9 @@ class CudaBackend final : public Backend {
 
   Device device() const override { return runtime_.device(); }
   DType dtype() const override { return DType::kBF16; }
-  const char* name() const override { return "cuda"; }
+  const char* name() const override {
+    return attention_ == AttentionForm::kHopper ? "cuda with attention for Hopper" : "cuda";
+  }
   bool deterministic() const override { return deterministic_; }
   std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
   std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
@@ -75,13 +78,27 @@ class CudaBackend final : public Backend {
   std::optional<int64_t> first_not_finite(const Tensor& x) override;
 
  private:
+  // The forms of attention: one folder of attention/ each.
+  void portable_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const Tensor& o, const Tensor& lse);
+  void hopper_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                const Tensor& o, const Tensor& lse);
+  void portable_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                   const Tensor& d_o, const Tensor& lse, const Tensor& delta, const Tensor& dq,
+                                   const Tensor& dk, const Tensor& dv);
+  void hopper_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                 const Tensor& d_o, const Tensor& lse, const Tensor& delta, const Tensor& dq,
+                                 const Tensor& dk, const Tensor& dv);
+
   void multiply(const Product& product, const Tensor& c);
   // theta^(-2k/K) / 2 pi for k < K/2, on the device: turns a position.
   const double* frequencies(int64_t K, double theta);
 
   const bool deterministic_;
+  AttentionForm attention_;
   Runtime runtime_;
   Products products_;
+  std::unique_ptr<Buffer> taken_;  // what a RowSchedule counts by; where attention is Hopper's
   std::map<std::pair<int64_t, double>, std::unique_ptr<Buffer>> frequencies_;
 };
 

@@ -38,11 +38,11 @@ void launch(const Runtime& runtime, const Grid& grid, void (*kernel)(Parameters.
 #endif
 }
 
-// The shared memory that the launch asked for, aligned to 16 bytes.
+// The shared memory that the launch asked for, aligned to 1024 bytes (a swizzle of 128 bytes wants it).
 template <typename T>
 __device__ T* shared_memory() {
 #ifndef ROPEWALK_CUDA_EMULATED
-  extern __shared__ __align__(16) unsigned char dynamic_shared_memory[];
+  extern __shared__ __align__(1024) unsigned char dynamic_shared_memory[];
   return reinterpret_cast<T*>(dynamic_shared_memory);
 #else
   return reinterpret_cast<T*>(simt::shared_memory());

@@ -51,4 +51,18 @@ inline void check_image(const DeviceFacts& device, bool has_image, const std::st
         text_of(device), architectures, device.major, device.minor));
 }
 
+inline bool is_hopper(const DeviceFacts& device) { return device.major == 9 && device.minor == 0; }
+
+// has_instructions: whether the device gets kernels that were built for 90a.
+inline void check_hopper(const DeviceFacts& device, bool has_instructions, const std::string& architectures) {
+  if (!is_hopper(device))
+    throw DeviceError(fmt::format("{}, and attention in its Hopper form is for 9.0; set parallel.attention to PORTABLE",
+                                  text_of(device)));
+  if (!has_instructions)
+    throw DeviceError(fmt::format(
+        "attention in its Hopper form needs kernels for 90a, and this program's are built for {}; configure it with "
+        "-DROPEWALK_CUDA_ARCHITECTURES=90a-real, or set parallel.attention to PORTABLE",
+        architectures));
+}
+
 }  // namespace ropewalk::cuda

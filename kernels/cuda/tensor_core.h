@@ -35,28 +35,37 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
 #endif
 }
 
+// A row of a matrix in shared memory: its address in bytes, to compute with.
+#ifdef __CUDACC__
+using RowAddress = uint32_t;
+__device__ __forceinline__ RowAddress row_address(const Bf16* row) {
+  return static_cast<RowAddress>(__cvta_generic_to_shared(row));
+}
+#else
+using RowAddress = uintptr_t;
+inline RowAddress row_address(const Bf16* row) { return reinterpret_cast<RowAddress>(row); }
+#endif
+
 // Four 8 x 8 matrices of bf16 from shared memory; lane 8i + j gives the address of row j of matrix i, 16 aligned bytes.
 // Register i of lane l: row l/4, columns 2(l%4), +1 of matrix i; transposed: column l/4, rows 2(l%4), +1.
-__device__ __forceinline__ void load_matrices(uint32_t (&r)[4], const Bf16* row) {
+__device__ __forceinline__ void load_matrices(uint32_t (&r)[4], RowAddress row) {
 #ifdef __CUDACC__
-  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(at)
+               : "r"(row)
                : "memory");
 #else
-  simt::load_matrices(r, row, false);
+  simt::load_matrices(r, reinterpret_cast<const void*>(row), false);
 #endif
 }
-__device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], const Bf16* row) {
+__device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], RowAddress row) {
 #ifdef __CUDACC__
-  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(at)
+               : "r"(row)
                : "memory");
 #else
-  simt::load_matrices(r, row, true);
+  simt::load_matrices(r, reinterpret_cast<const void*>(row), true);
 #endif
 }
 
@@ -70,6 +79,14 @@ __device__ __forceinline__ void copy_async(Bf16* shared, const Bf16* from, bool 
 #else
   simt::copy_async(shared, from, exists);
 #endif
+}
+// The same address. The compiler does not know that, and leaves a sum of it and an offset as it stands: one
+// instruction.
+__device__ __forceinline__ const Bf16* kept_whole(const Bf16* from) {
+#ifdef __CUDACC__
+  asm("" : "+l"(from));
+#endif
+  return from;
 }
 __device__ __forceinline__ void commit() {
 #ifdef __CUDACC__

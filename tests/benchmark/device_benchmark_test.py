@@ -11,6 +11,7 @@ PRODUCT = {"rows": 16, "inputs": 64, "outputs": 32}
 BY_ARITHMETIC = [{"operation": f"attention_{way}", **HEADS, **window} for way in ("forward", "backward") for window in ({}, {"window": 20})]
 BY_ARITHMETIC += [{"operation": f"linear_{way}", **PRODUCT} for way in ("forward", "backward_input", "backward_weight")]
 BY_ARITHMETIC += [{"operation": "attention_backward", **HEADS, "deterministic": False}]
+BY_ARITHMETIC += [{"operation": f"ring_{way}", "ranks": 3, **HEADS} for way in ("forward", "backward")]
 BY_ARITHMETIC += [STEP, {**STEP, "recompute": True}, {**STEP, "deterministic": False}]
 BY_BYTES = [{"operation": "copy", "elements": 4096}, {"operation": "add", **ROWS}, {"operation": "adamw", "elements": 4096},
             {"operation": "rotate", "rows": 12, "heads": 2, "head_size": 64}, {"operation": "cross_entropy", "rows": 8, "width": 128}]

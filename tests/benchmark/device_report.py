@@ -1,12 +1,13 @@
 """Measures the CUDA backend beside its peers on one GPU and prints one table of ratios, with goals; the same as JSON.
 
-Peers run in this process, ours in ropewalk_device_benchmark, in turn (steps: one after the other); each ratio is the median of some
-pairs. Attention beside
-PyTorch's SDPA (cuDNN, flash) and FlexAttention, products beside torch.matmul (cuBLASLt), a step beside transformers' Cohere2 at
-the best of its settings, what is bound by memory beside the copy of the same call. Needs torch, and transformers for the step;
-what cannot run here is left out, and said. --device cpu with --small tries the program out.
+Peers run in this process, ours in ropewalk_device_benchmark, in turn (steps: one after the other, as a GPU does not hold both); each ratio
+is the median of some pairs. Attention beside PyTorch's SDPA (cuDNN, flash) and FlexAttention, products beside torch.matmul (cuBLASLt), a
+step beside transformers' Cohere2 at the best of its settings, what is bound by memory beside the copy of the same call. Needs torch, and
+transformers for the step; the part `rates` measures our attention alone and needs neither. What cannot run here is left out, and said.
+--device cpu with --small tries the program out.
 """
 import argparse
+import gc
 import json
 import pathlib
 import statistics
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from report import Report
+from table import Table
 
 try:
     import torch
@@ -22,12 +23,13 @@ try:
 except ImportError:
     torch = None
 
-CAUSAL_OVER_CUDNN = {"forward": (0.95, 1.0), "backward": (0.90, 1.0)}
-WINDOW_OVER_OWN_CAUSAL = (0.95, None)  # per visible pair
-WINDOW_OVER_FLEX = (1.5, None)
-OF_COPY = (0.85, 0.95)
-UTILISATION = {8192: (0.50, 0.55), 65536: (0.45, 0.50)}
-STEP_OVER_TRANSFORMERS = (1.6, None)
+CAUSAL_OVER_CUDNN = {"forward": (0.95, 1.0), "backward": (0.95, 1.0)}
+WINDOW_OVER_OWN_CAUSAL = (0.95, 1.0)  # per visible pair
+WINDOW_OVER_FLEX = (1.5, 2.0)
+RING_OVER_ONE = (0.95, None)
+OF_COPY = (0.85, 0.92)
+UTILISATION = {8192: (0.50, 0.55), 65536: (0.48, 0.50)}
+STEP_OVER_TRANSFORMERS = (1.6, 2.0)
 MOST_MIB_A_TOKEN = 0.35  # at 65,536 tokens, for 32 layers
 
 FULL = {"heads": 32, "key_heads": 8, "head_size": 128, "causal": [16384, 32768], "own": 8192, "long": 65536, "window": 4096,
@@ -81,6 +83,11 @@ class Theirs:
                 return spent / runs
             runs *= 2
 
+    def give_back(self):
+        """The memory that PyTorch keeps for later: ours needs it now."""
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+
     def drawn(self, *shape):
         return torch.randn(*shape, device=self.device, dtype=self.type)
 
@@ -109,6 +116,9 @@ class Driver:
             ratios, answer = in_turn(self.pairs, ours, lambda: self.theirs(theirs))
         except (RuntimeError, ImportError, ValueError) as error:  # a peer that does not serve this shape or machine
             return self.left_out(name, error)
+        finally:
+            theirs = None
+            self.theirs.give_back()
         if not ratios:
             return self.left_out(name, answer["error"])
         rate = f"{answer['flops'] / answer['seconds'] / 1e12:.3g} TFLOP/s" if answer["flops"] else ""
@@ -175,6 +185,29 @@ class Driver:
                         lambda: self.ours(f"attention_{way}", **self.attention_sizes(s["long"], s["window"])),
                         lambda: self.flex(s["long"], way, s["window"]), goal=WINDOW_OVER_FLEX)
 
+    def ring(self):
+        """What the cuts of a ring cost: all ranks' kernels beside one rank's, over the same tokens."""
+        s = self.sizes
+        self.report.heading(f"a ring's kernels, S={s['long']}, all ranks' in turn beside one rank's")
+        for ranks in (2, 4, 8):
+            for way in ("forward", "backward"):
+                sizes = self.attention_sizes(s["long"])
+                self.beside_our_own(f"ring of {ranks} {way} / one rank", "per token", RING_OVER_ONE, "flops", "TFLOP/s",
+                                    (f"ring_{way}", {**sizes, "ranks": ranks}), (f"attention_{way}", sizes))
+
+    def rates(self):
+        s = self.sizes
+        self.report.heading(f"our attention alone, K={s['head_size']} heads {s['heads']}:{s['key_heads']}: TFLOP/s of visible pairs")
+        cases = [(length, 0, {}) for length in (s["own"], *s["causal"])] + [(s["long"], s["window"], {}), (s["causal"][0], 0, {"head_size": 64})]
+        for length, window, other in cases:
+            for operation, order in (("forward", {}), ("backward", {}), ("backward", {"deterministic": False})):
+                request = {**self.attention_sizes(length, window), **order, **other}
+                rates = [answer["flops"] / answer["seconds"] / 1e12 for answer in (self.ours(f"attention_{operation}", **request) for _ in range(self.pairs))
+                         if "error" not in answer]
+                if rates:
+                    name = f"{operation} S={length} W={window or '-'} K={request['head_size']}{' in any order' if order else ''}"
+                    self.report.add(name, statistics.median(rates), "TFLOP/s", (None, None), min(rates), max(rates))
+
     # ---- what is bound by memory, and products
 
     def memory(self):
@@ -202,39 +235,55 @@ class Driver:
 
     # ---- a step
 
-    def transformers_step(self, length, attention):
+    def transformers_step(self, length, attention, compiled):
         from transformers import Cohere2Config, Cohere2ForCausalLM
 
         m = self.sizes["step"]
         config = Cohere2Config(
             vocab_size=m["vocabulary"], hidden_size=m["width"], intermediate_size=m["hidden"], num_hidden_layers=m["layers"],
             num_attention_heads=m["heads"], num_key_value_heads=m["key_heads"], head_dim=m["head_size"], sliding_window=m["window"],
-            rope_theta=50000.0, max_position_embeddings=length, logit_scale=0.25, attn_implementation=attention, use_cache=False,
+            rope_theta=50000.0, max_position_embeddings=length, logit_scale=0.25, attn_implementation=attention.split()[0], use_cache=False,
             layer_types=["full_attention" if i % 4 == 3 else "sliding_attention" for i in range(m["layers"])])
-        model = Cohere2ForCausalLM(config).to(self.theirs.device, self.theirs.type).train()
+        with torch.device(self.theirs.device):  # drawn where it is used
+            model = Cohere2ForCausalLM(config).to(self.theirs.type).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         tokens = torch.randint(0, m["vocabulary"], (1, length), device=self.theirs.device)
+        run = torch.compile(model) if compiled else model
+        backends = [torch.nn.attention.SDPBackend.CUDNN_ATTENTION] if "cudnn" in attention else list(
+            torch.nn.attention.SDPBackend.__members__.values())
 
         def step():
-            model(input_ids=tokens, labels=tokens).loss.backward()
+            with torch.nn.attention.sdpa_kernel(backends):
+                run(input_ids=tokens, labels=tokens).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
 
         return step
 
     def best_of_transformers(self, length):
-        """The fastest of its attentions that runs here."""
+        """Seconds of the fastest of its settings that runs here, and which that is."""
         seconds, why = {}, "no attention of transformers runs here"
-        for attention in ("sdpa", "flash_attention_2", "flex_attention"):
+        settings = [(attention, compiled) for attention in ("sdpa", "sdpa cudnn", "flash_attention_2", "flex_attention") for compiled in (False, True)]
+        if self.theirs.device != "cuda":
+            settings = [("sdpa", False)]
+        for attention, compiled in settings:
+            name = attention + (" compiled" if compiled else "")
             try:
-                seconds[attention] = self.theirs(self.transformers_step(length, attention))
-            except (RuntimeError, ImportError, ValueError) as error:
+                step = self.transformers_step(length, attention, compiled)
+                seconds[name] = [self.theirs(step) for _ in range(self.pairs)]
+                print(f"  transformers, {name}: {statistics.median(seconds[name]):.4g} s", flush=True)
+            except Exception as error:  # pylint: disable=broad-except  # whatever a compiler or a missing package throws
                 why = error
-            if self.theirs.device == "cuda":
-                torch.cuda.empty_cache()
+                print(f"  transformers, {name}: {type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}"[:150], flush=True)
+            step = None
+            if torch.compiler:
+                torch.compiler.reset()
+            gc.collect()
+            self.theirs.give_back()
         if not seconds:
             raise RuntimeError(why)
-        return self.transformers_step(length, min(seconds, key=seconds.get))
+        best = min(seconds, key=lambda name: statistics.median(seconds[name]))
+        return best, seconds[best]
 
     def step(self):
         s = self.sizes
@@ -261,39 +310,39 @@ class Driver:
         name = f"step S={length} / transformers' Cohere2"
         self.ours("rest")
         try:
-            step = self.best_of_transformers(length)
-            theirs = [self.theirs(step) for _ in range(self.pairs)]
-        except (RuntimeError, ImportError, ValueError) as error:
+            setting, theirs = self.best_of_transformers(length)
+        except RuntimeError as error:
             return self.left_out(name, error)
-        return self.report.add(name, statistics.median(theirs) / statistics.median(ours), "times as fast", STEP_OVER_TRANSFORMERS,
+        return self.report.add(f"{name} ({setting})", statistics.median(theirs) / statistics.median(ours), "times as fast", STEP_OVER_TRANSFORMERS,
                                min(theirs) / max(ours), max(theirs) / min(ours))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("build", type=pathlib.Path, help="the build folder, with ropewalk_device_benchmark")
+    parser.add_argument("program", type=pathlib.Path, help="ropewalk_device_benchmark")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--small", action="store_true", help="sizes that a cpu can do, to try it out; the figures mean nothing")
     parser.add_argument("--pairs", type=int, default=5, help="measurements in turn, of which the median counts (default 5)")
     parser.add_argument("--peak", type=float, default=989e12, help="dense bf16 FLOP/s of the GPU (default 989e12: H100 and H200 SXM)")
-    parser.add_argument("--parts", nargs="+", default=["attention", "memory", "products", "step"], help="what to measure (default: all)")
-    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: BUILD/benchmark_gpu.json)")
+    parser.add_argument("--parts", nargs="+", default=["attention", "ring", "memory", "products", "step"],
+                        choices=["attention", "ring", "rates", "memory", "products", "step"], help="what to measure (default: all but rates)")
+    parser.add_argument("--json", type=pathlib.Path, default="benchmark_gpu.json", help="where the figures go, after each part (default: benchmark_gpu.json)")
     options = parser.parse_args()
-    if not torch:
+    if not torch and options.parts != ["rates"]:
         sys.exit("device_report: needs torch: --peers PYTHON names an interpreter that has it (pip install torch transformers)")
 
-    name = torch.cuda.get_device_name() if options.device == "cuda" else "the host's processor"
-    about = {"device": name, "date": time.strftime("%Y-%m-%d"), "torch": torch.__version__, "pairs": options.pairs}
-    print(f"{name}; torch {torch.__version__}; {about['date']}")
-    report = Report()
+    about = {"date": time.strftime("%Y-%m-%d"), "pairs": options.pairs}
+    if torch:
+        about |= {"device": torch.cuda.get_device_name() if options.device == "cuda" else "the host's processor", "torch": torch.__version__}
+    print("; ".join(f"{key} {value}" for key, value in about.items()))
+    report = Table()
     seconds = 0.01 if options.small else 0.1
-    driver = Driver(report, Ours(options.build / "tests/benchmark/ropewalk_device_benchmark", options.device, seconds),
-                    Theirs(options.device, seconds), options.pairs, SMALL if options.small else FULL, options.peak)
+    driver = Driver(report, Ours(options.program, options.device, seconds), Theirs(options.device, seconds) if torch else None,
+                    options.pairs, SMALL if options.small else FULL, options.peak)
     for part in options.parts:
         getattr(driver, part)()
-    target = options.json or options.build / "benchmark_gpu.json"
-    target.write_text(json.dumps({**about, "figures": [row._asdict() for row in report.rows]}, indent=1) + "\n")
-    print(f"\nwritten to {target}")
+        options.json.write_text(json.dumps({**about, "figures": [row._asdict() for row in report.rows]}, indent=1) + "\n")
+    print(f"\nwritten to {options.json}")
 
 
 if __name__ == "__main__":

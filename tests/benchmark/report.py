@@ -7,7 +7,6 @@ in turn, and of two programs at once, the most that the machine allows; two idle
 data-parallel ranks with 1 Gbit/s between them (network namespaces, so as root), and how long they wait for gradients and weights.
 """
 import argparse
-import collections
 import json
 import os
 import pathlib
@@ -23,6 +22,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "support"))
 from hosts import NoHosts, TwoHosts  # noqa: E402
+from table import Table  # noqa: E402
 
 # name -> (at least, aim), of a share of the yardstick
 SHARES = {
@@ -49,24 +49,6 @@ WINDOW_OVER_TORCH = (40, 60)
 STEP_OVER_TRANSFORMERS = {512: (1.6, 1.9), 2048: (2.0, 2.5), 8192: (3.0, 5.0)}
 TWO_RANKS = (1.8, 1.93)
 PREPARE_MB_PER_SECOND = (200, None)
-
-Row = collections.namedtuple("Row", "name value unit least aim low high rate")
-
-
-class Report:
-    def __init__(self):
-        self.rows = []
-
-    def add(self, name, value, unit, goal=(None, None), low=None, high=None, rate=""):
-        self.rows.append(Row(name, value, unit, *goal, low, high, rate))
-        row = self.rows[-1]
-        text = lambda number: "" if number is None else f"{number:.3g}"
-        spread = "" if low is None else f"{low:.3g} .. {high:.3g}"
-        mark = "" if row.least is None else "met" if value >= (row.aim or row.least) else "least met" if value >= row.least else "BELOW"
-        print(f"{name:52} {value:8.3g} {unit:14} {text(row.least):>6} {text(row.aim):>6}  {mark:10} {spread:18} {rate}", flush=True)
-
-    def heading(self, text):
-        print(f"\n{text}\n{'':52} {'':8} {'':14} {'least':>6} {'aim':>6}", flush=True)
 
 
 class Benchmark:
@@ -246,7 +228,7 @@ def main():
     options = parser.parse_args()
 
     build = options.build.resolve()
-    report, benchmark = Report(), Benchmark(build / "tests/benchmark/ropewalk_benchmark")
+    report, benchmark = Table(), Benchmark(build / "tests/benchmark/ropewalk_benchmark")
     about = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "load": os.getloadavg()[0], "pairs": options.pairs}
     print(f"{about['machine']}; {about['date']}; load {about['load']:.2f} at the start")
     if "kernels" in options.parts:

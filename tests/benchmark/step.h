@@ -3,6 +3,7 @@
 
 #include "parallel/communicator/make_communicator.h"
 #include "tests/support/models.h"
+#include "trainer/run/estimate.h"
 #include "trainer/trainer.h"
 
 namespace ropewalk::benchmark {
@@ -22,6 +23,7 @@ struct Step {
         arena(kernels),
         trainer(config, {mesh, kernels, arena}),
         batch{{random_sample(config.training.stages[0].sequence_length, config.model.vocabulary, {}, 1)}} {
+    arena.reserve(estimate_run(config, 0).memory.arena());  // as a run does
     trainer.initialize();
   }
 

@@ -18,8 +18,9 @@ output { directory: "run" }
 """
 CUDA = ["--set", "parallel.device=CUDA"]
 STAGED = [*CUDA, "--set", "parallel.device_transport=STAGED"]
-# Of losses of some nats: a logit is rounded to bf16 (2^-9 of it), and so are the weights of each step.
-NEAR = 2**-7
+# Of losses of some nats: a logit is rounded to bf16 (2^-9 of it), and so are the weights of each step. Roundings that have gone into the
+# weights lead a run a way of its own, a little ahead of another's or behind: after the first steps only the mean of the distances is small.
+NEAR, FIRST = 2**-7, 4
 
 
 def gpus_here():
@@ -34,7 +35,9 @@ def losses(folder, directory):
 
 
 def near(ours, theirs):
-    return len(ours) == len(theirs) > 0 and all(abs(a - b) <= NEAR * b for a, b in zip(ours, theirs))
+    distances = [abs(a - b) for a, b in zip(ours, theirs)]
+    return (len(ours) == len(theirs) > 0 and all(distance <= NEAR * b for distance, b in zip(distances[:FIRST], theirs))
+            and sum(distances) <= NEAR * sum(theirs))
 
 
 def run_on(gpus, name, steps, nccl):
@@ -56,7 +59,7 @@ def run_on(gpus, name, steps, nccl):
         prepare(folder)
         train(folder, "cpu", 1)
         result = train(folder, "gpu", 1, *CUDA)
-        expect(f"device: cuda, {name}" in result.err and "not deterministic" not in result.err, result)
+        expect("device: cuda" in result.err and name in result.err and "not deterministic" not in result.err, result)
         expect(near(losses(folder, "gpu"), losses(folder, "cpu")), (losses(folder, "gpu"), losses(folder, "cpu")))
         expect('"peak_device_memory_bytes"' in (folder / "gpu" / "metrics.jsonl").read_text(), "no memory of the device")
         train(folder, "again", 1, *CUDA, "--set", "output.trace_steps=1")

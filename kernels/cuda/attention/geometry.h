@@ -25,21 +25,35 @@ __device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t 
   return {clamped(first - s.k_begin), clamped(i + 1 - s.k_begin)};
 }
 
+// Where among `queries` documents begin behind `position`: they begin later and later.
+__device__ __forceinline__ int64_t queries_before(const AttentionShape& s, Range queries, int64_t position) {
+  while (queries.begin < queries.end) {
+    const int64_t middle = (queries.begin + queries.end) / 2;
+    if (s.document_begin[middle] > position)
+      queries.end = middle;
+    else
+      queries.begin = middle + 1;
+  }
+  return queries.begin;
+}
+
 // The queries among which all are that see any of `exist` keys from u on. Those before are too early; those behind have
 // windows or documents that begin later.
 __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_t u, int exist) {
   const int64_t first = s.k_begin + u, last = first + exist - 1;
   Range queries{first > s.q_begin ? first - s.q_begin : 0, s.T};
   if (s.sliding && last + s.window - s.q_begin < s.T) queries.end = last + s.window - s.q_begin;
-  if (!s.document_begin) return queries;
-  int64_t inside = queries.begin;  // documents begin later and later: before here all begin by the last key
-  while (inside < queries.end) {
-    const int64_t middle = (inside + queries.end) / 2;
-    if (s.document_begin[middle] > last)
-      queries.end = middle;
-    else
-      inside = middle + 1;
-  }
+  if (s.document_begin) queries.end = queries_before(s, queries, last);
+  return queries;
+}
+
+// Among those, the queries that see all `count` keys from u on, so that nothing there needs a mask.
+__device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, int64_t u, int count) {
+  const int64_t first = s.k_begin + u, last = first + count - 1;
+  Range queries{last > s.q_begin ? last - s.q_begin : 0, s.T};
+  if (u + count > s.U) return {};
+  if (s.sliding && first + s.window - s.q_begin < s.T) queries.end = first + s.window - s.q_begin;
+  if (s.document_begin) queries.end = queries_before(s, queries, first);
   return queries;
 }
 

@@ -1,115 +1,139 @@
-// Attention's tiles in shared memory, and a warp's products of them by mma.m16n8k16. Tiles of rows of K numbers lie in
-// shared memory with the 16-byte pieces of row i exchanged by i mod 8 (of rows of 32 numbers, two of which the banks
-// hold at once, by i/2 mod 4), so that neither rows nor columns of pieces meet in one bank.
+// Attention's tiles in shared memory, and a warp's products of them by mma.m16n8k16. Tiles of rows of K numbers, 64 or
+// 128, lie in shared memory with the 16-byte pieces of row i exchanged by i mod 8 in each 128 bytes, so that neither
+// rows nor columns of pieces meet in one bank. Rows 16 apart are exchanged alike: a thread works out one place, and all
+// others are fixed steps from it.
 #pragma once
 
-#include "kernels/cuda/attention/geometry.h"
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/tensor_core.h"
 
 namespace ROPEWALK_CUDA {
 
-// How the portable kernels are cut, for head size K. (A form for one kind of device has its own.)
-template <int K>
-struct PortableTiles {
-  static constexpr int kColumns = K;
-  static constexpr int kWarpRows = 16;  // of what is computed, a warp's
-  static constexpr int kWarps = 4, kThreads = kWarps * kWarp;
-  static constexpr int kRows = kWarpRows * kWarps;
-  static constexpr int kKeys = 64;
-  // Rows that a tile of keys meets at a time in the backward: fewer than kRows, as its two sums of K numbers a key fill
-  // the registers.
-  static constexpr int kMetRows = 32;
-};
-
 // Where number `column`, a multiple of 8, of a row of a tile is.
 template <int K>
 __device__ __forceinline__ int in_tile(int row, int column) {
-  constexpr int kPieces = K < 64 ? K / 8 : 8, kRowsOfAllBanks = K < 64 ? 64 / K : 1;
-  return row * K + (((column / 8) ^ (row / kRowsOfAllBanks % kPieces)) * 8);
+  return row * K + (column ^ row % 8 * 8);
 }
 
-// Asks for a tile of `rows` rows; row i is at from(i), and there are `exist` of them, the others become 0. By all
-// threads of the block.
-template <typename Tiles, typename From>
-__device__ __forceinline__ void copy_tile(Bf16* tile, int rows, int exist, const From& from) {
-  constexpr int kPieces = Tiles::kColumns / 8;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kPieces; i += Tiles::kThreads) {
-    const int row = i / kPieces, column = i % kPieces * 8;
-    copy_async(tile + in_tile<Tiles::kColumns>(row, column), from(row < exist ? row : 0) + column, row < exist);
+// How the kThreads threads of a block copy a tile of kRows rows of K numbers, in pieces of 16 bytes: each has one
+// column of rows kStep apart. The tile's pieces go to threads in order; which piece of its row each is, the exchange
+// tells.
+template <int K, int kRows, int kThreads>
+struct TileCopy {
+  static constexpr int kPieces = K / 8, kStep = kThreads / kPieces, kCount = kRows / kStep;
+  static_assert(kStep % 8 == 0 && kRows % kStep == 0);  // so that all pieces of a thread are exchanged alike
+
+  __device__ __forceinline__ static int first_row() { return static_cast<int>(threadIdx.x) / kPieces; }
+  __device__ __forceinline__ static int column() {
+    return in_tile<K>(first_row(), static_cast<int>(threadIdx.x) % kPieces * 8) - first_row() * K;
   }
-}
+  // Asks for the tile; what this thread has of row first_row() + i kStep is at from(i). There are `exist` rows, the
+  // others become 0.
+  template <typename From>
+  __device__ __forceinline__ static void ask(Bf16* tile, int exist, const From& from) {
+    Bf16* const to = tile + threadIdx.x * 8;
+    ROPEWALK_UNROLL
+    for (int i = 0; i < kCount; ++i) copy_async(to + i * kStep * K, from(i), first_row() + i * kStep < exist);
+  }
+};
 
-// Asks for the tiles of keys and values from u on.
-template <typename Tiles>
-__device__ __forceinline__ void copy_keys(const AttentionShape& s, int64_t g, int64_t u, const Bf16* k, const Bf16* v,
-                                          Bf16* k_tile, Bf16* v_tile) {
-  constexpr int K = Tiles::kColumns;
-  const int exist = keys_from(s, u, Tiles::kKeys);
-  copy_tile<Tiles>(k_tile, Tiles::kKeys, exist, [&](int row) { return k + ((u + row) * s.G + g) * K; });
-  copy_tile<Tiles>(v_tile, Tiles::kKeys, exist, [&](int row) { return v + ((u + row) * s.G + g) * K; });
-}
+// A tile as a warp reads it, which begins at a multiple of 128 bytes. 16 x 16 numbers are four 8 x 8 matrices; this
+// lane names a row of one of them. Of the four, the odd ones are the lower ones and the latter two those on the right
+// (rows_first), or the other way round.
+template <int K>
+class Tile {
+ public:
+  __device__ __forceinline__ explicit Tile(const Bf16* tile) {
+    const int matrix = lane() / 8, row = lane() % 8;
+    rows_first_ = row_address(tile + in_tile<K>(matrix % 2 * 8 + row, matrix / 2 * 8));
+    columns_first_ = row_address(tile + in_tile<K>(matrix / 2 * 8 + row, matrix % 2 * 8));
+  }
 
-// The left side of a product: rows [row, row + 16) and columns [column, column + 16) of a tile.
-template <int K>
-__device__ __forceinline__ void load_left(uint32_t (&a)[4], const Bf16* tile, int row, int column) {
-  const int matrix = lane() / 8;
-  load_matrices(a, tile + in_tile<K>(row + matrix % 2 * 8 + lane() % 8, column + matrix / 2 * 8));
-}
-// The same where the rows of the product are columns of the tile, and the inner dimension its rows.
-template <int K>
-__device__ __forceinline__ void load_left_transposed(uint32_t (&a)[4], const Bf16* tile, int row, int column) {
-  const int matrix = lane() / 8;
-  load_matrices_transposed(a, tile + in_tile<K>(row + matrix / 2 * 8 + lane() % 8, column + matrix % 2 * 8));
-}
-// The right side for 16 columns of the product, which are rows [row, row + 16) of the tile; the inner dimension is the
-// tile's columns [column, column + 16). Registers 0, 1 are of the first 8, 2, 3 of the others.
-template <int K>
-__device__ __forceinline__ void load_right(uint32_t (&b)[4], const Bf16* tile, int row, int column) {
-  const int matrix = lane() / 8;
-  load_matrices(b, tile + in_tile<K>(row + matrix / 2 * 8 + lane() % 8, column + matrix % 2 * 8));
-}
-// The same where the columns of the product are columns of the tile, and the inner dimension its rows.
-template <int K>
-__device__ __forceinline__ void load_right_transposed(uint32_t (&b)[4], const Bf16* tile, int row, int column) {
-  const int matrix = lane() / 8;
-  load_matrices_transposed(b, tile + in_tile<K>(row + matrix % 2 * 8 + lane() % 8, column + matrix / 2 * 8));
-}
+  // The left side of a product: rows [row, row + 16) and columns [column, column + 16) of the tile.
+  __device__ __forceinline__ void load_left(uint32_t (&a)[4], int row, int column) const {
+    load_matrices(a, moved(rows_first_, row, column));
+  }
+  // The same where the rows of the product are columns of the tile, and the inner dimension its rows.
+  __device__ __forceinline__ void load_left_transposed(uint32_t (&a)[4], int row, int column) const {
+    load_matrices_transposed(a, moved(columns_first_, row, column));
+  }
+  // The right side for 16 columns of the product, which are rows [row, row + 16) of the tile; the inner dimension is
+  // the tile's columns [column, column + 16). Registers 0, 1 are of the first 8, 2, 3 of the others.
+  __device__ __forceinline__ void load_right(uint32_t (&b)[4], int row, int column) const {
+    load_matrices(b, moved(columns_first_, row, column));
+  }
+  // The same where the columns of the product are columns of the tile, and the inner dimension its rows.
+  __device__ __forceinline__ void load_right_transposed(uint32_t (&b)[4], int row, int column) const {
+    load_matrices_transposed(b, moved(rows_first_, row, column));
+  }
 
-// c [16, 8 kParts] += a b for 16 of the inner dimension; load(b, column) brings b's columns [column, column + 16)
-template <int kParts, typename Load>
-__device__ __forceinline__ void add_columns(float (&c)[kParts][4], const uint32_t (&a)[4], const Load& load) {
-  uint32_t b[4];
+  // Where what is at `first` in the first 16 x 16 numbers is in those from (row, column) on, both multiples of 16.
+  __device__ __forceinline__ static RowAddress moved(RowAddress first, int row, int column) {
+    return (first ^ static_cast<RowAddress>(column % 64 * 2)) +
+           static_cast<RowAddress>((column / 64 * 64 + row * K) * 2);
+  }
+
+ private:
+  RowAddress rows_first_, columns_first_;
+};
+
+// The left side [16, K] of products, kept in registers: rows [row, row + 16) of a tile.
+template <int K>
+struct LeftRows {
+  uint32_t a[K / 16][4];
+  __device__ __forceinline__ void load(const Tile<K>& tile, int row) {
+    ROPEWALK_UNROLL
+    for (int k = 0; k < K; k += 16) tile.load_left(a[k / 16], row, k);
+  }
+  __device__ __forceinline__ void operator()(uint32_t (&to)[4], int, int column) const {
+    for (int i = 0; i < 4; ++i) to[i] = a[column / 16][i];
+  }
+};
+
+// c [16 kParts, 8 kColumnParts] += a b for 16 of the inner dimension; load(b, column) brings b's columns
+// [column, column + 16), which all parts of the rows share.
+template <int kParts, int kColumnParts, typename Load>
+__device__ __forceinline__ void add_columns(float (&c)[kParts][kColumnParts][4], const uint32_t (&a)[kParts][4],
+                                            const Load& load) {
   ROPEWALK_UNROLL
-  for (int part = 0; part < kParts; part += 2) {
-    load(b, part * 8);
-    multiply_add(c[part], a, b[0], b[1]);
-    multiply_add(c[part + 1], a, b[2], b[3]);
+  for (int column = 0; column < kColumnParts; column += 2) {
+    uint32_t b[4];
+    load(b, column * 8);
+    ROPEWALK_UNROLL
+    for (int part = 0; part < kParts; ++part) {
+      multiply_add(c[part][column], a[part], b[0], b[1]);
+      multiply_add(c[part][column + 1], a[part], b[2], b[3]);
+    }
   }
 }
 
-// c [16, kColumns] = rows [row, row + 16) of `left` times the first kColumns rows of `right`, over K
-template <int K, int kColumns>
-__device__ __forceinline__ void multiply_tiles(float (&c)[kColumns / 8][4], const Bf16* left, int row,
-                                               const Bf16* right) {
-  for (auto& part : c) part[0] = part[1] = part[2] = part[3] = 0;
+// c += left times rows of `right` from `row` on, as many as c has columns, over K; left(a, part, k) brings columns
+// [k, k + 16) of the part's 16 rows.
+template <int K, int kParts, int kColumnParts, typename Left>
+__device__ __forceinline__ void add_product_of_rows(float (&c)[kParts][kColumnParts][4], const Left& left,
+                                                    const Tile<K>& right, int row) {
   ROPEWALK_UNROLL
   for (int k = 0; k < K; k += 16) {
-    uint32_t a[4];
-    load_left<K>(a, left, row, k);
-    add_columns(c, a, [&](uint32_t(&b)[4], int column) { load_right<K>(b, right, column, k); });
+    uint32_t a[kParts][4];
+    ROPEWALK_UNROLL
+    for (int part = 0; part < kParts; ++part) left(a[part], part, k);
+    add_columns(c, a, [&](uint32_t(&b)[4], int column) { right.load_right(b, row + column, k); });
   }
 }
 
-// c [16, K] += p [16, kInner], rounded to bf16, times the first kInner rows of `right`
-template <int K, int kInner>
-__device__ __forceinline__ void add_product(float (&c)[K / 8][4], const float (&p)[kInner / 8][4], const Bf16* right) {
+// c [16 kParts, K] += p [16 kParts, 8 kInnerParts], rounded to bf16, times rows of `right` from `row` on
+template <int K, int kParts, int kInnerParts>
+__device__ __forceinline__ void add_product(float (&c)[kParts][K / 8][4], const float (&p)[kParts][kInnerParts][4],
+                                            const Tile<K>& right, int row) {
   ROPEWALK_UNROLL
-  for (int i = 0; i < kInner; i += 16) {
-    const float(&low)[4] = p[i / 8], (&high)[4] = p[i / 8 + 1];
-    const uint32_t a[4] = {bf16_pair(low[0], low[1]), bf16_pair(low[2], low[3]), bf16_pair(high[0], high[1]),
-                           bf16_pair(high[2], high[3])};
-    add_columns(c, a, [&](uint32_t(&b)[4], int column) { load_right_transposed<K>(b, right, i, column); });
+  for (int i = 0; i < kInnerParts; i += 2) {
+    uint32_t a[kParts][4];
+    ROPEWALK_UNROLL
+    for (int part = 0; part < kParts; ++part)
+      for (int half = 0; half < 2; ++half)
+        for (int pair = 0; pair < 2; ++pair)
+          a[part][2 * half + pair] = bf16_pair(p[part][i + half][2 * pair], p[part][i + half][2 * pair + 1]);
+    add_columns(c, a, [&](uint32_t(&b)[4], int column) { right.load_right_transposed(b, row + i * 8, column); });
   }
 }
 

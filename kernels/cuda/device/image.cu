@@ -1,11 +1,13 @@
 #include "kernels/cuda/device/image.h"
 
 #include "kernels/cuda/device/check.h"
+#include "kernels/cuda/hopper/barrier.h"
 
 namespace ropewalk::cuda {
 namespace {
 
 __global__ void nothing_kernel() {}
+__device__ const bool of_image = kHasHopperInstructions;
 
 }  // namespace
 
@@ -18,6 +20,12 @@ bool has_image() {
   }
   check(error, "its kernels");
   return true;
+}
+
+bool has_hopper_instructions() {
+  bool has = false;
+  check(cudaMemcpyFromSymbol(&has, of_image, sizeof(has)), "what its kernels are built for");
+  return has;
 }
 
 }  // namespace ropewalk::cuda

@@ -2,6 +2,7 @@
 
 namespace ropewalk::cuda {
 
-bool has_image();  // whether kernels of this build can run on this thread's device
+bool has_image();                // whether kernels of this build can run on this thread's device
+bool has_hopper_instructions();  // whether those that do are for sm_90a
 
 }  // namespace ropewalk::cuda

@@ -71,6 +71,16 @@ bool Event::passed() const {
   return error == cudaSuccess;
 }
 
+namespace {
+
+DeviceFacts facts_of(int index) {
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index), "its properties");
+  return {index, properties.name, properties.major, properties.minor};
+}
+
+}  // namespace
+
 Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
   int count = 0;
   const cudaError_t found = cudaGetDeviceCount(&count);
@@ -86,9 +96,7 @@ Runtime::Runtime(int local_rank) : state_(std::make_unique<State>()) {
     check(found, "looking for devices");
   check_count(count);
   index_ = local_rank % count;
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, index_), "its properties");
-  const DeviceFacts facts{index_, properties.name, properties.major, properties.minor};
+  const DeviceFacts facts = facts_of(index_);
   check_age(facts);
   check(cudaSetDevice(index_), "to use it");
   check_image(facts, has_image(), ROPEWALK_CUDA_ARCHITECTURES);
@@ -175,6 +183,22 @@ DeviceStatus Runtime::status() const {
   std::string id;
   for (const char byte : properties.uuid.bytes) id += fmt::format("{:02x}", static_cast<unsigned char>(byte));
   return {properties.name, id, static_cast<int64_t>(all), static_cast<int64_t>(free)};
+}
+
+int Runtime::multiprocessors() const {
+  int count = 0;
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, index_), "its multiprocessors");
+  return count;
+}
+
+bool Runtime::has_hopper() const {
+  check(cudaSetDevice(index_), "to use it");
+  return is_hopper(facts_of(index_)) && has_hopper_instructions();
+}
+
+void Runtime::check_hopper() const {
+  check(cudaSetDevice(index_), "to use it");
+  cuda::check_hopper(facts_of(index_), has_hopper_instructions(), ROPEWALK_CUDA_ARCHITECTURES);
 }
 
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }

@@ -1,7 +1,8 @@
-// CUDA's execution model on the host: the threads of a block are fibers of one thread, blocks run one after another.
-// A warp runs as far as it can before another does, and which is next is drawn anew each time: where code forgets a
-// barrier, some warp is far ahead of the others. Shared memory is full of NaNs when a block begins. Threads that wait
-// for each other at different barriers fail CHECK.
+// CUDA's execution model on the host: the threads of a block are fibers of one thread. Blocks begin in a drawn order,
+// the next one when those before it are done or wait for others, and now and then before, where something is
+// asynchronous. A warp runs as far as it can before another does, and which is next is drawn anew each time: where code
+// forgets a barrier, some warp is far ahead of the others. Shared memory is full of NaNs when a block begins. Threads
+// that wait for each other at different barriers fail CHECK.
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // Times operations of a backend on its device, one for each line of JSON that it reads:
 //
-//     {"operation": "attention_forward", "length": 16384, "heads": 32, "key_heads": 8, "head_size": 128, "window":
-//     4096}
+//     {"operation": "attention_forward", "length": 16384, "heads": 32, "key_heads": 8, "head_size": 128,
+//      "window": 4096, "deterministic": true, "form": "portable"}
 //     {"seconds": 0.0021, "flops": 1.1e12, "bytes": 0}
 //
 // The driver (tests/benchmark/device_report.py) asks for the same again and again, in turn with a peer or with another
@@ -34,6 +34,12 @@ double seconds_of(const Operation& operation, Kernels& kernels, double at_least)
     if (const double seconds = seconds_of_runs(runs); seconds >= at_least) return seconds / static_cast<double>(runs);
 }
 
+AttentionForm form_of(const std::string& name) {
+  for (const AttentionForm form : {AttentionForm::kAutomatic, AttentionForm::kPortable, AttentionForm::kHopper})
+    if (name == name_of(form)) return form;
+  throw ConfigurationError("no such form of attention: " + name);
+}
+
 int run(int argc, char** argv) {
   namespace po = boost::program_options;
   std::string device;
@@ -52,14 +58,19 @@ int run(int argc, char** argv) {
   }
   if (device != "cuda" && device != "cpu") throw ConfigurationError("no such device: " + device);
   const BackendKind backend = device == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
-  const auto in_order = make_kernels(backend), in_any_order = make_kernels(backend, {.deterministic = false});
+  std::map<std::pair<bool, AttentionForm>, std::unique_ptr<Kernels>> made;
   std::string line;
   std::map<std::string, Operation> kept;  // by request
   while (std::getline(std::cin, line)) {
     Json answer;
     try {
       const Json request = Json::parse(line);
-      Kernels& kernels = request.value("deterministic", true) ? *in_order : *in_any_order;
+      const bool deterministic = request.value("deterministic", true);
+      const AttentionForm form = form_of(request.value("form", name_of(AttentionForm::kAutomatic)));
+      std::unique_ptr<Kernels>& kernels_of_request = made[{deterministic, form}];
+      if (!kernels_of_request)
+        kernels_of_request = make_kernels(backend, {.deterministic = deterministic, .attention = form});
+      Kernels& kernels = *kernels_of_request;
       if (!kept.contains(line)) {
         const std::string name = request.value("operation", "");
         if (kept.size() == 2 || name == "rest" || name == "step") kept.clear();  // before there is another

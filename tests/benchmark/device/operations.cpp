@@ -167,6 +167,8 @@ Operation make_operation(const Json& request, Kernels& kernels) {
       {"linear_backward_weight", [&] { return make.linear("backward_weight"); }},
       {"attention_forward", [&] { return make.attention(true); }},
       {"attention_backward", [&] { return make.attention(false); }},
+      {"ring_forward", [&] { return make_ring(request, kernels); }},
+      {"ring_backward", [&] { return make_ring(request, kernels); }},
       {"layer_norm_forward", [&] { return make.layer_norm(true); }},
       {"layer_norm_backward", [&] { return make.layer_norm(false); }},
       {"rotate", [&] { return make.rotate(); }},

@@ -17,6 +17,7 @@ struct Operation {
 
 // Throws ConfigurationError for a request that it does not know. The operation keeps its tensors.
 Operation make_operation(const nlohmann::json& request, Kernels& kernels);
+Operation make_ring(const nlohmann::json& request, Kernels& kernels);  // ring_forward, ring_backward
 Operation make_step(const nlohmann::json& request, Kernels& kernels, BackendKind backend);
 
 }  // namespace ropewalk::benchmark

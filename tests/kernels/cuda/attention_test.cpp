@@ -26,8 +26,14 @@ struct Case {
   double before = 0.1;             // the size of gradients that those of this call are added to
 };
 
-class CudaAttention : public CudaSuite, public testing::WithParamInterface<Case> {
+BackendOptions in_any_order(BackendOptions options) {
+  options.deterministic = false;
+  return options;
+}
+
+class CudaAttention : public CudaSuite, public testing::WithParamInterface<std::tuple<AttentionForm, Case>> {
  protected:
+  BackendOptions options() const override { return {.attention = std::get<AttentionForm>(GetParam())}; }
   void check_forward_and_backward();
 };
 
@@ -43,7 +49,7 @@ std::vector<int32_t> document_of_rows(int64_t q_begin, int64_t T, const std::vec
 }
 
 void CudaAttention::check_forward_and_backward() {
-  const Case& c = GetParam();
+  const Case& c = std::get<Case>(GetParam());
   std::vector<std::string> results = {"o", "lse", "delta", "dq"};
   for (size_t i = 0; i < c.pieces.size(); ++i) {
     results.push_back("dk" + std::to_string(i));
@@ -84,10 +90,15 @@ void CudaAttention::check_forward_and_backward() {
 }
 TEST_P(CudaAttention, ForwardAndBackward) { check_forward_and_backward(); }
 TEST_P(CudaAttention, ForwardAndBackwardInAnyOrder) {
-  cuda = make_cuda_under_test(false);
+  cuda = make_cuda_under_test(in_any_order(options()));
   EXPECT_FALSE(cuda->deterministic());
   check_forward_and_backward();
 }
+
+class CudaAttentionForm : public CudaSuite, public testing::WithParamInterface<AttentionForm> {
+ protected:
+  BackendOptions options() const override { return {.attention = GetParam()}; }
+};
 
 // The mean of what the named tensors err by, relative to their largest entries.
 using Tensors = std::map<std::string, std::vector<double>>;
@@ -101,8 +112,8 @@ double mean_error(const std::vector<double>& actual, const std::vector<double>& 
 }
 
 // Keys in `pieces` equal pieces, the last first, as a ring brings them.
-Tensors causal_attention(Kernels& kernels, int64_t pieces) {
-  const int64_t T = 256, H = 2, G = 1, K = 64, rows = T / pieces;
+Tensors causal_attention(Kernels& kernels, int64_t pieces, int64_t T = 256) {
+  const int64_t H = 2, G = 1, K = 64, rows = T / pieces;
   Operands x(kernels);
   const auto filled = [&](const std::string& name, const Shape& shape, double value = 0) {
     return x.given(name, shape, std::vector<double>(static_cast<size_t>(shape.elements()), value), Kind::kAccumulator);
@@ -129,7 +140,7 @@ Tensors causal_attention(Kernels& kernels, int64_t pieces) {
 
 // What pieces are merged into, and gradients are added in, is fp32: the design's bound for 8 ranks in place of one. If
 // it were bf16, its rounding would be about that of P, and show over more ranks. Each merge rounds in fp32 besides.
-TEST_F(CudaSuite, AttentionOverARingErrsHardlyMoreThanAtOnce) {
+TEST_P(CudaAttentionForm, OverARingErrsHardlyMoreThanAtOnce) {
   const Tensors exact = causal_attention(*make_kernels(BackendKind::kReferenceF64), 1);
   const Tensors at_once = causal_attention(*cuda, 1);
   for (const int64_t ranks : {8, 64}) {
@@ -142,9 +153,10 @@ TEST_F(CudaSuite, AttentionOverARingErrsHardlyMoreThanAtOnce) {
 }
 
 // Of the sums that are in another order only dq is, and whoever has not asked for it gets none.
-TEST_F(CudaSuite, AttentionAddsInAnyOrderOnlyWhereAsked) {
-  const Tensors in_order = causal_attention(*cuda, 1);
-  const Tensors in_any = causal_attention(*make_cuda_under_test(false), 1);
+TEST_P(CudaAttentionForm, AddsInAnyOrderOnlyWhereAsked) {
+  const int64_t T = 640;  // some rows see tiles enough that their order shows
+  const Tensors in_order = causal_attention(*cuda, 1, T);
+  const Tensors in_any = causal_attention(*make_cuda_under_test(in_any_order(options())), 1, T);
   for (const auto& [name, values] : in_order) EXPECT_EQ(in_any.at(name) == values, name != "dq") << name;
 }
 
@@ -155,14 +167,32 @@ struct Hidden {
   std::vector<Range> untouched;  // rows that neither see those nor are seen by them, by whole tiles
 };
 
+struct HiddenTiles {
+  int64_t K;
+  std::vector<Hidden> cases;
+};
+// Hopper's tiles are of 128 keys; the forward's begin with the first key that their rows see.
+HiddenTiles hidden_from(AttentionForm form) {
+  if (form == AttentionForm::kPortable)
+    return {64,
+            {{{}, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}},
+             {{}, {0, 320}, {64, 320}, {{320, 384}}},
+             {64, {}, {192, 256}, {{0, 128}, {320, 384}}},
+             {200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}}}};
+  return {128,
+          {{{}, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}},
+           {{}, {0, 256}, {64, 256}, {{256, 384}}},
+           {64, {}, {256, 384}, {{0, 128}, {512, 640}}},
+           {200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}}}};
+}
+
 // Work is left out where a mask hides all of a tile: what is there is not even read.
-TEST_F(CudaSuite, AttentionReadsNoTileThatIsHidden) {
-  const int64_t T = 384, H = 2, G = 1, K = 64;
-  for (const Hidden& hidden :
-       {Hidden{{}, {0, 128, 256}, {128, 256}, {{0, 128}, {256, T}}}, Hidden{{}, {0, 320}, {64, 320}, {{320, T}}},
-        Hidden{64, {}, {192, 256}, {{0, 128}, {320, T}}},
-        Hidden{200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, T}}}}) {
-    const auto run = [&](Kernels& kernels, bool poisoned) {
+TEST_P(CudaAttentionForm, ReadsNoTileThatIsHidden) {
+  const int64_t H = 2, G = 1;
+  const auto& [K, cases] = hidden_from(GetParam());
+  for (const Hidden& hidden : cases) {
+    const int64_t T = hidden.untouched.back().end;
+    const auto run = [&, K = K](Kernels& kernels, bool poisoned) {
       Operands x(kernels);
       const auto operand = [&](const std::string& name, int64_t heads) {
         std::vector<double> values = normal_values(T * heads * K, name);
@@ -196,34 +226,60 @@ TEST_F(CudaSuite, AttentionReadsNoTileThatIsHidden) {
     const std::vector<double> clean = run(*cuda, false);
     EXPECT_TRUE(std::ranges::all_of(clean, finite));
     EXPECT_TRUE(run(*cuda, true) == clean) << "from " << hidden.poisoned.begin << " to " << hidden.poisoned.end;
-    EXPECT_TRUE(std::ranges::all_of(run(*make_cuda_under_test(false), true), finite)) << "in any order";
+    EXPECT_TRUE(std::ranges::all_of(run(*make_cuda_under_test(in_any_order(options())), true), finite))
+        << "in any order";
   }
 }
 
+std::string name_of_case(const testing::TestParamInfo<std::tuple<AttentionForm, Case>>& test) {
+  const auto& [form, given] = test.param;
+  return name_of(form) + std::string("_") + given.name;
+}
+
+constexpr auto kForms = {AttentionForm::kPortable, AttentionForm::kHopper};
+
+INSTANTIATE_TEST_SUITE_P(Forms, CudaAttentionForm, testing::ValuesIn(kForms),
+                         [](const auto& test) { return name_of(test.param); });
 INSTANTIATE_TEST_SUITE_P(
     Cases, CudaAttention,
-    testing::Values(
-        Case{"Causal", 2, 2, 64, 0, 70, {{0, 70}}, {}, {}}, Case{"HeadSize128", 2, 1, 128, 0, 70, {{0, 70}}, {}, {}},
-        Case{"ThreeHeadsToOne", 6, 2, 64, 0, 130, {{0, 130}}, {}, {}},
-        Case{"EightHeadsToOne", 8, 1, 64, 0, 33, {{0, 33}}, {}, {}}, Case{"OneToken", 2, 1, 64, 0, 1, {{0, 1}}, {}, {}},
-        Case{"WholeTiles", 1, 1, 64, 0, 192, {{0, 192}}, {}, {}}, Case{"Window", 2, 1, 64, 0, 200, {{0, 200}}, 17, {}},
-        Case{"WideWindow", 2, 1, 64, 0, 260, {{0, 260}}, 130, {}},
-        // Its dq and dk are 0, but for what rounding leaves of do v^T - delta.
-        Case{"WindowOfOne", 1, 1, 64, 0, 70, {{0, 70}}, 1, {}, 1.0},
-        Case{"WindowOfTiles", 4, 1, 64, 0, 150, {{0, 150}}, 64, {}},
-        Case{"Documents", 2, 2, 64, 0, 150, {{0, 150}}, {}, {0, 3, 4, 63, 127, 149}},
-        Case{"DocumentsAndWindow", 2, 1, 64, 0, 150, {{0, 150}}, 30, {0, 50, 64}},
-        Case{"RingOfThree", 2, 1, 64, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
-        Case{"HaloAndChunk", 3, 1, 64, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
-        Case{"KeysFarBehind", 1, 1, 64, 300, 64, {{300, 64}, {270, 10}}, 50, {}},
-        Case{"FiveHeadsToOne", 5, 1, 64, 0, 41, {{0, 41}}, 12, {0, 20}},
-        Case{"TwelveHeadsToOne", 12, 1, 64, 0, 37, {{0, 37}}, {}, {}},
-        Case{"ThirtyTwoHeadsToOne", 32, 1, 64, 0, 19, {{0, 19}}, {}, {}},
-        Case{"WideHeadsWindowAndDocuments", 3, 1, 128, 0, 150, {{0, 150}}, 70, {0, 63, 100}},
-        Case{"WideHeadsRing", 4, 2, 128, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
-        Case{"WideHeadsHalo", 2, 1, 128, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
-        Case{"PieceThatNobodySees", 1, 1, 64, 0, 40, {{0, 40}, {40, 40}, {80, 8}}, {}, {}}),
-    [](const auto& test) { return std::string(test.param.name); });
+    testing::Combine(
+        testing::ValuesIn(kForms),
+        testing::Values(Case{"Causal", 2, 2, 64, 0, 70, {{0, 70}}, {}, {}},
+                        Case{"HeadSize128", 2, 1, 128, 0, 70, {{0, 70}}, {}, {}},
+                        Case{"ThreeHeadsToOne", 6, 2, 64, 0, 130, {{0, 130}}, {}, {}},
+                        Case{"EightHeadsToOne", 8, 1, 64, 0, 33, {{0, 33}}, {}, {}},
+                        Case{"OneToken", 2, 1, 64, 0, 1, {{0, 1}}, {}, {}},
+                        Case{"WholeTiles", 1, 1, 64, 0, 192, {{0, 192}}, {}, {}},
+                        Case{"Window", 2, 1, 64, 0, 200, {{0, 200}}, 17, {}},
+                        Case{"WideWindow", 2, 1, 64, 0, 260, {{0, 260}}, 130, {}},
+                        // Its dq and dk are 0, but for what rounding leaves of do v^T - delta.
+                        Case{"WindowOfOne", 1, 1, 64, 0, 70, {{0, 70}}, 1, {}, 1.0},
+                        Case{"WindowOfTiles", 4, 1, 64, 0, 150, {{0, 150}}, 64, {}},
+                        Case{"Documents", 2, 2, 64, 0, 150, {{0, 150}}, {}, {0, 3, 4, 63, 127, 149}},
+                        Case{"DocumentsAndWindow", 2, 1, 64, 0, 150, {{0, 150}}, 30, {0, 50, 64}},
+                        Case{"RingOfThree", 2, 1, 64, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
+                        Case{"HaloAndChunk", 3, 1, 64, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
+                        Case{"KeysFarBehind", 1, 1, 64, 300, 64, {{300, 64}, {270, 10}}, 50, {}},
+                        Case{"FiveHeadsToOne", 5, 1, 64, 0, 41, {{0, 41}}, 12, {0, 20}},
+                        Case{"TwelveHeadsToOne", 12, 1, 64, 0, 37, {{0, 37}}, {}, {}},
+                        Case{"ThirtyTwoHeadsToOne", 32, 1, 64, 0, 19, {{0, 19}}, {}, {}},
+                        Case{"WideHeadsWindowAndDocuments", 3, 1, 128, 0, 150, {{0, 150}}, 70, {0, 63, 100}},
+                        Case{"WideHeadsRing", 4, 2, 128, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
+                        Case{"WideHeadsHalo", 2, 1, 128, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
+                        // Tiles of keys enough that their places in shared memory are used again and again.
+                        Case{"LongPast", 4, 1, 64, 1500, 50, {{0, 1550}}, {}, {}},
+                        Case{"WideHeadsLongPast", 2, 1, 128, 1000, 70, {{0, 1070}}, {}, {}},
+                        Case{"PieceThatNobodySees", 1, 1, 64, 0, 40, {{0, 40}, {40, 40}, {80, 8}}, {}, {}})),
+    name_of_case);
+
+// So many tiles that all their places are used again.
+INSTANTIATE_TEST_SUITE_P(
+    ManyTiles, CudaAttention,
+    testing::Combine(testing::Values(AttentionForm::kHopper),
+                     testing::Values(Case{"Causal", 1, 1, 64, 0, 700, {{0, 700}}, {}, {}},
+                                     Case{"WideHeads", 2, 1, 128, 0, 520, {{0, 520}}, {}, {}},
+                                     Case{"WideHeadsWindow", 2, 1, 128, 0, 700, {{0, 700}}, 400, {}})),
+    name_of_case);
 
 }  // namespace
 }  // namespace ropewalk

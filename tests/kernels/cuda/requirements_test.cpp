@@ -47,5 +47,19 @@ TEST(CudaRequirements, KernelsAreBuiltForTheDevice) {
   EXPECT_EQ(error_of([&] { check_image(ada, true, "89"); }), "");
 }
 
+TEST(CudaRequirements, HoppersFormOfAttentionRunsOnHopperAlone) {
+  const DeviceFacts hopper{0, "NVIDIA H100", 9, 0};
+  for (const DeviceFacts& other : {DeviceFacts{1, "NVIDIA A100", 8, 0}, DeviceFacts{1, "NVIDIA B200", 10, 0}})
+    EXPECT_EQ(
+        error_of([&] { check_hopper(other, true, "90a-real"); }),
+        fmt::format("CUDA device 1 is a {} of compute capability {}.0, and attention in its Hopper form is for 9.0; "
+                    "set parallel.attention to PORTABLE",
+                    other.name, other.major));
+  EXPECT_EQ(error_of([&] { check_hopper(hopper, false, "80, 90"); }),
+            "attention in its Hopper form needs kernels for 90a, and this program's are built for 80, 90; configure it "
+            "with -DROPEWALK_CUDA_ARCHITECTURES=90a-real, or set parallel.attention to PORTABLE");
+  EXPECT_EQ(error_of([&] { check_hopper(hopper, true, "90a-real"); }), "");
+}
+
 }  // namespace
 }  // namespace ropewalk::cuda

@@ -40,6 +40,7 @@ class Operands {
 class CudaSuite : public testing::Test {
  protected:
   void SetUp() override;
+  virtual BackendOptions options() const { return {}; }  // of `cuda`
 
   using Call = std::function<void(Kernels&, Operands&)>;
   // Runs the call on the reference in fp64, on the reference in bf16 and on cuda, and judges the named tensors by the

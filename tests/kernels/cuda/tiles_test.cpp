@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/attention_mask.h"
+#include "kernels/cuda/attention/geometry.h"
 
 namespace ropewalk {
 namespace {
@@ -18,10 +19,10 @@ std::vector<int32_t> document_of_queries(const std::vector<int32_t>& documents, 
   return begins;
 }
 
-constexpr int kTileKeys = cuda_emulated::PortableTiles<64>::kKeys;
+constexpr int kTileKeys = 64;
 
-// Each query's keys are those of the mask; and a tile of keys meets no query more, at either end, than those that see
-// some of it.
+// Each query's keys are those of the mask; a tile of keys meets no query more, at either end, than those that see some
+// of it; and is left unmasked for those that see all of it.
 void check_piece(const cuda_emulated::AttentionShape& s) {
   const AttentionMask mask(s.U, s.q_begin, s.k_begin, s.sliding ? std::optional(s.window) : std::nullopt,
                            s.document_begin);
@@ -35,10 +36,13 @@ void check_piece(const cuda_emulated::AttentionShape& s) {
   for (int64_t u = 0; u < s.U; u += kTileKeys) {
     const int exist = cuda_emulated::keys_from(s, u, kTileKeys);
     const Range met = cuda_emulated::queries_of_keys(s, u, exist);
+    const Range whole = cuda_emulated::queries_of_all_keys(s, u, kTileKeys);
     for (int64_t t = 0; t < s.T; ++t) {
       const Range keys = mask.of_query(t);
       const bool sees = std::max(keys.begin, u) < std::min(keys.end, u + exist);
       ASSERT_EQ(sees, met.begin <= t && t < met.end) << "keys from " << u << ", query " << t;
+      ASSERT_EQ(keys.begin <= u && keys.end >= u + kTileKeys, whole.begin <= t && t < whole.end)
+          << "all keys from " << u << ", query " << t;
     }
   }
 }
@@ -57,6 +61,20 @@ TEST(CudaTiles, MeetWhatSeesThemAndNothingElse) {
               ASSERT_FALSE(HasFailure()) << "T " << T << " U " << U << " q " << q_begin << " k " << k_begin
                                          << " window " << window << " documents " << documents.size();
             }
+}
+
+template <int K>
+void check_moves() {
+  for (int row = 0; row < 64; ++row)
+    for (int column = 0; column < K; column += 8)
+      ASSERT_EQ(cuda_emulated::Tile<K>::moved(2 * cuda_emulated::in_tile<K>(row % 16, column % 16), row / 16 * 16,
+                                              column / 16 * 16),
+                2 * cuda_emulated::in_tile<K>(row, column))
+          << K << " columns: (" << row << ", " << column << ")";
+}
+TEST(CudaTiles, PlacesAreFixedStepsFromThoseOfTheFirstSixteenRowsAndColumns) {
+  check_moves<64>();
+  check_moves<128>();
 }
 
 }  // namespace

@@ -5,9 +5,8 @@
 
 namespace ropewalk {
 
-std::unique_ptr<Kernels> make_cuda_under_test(bool deterministic) {
-  return std::make_unique<Kernels>(
-      std::make_unique<cuda_emulated::CudaBackend>(BackendOptions{.deterministic = deterministic}));
+std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options) {
+  return std::make_unique<Kernels>(std::make_unique<cuda_emulated::CudaBackend>(options));
 }
 
 std::string why_no_ranks(int, DeviceTransport) { return {}; }

@@ -5,14 +5,14 @@
 #include <memory>
 #include <string>
 
-#include "kernels/kernels.h"
+#include "kernels/make_kernels.h"
 #include "parallel/communicator/make_communicator.h"
 #include "tests/support/ranks.h"
 
 namespace ropewalk {
 
-// Null where it needs a device and there is none.
-std::unique_ptr<Kernels> make_cuda_under_test(bool deterministic = true);
+// Null where it needs a device and there is none that it can use.
+std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options = {});
 
 // Why there cannot be so many ranks with devices that speak so; empty: there can.
 std::string why_no_ranks(int ranks, DeviceTransport transport);

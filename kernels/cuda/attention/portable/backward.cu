@@ -3,7 +3,8 @@
 // Otherwise it goes by tiles of keys alone: five products, and dq is added to as blocks come.
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/operands.h"
-#include "kernels/cuda/attention/tiles.h"
+#include "kernels/cuda/attention/portable/met_rows.h"
+#include "kernels/cuda/attention/portable/row_block.h"
 #include "kernels/cuda/cuda_backend.h"
 
 namespace ROPEWALK_CUDA {
@@ -23,89 +24,69 @@ __global__ void delta_kernel(int64_t rows, const Bf16* d_o, const Bf16* o, float
 }
 
 template <int K>
-constexpr int64_t kQueryBytes = (2 * PortableTiles<K>::kRows + 4 * PortableTiles<K>::kKeys) * K* int64_t{sizeof(Bf16)};
+using QueryTiles = RowTiles<K, 2, 32, 2, 2, 2>;
 
 // dq += dS k / sqrt(K),  dS = P * (do v^T - delta); a block for each (block of rows, key head)
 template <int K>
-__global__ void __launch_bounds__(PortableTiles<K>::kThreads)
+__global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlocks)
     query_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
                           const float* lse, const float* delta, float* dq) {
-  using Tiles = PortableTiles<K>;
-  const int64_t g = blockIdx.y, per_block = Tiles::kRows / (s.H / s.G);
-  const Rows<Tiles::kRows> rows(s, (int64_t{gridDim.x} - 1 - blockIdx.x) * per_block);
-  const Range first = keys_of_query(s, rows.t0), last = keys_of_query(s, rows.t0 + rows.queries - 1);
-  if (first.begin >= last.end) return;
+  using Tiles = QueryTiles<K>;
+  const RowBlock<Tiles> block(s);
+  if (block.empty()) return;
+  Bf16 *const q_tile = shared_memory<Bf16>(), *const do_tile = q_tile + Tiles::kLeft;
+  int* const bounds = reinterpret_cast<int*>(q_tile + Tiles::kTiles);
+  block.copy_rows(q_tile, q);
+  block.copy_rows(do_tile, d_o);
 
-  Bf16* q_tile = shared_memory<Bf16>();
-  Bf16 *do_tile = q_tile + Tiles::kRows * K, *k_tiles = do_tile + Tiles::kRows * K,
-       *v_tiles = k_tiles + 2 * Tiles::kKeys * K;
-  const auto ask_for_keys = [&](int64_t u, int stage) {
-    copy_keys<Tiles>(s, g, u, k, v, k_tiles + stage * Tiles::kKeys * K, v_tiles + stage * Tiles::kKeys * K);
-    commit();
-  };
-  const int64_t begin = first.begin / Tiles::kKeys * Tiles::kKeys;
-  copy_tile<Tiles>(q_tile, Tiles::kRows, rows.count(), [&](int row) { return q + rows.at(s, g, row) * K; });
-  copy_tile<Tiles>(do_tile, Tiles::kRows, rows.count(), [&](int row) { return d_o + rows.at(s, g, row) * K; });
-  ask_for_keys(begin, 0);
-
-  const int row0 = warp() * Tiles::kWarpRows + lane() / 4;
-  const Range seen[2] = {keys_of_row(s, rows, row0), keys_of_row(s, rows, row0 + 8)};
-  float base[2], delta_row[2];
-  for (int i = 0; i < 2; ++i) {
-    const int row = row0 + 8 * i;
-    const bool exists = row < rows.count();
-    base[i] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
-    delta_row[i] = exists ? delta[rows.at(s, g, row)] : 0;
-  }
-  float out[K / 8][4] = {};
+  float base[Tiles::kParts][2], delta_row[Tiles::kParts][2];
+  for (int part = 0; part < Tiles::kParts; ++part)
+    for (int i = 0; i < 2; ++i) {
+      const int row = block.row(part, i);
+      base[part][i] = block.exists(row) ? kLog2e * lse[block.at(row)] : 0;
+      delta_row[part][i] = block.exists(row) ? delta[block.at(row)] : 0;
+    }
+  float out[Tiles::kParts][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
+  const Tile<K> queries(q_tile), dos(do_tile);
+  block.each_tile(k, v, do_tile + Tiles::kLeft, bounds, [&](int u, const Tile<K>& keys) {
+    float p[Tiles::kParts][Tiles::kKeys / 8][4] = {}, ds[Tiles::kParts][Tiles::kKeys / 8][4];
+    block.add_product_of_rows(p, queries, keys, 0);
+    block.hide(p, u, bounds);
+    ROPEWALK_UNROLL
+    for (int part = 0; part < Tiles::kParts; ++part)
+      for (int column = 0; column < Tiles::kKeys / 8; ++column)
+        for (int i = 0; i < 4; ++i) ds[part][column][i] = -delta_row[part][i / 2];
+    block.add_product_of_rows(ds, dos, keys, Tiles::kKeys);
+    ROPEWALK_UNROLL
+    for (int part = 0; part < Tiles::kParts; ++part)
+      for (int column = 0; column < Tiles::kKeys / 8; ++column)
+        for (int i = 0; i < 4; ++i)
+          ds[part][column][i] *= exp2_flushed(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2]));
+    add_product<K>(out, ds, keys, 0);
+  });
 
-  int stage = 0;
-  for (int64_t u = begin; u < last.end; u += Tiles::kKeys, stage ^= 1) {
-    if (u + Tiles::kKeys < last.end)
-      ask_for_keys(u + Tiles::kKeys, stage ^ 1);
-    else
-      commit();
-    wait<1>();
-    __syncthreads();
-
-    const Bf16 *keys = k_tiles + stage * Tiles::kKeys * K, *values = v_tiles + stage * Tiles::kKeys * K;
-    float p[Tiles::kKeys / 8][4], ds[Tiles::kKeys / 8][4];
-    multiply_tiles<K, Tiles::kKeys>(p, q_tile, warp() * Tiles::kWarpRows, keys);
-    multiply_tiles<K, Tiles::kKeys>(ds, do_tile, warp() * Tiles::kWarpRows, values);
-    for (int part = 0; part < Tiles::kKeys / 8; ++part)
-      for (int i = 0; i < 4; ++i) {
-        const int64_t key = u + part * 8 + lane() % 4 * 2 + i % 2;
-        const bool visible = key >= seen[i / 2].begin && key < seen[i / 2].end;
-        const float weight = visible ? exp2f(kLog2e * scale * p[part][i] - base[i / 2]) : 0;
-        ds[part][i] = weight * (ds[part][i] - delta_row[i / 2]);
-      }
-    add_product<K, Tiles::kKeys>(out, ds, keys);
-    __syncthreads();
-  }
-
-  for (int i = 0; i < 2; ++i) {
-    const int row = row0 + 8 * i;
-    if (row >= rows.count()) continue;
-    for (int part = 0; part < K / 8; ++part) {
-      float* to = dq + rows.at(s, g, row) * K + part * 8 + lane() % 4 * 2;
-      add_pair(to, scale, out[part][2 * i], out[part][2 * i + 1]);
+  ROPEWALK_UNROLL
+  for (int part = 0; part < Tiles::kParts; ++part) {
+    ROPEWALK_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const int row = block.row(part, i);
+      if (!block.exists(row)) continue;
+      float* to = dq + block.at(row) * K + lane() % 4 * 2;
+      for (int column = 0; column < K / 8; ++column)
+        add_pair(to + column * 8, scale, out[part][column][2 * i], out[part][column][2 * i + 1]);
     }
   }
 }
 
-// Of each row that is met.
-template <int kRows>
-struct RowFacts {
-  float base[kRows], delta[kRows];
-  Range seen[kRows];
+// Shared memory: tiles of rows; where dq is wanted, the tile of keys and two of dS^T [kKeys, kRows], the second of
+// which is written while the first is read; and what is known of rows.
+template <typename Tiles, bool kWithQueries>
+struct KeyShared {
+  static constexpr int kDs = Tiles::kKeys * Tiles::kRows;
+  static constexpr int kTiles = MetRows<Tiles>::kTiles + (kWithQueries ? Tiles::kKey + 2 * kDs : 0);
+  static constexpr int64_t kBytes = kTiles * int64_t{sizeof(Bf16)} + int64_t{sizeof(typename MetRows<Tiles>::Shared)};
 };
-
-template <int K, bool kWithQueries>
-constexpr int64_t kKeyBytes = (2 * PortableTiles<K>::kKeys * K + 4 * PortableTiles<K>::kMetRows * K +
-                               (kWithQueries ? PortableTiles<K>::kKeys * PortableTiles<K>::kMetRows : 0)) *
-                                  int64_t{sizeof(Bf16)} +
-                              2 * int64_t{sizeof(RowFacts<PortableTiles<K>::kMetRows>)};
 
 // to [2] += (first, second), where other blocks may be adding too
 __device__ __forceinline__ void add_pair_atomically(float* to, float first, float second) {
@@ -119,31 +100,32 @@ __device__ __forceinline__ void add_pair_atomically(float* to, float first, floa
 #endif
 }
 
-// dq += dS k / sqrt(K) for the rows of `rows` and the keys of a tile; ds_tile [Tiles::kKeys, Tiles::kMetRows] is dS^T.
-// Each warp has its K / Tiles::kWarps columns of all rows.
-template <int K>
-__device__ __forceinline__ void add_query_gradient(const AttentionShape& s, int64_t g,
-                                                   const Rows<PortableTiles<K>::kMetRows>& rows, const Bf16* ds_tile,
+// dq += dS k / sqrt(K) for the rows from query t on and the keys of a tile; ds_tile is dS^T. Each warp has its K /
+// kWarps columns of all rows.
+template <typename Tiles>
+__device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, int t, const Bf16* ds_tile,
                                                    const Bf16* k_tile, float* dq) {
-  using Tiles = PortableTiles<K>;
-  constexpr int kColumns = K / Tiles::kWarps;
-  const int first = warp() * kColumns;
+  constexpr int K = Tiles::K, kColumns = K / Tiles::kWarps;
+  const Tile<Tiles::kRows> ds(ds_tile);
+  const Tile<K> keys(k_tile);
+  const int first = warp() * kColumns, count = rows.count(t);
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  for (int row0 = 0; row0 < rows.count(); row0 += Tiles::kWarpRows) {
-    float sum[kColumns / 8][4] = {};
+  float* const to = dq + rows.first(t) * K + first + lane() % 4 * 2;
+  ROPEWALK_UNROLL
+  for (int row0 = 0; row0 < Tiles::kRows; row0 += 16) {
+    float sum[1][kColumns / 8][4] = {};
     ROPEWALK_UNROLL
     for (int key = 0; key < Tiles::kKeys; key += 16) {
-      uint32_t a[4];
-      load_left_transposed<Tiles::kMetRows>(a, ds_tile, key, row0);
-      add_columns(sum, a,
-                  [&](uint32_t(&b)[4], int column) { load_right_transposed<K>(b, k_tile, key, first + column); });
+      uint32_t a[1][4];
+      ds.load_left_transposed(a[0], key, row0);
+      add_columns(sum, a, [&](uint32_t(&b)[4], int column) { keys.load_right_transposed(b, key, first + column); });
     }
     for (int i = 0; i < 2; ++i) {
       const int row = row0 + lane() / 4 + 8 * i;
-      if (row >= rows.count()) continue;
-      float* to = dq + rows.at(s, g, row) * K + first + lane() % 4 * 2;
-      for (int part = 0; part < kColumns / 8; ++part)
-        add_pair_atomically(to + part * 8, scale * sum[part][2 * i], scale * sum[part][2 * i + 1]);
+      if (row >= count) continue;
+      for (int column = 0; column < kColumns / 8; ++column)
+        add_pair_atomically(to + rows.place(row) * K + column * 8, scale * sum[0][column][2 * i],
+                            scale * sum[0][column][2 * i + 1]);
     }
   }
 }
@@ -151,84 +133,107 @@ __device__ __forceinline__ void add_query_gradient(const AttentionShape& s, int6
 // dv += P^T do,  dk += dS^T q / sqrt(K); a block for each (tile of keys, key head). What is computed is transposed:
 // rows are keys. kWithQueries: dq as well, which is not touched otherwise.
 template <int K, bool kWithQueries>
-__global__ void __launch_bounds__(PortableTiles<K>::kThreads)
+__global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
                         const float* lse, const float* delta, float* dq, float* dk, float* dv) {
-  using Tiles = PortableTiles<K>;
-  const int64_t g = blockIdx.y, u = int64_t{blockIdx.x} * Tiles::kKeys, per_block = Tiles::kMetRows / (s.H / s.G);
-  const int exist = keys_from(s, u, Tiles::kKeys);
-  const Range met = queries_of_keys(s, u, exist);
-  const int64_t t0 = met.begin / per_block * per_block, t_end = met.end;
-  if (t0 >= t_end) return;
+  using Tiles = KeyTiles<K>;
+  using Shared = KeyShared<Tiles, kWithQueries>;
+  constexpr int kRows = Tiles::kRows, kStep = Tiles::kStep;
+  const int64_t g = blockIdx.y;
+  const int u = static_cast<int>(blockIdx.x) * Tiles::kKeys, exist = keys_from(s, u, Tiles::kKeys);
+  Bf16* const row_tiles = shared_memory<Bf16>();
+  Bf16 *const k_tile = row_tiles + MetRows<Tiles>::kTiles, *const ds_tiles = k_tile + Tiles::kKey;
+  const MetRows<Tiles> rows(s, g, u, exist,
+                            *reinterpret_cast<typename MetRows<Tiles>::Shared*>(row_tiles + Shared::kTiles));
+  if (rows.empty()) return;
 
-  Bf16* k_tile = shared_memory<Bf16>();
-  Bf16 *v_tile = k_tile + Tiles::kKeys * K, *q_tiles = v_tile + Tiles::kKeys * K,
-       *do_tiles = q_tiles + 2 * Tiles::kMetRows * K, *ds_tile = do_tiles + 2 * Tiles::kMetRows * K;
-  auto* facts =
-      reinterpret_cast<RowFacts<Tiles::kMetRows>*>(ds_tile + (kWithQueries ? Tiles::kKeys * Tiles::kMetRows : 0));
-  const auto ask_for_rows = [&](int64_t t, int stage) {
-    const Rows<Tiles::kMetRows> rows(s, t);
-    copy_tile<Tiles>(q_tiles + stage * Tiles::kMetRows * K, Tiles::kMetRows, rows.count(),
-                     [&](int row) { return q + rows.at(s, g, row) * K; });
-    copy_tile<Tiles>(do_tiles + stage * Tiles::kMetRows * K, Tiles::kMetRows, rows.count(),
-                     [&](int row) { return d_o + rows.at(s, g, row) * K; });
+  // The warp's keys and values stay in registers, by way of where rows come later; keys that dq is computed of stay in
+  // shared memory.
+  const int mine = warp() * 16;
+  LeftRows<K> key, value;
+  const auto bring = [&](const Bf16* x, Bf16* tile) {
+    using Copy = TileCopy<K, Tiles::kKeys, Tiles::kThreads>;
+    Copy::ask(tile, exist,
+              [&](int i) { return x + ((u + Copy::first_row() + i * Copy::kStep) * s.G + g) * K + Copy::column(); });
     commit();
-    const int row = static_cast<int>(threadIdx.x);
-    if (row >= Tiles::kMetRows) return;
-    const bool exists = row < rows.count();
-    facts[stage].base[row] = exists ? kLog2e * lse[rows.at(s, g, row)] : 0;
-    facts[stage].delta[row] = exists ? delta[rows.at(s, g, row)] : 0;
-    facts[stage].seen[row] = keys_of_row(s, rows, row);
+    wait<0>();
+    __syncthreads();
   };
-  copy_keys<Tiles>(s, g, u, k, v, k_tile, v_tile);
-  ask_for_rows(t0, 0);
+  bring(v, row_tiles);
+  value.load(Tile<K>(row_tiles), mine);
+  __syncthreads();
+  bring(k, kWithQueries ? k_tile : row_tiles);
+  if constexpr (!kWithQueries) key.load(Tile<K>(row_tiles), mine);
+  __syncthreads();
 
-  float dk_sum[K / 8][4] = {}, dv_sum[K / 8][4] = {};
+  float dk_sum[1][K / 8][4] = {}, dv_sum[1][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  int stage = 0;
-  for (int64_t t = t0; t < t_end; t += per_block, stage ^= 1) {
-    if (t + per_block < t_end)
-      ask_for_rows(t + per_block, stage ^ 1);
-    else
-      commit();
-    wait<1>();
-    __syncthreads();
-
-    const Bf16 *queries = q_tiles + stage * Tiles::kMetRows * K, *dos = do_tiles + stage * Tiles::kMetRows * K;
-    const RowFacts<Tiles::kMetRows>& fact = facts[stage];
-    float p[Tiles::kMetRows / 8][4], ds[Tiles::kMetRows / 8][4];
-    multiply_tiles<K, Tiles::kMetRows>(p, k_tile, warp() * Tiles::kWarpRows, queries);
-    multiply_tiles<K, Tiles::kMetRows>(ds, v_tile, warp() * Tiles::kWarpRows, dos);
-    for (int part = 0; part < Tiles::kMetRows / 8; ++part)
-      for (int i = 0; i < 4; ++i) {
-        const int64_t key = u + warp() * Tiles::kWarpRows + lane() / 4 + i / 2 * 8;
-        const int row = part * 8 + lane() % 4 * 2 + i % 2;
-        const bool visible = key >= fact.seen[row].begin && key < fact.seen[row].end;
-        p[part][i] = visible ? exp2f(kLog2e * scale * p[part][i] - fact.base[row]) : 0;
-        ds[part][i] = p[part][i] * (ds[part][i] - fact.delta[row]);
-      }
-    add_product<K, Tiles::kMetRows>(dv_sum, p, dos);
-    add_product<K, Tiles::kMetRows>(dk_sum, ds, queries);
+  int t_before = -1, half = 0;  // the tile whose dS^T is in ds_tiles
+  rows.each_tile(q, d_o, lse, delta, row_tiles, [&](int t, const Tile<K>& tile, const auto& facts) {
     if constexpr (kWithQueries) {
-      for (int part = 0; part < Tiles::kMetRows / 8; ++part)
-        for (int i = 0; i < 2; ++i) {
-          const int key = warp() * Tiles::kWarpRows + lane() / 4 + 8 * i;
-          store(Pack<Bf16, 2>{{rounded<Bf16>(ds[part][2 * i]), rounded<Bf16>(ds[part][2 * i + 1])}},
-                ds_tile + in_tile<Tiles::kMetRows>(key, part * 8) + lane() % 4 * 2);
-        }
-      __syncthreads();
-      add_query_gradient<K>(s, g, Rows<Tiles::kMetRows>(s, t), ds_tile, k_tile, dq);
+      if (t_before >= 0) add_query_gradient(rows, t_before, ds_tiles + half * Shared::kDs, k_tile, dq);
+      t_before = t;
+      half ^= 1;
     }
+    ROPEWALK_UNROLL
+    for (int step = 0; step < kRows; step += kStep) {
+      float p[1][kStep / 8][4] = {}, ds[1][kStep / 8][4];
+      if constexpr (kWithQueries) {
+        const Tile<K> keys(k_tile);
+        add_product_of_rows<K>(
+            p, [&](uint32_t(&a)[4], int, int column) { keys.load_left(a, mine, column); }, tile, step);
+      } else {
+        add_product_of_rows<K>(p, key, tile, step);
+      }
+      const int row0 = step + lane() % 4 * 2;  // this thread's first
+      if (facts.masked) {
+        ROPEWALK_UNROLL
+        for (int column = 0; column < kStep / 8; ++column) {
+          const Pack<int, 2> begin = load<2>(facts.begin + row0 + column * 8),
+                             end = load<2>(facts.end + row0 + column * 8);
+          for (int i = 0; i < 4; ++i) {
+            const int at = mine + lane() / 4 + i / 2 * 8;
+            if ((at < begin.values[i % 2]) | (at >= end.values[i % 2])) p[0][column][i] = -INFINITY;
+          }
+        }
+      }
+      ROPEWALK_UNROLL
+      for (int column = 0; column < kStep / 8; ++column) {
+        const Pack<float, 2> deltas = load<2>(facts.delta + row0 + column * 8);
+        for (int i = 0; i < 4; ++i) ds[0][column][i] = -deltas.values[i % 2];
+      }
+      add_product_of_rows<K>(ds, value, tile, kRows + step);
+      ROPEWALK_UNROLL
+      for (int column = 0; column < kStep / 8; ++column) {
+        const Pack<float, 2> bases = load<2>(facts.base + row0 + column * 8);
+        for (int i = 0; i < 4; ++i) {
+          p[0][column][i] = exp2_flushed(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
+          ds[0][column][i] *= p[0][column][i];
+        }
+      }
+      add_product<K>(dv_sum, p, tile, kRows + step);
+      add_product<K>(dk_sum, ds, tile, step);
+      if constexpr (kWithQueries)
+        for (int column = 0; column < kStep / 8; ++column)
+          for (int i = 0; i < 2; ++i)
+            store(Pack<Bf16, 2>{{rounded<Bf16>(ds[0][column][2 * i]), rounded<Bf16>(ds[0][column][2 * i + 1])}},
+                  ds_tiles + half * Shared::kDs + in_tile<kRows>(mine + lane() / 4 + 8 * i, step + column * 8) +
+                      lane() % 4 * 2);
+    }
+  });
+  if constexpr (kWithQueries) {
     __syncthreads();
+    add_query_gradient(rows, t_before, ds_tiles + half * Shared::kDs, k_tile, dq);
   }
 
+  ROPEWALK_UNROLL
   for (int i = 0; i < 2; ++i) {
-    const int key = warp() * Tiles::kWarpRows + lane() / 4 + 8 * i;
-    if (key >= exist) continue;
-    for (int part = 0; part < K / 8; ++part) {
-      const int64_t at = ((u + key) * s.G + g) * K + part * 8 + lane() % 4 * 2;
-      add_pair(dk + at, scale, dk_sum[part][2 * i], dk_sum[part][2 * i + 1]);
-      add_pair(dv + at, 1, dv_sum[part][2 * i], dv_sum[part][2 * i + 1]);
+    const int row = mine + lane() / 4 + 8 * i;
+    if (row >= exist) continue;
+    const int64_t at = ((u + row) * s.G + g) * K + lane() % 4 * 2;
+    for (int column = 0; column < K / 8; ++column) {
+      add_pair(dk + at + column * 8, scale, dk_sum[0][column][2 * i], dk_sum[0][column][2 * i + 1]);
+      add_pair(dv + at + column * 8, 1, dv_sum[0][column][2 * i], dv_sum[0][column][2 * i + 1]);
     }
   }
 }
@@ -244,19 +249,21 @@ void CudaBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tens
   });
 }
 
-void CudaBackend::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
-                                     const Tensor& lse, const Tensor& delta, const AttentionSpan& span,
-                                     const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  const AttentionShape s = shape_of(q, k, span, {q, k, v, d_o, dq, dk, dv});
+void CudaBackend::portable_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k,
+                                              const Tensor& v, const Tensor& d_o, const Tensor& lse,
+                                              const Tensor& delta, const Tensor& dq, const Tensor& dk,
+                                              const Tensor& dv) {
   with_head_size(s.K, [&](auto K) {
-    using Tiles = PortableTiles<K()>;
+    using ByKeys = KeyTiles<K()>;
     const auto by_keys = [&](auto with_queries) {
-      launch(runtime_, {blocks_for(s.U, Tiles::kKeys), Tiles::kThreads, s.G, kKeyBytes<K(), with_queries()>},
+      launch(runtime_,
+             {blocks_for(s.U, ByKeys::kKeys), ByKeys::kThreads, s.G, KeyShared<ByKeys, with_queries()>::kBytes},
              key_gradient_kernel<K(), with_queries()>, s, at<Bf16>(q), at<Bf16>(k), at<Bf16>(v), at<Bf16>(d_o),
              at<float>(lse), at<float>(delta), at<float>(dq), at<float>(dk), at<float>(dv));
     };
     if (!deterministic_) return by_keys(std::true_type());
-    launch(runtime_, {blocks_for(s.T, Tiles::kRows / (s.H / s.G)), Tiles::kThreads, s.G, kQueryBytes<K()>},
+    using ByRows = QueryTiles<K()>;
+    launch(runtime_, {blocks_for(s.T, ByRows::kRows / (s.H / s.G)), ByRows::kThreads, s.G, ByRows::kBytes},
            query_gradient_kernel<K()>, s, at<Bf16>(q), at<Bf16>(k), at<Bf16>(v), at<Bf16>(d_o), at<float>(lse),
            at<float>(delta), at<float>(dq));
     by_keys(std::false_type());

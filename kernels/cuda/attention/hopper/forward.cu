@@ -1,0 +1,321 @@
+// Attention's forward on Hopper (Shah et al., FlashAttention-3, arXiv 2407.08608): one thread asks for tiles,
+// warpgroups of consumers multiply them. While one's tensor cores work, another computes its softmax; and each has its
+// next scores computed before it sums by the present ones.
+#include "kernels/cuda/attention/hopper/schedule.h"
+#include "kernels/cuda/attention/merge.h"
+#include "kernels/cuda/attention/online_softmax.h"
+#include "kernels/cuda/attention/operands.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/hopper/tensor_map.h"
+#include "kernels/cuda/hopper/wgmma.h"
+#include "kernels/cuda/tensor_core.h"
+
+namespace ROPEWALK_CUDA {
+namespace {
+
+constexpr int kWarpgroup = 128, kPanel = 64;  // threads; columns of a panel
+
+// How the kernel is cut, for head size K.
+template <int K_, int kConsumers_, int kKeys_, int kStages_>
+struct Cut {
+  static constexpr int K = K_;
+  static constexpr int kConsumers = kConsumers_;  // warpgroups of 64 rows each
+  static constexpr int kRows = 64 * kConsumers;
+  static constexpr int kKeys = kKeys_;      // of a tile
+  static constexpr int kStages = kStages_;  // tiles of keys that are there or on their way; of values as many
+  static constexpr int kPanels = K / kPanel;
+  static constexpr int kThreads = kWarpgroup * (1 + kConsumers);
+  // Of a thread: the loading warpgroup leaves to the others what it does not need of what the block was given.
+  static constexpr int kLoaderRegisters = kConsumers == 2 ? 24 : 32, kConsumerRegisters = kConsumers == 2 ? 240 : 160;
+  static_assert(kLoaderRegisters + kConsumers * kConsumerRegisters <= (1 + kConsumers) * (65536 / kThreads / 8 * 8));
+};
+
+// A block of rows, and the tiles of keys that it meets: from the last to the first, which begins at u0.
+struct Visit {
+  int t0, g, u0;
+  int whole_begin, whole_end;  // the keys that all rows see
+  int tiles;                   // 0: there are no more visits
+};
+
+template <typename Cut>
+struct Shared {
+  alignas(1024) Bf16 q[2][Cut::kPanels][Cut::kRows * kPanel];  // of this visit and of the next
+  alignas(1024) Bf16 k[Cut::kStages][Cut::kPanels][Cut::kKeys * kPanel];
+  alignas(1024) Bf16 v[Cut::kStages][Cut::kPanels][Cut::kKeys * kPanel];
+  Barrier q_full[2], q_empty[2];
+  Barrier k_full[Cut::kStages], k_empty[Cut::kStages];
+  Barrier v_full[Cut::kStages], v_empty[Cut::kStages];
+  Visit visit[2];  // comes and goes with q
+};
+
+// One of a ring's stages, and the parity of its phase.
+template <int kStages>
+struct Turn {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ void next() {
+    if (++stage < kStages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+template <typename Cut>
+__device__ __forceinline__ Visit visit_of(const AttentionShape& s, const RowBlock& block) {
+  const int64_t t0 = int64_t{block.row_block} * (Cut::kRows / (s.H / s.G));
+  const Rows<Cut::kRows> rows(s, t0);
+  const Range first = keys_of_query(s, t0), last = keys_of_query(s, t0 + rows.queries - 1);
+  const int keys = static_cast<int>(last.end - first.begin);
+  return {static_cast<int>(t0),          static_cast<int>(block.head),
+          static_cast<int>(first.begin), static_cast<int>(last.begin),
+          static_cast<int>(first.end),   keys > 0 ? (keys + Cut::kKeys - 1) / Cut::kKeys : 0};
+}
+
+// The thread that asks for all tiles.
+template <typename Cut>
+__device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule& schedule, const TensorMap& q,
+                                     const TensorMap& k, const TensorMap& v, Shared<Cut>& shared) {
+  const auto ask_for_tile = [&](const TensorMap& map, Bf16(&tile)[Cut::kPanels][Cut::kKeys * kPanel], Barrier* full,
+                                const Visit& visit, int i) {
+    arrive_expecting(full, sizeof(tile));
+    const int u = visit.u0 + (visit.tiles - 1 - i) * Cut::kKeys;
+    for (int panel = 0; panel < Cut::kPanels; ++panel)
+      copy_tile_async(tile[panel], map, full, {panel * kPanel, visit.g, u});
+  };
+  Turn<Cut::kStages> k_turn, v_turn;
+  const auto ask_for_keys = [&](const Visit& visit, int i) {
+    wait(&shared.k_empty[k_turn.stage], k_turn.parity ^ 1);
+    ask_for_tile(k, shared.k[k_turn.stage], &shared.k_full[k_turn.stage], visit, i);
+    k_turn.next();
+  };
+  const auto ask_for_values = [&](const Visit& visit, int i) {
+    wait(&shared.v_empty[v_turn.stage], v_turn.parity ^ 1);
+    ask_for_tile(v, shared.v[v_turn.stage], &shared.v_full[v_turn.stage], visit, i);
+    v_turn.next();
+  };
+  const int R = static_cast<int>(s.H / s.G);
+  const uint32_t q_bytes = Cut::kRows / R * R * Cut::K * sizeof(Bf16);
+  Turn<2> q_turn;
+  for (unsigned number = take_number(schedule);;) {
+    const bool done = number >= schedule.count;
+    const Visit visit = done ? Visit{} : visit_of<Cut>(s, row_block(schedule, number));
+    if (!done) number = take_number(schedule);
+    if (!done && visit.tiles == 0) continue;  // these rows see nothing
+    if (!done) ask_for_keys(visit, 0);
+    wait(&shared.q_empty[q_turn.stage], q_turn.parity ^ 1);
+    shared.visit[q_turn.stage] = visit;
+    if (done) return arrive(&shared.q_full[q_turn.stage]);
+    arrive_expecting(&shared.q_full[q_turn.stage], q_bytes);
+    for (int panel = 0; panel < Cut::kPanels; ++panel)
+      copy_tile_async(shared.q[q_turn.stage][panel], q, &shared.q_full[q_turn.stage],
+                      {panel * kPanel, 0, visit.g, visit.t0});
+    q_turn.next();
+    for (int i = 1; i < visit.tiles; ++i) {
+      ask_for_keys(visit, i);
+      ask_for_values(visit, i - 1);
+    }
+    ask_for_values(visit, visit.tiles - 1);
+  }
+}
+
+// score [64, kKeys] = q k^T, asked for
+template <typename Cut>
+__device__ __forceinline__ void ask_for_scores(float (&score)[Cut::kKeys / 8][4], const Shared<Cut>& shared,
+                                               int consumer, int q_stage, int stage) {
+  fence_operands();
+  ROPEWALK_UNROLL
+  for (int i = 0; i < Cut::K / 16; ++i) {
+    const int panel = i / 4, bytes = i % 4 * 32;
+    multiply_async<Cut::kKeys, false, false>(
+        score, advanced(rows_operand(shared.q[q_stage][panel] + consumer * 64 * kPanel), bytes),
+        advanced(rows_operand(shared.k[stage][panel]), bytes), i > 0);
+  }
+  commit_products();
+}
+
+// out [64, K] += p v, asked for
+template <typename Cut>
+__device__ __forceinline__ void ask_for_sums(float (&out)[Cut::K / 8][4], const uint32_t (&p)[Cut::kKeys / 16][4],
+                                             const Shared<Cut>& shared, int stage) {
+  const Operand values = columns_operand(shared.v[stage][0], sizeof(shared.v[stage][0]));
+  fence_operands();
+  ROPEWALK_UNROLL
+  for (int i = 0; i < Cut::kKeys / 16; ++i)
+    multiply_async<Cut::K, true>(out, p[i], advanced(values, i * 16 * kPanel * int{sizeof(Bf16)}), true);
+  commit_products();
+}
+
+// As the left side of a product.
+template <int kParts>
+__device__ __forceinline__ void round_to_left(uint32_t (&p)[kParts / 2][4], const float (&score)[kParts][4]) {
+  ROPEWALK_UNROLL
+  for (int i = 0; i < kParts; ++i) {
+    p[i / 2][i % 2 * 2] = bf16_pair(score[i][0], score[i][1]);
+    p[i / 2][i % 2 * 2 + 1] = bf16_pair(score[i][2], score[i][3]);
+  }
+}
+
+template <typename Cut>
+__device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& shared, float* o, float* lse) {
+  const int consumer = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
+  const int row0 = consumer * 64 + warp() % 4 * 16 + lane() / 4;  // this thread's, and the one 8 further
+  const float scale = kLog2e / sqrtf(static_cast<float>(Cut::K));
+  const auto release = [&](Barrier* empty) {
+    if (lane() == 0) arrive(empty);
+  };
+
+  Turn<Cut::kStages> k_turn, v_turn;
+  for (Turn<2> q_turn;; q_turn.next()) {
+    wait(&shared.q_full[q_turn.stage], q_turn.parity);
+    const Visit visit = shared.visit[q_turn.stage];
+    if (visit.tiles == 0) break;
+    const Rows<Cut::kRows> rows(s, visit.t0);
+    int seen_begin[2], seen_end[2], at[2];  // of this thread's rows; at < 0: there is none
+    float lse_before[2];
+    ROPEWALK_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const Range seen = keys_of_row(s, rows, row0 + 8 * i);
+      seen_begin[i] = static_cast<int>(seen.begin);
+      seen_end[i] = static_cast<int>(seen.end);
+      at[i] = row0 + 8 * i < rows.count() ? static_cast<int>(rows.at(s, visit.g, row0 + 8 * i)) : -1;
+      lse_before[i] = at[i] >= 0 ? lse[at[i]] : 0;
+    }
+    OnlineSoftmax softmax;
+    float score[Cut::kKeys / 8][4], out[Cut::K / 8][4] = {}, shrink[2];
+    uint32_t p[Cut::kKeys / 16][4];
+    const auto take_scores = [&](int i) {
+      const int u = visit.u0 + (visit.tiles - 1 - i) * Cut::kKeys;
+      if (u < visit.whole_begin || u + Cut::kKeys > visit.whole_end) {
+        const int column0 = u + lane() % 4 * 2;  // this thread's first
+        ROPEWALK_UNROLL
+        for (int part = 0; part < Cut::kKeys / 8; ++part)
+          for (int j = 0; j < 4; ++j) {
+            const int column = part * 8 + j % 2;
+            if (column < seen_begin[j / 2] - column0 || column >= seen_end[j / 2] - column0) score[part][j] = -INFINITY;
+          }
+      }
+      softmax.take(score, scale, shrink);
+    };
+
+    wait(&shared.k_full[k_turn.stage], k_turn.parity);
+    pin(score);
+    ask_for_scores(score, shared, consumer, q_turn.stage, k_turn.stage);
+    wait_products<0>();
+    pin(score);
+    release(&shared.k_empty[k_turn.stage]);
+    k_turn.next();
+    take_scores(0);
+    round_to_left(p, score);
+    if (visit.tiles > 1) wait(&shared.k_full[k_turn.stage], k_turn.parity);
+    for (int i = 1; i < visit.tiles; ++i) {
+      pin(score);
+      pin(out);
+      pin(p);
+      ask_for_scores(score, shared, consumer, q_turn.stage, k_turn.stage);
+      wait(&shared.v_full[v_turn.stage], v_turn.parity);
+      ask_for_sums(out, p, shared, v_turn.stage);
+      wait_products<1>();
+      pin(score);
+      release(&shared.k_empty[k_turn.stage]);
+      k_turn.next();
+      take_scores(i);
+      if (i + 1 < visit.tiles) wait(&shared.k_full[k_turn.stage], k_turn.parity);
+      wait_products<0>();
+      pin(out);
+      pin(p);
+      release(&shared.v_empty[v_turn.stage]);
+      v_turn.next();
+      shrink_rows(out, shrink);
+      round_to_left(p, score);
+    }
+    release(&shared.q_empty[q_turn.stage]);
+    wait(&shared.v_full[v_turn.stage], v_turn.parity);
+    pin(out);
+    pin(p);
+    ask_for_sums(out, p, shared, v_turn.stage);
+    wait_products<0>();
+    pin(out);
+    release(&shared.v_empty[v_turn.stage]);
+    v_turn.next();
+
+    ROPEWALK_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      const float sum = softmax.whole_sum(i);
+      const bool mine = at[i] >= 0 && sum != 0;  // 0: sees none of these keys
+      merge_row<Cut::K>(out, i, kLn2 * softmax.largest[i] + logf(sum), sum, mine, at[i], lse_before[i], o, lse);
+    }
+  }
+}
+
+template <typename Cut>
+__global__ void __launch_bounds__(Cut::kThreads, 1)
+    attention_forward_kernel(AttentionShape s, RowSchedule schedule, const __grid_constant__ TensorMap q,
+                             const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v, float* o,
+                             float* lse) {
+  if constexpr (kHasHopperInstructions) {
+    Shared<Cut>& shared = *shared_memory<Shared<Cut>>();
+    if (threadIdx.x == 0) {
+      constexpr int kConsumerWarps = 4 * Cut::kConsumers;
+      for (int place = 0; place < 2; ++place) {
+        init(&shared.q_full[place], 1);
+        init(&shared.q_empty[place], kConsumerWarps);
+      }
+      for (int stage = 0; stage < Cut::kStages; ++stage) {
+        init(&shared.k_full[stage], 1);
+        init(&shared.v_full[stage], 1);
+        init(&shared.k_empty[stage], kConsumerWarps);
+        init(&shared.v_empty[stage], kConsumerWarps);
+      }
+      publish_barriers();
+    }
+    __syncthreads();
+    if (threadIdx.x < kWarpgroup) {
+      lower_registers<Cut::kLoaderRegisters>();
+      if (threadIdx.x == 0) load(s, schedule, q, k, v, shared);
+    } else {
+      raise_registers<Cut::kConsumerRegisters>();
+      consume(s, shared, o, lse);
+    }
+  } else {
+    trap();
+  }
+}
+
+// What of a device's L2 cache the keys and values of a section of heads may fill.
+constexpr int64_t kSectionBytes = 32 << 20;
+
+template <typename Cut>
+void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* taken, const Bf16* q, const Bf16* k,
+                    const Bf16* v, float* o, float* lse) {
+  const int64_t R = s.H / s.G, K = Cut::K;
+  const int queries = static_cast<int>(Cut::kRows / R);
+  const int64_t blocks = blocks_for(s.T, queries), count = blocks * s.G;
+  if (count == 0 || s.U == 0) return;
+  const int64_t met = s.sliding ? std::min(s.window, s.U) : s.U;
+  const int64_t section = std::clamp<int64_t>(kSectionBytes / (met * K * 2 * int64_t{sizeof(Bf16)}), 1, s.G);
+  const RowSchedule schedule{static_cast<unsigned>(count), static_cast<unsigned>(blocks), static_cast<unsigned>(s.G),
+                             static_cast<unsigned>(section), taken};
+  const auto of_keys = [&](const Bf16* x) {
+    return tensor_map(x, {K, s.G, s.U}, {K, s.G * K}, {kPanel, 1, Cut::kKeys});
+  };
+  launch(runtime, {std::min<int64_t>(runtime.multiprocessors(), count), Cut::kThreads, 1, sizeof(Shared<Cut>)},
+         attention_forward_kernel<Cut>, s, schedule,
+         tensor_map(q, {K, R, s.G, s.T}, {K, R * K, s.H * K}, {kPanel, static_cast<int>(R), 1, queries}), of_keys(k),
+         of_keys(v), o, lse);
+}
+
+}  // namespace
+
+void CudaBackend::hopper_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                           const Tensor& o, const Tensor& lse) {
+  const auto run = [&](auto cut) {
+    launch_forward<decltype(cut)>(runtime_, s, static_cast<unsigned*>(taken_->data()), at<Bf16>(q), at<Bf16>(k),
+                                  at<Bf16>(v), at<float>(o), at<float>(lse));
+  };
+  if (s.K == 64)
+    run(Cut<64, 3, 128, 2>());
+  else
+    run(Cut<128, 2, 128, 2>());
+}
+
+}  // namespace ROPEWALK_CUDA

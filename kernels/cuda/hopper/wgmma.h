@@ -1,0 +1,185 @@
+// A warpgroup's products of bf16 matrices in shared memory (wgmma), which go on while its threads do other things. A
+// warpgroup is 128 threads, four warps from a multiple of four on, and all of them call. NVIDIA's PTX ISA,
+// "Asynchronous Warpgroup Level Matrix Instructions".
+//
+// Sums c [64, N]: each of the four warps has 16 rows, laid out among its lanes as tensor_core.h has them: c[i] is of
+// columns 8i to 8i + 7. Matrices in shared memory consist of panels of rows of 64 numbers, 128 bytes, swizzled as
+// TensorMap says; a panel begins at a multiple of 1024.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels/cuda/hopper/barrier.h"
+
+namespace ROPEWALK_CUDA {
+
+// Where a matrix is in shared memory ("Matrix Descriptor Format"): address, strides, swizzle of 128 bytes.
+struct Operand {
+  uint64_t bits;
+};
+
+// panel_bytes: from a panel to the next one, where the operand goes on there.
+__device__ __forceinline__ Operand operand(const Bf16* tile, int panel_bytes) {
+#ifdef __CUDACC__
+  const uint64_t address = shared_address(tile);
+#else
+  const uint64_t address = simt::shared_address(tile);
+#endif
+  constexpr uint64_t kEightRows = 1024, kSwizzle128 = 1;
+  return {(address & 0x3ffff) >> 4 | static_cast<uint64_t>(panel_bytes) >> 4 << 16 | kEightRows >> 4 << 32 |
+          kSwizzle128 << 62};
+}
+// The inner dimension runs along the rows of one panel; those 16 further are 32 bytes further.
+__device__ __forceinline__ Operand rows_operand(const Bf16* tile) { return operand(tile, 16); }
+// Transposed: the inner dimension runs from row to row, those 16 further are 2048 bytes further; the outer one goes on
+// in the next panel after 64.
+__device__ __forceinline__ Operand columns_operand(const Bf16* tile, int panel_bytes) {
+  return operand(tile, panel_bytes);
+}
+__device__ __forceinline__ Operand advanced(Operand operand, int bytes) {
+  return {operand.bits + static_cast<uint64_t>(bytes >> 4)};
+}
+
+// Before the first product, and whenever registers that a product reads or adds to were touched since.
+__device__ __forceinline__ void fence_operands() {
+#ifdef __CUDACC__
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#else
+  simt::fence_operands();
+#endif
+}
+// What was asked for up to here is one group.
+__device__ __forceinline__ void commit_products() {
+#ifdef __CUDACC__
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+#else
+  simt::commit_products();
+#endif
+}
+// Until at most the n newest groups are under way. Sums may be touched, and operands be overwritten, only then.
+template <int n>
+__device__ __forceinline__ void wait_products() {
+#ifdef __CUDACC__
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(n) : "memory");
+#else
+  simt::wait_products(n);
+#endif
+}
+// Registers are what they are here: the compiler moves nothing of them across.
+template <typename T, int kParts, int n>
+__device__ __forceinline__ void pin([[maybe_unused]] T (&registers)[kParts][n]) {
+#ifdef __CUDACC__
+  ROPEWALK_UNROLL
+  for (int part = 0; part < kParts; ++part) ROPEWALK_UNROLL
+  for (int i = 0; i < n; ++i)
+    if constexpr (std::is_integral_v<T>)
+      asm volatile("" : "+r"(registers[part][i])::"memory");
+    else
+      asm volatile("" : "+f"(registers[part][i])::"memory");
+#endif
+}
+
+// What this thread has written into shared memory is seen by copies and products that are asked for after the next
+// barrier. ("Proxies": they reach memory by another way.)
+__device__ __forceinline__ void fence_shared_writes() {
+#ifdef __CUDACC__
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#else
+  simt::fence_shared_writes();
+#endif
+}
+
+// A warpgroup's registers a thread, 24 to 256, a multiple of 8.
+template <int n>
+__device__ __forceinline__ void raise_registers() {
+#ifdef __CUDACC__
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n));
+#else
+  simt::change_registers(n, true);
+#endif
+}
+template <int n>
+__device__ __forceinline__ void lower_registers() {
+#ifdef __CUDACC__
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n));
+#else
+  simt::change_registers(n, false);
+#endif
+}
+
+#ifdef __CUDACC__
+// The operands of inline assembly: c's registers, their names in its text.
+#define ROPEWALK_OF_8(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
+#define ROPEWALK_OF_32(i) ROPEWALK_OF_8(i), ROPEWALK_OF_8(i + 1), ROPEWALK_OF_8(i + 2), ROPEWALK_OF_8(i + 3)
+#define ROPEWALK_OF_64 ROPEWALK_OF_32(0), ROPEWALK_OF_32(4)
+#define ROPEWALK_OF_128 ROPEWALK_OF_64, ROPEWALK_OF_32(8), ROPEWALK_OF_32(12)
+#define ROPEWALK_SUMS_64                                                                                \
+  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26," \
+  "%27,%28,%29,%30,%31}"
+#define ROPEWALK_SUMS_128                                                                                \
+  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,"  \
+  "%27,%28,%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51," \
+  "%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
+#endif
+
+// c [64, N] = a [64, 16] b [16, N], or += where `add`. A side is transposed where its inner dimension runs from row to
+// row: its operand is a columns_operand.
+template <int N, bool left_transposed, bool right_transposed>
+__device__ __forceinline__ void multiply_async(float (&c)[N / 8][4], Operand a, Operand b, bool add) {
+  static_assert(N == 64 || N == 128);
+#ifdef __CUDACC__
+  if constexpr (N == 64)
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " ROPEWALK_SUMS_64 ", %32, %33, p, 1, 1, %35, %36;\n}"
+        : ROPEWALK_OF_64
+        : "l"(a.bits), "l"(b.bits), "r"(static_cast<int>(add)), "n"(static_cast<int>(left_transposed)),
+          "n"(static_cast<int>(right_transposed)));
+  else
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " ROPEWALK_SUMS_128 ", %64, %65, p, 1, 1, %67, %68;\n}"
+        : ROPEWALK_OF_128
+        : "l"(a.bits), "l"(b.bits), "r"(static_cast<int>(add)), "n"(static_cast<int>(left_transposed)),
+          "n"(static_cast<int>(right_transposed)));
+#else
+  simt::multiply_async(&c[0][0], N, a.bits, left_transposed, b.bits, right_transposed, add);
+#endif
+}
+// The same with a in registers, in each warp as tensor_core.h has it; they are not to be touched until the product is
+// done.
+template <int N, bool right_transposed>
+__device__ __forceinline__ void multiply_async(float (&c)[N / 8][4], const uint32_t (&a)[4], Operand b, bool add) {
+  static_assert(N == 64 || N == 128);
+#ifdef __CUDACC__
+  if constexpr (N == 64)
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " ROPEWALK_SUMS_64
+        ", {%32,%33,%34,%35}, %36, p, 1, 1, %38;\n}"
+        : ROPEWALK_OF_64
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "r"(static_cast<int>(add)),
+          "n"(static_cast<int>(right_transposed)));
+  else
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " ROPEWALK_SUMS_128
+        ", {%64,%65,%66,%67}, %68, p, 1, 1, %70;\n}"
+        : ROPEWALK_OF_128
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.bits), "r"(static_cast<int>(add)),
+          "n"(static_cast<int>(right_transposed)));
+#else
+  simt::multiply_async(&c[0][0], N, a, b.bits, right_transposed, add);
+#endif
+}
+
+#ifdef __CUDACC__
+#undef ROPEWALK_OF_8
+#undef ROPEWALK_OF_32
+#undef ROPEWALK_OF_64
+#undef ROPEWALK_OF_128
+#undef ROPEWALK_SUMS_64
+#undef ROPEWALK_SUMS_128
+#endif
+
+}  // namespace ROPEWALK_CUDA

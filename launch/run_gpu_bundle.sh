@@ -1,0 +1,157 @@
+#!/bin/bash
+# Tests and measures the CUDA backend of this archive (made by launch/bundle_gpu.sh) on the GPU of this host.
+#   run.sh PART LOGS     PART, and what it takes at most:
+#     tests      all suites of kernels, communicators, whole models and the program                      6 minutes
+#     sanitize   compute-sanitizer's four tools over our kernels, after the plain suite                  6 minutes
+#     speed      ratios beside PyTorch and a copy, and a training step's MFU                             9 minutes
+#     tune       our attention by each prebuilt variant of the module, in turn                           3 minutes
+#     train      trains on real text, on the GPU and on the CPU, to the same loss                        4 minutes
+# Needs the driver, CUDA 13's libraries and, for speed, PyTorch: in PYTHON's packages (default: python3) or in /usr/local/cuda. No step ends
+# the others; each has a time of its own. In LOGS: 1-summary.txt (also printed last), 2-failures.txt, 3-all.log, 4-figures.json.
+# Exits 0 only if nothing failed.
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+help() { sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+[ "${1:-}" != --help ] || { help; exit 0; }
+part=${1:-} logs=${2:-}
+case $part in tests | sanitize) seconds=350 ;; speed) seconds=530 ;; tune) seconds=180 ;; train) seconds=240 ;; *) help >&2; exit 2 ;; esac
+[ -n "$logs" ] || { help >&2; exit 2; }
+mkdir -p "$logs" || exit 2
+logs=$(cd "$logs" && pwd)
+cd "$here" || exit 2
+kind=$(sed -n 's/^kind=//p' about)
+python=${PYTHON:-python3}
+summary=$logs/1-summary.txt failures=$logs/2-failures.txt all=$logs/3-all.log figures=$logs/4-figures.json
+: > "$summary"; : > "$failures"; : > "$all"
+status=0
+say() { echo "$*" | tee -a "$summary"; }
+
+# CUDA's libraries, of Python's packages or of a toolkit, are linked to where our programs look for them.
+mkdir -p lib/cuda
+if [ "$kind" = device ]; then
+  packages=$("$python" -c 'import importlib.util as u; s = u.find_spec("nvidia"); print(*(s.submodule_search_locations if s else []))' 2> /dev/null)
+  for library in libcudart.so.13 libcublasLt.so.13 libnccl.so.2; do
+    found=
+    for folder in ${packages:+"$packages"/*/lib} /usr/local/cuda*/lib64 /usr/lib/x86_64-linux-gnu; do
+      if [ -e "$folder/$library" ]; then found=$folder/$library; break; fi
+    done
+    if [ -n "$found" ]; then ln -sf "$found" lib/cuda/; else say "MISSING  $library: not among $python's packages, nor in /usr/local/cuda"; status=1; fi
+  done
+fi
+
+# Open MPI finds its parts from here; ranks share one host.
+export OPAL_PREFIX=$here OPAL_BINDIR=$here/bin OPAL_LIBDIR=$here/lib OPAL_PKGLIBDIR=$here/lib/plugins OPAL_PKGDATADIR=$here/share/openmpi \
+  OPAL_DATADIR=$here/share OPAL_SYSCONFDIR=$here/share PMIX_MCA_mca_base_component_path=$here/lib/pmix \
+  OMPI_MCA_mca_base_component_path=$here/lib/plugins OMPI_MCA_btl=self,vader OMPI_MCA_plm=isolated \
+  OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export NCCL_MULTI_RANK_GPU_ENABLE=1  # from NCCL 2.30 on its suites need one GPU only
+mpirun=("$here/bin/mpirun" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1)
+export ROPEWALK_TEST_SEED=${ROPEWALK_TEST_SEED:-$RANDOM}
+
+end=$((SECONDS + seconds))
+# step NAME SECONDS COMMAND...: told in one line; what it prints goes to the log, its end to the failures if it fails.
+step() {
+  local name=$1 most=$2 left=$((end - SECONDS - 5)) began=$SECONDS from rc=0
+  shift 2
+  [ "$left" -ge "$most" ] || most=$left
+  if [ "$most" -lt 5 ]; then say "NOT RUN  $name: the part's time is over"; status=1; return; fi
+  echo "==== $name: $*" >> "$all"
+  from=$(($(stat -c %s "$all") + 1))
+  timeout --kill-after=5 "$most" "$@" >> "$all" 2>&1 < /dev/null || rc=$?
+  case $rc in
+    0) say "$(printf 'passed   %4d s  %s' $((SECONDS - began)) "$name")" ;;
+    77) say "$(printf 'skipped  %4d s  %s: %s' $((SECONDS - began)) "$name" "$(tail -n 1 "$all")")" ;;
+    *) if [ $rc = 124 ] || [ $rc = 137 ]; then why="longer than $most s"; else why="code $rc"; fi
+       say "$(printf 'FAILED   %4d s  %s: %s' $((SECONDS - began)) "$name" "$why")"
+       { echo "==== $name: $why"; tail -c "+$from" "$all" | grep -aE 'FAILED|Failure|rror|ERROR|terminate|what\(\)' | head -n 40
+         echo "  ... its last lines"; tail -c "+$from" "$all" | tail -n 40; } >> "$failures"
+       status=1 ;;
+  esac
+  return $rc
+}
+
+# shellcheck disable=SC2317  # run by the next lines
+about() {
+  cat about
+  uname -a
+  nvidia-smi --query-gpu=index,name,compute_cap,memory.total,driver_version,clocks.sm,clocks.max.sm,power.limit --format=csv 2>&1
+  "$1" -c 'import ctypes as c; v = c.c_int(); c.CDLL("lib/cuda/libnccl.so.2").ncclGetVersion(c.byref(v)); print("NCCL", v.value)'
+  for file in bin/* lib/*.so; do ldd "$file" | sed "s|^|$file: |" | grep 'not found' && missing=1; done
+  [ -z "${missing:-}" ]
+}
+export -f about
+step "the host and what is loaded" 30 bash -c "about '$python'"
+
+suite() { step "$1" "$2" "$here/bin/$1" --gtest_brief=1 "${@:3}"; }
+
+case $part in
+  tests)
+    suite kernels_cuda_device_test 100
+    suite communicator_staged_device_test 60
+    suite communicator_nccl_device_test 60
+    suite cuda_device_equivalence_test 150
+    if [ "$kind" = device ]; then
+      program=gpu_test.py
+      step "a hundred runs, the same bits" 60 bin/cuda_device_equivalence_test --gtest_brief=1 --gtest_also_run_disabled_tests \
+        '--gtest_filter=*AHundredTimes*'
+    else
+      program=gpu_emulated_test.py  # a hundred runs would take minutes
+    fi
+    step "$program" 150 "$python" "tests/launch/$program" "$here/bin/ropewalk" "$here" "${mpirun[@]}" ;;
+  sanitize)
+    suite kernels_cuda_device_test 60
+    sanitizer=$(PATH=$PATH:/usr/local/cuda/bin; command -v compute-sanitizer)
+    if [ -z "$sanitizer" ]; then
+      say "skipped  compute-sanitizer: it is neither on the path nor in /usr/local/cuda"
+    else
+      # Our kernels alone: libraries' own (CUB's sort, cuBLASLt) have reports that are known and not ours. But initcheck must see who
+      # writes what we read.
+      for tool in memcheck racecheck synccheck initcheck; do
+        only=(--kernel-name kns=ropewalk)
+        [ $tool != initcheck ] || only=()
+        step "$tool" 100 "$sanitizer" --tool $tool --error-exitcode 99 "${only[@]}" bin/kernels_cuda_device_test --gtest_brief=1
+      done
+    fi ;;
+  speed)
+    step "attention, memory, products" 330 "$python" benchmark/device_report.py bin/ropewalk_device_benchmark --pairs 3 \
+      --json "$figures" --parts memory attention products
+    step "training steps" 230 "$python" benchmark/device_report.py bin/ropewalk_device_benchmark --pairs 3 --json "$logs/5-steps.json" --parts step ;;
+  tune)
+    for folder in lib variants/*; do
+      [ -e "$folder/libropewalk_cuda.so" ] || continue
+      step "attention by $folder" 60 env LD_LIBRARY_PATH="$here/$folder" "$python" benchmark/device_report.py bin/ropewalk_device_benchmark \
+        --json "$logs/4-figures-${folder##*/}.json" --parts rates --pairs 3
+    done ;;
+  train)
+    rm -rf runs
+    mkdir runs
+    [ "$kind" = device ] || sed -i 's/steps: 300/steps: 4/; s/warmup_steps: 50/warmup_steps: 1/' on_a_gpu.textproto
+    step "prepare" 30 bin/ropewalk prepare --input text.txt --output runs/text
+    step "train on the GPU" 90 bin/ropewalk train on_a_gpu.textproto --set output.directory=runs/gpu --set parallel.device=CUDA
+    step "train on the GPU, two ranks that share it" 90 "${mpirun[@]}" -n 2 bin/ropewalk train on_a_gpu.textproto \
+      --set output.directory=runs/shared --set parallel.device=CUDA --set parallel.device_transport=STAGED --set parallel.context_parallel=2
+    ranks=$(($(nproc) >= 8 ? 8 : 2))
+    step "train on the CPU, $ranks ranks" 150 "${mpirun[@]}" -n $ranks bin/ropewalk train on_a_gpu.textproto \
+      --set output.directory=runs/cpu --set parallel.data_parallel=$ranks
+    for run in gpu shared cpu; do
+      say "$(printf '%-7s %s' "$run" "$(grep -o '"step":[0-9]*\|"loss":[0-9.]*' "runs/$run/metrics.jsonl" 2> /dev/null | tail -n 2 | tr '\n' ' ')")"
+    done
+    step "the same losses" 10 "$python" -c '
+import json, sys
+runs = [[json.loads(l).get("loss") for l in open(f"runs/{r}/metrics.jsonl")] for r in ("cpu", "gpu", "shared")]
+runs = [[x for x in run if x is not None] for run in runs]
+ends = [sum(run[-20:]) / 20 for run in runs]  # of the last 20 steps
+print("mean loss of the last 20 steps: cpu %.4f, gpu %.4f, two ranks %.4f" % tuple(ends))
+sys.exit(any(len(run) != len(runs[0]) or abs(end - ends[0]) > 2**-7 * ends[0] for run, end in zip(runs, ends)))'
+    tail -n 1 "$all" | tee -a "$summary" ;;
+esac
+
+skipped=$(awk '/: Skipped$/ { getline; print } /^skipped: / { print substr($0, 10) }' "$all" | LC_ALL=C sort | uniq -c)
+[ -z "$skipped" ] || printf 'tests that were skipped, and why:\n%s\n' "$skipped" >> "$summary"
+grep -ahE '(of copy|times as fast|of peak|per pair) ' "$all" >> "$summary"
+[ "$(stat -c %s "$all")" -le $((15 << 20)) ] || { tail -c $((15 << 20)) "$all" > "$all.part"; mv "$all.part" "$all"; }
+echo; echo "==== summary of $part, $(date -u +%FT%TZ)"
+cat "$summary"
+[ ! -s "$failures" ] || { echo "==== failures"; head -c 6000 "$failures"; }
+exit $status

@@ -1,0 +1,152 @@
+"""What the compiler made of attention's kernels for sm_90a, against the limits written here.
+
+    sass_test.py [--table] NVCC OBJECT:OBJECT...
+
+A kernel's main loop is that of the innermost loops which has the most tensor-core instructions. Its cost is the number of
+instructions that stand in it for each of those, with what only edges and rare cases run. Nothing may be spilled. (Shared
+memory is what the compiler lays out; what a launch asks for besides is not in an object.) Exits with 77, which is to be
+skipped, where there is nothing to disassemble or nothing to do it with: cuobjdump and nvdisasm come with CUDA's toolkit,
+and as the wheels nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+# The cost of a main loop, at most.
+LIMITS = {
+    "attention_forward_kernel<64>": 7.0,
+    "attention_forward_kernel<128>": 4.6,
+    "query_gradient_kernel<64>": 5.0,
+    "query_gradient_kernel<128>": 3.3,
+    "key_gradient_kernel<64, false>": 6.0,
+    "key_gradient_kernel<64, true>": 6.5,
+    "key_gradient_kernel<128, false>": 4.4,
+    "key_gradient_kernel<128, true>": 4.7,
+}
+SKIPPED = 77
+ARCHITECTURE = "sm_90a"
+
+
+def folder_of_disassembler(nvcc):
+    """Beside nvcc, on the path, or where Python's wheels put it."""
+    sites = sys.path + glob.glob(os.path.expanduser("~/.local/lib/python3*/site-packages"))
+    wheels = [folder for site in sites for folder in glob.glob(f"{site}/nvidia/cu*/bin")]
+    for folder in [os.path.dirname(os.path.realpath(nvcc)), *os.environ["PATH"].split(os.pathsep), *wheels]:
+        if all(shutil.which(tool, path=folder) for tool in ("cuobjdump", "nvdisasm")):
+            return folder
+    return None
+
+
+def cuobjdump(folder, option, path):
+    environment = {**os.environ, "PATH": folder + os.pathsep + os.environ["PATH"]}
+    words = ["cuobjdump", "-arch", ARCHITECTURE, option, path]
+    return subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout.splitlines()
+
+
+def short_name(mangled):
+    """name<1, true> of ...4name...ILi1ELb1EE..., as the Itanium ABI spells it."""
+    found = re.search(r"\d([a-z_]+_kernel)I((?:L[ib]\d+E)+)E", mangled)
+    if not found:
+        return mangled
+    values = [{"b0": "false", "b1": "true"}.get(text, text[1:]) for text in re.findall(r"L([ib]\d+)E", found[2])]
+    return f"{found[1]}<{', '.join(values)}>"
+
+
+def resources(lines):
+    """Of each kernel: {"REG": 255, "STACK": 0, "SHARED": 1024, ...}."""
+    found, kernel = {}, None
+    for line in lines:
+        if match := re.match(r"\s*Function (\S+):", line):
+            kernel = match[1]
+        elif kernel and "REG:" in line:
+            found[kernel] = {name: int(number) for name, number in re.findall(r"(\w+):(\d+)", line)}
+    return found
+
+
+def instructions(lines):
+    """Of each kernel: its instructions' addresses and texts."""
+    found, code = {}, None
+    for line in lines:
+        if match := re.search(r"Function : (\S+)", line):
+            code = found.setdefault(match[1], [])
+        elif code is not None and (match := re.match(r"\s*/\*([0-9a-f]{4,})\*/\s+(.*?)\s*;", line)):
+            code.append((int(match[1], 16), match[2]))
+    return found
+
+
+def is_product(text):
+    return re.search(r"\bHG?MMA\b", text) is not None
+
+
+def main_loop(code):
+    """(instructions, those of the tensor cores)."""
+    loops = []
+    for address, text in code:
+        match = re.search(r"\bBRA\b.*\b0x([0-9a-f]+)", text)
+        if match and int(match[1], 16) <= address:
+            loop = range(int(match[1], 16), address + 1)
+            texts = [text for at, text in code if at in loop]
+            if products := sum(map(is_product, texts)):
+                loops.append((loop, len(texts), products))
+    innermost = [loop for loop in loops
+                 if not any(other[0] != loop[0] and other[0].start >= loop[0].start and other[0].stop <= loop[0].stop
+                            for other in loops)]
+    return max(((length, products) for _, length, products in innermost), key=lambda loop: loop[1], default=(0, 0))
+
+
+def measures(objects, folder):
+    """(name, its resources, instructions that spill, those of the main loop, its products) of each kernel."""
+    found = []
+    for path in objects:
+        used = resources(cuobjdump(folder, "-res-usage", path))
+        for mangled, code in instructions(cuobjdump(folder, "-sass", path)).items():
+            spills = sum(re.search(r"\b(LDL|STL)\b", text) is not None for _, text in code)
+            found.append((short_name(mangled), used[mangled], spills, *main_loop(code)))
+    return sorted(found, key=lambda entry: entry[0])
+
+
+def print_table(kernels):
+    line = "{:34} {:>9} {:>6} {:>6} {:>6} {:>6} {:>8} {:>6} {:>6}"
+    print(line.format("kernel", "registers", "stack", "spills", "shared", "loop", "products", "cost", "limit"))
+    for name, used, spills, length, products in kernels:
+        cost = f"{length / products:.2f}" if products else ""
+        print(line.format(name, used["REG"], used["STACK"], spills, used["SHARED"], length, products, cost, LIMITS.get(name, "")))
+
+
+def faults(kernels):
+    found = [f"{name} is in none of the objects" for name in sorted(set(LIMITS) - {kernel[0] for kernel in kernels})]
+    for name, used, spills, length, products in kernels:
+        if used["STACK"] or spills:
+            found.append(f"{name} has {used['STACK']} bytes of stack, and {spills} instructions that use it")
+        if products and name not in LIMITS:
+            found.append(f"{name} has no limit here")
+        elif products and length > LIMITS[name] * products:
+            found.append(f"{name} takes {length / products:.2f} instructions for each of the tensor cores: more than {LIMITS[name]}")
+    return found
+
+
+def main(words):
+    table = "--table" in words
+    words = [word for word in words if word != "--table"]
+    if len(words) < 2:
+        print("the kernels are not compiled for devices here")
+        return SKIPPED
+    folder = folder_of_disassembler(words[0])
+    if not folder:
+        print("no cuobjdump with nvdisasm beside nvcc, on the path or in Python's wheels")
+        return SKIPPED
+    kernels = measures(words[1].split(":"), folder)
+    if not kernels:
+        print(f"the objects have no code for {ARCHITECTURE}")
+        return SKIPPED
+    if table:
+        print_table(kernels)
+    found = faults(kernels)
+    print("\n".join(found) or f"{len(LIMITS)} kernels as they should be")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
