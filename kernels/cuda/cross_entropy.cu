@@ -38,8 +38,8 @@ __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* ta
       most = fmaxf(most, some[j]);  // past a NaN, which comes into the sum
     }
     const float base = most == kNone ? 0 : kLog2e * most;
-    sum *= fast_exp2(kLog2e * largest - base);
-    for (int j = 0; j < n; ++j) sum += fast_exp2(kLog2e * some[j] - base);
+    sum *= exp2_flushed(kLog2e * largest - base);
+    for (int j = 0; j < n; ++j) sum += exp2_flushed(kLog2e * some[j] - base);
     largest = most;
   }
   auto* scratch = shared_memory<float>();
@@ -82,7 +82,7 @@ __global__ void backward_kernel(int64_t V, Bf16* logits, const int32_t* targets,
     if (!ignored) {
       pack = load<n>(at + v);
       float share[n];
-      for (int j = 0; j < n; ++j) share[j] = fast_exp2(slope * widen(pack.values[j]) - base);
+      for (int j = 0; j < n; ++j) share[j] = exp2_flushed(slope * widen(pack.values[j]) - base);
       if (v <= target && target < v + n)
         for (int j = 0; j < n; ++j) share[j] -= v + j == target ? 1 : 0;
       for (int j = 0; j < n; ++j) pack.values[j] = rounded<Bf16>(share[j] * outer);

@@ -11,7 +11,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-constexpr int kHeads = 8;  // of a thread
+constexpr int kHeads = 4;  // of a thread
 
 template <int n, typename E>
 __global__ void rotate_kernel(int64_t T, int64_t H, int64_t K, E* x, int64_t first_position, const double* frequencies,

@@ -7,7 +7,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-__device__ __forceinline__ float sigmoid(float x) { return fast_reciprocal(1 + fast_exp2(-kLog2e * x)); }
+__device__ __forceinline__ float sigmoid(float x) { return reciprocal_flushed(1 + exp2_flushed(-kLog2e * x)); }
 
 template <int n>
 __global__ void swiglu_forward_kernel(int64_t count, const Bf16* gate, const Bf16* up, Bf16* h) {

@@ -8,14 +8,8 @@
 
 namespace ROPEWALK_CUDA {
 
-inline constexpr float kLn2 = 0.6931471805599453f;
-
-// Of this thread's two rows. What fast_exp2 means for the bounds: its relative error is 2^-22, and a weight is rounded
-// to bf16, by up to 2^-9, before it is multiplied. A weight below 2^-126 of its row's largest becomes 0: 2^40 keys of
-// those are 2^-86 of the row's sum, whose last bit is 2^-23 of it. Arguments that are subnormal count as 0, which 2^x
-// does not tell from them in fp32. (The largest weight is 1, which is not rounded: exponentials relative to anything
-// but the largest score would spare most of the shrinking, but err more than twice as much where one key outweighs the
-// others.)
+// Of this thread's two rows. The largest weight is 1, which is not rounded: exponentials relative to anything but the
+// largest score would spare most of the shrinking, but err more than twice as much where one key outweighs the others.
 struct OnlineSoftmax {
   float largest[2] = {-INFINITY, -INFINITY};  // score so far
   float sum[2] = {};                          // of exponentials relative to it, this thread's
