@@ -107,7 +107,7 @@ relocate() {  # FOLDER PATH: where programs and libraries of the folder look for
   relocate lib '$ORIGIN:$ORIGIN/cuda'
   relocate lib/plugins '$ORIGIN/..'
   relocate lib/pmix '$ORIGIN/..'
-  for folder in "$to"/variants/*; do [ -d "$folder" ] && relocate "variants/${folder##*/}" '$ORIGIN/../../lib:$ORIGIN/../../lib/cuda'; done; }
+  for variant in "$to"/variants/*; do [ -d "$variant" ] && relocate "variants/${variant##*/}" '$ORIGIN/../../lib:$ORIGIN/../../lib/cuda'; done; }
 
 cp launch/run_gpu_bundle.sh "$to/run.sh"
 cp tests/launch/{gpu_test,gpu_emulated_test,gpu_tests,program}.py "$to/tests/launch/"

@@ -91,7 +91,7 @@ class CudaBackend final : public Backend {
                                  const Tensor& dk, const Tensor& dv);
 
   void multiply(const Product& product, const Tensor& c);
-  // theta^(-2k/K) for k < K/2, on the device.
+  // theta^(-2k/K) / 2 pi for k < K/2, on the device: turns a position.
   const double* frequencies(int64_t K, double theta);
 
   const bool deterministic_;

@@ -33,7 +33,7 @@ STEP_OVER_TRANSFORMERS = (1.6, 2.0)
 MOST_MIB_A_TOKEN = 0.35  # at 65,536 tokens, for 32 layers
 
 FULL = {"heads": 32, "key_heads": 8, "head_size": 128, "causal": [16384, 32768], "own": 8192, "long": 65536, "window": 4096,
-        "rows": 16384, "width": 4096, "hidden": 14336, "loss": (2048, 256000), "parameters": 1 << 28, "copy": 1 << 29,
+        "rows": 16384, "width": 4096, "hidden": 14336, "loss": (2048, 256000), "parameters": 1 << 28, "copy": 1 << 28,
         "step": {"layers": 8, "width": 4096, "hidden": 14336, "heads": 32, "key_heads": 8, "head_size": 128, "vocabulary": 256000,
                  "window": 4096}, "lengths": [8192, 65536]}
 SMALL = {"heads": 4, "key_heads": 2, "head_size": 64, "causal": [256], "own": 256, "long": 512, "window": 64, "rows": 256,

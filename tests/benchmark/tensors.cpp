@@ -13,19 +13,24 @@ Filled::Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale, DType
     kernels.fill(tensor, 0);
     return;
   }
-  // Drawing is slow, so the draws repeat, with a period that no power of two divides.
-  constexpr size_t kPeriod = 99991;
-  const RandomStream stream(seed, "benchmark");
-  std::vector<float> values(static_cast<size_t>(shape.elements()));
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = i < kPeriod ? static_cast<float>(scale * stream.normal(i)) : values[i - kPeriod];
-  if (dtype == DType::kF32) {
-    kernels.upload(values.data(), tensor);
+  if (dtype != DType::kF32) {
+    const Filled wide(kernels, shape, seed, scale);
+    kernels.cast(wide.tensor, tensor);
+    kernels.synchronize();
     return;
   }
-  const Filled wide(kernels, shape, 0);
-  kernels.upload(values.data(), wide.tensor);
-  kernels.cast(wide.tensor, tensor);
+  // Drawing and uploading are slow, so the draws repeat, with a period that no power of two divides.
+  constexpr int64_t kPeriod = 99991;
+  const int64_t count = shape.elements();
+  const RandomStream stream(seed, "benchmark");
+  std::vector<float> values(static_cast<size_t>(std::min(count, kPeriod)));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(scale * stream.normal(i));
+  const Tensor all = tensor.flat();
+  kernels.upload(values.data(), all.slice(0, std::ssize(values)));
+  for (int64_t there = kPeriod; there < count; there *= 2) {
+    const int64_t more = std::min(there, count - there);
+    kernels.copy(all.slice(0, more), all.slice(there, there + more));
+  }
   kernels.synchronize();
 }
 

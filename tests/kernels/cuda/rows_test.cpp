@@ -1,4 +1,5 @@
 // Operations on elements and rows, at widths that packs of 16 bytes divide and at others.
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -97,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(Rows, CudaNorm,
                                          NormCase{3, 1024, 1, false}, NormCase{2, 1032, 1, true},
                                          NormCase{2, 5120, 1, true}, NormCase{2, 300, 1, true},
                                          NormCase{24, 64, 4, false}, NormCase{21, 128, 3, false},
-                                         NormCase{5000, 8, 1, true}, NormCase{300, 1032, 1, true},
+                                         NormCase{17000, 8, 1, true}, NormCase{300, 1032, 1, true},
                                          NormCase{2, 8200, 1, true}));
 
 TEST_F(CudaRows, NormInPlace) {
@@ -122,9 +123,9 @@ TEST_F(CudaRows, Rotation) {
       for (const Kind kind : {Kind::kCompute, Kind::kAccumulator})
         check(
             [&](Kernels& k, Operands& x) {
-              const Tensor forward = x.normal("forward", {5, 6, K}, kind);
+              const Tensor forward = x.normal("forward", {5, 11, K}, kind);
               k.rotate(forward, first, 50000, Rotation::kForward);
-              k.rotate(x.normal("backward", {5, 6, K}, kind), first, 50000, Rotation::kBackward);
+              k.rotate(x.normal("backward", {5, 11, K}, kind), first, 50000, Rotation::kBackward);
             },
             {"forward", "backward"});
 }
@@ -176,6 +177,21 @@ TEST_F(CudaRows, CrossEntropyOfNoRowsOfTheVocabulary) {
     EXPECT_EQ(values[3 * row], -INFINITY);
     EXPECT_EQ(values[3 * row + 1], 0);
     EXPECT_EQ(values[3 * row + 2], 0);
+  }
+}
+
+// Whole packs of them, at the beginning, where a thread has seen nothing else, and later.
+TEST_F(CudaRows, LogitsOfMinusInfinityAreNothing) {
+  for (const size_t first : {size_t{0}, size_t{4096}}) {
+    std::vector<double> logits = normal_values(2 * 8192, "logits");
+    std::fill_n(logits.begin() + static_cast<std::ptrdiff_t>(first), 3000, -INFINITY);
+    check(
+        [&](Kernels& k, Operands& x) {
+          const Tensor all = x.given("logits", {2, 8192}, logits), target = x.integers({2}, {5000, -1});
+          k.cross_entropy_partials(all, target, 0, 0.25, x.poison("partials", {2, 3}, Kind::kAccumulator));
+          k.cross_entropy_backward(all, target, x.given("log_sum", {2}, {8, 8}, Kind::kAccumulator), 0, 0.25, 1);
+        },
+        {"partials", "logits"});
   }
 }
 

@@ -24,6 +24,7 @@ struct Cut {
   static constexpr int kKeys = kKeys_;      // of a tile
   static constexpr int kStages = kStages_;  // tiles of keys that are there or on their way; of values as many
   static constexpr int kPanels = K / kPanel;
+  static constexpr bool kAsksToShrink = K == 128;  // whether that costs less than shrinking in vain
   static constexpr int kThreads = kWarpgroup * (1 + kConsumers);
   // Of a thread: the loading warpgroup leaves to the others what it does not need of what the block was given.
   static constexpr int kLoaderRegisters = kConsumers == 2 ? 24 : 32, kConsumerRegisters = kConsumers == 2 ? 240 : 160;
@@ -219,13 +220,14 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       release(&shared.k_empty[k_turn.stage]);
       k_turn.next();
       take_scores(i);
+      // The wait for keys stands here so that ptxas does not move the softmax behind the wait for sums.
       if (i + 1 < visit.tiles) wait(&shared.k_full[k_turn.stage], k_turn.parity);
       wait_products<0>();
       pin(out);
       pin(p);
       release(&shared.v_empty[v_turn.stage]);
       v_turn.next();
-      shrink_rows(out, shrink);
+      if (!Cut::kAsksToShrink || __any_sync(~0u, shrink[0] != 1 || shrink[1] != 1)) shrink_rows(out, shrink);
       round_to_left(p, score);
     }
     release(&shared.q_empty[q_turn.stage]);
@@ -291,6 +293,7 @@ void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* t
   const int queries = static_cast<int>(Cut::kRows / R);
   const int64_t blocks = blocks_for(s.T, queries), count = blocks * s.G;
   if (count == 0 || s.U == 0) return;
+  CHECK(s.T * s.H < int64_t{1} << 31 && s.U < int64_t{1} << 31, "attention of {} x {} rows and {} keys", s.T, s.H, s.U);
   const int64_t met = s.sliding ? std::min(s.window, s.U) : s.U;
   const int64_t section = std::clamp<int64_t>(kSectionBytes / (met * K * 2 * int64_t{sizeof(Bf16)}), 1, s.G);
   const RowSchedule schedule{static_cast<unsigned>(count), static_cast<unsigned>(blocks), static_cast<unsigned>(s.G),
@@ -313,7 +316,7 @@ void CudaBackend::hopper_attention_forward(const AttentionShape& s, const Tensor
                                   at<Bf16>(v), at<float>(o), at<float>(lse));
   };
   if (s.K == 64)
-    run(Cut<64, 3, 128, 2>());
+    run(Cut<64, 3, 128, 3>());
   else
     run(Cut<128, 2, 128, 2>());
 }

@@ -56,8 +56,8 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
 
 }  // namespace
 
-void CudaBackend::portable_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k,
-                                             const Tensor& v, const Tensor& o, const Tensor& lse) {
+void CudaBackend::portable_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                             const Tensor& o, const Tensor& lse) {
   with_head_size(s.K, [&](auto K) {
     using Tiles = ForwardTiles<K()>;
     const int64_t per_block = Tiles::kRows / (s.H / s.G);
