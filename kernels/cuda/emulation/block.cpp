@@ -4,13 +4,13 @@
 #include <atomic>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 
+#include "kernels/cuda/emulation/asynchronous.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
 #define ASAN_UNPOISON_MEMORY_REGION(begin, bytes)
 #endif
-
-#include "kernels/cuda/emulation/asynchronous.h"
 
 namespace ropewalk::simt {
 
