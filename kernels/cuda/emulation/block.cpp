@@ -6,10 +6,16 @@
 
 #include "kernels/cuda/emulation/asynchronous.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_UNPOISON_MEMORY_REGION(begin, bytes)
+#endif
+
 namespace ropewalk::simt {
 
-thread_local Index thread_index, block_index, block_size, grid_size;
-thread_local Block* running = nullptr;
+constinit thread_local Index thread_index, block_index, block_size, grid_size;
+constinit thread_local Block* running = nullptr;
 
 namespace {
 
@@ -17,6 +23,17 @@ namespace context = boost::context;
 
 constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kSharedAlignment = 1024;
+
+class Stacks {
+ public:
+  context::stack_context allocate() { return last_ = stacks_.allocate(); }
+  void deallocate(context::stack_context& stack) noexcept { stacks_.deallocate(stack); }
+  const context::stack_context& last() const { return last_; }
+
+ private:
+  context::pooled_fixedsize_stack stacks_{kStackBytes};
+  context::stack_context last_;
+};
 
 }  // namespace
 
@@ -36,7 +53,14 @@ Block::Block(unsigned threads, size_t shared_bytes)
       arrived_(threads / kWarp) {
   for (size_t begin = 0; begin < threads; begin += kWarp) warps_.push_back(begin);
 }
-Block::~Block() = default;
+// Fibers that are not done are left by an exception; the address sanitizer does not know their stacks, so that frames
+// would leave their marks there.
+Block::~Block() {
+  for (const Fiber& fiber : fibers_)
+    if (fiber.state != State::kDone) {
+      ASAN_UNPOISON_MEMORY_REGION(static_cast<char*>(fiber.stack.sp) - fiber.stack.size, fiber.stack.size);
+    }
+}
 
 unsigned char* Block::shared() const {
   const auto at = reinterpret_cast<uintptr_t>(shared_.data());
@@ -52,7 +76,7 @@ void Block::begin(Index at, const std::function<void()>& thread) {
   index_ = at;
   std::fill(shared_.begin(), shared_.end(), kPoison);
   asynchronous_.reset();
-  thread_local context::pooled_fixedsize_stack stacks(kStackBytes);
+  thread_local Stacks stacks;
   for (size_t i = 0; i < fibers_.size(); ++i) {
     Fiber& fiber = fibers_[i];
     fiber.state = State::kReady;
@@ -65,6 +89,7 @@ void Block::begin(Index at, const std::function<void()>& thread) {
       end_thread();
       return std::move(scheduler_);
     });
+    fiber.stack = stacks.last();
   }
 }
 

@@ -31,7 +31,8 @@ enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kWaiting, kDone };
 
 struct Fiber {
   boost::context::fiber self;
-  State state = State::kReady;
+  boost::context::stack_context stack;
+  State state = State::kDone;
   std::function<bool()> over;  // while kWaiting: whether it may go on
   Index index;
   size_t shuffles = 0;
@@ -107,6 +108,6 @@ class Block {
   boost::context::fiber scheduler_;
 };
 
-extern thread_local Block* running;
+extern constinit thread_local Block* running;
 
 }  // namespace ropewalk::simt

@@ -99,23 +99,21 @@ void BulkSums::commit() {
 void BulkSums::wait(int newest_groups, bool read_only) {
   auto& groups = threads_[block_.thread()].groups;
   const size_t newest = static_cast<size_t>(newest_groups), done = groups.size() > newest ? groups.size() - newest : 0;
-  for (size_t i = 0; i < done; ++i)
-    for (const auto& sum : groups[i]) {
-      read(sum);
-      if (!read_only) add(*sum);
-    }
+  block_.wait_until([&groups, done, read_only] {
+    const auto is_over = [read_only](const auto& sum) { return read_only ? sum->read : sum->added; };
+    return std::all_of(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(done),
+                       [&](const Group& group) { return std::ranges::all_of(group, is_over); });
+  });
   if (!read_only) groups.erase(groups.begin(), groups.begin() + static_cast<std::ptrdiff_t>(done));
 }
 
 void BulkSums::read(const std::shared_ptr<Sum>& sum) {
-  if (sum->read) return;
   for (Term& term : sum->terms) std::memcpy(&term.value, view_.at(term.from, sizeof(float)), sizeof(float));
   sum->read = true;
   steps_.add([this, sum] { add(*sum); });
 }
 
 void BulkSums::add(Sum& sum) {
-  if (sum.added) return;
   for (const Term& term : sum.terms) *term.to += term.value;
   sum.added = true;
 }

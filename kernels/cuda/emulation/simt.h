@@ -26,8 +26,8 @@ struct Index {
 };
 inline constexpr unsigned kWarp = 32;
 
-// Of the running thread.
-extern thread_local Index thread_index, block_index, block_size, grid_size;
+// Of the running thread. (constinit: so that no wrapper stands before each access, whose pointer sanitizers misjudge.)
+extern constinit thread_local Index thread_index, block_index, block_size, grid_size;
 
 // Runs `thread` for each thread of each block. A block's threads are a multiple of a warp.
 void run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& thread);
