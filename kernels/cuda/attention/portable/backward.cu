@@ -113,22 +113,26 @@ __device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, i
   const int count = rows.count(t), first = warp() * kColumns, me = worked_out_here(lane());
   const float scale = 1 / sqrtf(static_cast<float>(K));
   float* const to = dq + rows.first(t) * K + first + me % 4 * 2;
+  constexpr int kParts = 2;  // 16 rows each, which share what is loaded of keys
   ROPEWALK_UNROLL
-  for (int row0 = 0; row0 < Tiles::kRows; row0 += 16) {
-    float sum[1][kColumns / 8][4] = {};
+  for (int row0 = 0; row0 < Tiles::kRows; row0 += 16 * kParts) {
+    float sum[kParts][kColumns / 8][4] = {};
     ROPEWALK_UNROLL
     for (int key = 0; key < Tiles::kKeys; key += 16) {
-      uint32_t a[1][4];
-      ds.load_left_transposed(a[0], key, row0);
+      uint32_t a[kParts][4];
+      ROPEWALK_UNROLL
+      for (int part = 0; part < kParts; ++part) ds.load_left_transposed(a[part], key, row0 + 16 * part);
       add_columns(sum, a, [&](uint32_t(&b)[4], int column) { keys.load_right_transposed(b, key, first + column); });
     }
-    for (int i = 0; i < 2; ++i) {
-      const int row = row0 + me / 4 + 8 * i;
-      if (row >= count) continue;
-      for (int column = 0; column < kColumns / 8; ++column)
-        add_pair_atomically(to + rows.place(row) * K + column * 8, scale * sum[0][column][2 * i],
-                            scale * sum[0][column][2 * i + 1]);
-    }
+    ROPEWALK_UNROLL
+    for (int part = 0; part < kParts; ++part)
+      for (int i = 0; i < 2; ++i) {
+        const int row = row0 + 16 * part + me / 4 + 8 * i;
+        if (row >= count) continue;
+        for (int column = 0; column < kColumns / 8; ++column)
+          add_pair_atomically(to + rows.place(row) * K + column * 8, scale * sum[part][column][2 * i],
+                              scale * sum[part][column][2 * i + 1]);
+      }
   }
 }
 
