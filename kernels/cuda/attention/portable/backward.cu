@@ -192,7 +192,8 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
       } else {
         add_product_of_rows<K>(p, key, tile, step);
       }
-      const int row0 = step + lane() % 4 * 2;  // this thread's first
+      const int me = kWithQueries ? worked_out_here(lane()) : lane();
+      const int row0 = step + me % 4 * 2;  // this thread's first
       if (facts.masked) {
         const int key0 = worked_out_here(mine + lane() / 4);
         ROPEWALK_UNROLL
