@@ -26,7 +26,18 @@ BackendLimits limits_of(BackendKind kind) {
   return {.head_sizes = {64, 128}, .most_grouped_heads = 32, .width_multiple = 8, .most_width = 16384};
 }
 
-const char* name_of(AttentionForm form) { return form == AttentionForm::kPortable ? "portable" : "hopper"; }
+const char* name_of(AttentionForm form) {
+  switch (form) {
+    case AttentionForm::kAutomatic:
+      return "automatic";
+    case AttentionForm::kPortable:
+      return "portable";
+    case AttentionForm::kHopper:
+      return "hopper";
+  }
+  CHECK(false, "attention form {}", static_cast<int>(form));
+  return "";
+}
 
 namespace {
 

@@ -23,15 +23,16 @@ struct BackendLimits {
 };
 BackendLimits limits_of(BackendKind kind);
 
-// How the cuda backend computes attention: on every device, or by what only compute capability 9.0 has.
-enum class AttentionForm { kPortable, kHopper };
+// How the cuda backend computes attention: by what every device has, or by what only compute capability 9.0 has.
+// Automatic: Hopper's where device and build have it.
+enum class AttentionForm { kAutomatic, kPortable, kHopper };
 const char* name_of(AttentionForm form);
 
 struct BackendOptions {
   int local_rank = 0;         // which of a host's devices, counted around
   bool deterministic = true;  // false: where there is a form for it, what is added to one place may come in any order
                               // (cuda: attention's dq)
-  AttentionForm attention = AttentionForm::kPortable;  // of cuda; DeviceError where the device is not for it
+  AttentionForm attention = AttentionForm::kAutomatic;  // of cuda; DeviceError where the device is not for it
 };
 
 // The kernels of a backend. Throws ConfigurationError where it is not built or lacks its libraries, DeviceError where

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes one archive of all that tests and measures the CUDA backend on a host that has a GPU, CUDA 13's libraries and Python with
 # PyTorch, and nothing else: no network, no Open MPI, none of Debian's packages.
-#   launch/bundle_gpu.sh --output FILE.tar.xz [OPTION]...
+#   launch/bundle_gpu.sh --output FILE.tar.xz [OPTION]...     or --output FOLDER/, which it makes anew in place of an archive
 #     --build DIR            a build with tests (default: build/release, which is made)
 #     --variant NAME=MODULE  one more libropewalk_cuda.so, which `run.sh tune` measures beside the build's own; any number of them
 #     --text FILE            what `run.sh train` trains on (default: the King James Bible of package bible-kjv-text)
@@ -10,7 +10,7 @@
 set -euo pipefail
 
 help() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
-output= build= text= emulated= variants=()
+output='' folder='' build='' text='' emulated='' variants=()
 while [ $# -gt 0 ]; do
   case $1 in
     --help) help; exit 0 ;;
@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
   value=$2
   [ "$1" = --variant ] || value=$(realpath -m "$2")
   case $1 in
-    --output) output=$value ;;
+    --output) output=$value; [ "${2: -1}" != / ] || folder=1 ;;
     --build) build=$value ;;
     --variant) variants+=("$value") ;;
     --text) text=$value ;;
@@ -34,6 +34,10 @@ for variant in "${variants[@]}"; do
 done
 start=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ -n "$folder" ] && [ -e "$output" ] && [ ! -f "$output/run.sh" ]; then
+  echo "bundle_gpu: $output is there and was not made by this script; name another folder" >&2
+  exit 2
+fi
 
 launch/setup.sh build test text bundle
 kind=device
@@ -44,8 +48,8 @@ if [ -z "$build" ]; then
 fi
 module=$build/libropewalk_cuda.so module_target=ropewalk_cuda
 [ -z "$emulated" ] || module=$build/tests/support/libropewalk_cuda.so module_target=ropewalk_cuda_emulated_module
-tests=(kernels/kernels_cuda_${kind}_test parallel/communicator/communicator_staged_${kind}_test
-       parallel/communicator/communicator_nccl_${kind}_test equivalence/cuda_${kind}_equivalence_test)
+tests=("kernels/kernels_cuda_${kind}_test" "parallel/communicator/communicator_staged_${kind}_test"
+       "parallel/communicator/communicator_nccl_${kind}_test" "equivalence/cuda_${kind}_equivalence_test")
 if [ -z "$emulated" ] && ! grep -q '^CMAKE_CUDA_COMPILER:.*=/' "$build/CMakeCache.txt"; then
   echo "bundle_gpu: $build was configured without nvcc; put it on the path, or set CUDACXX, and remove $build/CMakeCache.txt" >&2
   exit 1
@@ -114,6 +118,13 @@ if [ -n "$text" ]; then cp "$text" "$to/text.txt"; else bible -f Gen1:1-Rev22:21
 { echo "kind=$kind"
   echo "commit=$(git describe --always --dirty --abbrev=12 2> /dev/null || echo unknown)"; } > "$to/about"
 
+if [ -n "$folder" ]; then
+  rm -rf "$output"
+  mkdir -p "$(dirname "$output")"
+  mv "$to" "$output"
+  echo "bundle_gpu: $output"
+  exit 0
+fi
 tar -C "$top" --sort=name --owner=0 --group=0 -c ropewalk_gpu | xz -6 -T0 > "$output.part"
 mv "$output.part" "$output"
 bytes=$(stat -c %s "$output")

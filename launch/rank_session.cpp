@@ -104,8 +104,10 @@ ExitCode run_session(Process& process, const Arguments& arguments, const RankJob
   LoggedCommunicator start = start_group(process, host_world);
   const StepEstimate estimate = estimate_run(config, process.rank(), job.purpose, steps_done);
   try {
-    const std::unique_ptr<Kernels> kernels = make_kernels(
-        config.parallel.backend, {.local_rank = process.node_rank(), .deterministic = config.parallel.deterministic});
+    const std::unique_ptr<Kernels> kernels =
+        make_kernels(config.parallel.backend, {.local_rank = process.node_rank(),
+                                               .deterministic = config.parallel.deterministic,
+                                               .attention = config.parallel.attention});
     announce(process, config, estimate, *kernels, start);
     const auto world =
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));

@@ -45,6 +45,7 @@ export OPAL_PREFIX=$here OPAL_BINDIR=$here/bin OPAL_LIBDIR=$here/lib OPAL_PKGLIB
   OPAL_DATADIR=$here/share OPAL_SYSCONFDIR=$here/share PMIX_MCA_mca_base_component_path=$here/lib/pmix \
   OMPI_MCA_mca_base_component_path=$here/lib/plugins OMPI_MCA_btl=self,vader OMPI_MCA_plm=isolated \
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export NCCL_MULTI_RANK_GPU_ENABLE=1  # from NCCL 2.30 on its suites need one GPU only
 mpirun=("$here/bin/mpirun" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1)
 export ROPEWALK_TEST_SEED=${ROPEWALK_TEST_SEED:-$RANDOM}
 
@@ -70,6 +71,7 @@ step() {
   return $rc
 }
 
+# shellcheck disable=SC2317  # run by the next lines
 about() {
   cat about
   uname -a
@@ -79,7 +81,7 @@ about() {
   [ -z "${missing:-}" ]
 }
 export -f about
-step "the host and what is loaded" 30 bash -c 'about "$0"' "$python"
+step "the host and what is loaded" 30 bash -c "about '$python'"
 
 suite() { step "$1" "$2" "$here/bin/$1" --gtest_brief=1 "${@:3}"; }
 
@@ -99,7 +101,7 @@ case $part in
     step "$program" 150 "$python" "tests/launch/$program" "$here/bin/ropewalk" "$here" "${mpirun[@]}" ;;
   sanitize)
     suite kernels_cuda_device_test 60
-    sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda*/bin/compute-sanitizer 2> /dev/null | head -n 1)
+    sanitizer=$(PATH=$PATH:/usr/local/cuda/bin; command -v compute-sanitizer)
     if [ -z "$sanitizer" ]; then
       say "skipped  compute-sanitizer: it is neither on the path nor in /usr/local/cuda"
     else
@@ -145,8 +147,8 @@ sys.exit(any(len(run) != len(runs[0]) or abs(end - ends[0]) > 2**-7 * ends[0] fo
     tail -n 1 "$all" | tee -a "$summary" ;;
 esac
 
-{ echo; echo "what was skipped:"; awk '/^\[  SKIPPED \]/ { print "  " $4 }' "$all" | sort -u | head -n 20
-  grep -a '^skipped: ' "$all" | sort -u; } >> "$summary"
+skipped=$(awk '/: Skipped$/ { getline; print } /^skipped: / { print substr($0, 10) }' "$all" | LC_ALL=C sort | uniq -c)
+[ -z "$skipped" ] || printf 'tests that were skipped, and why:\n%s\n' "$skipped" >> "$summary"
 grep -ahE '(of copy|times as fast|of peak|per pair) ' "$all" >> "$summary"
 [ "$(stat -c %s "$all")" -le $((15 << 20)) ] || { tail -c $((15 << 20)) "$all" > "$all.part"; mv "$all.part" "$all"; }
 echo; echo "==== summary of $part, $(date -u +%FT%TZ)"

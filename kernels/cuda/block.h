@@ -43,40 +43,47 @@ __device__ __forceinline__ Pair of_other_lane(Pair x, int mask) {
   return {of_other_lane(x.first, mask), of_other_lane(x.second, mask)};
 }
 
-template <typename T, typename Combine>
+// Over each group of kSize lanes; the whole warp comes here.
+template <int kSize = kWarp, typename T, typename Combine>
 __device__ __forceinline__ T over_warp(T x, Combine combine) {
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) x = combine(x, of_other_lane(x, mask));
+  for (int mask = kSize / 2; mask > 0; mask /= 2) x = combine(x, of_other_lane(x, mask));
   return x;
 }
 
-// `scratch`: shared, a T for each warp.
-template <typename T, typename Combine>
+// Of a block of kThreads_ threads. `scratch`: shared, a T for each warp; not that of the reduction before, which some
+// warps may still read.
+template <int kThreads_ = kThreads, typename T, typename Combine>
 __device__ __forceinline__ T over_block(T x, Combine combine, T* scratch) {
   x = over_warp(x, combine);
-  __syncthreads();  // an earlier reduction may still read
   if (lane() == 0) scratch[warp()] = x;
   __syncthreads();
   T all = scratch[0];
-  for (int w = 1; w < static_cast<int>(blockDim.x) / kWarp; ++w) all = combine(all, scratch[w]);
+  ROPEWALK_UNROLL
+  for (int w = 1; w < kThreads_ / kWarp; ++w) all = combine(all, scratch[w]);
   return all;
 }
 
-// Threads that share a row: a warp, or a whole block for long rows.
+// Threads that share a row: some lanes of a warp, a warp, or a whole block for long rows.
 template <int kSize>
 struct Team {
-  static constexpr int kBlock = kSize == kWarp ? kThreads : kSize;                   // threads of a block
-  static constexpr int kTeams = kBlock / kSize;                                      // in a block
-  static constexpr int64_t kScratchBytes = kSize == kWarp ? 0 : 8 * kBlock / kWarp;  // shared
+  static constexpr int kBlock = kSize <= kWarp ? kThreads : kSize;                       // threads of a block
+  static constexpr int kTeams = kBlock / kSize;                                          // in a block
+  static constexpr int64_t kScratchBytes = kSize <= kWarp ? 0 : 2 * 8 * kBlock / kWarp;  // shared
 
-  // Of all teams of the grid.
+  // Of all teams of the grid: the first of this warp's, which it goes together with, and this thread's.
+  __device__ static int64_t first() {
+    const int thread = static_cast<int>(threadIdx.x), unit = kSize < kWarp ? kWarp : kSize;
+    return int64_t{blockIdx.x} * kTeams + thread / unit * (unit / kSize);
+  }
   __device__ static int64_t index() { return int64_t{blockIdx.x} * kTeams + static_cast<int>(threadIdx.x) / kSize; }
   __device__ static int rank() { return static_cast<int>(threadIdx.x) % kSize; }
+  // turn: 0 and 1 for one reduction after the other.
   template <typename T, typename Combine>
-  __device__ static T over(T x, Combine combine) {
-    if constexpr (kSize == kWarp)
-      return over_warp(x, combine);
+  __device__ static T over(T x, Combine combine, [[maybe_unused]] int turn) {
+    if constexpr (kSize <= kWarp)
+      return over_warp<kSize>(x, combine);
     else
-      return over_block(x, combine, shared_memory<T>());
+      return over_block<kBlock>(x, combine, shared_memory<T>() + turn * kBlock / kWarp);
   }
 };
 

@@ -42,8 +42,9 @@ __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* ta
     for (int j = 0; j < n; ++j) sum += fast_exp2(kLog2e * some[j] - base);
     largest = most;
   }
-  const float all = over_block(largest, Larger(), shared_memory<float>());
-  const float total = over_block(rescaled(sum, largest, all), Plus(), shared_memory<float>());
+  auto* scratch = shared_memory<float>();
+  const float all = over_block(largest, Larger(), scratch);
+  const float total = over_block(rescaled(sum, largest, all), Plus(), scratch + kThreads / kWarp);
   if (threadIdx.x != 0) return;
   const int64_t target = column_of(targets[row], v_begin, V);
   partials[3 * row] = all;
@@ -90,7 +91,7 @@ __global__ void backward_kernel(int64_t V, Bf16* logits, const int32_t* targets,
   }
 }
 
-constexpr int64_t kScratch = kThreads / kWarp * sizeof(float);
+constexpr int64_t kScratch = 2 * kThreads / kWarp * sizeof(float);
 
 }  // namespace
 

@@ -20,6 +20,8 @@ CudaBackend::CudaBackend(const BackendOptions& options)
       attention_(options.attention),
       runtime_(options.local_rank),
       products_(runtime_) {
+  if (attention_ == AttentionForm::kAutomatic)
+    attention_ = runtime_.has_hopper() ? AttentionForm::kHopper : AttentionForm::kPortable;
   if (attention_ != AttentionForm::kHopper) return;
   runtime_.check_hopper();
   const unsigned none = 0;

@@ -20,7 +20,9 @@ class CudaBackend final : public Backend {
 
   Device device() const override { return runtime_.device(); }
   DType dtype() const override { return DType::kBF16; }
-  const char* name() const override { return "cuda"; }
+  const char* name() const override {
+    return attention_ == AttentionForm::kHopper ? "cuda with attention for Hopper" : "cuda";
+  }
   bool deterministic() const override { return deterministic_; }
   std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
   std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
@@ -89,11 +91,11 @@ class CudaBackend final : public Backend {
                                  const Tensor& dk, const Tensor& dv);
 
   void multiply(const Product& product, const Tensor& c);
-  // theta^(-2k/K) for k < K/2, on the device.
+  // theta^(-2k/K) / 2 pi for k < K/2, on the device: turns a position.
   const double* frequencies(int64_t K, double theta);
 
   const bool deterministic_;
-  const AttentionForm attention_;
+  AttentionForm attention_;
   Runtime runtime_;
   Products products_;
   std::unique_ptr<Buffer> taken_;  // what a RowSchedule counts by; where attention is Hopper's

@@ -19,15 +19,16 @@ struct Bf16 {
   uint16_t bits;
 };
 
-__device__ __forceinline__ float widen(float x) { return x; }
-__device__ __forceinline__ double widen(double x) { return x; }
-__device__ __forceinline__ float widen(Bf16 x) {
+__device__ __forceinline__ float float_of(uint32_t bits) {
 #ifdef __CUDACC__
-  return __uint_as_float(static_cast<unsigned>(x.bits) << 16);
+  return __uint_as_float(bits);
 #else
-  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+  return std::bit_cast<float>(bits);
 #endif
 }
+__device__ __forceinline__ float widen(float x) { return x; }
+__device__ __forceinline__ double widen(double x) { return x; }
+__device__ __forceinline__ float widen(Bf16 x) { return float_of(uint32_t{x.bits} << 16); }
 
 template <typename E>
 __device__ __forceinline__ E rounded(float x) {
@@ -70,24 +71,21 @@ __device__ __forceinline__ void store(const Pack<E, n>& pack, E* to) {
   *reinterpret_cast<Pack<E, n>*>(to) = pack;
 }
 
-// n bf16 numbers that are kept for later, two to a register. (Compilers give each number of a Pack one of its own, and
-// keep what was made of it too.)
-template <int n>
+// n numbers that are kept for later as they came from memory, bf16 two to a register. (Compilers give each number of a
+// Pack a register of its own, and keep what was made of it too.)
+template <typename E, int n>
 class Held {
  public:
-  __device__ void load_from(const Bf16* from) {
-    if constexpr (n == 1)
+  __device__ void load_from(const E* from) {
+    if constexpr (sizeof(E) * n < sizeof(uint32_t))
       words_.values[0] = from->bits;
     else
       words_ = load<kWords>(reinterpret_cast<const uint32_t*>(from));
   }
   __device__ float operator[](int i) const {
-    const uint32_t word = words_.values[i / 2], bits = i % 2 == 0 ? word << 16 : word & 0xffff0000u;
-#ifdef __CUDACC__
-    return __uint_as_float(bits);
-#else
-    return std::bit_cast<float>(bits);
-#endif
+    if constexpr (sizeof(E) == sizeof(float)) return float_of(words_.values[i]);
+    const uint32_t word = words_.values[i / 2];
+    return float_of(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
   }
   // What is read from here on is made of the words again.
   __device__ void keep() {
@@ -98,7 +96,7 @@ class Held {
   }
 
  private:
-  static constexpr int kWords = (n + 1) / 2;
+  static constexpr int kWords = (n * static_cast<int>(sizeof(E)) + 3) / 4;
   Pack<uint32_t, kWords> words_ = {};
 };
 

@@ -32,4 +32,15 @@ __device__ __forceinline__ float fast_reciprocal(float x) {
 #endif
 }
 
+// sin and cos of 2 pi x, |x| <= 1/2.
+__device__ __forceinline__ void sincos_of_turns(float x, float* sine, float* cosine) {
+#ifdef __CUDACC__
+  sincospif(2 * x, sine, cosine);
+#else
+  constexpr double kTurn = 6.283185307179586;
+  *sine = static_cast<float>(std::sin(kTurn * x));
+  *cosine = static_cast<float>(std::cos(kTurn * x));
+#endif
+}
+
 }  // namespace ROPEWALK_CUDA

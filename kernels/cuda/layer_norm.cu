@@ -9,7 +9,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-constexpr int kBlock = 512;  // threads that share a long row
+constexpr int kForwardBlock = 128, kBackwardBlock = 512;  // threads that share a long row
 
 // Calls f(round, d) for the packs of n that are this thread's in a row of D, the first at d.
 template <int kSize, int kRounds, int n, typename F>
@@ -22,9 +22,14 @@ __device__ __forceinline__ void for_each_of_row(int64_t D, F&& f) {
 }
 
 template <int n, int kRounds>
-__device__ __forceinline__ void keep(Held<n> (&row)[kRounds]) {
+__device__ __forceinline__ void keep(Held<Bf16, n> (&row)[kRounds]) {
   ROPEWALK_UNROLL
   for (int round = 0; round < kRounds; ++round) row[round].keep();
+}
+
+// Rows are fewer than 2^32: divisions of 64 bits take long.
+__device__ __forceinline__ int64_t weight_of(int64_t row, int64_t M) {
+  return static_cast<uint32_t>(row) % static_cast<uint32_t>(M);
 }
 
 template <int kSize, int kRounds, int n>
@@ -32,30 +37,32 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock)
     layer_norm_forward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* x, const Bf16* w, float epsilon, Bf16* y,
                               float* mean, float* rstd) {
   using Row = Team<kSize>;
+  if (Row::first() >= N) return;
   const int64_t row = Row::index();
-  if (row >= N) return;
-  Held<n> held[kRounds];
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) { held[round].load_from(x + row * D + d); });
+  const int64_t width = row < N ? D : 0;
+  const Bf16* weights = w + weight_of(row, M) * D;
+  Held<Bf16, n> held[kRounds];
+  for_each_of_row<kSize, kRounds, n>(width, [&](int round, int64_t d) { held[round].load_from(x + row * D + d); });
   float sum = 0;
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t) {
+  for_each_of_row<kSize, kRounds, n>(width, [&](int round, int64_t) {
     for (int j = 0; j < n; ++j) sum += held[round][j];
   });
-  const float center = Row::over(sum, Plus()) / static_cast<float>(D);
+  const float center = Row::over(sum, Plus(), 0) / static_cast<float>(D);
   keep(held);
   float squares = 0;
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t) {
+  for_each_of_row<kSize, kRounds, n>(width, [&](int round, int64_t) {
     for (int j = 0; j < n; ++j) squares += (held[round][j] - center) * (held[round][j] - center);
   });
-  const float spread = 1 / sqrtf(Row::over(squares, Plus()) / static_cast<float>(D) + epsilon);
+  const float spread = 1 / sqrtf(Row::over(squares, Plus(), 1) / static_cast<float>(D) + epsilon);
   keep(held);
-  for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-    const Pack<Bf16, n> weight = load<n>(w + row % M * D + d);
+  for_each_of_row<kSize, kRounds, n>(width, [&](int round, int64_t d) {
+    const Pack<Bf16, n> weight = load<n>(weights + d);
     Pack<Bf16, n> out;
     for (int j = 0; j < n; ++j)
       out.values[j] = rounded<Bf16>((held[round][j] - center) * spread * widen(weight.values[j]));
     store(out, y + row * D + d);
   });
-  if (Row::rank() == 0) {
+  if (width > 0 && Row::rank() == 0) {
     mean[row] = center;
     rstd[row] = spread;
   }
@@ -64,7 +71,7 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock)
 // What a row of the backward needs, on its way while the row before is computed.
 template <int kSize, int kRounds, int n>
 struct BackwardRow {
-  Held<n> dys[kRounds], xs[kRounds], residuals[kRounds];
+  Held<Bf16, n> dys[kRounds], xs[kRounds], residuals[kRounds];
   float center = 0, spread = 0;
   __device__ void fetch(int64_t row, int64_t D, const Bf16* dy, const Bf16* x, const Bf16* through, const float* mean,
                         const float* rstd) {
@@ -87,21 +94,25 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / 
                                const float* mean, const float* rstd, const Bf16* through, Bf16* dx, float* dw_parts) {
   using Row = Team<kSize>;
   const int64_t team = Row::index(), teams = int64_t{gridDim.x} * Row::kTeams;
-  const Bf16* weights = w + team % M * D;  // soon in the first cache
+  const Bf16* weights = w + weight_of(team, M) * D;  // soon in the first cache
   float dw[kRounds][n] = {};
   constexpr bool kAhead = kRounds * n <= 16;  // there are registers for two rows
   BackwardRow<kSize, kRounds, n> here, next;
-  const auto fetch = [&](auto& into, int64_t row) { into.fetch(row, D, dy, x, through, mean, rstd); };
-  if (kAhead && team < N) fetch(next, team);
-  for (int64_t row = team; row < N; row += teams) {
+  const auto fetch = [&](auto& into, int64_t row) {
+    if (row < N) into.fetch(row, D, dy, x, through, mean, rstd);
+  };
+  if (kAhead) fetch(next, team);
+  int turn = 0;
+  for (int64_t first = Row::first(), row = team; first < N; first += teams, row += teams, turn ^= 1) {
+    const int64_t width = row < N ? D : 0;
     if constexpr (kAhead) {
       here = next;
-      if (row + teams < N) fetch(next, row + teams);
+      fetch(next, row + teams);
     } else {
       fetch(here, row);
     }
     Pair sums{0, 0};  // of g, of g * xhat
-    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+    for_each_of_row<kSize, kRounds, n>(width, [&](int round, int64_t d) {
       const Pack<Bf16, n> weight = load<n>(weights + d);
       for (int j = 0; j < n; ++j) {
         const float dy_j = here.dys[round][j], g = dy_j * widen(weight.values[j]);
@@ -109,10 +120,10 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / 
         sums = sums + Pair{g, g * here.xhat(round, j)};
       }
     });
-    sums = Row::over(sums, Plus());
+    sums = Row::over(sums, Plus(), turn);
     const float mean_g = sums.first / static_cast<float>(D), mean_g_xhat = sums.second / static_cast<float>(D);
     keep(here.dys), keep(here.xs), keep(here.residuals);
-    for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
+    for_each_of_row<kSize, kRounds, n>(width, [&](int round, int64_t d) {
       const Pack<Bf16, n> weight = load<n>(weights + d);
       Pack<Bf16, n> out;
       for (int j = 0; j < n; ++j) {
@@ -124,7 +135,9 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / 
     });
   }
   for_each_of_row<kSize, kRounds, n>(D, [&](int round, int64_t d) {
-    for (int j = 0; j < n; ++j) dw_parts[team * D + d + j] = dw[round][j];
+    Pack<float, n> sums;
+    for (int j = 0; j < n; ++j) sums.values[j] = dw[round][j];
+    store(sums, dw_parts + team * D + d);
   });
 }
 
@@ -132,11 +145,12 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / 
 // first adds their sums in order.
 constexpr int kSumWarps = 32;
 __global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw, bool add) {
-  const int64_t i = int64_t{blockIdx.x} * kWarp + lane();
+  const int64_t i = int64_t{blockIdx.x} * kWarp + lane(), weight = static_cast<uint32_t>(i) / static_cast<uint32_t>(D);
   auto* sums = shared_memory<float>();  // [warps, lanes]
   float sum = 0;
   if (i < M * D)
-    for (int64_t team = i / D + warp() * M; team < teams; team += kSumWarps * M) sum += dw_parts[team * D + i % D];
+    for (int64_t team = weight + warp() * M; team < teams; team += kSumWarps * M)
+      sum += dw_parts[team * D + (i - weight * D)];
   sums[threadIdx.x] = sum;
   __syncthreads();
   if (warp() > 0 || i >= M * D) return;
@@ -144,15 +158,14 @@ __global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const floa
   dw[i] = add ? dw[i] + sum : sum;
 }
 
-constexpr int64_t kMostRounds = 4;  // of a block
-
-// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers: a warp, which waits for nobody,
-// as long as it needs no more than kWarpRounds.
-template <int kWarpRounds, typename F>
+// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers: no more lanes than have a pack,
+// a warp of up to 4 rounds, or a block.
+template <int kBlock, int kMostRounds, typename F>
 void with_rows(int64_t D, int pack, F&& f) {
   with_pack<8>(pack, [&](auto n) {
+    const int64_t packs = blocks_for(D, n());
     const auto with_rounds = [&](auto size, auto most) {
-      const int64_t rounds = blocks_for(D, size() * n());
+      const int64_t rounds = blocks_for(packs, size());
       if (rounds <= 1) return f(size, std::integral_constant<int, 1>{}, n);
       if (rounds <= 2) return f(size, std::integral_constant<int, 2>{}, n);
       if (rounds <= 4) return f(size, std::integral_constant<int, 4>{}, n);
@@ -161,24 +174,29 @@ void with_rows(int64_t D, int pack, F&& f) {
         f(size, std::integral_constant<int, 16>{}, n);
       }
     };
-    if (D <= kWarpRounds * kWarp * n())
-      with_rounds(std::integral_constant<int, kWarp>{}, std::integral_constant<int, kWarpRounds>{});
+    if (packs <= 8) return f(std::integral_constant<int, 8>{}, std::integral_constant<int, 1>{}, n);
+    if (packs <= 16) return f(std::integral_constant<int, 16>{}, std::integral_constant<int, 1>{}, n);
+    if (packs <= 4 * kWarp)
+      with_rounds(std::integral_constant<int, kWarp>{}, std::integral_constant<int, 4>{});
     else
       with_rounds(std::integral_constant<int, kBlock>{}, std::integral_constant<int, kMostRounds>{});
   });
 }
 
 // The same for every device: sums have the same bits everywhere. A multiple of a block's teams and of M.
-int64_t teams_of(int64_t N, int64_t M, int64_t teams_of_block) {
-  constexpr int64_t kMostBlocks = 264;  // two for each multiprocessor of an H100
-  const int64_t unit = teams_of_block * M;
-  return unit * std::clamp(blocks_for(N, unit), int64_t{1}, std::max(int64_t{1}, kMostBlocks / M));
+template <typename Row>
+int64_t teams_of(int64_t N, int64_t M) {
+  constexpr int64_t kMostThreads = 1 << 17;  // about as many as an H100 runs at once
+  const int64_t unit = Row::kTeams * M;
+  return unit * std::clamp(blocks_for(N, unit), int64_t{1}, std::max(int64_t{1}, kMostThreads / Row::kBlock / M));
 }
 
 // The kernels hold rows in registers.
-void check_width(int64_t D, int pack) {
-  const int64_t widest = kMostRounds * kBlock * pack;
-  CHECK(D <= widest, "a layer norm over {} numbers on cuda, {} at most", D, widest);
+constexpr int kForwardRounds = 16, kBackwardRounds = 4;
+void check_sizes(const operations::LayerNormSizes& s, int pack) {
+  constexpr int64_t kMostPacks = std::min(kForwardRounds * kForwardBlock, kBackwardRounds * kBackwardBlock);
+  CHECK(s.D <= kMostPacks * pack, "a layer norm over {} numbers on cuda, {} at most", s.D, kMostPacks * pack);
+  CHECK(s.N < int64_t{1} << 32, "a layer norm of {} rows on cuda", s.N);
 }
 
 }  // namespace
@@ -187,8 +205,8 @@ void CudaBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double ep
                                      const Tensor& mean, const Tensor& rstd) {
   const auto s = operations::layer_norm_sizes(x, w);
   const int pack = pack_of(s.D, sizeof(Bf16), x.raw(), w.raw(), y.raw());
-  check_width(s.D, pack);
-  with_rows<16>(s.D, pack, [&](auto size, auto rounds, auto n) {
+  check_sizes(s, pack);
+  with_rows<kForwardBlock, kForwardRounds>(s.D, pack, [&](auto size, auto rounds, auto n) {
     using Row = Team<size()>;
     launch(runtime_, {blocks_for(s.N, Row::kTeams), Row::kBlock, 1, Row::kScratchBytes},
            layer_norm_forward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(x), at<Bf16>(w),
@@ -201,14 +219,14 @@ void CudaBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const T
                                       Write write) {
   const auto s = operations::layer_norm_sizes(x, w);
   const int pack = pack_of(s.D, sizeof(Bf16), dy.raw(), x.raw(), w.raw(), through.raw(), dx.raw());
-  check_width(s.D, pack);
+  check_sizes(s, pack);
   if (s.N == 0) {
     if (write == Write::kSet) fill(dw, 0);
     return;
   }
-  with_rows<4>(s.D, pack, [&](auto size, auto rounds, auto n) {
+  with_rows<kBackwardBlock, kBackwardRounds>(s.D, pack, [&](auto size, auto rounds, auto n) {
     using Row = Team<size()>;
-    const int64_t teams = teams_of(s.N, s.M, Row::kTeams);
+    const int64_t teams = teams_of<Row>(s.N, s.M);
     auto* parts = static_cast<float*>(runtime_.workspace(teams * s.D * static_cast<int64_t>(sizeof(float))));
     launch(runtime_, {teams / Row::kTeams, Row::kBlock, 1, Row::kScratchBytes},
            layer_norm_backward_kernel<size(), rounds(), n()>, s.N, s.D, s.M, at<Bf16>(dy), at<Bf16>(x), at<Bf16>(w),

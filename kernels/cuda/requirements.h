@@ -51,9 +51,11 @@ inline void check_image(const DeviceFacts& device, bool has_image, const std::st
         text_of(device), architectures, device.major, device.minor));
 }
 
+inline bool is_hopper(const DeviceFacts& device) { return device.major == 9 && device.minor == 0; }
+
 // has_instructions: whether the device gets kernels that were built for 90a.
 inline void check_hopper(const DeviceFacts& device, bool has_instructions, const std::string& architectures) {
-  if (device.major != 9 || device.minor != 0)
+  if (!is_hopper(device))
     throw DeviceError(fmt::format("{}, and attention in its Hopper form is for 9.0; set parallel.attention to PORTABLE",
                                   text_of(device)));
   if (!has_instructions)

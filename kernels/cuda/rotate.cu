@@ -1,49 +1,46 @@
-// Rotary positions in place. A thread has a few pairs of one position and turns them in every head. Angles are reduced
-// to (-pi, pi] in fp64: at position 10^6 an fp32 angle would be off by 0.03.
+// Rotary positions in place. A thread has a few pairs of one position and turns them in some heads. Angles are reduced
+// to half a turn in fp64: at position 10^6 an fp32 angle would be off by 0.03.
 #include <vector>
 
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/fast_math.h"
 #include "kernels/cuda/operand.h"
 #include "kernels/operations/rotate.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
 
-constexpr int kHeadsAtOnce = 4;  // on their way from memory
+constexpr int kHeads = 8;  // of a thread
 
 template <int n, typename E>
 __global__ void rotate_kernel(int64_t T, int64_t H, int64_t K, E* x, int64_t first_position, const double* frequencies,
                               float sign) {
-  constexpr double kTurn = 6.283185307179586;
   const int64_t i = first_of_thread<n>();  // of [T, K]
   if (i >= T * K) return;
-  const int64_t t = i / K, k = i % K;
+  const int64_t t = i / K, k = i % K, first_head = int64_t{blockIdx.y} * kHeads;
+  E* at = x + (t * H + first_head) * K + k;
+  Held<E, n> heads[kHeads];  // on their way while the angles are computed
+  ROPEWALK_UNROLL
+  for (int h = 0; h < kHeads; ++h)
+    if (first_head + h < H) heads[h].load_from(at + h * K);
   float cosine[n / 2], sine[n / 2];
   for (int pair = 0; pair < n / 2; ++pair) {
-    const double angle = static_cast<double>(first_position + t) * frequencies[k / 2 + pair];
-    const double reduced = angle - kTurn * rint(angle / kTurn);
-    sincosf(static_cast<float>(reduced), &sine[pair], &cosine[pair]);
+    const double turns = static_cast<double>(first_position + t) * frequencies[k / 2 + pair];
+    sincos_of_turns(static_cast<float>(turns - rint(turns)), &sine[pair], &cosine[pair]);
     sine[pair] *= sign;
   }
-  const auto turn = [&](Pack<E, n> pairs, E* to) {
+  ROPEWALK_UNROLL
+  for (int h = 0; h < kHeads; ++h) {
+    if (first_head + h >= H) break;
+    Pack<E, n> turned;
     for (int pair = 0; pair < n / 2; ++pair) {
-      const float a = widen(pairs.values[2 * pair]), b = widen(pairs.values[2 * pair + 1]);
-      pairs.values[2 * pair] = rounded<E>(a * cosine[pair] - b * sine[pair]);
-      pairs.values[2 * pair + 1] = rounded<E>(a * sine[pair] + b * cosine[pair]);
+      const float a = heads[h][2 * pair], b = heads[h][2 * pair + 1];
+      turned.values[2 * pair] = rounded<E>(a * cosine[pair] - b * sine[pair]);
+      turned.values[2 * pair + 1] = rounded<E>(a * sine[pair] + b * cosine[pair]);
     }
-    store(pairs, to);
-  };
-  E* at = x + t * H * K + k;  // of the first head
-  int64_t h = 0;
-  for (; h + kHeadsAtOnce <= H; h += kHeadsAtOnce, at += kHeadsAtOnce * K) {
-    Pack<E, n> some[kHeadsAtOnce];
-    ROPEWALK_UNROLL
-    for (int j = 0; j < kHeadsAtOnce; ++j) some[j] = load<n>(at + j * K);
-    ROPEWALK_UNROLL
-    for (int j = 0; j < kHeadsAtOnce; ++j) turn(some[j], at + j * K);
+    store(turned, at + h * K);
   }
-  for (; h < H; ++h, at += K) turn(load<n>(at), at);
 }
 
 template <typename E>
@@ -51,8 +48,8 @@ void launch_rotate(const Runtime& runtime, int64_t T, int64_t H, int64_t K, E* x
                    const double* frequencies, float sign) {
   constexpr int kWidest = 16 / sizeof(E);
   const auto with = [&](auto n) {
-    launch(runtime, {blocks_for(T * K, kThreads * n()), kThreads}, rotate_kernel<n(), E>, T, H, K, x, first_position,
-           frequencies, sign);
+    launch(runtime, {blocks_for(T * K, kThreads * n()), kThreads, blocks_for(H, kHeads)}, rotate_kernel<n(), E>, T, H,
+           K, x, first_position, frequencies, sign);
   };
   if (pack_of(K, sizeof(E), x) == kWidest)
     with(std::integral_constant<int, kWidest>{});
@@ -65,8 +62,9 @@ void launch_rotate(const Runtime& runtime, int64_t T, int64_t H, int64_t K, E* x
 const double* CudaBackend::frequencies(int64_t K, double theta) {
   std::unique_ptr<Buffer>& buffer = frequencies_[{K, theta}];
   if (!buffer) {
+    constexpr double kTurn = 6.283185307179586;
     std::vector<double> host;
-    for (int64_t k = 0; k < K / 2; ++k) host.push_back(operations::rotation_angle(1, k, K, theta));
+    for (int64_t k = 0; k < K / 2; ++k) host.push_back(operations::rotation_angle(1, k, K, theta) / kTurn);
     const auto bytes = static_cast<int64_t>(host.size() * sizeof(double));
     buffer = allocate(bytes);
     runtime_.to_device(host.data(), buffer->data(), bytes);

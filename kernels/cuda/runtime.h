@@ -42,7 +42,9 @@ class Runtime final : public DeviceTimeline {
   Device device() const;
   DeviceStatus status() const;
   int multiprocessors() const;
-  void check_hopper() const;  // throws DeviceError where the device, or this build, has not what it takes
+  // Whether device and build have what Hopper's form of attention takes; and a DeviceError that tells what is missing.
+  bool has_hopper() const;
+  void check_hopper() const;
   int64_t peak_bytes() const { return peak_; }  // the most that was allocated at a time
   Stream stream() const;  // the kernels'; makes the device this thread's, so that what is launched goes to it
   Stream make_stream();   // one beside the kernels', for what moves meanwhile; lives as long as this

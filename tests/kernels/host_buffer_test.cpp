@@ -86,7 +86,7 @@ TEST(MakeKernels, SaysWhatIsThereInPlaceOfWhatIsMissing) {
   EXPECT_EQ(make_kernels(BackendKind::kReferenceF32)->dtype(), DType::kF32);
   EXPECT_STREQ(make_kernels(BackendKind::kCpu)->name(), "cpu");
   try {
-    EXPECT_STREQ(make_kernels(BackendKind::kCuda)->name(), "cuda");
+    EXPECT_TRUE(std::string_view(make_kernels(BackendKind::kCuda)->name()).starts_with("cuda"));
   } catch (const Error& error) {  // of a build without it, or of a host without a device
     EXPECT_NE(std::string(error.what()).find("set parallel.device to CPU"), std::string::npos) << error.what();
   }

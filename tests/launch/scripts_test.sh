@@ -90,33 +90,71 @@ test_part --help || fail "help"
 [ ! -s "$CALLS" ] || fail "help ran $(cat "$CALLS")"
 grep -q -- '--only FOLDER' "$work/said" || fail "help says $(cat "$work/said")"
 
-# The tests of a GPU, where each says that it has run: what was skipped is told with its reason, and a failure in the end.
+# What goes to a host with a GPU: every program is run, a failure ends nothing, and what was skipped is told with its reason.
 gpu=$work/gpu
-mkdir -p "$gpu/launch" "$gpu/bin" "$gpu"/build/release/tests/{equivalence,kernels,parallel/communicator}
-cp launch/test_gpu.sh "$gpu/launch"
+mkdir -p "$gpu"/{bin,lib,tests/launch,path}
+cp launch/run_gpu_bundle.sh "$gpu/run.sh"
+printf 'kind=device\ncommit=1\n' > "$gpu/about"
 stub() { printf '#!/bin/sh\n%s\n' "$2" > "$gpu/$1"; chmod +x "$gpu/$1"; }
-stub launch/build_gpu.sh :
-stub build/release/tests/equivalence/cuda_device_equivalence_test \
-  'printf "a.cpp:1: Skipped\nno second device\n\n[  SKIPPED ] Steps.AHundredTimes/dp1 (0 ms)\n"'
-stub bin/compute-sanitizer 'echo "$@" >> "$CALLS"; case "$*" in *"$BROKEN"*) exit 99 ;; esac'
-stub bin/ctest 'printf "7: [       OK ] Ring (1 ms)\n7: b.cpp:2: Skipped\n7: NCCL wants more\n7:\n7: [  SKIPPED ] Nccl.Sums (0 ms)\n8: skipped: one GPU only\n"'
+for test in kernels_cuda communicator_staged communicator_nccl; do stub "bin/${test}_device_test" 'echo "${0##*/} $*" >> "$CALLS"'; done
+stub bin/cuda_device_equivalence_test 'printf "a.cpp:1: Skipped\nno second device\n"; case "$*" in *"$BROKEN"*) echo "an Error"; exit 3 ;; esac'
+stub path/python3 'case "$*" in *gpu_test.py*) echo "skipped: one GPU only" ;; esac'
+stub path/ldd :
+stub path/nvidia-smi :
+stub path/compute-sanitizer 'echo "$@" >> "$CALLS"; case "$*" in *"$BROKEN"*) exit 99 ;; esac'
+touch "$gpu"/path/{libcudart.so.13,libcublasLt.so.13,libnccl.so.2}
+sed -i "s|/usr/local/cuda\*/lib64 /usr/lib/x86_64-linux-gnu; do|$gpu/path; do|" "$gpu/run.sh"  # where CUDA's libraries are
 export CALLS=$work/calls BROKEN=nothing
-skipped=$'  Nccl.Sums: NCCL wants more\n  Steps.AHundredTimes/dp1: no second device\n  one GPU only'
-for words in "" --quick; do
-  : > "$CALLS"
-  # shellcheck disable=SC2086  # none, or one
-  PATH=$gpu/bin:$PATH "$gpu/launch/test_gpu.sh" $words > "$work/said" || fail "test_gpu.sh $words: $(cat "$work/said")"
-  [ "$(tail -n 3 "$work/said")" = "$skipped" ] || fail "test_gpu.sh $words says $(cat "$work/said")"
+on_gpu() { : > "$CALLS"; rc=0; PATH=$gpu/path:$PATH "$gpu/run.sh" "$@" > "$work/said" 2>&1 || rc=$?; }
+on_gpu tests "$work/logs"
+[ $rc = 0 ] || fail "all that passes ends with $rc: $(cat "$work/said")"
+[ "$(grep -c '^passed' "$work/logs/1-summary.txt")" = 7 ] || fail "seven steps: $(cat "$work/said")"
+grep -qx ' *2 no second device' "$work/logs/1-summary.txt" || fail "why a test was skipped: $(cat "$work/said")"
+grep -qx ' *1 one GPU only' "$work/logs/1-summary.txt" || fail "why a program was skipped: $(cat "$work/said")"
+BROKEN=AHundredTimes on_gpu tests "$work/logs"
+[ $rc = 1 ] || fail "a suite that fails ends with $rc"
+grep -q '^FAILED .* a hundred runs, the same bits: code 3$' "$work/logs/1-summary.txt" || fail "which suite: $(cat "$work/said")"
+grep -q '^an Error$' "$work/logs/2-failures.txt" || fail "what it said"
+grep -q '^passed .* gpu_test.py$' "$work/logs/1-summary.txt" || fail "the step after a failure"
+on_gpu sanitize "$work/logs"
+[ $rc = 0 ] || fail "sanitizers: $rc"
+[ "$(grep -c -- '--tool' "$CALLS")" = 4 ] || fail "the tools ran are $(cat "$CALLS")"
+[ "$(grep -c 'racecheck.*kns=ropewalk' "$CALLS")" = 1 ] || fail "races of libraries are not ours"
+BROKEN=racecheck on_gpu sanitize "$work/logs"
+{ [ $rc = 1 ] && grep -q '^FAILED .* racecheck: code 99$' "$work/said"; } || fail "a tool that fails: $rc, $(cat "$work/said")"
+rm "$gpu/path/libnccl.so.2" "$gpu/lib/cuda/libnccl.so.2"
+on_gpu tests "$work/logs"
+{ [ $rc = 1 ] && grep -q '^MISSING  libnccl.so.2' "$work/said"; } || fail "a library that is missing: $rc, $(cat "$work/said")"
+on_gpu all "$work/logs"
+[ $rc = 2 ] || fail "an unknown part: $rc"
+
+# The same on a machine that builds them.
+here=$work/here
+mkdir -p "$here"/{launch,build/release/gpu}
+cp launch/test_gpu.sh "$here/launch"
+for command in launch/build_gpu.sh launch/bundle_gpu.sh build/release/gpu/run.sh; do
+  printf '#!/bin/sh\necho "${0##*/} $*" >> "$CALLS"; case "$*" in "$BROKEN"*) exit 1 ;; esac\n' > "$here/$command"
+  chmod +x "$here/$command"
 done
-[ ! -s "$CALLS" ] || fail "--quick ran the sanitizer"
-grep -q '  compute-sanitizer: --quick' "$work/said" || fail "what --quick left out"
+: > "$CALLS"
+"$here/launch/test_gpu.sh" > /dev/null || fail "test_gpu.sh"
+[ "$(cut -d' ' -f1,2 "$CALLS" | tr '\n' ';')" = 'build_gpu.sh ;bundle_gpu.sh --build;run.sh tests;run.sh sanitize;' ] || fail "test_gpu.sh ran $(cat "$CALLS")"
+: > "$CALLS"
 rc=0
-PATH=$gpu/bin:$PATH BROKEN=racecheck "$gpu/launch/test_gpu.sh" > "$work/said" || rc=$?
-[ $rc = 1 ] || fail "a tool that fails: $rc"
-grep -q FAILED "$work/said" || fail "a tool that fails says $(cat "$work/said")"
-[ "$(wc -l < "$CALLS")" = 5 ] || fail "the tools ran are $(cat "$CALLS")"
+BROKEN=tests "$here/launch/test_gpu.sh" --quick > /dev/null || rc=$?
+[ $rc = 1 ] || fail "tests that fail: $rc"
+! grep -q sanitize "$CALLS" || fail "--quick ran the sanitizers"
+for script in test_gpu.sh bundle_gpu.sh; do
+  rc=0
+  "launch/$script" --fast > /dev/null 2> "$work/said" || rc=$?
+  [ $rc = 2 ] || fail "an unknown word for $script: $rc"
+  grep -q "launch/$script" "$work/said" || fail "an unknown word for $script says $(cat "$work/said")"
+  "launch/$script" --help | grep -q "launch/$script" || fail "help of $script"
+done
 rc=0
-"$gpu/launch/test_gpu.sh" --fast 2> "$work/said" || rc=$?
-[ $rc = 2 ] || fail "an unknown word"
-grep -q -- --quick "$work/said" || fail "an unknown word says $(cat "$work/said")"
+launch/bundle_gpu.sh --output "$work/" --variant a=absent 2> "$work/said" || rc=$?
+{ [ $rc = 2 ] && grep -q 'a=absent: there is no such file' "$work/said"; } || fail "a variant that is not there: $rc, $(cat "$work/said")"
+rc=0
+launch/bundle_gpu.sh --output "$work/" 2> "$work/said" || rc=$?
+{ [ $rc = 2 ] && grep -q 'was not made by this script' "$work/said"; } || fail "somebody's folder: $rc, $(cat "$work/said")"
 echo "all scripts passed"

@@ -69,6 +69,7 @@ struct ParallelConfig {
   BackendKind backend = BackendKind::kCpu;
   bool deterministic = true;
   DeviceTransport device_transport = DeviceTransport::kNccl;
+  AttentionForm attention = AttentionForm::kAutomatic;
   int64_t bucket_parameters = 1 << 16;
   double deadline_seconds = 300;
 };

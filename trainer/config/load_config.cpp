@@ -143,6 +143,19 @@ DeviceTransport transport_of(proto::DeviceTransport transport) {
   return {};
 }
 
+AttentionForm form_of(proto::AttentionForm form) {
+  switch (form) {
+    case proto::AUTOMATIC:
+      return AttentionForm::kAutomatic;
+    case proto::PORTABLE:
+      return AttentionForm::kPortable;
+    case proto::HOPPER:
+      return AttentionForm::kHopper;
+  }
+  CHECK(false, "attention form {}", static_cast<int>(form));
+  return {};
+}
+
 ParallelConfig parallel_config(const proto::Parallel& parallel) {
   return {.mesh = {.data_parallel = parallel.data_parallel(),
                    .context_parallel = parallel.context_parallel(),
@@ -151,6 +164,7 @@ ParallelConfig parallel_config(const proto::Parallel& parallel) {
           .backend = backend_of(parallel.device()),
           .deterministic = parallel.deterministic(),
           .device_transport = transport_of(parallel.device_transport()),
+          .attention = form_of(parallel.attention()),
           .bucket_parameters = parallel.bucket_parameters(),
           .deadline_seconds = parallel.deadline_seconds()};
 }

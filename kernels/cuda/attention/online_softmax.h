@@ -4,33 +4,24 @@
 #pragma once
 
 #include "kernels/cuda/block.h"
+#include "kernels/cuda/fast_math.h"
 
 namespace ROPEWALK_CUDA {
 
-inline constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+inline constexpr float kLn2 = 0.6931471805599453f;
 
-// 2^x by the device's one instruction for it (exp2f adds two, for results that are subnormal). What that means for the
-// bounds: the PTX ISA promises a relative error of 2^-22, and a weight is rounded to bf16, by up to 2^-9, before it is
-// multiplied. A weight below 2^-126 of its row's largest becomes 0: 2^40 keys of those are 2^-86 of the row's sum,
-// whose last bit is 2^-23 of it. Arguments that are subnormal count as 0, which 2^x does not tell from them in fp32.
-__device__ __forceinline__ float exp2_flushed(float x) {
-#ifdef __CUDACC__
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-#else
-  const float y = exp2f(x);
-  return y < 0x1p-126f ? 0 : y;
-#endif
-}
-
-// Of this thread's two rows.
+// Of this thread's two rows. What fast_exp2 means for the bounds: its relative error is 2^-22, and a weight is rounded
+// to bf16, by up to 2^-9, before it is multiplied. A weight below 2^-126 of its row's largest becomes 0: 2^40 keys of
+// those are 2^-86 of the row's sum, whose last bit is 2^-23 of it. Arguments that are subnormal count as 0, which 2^x
+// does not tell from them in fp32. (The largest weight is 1, which is not rounded: exponentials relative to anything
+// but the largest score would spare most of the shrinking, but err more than twice as much where one key outweighs the
+// others.)
 struct OnlineSoftmax {
   float largest[2] = {-INFINITY, -INFINITY};  // score so far
   float sum[2] = {};                          // of exponentials relative to it, this thread's
 
   // Products q k, of which `scale` > 0 makes scores, become exponentials; -inf is what a row does not see. What was
-  // summed so far must shrink to fit: sums of both rows by these factors.
+  // summed so far must shrink by `shrink` to fit.
   template <int kParts>
   __device__ __forceinline__ void take(float (&score)[kParts][4], float scale, float (&shrink)[2]) {
     float base[2];
@@ -42,14 +33,14 @@ struct OnlineSoftmax {
       for (int mask = 1; mask <= 2; mask *= 2) now = fmaxf(now, __shfl_xor_sync(~0u, now, mask));
       now = fmaxf(largest[i], now * scale);
       base[i] = now == -INFINITY ? 0 : now;
-      shrink[i] = exp2_flushed(largest[i] - base[i]);
+      shrink[i] = fast_exp2(largest[i] - base[i]);
       largest[i] = now;
       sum[i] *= shrink[i];
     }
     ROPEWALK_UNROLL
     for (int part = 0; part < kParts; ++part)
       for (int i = 0; i < 4; ++i) {
-        score[part][i] = exp2_flushed(fmaf(score[part][i], scale, -base[i / 2]));
+        score[part][i] = fast_exp2(fmaf(score[part][i], scale, -base[i / 2]));
         sum[i / 2] += score[part][i];
       }
   }

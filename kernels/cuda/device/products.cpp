@@ -113,7 +113,10 @@ Plan Products::State::make(const Product& p) const {
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, of_c);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, of_c);
 
-  std::array<cublasLtMatmulHeuristicResult_t, 8> ways{};  // the one that is thought to be fastest first
+  // The one that is thought to be fastest first. The best of eight, timed, is less than 2 % faster in a layer's large
+  // products of 8192 rows, and 6 % at most in the logits' of 4096 (H100, cuBLASLt 13.1, Command R7B's shape): so no
+  // choice is timed and kept.
+  std::array<cublasLtMatmulHeuristicResult_t, 8> ways{};
   int found = 0;
   check(cublasLtMatmulAlgoGetHeuristic(handle, plan.operation.value, plan.b.value, plan.a.value, plan.c.value,
                                        plan.c.value, preference.value, static_cast<int>(ways.size()), ways.data(),

@@ -57,7 +57,9 @@ void arrive_threads_of(int id, int threads) { here().named_barriers.arrive(id, t
 void copy_tile_async(void* shared, const TensorMap& map, uint64_t* barrier, const int* at, int dimensions) {
   here().copies.ask(shared, map, barrier, at, dimensions);
 }
-void add_bulk(float* global, const float* shared, uint32_t bytes) { here().bulk_sums.ask(global, shared, bytes); }
+void add_tile_async(const TensorMap& map, const float* shared, const int* at, int dimensions) {
+  here().bulk_sums.ask(map, shared, at, dimensions);
+}
 void commit_bulk() { here().bulk_sums.commit(); }
 void wait_bulk_read(int newest_groups) { here().bulk_sums.wait(newest_groups, true); }
 void wait_bulk(int newest_groups) { here().bulk_sums.wait(newest_groups, false); }

@@ -114,16 +114,19 @@ class BulkSums {
  public:
   BulkSums(Block& block, AsyncView& view, Steps& steps)
       : block_(block), view_(view), steps_(steps), threads_(block.threads()) {}
-  void ask(float* global, const float* shared, uint32_t bytes);
+  void ask(const TensorMap& map, const float* shared, const int* at, int dimensions);
   void commit();
   void wait(int newest_groups, bool read_only);
   void check_end_of_thread();
 
  private:
-  struct Sum {
+  struct Term {
     float* to;
     uint32_t from;
-    std::vector<float> values;
+    float value;
+  };
+  struct Sum {
+    std::vector<Term> terms;
     bool read = false, added = false;
   };
   using Group = std::vector<std::shared_ptr<Sum>>;

@@ -1,6 +1,7 @@
 #include "kernels/cuda/emulation/block.h"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 
 #include "kernels/cuda/emulation/asynchronous.h"
@@ -19,8 +20,10 @@ constexpr size_t kSharedAlignment = 1024;
 
 }  // namespace
 
+// Each device of a process draws something else, and the same in each process.
 std::minstd_rand& draw() {
-  thread_local std::minstd_rand generator;
+  static std::atomic<unsigned> threads = 0;
+  thread_local std::minstd_rand generator(++threads);
   return generator;
 }
 

@@ -10,13 +10,30 @@ namespace {
 
 constexpr size_t kRowBytes = 128, kPieceBytes = 16;
 
+int rows_of_box(Block& block, const TensorMap& map, int dimensions) {
+  if (dimensions != map.dimensions)
+    block.fail(fmt::format("{} coordinates in a tensor of {} dimensions", dimensions, map.dimensions));
+  int rows = 1;
+  for (int d = 1; d < dimensions; ++d) rows *= map.box[d];
+  return rows;
+}
+
+// Where row `row` of the box at the coordinates begins, in elements from the tensor's base, were its column 0; -1: not
+// in the tensor.
+int64_t row_of_box(const TensorMap& map, const int* at, int row) {
+  int64_t from = 0;
+  for (int d = 1, rest = row; d < map.dimensions; rest /= map.box[d], ++d) {
+    const int64_t i = at[d] + rest % map.box[d];
+    if (i < 0 || i >= map.extents[d]) return -1;
+    from += i * map.strides[d];
+  }
+  return from;
+}
+
 }  // namespace
 
 void TileCopies::ask(void* shared, const TensorMap& map, uint64_t* barrier, const int* at, int dimensions) {
-  if (dimensions != map.dimensions)
-    block_.fail(fmt::format("{} coordinates in a tensor of {} dimensions", dimensions, map.dimensions));
-  int rows = 1;
-  for (int d = 1; d < dimensions; ++d) rows *= map.box[d];
+  const int rows = rows_of_box(block_, map, dimensions);
   const size_t bytes = static_cast<size_t>(rows) * kRowBytes;
   view_.check(shared, bytes, 8 * kRowBytes);
   barriers_.check_published(barrier);
@@ -35,14 +52,8 @@ void TileCopies::deliver(const Piece& piece) {
   const TensorMap& map = piece.map;
   for (int row = piece.begin; row < piece.end; ++row) {
     uint16_t numbers[kRowBytes / sizeof(uint16_t)] = {};
-    int64_t from = 0;
-    bool exists = true;
-    for (int d = 1, rest = row; d < map.dimensions; rest /= map.box[d], ++d) {
-      const int64_t i = piece.at[static_cast<size_t>(d)] + rest % map.box[d];
-      exists = exists && i >= 0 && i < map.extents[d];
-      from += i * map.strides[d];
-    }
-    if (exists)
+    const int64_t from = row_of_box(map, piece.at.data(), row);
+    if (from >= 0)
       for (int64_t i = 0; i < map.box[0]; ++i) {
         const int64_t column = piece.at[0] + i;
         if (column >= 0 && column < map.extents[0]) numbers[i] = static_cast<const uint16_t*>(map.base)[from + column];
@@ -59,11 +70,22 @@ void TileCopies::end() const {
   if (under_way_ > 0) block_.fail("ends while tiles are on their way");
 }
 
-void BulkSums::ask(float* global, const float* shared, uint32_t bytes) {
-  if (bytes == 0 || bytes % 16 != 0) block_.fail(fmt::format("a sum of {} bytes", bytes));
-  check_aligned(global, 16);
-  view_.check(shared, bytes, 16);
-  auto sum = std::make_shared<Sum>(Sum{global, view_.address(shared), std::vector<float>(bytes / sizeof(float))});
+void BulkSums::ask(const TensorMap& map, const float* shared, const int* at, int dimensions) {
+  const int rows = rows_of_box(block_, map, dimensions);
+  if (map.element_bytes != sizeof(float)) block_.fail("a sum into a tensor that is not of floats");
+  view_.check(shared, static_cast<size_t>(rows) * kRowBytes, 8 * kRowBytes);
+  auto sum = std::make_shared<Sum>();
+  for (int row = 0; row < rows; ++row) {
+    const int64_t to = row_of_box(map, at, row);
+    if (to < 0) continue;
+    auto* const base = static_cast<float*>(const_cast<void*>(map.base));
+    for (int i = 0; i < map.box[0]; ++i) {
+      const int64_t column = at[0] + i;
+      if (column < 0 || column >= map.extents[0]) continue;
+      const size_t place = static_cast<size_t>(row) * kRowBytes + static_cast<size_t>(i) * sizeof(float);
+      sum->terms.push_back({base + to + column, swizzled(view_.address(shared) + static_cast<uint32_t>(place)), 0});
+    }
+  }
   threads_[block_.thread()].open.push_back(sum);
   steps_.add([this, sum] { read(sum); });
 }
@@ -87,15 +109,14 @@ void BulkSums::wait(int newest_groups, bool read_only) {
 
 void BulkSums::read(const std::shared_ptr<Sum>& sum) {
   if (sum->read) return;
-  const size_t bytes = sum->values.size() * sizeof(float);
-  std::memcpy(sum->values.data(), view_.at(sum->from, bytes), bytes);
+  for (Term& term : sum->terms) std::memcpy(&term.value, view_.at(term.from, sizeof(float)), sizeof(float));
   sum->read = true;
   steps_.add([this, sum] { add(*sum); });
 }
 
 void BulkSums::add(Sum& sum) {
   if (sum.added) return;
-  for (size_t i = 0; i < sum.values.size(); ++i) sum.to[i] += sum.values[i];
+  for (const Term& term : sum.terms) *term.to += term.value;
   sum.added = true;
 }
 

@@ -29,12 +29,13 @@ void arrive_threads_of(int id, int threads);
 constexpr int kMostDimensions = 5;
 struct TensorMap {
   const void* base = nullptr;
+  int element_bytes = 0;
   int dimensions = 0;
   int64_t extents[kMostDimensions] = {}, strides[kMostDimensions] = {};  // in elements, innermost first
   int box[kMostDimensions] = {};
 };
 void copy_tile_async(void* shared, const TensorMap& map, uint64_t* barrier, const int* at, int dimensions);
-void add_bulk(float* global, const float* shared, uint32_t bytes);
+void add_tile_async(const TensorMap& map, const float* shared, const int* at, int dimensions);
 void commit_bulk();
 void wait_bulk_read(int newest_groups);
 void wait_bulk(int newest_groups);

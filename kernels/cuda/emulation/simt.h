@@ -72,6 +72,11 @@ template <typename T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return ropewalk::simt::shuffled(value, ropewalk::simt::lane() ^ static_cast<unsigned>(mask));
 }
+inline bool __any_sync(unsigned, bool predicate) {
+  for (int mask = 1; mask < static_cast<int>(ropewalk::simt::kWarp); mask *= 2)
+    predicate |= __shfl_xor_sync(~0u, predicate, mask);
+  return predicate;
+}
 template <typename T>
 T __shfl_sync(unsigned, T value, int lane) {
   return ropewalk::simt::shuffled(value, static_cast<unsigned>(lane) % ropewalk::simt::kWarp);

@@ -1,5 +1,5 @@
 // Copies of boxes of tensors, and sums, that one thread asks for (TMA). NVIDIA's PTX ISA, "Tensors",
-// "cp.async.bulk.tensor" and "cp.reduce.async.bulk".
+// "cp.async.bulk.tensor" and "cp.reduce.async.bulk.tensor".
 #pragma once
 
 #include <initializer_list>
@@ -8,10 +8,10 @@
 
 namespace ROPEWALK_CUDA {
 
-// A tensor of bf16 and the box of it that a copy brings: rows of 64 numbers, 128 bytes, whose 16-byte pieces are
-// exchanged by the row's number modulo 8 (a swizzle of 128 bytes; so the box begins at a multiple of 1024). What lies
-// outside of the tensor comes as zeros, and its bytes are counted too. Kernels take it as
-// `const __grid_constant__ TensorMap`.
+// A tensor of bf16 or fp32 and the box of it that a copy moves: rows of 128 bytes, whose 16-byte pieces are exchanged
+// in shared memory by the row's number modulo 8 (a swizzle of 128 bytes; so the box begins at a multiple of 1024). What
+// lies outside of the tensor comes as zeros, and its bytes are counted too; what goes there is left out. Kernels take
+// it as `const __grid_constant__ TensorMap`.
 #ifdef ROPEWALK_CUDA_EMULATED
 using TensorMap = simt::TensorMap;
 #else
@@ -23,6 +23,8 @@ struct alignas(64) TensorMap {
 // Dimensions from the innermost on, whose stride is 1; strides, in elements, are those of the others. (device/ and
 // emulation/ have each its own.)
 TensorMap tensor_map(const Bf16* base, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides,
+                     std::initializer_list<int> box);
+TensorMap tensor_map(const float* base, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides,
                      std::initializer_list<int> box);
 
 __device__ __forceinline__ void prefetch([[maybe_unused]] const TensorMap& map) {
@@ -55,16 +57,17 @@ __device__ __forceinline__ void copy_tile_async(void* shared, const TensorMap& m
 #endif
 }
 
-// global[i] += shared[i]. Both 16-byte aligned; bytes a multiple of 16. What a thread has asked for up to commit_bulk()
-// is one group; wait_bulk<n>() waits until at most its n newest groups are on their way, wait_bulk_read<n>() only until
-// shared memory has been read.
-__device__ __forceinline__ void add_bulk(float* global, const float* shared, uint32_t bytes) {
+// The tensor's box at the coordinates += what lies in shared memory, by one thread. What a thread has asked for up to
+// commit_bulk() is one group; wait_bulk<n>() waits until at most its n newest groups are on their way,
+// wait_bulk_read<n>() only until shared memory has been read.
+__device__ __forceinline__ void add_tile_async(const TensorMap& map, const float* shared, const int (&at)[3]) {
 #ifdef __CUDACC__
-  asm volatile("cp.reduce.async.bulk.global.shared::cta.bulk_group.add.f32 [%0], [%1], %2;" ::"l"(global),
-               "r"(shared_address(shared)), "r"(bytes)
-               : "memory");
+  asm volatile(
+      "cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.tile.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(&map),
+      "r"(shared_address(shared)), "r"(at[0]), "r"(at[1]), "r"(at[2])
+      : "memory");
 #else
-  simt::add_bulk(global, shared, bytes);
+  simt::add_tile_async(map, shared, at, 3);
 #endif
 }
 __device__ __forceinline__ void commit_bulk() {

@@ -35,7 +35,7 @@ double seconds_of(const Operation& operation, Kernels& kernels, double at_least)
 }
 
 AttentionForm form_of(const std::string& name) {
-  for (const AttentionForm form : {AttentionForm::kPortable, AttentionForm::kHopper})
+  for (const AttentionForm form : {AttentionForm::kAutomatic, AttentionForm::kPortable, AttentionForm::kHopper})
     if (name == name_of(form)) return form;
   throw ConfigurationError("no such form of attention: " + name);
 }
@@ -66,7 +66,7 @@ int run(int argc, char** argv) {
     try {
       const Json request = Json::parse(line);
       const bool deterministic = request.value("deterministic", true);
-      const AttentionForm form = form_of(request.value("form", name_of(AttentionForm::kPortable)));
+      const AttentionForm form = form_of(request.value("form", name_of(AttentionForm::kAutomatic)));
       std::unique_ptr<Kernels>& kernels_of_request = made[{deterministic, form}];
       if (!kernels_of_request)
         kernels_of_request = make_kernels(backend, {.deterministic = deterministic, .attention = form});

@@ -96,14 +96,14 @@ struct Maker {
             attention_flops(Pass::kBackward, q, k, span)};
   }
   Operation layer_norm(bool forward) {
-    const int64_t N = number("rows"), D = number("width");
-    const Tensor x = t->drawn(type, {N, D}, 1), y = t->drawn(type, {N, D}, 2), w = t->drawn(type, {1, D}, 3);
+    const int64_t N = number("rows"), D = number("width"), M = request.value("heads", int64_t{1});
+    const Tensor x = t->drawn(type, {N, D}, 1), y = t->drawn(type, {N, D}, 2), w = t->drawn(type, {M, D}, 3);
     const Tensor mean = t->zeros(accumulator, {N}), rstd = t->zeros(accumulator, {N});
     const auto run_forward = [=, t = t] { t->kernels.layer_norm_forward(x, w, 1e-5, y, mean, rstd); };
     if (forward) return {run_forward, 0, bytes_of({x, y})};
     run_forward();
     const Tensor through = t->drawn(type, {N, D}, 4), dx = t->drawn(type, {N, D}, 5),
-                 dw = t->zeros(accumulator, {1, D});
+                 dw = t->zeros(accumulator, {M, D});
     return {[=, t = t] { t->kernels.layer_norm_backward(y, x, w, mean, rstd, through, dx, dw, Write::kAdd); }, 0,
             bytes_of({y, x, through, dx})};
   }

@@ -24,6 +24,7 @@ struct Case {
   std::optional<int64_t> window;
   std::vector<int32_t> documents;  // where they begin; none: one
   double before = 0.1;             // the size of gradients that those of this call are added to
+  double q_scale = 1;              // far from 1: some scores stand out, among later tiles too
 };
 
 BackendOptions in_any_order(BackendOptions options) {
@@ -58,7 +59,7 @@ void CudaAttention::check_forward_and_backward() {
   check(
       [&](Kernels& kernels, Operands& x) {
         const Shape queries{c.T, c.H, c.K};
-        const Tensor q = x.normal("q", queries), d_o = x.normal("do", queries);
+        const Tensor q = x.normal("q", queries, Kind::kCompute, c.q_scale), d_o = x.normal("do", queries);
         const Tensor o =
             x.given("o", queries, std::vector<double>(static_cast<size_t>(queries.elements())), Kind::kAccumulator);
         const Tensor lse = x.given("lse", {c.T, c.H}, std::vector<double>(static_cast<size_t>(c.T * c.H), -INFINITY),
@@ -269,6 +270,8 @@ INSTANTIATE_TEST_SUITE_P(
                         // Tiles of keys enough that their places in shared memory are used again and again.
                         Case{"LongPast", 4, 1, 64, 1500, 50, {{0, 1550}}, {}, {}},
                         Case{"WideHeadsLongPast", 2, 1, 128, 1000, 70, {{0, 1070}}, {}, {}},
+                        Case{"LargeScores", 2, 1, 64, 200, 200, {{0, 400}}, {}, {}, 0.1, 8},
+                        Case{"WideHeadsLargeScores", 2, 1, 128, 200, 200, {{0, 400}}, {}, {}, 0.1, 8},
                         Case{"PieceThatNobodySees", 1, 1, 64, 0, 40, {{0, 40}, {40, 40}, {80, 8}}, {}, {}})),
     name_of_case);
 

@@ -1,4 +1,6 @@
 // Operations on elements and rows, at widths that packs of 16 bytes divide and at others.
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tests/kernels/cuda/suite.h"
@@ -96,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(Rows, CudaNorm,
                                          NormCase{3, 1024, 1, false}, NormCase{2, 1032, 1, true},
                                          NormCase{2, 5120, 1, true}, NormCase{2, 300, 1, true},
                                          NormCase{24, 64, 4, false}, NormCase{21, 128, 3, false},
-                                         NormCase{5000, 8, 1, true}, NormCase{300, 1032, 1, true},
+                                         NormCase{17000, 8, 1, true}, NormCase{300, 1032, 1, true},
                                          NormCase{2, 8200, 1, true}));
 
 TEST_F(CudaRows, NormInPlace) {
@@ -121,9 +123,9 @@ TEST_F(CudaRows, Rotation) {
       for (const Kind kind : {Kind::kCompute, Kind::kAccumulator})
         check(
             [&](Kernels& k, Operands& x) {
-              const Tensor forward = x.normal("forward", {5, 6, K}, kind);
+              const Tensor forward = x.normal("forward", {5, 11, K}, kind);
               k.rotate(forward, first, 50000, Rotation::kForward);
-              k.rotate(x.normal("backward", {5, 6, K}, kind), first, 50000, Rotation::kBackward);
+              k.rotate(x.normal("backward", {5, 11, K}, kind), first, 50000, Rotation::kBackward);
             },
             {"forward", "backward"});
 }
@@ -178,6 +180,21 @@ TEST_F(CudaRows, CrossEntropyOfNoRowsOfTheVocabulary) {
   }
 }
 
+// Whole packs of them, at the beginning, where a thread has seen nothing else, and later.
+TEST_F(CudaRows, LogitsOfMinusInfinityAreNothing) {
+  for (const size_t first : {size_t{0}, size_t{4096}}) {
+    std::vector<double> logits = normal_values(2 * 8192, "logits");
+    std::fill_n(logits.begin() + static_cast<std::ptrdiff_t>(first), 3000, -INFINITY);
+    check(
+        [&](Kernels& k, Operands& x) {
+          const Tensor all = x.given("logits", {2, 8192}, logits), target = x.integers({2}, {5000, -1});
+          k.cross_entropy_partials(all, target, 0, 0.25, x.poison("partials", {2, 3}, Kind::kAccumulator));
+          k.cross_entropy_backward(all, target, x.given("log_sum", {2}, {8, 8}, Kind::kAccumulator), 0, 0.25, 1);
+        },
+        {"partials", "logits"});
+  }
+}
+
 TEST_F(CudaRows, ANaNReachesTheLoss) {
   for (const int64_t place : {0, 700}) {
     Operands x(*cuda);
@@ -211,19 +228,20 @@ TEST_F(CudaRows, AdamW) {
         {"w", "m", "v", "narrow"});
 }
 
+// Rows of whole packs of 16 bytes, and others: a vocabulary of bytes and one more, numbers that nothing divides.
 TEST_F(CudaRows, Products) {
-  check(
-      [](Kernels& k, Operands& x) {
-        const int64_t N = 19, I = 24, O = 10;
-        const Tensor in = x.normal("x", {N, I}), w = x.normal("w", {O, I}), dy = x.normal("dy", {N, O});
-        k.linear_forward(in, w, x.poison("y", {N, O}), Write::kSet);
-        k.linear_forward(in, w, x.normal("more", {N, O}), Write::kAdd);
-        k.linear_backward_input(dy, w, x.poison("dx", {N, I}), Write::kSet);
-        k.linear_backward_input(dy, w, x.normal("more dx", {N, I}), Write::kAdd);
-        k.linear_backward_weight(dy, in, x.poison("dw", {O, I}, Kind::kAccumulator), Write::kSet);
-        k.linear_backward_weight(dy, in, x.normal("more dw", {O, I}, Kind::kAccumulator), Write::kAdd);
-      },
-      {"y", "more", "dx", "more dx", "dw", "more dw"});
+  for (const auto& [N, I, O] : {std::array<int64_t, 3>{19, 24, 10}, {64, 64, 257}, {33, 7, 5}, {1, 257, 64}})
+    check(
+        [N = N, I = I, O = O](Kernels& k, Operands& x) {
+          const Tensor in = x.normal("x", {N, I}), w = x.normal("w", {O, I}), dy = x.normal("dy", {N, O});
+          k.linear_forward(in, w, x.poison("y", {N, O}), Write::kSet);
+          k.linear_forward(in, w, x.normal("more", {N, O}), Write::kAdd);
+          k.linear_backward_input(dy, w, x.poison("dx", {N, I}), Write::kSet);
+          k.linear_backward_input(dy, w, x.normal("more dx", {N, I}), Write::kAdd);
+          k.linear_backward_weight(dy, in, x.poison("dw", {O, I}, Kind::kAccumulator), Write::kSet);
+          k.linear_backward_weight(dy, in, x.normal("more dw", {O, I}, Kind::kAccumulator), Write::kAdd);
+        },
+        {"y", "more", "dx", "more dx", "dw", "more dw"});
 }
 
 // Ranks without tokens, and pieces of the vocabulary without rows.

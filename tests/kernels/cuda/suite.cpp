@@ -102,8 +102,9 @@ void CudaSuite::check(const Call& call, const std::vector<std::string>& results)
   for (const std::string& name : results) {
     ASSERT_GT(largest_of(exact[name]), 0) << name << " is all zeros";
     // Sums in fp32 are in another order than the plain version's, whose roundings may happen to cancel: those of some
-    // hundred terms.
-    const double allowed = 2 * error_of(plain[name], exact[name]) + 32 * kRounding;
+    // hundred terms, 32 roundings, and twice as much where tensor cores add, as they truncate (Fasi, Higham, Mikaitis &
+    // Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 2021).
+    const double allowed = 2 * error_of(plain[name], exact[name]) + 64 * kRounding;
     EXPECT_LE(error_of(fast[name], exact[name]), allowed) << name;
     const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
     EXPECT_TRUE(!cuda->deterministic() || std::equal(fast[name].begin(), fast[name].end(), again[name].begin(), same))

@@ -1,4 +1,8 @@
 #include <cuda_runtime_api.h>
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <string_view>
 
 #include "tests/support/cuda/under_test.h"
 
@@ -21,6 +25,17 @@ bool has_hopper() {
   return major == 9;
 }
 
+// NCCL 2.30 lets several ranks of a process share a GPU, where the environment allows it.
+bool nccl_shares_a_device() {
+  constexpr int kFirst = 23000;
+  const char* allowed = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
+  void* library = dlopen("libnccl.so.2", RTLD_LAZY);
+  if (!allowed || std::string_view(allowed) != "1" || !library) return false;
+  auto* const get_version = reinterpret_cast<int (*)(int*)>(dlsym(library, "ncclGetVersion"));
+  int version = 0;
+  return get_version && get_version(&version) == 0 && version >= kFirst;
+}
+
 }  // namespace
 
 std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options) {
@@ -30,8 +45,9 @@ std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options) {
 
 std::string why_no_ranks(int ranks, DeviceTransport transport) {
   if (device_count() == 0) return "no CUDA device here";
-  if (transport == DeviceTransport::kNccl && device_count() < ranks)
-    return fmt::format("{} CUDA devices here, and NCCL wants one for each of {} ranks", device_count(), ranks);
+  if (transport == DeviceTransport::kNccl && device_count() < ranks && !nccl_shares_a_device())
+    return fmt::format("{} CUDA devices here, and NCCL before 2.30 wants one for each of {} ranks", device_count(),
+                       ranks);
   return {};
 }
 

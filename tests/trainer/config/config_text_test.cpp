@@ -43,6 +43,7 @@ TEST(Config, DefaultsOfTheSchemaAreThoseOfTheStructures) {
   EXPECT_EQ(config.parallel.backend, plain.parallel.backend);
   EXPECT_EQ(config.parallel.deterministic, plain.parallel.deterministic);
   EXPECT_EQ(config.parallel.device_transport, plain.parallel.device_transport);
+  EXPECT_EQ(config.parallel.attention, plain.parallel.attention);
   EXPECT_EQ(config.parallel.deadline_seconds, plain.parallel.deadline_seconds);
   EXPECT_EQ(config.validation.interval, plain.validation.interval);
   EXPECT_EQ(config.validation.samples, plain.validation.samples);
@@ -94,6 +95,7 @@ TEST(Config, EveryFieldArrives) {
                                 "parallel.device=REFERENCE",
                                 "parallel.deterministic=false",
                                 "parallel.device_transport=STAGED",
+                                "parallel.attention=HOPPER",
                                 "parallel.deadline_seconds=1.5",
                                 "validation.interval=11",
                                 "validation.samples=12",
@@ -145,6 +147,7 @@ TEST(Config, EveryFieldArrives) {
   EXPECT_EQ(c.parallel.backend, BackendKind::kReferenceF64);
   EXPECT_FALSE(c.parallel.deterministic);
   EXPECT_EQ(c.parallel.device_transport, DeviceTransport::kStaged);
+  EXPECT_EQ(c.parallel.attention, AttentionForm::kHopper);
   EXPECT_EQ(c.parallel.deadline_seconds, 1.5);
   EXPECT_EQ(c.validation.interval, 11);
   EXPECT_EQ(c.validation.samples, 12);

@@ -1,17 +1,71 @@
-// Launches the Hopper backward.
-#include "kernels/cuda/attention/hopper/backward_kernel.h"
+// Attention's backward on Hopper (Shah et al., FlashAttention-3, arXiv 2407.08608): a block has a tile of keys and
+// values of one key head in shared memory, and all rows (t, r) that see some of them come by, a tile of them at a time.
+#include "kernels/cuda/attention/hopper/backward_moves.h"
+#include "kernels/cuda/attention/hopper/backward_sums.h"
 #include "kernels/cuda/attention/operands.h"
 #include "kernels/cuda/cuda_backend.h"
 
 namespace ROPEWALK_CUDA {
+namespace {
+
+// Rows of a tile for which R heads leave no place: a P of 0 times them must be 0.
+template <int K>
+__device__ __forceinline__ void clear_unused_rows(int used, BackwardShared<K>& shared) {
+  using Tiles = BackwardTiles<K>;
+  const int unused = (Tiles::kRows - used) * Tiles::kPanel;  // numbers in a panel
+  for (int i = static_cast<int>(threadIdx.x) * 8; i < unused * (K / Tiles::kPanel); i += Tiles::kThreads * 8) {
+    const int at = (i / unused * Tiles::kRows + used) * Tiles::kPanel + i % unused;
+    for (int stage = 0; stage < Tiles::kStages; ++stage) {
+      store(Pack<Bf16, 8>{}, shared.q[stage] + at);
+      store(Pack<Bf16, 8>{}, shared.d_o[stage] + at);
+    }
+  }
+  fence_shared_writes();
+}
+
+template <int K>
+__global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
+    attention_backward_kernel(AttentionShape s, const __grid_constant__ TensorMap q,
+                              const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v,
+                              const __grid_constant__ TensorMap d_o, const __grid_constant__ TensorMap dq,
+                              BackwardOperands x) {
+  if constexpr (kHasHopperInstructions) {
+    using Tiles = BackwardTiles<K>;
+    BackwardShared<K>& shared = *shared_memory<BackwardShared<K>>();
+    const int R = static_cast<int>(s.H / s.G);
+    if (threadIdx.x == 0) {
+      shared.tile = key_tile<Tiles::kKeys, Tiles::kRows>(s, x.turns.number_of_block());
+      init_barriers(shared);
+    }
+    clear_unused_rows<K>(Tiles::kRows / R * R, shared);
+    __syncthreads();
+
+    // Roles of warps; known to be a warp's.
+    const int group = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / Tiles::kWarpgroup, 0);
+    if (group == 0) {
+      lower_registers<40>();
+      if (shared.tile.rows.count() == 0) return;
+      if (threadIdx.x == 0) load_tiles<K>(q, k, v, d_o, s, shared);
+      if (warp() == 1) load_facts<K>(s, x, shared);
+      if (warp() >= 2 && lane() == 0) add_dq<K>(dq, s, x.turns, warp() - 2, shared);
+    } else {
+      raise_registers<232>();
+      compute<K>(s, x, group - 1, shared);
+    }
+  } else {
+    trap();
+  }
+}
+
+}  // namespace
 
 void CudaBackend::hopper_attention_backward(const AttentionShape& shape, const Tensor& q, const Tensor& k,
                                             const Tensor& v, const Tensor& d_o, const Tensor& lse, const Tensor& delta,
                                             const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   AttentionShape s = shape;
-  s.window = std::min(s.window, int64_t{1} << 30);  // the kernel counts positions in 32 bits
+  s.window = std::min(s.window, int64_t{1} << 30);  // the kernel counts keys and rows in 32 bits
+  CHECK(s.T * s.H < int64_t{1} << 31, "attention of {} queries of {} heads on cuda", s.T, s.H);
   if (s.T == 0 || s.U == 0) return;
-  CHECK(s.T * s.H < int64_t{1} << 31, "attention of {} x {} rows on cuda", s.T, s.H);
   with_head_size(s.K, [&](auto K) {
     using Tiles = BackwardTiles<K()>;
     const int64_t R = s.H / s.G, queries = Tiles::kRows / R;
@@ -21,16 +75,16 @@ void CudaBackend::hopper_attention_backward(const AttentionShape& shape, const T
       turns.counts = static_cast<int*>(runtime_.workspace(counts * int64_t{sizeof(int)}));
       fill({turns.counts, DType::kF32, device(), {counts}}, 0);
     }
-    const auto of_rows = [&](const Tensor& x) {
-      return tensor_map(at<Bf16>(x), {K, s.H, s.T}, {K, s.H * K}, {64, static_cast<int>(R), static_cast<int>(queries)});
+    const auto rows = [&](const auto* x, int columns) {
+      return tensor_map(x, {K, s.H, s.T}, {K, s.H * K}, {columns, static_cast<int>(R), static_cast<int>(queries)});
     };
-    const auto of_keys = [&](const Tensor& x) {
-      return tensor_map(at<Bf16>(x), {K, s.G, s.U}, {K, s.G * K}, {64, 1, Tiles::kKeys});
+    const auto keys = [&](const Tensor& x) {
+      return tensor_map(at<Bf16>(x), {K, s.G, s.U}, {K, s.G * K}, {Tiles::kPanel, 1, Tiles::kKeys});
     };
-    launch(runtime_, {blocks_for(s.U, Tiles::kKeys) * s.G, Tiles::kThreads, 1, int64_t{sizeof(BackwardShared<K()>)}},
-           backward_kernel<K()>, s, of_rows(q), of_keys(k), of_keys(v), of_rows(d_o),
-           BackwardOperands{at<float>(lse), at<float>(delta), at<float>(dq), at<float>(dk), at<float>(dv), turns,
-                            static_cast<int>(s.G)});
+    launch(runtime_, {blocks_for(s.U, Tiles::kKeys) * s.G, Tiles::kThreads, 1, sizeof(BackwardShared<K()>)},
+           attention_backward_kernel<K()>, s, rows(at<Bf16>(q), Tiles::kPanel), keys(k), keys(v),
+           rows(at<Bf16>(d_o), Tiles::kPanel), rows(at<float>(dq), Tiles::kDqPanel),
+           BackwardOperands{at<float>(lse), at<float>(delta), at<float>(dk), at<float>(dv), turns});
   });
 }
 

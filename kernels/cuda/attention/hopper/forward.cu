@@ -16,18 +16,19 @@ namespace {
 constexpr int kWarpgroup = 128, kPanel = 64;  // threads; columns of a panel
 
 // How the kernel is cut, for head size K.
-template <int K_, int kConsumers_, int kKeys_, int kStages_, bool kTurns_ = true>
+template <int K_, int kConsumers_, int kKeys_, int kStages_>
 struct Cut {
   static constexpr int K = K_;
   static constexpr int kConsumers = kConsumers_;  // warpgroups of 64 rows each
   static constexpr int kRows = 64 * kConsumers;
   static constexpr int kKeys = kKeys_;      // of a tile
   static constexpr int kStages = kStages_;  // tiles of keys that are there or on their way; of values as many
-  static constexpr bool kTurns = kTurns_;
   static constexpr int kPanels = K / kPanel;
+  static constexpr bool kAsksToShrink = K == 128;  // whether that costs less than shrinking in vain
   static constexpr int kThreads = kWarpgroup * (1 + kConsumers);
-  // What a thread of the loading warpgroup leaves to those of the others.
+  // Of a thread: the loading warpgroup leaves to the others what it does not need of what the block was given.
   static constexpr int kLoaderRegisters = kConsumers == 2 ? 24 : 32, kConsumerRegisters = kConsumers == 2 ? 240 : 160;
+  static_assert(kLoaderRegisters + kConsumers * kConsumerRegisters <= (1 + kConsumers) * (65536 / kThreads / 8 * 8));
 };
 
 // A block of rows, and the tiles of keys that it meets: from the last to the first, which begins at u0.
@@ -48,15 +49,17 @@ struct Shared {
   Visit visit[2];  // comes and goes with q
 };
 
-// Where the n-th tile of a block's is, and the parity of the phase in which it comes.
-template <typename Cut>
-__device__ __forceinline__ int stage_of(unsigned n) {
-  return static_cast<int>(n % Cut::kStages);
-}
-template <typename Cut>
-__device__ __forceinline__ uint32_t parity_of(unsigned n) {
-  return n / Cut::kStages % 2;
-}
+// One of a ring's stages, and the parity of its phase.
+template <int kStages>
+struct Turn {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ void next() {
+    if (++stage < kStages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
 
 template <typename Cut>
 __device__ __forceinline__ Visit visit_of(const AttentionShape& s, const RowBlock& block) {
@@ -80,32 +83,34 @@ __device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule&
     for (int panel = 0; panel < Cut::kPanels; ++panel)
       copy_tile_async(tile[panel], map, full, {panel * kPanel, visit.g, u});
   };
-  unsigned keys_before = 0, values_before = 0, visits_before = 0;
+  Turn<Cut::kStages> k_turn, v_turn;
   const auto ask_for_keys = [&](const Visit& visit, int i) {
-    const unsigned n = keys_before++;
-    wait(&shared.k_empty[stage_of<Cut>(n)], parity_of<Cut>(n) ^ 1);
-    ask_for_tile(k, shared.k[stage_of<Cut>(n)], &shared.k_full[stage_of<Cut>(n)], visit, i);
+    wait(&shared.k_empty[k_turn.stage], k_turn.parity ^ 1);
+    ask_for_tile(k, shared.k[k_turn.stage], &shared.k_full[k_turn.stage], visit, i);
+    k_turn.next();
   };
   const auto ask_for_values = [&](const Visit& visit, int i) {
-    const unsigned n = values_before++;
-    wait(&shared.v_empty[stage_of<Cut>(n)], parity_of<Cut>(n) ^ 1);
-    ask_for_tile(v, shared.v[stage_of<Cut>(n)], &shared.v_full[stage_of<Cut>(n)], visit, i);
+    wait(&shared.v_empty[v_turn.stage], v_turn.parity ^ 1);
+    ask_for_tile(v, shared.v[v_turn.stage], &shared.v_full[v_turn.stage], visit, i);
+    v_turn.next();
   };
   const int R = static_cast<int>(s.H / s.G);
   const uint32_t q_bytes = Cut::kRows / R * R * Cut::K * sizeof(Bf16);
+  Turn<2> q_turn;
   for (unsigned number = take_number(schedule);;) {
     const bool done = number >= schedule.count;
     const Visit visit = done ? Visit{} : visit_of<Cut>(s, row_block(schedule, number));
     if (!done) number = take_number(schedule);
     if (!done && visit.tiles == 0) continue;  // these rows see nothing
     if (!done) ask_for_keys(visit, 0);
-    const unsigned place = visits_before % 2;
-    wait(&shared.q_empty[place], visits_before++ / 2 % 2 ^ 1);
-    shared.visit[place] = visit;
-    if (done) return arrive(&shared.q_full[place]);
-    arrive_expecting(&shared.q_full[place], q_bytes);
+    wait(&shared.q_empty[q_turn.stage], q_turn.parity ^ 1);
+    shared.visit[q_turn.stage] = visit;
+    if (done) return arrive(&shared.q_full[q_turn.stage]);
+    arrive_expecting(&shared.q_full[q_turn.stage], q_bytes);
     for (int panel = 0; panel < Cut::kPanels; ++panel)
-      copy_tile_async(shared.q[place][panel], q, &shared.q_full[place], {panel * kPanel, 0, visit.g, visit.t0});
+      copy_tile_async(shared.q[q_turn.stage][panel], q, &shared.q_full[q_turn.stage],
+                      {panel * kPanel, 0, visit.g, visit.t0});
+    q_turn.next();
     for (int i = 1; i < visit.tiles; ++i) {
       ask_for_keys(visit, i);
       ask_for_values(visit, i - 1);
@@ -117,14 +122,14 @@ __device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule&
 // score [64, kKeys] = q k^T, asked for
 template <typename Cut>
 __device__ __forceinline__ void ask_for_scores(float (&score)[Cut::kKeys / 8][4], const Shared<Cut>& shared,
-                                               int consumer, int place, int stage) {
+                                               int consumer, int q_stage, int stage) {
   fence_operands();
   ROPEWALK_UNROLL
   for (int i = 0; i < Cut::K / 16; ++i) {
     const int panel = i / 4, bytes = i % 4 * 32;
-    multiply_async<Cut::kKeys, false, false>(score,
-                                             advanced(rows_operand(shared.q[place][panel] + consumer * 64 * kPanel), bytes),
-                                             advanced(rows_operand(shared.k[stage][panel]), bytes), i > 0);
+    multiply_async<Cut::kKeys, false, false>(
+        score, advanced(rows_operand(shared.q[q_stage][panel] + consumer * 64 * kPanel), bytes),
+        advanced(rows_operand(shared.k[stage][panel]), bytes), i > 0);
   }
   commit_products();
 }
@@ -159,98 +164,81 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
   const auto release = [&](Barrier* empty) {
     if (lane() == 0) arrive(empty);
   };
-  // Warpgroups ask for products in turn, so that one computes its softmax while another's are under way.
-  const auto wait_for_turn = [&] {
-    if constexpr (Cut::kTurns) sync_threads_of(1 + consumer, 2 * kWarpgroup);
-  };
-  const auto give_turn = [&] {
-    if constexpr (Cut::kTurns) arrive_threads_of(1 + (consumer + 1) % Cut::kConsumers, 2 * kWarpgroup);
-  };
-  if (consumer == Cut::kConsumers - 1) give_turn();
 
-  unsigned n = 0;  // of tiles before
-  for (unsigned visits_before = 0;; ++visits_before) {
-    const int place = static_cast<int>(visits_before % 2);
-    wait(&shared.q_full[place], visits_before / 2 % 2);
-    const Visit& visit = shared.visit[place];
+  Turn<Cut::kStages> k_turn, v_turn;
+  for (Turn<2> q_turn;; q_turn.next()) {
+    wait(&shared.q_full[q_turn.stage], q_turn.parity);
+    const Visit visit = shared.visit[q_turn.stage];
     if (visit.tiles == 0) break;
-    const int u0 = visit.u0;
-    int u = u0 + (visit.tiles - 1) * Cut::kKeys;
-    int t[2], at[2];  // of this thread's rows; at < 0: there is none
+    const Rows<Cut::kRows> rows(s, visit.t0);
+    int seen_begin[2], seen_end[2], at[2];  // of this thread's rows; at < 0: there is none
     float lse_before[2];
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
-      const Rows<Cut::kRows> rows(s, visit.t0);
-      const int row = row0 + 8 * i;
-      const bool exists = row < rows.count();
-      t[i] = static_cast<int>(rows.query(exists ? row : 0));
-      at[i] = exists ? static_cast<int>(rows.at(s, visit.g, row)) : -1;
-      lse_before[i] = exists ? lse[at[i]] : 0;
+      const Range seen = keys_of_row(s, rows, row0 + 8 * i);
+      seen_begin[i] = static_cast<int>(seen.begin);
+      seen_end[i] = static_cast<int>(seen.end);
+      at[i] = row0 + 8 * i < rows.count() ? static_cast<int>(rows.at(s, visit.g, row0 + 8 * i)) : -1;
+      lse_before[i] = at[i] >= 0 ? lse[at[i]] : 0;
     }
     OnlineSoftmax softmax;
     float score[Cut::kKeys / 8][4], out[Cut::K / 8][4] = {}, shrink[2];
     uint32_t p[Cut::kKeys / 16][4];
-    const auto take_scores = [&] {
+    const auto take_scores = [&](int i) {
+      const int u = visit.u0 + (visit.tiles - 1 - i) * Cut::kKeys;
       if (u < visit.whole_begin || u + Cut::kKeys > visit.whole_end) {
-        int begin[2], end[2];  // of this thread's columns that are seen; the first is 2 (lane % 4)
-        ROPEWALK_UNROLL
-        for (int i = 0; i < 2; ++i) {
-          const Range seen = keys_of_query(s, t[i]);
-          begin[i] = static_cast<int>(seen.begin) - u - lane() % 4 * 2;
-          end[i] = static_cast<int>(seen.end) - u - lane() % 4 * 2;
-        }
+        const int column0 = u + lane() % 4 * 2;  // this thread's first
         ROPEWALK_UNROLL
         for (int part = 0; part < Cut::kKeys / 8; ++part)
           for (int j = 0; j < 4; ++j) {
             const int column = part * 8 + j % 2;
-            if (column < begin[j / 2] || column >= end[j / 2]) score[part][j] = -INFINITY;
+            if (column < seen_begin[j / 2] - column0 || column >= seen_end[j / 2] - column0) score[part][j] = -INFINITY;
           }
       }
       softmax.take(score, scale, shrink);
     };
 
-    wait(&shared.k_full[stage_of<Cut>(n)], parity_of<Cut>(n));
+    wait(&shared.k_full[k_turn.stage], k_turn.parity);
     pin(score);
-    ask_for_scores(score, shared, consumer, place, stage_of<Cut>(n));
+    ask_for_scores(score, shared, consumer, q_turn.stage, k_turn.stage);
     wait_products<0>();
     pin(score);
-    release(&shared.k_empty[stage_of<Cut>(n)]);
-    take_scores();
+    release(&shared.k_empty[k_turn.stage]);
+    k_turn.next();
+    take_scores(0);
     round_to_left(p, score);
-    if (u > u0) wait(&shared.k_full[stage_of<Cut>(n + 1)], parity_of<Cut>(n + 1));
-    for (; u > u0; ++n) {
-      const int k_stage = stage_of<Cut>(n + 1), v_stage = stage_of<Cut>(n);
-      u -= Cut::kKeys;
-      wait_for_turn();
+    if (visit.tiles > 1) wait(&shared.k_full[k_turn.stage], k_turn.parity);
+    for (int i = 1; i < visit.tiles; ++i) {
       pin(score);
       pin(out);
       pin(p);
-      ask_for_scores(score, shared, consumer, place, k_stage);
-      wait(&shared.v_full[v_stage], parity_of<Cut>(n));
-      ask_for_sums(out, p, shared, v_stage);
-      give_turn();
+      ask_for_scores(score, shared, consumer, q_turn.stage, k_turn.stage);
+      wait(&shared.v_full[v_turn.stage], v_turn.parity);
+      ask_for_sums(out, p, shared, v_turn.stage);
       wait_products<1>();
       pin(score);
-      release(&shared.k_empty[k_stage]);
-      take_scores();
-      // Here, so that ptxas does not move the softmax behind the wait for sums.
-      if (u > u0) wait(&shared.k_full[stage_of<Cut>(n + 2)], parity_of<Cut>(n + 2));
+      release(&shared.k_empty[k_turn.stage]);
+      k_turn.next();
+      take_scores(i);
+      // The wait for keys stands here so that ptxas does not move the softmax behind the wait for sums.
+      if (i + 1 < visit.tiles) wait(&shared.k_full[k_turn.stage], k_turn.parity);
       wait_products<0>();
       pin(out);
       pin(p);
-      release(&shared.v_empty[v_stage]);
-      shrink_rows(out, shrink);
+      release(&shared.v_empty[v_turn.stage]);
+      v_turn.next();
+      if (!Cut::kAsksToShrink || __any_sync(~0u, shrink[0] != 1 || shrink[1] != 1)) shrink_rows(out, shrink);
       round_to_left(p, score);
     }
-    release(&shared.q_empty[place]);
-    wait(&shared.v_full[stage_of<Cut>(n)], parity_of<Cut>(n));
+    release(&shared.q_empty[q_turn.stage]);
+    wait(&shared.v_full[v_turn.stage], v_turn.parity);
     pin(out);
     pin(p);
-    ask_for_sums(out, p, shared, stage_of<Cut>(n));
+    ask_for_sums(out, p, shared, v_turn.stage);
     wait_products<0>();
     pin(out);
-    release(&shared.v_empty[stage_of<Cut>(n)]);
-    ++n;
+    release(&shared.v_empty[v_turn.stage]);
+    v_turn.next();
 
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
@@ -305,6 +293,7 @@ void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* t
   const int queries = static_cast<int>(Cut::kRows / R);
   const int64_t blocks = blocks_for(s.T, queries), count = blocks * s.G;
   if (count == 0 || s.U == 0) return;
+  CHECK(s.T * s.H < int64_t{1} << 31 && s.U < int64_t{1} << 31, "attention of {} x {} rows and {} keys", s.T, s.H, s.U);
   const int64_t met = s.sliding ? std::min(s.window, s.U) : s.U;
   const int64_t section = std::clamp<int64_t>(kSectionBytes / (met * K * 2 * int64_t{sizeof(Bf16)}), 1, s.G);
   const RowSchedule schedule{static_cast<unsigned>(count), static_cast<unsigned>(blocks), static_cast<unsigned>(s.G),
@@ -327,7 +316,7 @@ void CudaBackend::hopper_attention_forward(const AttentionShape& s, const Tensor
                                   at<Bf16>(v), at<float>(o), at<float>(lse));
   };
   if (s.K == 64)
-    run(Cut<64, 3, 128, 2>());
+    run(Cut<64, 3, 128, 3>());
   else
     run(Cut<128, 2, 128, 2>());
 }

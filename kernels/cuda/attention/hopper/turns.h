@@ -2,13 +2,12 @@
 // by the tiles of keys that it sees, from the first to the last: a count for each (tile of rows, key head) says how
 // many have.
 //
-// No deadlock: blocks take numbers as they begin, tiles of keys from the first to the last, and a block waits only for
-// blocks of smaller numbers. These run, or are done: the one of the smallest number waits for none.
+// No deadlock: blocks take numbers as they begin, of each key head the tiles of keys from the first to the last, and a
+// block waits only for blocks of smaller numbers. These run, or are done: the one of the smallest number waits for
+// none.
 //
-// Short waits: rows are met from the last to the first. Where all tiles of keys are seen by the last rows, blocks
-// that begin together follow each other at the distance of one tile of rows; those that begin later, as earlier ones
-// end, begin in the order of their numbers and meet no one. With a window, the later a tile of keys is the later are
-// the rows that it begins with: it comes to those of the tile before when that one is away.
+// Short waits: blocks meet the tiles of rows that they share in one order (KeyTile), and so follow each other at the
+// distance of about one of them.
 #pragma once
 
 #include "kernels/cuda/block.h"
@@ -21,9 +20,9 @@ struct Turns {
 
   __device__ bool are_kept() const { return counts != nullptr; }
 
-  // By one thread, once.
-  __device__ int64_t number_of_block() const {
-    if (!are_kept()) return blockIdx.x;
+  // By one thread of each block, once.
+  __device__ int number_of_block() const {
+    if (!are_kept()) return static_cast<int>(blockIdx.x);
 #ifdef __CUDACC__
     return atomicAdd(counts, 1);
 #else
@@ -31,33 +30,26 @@ struct Turns {
 #endif
   }
 
-  // By a warp, whose bulk sums begin after this and are done before end().
+  // By the thread that asks for the bulk sums of this turn, before.
   __device__ void await(int place, int turn) const {
     if (!are_kept()) return;
 #ifdef __CUDACC__
-    if (lane() == 0) {
-      int had = 0;
-      do {
-        asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(had) : "l"(counts + 1 + place) : "memory");
-      } while (had != turn);
-    }
-    __syncwarp();
+    int had = 0;
+    do {
+      asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(had) : "l"(counts + 1 + place) : "memory");
+    } while (had != turn);
     asm volatile("fence.proxy.async.global;" ::: "memory");
 #else
-    if (lane() == 0) simt::wait_for_value(counts + 1 + place, turn);
-    __syncwarp();
+    simt::wait_for_value(counts + 1 + place, turn);
 #endif
   }
+  // By the same thread, after it has waited for them.
   __device__ void end(int place) const {
-    if (!are_kept()) return;
 #ifdef __CUDACC__
     asm volatile("fence.proxy.async.global;" ::: "memory");
-    __threadfence();
-    __syncwarp();
-    if (lane() == 0) asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(counts + 1 + place) : "memory");
+    asm volatile("red.release.gpu.global.add.s32 [%0], 1;" ::"l"(counts + 1 + place) : "memory");
 #else
-    __syncwarp();
-    if (lane() == 0) ++counts[1 + place];
+    ++counts[1 + place];
 #endif
   }
 };

@@ -58,13 +58,14 @@ TEST(HopperProxies, ProductsSeeWhatIsFenced) {
 
 enum class SumFault { kNone, kStore, kNoCommit, kNoWait, kWaitForOlder, kOverwriteBeforeRead, kReadTooEarly };
 
-// Each warp adds its 64 numbers to the same place in turns, from one of two buffers.
+// Each warp adds its 256 numbers to the same place in turns, from one of two buffers.
 struct Turns {
-  static constexpr int kTurns = 6, kWarps = 2, kNumbers = 64;
+  static constexpr int kTurns = 6, kWarps = 2, kNumbers = 256;  // 8 rows
 
   Fault fault = Fault::kNone;
   SumFault sum_fault = SumFault::kNone;
   std::vector<float> sums = std::vector<float>(kNumbers, 1.0f);
+  const TensorMap map = tensor_map(sums.data(), {32, 1, 8}, {32, 32}, {32, 1, 8});
   bool read_late = true;  // what was waited for was there
 
   void operator()() {
@@ -77,7 +78,7 @@ struct Turns {
         for (int i = lane(); i < kNumbers; i += kWarp) buffer[i] = static_cast<float>(turn + 10 * warp());
       });
       if (lane() > 0) continue;
-      add_bulk(sums.data(), buffer, kNumbers * sizeof(float));
+      add_tile_async(map, buffer, {0, 0, 0});
       if (sum_fault != SumFault::kNoCommit) commit_bulk();
     }
     if (lane() > 0 || sum_fault == SumFault::kNoWait) return;
@@ -112,15 +113,16 @@ TEST(HopperBulkSums, NoticeWhatIsNotWaitedFor) {
 // wait_bulk_read<>() does not say that sums are there, wait_bulk<>() does.
 TEST(HopperBulkSums, AreThereWhenWaitedFor) {
   const auto is_there = [](bool whole) {
-    float sums[4] = {};
+    alignas(16) float sums[32] = {};
+    const TensorMap map = tensor_map(sums, {32, 1, 1}, {32, 32}, {32, 1, 1});
     bool there = false;
-    EXPECT_EQ(failure_of(kWarp, 64,
+    EXPECT_EQ(failure_of(kWarp, 1024,
                          [&] {
                            if (thread() > 0) return;
                            auto* ones = shared_memory<float>();
-                           for (int i = 0; i < 4; ++i) ones[i] = 1;
+                           for (int i = 0; i < 32; ++i) ones[i] = 1;
                            fence_shared_writes();
-                           add_bulk(sums, ones, sizeof(sums));
+                           add_tile_async(map, ones, {0, 0, 0});
                            commit_bulk();
                            whole ? wait_bulk<0>() : wait_bulk_read<0>();
                            there = sums[3] == 1;
@@ -132,17 +134,48 @@ TEST(HopperBulkSums, AreThereWhenWaitedFor) {
   EXPECT_LT(times_right([&] { return is_there(false); }), kRuns);
 }
 
+// Of a tensor [2, 3, 40] in rows of 48, all around: what is beside it stays as it is. Numbers lie swizzled.
+TEST(HopperBulkSums, GoWhereTheTensorIs) {
+  for (const int column : {-8, 0, 32})
+    for (const int middle : {-1, 0, 2})
+      for (const int outer : {-2, 0, 1}) {
+        alignas(16) float sums[2 * 3 * 48] = {};
+        const TensorMap map = tensor_map(sums, {40, 3, 2}, {48, 3 * 48}, {32, 2, 2});
+        EXPECT_EQ(failure_of(kWarp, 1024,
+                             [&] {
+                               if (thread() > 0) return;
+                               auto* tile = shared_memory<float>();
+                               for (int row = 0; row < 4; ++row)
+                                 for (int i = 0; i < 32; ++i)
+                                   tile[row * 32 + ((i / 4) ^ row) * 4 + i % 4] = static_cast<float>(row * 100 + i + 1);
+                               fence_shared_writes();
+                               add_tile_async(map, tile, {column, middle, outer});
+                               commit_bulk();
+                               wait_bulk<0>();
+                             }),
+                  "");
+        for (int k = 0; k < 2; ++k)
+          for (int j = 0; j < 3; ++j)
+            for (int i = 0; i < 48; ++i) {
+              const int x = i - column, y = j - middle, z = k - outer;
+              const bool met = i < 40 && x >= 0 && x < 32 && y >= 0 && y < 2 && z >= 0 && z < 2;
+              EXPECT_EQ(sums[(k * 3 + j) * 48 + i], met ? static_cast<float>((z * 2 + y) * 100 + x + 1) : 0.0f);
+            }
+      }
+}
+
 TEST(HopperBulkSums, AreAligned) {
-  const auto add = [](int to, int from, uint32_t bytes) {
+  alignas(16) static float sums[32];
+  const auto add = [](const TensorMap& map, int from) {
     return [=] {
-      alignas(16) static float sums[8];
-      if (thread() == 0) add_bulk(sums + to, shared_memory<float>() + from, bytes);
+      if (thread() == 0) add_tile_async(map, shared_memory<float>() + from, {0, 0, 0});
     };
   };
-  expect_failure("are not aligned", kWarp, 64, add(1, 0, 16));
-  expect_failure("a multiple of 16 bytes", kWarp, 64, add(0, 1, 16));
-  expect_failure("a sum of 8 bytes", kWarp, 64, add(0, 0, 8));
-  expect_failure("not in the block's shared memory", kWarp, 64, add(0, 12, 32));
+  const TensorMap map = tensor_map(sums, {32, 1, 1}, {32, 32}, {32, 1, 1});
+  expect_failure("a multiple of 1024 bytes", kWarp, 2048, add(map, 4));
+  expect_failure("not in the block's shared memory", kWarp, 1024, add(map, 256));
+  const auto* numbers = reinterpret_cast<const Bf16*>(sums);
+  expect_failure("not of floats", kWarp, 1024, add(tensor_map(numbers, {64, 1, 1}, {64, 64}, {64, 1, 1}), 0));
 }
 
 }  // namespace
