@@ -80,14 +80,6 @@ __device__ __forceinline__ void copy_async(Bf16* shared, const Bf16* from, bool 
   simt::copy_async(shared, from, exists);
 #endif
 }
-// The same address. The compiler does not know that, and leaves a sum of it and an offset as it stands: one
-// instruction.
-__device__ __forceinline__ const Bf16* kept_whole(const Bf16* from) {
-#ifdef __CUDACC__
-  asm("" : "+l"(from));
-#endif
-  return from;
-}
 __device__ __forceinline__ void commit() {
 #ifdef __CUDACC__
   asm volatile("cp.async.commit_group;" ::: "memory");

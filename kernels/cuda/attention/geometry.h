@@ -61,7 +61,7 @@ __device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, in
 template <int kMost>
 struct Rows {
   __device__ Rows(const AttentionShape& s, int64_t t0_)
-      : R(static_cast<int>(s.H / s.G)),
+      : R(static_cast<int>(s.H) / static_cast<int>(s.G)),
         t0(t0_),
         queries(static_cast<int>(s.T - t0_ < kMost / R ? s.T - t0_ : kMost / R)) {}
   int R;

@@ -32,8 +32,9 @@ struct TileCopy {
   template <typename From>
   __device__ __forceinline__ static void ask(Bf16* tile, int exist, const From& from) {
     Bf16* const to = tile + threadIdx.x * 8;
+    const int left = exist - first_row();
     ROPEWALK_UNROLL
-    for (int i = 0; i < kCount; ++i) copy_async(to + i * kStep * K, from(i), first_row() + i * kStep < exist);
+    for (int i = 0; i < kCount; ++i) copy_async(to + i * kStep * K, from(i), i * kStep < left);
   }
 };
 

@@ -35,29 +35,30 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
   const RowBlock<Tiles> block(s);
   if (block.empty()) return;
   Bf16 *const q_tile = shared_memory<Bf16>(), *const do_tile = q_tile + Tiles::kLeft;
-  int* const bounds = reinterpret_cast<int*>(q_tile + Tiles::kTiles);
+  auto& bounds = *reinterpret_cast<RowBounds<Tiles>*>(q_tile + Tiles::kTiles);
   block.copy_rows(q_tile, q);
   block.copy_rows(do_tile, d_o);
 
   float base[Tiles::kParts][2], delta_row[Tiles::kParts][2];
+  const auto rows = block.rows();
   for (int part = 0; part < Tiles::kParts; ++part)
     for (int i = 0; i < 2; ++i) {
       const int row = block.row(part, i);
-      base[part][i] = block.exists(row) ? kLog2e * lse[block.at(row)] : 0;
-      delta_row[part][i] = block.exists(row) ? delta[block.at(row)] : 0;
+      const bool exists = row < rows.count();
+      base[part][i] = exists ? kLog2e * lse[rows.at(s, blockIdx.y, row)] : 0;
+      delta_row[part][i] = exists ? delta[rows.at(s, blockIdx.y, row)] : 0;
     }
   float out[Tiles::kParts][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  const Tile<K> queries(q_tile), dos(do_tile);
   block.each_tile(k, v, do_tile + Tiles::kLeft, bounds, [&](int u, const Tile<K>& keys) {
     float p[Tiles::kParts][Tiles::kKeys / 8][4] = {}, ds[Tiles::kParts][Tiles::kKeys / 8][4];
-    block.add_product_of_rows(p, queries, keys, 0);
+    block.add_product_of_rows(p, q_tile, keys, 0);
     block.hide(p, u, bounds);
     ROPEWALK_UNROLL
     for (int part = 0; part < Tiles::kParts; ++part)
       for (int column = 0; column < Tiles::kKeys / 8; ++column)
         for (int i = 0; i < 4; ++i) ds[part][column][i] = -delta_row[part][i / 2];
-    block.add_product_of_rows(ds, dos, keys, Tiles::kKeys);
+    block.add_product_of_rows(ds, do_tile, keys, Tiles::kKeys);
     ROPEWALK_UNROLL
     for (int part = 0; part < Tiles::kParts; ++part)
       for (int column = 0; column < Tiles::kKeys / 8; ++column)
@@ -66,13 +67,14 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
     add_product<K>(out, ds, keys, 0);
   });
 
+  const auto rows_now = block.rows();
   ROPEWALK_UNROLL
   for (int part = 0; part < Tiles::kParts; ++part) {
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
       const int row = block.row(part, i);
-      if (!block.exists(row)) continue;
-      float* to = dq + block.at(row) * K + lane() % 4 * 2;
+      if (row >= rows_now.count()) continue;
+      float* to = dq + rows_now.at(s, blockIdx.y, row) * K + lane() % 4 * 2;
       for (int column = 0; column < K / 8; ++column)
         add_pair(to + column * 8, scale, out[part][column][2 * i], out[part][column][2 * i + 1]);
     }
@@ -108,25 +110,29 @@ __device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, i
   constexpr int K = Tiles::K, kColumns = K / Tiles::kWarps;
   const Tile<Tiles::kRows> ds(ds_tile);
   const Tile<K> keys(k_tile);
-  const int first = warp() * kColumns, count = rows.count(t);
+  const int count = rows.count(t), first = warp() * kColumns, me = worked_out_here(lane());
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  float* const to = dq + rows.first(t) * K + first + lane() % 4 * 2;
+  float* const to = dq + rows.first(t) * K + first + me % 4 * 2;
+  constexpr int kParts = 2;  // 16 rows each, which share what is loaded of keys
   ROPEWALK_UNROLL
-  for (int row0 = 0; row0 < Tiles::kRows; row0 += 16) {
-    float sum[1][kColumns / 8][4] = {};
+  for (int row0 = 0; row0 < Tiles::kRows; row0 += 16 * kParts) {
+    float sum[kParts][kColumns / 8][4] = {};
     ROPEWALK_UNROLL
     for (int key = 0; key < Tiles::kKeys; key += 16) {
-      uint32_t a[1][4];
-      ds.load_left_transposed(a[0], key, row0);
+      uint32_t a[kParts][4];
+      ROPEWALK_UNROLL
+      for (int part = 0; part < kParts; ++part) ds.load_left_transposed(a[part], key, row0 + 16 * part);
       add_columns(sum, a, [&](uint32_t(&b)[4], int column) { keys.load_right_transposed(b, key, first + column); });
     }
-    for (int i = 0; i < 2; ++i) {
-      const int row = row0 + lane() / 4 + 8 * i;
-      if (row >= count) continue;
-      for (int column = 0; column < kColumns / 8; ++column)
-        add_pair_atomically(to + rows.place(row) * K + column * 8, scale * sum[0][column][2 * i],
-                            scale * sum[0][column][2 * i + 1]);
-    }
+    ROPEWALK_UNROLL
+    for (int part = 0; part < kParts; ++part)
+      for (int i = 0; i < 2; ++i) {
+        const int row = row0 + 16 * part + me / 4 + 8 * i;
+        if (row >= count) continue;
+        for (int column = 0; column < kColumns / 8; ++column)
+          add_pair_atomically(to + rows.place(row) * K + column * 8, scale * sum[part][column][2 * i],
+                              scale * sum[part][column][2 * i + 1]);
+      }
   }
 }
 
@@ -135,7 +141,8 @@ __device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, i
 template <int K, bool kWithQueries>
 __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
-                        const float* lse, const float* delta, float* dq, float* dk, float* dv) {
+                        const float* lse, const float* delta, float* dq, float* __restrict__ dk,
+                        float* __restrict__ dv) {
   using Tiles = KeyTiles<K>;
   using Shared = KeyShared<Tiles, kWithQueries>;
   constexpr int kRows = Tiles::kRows, kStep = Tiles::kStep;
@@ -143,7 +150,7 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
   const int u = static_cast<int>(blockIdx.x) * Tiles::kKeys, exist = keys_from(s, u, Tiles::kKeys);
   Bf16* const row_tiles = shared_memory<Bf16>();
   Bf16 *const k_tile = row_tiles + MetRows<Tiles>::kTiles, *const ds_tiles = k_tile + Tiles::kKey;
-  const MetRows<Tiles> rows(s, g, u, exist,
+  const MetRows<Tiles> rows(s, static_cast<int>(g), u, exist,
                             *reinterpret_cast<typename MetRows<Tiles>::Shared*>(row_tiles + Shared::kTiles));
   if (rows.empty()) return;
 
@@ -175,32 +182,34 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
       t_before = t;
       half ^= 1;
     }
+    const Tile<K> keys(k_tile);
     ROPEWALK_UNROLL
     for (int step = 0; step < kRows; step += kStep) {
       float p[1][kStep / 8][4] = {}, ds[1][kStep / 8][4];
       if constexpr (kWithQueries) {
-        const Tile<K> keys(k_tile);
         add_product_of_rows<K>(
             p, [&](uint32_t(&a)[4], int, int column) { keys.load_left(a, mine, column); }, tile, step);
       } else {
         add_product_of_rows<K>(p, key, tile, step);
       }
-      const int row0 = step + lane() % 4 * 2;  // this thread's first
+      const int me = kWithQueries ? worked_out_here(lane()) : lane();
+      const int row0 = step + me % 4 * 2;  // this thread's first
       if (facts.masked) {
+        const int key0 = worked_out_here(mine + lane() / 4);
         ROPEWALK_UNROLL
         for (int column = 0; column < kStep / 8; ++column) {
           const Pack<int, 2> begin = load<2>(facts.begin + row0 + column * 8),
                              end = load<2>(facts.end + row0 + column * 8);
           for (int i = 0; i < 4; ++i) {
-            const int at = mine + lane() / 4 + i / 2 * 8;
+            const int at = key0 + i / 2 * 8;
             if ((at < begin.values[i % 2]) | (at >= end.values[i % 2])) p[0][column][i] = -INFINITY;
           }
         }
       }
       ROPEWALK_UNROLL
       for (int column = 0; column < kStep / 8; ++column) {
-        const Pack<float, 2> deltas = load<2>(facts.delta + row0 + column * 8);
-        for (int i = 0; i < 4; ++i) ds[0][column][i] = -deltas.values[i % 2];
+        const Pack<float, 2> begin = load<2>(facts.minus_delta + row0 + column * 8);
+        for (int i = 0; i < 4; ++i) ds[0][column][i] = begin.values[i % 2];
       }
       add_product_of_rows<K>(ds, value, tile, kRows + step);
       ROPEWALK_UNROLL
@@ -213,12 +222,13 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
       }
       add_product<K>(dv_sum, p, tile, kRows + step);
       add_product<K>(dk_sum, ds, tile, step);
-      if constexpr (kWithQueries)
+      if constexpr (kWithQueries) {
+        const int row = mine + worked_out_here(lane()) / 4;
         for (int column = 0; column < kStep / 8; ++column)
           for (int i = 0; i < 2; ++i)
             store(Pack<Bf16, 2>{{rounded<Bf16>(ds[0][column][2 * i]), rounded<Bf16>(ds[0][column][2 * i + 1])}},
-                  ds_tiles + half * Shared::kDs + in_tile<kRows>(mine + lane() / 4 + 8 * i, step + column * 8) +
-                      lane() % 4 * 2);
+                  ds_tiles + half * Shared::kDs + in_tile<kRows>(row + 8 * i, step + column * 8) + lane() % 4 * 2);
+      }
     }
   });
   if constexpr (kWithQueries) {
@@ -228,9 +238,9 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
 
   ROPEWALK_UNROLL
   for (int i = 0; i < 2; ++i) {
-    const int row = mine + lane() / 4 + 8 * i;
+    const int me = worked_out_here(lane()), row = mine + me / 4 + 8 * i;
     if (row >= exist) continue;
-    const int64_t at = ((u + row) * s.G + g) * K + lane() % 4 * 2;
+    const int64_t at = ((u + row) * s.G + g) * K + me % 4 * 2;
     for (int column = 0; column < K / 8; ++column) {
       add_pair(dk + at + column * 8, scale, dk_sum[0][column][2 * i], dk_sum[0][column][2 * i + 1]);
       add_pair(dv + at + column * 8, 1, dv_sum[0][column][2 * i], dv_sum[0][column][2 * i + 1]);

@@ -20,16 +20,15 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
   const RowBlock<Tiles> block(s);
   if (block.empty()) return;
   Bf16* const q_tile = shared_memory<Bf16>();
-  int* const bounds = reinterpret_cast<int*>(q_tile + Tiles::kTiles);
+  auto& bounds = *reinterpret_cast<RowBounds<Tiles>*>(q_tile + Tiles::kTiles);
   block.copy_rows(q_tile, q);
 
   OnlineSoftmax softmax[Tiles::kParts];
   float out[Tiles::kParts][K / 8][4] = {};
   const float scale = kLog2e / sqrtf(static_cast<float>(K));
-  const Tile<K> queries(q_tile);
   block.each_tile(k, v, q_tile + Tiles::kLeft, bounds, [&](int u, const Tile<K>& keys) {
     float score[Tiles::kParts][Tiles::kKeys / 8][4] = {};
-    block.add_product_of_rows(score, queries, keys, 0);
+    block.add_product_of_rows(score, q_tile, keys, 0);
     block.hide(score, u, bounds);
     ROPEWALK_UNROLL
     for (int part = 0; part < Tiles::kParts; ++part) {
@@ -40,14 +39,15 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
     add_product<K>(out, score, keys, Tiles::kKeys);
   });
 
+  const auto rows = block.rows();
   ROPEWALK_UNROLL
   for (int part = 0; part < Tiles::kParts; ++part) {
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
       const float sum = softmax[part].whole_sum(i);
       const int row = block.row(part, i);
-      const bool mine = block.exists(row) && sum != 0;  // 0: sees none of these keys
-      const int64_t at = mine ? block.at(row) : 0;
+      const bool mine = row < rows.count() && sum != 0;  // 0: sees none of these keys
+      const int64_t at = mine ? rows.at(s, blockIdx.y, row) : 0;
       merge_row<K>(out[part], i, kLn2 * softmax[part].largest[i] + logf(sum), sum, mine, at, mine ? lse[at] : 0, o,
                    lse);
     }

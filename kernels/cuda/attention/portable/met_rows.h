@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/attention/geometry.h"
 #include "kernels/cuda/attention/online_softmax.h"
+#include "kernels/cuda/attention/registers.h"
 #include "kernels/cuda/attention/tiles.h"
 
 namespace ROPEWALK_CUDA {
@@ -29,24 +30,23 @@ class MetRows {
  public:
   // Of the rows of a tile.
   struct alignas(16) Facts {
-    float base[kRows], delta[kRows];  // lse in units of log 2
-    int begin[kRows], end[kRows];     // of the keys that it sees, counted from the tile of keys; where masked
-    int masked;                       // not all rows see all keys
+    float base[kRows], minus_delta[kRows];  // lse in units of log 2
+    int begin[kRows], end[kRows];           // of the keys that it sees, counted from the tile of keys; where masked
+    int masked;                             // not all rows see all keys
   };
   struct Shared {
     Facts facts[Tiles::kStages];
     int place[Copy::kStep][Copy::kCount];  // of row (i, j) = i + j kStep, from the first of head r = 0 on
+    int all_begin, all_end;                // of the queries that see all keys
   };
   static constexpr int kTiles = 2 * Tiles::kStages * Tiles::kRow;  // numbers, q and do of each stage
 
   // Keys from u on, of which `exist` are there.
-  __device__ __forceinline__ MetRows(const AttentionShape& s, int64_t g, int u, int exist, Shared& shared)
+  __device__ __forceinline__ MetRows(const AttentionShape& s, int g, int u, int exist, Shared& shared)
       : s_(s), g_(g), u_(u), R_(static_cast<int>(s.H / s.G)), per_tile_(kRows / R_), shared_(shared) {
-    const Range some = queries_of_keys(s, u, exist), all = queries_of_all_keys(s, u, Tiles::kKeys);
+    const Range some = queries_of_keys(s, u, exist);
     begin_ = static_cast<int>(some.begin) / per_tile_ * per_tile_;
     end_ = static_cast<int>(some.end);
-    all_begin_ = static_cast<int>(all.begin);
-    all_end_ = static_cast<int>(all.end);
   }
 
   __device__ bool empty() const { return begin_ >= end_; }
@@ -55,7 +55,8 @@ class MetRows {
     const int queries = static_cast<int>(s_.T) - t;
     return (queries < per_tile_ ? queries : per_tile_) * R_;
   }
-  __device__ __forceinline__ int64_t first(int t) const { return t * s_.H + g_ * R_; }  // in [T, H]
+  // In [T, H], row r = 0 of query t; and from there on, of its tile's rows.
+  __device__ __forceinline__ int64_t first(int t) const { return int64_t{t} * static_cast<int>(s_.H) + g_ * R_; }
   __device__ __forceinline__ int place(int row) const { return shared_.place[row % Copy::kStep][row / Copy::kStep]; }
 
   // Calls f(t, rows, facts) for the tiles from query t on: its kRows rows of q, and behind them those of do. Such tiles
@@ -66,6 +67,9 @@ class MetRows {
     const int mine = static_cast<int>(threadIdx.x);  // this thread's row, where there are so many
     if (mine < kRows)
       shared_.place[mine % Copy::kStep][mine / Copy::kStep] = static_cast<int>(mine / R_ * s_.H + mine % R_);
+    const Range all = queries_of_all_keys(s_, u_, Tiles::kKeys);
+    shared_.all_begin = static_cast<int>(all.begin);  // all write the same
+    shared_.all_end = static_cast<int>(all.end);
     __syncthreads();
 
     float lse_coming = 0, delta_coming = 0;
@@ -74,7 +78,7 @@ class MetRows {
         const int exist = count(t);
         ask_for_tile(t, exist, q, d_o, tiles + stage * 2 * Tiles::kRow);
         if (mine < kRows) {
-          const int64_t at = first(t) + place(mine);
+          const int64_t at = first(t) + place(worked_out_here(mine));
           lse_coming = mine < exist ? lse[at] : 0;
           delta_coming = mine < exist ? delta[at] : 0;
           note_bounds(t, mine < exist, shared_.facts[stage]);
@@ -84,9 +88,10 @@ class MetRows {
     };
     // lse and delta have time to come while a tile is computed.
     const auto note = [&](int stage) {
-      if (mine >= kRows) return;
-      shared_.facts[stage].base[mine] = kLog2e * lse_coming;
-      shared_.facts[stage].delta[mine] = delta_coming;
+      const int row = worked_out_here(mine);
+      if (row >= kRows) return;
+      shared_.facts[stage].base[row] = kLog2e * lse_coming;
+      shared_.facts[stage].minus_delta[row] = -delta_coming;
     };
     for (int stage = 0; stage < Tiles::kStages - 1; ++stage) {
       ask(begin_ + stage * per_tile_, stage);
@@ -124,7 +129,7 @@ class MetRows {
   // By the thread that has a row of the tile.
   __device__ __forceinline__ void note_bounds(int t, bool exists, Facts& facts) const {
     const int row = static_cast<int>(threadIdx.x);
-    const bool masked = t < all_begin_ || t + per_tile_ > all_end_;
+    const bool masked = t < shared_.all_begin || t + per_tile_ > shared_.all_end;
     if (row == 0) facts.masked = masked;
     if (!masked) return;
     const Range seen = exists ? keys_of_query(s_, t + row / R_) : Range{};
@@ -133,11 +138,9 @@ class MetRows {
   }
 
   const AttentionShape& s_;
-  const int64_t g_;
-  const int u_, R_, per_tile_;
+  const int g_, u_, R_, per_tile_;
   Shared& shared_;
-  int begin_, end_;          // queries among which all are that see some of the keys, from a whole tile on
-  int all_begin_, all_end_;  // that see all of them
+  int begin_, end_;  // queries among which all are that see some of the keys, from a whole tile on
 };
 
 }  // namespace ROPEWALK_CUDA
