@@ -81,6 +81,8 @@ about() {
   [ -z "${missing:-}" ]
 }
 export -f about
+[ "$kind" != device ] || "$python" -c 'import ctypes as c, sys; n = c.c_int(); sys.exit(c.CDLL("lib/cuda/libcudart.so.13").cudaGetDeviceCount(c.byref(n)) != 0 or n.value == 0)' ||
+  { say "FAILED   no GPU: every suite would skip itself"; exit 1; }
 step "the host and what is loaded" 30 bash -c "about '$python'"
 
 suite() { step "$1" "$2" "$here/bin/$1" --gtest_brief=1 "${@:3}"; }
@@ -149,7 +151,7 @@ esac
 
 skipped=$(awk '/: Skipped$/ { getline; print } /^skipped: / { print substr($0, 10) }' "$all" | LC_ALL=C sort | uniq -c)
 [ -z "$skipped" ] || printf 'tests that were skipped, and why:\n%s\n' "$skipped" >> "$summary"
-grep -ahE '(of copy|times as fast|of peak|per pair) ' "$all" >> "$summary"
+grep -ahE ' (of copy|times as fast|times|of peak|per pair|per token|TFLOP/s) ' "$all" >> "$summary"
 [ "$(stat -c %s "$all")" -le $((15 << 20)) ] || { tail -c $((15 << 20)) "$all" > "$all.part"; mv "$all.part" "$all"; }
 echo; echo "==== summary of $part, $(date -u +%FT%TZ)"
 cat "$summary"

@@ -38,7 +38,7 @@ __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* ta
       most = fmaxf(most, some[j]);  // past a NaN, which comes into the sum
     }
     const float base = most == kNone ? 0 : kLog2e * most;
-    sum *= exp2_flushed(kLog2e * largest - base);
+    if (largest != most) sum *= exp2_flushed(kLog2e * largest - base);  // else by 1 and a rounding, again and again
     for (int j = 0; j < n; ++j) sum += exp2_flushed(kLog2e * some[j] - base);
     largest = most;
   }

@@ -27,14 +27,14 @@ struct OnlineSoftmax {
       for (int mask = 1; mask <= 2; mask *= 2) now = fmaxf(now, __shfl_xor_sync(~0u, now, mask));
       now = fmaxf(largest[i], now * scale);
       base[i] = now == -INFINITY ? 0 : now;
-      shrink[i] = fast_exp2(largest[i] - base[i]);
+      shrink[i] = exp2_flushed(largest[i] - base[i]);
       largest[i] = now;
       sum[i] *= shrink[i];
     }
     ROPEWALK_UNROLL
     for (int part = 0; part < kParts; ++part)
       for (int i = 0; i < 4; ++i) {
-        score[part][i] = fast_exp2(fmaf(score[part][i], scale, -base[i / 2]));
+        score[part][i] = exp2_flushed(fmaf(score[part][i], scale, -base[i / 2]));
         sum[i / 2] += score[part][i];
       }
   }

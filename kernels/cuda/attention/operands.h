@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdlib>
 #include <initializer_list>
 
 #include "kernels/attention_mask.h"
@@ -34,6 +35,13 @@ inline AttentionShape shape_of(const Tensor& q, const Tensor& k, const Attention
           .sliding = span.window.has_value(),
           .window = std::min(span.window.value_or(0), int64_t{1} << 40),
           .document_begin = span.document_begin.empty() ? nullptr : at<int32_t>(span.document_begin)};
+}
+
+// Of Hopper's kernels, which count rows in 32 bits, and keys and queries from each other's first.
+inline void check_counts(const AttentionShape& s) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  CHECK(s.T * s.H < kMost && s.U + s.T + std::abs(s.q_begin - s.k_begin) < kMost,
+        "attention of {} queries of {} heads from {} and {} keys from {} on cuda", s.T, s.H, s.q_begin, s.U, s.k_begin);
 }
 
 // Calls f(std::integral_constant<int, K>{}) for the K that there are.

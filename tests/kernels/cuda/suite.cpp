@@ -85,7 +85,10 @@ std::vector<double> Operands::values(const std::string& name) const {
 
 void CudaSuite::SetUp() {
   cuda = make_cuda_under_test(options());
-  if (!cuda) GTEST_SKIP() << "no CUDA device here that can do it";
+  if (!cuda) {
+    const std::string none = why_no_ranks(1, DeviceTransport::kStaged);
+    GTEST_SKIP() << (none.empty() ? "this GPU is no Hopper" : none);
+  }
   EXPECT_TRUE(cuda->deterministic());
 }
 

@@ -64,7 +64,7 @@ void CudaBackend::hopper_attention_backward(const AttentionShape& shape, const T
                                             const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   AttentionShape s = shape;
   s.window = std::min(s.window, int64_t{1} << 30);  // the kernel counts keys and rows in 32 bits
-  CHECK(s.T * s.H < int64_t{1} << 31, "attention of {} queries of {} heads on cuda", s.T, s.H);
+  check_counts(s);
   if (s.T == 0 || s.U == 0) return;
   with_head_size(s.K, [&](auto K) {
     using Tiles = BackwardTiles<K()>;

@@ -136,7 +136,7 @@ __device__ __forceinline__ void meet_rows(int i, float scale, int group, Backwar
   ROPEWALK_UNROLL
   for (int part = 0; part < kParts; ++part) {
     const Pack<float, 2> base = load<2>(facts.base + part * 8 + row0);
-    for (int j = 0; j < 4; ++j) p[part][j] = fast_exp2(kLog2e * scale * p[part][j] - base.values[j % 2]);
+    for (int j = 0; j < 4; ++j) p[part][j] = exp2_flushed(kLog2e * scale * p[part][j] - base.values[j % 2]);
   }
   if constexpr (!kWhole) {
     const int key = key0 + lane() / 4;

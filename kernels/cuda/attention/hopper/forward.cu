@@ -293,7 +293,7 @@ void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* t
   const int queries = static_cast<int>(Cut::kRows / R);
   const int64_t blocks = blocks_for(s.T, queries), count = blocks * s.G;
   if (count == 0 || s.U == 0) return;
-  CHECK(s.T * s.H < int64_t{1} << 31 && s.U < int64_t{1} << 31, "attention of {} x {} rows and {} keys", s.T, s.H, s.U);
+  check_counts(s);
   const int64_t met = s.sliding ? std::min(s.window, s.U) : s.U;
   const int64_t section = std::clamp<int64_t>(kSectionBytes / (met * K * 2 * int64_t{sizeof(Bf16)}), 1, s.G);
   const RowSchedule schedule{static_cast<unsigned>(count), static_cast<unsigned>(blocks), static_cast<unsigned>(s.G),

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
     for (int part = 0; part < Tiles::kParts; ++part)
       for (int column = 0; column < Tiles::kKeys / 8; ++column)
         for (int i = 0; i < 4; ++i)
-          ds[part][column][i] *= fast_exp2(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2]));
+          ds[part][column][i] *= exp2_flushed(fmaf(p[part][column][i], kLog2e * scale, -base[part][i / 2]));
     add_product<K>(out, ds, keys, 0);
   });
 
@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
       for (int column = 0; column < kStep / 8; ++column) {
         const Pack<float, 2> bases = load<2>(facts.base + row0 + column * 8);
         for (int i = 0; i < 4; ++i) {
-          p[0][column][i] = fast_exp2(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
+          p[0][column][i] = exp2_flushed(fmaf(p[0][column][i], kLog2e * scale, -bases.values[i % 2]));
           ds[0][column][i] *= p[0][column][i];
         }
       }
