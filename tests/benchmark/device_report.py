@@ -175,6 +175,9 @@ class Driver:
                     self.beside(f"causal {way} S={length} / {peer}", lambda: self.ours(f"attention_{way}", **self.attention_sizes(length)),
                                 lambda: self.sdpa(length, way, backend), goal=CAUSAL_OVER_CUDNN[way] if peer == "cuDNN" else (None, None))
             sizes = self.attention_sizes(length)
+            for way in ("forward", "backward"):
+                self.beside_our_own(f"causal {way} S={length}, the GPU's form / the portable one", "times as fast", (None, None), "flops", "TFLOP/s",
+                                    (f"attention_{way}", sizes), (f"attention_{way}", {**sizes, "form": "portable"}))
             self.beside_our_own(f"causal backward in any order S={length} / deterministic", "times as fast", (None, None), "flops", "TFLOP/s",
                                 ("attention_backward", {**sizes, "deterministic": False}), ("attention_backward", sizes))
         for way in ("forward", "backward"):
@@ -263,7 +266,7 @@ class Driver:
     def best_of_transformers(self, length):
         """Seconds of the fastest of its settings that runs here, and which that is."""
         seconds, why = {}, "no attention of transformers runs here"
-        settings = [(attention, compiled) for attention in ("sdpa", "sdpa cudnn", "flash_attention_2", "flex_attention") for compiled in (False, True)]
+        settings = [("sdpa", True), ("sdpa cudnn", True), ("flash_attention_2", True), ("flex_attention", False), ("flex_attention", True)]
         if self.theirs.device != "cuda":
             settings = [("sdpa", False)]
         for attention, compiled in settings:
@@ -273,8 +276,8 @@ class Driver:
                 seconds[name] = [self.theirs(step) for _ in range(self.pairs)]
                 print(f"  transformers, {name}: {statistics.median(seconds[name]):.4g} s", flush=True)
             except Exception as error:  # pylint: disable=broad-except  # whatever a compiler or a missing package throws
-                why = error
-                print(f"  transformers, {name}: {type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}"[:150], flush=True)
+                why = f"{type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}"  # not itself: it holds the model
+                print(f"  transformers, {name}: {why}"[:150], flush=True)
             step = None
             if torch.compiler:
                 torch.compiler.reset()
