@@ -1,25 +1,29 @@
 #include "kernels/cuda/emulation/block.h"
 
+#include <sanitizer/asan_interface.h>
+
 #include <algorithm>
 #include <atomic>
+#include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 
 #include "kernels/cuda/emulation/asynchronous.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_UNPOISON_MEMORY_REGION(begin, bytes)
-#endif
 
 namespace ropewalk::simt {
 
 constinit thread_local Index thread_index, block_index, block_size, grid_size;
 constinit thread_local Block* running = nullptr;
 
-namespace {
-
 namespace context = boost::context;
+
+struct Context {
+  context::fiber fiber;
+  context::stack_context stack;
+
+  void resume() { fiber = std::move(fiber).resume(); }
+};
+
+namespace {
 
 constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kSharedAlignment = 1024;
@@ -47,10 +51,12 @@ std::minstd_rand& draw() {
 Block::Block(unsigned threads, size_t shared_bytes)
     : shared_bytes_(shared_bytes),
       shared_(shared_bytes + kSharedAlignment),
+      scheduler_(std::make_unique<Context>()),
       fibers_(threads),
       given_{std::vector<uint64_t>(threads), std::vector<uint64_t>(threads)},
       passed_(threads),
       arrived_(threads / kWarp) {
+  for (Fiber& fiber : fibers_) fiber.self = std::make_unique<Context>();
   for (size_t begin = 0; begin < threads; begin += kWarp) warps_.push_back(begin);
 }
 // Fibers that are not done are left by an exception; the address sanitizer does not know their stacks, so that frames
@@ -58,7 +64,8 @@ Block::Block(unsigned threads, size_t shared_bytes)
 Block::~Block() {
   for (const Fiber& fiber : fibers_)
     if (fiber.state != State::kDone) {
-      ASAN_UNPOISON_MEMORY_REGION(static_cast<char*>(fiber.stack.sp) - fiber.stack.size, fiber.stack.size);
+      const context::stack_context& stack = fiber.self->stack;
+      ASAN_UNPOISON_MEMORY_REGION(static_cast<char*>(stack.sp) - stack.size, stack.size);
     }
 }
 
@@ -83,13 +90,13 @@ void Block::begin(Index at, const std::function<void()>& thread) {
     fiber.shuffles = 0;
     fiber.index = {static_cast<unsigned>(i), 0, 0};
     fiber.copies.assign(1, {});
-    fiber.self = context::fiber(std::allocator_arg, stacks, [this, &thread](context::fiber&& scheduler) {
-      scheduler_ = std::move(scheduler);
+    fiber.self->fiber = context::fiber(std::allocator_arg, stacks, [this, &thread](context::fiber&& scheduler) {
+      scheduler_->fiber = std::move(scheduler);
       thread();
       end_thread();
-      return std::move(scheduler_);
+      return std::move(scheduler_->fiber);
     });
-    fiber.stack = stacks.last();
+    fiber.self->stack = stacks.last();
   }
 }
 
@@ -100,7 +107,7 @@ void Block::end_thread() {
 
 void Block::wait(State barrier) {
   fibers_[current_].state = barrier;
-  scheduler_ = std::move(scheduler_).resume();
+  scheduler_->resume();
 }
 
 void Block::fail(const std::string& why) {
@@ -158,7 +165,7 @@ bool Block::run_warp(size_t begin) {
     fiber.state = State::kReady;
     thread_index = fiber.index;
     in_thread_ = true;
-    fiber.self = std::move(fiber.self).resume();
+    fiber.self->resume();
     in_thread_ = false;
     CHECK(failure_.empty(), "{}", failure_);
   }

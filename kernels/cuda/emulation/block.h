@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <boost/context/fiber.hpp>
 #include <deque>
 #include <memory>
 #include <random>
@@ -14,6 +13,7 @@
 
 namespace ropewalk::simt {
 
+struct Context;       // where who does not run goes on
 struct Asynchronous;  // what goes on beside the threads (asynchronous.h); only kernels for Hopper have it
 
 std::minstd_rand& draw();
@@ -30,8 +30,7 @@ constexpr size_t kCopyBytes = 16;
 enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kWaiting, kDone };
 
 struct Fiber {
-  boost::context::fiber self;
-  boost::context::stack_context stack;
+  std::unique_ptr<Context> self;
   State state = State::kDone;
   std::function<bool()> over;  // while kWaiting: whether it may go on
   Index index;
@@ -95,6 +94,7 @@ class Block {
 
   const size_t shared_bytes_;
   std::vector<unsigned char> shared_;
+  std::unique_ptr<Context> scheduler_;
   std::vector<Fiber> fibers_;
   std::array<std::vector<uint64_t>, 2> given_;  // by each thread, in a shuffle and in the one before
   std::vector<void*> passed_;                   // by each thread, in a call of its whole warp
@@ -105,7 +105,6 @@ class Block {
   size_t current_ = 0;
   bool in_thread_ = false;  // or in what goes on beside the threads
   std::string failure_;
-  boost::context::fiber scheduler_;
 };
 
 extern constinit thread_local Block* running;
