@@ -25,10 +25,10 @@ LIMITS = {
     "key_gradient_kernel<64, true>": (7.6, 0),
     "key_gradient_kernel<128, false>": (4.0, 8),
     "key_gradient_kernel<128, true>": (4.9, 0),
-    "attention_forward_kernel<Cut<64": (100, 0),
-    "attention_forward_kernel<Cut<128": (46, 16),
-    "backward_kernel<64>": (24, 8),
-    "backward_kernel<128>": (17, 8),
+    "attention_forward_kernel<Cut<64": (105, 0),
+    "attention_forward_kernel<Cut<128": (47, 24),
+    "attention_backward_kernel<64>": (26, 0),
+    "attention_backward_kernel<128>": (18, 0),
     "delta_kernel<": (0, 0),
 }
 SKIPPED = 77
