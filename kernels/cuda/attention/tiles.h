@@ -9,6 +9,9 @@
 
 namespace ROPEWALK_CUDA {
 
+// Of a block, on every device from compute capability 8.0 on: 8.6 and 8.9 have least.
+inline constexpr int64_t kMostShared = 99 << 10;
+
 // Where number `column`, a multiple of 8, of a row of a tile is.
 template <int K>
 __device__ __forceinline__ int in_tile(int row, int column) {

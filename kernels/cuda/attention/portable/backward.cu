@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
     for (int i = 0; i < 2; ++i) {
       const int row = block.row(part, i);
       const bool exists = row < rows.count();
-      base[part][i] = exists ? kLog2e * lse[rows.at(s, blockIdx.y, row)] : 0;
+      base[part][i] = exists ? softmax_base(lse[rows.at(s, blockIdx.y, row)]) : 0;
       delta_row[part][i] = exists ? delta[rows.at(s, blockIdx.y, row)] : 0;
     }
   float out[Tiles::kParts][K / 8][4] = {};
@@ -88,6 +88,7 @@ struct KeyShared {
   static constexpr int kDs = Tiles::kKeys * Tiles::kRows;
   static constexpr int kTiles = MetRows<Tiles>::kTiles + (kWithQueries ? Tiles::kKey + 2 * kDs : 0);
   static constexpr int64_t kBytes = kTiles * int64_t{sizeof(Bf16)} + int64_t{sizeof(typename MetRows<Tiles>::Shared)};
+  static_assert(kBytes <= kMostShared);
 };
 
 // to [2] += (first, second), where other blocks may be adding too
@@ -139,11 +140,11 @@ __device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, i
 // dv += P^T do,  dk += dS^T q / sqrt(K); a block for each (tile of keys, key head). What is computed is transposed:
 // rows are keys. kWithQueries: dq as well, which is not touched otherwise.
 template <int K, bool kWithQueries>
-__global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
+__global__ void __launch_bounds__(KeyTiles<K, kWithQueries>::kThreads, KeyTiles<K, kWithQueries>::kBlocks)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
                         const float* lse, const float* delta, float* dq, float* __restrict__ dk,
                         float* __restrict__ dv) {
-  using Tiles = KeyTiles<K>;
+  using Tiles = KeyTiles<K, kWithQueries>;
   using Shared = KeyShared<Tiles, kWithQueries>;
   constexpr int kRows = Tiles::kRows, kStep = Tiles::kStep;
   const int64_t g = blockIdx.y;
@@ -195,11 +196,12 @@ __global__ void __launch_bounds__(KeyTiles<K>::kThreads, KeyTiles<K>::kBlocks)
       const int me = kWithQueries ? worked_out_here(lane()) : lane();
       const int row0 = step + me % 4 * 2;  // this thread's first
       if (facts.masked) {
-        const int key0 = worked_out_here(mine + lane() / 4);
+        const int key0 = kWithQueries ? worked_out_here(warp()) * 16 + worked_out_here(lane()) / 4
+                                      : worked_out_here(mine + lane() / 4);
         ROPEWALK_UNROLL
         for (int column = 0; column < kStep / 8; ++column) {
-          const Pack<int, 2> begin = load<2>(facts.begin + row0 + column * 8),
-                             end = load<2>(facts.end + row0 + column * 8);
+          const Pack<int16_t, 2> begin = load<2>(facts.begin + row0 + column * 8),
+                                 end = load<2>(facts.end + row0 + column * 8);
           for (int i = 0; i < 4; ++i) {
             const int at = key0 + i / 2 * 8;
             if ((at < begin.values[i % 2]) | (at >= end.values[i % 2])) p[0][column][i] = -INFINITY;
@@ -264,8 +266,8 @@ void CudaBackend::portable_attention_backward(const AttentionShape& s, const Ten
                                               const Tensor& delta, const Tensor& dq, const Tensor& dk,
                                               const Tensor& dv) {
   with_head_size(s.K, [&](auto K) {
-    using ByKeys = KeyTiles<K()>;
     const auto by_keys = [&](auto with_queries) {
+      using ByKeys = KeyTiles<K(), with_queries()>;
       launch(runtime_,
              {blocks_for(s.U, ByKeys::kKeys), ByKeys::kThreads, s.G, KeyShared<ByKeys, with_queries()>::kBytes},
              key_gradient_kernel<K(), with_queries()>, s, at<Bf16>(q), at<Bf16>(k), at<Bf16>(v), at<Bf16>(d_o),

@@ -11,14 +11,17 @@ namespace ROPEWALK_CUDA {
 
 // How the backward by tiles of keys is cut: 16 keys a warp, as its two sums of K numbers a key fill the registers;
 // kRows rows at a time, of which kStep are computed at once; kStages tiles of them, all but one of which are on their
-// way.
-template <int K_>
+// way; kBlocks blocks share an SM. kWithQueries: dq as well.
+template <int K_, bool kWithQueries>
 struct KeyTiles {
-  static constexpr int K = K_, kWarps = K == 64 ? 4 : 8, kBlocks = K == 64 ? 2 : 1;  // that share an SM
+  static constexpr int K = K_, kWarps = K == 64 || kWithQueries ? 4 : 8, kBlocks = 8 / kWarps;
   static constexpr int kThreads = kWarps * kWarp, kKeys = 16 * kWarps;
-  static constexpr int kRows = 64, kStep = 16, kStages = K == 64 ? 2 : 3;
+  static constexpr int kRows = 64, kStep = 16, kStages = kWarps == 8 ? 3 : 2;
   static constexpr int kRow = kRows * K, kKey = kKeys * K;  // numbers in a tile
 };
+
+// A row's lse in units of log 2, to take from scores: 0 where it sees nothing, as -inf less -inf is no number.
+__device__ __forceinline__ float softmax_base(float lse) { return lse == -INFINITY ? 0 : kLog2e * lse; }
 
 // Queries and keys are counted in 32 bits: 2^31 of them fit into no device's memory.
 template <typename Tiles>
@@ -31,7 +34,7 @@ class MetRows {
   // Of the rows of a tile.
   struct alignas(16) Facts {
     float base[kRows], minus_delta[kRows];  // lse in units of log 2
-    int begin[kRows], end[kRows];           // of the keys that it sees, counted from the tile of keys; where masked
+    int16_t begin[kRows], end[kRows];       // of the tile's keys, those that it sees; where masked
     int masked;                             // not all rows see all keys
   };
   struct Shared {
@@ -46,7 +49,7 @@ class MetRows {
       : s_(s), g_(g), u_(u), R_(static_cast<int>(s.H / s.G)), per_tile_(kRows / R_), shared_(shared) {
     const Range some = queries_of_keys(s, u, exist);
     begin_ = static_cast<int>(some.begin) / per_tile_ * per_tile_;
-    end_ = static_cast<int>(some.end);
+    end_ = some.begin < some.end ? static_cast<int>(some.end) : begin_;
   }
 
   __device__ bool empty() const { return begin_ >= end_; }
@@ -90,7 +93,7 @@ class MetRows {
     const auto note = [&](int stage) {
       const int row = worked_out_here(mine);
       if (row >= kRows) return;
-      shared_.facts[stage].base[row] = kLog2e * lse_coming;
+      shared_.facts[stage].base[row] = softmax_base(lse_coming);
       shared_.facts[stage].minus_delta[row] = -delta_coming;
     };
     for (int stage = 0; stage < Tiles::kStages - 1; ++stage) {
@@ -133,8 +136,12 @@ class MetRows {
     if (row == 0) facts.masked = masked;
     if (!masked) return;
     const Range seen = exists ? keys_of_query(s_, t + row / R_) : Range{};
-    facts.begin[row] = static_cast<int>(seen.begin) - u_;
-    facts.end[row] = static_cast<int>(seen.end) - u_;
+    const auto in_tile = [&](int64_t key) {
+      const int i = static_cast<int>(key) - u_;
+      return static_cast<int16_t>(i < 0 ? 0 : i > Tiles::kKeys ? Tiles::kKeys : i);
+    };
+    facts.begin[row] = in_tile(seen.begin);
+    facts.end[row] = in_tile(seen.end);
   }
 
   const AttentionShape& s_;

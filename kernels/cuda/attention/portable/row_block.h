@@ -19,6 +19,7 @@ struct RowTiles {
   static constexpr int kLeft = kRows * K, kKey = kKeys * K;  // numbers in a tile
   static constexpr int kTiles = kLefts_ * kLeft + 2 * kStages * kKey;
   static constexpr int64_t kBytes = kTiles * int64_t{sizeof(Bf16)} + (2 * kRows + 2) * int64_t{sizeof(int)};
+  static_assert(kBytes <= kMostShared);
 };
 
 // In shared memory: where the keys that each row sees begin and end, none where there is no such row; and those that
