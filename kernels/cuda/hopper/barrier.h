@@ -2,7 +2,7 @@
 // "Parallel Synchronization and Communication Instructions: mbarrier" and "barrier".
 #pragma once
 
-#include "kernels/cuda/elements.h"
+#include "kernels/cuda/block.h"
 #ifdef ROPEWALK_CUDA_EMULATED
 #include "kernels/cuda/emulation/hopper.h"
 #endif
@@ -11,9 +11,9 @@ namespace ROPEWALK_CUDA {
 
 // Whether what is compiled here may use the instructions that only sm_90a has; a kernel that does not, traps.
 #if defined(__CUDACC__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
-inline constexpr bool kHasHopperInstructions = false;
+constexpr bool kHasHopperInstructions = false;
 #else
-inline constexpr bool kHasHopperInstructions = true;
+constexpr bool kHasHopperInstructions = true;
 #endif
 
 // Ends the kernel and fails its launch.
@@ -57,6 +57,11 @@ __device__ __forceinline__ void arrive(Barrier* barrier) {
 #else
   simt::arrive(&barrier->bits);
 #endif
+}
+// One arrival for a warp, when all of it is done.
+__device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
+  __syncwarp();
+  if (lane() == 0) arrive(barrier);
 }
 // Also announces bytes of copies that are to be asked for.
 __device__ __forceinline__ void arrive_expecting(Barrier* barrier, uint32_t bytes) {

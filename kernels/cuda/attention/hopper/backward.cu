@@ -25,10 +25,9 @@ __device__ __forceinline__ void clear_unused_rows(int used, BackwardShared<K>& s
 
 template <int K>
 __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
-    attention_backward_kernel(AttentionShape s, const __grid_constant__ TensorMap q,
-                              const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v,
-                              const __grid_constant__ TensorMap d_o, const __grid_constant__ TensorMap dq,
-                              BackwardOperands x) {
+    hopper_backward_kernel(AttentionShape s, const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
+                           const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap d_o,
+                           const __grid_constant__ TensorMap dq, BackwardOperands x) {
   if constexpr (kHasHopperInstructions) {
     using Tiles = BackwardTiles<K>;
     BackwardShared<K>& shared = *shared_memory<BackwardShared<K>>();
@@ -82,7 +81,7 @@ void CudaBackend::hopper_attention_backward(const AttentionShape& shape, const T
       return tensor_map(at<Bf16>(x), {K, s.G, s.U}, {K, s.G * K}, {Tiles::kPanel, 1, Tiles::kKeys});
     };
     launch(runtime_, {blocks_for(s.U, Tiles::kKeys) * s.G, Tiles::kThreads, 1, sizeof(BackwardShared<K()>)},
-           attention_backward_kernel<K()>, s, rows(at<Bf16>(q), Tiles::kPanel), keys(k), keys(v),
+           hopper_backward_kernel<K()>, s, rows(at<Bf16>(q), Tiles::kPanel), keys(k), keys(v),
            rows(at<Bf16>(d_o), Tiles::kPanel), rows(at<float>(dq), Tiles::kDqPanel),
            BackwardOperands{at<float>(lse), at<float>(delta), at<float>(dk), at<float>(dv), turns});
   });

@@ -78,10 +78,4 @@ __device__ __forceinline__ Use use_of(int i) {
   return {i % kStages, static_cast<uint32_t>(i / kStages % 2)};
 }
 
-// One arrival for a warp, when all of it is done.
-__device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
-  __syncwarp();
-  if (lane() == 0) arrive(barrier);
-}
-
 }  // namespace ROPEWALK_CUDA

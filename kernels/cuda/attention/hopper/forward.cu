@@ -161,9 +161,6 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
   const int consumer = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
   const int row0 = consumer * 64 + warp() % 4 * 16 + lane() / 4;  // this thread's, and the one 8 further
   const float scale = kLog2e / sqrtf(static_cast<float>(Cut::K));
-  const auto release = [&](Barrier* empty) {
-    if (lane() == 0) arrive(empty);
-  };
 
   Turn<Cut::kStages> k_turn, v_turn;
   for (Turn<2> q_turn;; q_turn.next()) {
@@ -203,7 +200,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     ask_for_scores(score, shared, consumer, q_turn.stage, k_turn.stage);
     wait_products<0>();
     pin(score);
-    release(&shared.k_empty[k_turn.stage]);
+    arrive_as_warp(&shared.k_empty[k_turn.stage]);
     k_turn.next();
     take_scores(0);
     round_to_left(p, score);
@@ -217,7 +214,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       ask_for_sums(out, p, shared, v_turn.stage);
       wait_products<1>();
       pin(score);
-      release(&shared.k_empty[k_turn.stage]);
+      arrive_as_warp(&shared.k_empty[k_turn.stage]);
       k_turn.next();
       take_scores(i);
       // The wait for keys stands here so that ptxas does not move the softmax behind the wait for sums.
@@ -225,19 +222,19 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       wait_products<0>();
       pin(out);
       pin(p);
-      release(&shared.v_empty[v_turn.stage]);
+      arrive_as_warp(&shared.v_empty[v_turn.stage]);
       v_turn.next();
       if (!Cut::kAsksToShrink || __any_sync(~0u, shrink[0] != 1 || shrink[1] != 1)) shrink_rows(out, shrink);
       round_to_left(p, score);
     }
-    release(&shared.q_empty[q_turn.stage]);
+    arrive_as_warp(&shared.q_empty[q_turn.stage]);
     wait(&shared.v_full[v_turn.stage], v_turn.parity);
     pin(out);
     pin(p);
     ask_for_sums(out, p, shared, v_turn.stage);
     wait_products<0>();
     pin(out);
-    release(&shared.v_empty[v_turn.stage]);
+    arrive_as_warp(&shared.v_empty[v_turn.stage]);
     v_turn.next();
 
     ROPEWALK_UNROLL
@@ -251,9 +248,9 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
 
 template <typename Cut>
 __global__ void __launch_bounds__(Cut::kThreads, 1)
-    attention_forward_kernel(AttentionShape s, RowSchedule schedule, const __grid_constant__ TensorMap q,
-                             const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v, float* o,
-                             float* lse) {
+    hopper_forward_kernel(AttentionShape s, RowSchedule schedule, const __grid_constant__ TensorMap q,
+                          const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v, float* o,
+                          float* lse) {
   if constexpr (kHasHopperInstructions) {
     Shared<Cut>& shared = *shared_memory<Shared<Cut>>();
     if (threadIdx.x == 0) {
@@ -302,7 +299,7 @@ void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* t
     return tensor_map(x, {K, s.G, s.U}, {K, s.G * K}, {kPanel, 1, Cut::kKeys});
   };
   launch(runtime, {std::min<int64_t>(runtime.multiprocessors(), count), Cut::kThreads, 1, sizeof(Shared<Cut>)},
-         attention_forward_kernel<Cut>, s, schedule,
+         hopper_forward_kernel<Cut>, s, schedule,
          tensor_map(q, {K, R, s.G, s.T}, {K, R * K, s.H * K}, {kPanel, static_cast<int>(R), 1, queries}), of_keys(k),
          of_keys(v), o, lse);
 }
