@@ -125,6 +125,10 @@ void Runtime::copy(const void* from, void* to, int64_t bytes, Stream stream) con
   if (bytes > 0) stream->run([=] { std::memcpy(to, from, static_cast<size_t>(bytes)); });
 }
 
+void Runtime::clear(void* memory, int64_t bytes) const {
+  stream()->run([=] { std::memset(memory, 0, static_cast<size_t>(bytes)); });
+}
+
 // New for each operation, so that none finds what an earlier one left.
 void* Runtime::workspace(int64_t bytes) {
   stream()->run([old = workspace_] { std::free(old); });
