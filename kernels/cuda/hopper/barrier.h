@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/block.h"
+#include "kernels/cuda/elements.h"
 #ifdef ROPEWALK_CUDA_EMULATED
 #include "kernels/cuda/emulation/hopper.h"
 #endif
@@ -28,12 +29,6 @@ __device__ __forceinline__ void trap() {
 struct alignas(8) Barrier {
   uint64_t bits;
 };
-
-#ifdef __CUDACC__
-__device__ __forceinline__ uint32_t shared_address(const void* shared) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-}
-#endif
 
 // By one thread; then publish_barriers() by it, and __syncthreads().
 __device__ __forceinline__ void init(Barrier* barrier, int arrivals) {
