@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/clock.h"
+#include "kernels/cuda/emulation/block.h"
 #include "kernels/error.h"
 
 namespace ropewalk::cuda_emulated {
@@ -38,7 +39,7 @@ Runtime::~Runtime() {
 }
 
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
-int Runtime::multiprocessors() const { return 2; }
+int Runtime::multiprocessors() const { return 1 + static_cast<int>(simt::draw()() % 6); }  // results do not tell
 // It has everything. Where nothing is asked for it takes the portable form, which is quicker to imitate.
 bool Runtime::has_hopper() const { return false; }
 void Runtime::check_hopper() const {}
