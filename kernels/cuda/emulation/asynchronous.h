@@ -77,7 +77,7 @@ class Mbarriers {
 class NamedBarriers {
  public:
   explicit NamedBarriers(Block& block) : block_(block) {}
-  void arrive(int id, int threads, bool wait);
+  void sync(int id, int threads);
 
  private:
   struct Named {

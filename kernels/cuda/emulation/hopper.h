@@ -28,7 +28,6 @@ void arrive(uint64_t* barrier);
 void arrive_expecting(uint64_t* barrier, uint32_t bytes);
 void wait_barrier(uint64_t* barrier, uint32_t parity);
 void sync_threads_of(int id, int threads);
-void arrive_threads_of(int id, int threads);
 
 constexpr int kMostDimensions = 5;
 struct TensorMap {

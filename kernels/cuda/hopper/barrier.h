@@ -85,19 +85,12 @@ __device__ __forceinline__ void wait(Barrier* barrier, uint32_t parity) {
 #endif
 }
 
-// Barrier `id`, 1 to 15, of so many threads (whole warps): those who sync wait until all have synced or arrived.
+// Barrier `id`, 1 to 15, of so many threads (whole warps), which wait for each other.
 __device__ __forceinline__ void sync_threads_of(int id, int threads) {
 #ifdef __CUDACC__
   asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
 #else
   simt::sync_threads_of(id, threads);
-#endif
-}
-__device__ __forceinline__ void arrive_threads_of(int id, int threads) {
-#ifdef __CUDACC__
-  asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
-#else
-  simt::arrive_threads_of(id, threads);
 #endif
 }
 

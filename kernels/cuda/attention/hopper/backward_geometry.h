@@ -26,6 +26,12 @@ struct KeyTile {
   }
 };
 
+// Of a tile of rows.
+template <int kRows>
+__device__ __forceinline__ int queries_of_tile(const AttentionShape& s) {
+  return kRows / static_cast<int>(s.H / s.G);
+}
+
 // Those of a tile's keys that query t sees, counted from the tile's first one, which may be far outside of it.
 __device__ __forceinline__ TileRange keys_in_tile(const AttentionShape& s, const KeyTile& tile, int t) {
   TileRange seen{-tile.u, tile.diagonal + t + 1};
@@ -55,7 +61,7 @@ __device__ __forceinline__ int tiles_of_keys_before(const AttentionShape& s, con
 template <int kKeys, int kRows>
 __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number) {
   constexpr int kSection = 2;  // heads at a time: measured at 16k and 64k, with and without a window
-  const int tiles = static_cast<int>((s.U + kKeys - 1) / kKeys), queries = kRows / static_cast<int>(s.H / s.G);
+  const int tiles = static_cast<int>((s.U + kKeys - 1) / kKeys), queries = queries_of_tile<kRows>(s);
   const int first = number / (tiles * kSection) * kSection, rest = number % (tiles * kSection);
   const int heads = static_cast<int>(s.G) - first < kSection ? static_cast<int>(s.G) - first : kSection;
   const int u = rest / heads * kKeys;

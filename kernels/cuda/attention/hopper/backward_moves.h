@@ -14,7 +14,7 @@ __device__ __forceinline__ void load_tiles(const TensorMap& q_map, const TensorM
                                            BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
   const KeyTile& tile = shared.tile;
-  const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R, head = tile.g * R;
+  const int R = static_cast<int>(s.H / s.G), queries = queries_of_tile<Tiles::kRows>(s), head = tile.g * R;
   arrive_expecting(&shared.keys_full, 2 * Tiles::kKeys * K * sizeof(Bf16));
   for (int column = 0; column < K; column += kPanel) {
     copy_tile_async(shared.k + column * Tiles::kKeys, k_map, &shared.keys_full, {column, tile.g, tile.u});
@@ -43,7 +43,7 @@ __device__ __forceinline__ void load_facts(const AttentionShape& s, const Backwa
   using Tiles = BackwardTiles<K>;
   constexpr int kMine = Tiles::kRows / kWarp;
   const KeyTile& tile = shared.tile;
-  const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R, T = static_cast<int>(s.T);
+  const int R = static_cast<int>(s.H / s.G), queries = queries_of_tile<Tiles::kRows>(s), T = static_cast<int>(s.T);
   for (int i = 0; i < tile.rows.count(); ++i) {
     const auto [stage, parity] = RingPlace<Tiles::kStages>::of(i);
     const int t0 = tile.met(i) * queries, exist = (T - t0 < queries ? T - t0 : queries) * R;
@@ -79,7 +79,7 @@ __device__ __forceinline__ void add_dq(const TensorMap& dq_map, const AttentionS
                                        BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
   const KeyTile& tile = shared.tile;
-  const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R;
+  const int R = static_cast<int>(s.H / s.G), queries = queries_of_tile<Tiles::kRows>(s);
   for (int i = first; i < tile.rows.count(); i += 2) {
     const int number = tile.met(i), t = number * queries, place = number * static_cast<int>(s.G) + tile.g;
     const int turn = turns.are_kept() ? tiles_of_keys_before<Tiles::kKeys>(s, tile, t) : 0;
