@@ -52,7 +52,8 @@ TEST(HopperProxies, ProductsSeeWhatIsFenced) {
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kNone); }), kRuns);
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kNoFence); }), 0);
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kFenceBefore); }), 0);
-  EXPECT_EQ(times_right([] { return square_is_right(Fault::kOneFences); }), 0);
+  // Once in 128 times one of the two that fence is the last to store, so that its fence is for all.
+  EXPECT_LE(times_right([] { return square_is_right(Fault::kOneFences); }), 3);
   EXPECT_LT(times_right([] { return square_is_right(Fault::kNoBarrier); }), kRuns);
 }
 
