@@ -27,8 +27,8 @@ struct AttentionSpan {
   int64_t q_begin = 0;            // global position of the first query row
   int64_t k_begin = 0;            // global position of the first key row
   std::optional<int64_t> window;  // keys that a query sees, itself included; nullopt: all before it
-  Tensor document_begin;  // [T] i32: global position where the document of each query row begins, never decreasing;
-                          // absent: the whole sequence is one document that begins at 0
+  Tensor document_begin;  // [T] i32: global position where the document of each query row begins, never decreasing and
+                          // <= its own; absent: the whole sequence is one document that begins at 0
 };
 
 // Floating-point operations, as kernels/flops.h counts them.

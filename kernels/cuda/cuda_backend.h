@@ -98,7 +98,7 @@ class CudaBackend final : public Backend {
   AttentionForm attention_;
   Runtime runtime_;
   Products products_;
-  std::unique_ptr<Buffer> taken_;  // what a RowSchedule counts by; where attention is Hopper's
+  std::unique_ptr<Buffer> taken_;  // The counter of RowSchedule; only with Hopper's attention.
   std::map<std::pair<int64_t, double>, std::unique_ptr<Buffer>> frequencies_;
 };
 

@@ -10,6 +10,8 @@
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
 #else
+#include <bit>
+
 #include "kernels/bfloat16.h"
 #endif
 
@@ -70,6 +72,13 @@ __device__ __forceinline__ void store(const Pack<E, n>& pack, E* to) {
 #endif
   *reinterpret_cast<Pack<E, n>*>(to) = pack;
 }
+
+#ifdef __CUDACC__
+// As instructions take it that reach shared memory alone.
+__device__ __forceinline__ uint32_t shared_address(const void* shared) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
+#endif
 
 // n numbers that are kept for later as they came from memory, bf16 two to a register. (Compilers give each number of a
 // Pack a register of its own, and keep what was made of it too.)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/runtime.h"
+#include "kernels/error.h"
 
 #ifndef ROPEWALK_CUDA_EMULATED
 #include "kernels/cuda/device/check.h"
@@ -23,6 +24,8 @@ inline int64_t blocks_for(int64_t items, int64_t each = kThreads) { return (item
 template <typename... Parameters, typename... Arguments>
 void launch(const Runtime& runtime, const Grid& grid, void (*kernel)(Parameters...), Arguments... arguments) {
   if (grid.blocks_x == 0 || grid.blocks_y == 0) return;
+  CHECK(grid.blocks_x < int64_t{1} << 31 && grid.blocks_y < 1 << 16, "a grid of {} x {} blocks", grid.blocks_x,
+        grid.blocks_y);
   const unsigned x = static_cast<unsigned>(grid.blocks_x), y = static_cast<unsigned>(grid.blocks_y),
                  threads = static_cast<unsigned>(grid.threads);
   const auto shared = static_cast<size_t>(grid.shared_bytes);

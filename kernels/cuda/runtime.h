@@ -72,6 +72,8 @@ class Runtime final : public DeviceTimeline {
   // In the stream's order, between memory of the device and pinned memory in any direction.
   void copy(const void* from, void* to, int64_t bytes, Stream stream) const;
 
+  void clear(void* memory, int64_t bytes) const;  // zeros, in the kernels' order
+
   // At least so many bytes for the kernels of one operation; the next operation's may be the same ones.
   void* workspace(int64_t bytes);
 

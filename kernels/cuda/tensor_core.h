@@ -22,6 +22,17 @@ __device__ __forceinline__ uint32_t bf16_pair(float first, float second) {
 #endif
 }
 
+// Sums as the left side of a product: of two parts of 8 columns, a [16, 16].
+__device__ __forceinline__ void round_to_left(uint32_t (&a)[4], const float (&left)[4], const float (&right)[4]) {
+  for (int pair = 0; pair < 2; ++pair) a[pair] = bf16_pair(left[2 * pair], left[2 * pair + 1]);
+  for (int pair = 0; pair < 2; ++pair) a[2 + pair] = bf16_pair(right[2 * pair], right[2 * pair + 1]);
+}
+template <int kParts>
+__device__ __forceinline__ void round_to_left(uint32_t (&a)[kParts / 2][4], const float (&c)[kParts][4]) {
+  ROPEWALK_UNROLL
+  for (int i = 0; i < kParts; i += 2) round_to_left(a[i / 2], c[i], c[i + 1]);
+}
+
 // c += a b
 __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 #ifdef __CUDACC__
@@ -38,9 +49,7 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
 // A row of a matrix in shared memory: its address in bytes, to compute with.
 #ifdef __CUDACC__
 using RowAddress = uint32_t;
-__device__ __forceinline__ RowAddress row_address(const Bf16* row) {
-  return static_cast<RowAddress>(__cvta_generic_to_shared(row));
-}
+__device__ __forceinline__ RowAddress row_address(const Bf16* row) { return shared_address(row); }
 #else
 using RowAddress = uintptr_t;
 inline RowAddress row_address(const Bf16* row) { return reinterpret_cast<RowAddress>(row); }
@@ -73,9 +82,9 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], RowAd
 // to commit() is one group; wait<n>() waits until at most its n newest groups are on their way.
 __device__ __forceinline__ void copy_async(Bf16* shared, const Bf16* from, bool exists) {
 #ifdef __CUDACC__
-  const auto to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   const int bytes = exists ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(from), "r"(bytes)
+               : "memory");
 #else
   simt::copy_async(shared, from, exists);
 #endif

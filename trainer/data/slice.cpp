@@ -21,6 +21,13 @@ Tensor gather(std::span<const Sample> samples, std::vector<int32_t> Sample::*mem
   return tensor;
 }
 
+// What AttentionSpan asks of them, and no kernel finds out.
+void check_documents(const std::vector<int32_t>& begin) {
+  for (size_t i = 0; i < begin.size(); ++i)
+    CHECK(begin[i] >= (i > 0 ? begin[i - 1] : 0) && begin[i] <= static_cast<int64_t>(i),
+          "the document of position {} begins at {}", i, begin[i]);
+}
+
 }  // namespace
 
 Sequences slice(std::span<const Sample> samples, const SequenceLayout& layout, int context_rank, Kernels& kernels,
@@ -32,7 +39,10 @@ Sequences slice(std::span<const Sample> samples, const SequenceLayout& layout, i
   out.tokens = gather(samples, &Sample::tokens, layout, context_rank, kernels, arena);
   out.targets = gather(samples, &Sample::targets, layout, context_rank, kernels, arena);
   out.document_begin = gather(samples, &Sample::document_begin, layout, context_rank, kernels, arena);
-  for (const Sample& sample : samples) out.documents.push_back(sample.document_begin);
+  for (const Sample& sample : samples) {
+    check_documents(sample.document_begin);
+    out.documents.push_back(sample.document_begin);
+  }
   return out;
 }
 

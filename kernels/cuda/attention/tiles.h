@@ -133,10 +133,7 @@ __device__ __forceinline__ void add_product(float (&c)[kParts][K / 8][4], const 
   for (int i = 0; i < kInnerParts; i += 2) {
     uint32_t a[kParts][4];
     ROPEWALK_UNROLL
-    for (int part = 0; part < kParts; ++part)
-      for (int half = 0; half < 2; ++half)
-        for (int pair = 0; pair < 2; ++pair)
-          a[part][2 * half + pair] = bf16_pair(p[part][i + half][2 * pair], p[part][i + half][2 * pair + 1]);
+    for (int part = 0; part < kParts; ++part) round_to_left(a[part], p[part][i], p[part][i + 1]);
     add_columns(c, a, [&](uint32_t(&b)[4], int column) { right.load_right_transposed(b, row + i * 8, column); });
   }
 }

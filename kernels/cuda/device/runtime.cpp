@@ -117,7 +117,8 @@ Stream Runtime::stream() const {
   return kernels;
 }
 
-// Its few blocks go before those of a large kernel that wait for a place.
+// Its few blocks go before those of a large kernel that wait for a place. (Hopper's forward of attention holds all
+// places until it ends: what begins after it waits for it.)
 Stream Runtime::make_stream() {
   check(cudaSetDevice(index_), "to use it");
   int least = 0, greatest = 0;
@@ -264,6 +265,10 @@ void Runtime::to_host(const void* device, void* host, int64_t bytes) {
 void Runtime::copy(const void* from, void* to, int64_t bytes, Stream stream) const {
   check(cudaSetDevice(index_), "to use it");
   if (bytes > 0) check(cudaMemcpyAsync(to, from, static_cast<size_t>(bytes), cudaMemcpyDefault, stream), "a copy");
+}
+
+void Runtime::clear(void* memory, int64_t bytes) const {
+  check(cudaMemsetAsync(memory, 0, static_cast<size_t>(bytes), stream()), "to clear memory");
 }
 
 void* Runtime::workspace(int64_t bytes) {

@@ -51,8 +51,7 @@ void publish_barriers() { here().barriers.publish(); }
 void arrive(uint64_t* barrier) { here().barriers.arrive(barrier, 0); }
 void arrive_expecting(uint64_t* barrier, uint32_t bytes) { here().barriers.arrive(barrier, bytes); }
 void wait_barrier(uint64_t* barrier, uint32_t parity) { here().barriers.wait(barrier, parity); }
-void sync_threads_of(int id, int threads) { here().named_barriers.arrive(id, threads, true); }
-void arrive_threads_of(int id, int threads) { here().named_barriers.arrive(id, threads, false); }
+void sync_threads_of(int id, int threads) { here().named_barriers.sync(id, threads); }
 
 void copy_tile_async(void* shared, const TensorMap& map, uint64_t* barrier, const int* at, int dimensions) {
   here().copies.ask(shared, map, barrier, at, dimensions);

@@ -1,5 +1,5 @@
 // What goes on beside the threads of a block, as Hopper's engines do it: barriers that count bytes, copies and sums of
-// tiles, products of warpgroups. Each class is one file here; hopper.h says what threads ask of them.
+// tiles, products of warpgroups. hopper.h says what threads ask of them.
 #pragma once
 
 #include <map>
@@ -15,8 +15,8 @@ constexpr unsigned kWarpgroup = 128;
 // ("Tensors: Swizzling Modes").
 inline uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-// Shared memory as the asynchronous proxy sees it: what threads store is not there before they fence. Addresses are
-// those of the shared window, whose first KiB is the system's.
+// proxies.cpp. Shared memory as the asynchronous proxy sees it: what threads store is not there before they fence.
+// Addresses are those of the shared window, whose first KiB is the system's.
 class AsyncView {
  public:
   explicit AsyncView(Block& block) : block_(block), seen_(block.shared_bytes(), kPoison) {}
@@ -35,7 +35,8 @@ class AsyncView {
   std::vector<unsigned char> seen_;
 };
 
-// What the engines have still to do, in any order: at drawn times, some of it only when all threads wait.
+// asynchronous.cpp. What the engines have still to do, in any order: at drawn times, some of it only when all threads
+// wait.
 class Steps {
  public:
   void add(std::function<void()> step) { (one_in(2) ? soon_ : at_last_).push_back(std::move(step)); }
@@ -45,6 +46,7 @@ class Steps {
   std::vector<std::function<void()>> soon_, at_last_;
 };
 
+// barriers.cpp
 class Mbarriers {
  public:
   explicit Mbarriers(Block& block) : block_(block) {}
@@ -71,10 +73,11 @@ class Mbarriers {
   std::map<uint64_t*, Mbarrier> barriers_;
 };
 
+// barriers.cpp
 class NamedBarriers {
  public:
   explicit NamedBarriers(Block& block) : block_(block) {}
-  void arrive(int id, int threads, bool wait);
+  void sync(int id, int threads);
 
  private:
   struct Named {
@@ -85,7 +88,7 @@ class NamedBarriers {
   std::array<Named, 16> named_;
 };
 
-// Tiles that come piece by piece.
+// bulk.cpp. Tiles that come piece by piece.
 class TileCopies {
  public:
   TileCopies(Block& block, AsyncView& view, Steps& steps, Mbarriers& barriers)
@@ -109,7 +112,7 @@ class TileCopies {
   size_t under_way_ = 0;  // pieces
 };
 
-// Sums into device memory: read at one time, added at another.
+// bulk.cpp. Sums into device memory: read at one time, added at another.
 class BulkSums {
  public:
   BulkSums(Block& block, AsyncView& view, Steps& steps)
@@ -142,7 +145,7 @@ class BulkSums {
   std::vector<Thread> threads_;
 };
 
-// Products of one warpgroup.
+// warpgroup.cpp. Products of one warpgroup.
 class Warpgroup {
  public:
   struct Call {
@@ -208,7 +211,7 @@ class Warpgroup {
   size_t first_ = 0;              // the number of the first of them
 };
 
-// Registers that warps hand to each other.
+// registers.cpp. Registers that warps hand to each other.
 class Registers {
  public:
   explicit Registers(Block& block);
@@ -220,6 +223,7 @@ class Registers {
   std::vector<int> threads_;  // what each has
 };
 
+// asynchronous.cpp
 struct Asynchronous {
   explicit Asynchronous(Block& block);
   Warpgroup& warpgroup();  // of the running thread

@@ -77,7 +77,7 @@ void Mbarriers::end() {
       block_.fail(fmt::format("{} bytes that were announced to a barrier have not come", barrier.bytes));
 }
 
-void NamedBarriers::arrive(int id, int threads, bool wait) {
+void NamedBarriers::sync(int id, int threads) {
   if (id < 1 || id > 15) block_.fail(fmt::format("there is no named barrier {}", id));
   if (threads < 1 || threads % static_cast<int>(kWarp) != 0 || threads > static_cast<int>(block_.threads()))
     block_.fail(fmt::format("a named barrier of {} threads", threads));
@@ -90,7 +90,7 @@ void NamedBarriers::arrive(int id, int threads, bool wait) {
     named.arrived = 0;
     ++named.completed;
   }
-  if (wait) block_.wait_until([&named, completed] { return named.completed != completed; });
+  block_.wait_until([&named, completed] { return named.completed != completed; });
 }
 
 }  // namespace ropewalk::simt

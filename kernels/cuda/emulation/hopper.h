@@ -1,5 +1,6 @@
 // What Hopper's instructions do, on the host: what kernels/cuda/hopper describes. Each follows the section of NVIDIA's
-// PTX ISA that its file cites (asynchronous.h says which file). What goes on beside the threads does so at drawn times:
+// PTX ISA that its file cites (asynchronous.h says which file has which). What goes on beside the threads does so at
+// drawn times:
 //
 // - Tiles come in pieces, at the latest when all threads wait; what they are to replace is poisoned at once.
 // - Products read their operands, registers of the left one included, when they are asked for or later, at the latest
@@ -7,6 +8,9 @@
 //   are, as C++ objects too.
 // - Products and bulk sums read shared memory as it was when some thread last fenced its stores.
 // - Bulk sums read shared memory at one time and add at another, at the latest where they are waited for.
+//
+// Not imitated: fences between device memory's proxies (fence.proxy.async.global). So that a block's sums in device
+// memory are there before another block's follow is not checked, but for the order of the blocks.
 //
 // What breaks a rule, or is under way when a thread or the block ends, fails CHECK; waiting for what cannot come does
 // as it does for other barriers.
@@ -24,7 +28,6 @@ void arrive(uint64_t* barrier);
 void arrive_expecting(uint64_t* barrier, uint32_t bytes);
 void wait_barrier(uint64_t* barrier, uint32_t parity);
 void sync_threads_of(int id, int threads);
-void arrive_threads_of(int id, int threads);
 
 constexpr int kMostDimensions = 5;
 struct TensorMap {

@@ -1,7 +1,6 @@
-// PTX ISA, "Memory Consistency Model: Proxies", "membar / fence" (fence.proxy.async), "Async Proxy" of wgmma, and
-// "setmaxnreg".
+// PTX ISA, "Memory Consistency Model: Proxies", "membar / fence" (fence.proxy.async), and "Async Proxy" of
+// wgmma.
 #include <cstring>
-#include <numeric>
 
 #include "kernels/cuda/emulation/asynchronous.h"
 
@@ -9,7 +8,6 @@ namespace ropewalk::simt {
 namespace {
 
 constexpr uint32_t kSystemBytes = 1024;
-constexpr int64_t kRegisters = 64 << 10;  // of a multiprocessor; the block has it alone
 
 }  // namespace
 
@@ -48,21 +46,5 @@ void AsyncView::poison(const void* shared, size_t bytes) {
 // A fence makes visible what is stored by then: by its thread, and by others that a barrier has put before it. Others
 // that have not fenced come later often enough, as the order of threads is drawn.
 void AsyncView::publish() { std::memcpy(seen_.data(), block_.shared(), seen_.size()); }
-
-Registers::Registers(Block& block)
-    : block_(block),
-      threads_(block.threads(),
-               static_cast<int>(std::min<int64_t>(kRegisters / static_cast<int64_t>(block.threads()), 255) / 8 * 8)) {}
-
-void Registers::change(int registers, bool raise) {
-  if (registers < 24 || registers > 256 || registers % 8 != 0) block_.fail(fmt::format("{} registers", registers));
-  int& mine = threads_[block_.thread()];
-  if (raise ? registers < mine : registers > mine)
-    block_.fail(fmt::format("registers are {} from {} to {}", raise ? "raised" : "lowered", mine, registers));
-  const int64_t more = registers - mine;
-  block_.wait_until([this, more] { return more <= free_; });
-  free_ -= more;
-  mine = registers;
-}
 
 }  // namespace ropewalk::simt

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/clock.h"
+#include "kernels/cuda/emulation/block.h"
 #include "kernels/error.h"
 
 namespace ropewalk::cuda_emulated {
@@ -38,7 +39,7 @@ Runtime::~Runtime() {
 }
 
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
-int Runtime::multiprocessors() const { return 2; }
+int Runtime::multiprocessors() const { return 1 + static_cast<int>(simt::draw()() % 6); }  // results do not tell
 // It has everything. Where nothing is asked for it takes the portable form, which is quicker to imitate.
 bool Runtime::has_hopper() const { return false; }
 void Runtime::check_hopper() const {}
@@ -123,6 +124,10 @@ void Runtime::to_host(const void* device, void* host, int64_t bytes) {
 }
 void Runtime::copy(const void* from, void* to, int64_t bytes, Stream stream) const {
   if (bytes > 0) stream->run([=] { std::memcpy(to, from, static_cast<size_t>(bytes)); });
+}
+
+void Runtime::clear(void* memory, int64_t bytes) const {
+  stream()->run([=] { std::memset(memory, 0, static_cast<size_t>(bytes)); });
 }
 
 // New for each operation, so that none finds what an earlier one left.

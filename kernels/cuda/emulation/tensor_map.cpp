@@ -17,7 +17,7 @@ TensorMap encoded(const void* base, int element_bytes, std::initializer_list<int
   for (const int64_t extent : extents)
     CHECK(extent >= 1 && extent <= int64_t{1} << 32, "a tensor map with an extent of {}", extent);
   for (const int64_t stride : strides)
-    CHECK(stride > 0 && stride * element_bytes % 16 == 0 && stride < int64_t{1} << 39,
+    CHECK(stride > 0 && stride * element_bytes % 16 == 0 && stride * element_bytes < int64_t{1} << 40,
           "a tensor map with a stride of {}", stride);
   for (const int rows : box) CHECK(rows >= 1 && rows <= 256, "a tensor map with a box of {}", rows);
   CHECK(*box.begin() * element_bytes == 128, "a tensor map with rows of {}",

@@ -2,6 +2,7 @@
 // "Parallel Synchronization and Communication Instructions: mbarrier" and "barrier".
 #pragma once
 
+#include "kernels/cuda/block.h"
 #include "kernels/cuda/elements.h"
 #ifdef ROPEWALK_CUDA_EMULATED
 #include "kernels/cuda/emulation/hopper.h"
@@ -11,9 +12,9 @@ namespace ROPEWALK_CUDA {
 
 // Whether what is compiled here may use the instructions that only sm_90a has; a kernel that does not, traps.
 #if defined(__CUDACC__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
-inline constexpr bool kHasHopperInstructions = false;
+constexpr bool kHasHopperInstructions = false;
 #else
-inline constexpr bool kHasHopperInstructions = true;
+constexpr bool kHasHopperInstructions = true;
 #endif
 
 // Ends the kernel and fails its launch.
@@ -28,12 +29,6 @@ __device__ __forceinline__ void trap() {
 struct alignas(8) Barrier {
   uint64_t bits;
 };
-
-#ifdef __CUDACC__
-__device__ __forceinline__ uint32_t shared_address(const void* shared) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-}
-#endif
 
 // By one thread; then publish_barriers() by it, and __syncthreads().
 __device__ __forceinline__ void init(Barrier* barrier, int arrivals) {
@@ -57,6 +52,11 @@ __device__ __forceinline__ void arrive(Barrier* barrier) {
 #else
   simt::arrive(&barrier->bits);
 #endif
+}
+// One arrival for a warp, when all of it is done.
+__device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
+  __syncwarp();
+  if (lane() == 0) arrive(barrier);
 }
 // Also announces bytes of copies that are to be asked for.
 __device__ __forceinline__ void arrive_expecting(Barrier* barrier, uint32_t bytes) {
@@ -85,19 +85,12 @@ __device__ __forceinline__ void wait(Barrier* barrier, uint32_t parity) {
 #endif
 }
 
-// Barrier `id`, 1 to 15, of so many threads (whole warps): those who sync wait until all have synced or arrived.
+// Barrier `id`, 1 to 15, of so many threads (whole warps), which wait for each other.
 __device__ __forceinline__ void sync_threads_of(int id, int threads) {
 #ifdef __CUDACC__
   asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
 #else
   simt::sync_threads_of(id, threads);
-#endif
-}
-__device__ __forceinline__ void arrive_threads_of(int id, int threads) {
-#ifdef __CUDACC__
-  asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
-#else
-  simt::arrive_threads_of(id, threads);
 #endif
 }
 

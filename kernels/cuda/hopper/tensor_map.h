@@ -27,11 +27,8 @@ TensorMap tensor_map(const Bf16* base, std::initializer_list<int64_t> extents, s
 TensorMap tensor_map(const float* base, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides,
                      std::initializer_list<int> box);
 
-__device__ __forceinline__ void prefetch([[maybe_unused]] const TensorMap& map) {
-#ifdef __CUDACC__
-  asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
-#endif
-}
+// Where in shared memory a piece of a row is.
+__device__ __forceinline__ int swizzled_piece(int row, int piece) { return piece ^ row % 8; }
 
 // Asks for the box at the coordinates, innermost first. By one thread, which has announced, or announces in the same
 // phase, the bytes.

@@ -13,12 +13,14 @@
 
 namespace ROPEWALK_CUDA {
 
+inline constexpr int kWarpgroup = 128, kPanel = 64;  // threads; columns of a panel
+
 // Where a matrix is in shared memory ("Matrix Descriptor Format"): address, strides, swizzle of 128 bytes.
 struct Operand {
   uint64_t bits;
 };
 
-// panel_bytes: from a panel to the next one, where the operand goes on there.
+// panel_bytes: the distance to the next panel, for operands wider than one panel
 __device__ __forceinline__ Operand operand(const Bf16* tile, int panel_bytes) {
 #ifdef __CUDACC__
   const uint64_t address = shared_address(tile);
@@ -76,34 +78,6 @@ __device__ __forceinline__ void pin([[maybe_unused]] T (&registers)[kParts][n]) 
       asm volatile("" : "+r"(registers[part][i])::"memory");
     else
       asm volatile("" : "+f"(registers[part][i])::"memory");
-#endif
-}
-
-// What this thread has written into shared memory is seen by copies and products that are asked for after the next
-// barrier. ("Proxies": they reach memory by another way.)
-__device__ __forceinline__ void fence_shared_writes() {
-#ifdef __CUDACC__
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-#else
-  simt::fence_shared_writes();
-#endif
-}
-
-// A warpgroup's registers a thread, 24 to 256, a multiple of 8.
-template <int n>
-__device__ __forceinline__ void raise_registers() {
-#ifdef __CUDACC__
-  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n));
-#else
-  simt::change_registers(n, true);
-#endif
-}
-template <int n>
-__device__ __forceinline__ void lower_registers() {
-#ifdef __CUDACC__
-  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n));
-#else
-  simt::change_registers(n, false);
 #endif
 }
 

@@ -2,9 +2,10 @@
 
     sass_test.py [--table] NVCC OBJECT:OBJECT...
 
-A kernel's main loop is that of the innermost loops which has the most tensor-core instructions. Its cost is the number of
-instructions that stand in it for each of those, with what only edges and rare cases run. (Shared memory is what the
-compiler lays out; what a launch asks for besides is not in an object.) Exits with 77, which is to be skipped, where there
+A kernel's main loop is that of the innermost loops which has the most tensor-core instructions. A loop ends with a branch
+back that has a condition: what waits again at a barrier stands behind the kernel and branches back without one. Its cost
+is the number of instructions that stand in it for each of those, with what only edges and rare cases run. (Shared memory
+is what the compiler lays out; what a launch asks for besides is not in an object.) Exits with 77, which is to be skipped, where there
 is nothing to disassemble or nothing to do it with: cuobjdump and nvdisasm come with CUDA's toolkit, and as the wheels
 nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm."""
 import glob
@@ -15,7 +16,8 @@ import subprocess
 import sys
 
 # Of each kernel, by how its name begins: the cost of its main loop and the bytes of its stack, at most. A tensor-core
-# instruction is one warp's m16n8k16 in the portable form, and four warps' m64nNk16 in Hopper's.
+# instruction is one warp's m16n8k16 in the portable form, and four warps' m64nNk16 in Hopper's. The loop of Hopper's backward
+# has both variants of a tile, the whole one and the masked one, of which each tile runs one.
 LIMITS = {
     "attention_forward_kernel<64>": (7.0, 0),
     "attention_forward_kernel<128>": (4.6, 0),
@@ -25,10 +27,10 @@ LIMITS = {
     "key_gradient_kernel<64, true>": (7.6, 0),
     "key_gradient_kernel<128, false>": (4.0, 8),
     "key_gradient_kernel<128, true>": (4.9, 0),
-    "attention_forward_kernel<Cut<64": (105, 0),
-    "attention_forward_kernel<Cut<128": (47, 24),
-    "attention_backward_kernel<64>": (26, 0),
-    "attention_backward_kernel<128>": (18, 0),
+    "hopper_forward_kernel<Cut<64": (55, 0),
+    "hopper_forward_kernel<Cut<128": (45, 24),
+    "hopper_backward_kernel<64>": (25, 0),
+    "hopper_backward_kernel<128>": (17.5, 0),
     "delta_kernel<": (0, 0),
 }
 SKIPPED = 77
@@ -88,7 +90,7 @@ def main_loop(code):
     """(instructions, those of the tensor cores)."""
     loops = []
     for address, text in code:
-        match = re.search(r"\bBRA\b.*\b0x([0-9a-f]+)", text)
+        match = re.match(r"@!?U?P\w+ BRA\b.*\b0x([0-9a-f]+)", text)
         if match and int(match[1], 16) <= address:
             loop = range(int(match[1], 16), address + 1)
             texts = [text for at, text in code if at in loop]

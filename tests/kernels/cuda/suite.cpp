@@ -54,6 +54,10 @@ Tensor Operands::normal(const std::string& name, Shape shape, Kind kind, double 
   return given(name, shape, values, kind);
 }
 
+Tensor Operands::filled(const std::string& name, Shape shape, double value) {
+  return given(name, shape, std::vector<double>(static_cast<size_t>(shape.elements()), value), Kind::kAccumulator);
+}
+
 Tensor Operands::poison(const std::string& name, Shape shape, Kind kind) {
   return given(name, shape,
                std::vector<double>(static_cast<size_t>(shape.elements()), std::numeric_limits<double>::quiet_NaN()),

@@ -23,6 +23,7 @@ class Operands {
 
   Tensor normal(const std::string& name, Shape shape, Kind kind = Kind::kCompute, double scale = 1);
   Tensor given(const std::string& name, Shape shape, const std::vector<double>& values, Kind kind = Kind::kCompute);
+  Tensor filled(const std::string& name, Shape shape, double value = 0);            // accumulators
   Tensor poison(const std::string& name, Shape shape, Kind kind = Kind::kCompute);  // NaN: what must not be kept
   Tensor rounded(const std::string& name);  // a copy of what it is now, of the compute type
   Tensor integers(Shape shape, const std::vector<int32_t>& values);

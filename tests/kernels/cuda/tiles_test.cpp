@@ -5,19 +5,10 @@
 
 #include "kernels/attention_mask.h"
 #include "kernels/cuda/attention/geometry.h"
+#include "tests/kernels/cuda/documents.h"
 
 namespace ropewalk {
 namespace {
-
-std::vector<int32_t> document_of_queries(const std::vector<int32_t>& documents, int64_t q_begin, int64_t T) {
-  std::vector<int32_t> begins;
-  for (int64_t t = 0; t < T; ++t) {
-    begins.push_back(0);
-    for (const int32_t document : documents)
-      if (document <= q_begin + t) begins.back() = document;
-  }
-  return begins;
-}
 
 constexpr int kTileKeys = 64;
 

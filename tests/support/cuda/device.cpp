@@ -43,6 +43,8 @@ std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options) {
   return make_kernels(BackendKind::kCuda, options);
 }
 
+bool is_emulated() { return false; }
+
 std::string why_no_ranks(int ranks, DeviceTransport transport) {
   if (device_count() == 0) return "no CUDA device here";
   if (transport == DeviceTransport::kNccl && device_count() < ranks && !nccl_shares_a_device())

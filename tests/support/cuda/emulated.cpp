@@ -9,6 +9,8 @@ std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options) {
   return std::make_unique<Kernels>(std::make_unique<cuda_emulated::CudaBackend>(options));
 }
 
+bool is_emulated() { return true; }
+
 std::string why_no_ranks(int, DeviceTransport) { return {}; }
 
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,

@@ -14,6 +14,8 @@ namespace ropewalk {
 // Null where it needs a device and there is none that it can use.
 std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options = {});
 
+bool is_emulated();
+
 // Why there cannot be so many ranks with devices that speak so; empty: there can.
 std::string why_no_ranks(int ranks, DeviceTransport transport);
 // A rank of the host's world, with its device.

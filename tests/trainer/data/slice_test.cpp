@@ -72,6 +72,21 @@ TEST(Slice, EveryTokenIsOnOneRank) {
   }
 }
 
+TEST(Slice, DocumentsBeginAtOrBeforeTheirTokensAndNeverEarlierThanOthersBefore) {
+  const auto kernels = make_kernels(BackendKind::kReferenceF32);
+  const SequenceLayout layout(4, 1);
+  const auto with_documents = [&](const std::vector<int32_t>& begin) {
+    Arena arena(*kernels, 1 << 16);
+    std::vector<Sample> samples = {numbered_sample(4, 0)};
+    samples[0].document_begin = begin;
+    slice(samples, layout, 0, *kernels, arena);
+  };
+  EXPECT_NO_THROW(with_documents({0, 1, 1, 3}));
+  EXPECT_THROW(with_documents({0, 0, 3, 3}), std::logic_error);
+  EXPECT_THROW(with_documents({0, 1, 0, 3}), std::logic_error);
+  EXPECT_THROW(with_documents({-1, 0, 0, 0}), std::logic_error);
+}
+
 TEST(Slice, ASampleOfAnotherLengthIsAMistake) {
   const auto kernels = make_kernels(BackendKind::kReferenceF32);
   Arena arena(*kernels, 1 << 16);

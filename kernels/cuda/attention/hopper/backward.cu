@@ -4,6 +4,8 @@
 #include "kernels/cuda/attention/hopper/backward_sums.h"
 #include "kernels/cuda/attention/operands.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/hopper/proxy.h"
+#include "kernels/cuda/hopper/registers.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
@@ -12,9 +14,9 @@ namespace {
 template <int K>
 __device__ __forceinline__ void clear_unused_rows(int used, BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  const int unused = (Tiles::kRows - used) * Tiles::kPanel;  // numbers in a panel
-  for (int i = static_cast<int>(threadIdx.x) * 8; i < unused * (K / Tiles::kPanel); i += Tiles::kThreads * 8) {
-    const int at = (i / unused * Tiles::kRows + used) * Tiles::kPanel + i % unused;
+  const int unused = (Tiles::kRows - used) * kPanel;  // numbers in a panel
+  for (int i = static_cast<int>(threadIdx.x) * 8; i < unused * (K / kPanel); i += Tiles::kThreads * 8) {
+    const int at = (i / unused * Tiles::kRows + used) * kPanel + i % unused;
     for (int stage = 0; stage < Tiles::kStages; ++stage) {
       store(Pack<Bf16, 8>{}, shared.q[stage] + at);
       store(Pack<Bf16, 8>{}, shared.d_o[stage] + at);
@@ -25,10 +27,9 @@ __device__ __forceinline__ void clear_unused_rows(int used, BackwardShared<K>& s
 
 template <int K>
 __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
-    attention_backward_kernel(AttentionShape s, const __grid_constant__ TensorMap q,
-                              const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v,
-                              const __grid_constant__ TensorMap d_o, const __grid_constant__ TensorMap dq,
-                              BackwardOperands x) {
+    hopper_backward_kernel(AttentionShape s, const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,
+                           const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap d_o,
+                           const __grid_constant__ TensorMap dq, BackwardOperands x) {
   if constexpr (kHasHopperInstructions) {
     using Tiles = BackwardTiles<K>;
     BackwardShared<K>& shared = *shared_memory<BackwardShared<K>>();
@@ -41,7 +42,7 @@ __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
     __syncthreads();
 
     // Roles of warps; known to be a warp's.
-    const int group = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / Tiles::kWarpgroup, 0);
+    const int group = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
     if (group == 0) {
       lower_registers<40>();
       if (shared.tile.rows.count() == 0) return;
@@ -73,17 +74,17 @@ void CudaBackend::hopper_attention_backward(const AttentionShape& shape, const T
     if (deterministic_) {
       const int64_t counts = 1 + blocks_for(s.T, queries) * s.G;
       turns.counts = static_cast<int*>(runtime_.workspace(counts * int64_t{sizeof(int)}));
-      fill({turns.counts, DType::kF32, device(), {counts}}, 0);
+      runtime_.clear(turns.counts, counts * int64_t{sizeof(int)});
     }
     const auto rows = [&](const auto* x, int columns) {
       return tensor_map(x, {K, s.H, s.T}, {K, s.H * K}, {columns, static_cast<int>(R), static_cast<int>(queries)});
     };
     const auto keys = [&](const Tensor& x) {
-      return tensor_map(at<Bf16>(x), {K, s.G, s.U}, {K, s.G * K}, {Tiles::kPanel, 1, Tiles::kKeys});
+      return tensor_map(at<Bf16>(x), {K, s.G, s.U}, {K, s.G * K}, {kPanel, 1, Tiles::kKeys});
     };
     launch(runtime_, {blocks_for(s.U, Tiles::kKeys) * s.G, Tiles::kThreads, 1, sizeof(BackwardShared<K()>)},
-           attention_backward_kernel<K()>, s, rows(at<Bf16>(q), Tiles::kPanel), keys(k), keys(v),
-           rows(at<Bf16>(d_o), Tiles::kPanel), rows(at<float>(dq), Tiles::kDqPanel),
+           hopper_backward_kernel<K()>, s, rows(at<Bf16>(q), kPanel), keys(k), keys(v), rows(at<Bf16>(d_o), kPanel),
+           rows(at<float>(dq), Tiles::kDqPanel),
            BackwardOperands{at<float>(lse), at<float>(delta), at<float>(dk), at<float>(dv), turns});
   });
 }

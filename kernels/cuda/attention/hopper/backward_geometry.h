@@ -26,6 +26,12 @@ struct KeyTile {
   }
 };
 
+// Of a tile of rows.
+template <int kRows>
+__device__ __forceinline__ int queries_of_tile(const AttentionShape& s) {
+  return kRows / static_cast<int>(s.H / s.G);
+}
+
 // Those of a tile's keys that query t sees, counted from the tile's first one, which may be far outside of it.
 __device__ __forceinline__ TileRange keys_in_tile(const AttentionShape& s, const KeyTile& tile, int t) {
   TileRange seen{-tile.u, tile.diagonal + t + 1};
@@ -49,12 +55,13 @@ __device__ __forceinline__ int tiles_of_keys_before(const AttentionShape& s, con
 // which most rows see, comes first.
 //
 // Blocks that begin together meet the same tile of rows at a time, as far as they see it, so that the L2 cache has it:
-// the last one first. Where windows end one after the other that is none of all: but of as many neighbours as a tile of
-// keys meets, one has a number that the period divides, and they begin there and go around.
+// the last one first. With windows no row tile is met by all blocks. So each begins at a row tile whose number follows
+// a multiple of `period` downwards: as `period` is how many row tiles a tile of keys meets, every block has at most one
+// such place, neighbours have the same one, and they go round from there.
 template <int kKeys, int kRows>
 __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number) {
   constexpr int kSection = 2;  // heads at a time: measured at 16k and 64k, with and without a window
-  const int tiles = static_cast<int>((s.U + kKeys - 1) / kKeys), queries = kRows / static_cast<int>(s.H / s.G);
+  const int tiles = static_cast<int>((s.U + kKeys - 1) / kKeys), queries = queries_of_tile<kRows>(s);
   const int first = number / (tiles * kSection) * kSection, rest = number % (tiles * kSection);
   const int heads = static_cast<int>(s.G) - first < kSection ? static_cast<int>(s.G) - first : kSection;
   const int u = rest / heads * kKeys;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/attention/hopper/backward_tiles.h"
-#include "kernels/cuda/attention/online_softmax.h"
+#include "kernels/cuda/fast_math.h"
 #include "kernels/cuda/hopper/tensor_map.h"
 
 namespace ROPEWALK_CUDA {
@@ -14,20 +14,20 @@ __device__ __forceinline__ void load_tiles(const TensorMap& q_map, const TensorM
                                            BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
   const KeyTile& tile = shared.tile;
-  const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R, head = tile.g * R;
+  const int R = static_cast<int>(s.H / s.G), queries = queries_of_tile<Tiles::kRows>(s), head = tile.g * R;
   arrive_expecting(&shared.keys_full, 2 * Tiles::kKeys * K * sizeof(Bf16));
-  for (int column = 0; column < K; column += Tiles::kPanel) {
+  for (int column = 0; column < K; column += kPanel) {
     copy_tile_async(shared.k + column * Tiles::kKeys, k_map, &shared.keys_full, {column, tile.g, tile.u});
     copy_tile_async(shared.v + column * Tiles::kKeys, v_map, &shared.keys_full, {column, tile.g, tile.u});
   }
   const uint32_t bytes = static_cast<uint32_t>(queries * R * K) * sizeof(Bf16);
   const auto load_rows = [&](const TensorMap& map, Bf16* rows, Barrier* full, int t) {
     arrive_expecting(full, bytes);
-    for (int column = 0; column < K; column += Tiles::kPanel)
+    for (int column = 0; column < K; column += kPanel)
       copy_tile_async(rows + column * Tiles::kRows, map, full, {column, head, t});
   };
   for (int i = 0; i < tile.rows.count(); ++i) {
-    const auto [stage, parity] = use_of<Tiles::kStages>(i);
+    const auto [stage, parity] = RingPlace<Tiles::kStages>::of(i);
     const int t = tile.met(i) * queries;
     wait(&shared.q_empty[stage], parity ^ 1);
     load_rows(q_map, shared.q[stage], &shared.q_full[stage], t);
@@ -43,9 +43,9 @@ __device__ __forceinline__ void load_facts(const AttentionShape& s, const Backwa
   using Tiles = BackwardTiles<K>;
   constexpr int kMine = Tiles::kRows / kWarp;
   const KeyTile& tile = shared.tile;
-  const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R, T = static_cast<int>(s.T);
+  const int R = static_cast<int>(s.H / s.G), queries = queries_of_tile<Tiles::kRows>(s), T = static_cast<int>(s.T);
   for (int i = 0; i < tile.rows.count(); ++i) {
-    const auto [stage, parity] = use_of<Tiles::kStages>(i);
+    const auto [stage, parity] = RingPlace<Tiles::kStages>::of(i);
     const int t0 = tile.met(i) * queries, exist = (T - t0 < queries ? T - t0 : queries) * R;
     float lse[kMine], delta[kMine];
     ROPEWALK_UNROLL
@@ -79,7 +79,7 @@ __device__ __forceinline__ void add_dq(const TensorMap& dq_map, const AttentionS
                                        BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
   const KeyTile& tile = shared.tile;
-  const int R = static_cast<int>(s.H / s.G), queries = Tiles::kRows / R;
+  const int R = static_cast<int>(s.H / s.G), queries = queries_of_tile<Tiles::kRows>(s);
   for (int i = first; i < tile.rows.count(); i += 2) {
     const int number = tile.met(i), t = number * queries, place = number * static_cast<int>(s.G) + tile.g;
     const int turn = turns.are_kept() ? tiles_of_keys_before<Tiles::kKeys>(s, tile, t) : 0;

@@ -4,7 +4,9 @@
 #pragma once
 
 #include "kernels/cuda/attention/hopper/backward_tiles.h"
-#include "kernels/cuda/attention/online_softmax.h"
+#include "kernels/cuda/fast_math.h"
+#include "kernels/cuda/hopper/proxy.h"
+#include "kernels/cuda/hopper/tensor_map.h"
 #include "kernels/cuda/hopper/wgmma.h"
 #include "kernels/cuda/tensor_core.h"
 
@@ -24,7 +26,7 @@ __device__ __forceinline__ void multiply_rows(float (&c)[BackwardTiles<K>::kRows
   fence_operands();
   ROPEWALK_UNROLL
   for (int column = 0; column < K; column += 16) {
-    const int panel = column / Tiles::kPanel, inside = column % Tiles::kPanel * static_cast<int>(sizeof(Bf16));
+    const int panel = column / kPanel, inside = column % kPanel * static_cast<int>(sizeof(Bf16));
     multiply_async<Tiles::kRows, false, false>(
         c, advanced(rows_operand(keys), panel * Tiles::kKeys * Tiles::kRowBytes + inside),
         advanced(rows_operand(rows), panel * Tiles::kRows * Tiles::kRowBytes + inside), column > 0);
@@ -80,21 +82,11 @@ __device__ __forceinline__ void store_dq(const float (&dq)[8][4], float scale, i
     const int other = part ^ 2, column = half.column + (odd ? other : part) * 8 + lane() % 4 * 2;
     for (int i = 0; i < 2; ++i) {
       const int row = half.row + warp() % 4 * 16 + lane() / 4 + 8 * i;
-      const int piece = column % Tiles::kDqPanel / 4 ^ row % 8;
+      const int piece = swizzled_piece(row, column % Tiles::kDqPanel / 4);
       const Pack<float, 2> pair{{scale * (odd ? dq[other][2 * i] : dq[part][2 * i]),
                                  scale * (odd ? dq[other][2 * i + 1] : dq[part][2 * i + 1])}};
       store(pair, tile + (column / Tiles::kDqPanel * Tiles::kRows + row) * Tiles::kDqPanel + piece * 4 + column % 4);
     }
-  }
-}
-
-// Numbers as the left side of products.
-template <int kParts>
-__device__ __forceinline__ void round_to_left(uint32_t (&left)[kParts / 2][4], const float (&x)[kParts][4]) {
-  ROPEWALK_UNROLL
-  for (int i = 0; i < kParts; ++i) {
-    left[i / 2][i % 2 * 2] = bf16_pair(x[i][0], x[i][1]);
-    left[i / 2][i % 2 * 2 + 1] = bf16_pair(x[i][2], x[i][3]);
   }
 }
 
@@ -103,14 +95,14 @@ __device__ __forceinline__ void store_left(const uint32_t (&left)[4], Bf16* pane
 #ifdef __CUDACC__
   const int to_row = row + lane() % 16, piece = column / 8 + lane() / 16;
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                   shared_address(panel + to_row * 64 + (piece ^ to_row % 8) * 8)),
+                   shared_address(panel + to_row * 64 + swizzled_piece(to_row, piece) * 8)),
                "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3])
                : "memory");
 #else
   for (int i = 0; i < 4; ++i) {
     const int to_row = row + i % 2 * 8 + lane() / 4, piece = column / 8 + i / 2;
     const Pack<Bf16, 2> pair{{{static_cast<uint16_t>(left[i])}, {static_cast<uint16_t>(left[i] >> 16)}}};
-    store(pair, panel + to_row * 64 + (piece ^ to_row % 8) * 8 + lane() % 4 * 2);
+    store(pair, panel + to_row * 64 + swizzled_piece(to_row, piece) * 8 + lane() % 4 * 2);
   }
 #endif
 }
@@ -120,16 +112,16 @@ template <int K, bool kWhole>
 __device__ __forceinline__ void meet_rows(int i, float scale, int group, BackwardShared<K>& shared, KeySums<K>& sums) {
   using Tiles = BackwardTiles<K>;
   constexpr int kRows = Tiles::kRows, kParts = kRows / 8;
-  const auto [stage, parity] = use_of<Tiles::kStages>(i);
+  const auto [stage, parity] = RingPlace<Tiles::kStages>::of(i);
   const RowFacts<kRows>& facts = shared.facts[stage];
   const int key0 = group * 64 + warp() % 4 * 16, row0 = lane() % 4 * 2;  // the warp's first key, the thread's first row
 
   float p[kParts][4], ds[kParts][4], dq[8][4];
   uint32_t p_left[kRows / 16][4], ds_left[kRows / 16][4];
   wait(&shared.q_full[stage], parity);
-  multiply_rows<K>(p, shared.k + group * 64 * Tiles::kPanel, shared.q[stage]);
+  multiply_rows<K>(p, shared.k + group * 64 * kPanel, shared.q[stage]);
   wait(&shared.do_full[stage], parity);
-  multiply_rows<K>(ds, shared.v + group * 64 * Tiles::kPanel, shared.d_o[stage]);
+  multiply_rows<K>(ds, shared.v + group * 64 * kPanel, shared.d_o[stage]);
 
   wait_products<1>();
   pin(p);
@@ -163,13 +155,13 @@ __device__ __forceinline__ void meet_rows(int i, float scale, int group, Backwar
   round_to_left(ds_left, ds);
   ROPEWALK_UNROLL
   for (int j = 0; j < kRows / 16; ++j)
-    store_left(ds_left[j], shared.ds[stage] + j / 4 * Tiles::kPanel * Tiles::kKeys, key0, j % 4 * 16);
+    store_left(ds_left[j], shared.ds[stage] + j / 4 * kPanel * Tiles::kKeys, key0, j % 4 * 16);
   fence_shared_writes();
 
   add_rows<K>(sums.dv, p_left, shared.d_o[stage]);
   // Both have stored; and neither stores the dS of the tile after the next before both have met here again, having done
   // with this one's.
-  sync_threads_of(1, Tiles::kComputing * Tiles::kWarpgroup);
+  sync_threads_of(1, Tiles::kComputing * kWarpgroup);
   multiply_keys<K>(dq, shared.ds[stage], shared.k, group);
   wait_products<1>();
   pin(sums.dv);

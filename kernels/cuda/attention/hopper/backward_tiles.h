@@ -4,16 +4,15 @@
 #include "kernels/cuda/attention/hopper/backward_geometry.h"
 #include "kernels/cuda/attention/hopper/turns.h"
 #include "kernels/cuda/elements.h"
-#include "kernels/cuda/hopper/barrier.h"
+#include "kernels/cuda/hopper/ring.h"
+#include "kernels/cuda/hopper/wgmma.h"
 
 namespace ROPEWALK_CUDA {
 
 template <int K>
 struct BackwardTiles {
-  static constexpr int kWarpgroup = 128;  // threads
-  static constexpr int kPanel = 64;       // columns of a panel of bf16
-  static constexpr int kDqPanel = 32;     // of fp32
-  static constexpr int kRowBytes = 128;   // of either
+  static constexpr int kDqPanel = 32;    // columns of a panel of fp32
+  static constexpr int kRowBytes = 128;  // of a panel
   static constexpr int kKeys = 128, kRows = 8192 / K;
   static constexpr int kComputing = 2;  // warpgroups
   static constexpr int kThreads = (1 + kComputing) * kWarpgroup;
@@ -42,14 +41,15 @@ struct BackwardShared {
   Barrier keys_full;
   Barrier q_full[Tiles::kStages], q_empty[Tiles::kStages];
   Barrier do_full[Tiles::kStages], do_empty[Tiles::kStages];
-  Barrier dq_full[2], dq_empty;  // of every other tile, as each of two threads takes every other
+  // dq_full[i % 2]: row tile i is in `dq`. Two threads send, one the even and one the odd tiles.
+  Barrier dq_full[2], dq_empty;
   KeyTile tile;
 };
 
 template <int K>
 __device__ __forceinline__ void init_barriers(BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  constexpr int kWarps = Tiles::kComputing * Tiles::kWarpgroup / kWarp;  // that compute
+  constexpr int kWarps = Tiles::kComputing * kWarpgroup / kWarp;  // that compute
   init(&shared.keys_full, 1);
   for (int stage = 0; stage < Tiles::kStages; ++stage) {
     init(&shared.q_full[stage], 2);
@@ -67,21 +67,5 @@ struct BackwardOperands {
   float *dk, *dv;
   Turns turns;
 };
-
-// Of the i-th tile of rows: its stage, and the parity of the stage's phase.
-struct Use {
-  int stage;
-  uint32_t parity;
-};
-template <int kStages>
-__device__ __forceinline__ Use use_of(int i) {
-  return {i % kStages, static_cast<uint32_t>(i / kStages % 2)};
-}
-
-// One arrival for a warp, when all of it is done.
-__device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
-  __syncwarp();
-  if (lane() == 0) arrive(barrier);
-}
 
 }  // namespace ROPEWALK_CUDA

@@ -6,14 +6,14 @@
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/operands.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/hopper/registers.h"
+#include "kernels/cuda/hopper/ring.h"
 #include "kernels/cuda/hopper/tensor_map.h"
 #include "kernels/cuda/hopper/wgmma.h"
 #include "kernels/cuda/tensor_core.h"
 
 namespace ROPEWALK_CUDA {
 namespace {
-
-constexpr int kWarpgroup = 128, kPanel = 64;  // threads; columns of a panel
 
 // How the kernel is cut, for head size K.
 template <int K_, int kConsumers_, int kKeys_, int kStages_>
@@ -49,18 +49,6 @@ struct Shared {
   Visit visit[2];  // comes and goes with q
 };
 
-// One of a ring's stages, and the parity of its phase.
-template <int kStages>
-struct Turn {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ void next() {
-    if (++stage < kStages) return;
-    stage = 0;
-    parity ^= 1;
-  }
-};
-
 template <typename Cut>
 __device__ __forceinline__ Visit visit_of(const AttentionShape& s, const RowBlock& block) {
   const int64_t t0 = int64_t{block.row_block} * (Cut::kRows / (s.H / s.G));
@@ -83,34 +71,34 @@ __device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule&
     for (int panel = 0; panel < Cut::kPanels; ++panel)
       copy_tile_async(tile[panel], map, full, {panel * kPanel, visit.g, u});
   };
-  Turn<Cut::kStages> k_turn, v_turn;
+  RingPlace<Cut::kStages> k_place, v_place;
   const auto ask_for_keys = [&](const Visit& visit, int i) {
-    wait(&shared.k_empty[k_turn.stage], k_turn.parity ^ 1);
-    ask_for_tile(k, shared.k[k_turn.stage], &shared.k_full[k_turn.stage], visit, i);
-    k_turn.next();
+    wait(&shared.k_empty[k_place.stage], k_place.parity ^ 1);
+    ask_for_tile(k, shared.k[k_place.stage], &shared.k_full[k_place.stage], visit, i);
+    k_place.next();
   };
   const auto ask_for_values = [&](const Visit& visit, int i) {
-    wait(&shared.v_empty[v_turn.stage], v_turn.parity ^ 1);
-    ask_for_tile(v, shared.v[v_turn.stage], &shared.v_full[v_turn.stage], visit, i);
-    v_turn.next();
+    wait(&shared.v_empty[v_place.stage], v_place.parity ^ 1);
+    ask_for_tile(v, shared.v[v_place.stage], &shared.v_full[v_place.stage], visit, i);
+    v_place.next();
   };
   const int R = static_cast<int>(s.H / s.G);
   const uint32_t q_bytes = Cut::kRows / R * R * Cut::K * sizeof(Bf16);
-  Turn<2> q_turn;
+  RingPlace<2> q_place;
   for (unsigned number = take_number(schedule);;) {
     const bool done = number >= schedule.count;
     const Visit visit = done ? Visit{} : visit_of<Cut>(s, row_block(schedule, number));
     if (!done) number = take_number(schedule);
     if (!done && visit.tiles == 0) continue;  // these rows see nothing
     if (!done) ask_for_keys(visit, 0);
-    wait(&shared.q_empty[q_turn.stage], q_turn.parity ^ 1);
-    shared.visit[q_turn.stage] = visit;
-    if (done) return arrive(&shared.q_full[q_turn.stage]);
-    arrive_expecting(&shared.q_full[q_turn.stage], q_bytes);
+    wait(&shared.q_empty[q_place.stage], q_place.parity ^ 1);
+    shared.visit[q_place.stage] = visit;
+    if (done) return arrive(&shared.q_full[q_place.stage]);
+    arrive_expecting(&shared.q_full[q_place.stage], q_bytes);
     for (int panel = 0; panel < Cut::kPanels; ++panel)
-      copy_tile_async(shared.q[q_turn.stage][panel], q, &shared.q_full[q_turn.stage],
+      copy_tile_async(shared.q[q_place.stage][panel], q, &shared.q_full[q_place.stage],
                       {panel * kPanel, 0, visit.g, visit.t0});
-    q_turn.next();
+    q_place.next();
     for (int i = 1; i < visit.tiles; ++i) {
       ask_for_keys(visit, i);
       ask_for_values(visit, i - 1);
@@ -146,29 +134,16 @@ __device__ __forceinline__ void ask_for_sums(float (&out)[Cut::K / 8][4], const 
   commit_products();
 }
 
-// As the left side of a product.
-template <int kParts>
-__device__ __forceinline__ void round_to_left(uint32_t (&p)[kParts / 2][4], const float (&score)[kParts][4]) {
-  ROPEWALK_UNROLL
-  for (int i = 0; i < kParts; ++i) {
-    p[i / 2][i % 2 * 2] = bf16_pair(score[i][0], score[i][1]);
-    p[i / 2][i % 2 * 2 + 1] = bf16_pair(score[i][2], score[i][3]);
-  }
-}
-
 template <typename Cut>
 __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& shared, float* o, float* lse) {
   const int consumer = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
   const int row0 = consumer * 64 + warp() % 4 * 16 + lane() / 4;  // this thread's, and the one 8 further
   const float scale = kLog2e / sqrtf(static_cast<float>(Cut::K));
-  const auto release = [&](Barrier* empty) {
-    if (lane() == 0) arrive(empty);
-  };
 
-  Turn<Cut::kStages> k_turn, v_turn;
-  for (Turn<2> q_turn;; q_turn.next()) {
-    wait(&shared.q_full[q_turn.stage], q_turn.parity);
-    const Visit visit = shared.visit[q_turn.stage];
+  RingPlace<Cut::kStages> k_place, v_place;
+  for (RingPlace<2> q_place;; q_place.next()) {
+    wait(&shared.q_full[q_place.stage], q_place.parity);
+    const Visit visit = shared.visit[q_place.stage];
     if (visit.tiles == 0) break;
     const Rows<Cut::kRows> rows(s, visit.t0);
     int seen_begin[2], seen_end[2], at[2];  // of this thread's rows; at < 0: there is none
@@ -198,47 +173,47 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       softmax.take(score, scale, shrink);
     };
 
-    wait(&shared.k_full[k_turn.stage], k_turn.parity);
+    wait(&shared.k_full[k_place.stage], k_place.parity);
     pin(score);
-    ask_for_scores(score, shared, consumer, q_turn.stage, k_turn.stage);
+    ask_for_scores(score, shared, consumer, q_place.stage, k_place.stage);
     wait_products<0>();
     pin(score);
-    release(&shared.k_empty[k_turn.stage]);
-    k_turn.next();
+    arrive_as_warp(&shared.k_empty[k_place.stage]);
+    k_place.next();
     take_scores(0);
     round_to_left(p, score);
-    if (visit.tiles > 1) wait(&shared.k_full[k_turn.stage], k_turn.parity);
+    if (visit.tiles > 1) wait(&shared.k_full[k_place.stage], k_place.parity);
     for (int i = 1; i < visit.tiles; ++i) {
       pin(score);
       pin(out);
       pin(p);
-      ask_for_scores(score, shared, consumer, q_turn.stage, k_turn.stage);
-      wait(&shared.v_full[v_turn.stage], v_turn.parity);
-      ask_for_sums(out, p, shared, v_turn.stage);
+      ask_for_scores(score, shared, consumer, q_place.stage, k_place.stage);
+      wait(&shared.v_full[v_place.stage], v_place.parity);
+      ask_for_sums(out, p, shared, v_place.stage);
       wait_products<1>();
       pin(score);
-      release(&shared.k_empty[k_turn.stage]);
-      k_turn.next();
+      arrive_as_warp(&shared.k_empty[k_place.stage]);
+      k_place.next();
       take_scores(i);
       // The wait for keys stands here so that ptxas does not move the softmax behind the wait for sums.
-      if (i + 1 < visit.tiles) wait(&shared.k_full[k_turn.stage], k_turn.parity);
+      if (i + 1 < visit.tiles) wait(&shared.k_full[k_place.stage], k_place.parity);
       wait_products<0>();
       pin(out);
       pin(p);
-      release(&shared.v_empty[v_turn.stage]);
-      v_turn.next();
+      arrive_as_warp(&shared.v_empty[v_place.stage]);
+      v_place.next();
       if (!Cut::kAsksToShrink || __any_sync(~0u, shrink[0] != 1 || shrink[1] != 1)) shrink_rows(out, shrink);
       round_to_left(p, score);
     }
-    release(&shared.q_empty[q_turn.stage]);
-    wait(&shared.v_full[v_turn.stage], v_turn.parity);
+    arrive_as_warp(&shared.q_empty[q_place.stage]);
+    wait(&shared.v_full[v_place.stage], v_place.parity);
     pin(out);
     pin(p);
-    ask_for_sums(out, p, shared, v_turn.stage);
+    ask_for_sums(out, p, shared, v_place.stage);
     wait_products<0>();
     pin(out);
-    release(&shared.v_empty[v_turn.stage]);
-    v_turn.next();
+    arrive_as_warp(&shared.v_empty[v_place.stage]);
+    v_place.next();
 
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
@@ -251,9 +226,9 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
 
 template <typename Cut>
 __global__ void __launch_bounds__(Cut::kThreads, 1)
-    attention_forward_kernel(AttentionShape s, RowSchedule schedule, const __grid_constant__ TensorMap q,
-                             const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v, float* o,
-                             float* lse) {
+    hopper_forward_kernel(AttentionShape s, RowSchedule schedule, const __grid_constant__ TensorMap q,
+                          const __grid_constant__ TensorMap k, const __grid_constant__ TensorMap v, float* o,
+                          float* lse) {
   if constexpr (kHasHopperInstructions) {
     Shared<Cut>& shared = *shared_memory<Shared<Cut>>();
     if (threadIdx.x == 0) {
@@ -283,7 +258,7 @@ __global__ void __launch_bounds__(Cut::kThreads, 1)
   }
 }
 
-// What of a device's L2 cache the keys and values of a section of heads may fill.
+// At most so many bytes of keys and values are in use at a time, so that they stay in the L2 cache.
 constexpr int64_t kSectionBytes = 32 << 20;
 
 template <typename Cut>
@@ -302,7 +277,7 @@ void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* t
     return tensor_map(x, {K, s.G, s.U}, {K, s.G * K}, {kPanel, 1, Cut::kKeys});
   };
   launch(runtime, {std::min<int64_t>(runtime.multiprocessors(), count), Cut::kThreads, 1, sizeof(Shared<Cut>)},
-         attention_forward_kernel<Cut>, s, schedule,
+         hopper_forward_kernel<Cut>, s, schedule,
          tensor_map(q, {K, R, s.G, s.T}, {K, R * K, s.H * K}, {kPanel, static_cast<int>(R), 1, queries}), of_keys(k),
          of_keys(v), o, lse);
 }
@@ -311,14 +286,11 @@ void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* t
 
 void CudaBackend::hopper_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
                                            const Tensor& o, const Tensor& lse) {
-  const auto run = [&](auto cut) {
-    launch_forward<decltype(cut)>(runtime_, s, static_cast<unsigned*>(taken_->data()), at<Bf16>(q), at<Bf16>(k),
-                                  at<Bf16>(v), at<float>(o), at<float>(lse));
-  };
-  if (s.K == 64)
-    run(Cut<64, 3, 128, 3>());
-  else
-    run(Cut<128, 2, 128, 2>());
+  with_head_size(s.K, [&](auto K) {
+    using Best = std::conditional_t<K == 64, Cut<64, 3, 128, 3>, Cut<128, 2, 128, 2>>;
+    launch_forward<Best>(runtime_, s, static_cast<unsigned*>(taken_->data()), at<Bf16>(q), at<Bf16>(k), at<Bf16>(v),
+                         at<float>(o), at<float>(lse));
+  });
 }
 
 }  // namespace ROPEWALK_CUDA

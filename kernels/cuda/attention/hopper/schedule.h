@@ -1,5 +1,5 @@
-// Which rows a block computes next. As many blocks as the device has multiprocessors take the blocks of rows as they
-// get done, those that see the most keys first, so that they end together.
+// Which rows a block computes next. A thread block stays on its multiprocessor and takes one block of rows after
+// another, the ones that see the most keys first; so all thread blocks end at about the same time.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
@@ -20,7 +20,7 @@ __device__ __forceinline__ unsigned take_number(const RowSchedule& schedule) {
   const unsigned last = schedule.count + gridDim.x - 1;
 #ifndef ROPEWALK_CUDA_EMULATED
   return atomicInc(schedule.taken, last);
-#else  // blocks run one after another
+#else  // Blocks change only where they wait, so this is not interrupted.
   const unsigned number = *schedule.taken;
   *schedule.taken = number == last ? 0 : number + 1;
   return number;

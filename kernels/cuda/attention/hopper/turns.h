@@ -4,7 +4,8 @@
 //
 // No deadlock: blocks take numbers as they begin, of each key head the tiles of keys from the first to the last, and a
 // block waits only for blocks of smaller numbers. These run, or are done: the one of the smallest number waits for
-// none.
+// none. And each turn comes: the tiles of keys that a tile of rows sees follow each other without a gap, as documents
+// begin at a query's own position at the latest, and never earlier than the query's before it (AttentionSpan).
 //
 // Short waits: blocks meet the tiles of rows that they share in one order (KeyTile), and so follow each other at the
 // distance of about one of them.

@@ -3,9 +3,9 @@
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
-#include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/registers.h"
 #include "kernels/cuda/attention/tiles.h"
+#include "kernels/cuda/fast_math.h"
 
 namespace ROPEWALK_CUDA {
 

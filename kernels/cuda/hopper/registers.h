@@ -1,0 +1,26 @@
+// Registers that warpgroups hand to each other. NVIDIA's PTX ISA, "setmaxnreg".
+#pragma once
+
+#include "kernels/cuda/hopper/barrier.h"
+
+namespace ROPEWALK_CUDA {
+
+// Sets how many registers each thread of this warpgroup has; all 128 threads call. n: 24 to 256, a multiple of 8.
+template <int n>
+__device__ __forceinline__ void raise_registers() {
+#ifdef __CUDACC__
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(n));
+#else
+  simt::change_registers(n, true);
+#endif
+}
+template <int n>
+__device__ __forceinline__ void lower_registers() {
+#ifdef __CUDACC__
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(n));
+#else
+  simt::change_registers(n, false);
+#endif
+}
+
+}  // namespace ROPEWALK_CUDA

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace ropewalk {
+
+// AttentionSpan::document_begin of T queries from q_begin on, of the documents that begin at the given positions; none:
+// of one.
+inline std::vector<int32_t> document_of_queries(const std::vector<int32_t>& documents, int64_t q_begin, int64_t T) {
+  std::vector<int32_t> begins;
+  for (int64_t t = 0; t < T; ++t) {
+    begins.push_back(0);
+    for (const int32_t document : documents)
+      if (document <= q_begin + t) begins.back() = document;
+  }
+  return begins;
+}
+
+}  // namespace ropewalk
