@@ -1,7 +1,7 @@
 """The program with parallel.device CUDA: it learns what the cpu learns, on ranks that share a device too, and checkpoints go both ways."""
 import json
 
-from program import expect, main, metrics, ranks, ropewalk, run
+from program import expect, main, metrics, ranks, ropewalk
 
 CONFIG = """
 model {
@@ -21,13 +21,6 @@ STAGED = [*CUDA, "--set", "parallel.device_transport=STAGED"]
 # Of losses of some nats: a logit is rounded to bf16 (2^-9 of it), and so are the weights of each step. Roundings that have gone into the
 # weights lead a run a way of its own, a little ahead of another's or behind: after the first steps only the mean of the distances is small.
 NEAR, FIRST = 2**-7, 4
-
-
-def gpus_here():
-    try:
-        return run("nvidia-smi", "-L").out.count("GPU ")
-    except FileNotFoundError:
-        return 0
 
 
 def losses(folder, directory):
