@@ -156,7 +156,7 @@ case $part in
     step "train on the GPU, two ranks that share it" 60 "${mpirun[@]}" -n 2 bin/ropewalk train on_a_gpu.textproto \
       --set output.directory=runs/shared --set parallel.device=CUDA --set parallel.device_transport=STAGED --set parallel.context_parallel=2
     ranks=$(($(nproc) >= 8 ? 8 : 2))
-    step "train on the CPU, $ranks ranks" 100 "${mpirun[@]}" -n $ranks bin/ropewalk train on_a_gpu.textproto \
+    step "train on the CPU, $ranks ranks" 90 "${mpirun[@]}" -n $ranks bin/ropewalk train on_a_gpu.textproto \
       --set output.directory=runs/cpu --set parallel.data_parallel=$ranks
     for run in gpu shared cpu; do
       say "$(printf '%-7s %s' "$run" "$(grep -o '"step":[0-9]*\|"loss":[0-9.]*' "runs/$run/metrics.jsonl" 2> /dev/null | tail -n 2 | tr '\n' ' ')")"

@@ -147,7 +147,7 @@ PYTHONPATH=$work/one:$work/two on_gpu tests "$work/logs"
 # What a part's steps take at most, together, fits into the part, so that the last ones run too: each takes all its time here, at once.
 mkdir -p "$gpu/variants/other"
 touch "$gpu"/{lib,variants/other}/libropewalk_cuda.so
-sed 's/^  timeout --kill-after=5 "$most" .*/  end=$((end - most))/' "$gpu/run.sh" > "$gpu/limits.sh"
+sed 's/^  timeout --kill-after=5 "$most" .*/  end=$((end - most))/; s/|| most=$left$/|| say "NOT RUN  so long"/' "$gpu/run.sh" > "$gpu/limits.sh"
 for part in tests:7 sanitize:7 speed:4 tune:3 train:6; do
   PATH=$gpu/path:$PATH bash "$gpu/limits.sh" ${part%:*} "$work/logs" > "$work/said" 2>&1 || true
   { [ "$(grep -c '^passed' "$work/logs/1-summary.txt")" = ${part#*:} ] && ! grep -q 'NOT RUN' "$work/said"; } || fail "limits of $part: $(cat "$work/said")"
