@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --help) help; exit 0 ;;
     --emulated) emulated=1; shift; continue ;;
-    --output | --build | --variant | --text) [ $# -ge 2 ] || { echo "bundle_gpu: $1 wants a value" >&2; exit 2; } ;;
+    --output | --build | --variant | --text) [ -n "${2:-}" ] || { echo "bundle_gpu: $1 wants a value" >&2; exit 2; } ;;
     *) echo "bundle_gpu: '$1' is no option" >&2; help >&2; exit 2 ;;
   esac
   value=$2
@@ -23,7 +23,9 @@ while [ $# -gt 0 ]; do
   case $1 in
     --output) output=$value; [ "${2: -1}" != / ] || folder=1 ;;
     --build) build=$value ;;
-    --variant) variants+=("$value") ;;
+    --variant)
+      [[ $value =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*=. ]] || { echo "bundle_gpu: --variant $value is not NAME=MODULE" >&2; exit 2; }
+      variants+=("$value") ;;
     --text) text=$value ;;
   esac
   shift 2
@@ -34,10 +36,17 @@ for variant in "${variants[@]}"; do
 done
 start=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-if [ -n "$folder" ] && [ -e "$output" ] && [ ! -f "$output/run.sh" ]; then
+if [ -z "$folder" ] && [ -d "$output" ]; then
+  echo "bundle_gpu: $output is a folder; name a file, or end with / to have no archive but the folder itself, made anew" >&2
+  exit 2
+fi
+# It will be removed, so it must be one of ours.
+made_here() { [ -f "$1/bin/ropewalk_device_benchmark" ] && [[ $(head -n 1 "$1/about" 2> /dev/null) = kind=* ]]; }
+if [ -n "$folder" ] && [ -e "$output" ] && ! made_here "$output"; then
   echo "bundle_gpu: $output is there and was not made by this script; name another folder" >&2
   exit 2
 fi
+mkdir -p "$(dirname "$output")"
 
 launch/setup.sh build test text bundle
 kind=device
@@ -89,12 +98,11 @@ pmix=/usr/lib/$(gcc -print-multiarch)/pmix2/lib/pmix
 [ ! -d "$pmix" ] || cp "$pmix"/*.so "$to/lib/pmix/"
 
 # Everything that these load, but for the C library, which is the host's, and CUDA's libraries, which run.sh finds there.
-closure() {
-  ldd "$@" 2> /dev/null | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | sort -u |
-    grep -Ev '/(libc|libm|libdl|libpthread|librt|libutil|libresolv|ld-linux[^/]*)\.so|/libcu[a-zA-Z]*\.so|/libnccl\.so|/libropewalk'
-}
-# shellcheck disable=SC2046  # names without blanks
-cp -L $(closure "$to"/bin/* "$to"/lib/*.so "$to"/lib/{plugins,pmix}/*.so) "$to/lib/"
+host='/(libc|libm|libdl|libpthread|librt|libutil|libresolv|ld-linux[^/]*)\.so' cuda='^lib(cu(da|dart|blas|blasLt)|nccl)\.so'
+loaded=$(ldd "$to"/bin/* "$to"/lib/*.so "$to"/lib/{plugins,pmix}/*.so | awk '$2 == "=>" { print $1, $3 }' | sort -u | grep -Ev "$cuda|^libropewalk")
+if grep ' not$' <<< "$loaded" >&2; then echo "bundle_gpu: these are loaded and not found" >&2; exit 1; fi
+mapfile -t libraries < <(awk '{ print $2 }' <<< "$loaded" | sort -u | grep -Ev "$host")
+cp -L "${libraries[@]}" "$to/lib/"
 relocate() {  # FOLDER PATH: where programs and libraries of the folder look for libraries
   for file in "$to/$1"/*; do
     [ -f "$file" ] || continue
@@ -110,7 +118,7 @@ relocate() {  # FOLDER PATH: where programs and libraries of the folder look for
   for variant in "$to"/variants/*; do [ -d "$variant" ] && relocate "variants/${variant##*/}" '$ORIGIN/../../lib:$ORIGIN/../../lib/cuda'; done; }
 
 cp launch/run_gpu_bundle.sh "$to/run.sh"
-cp tests/launch/{gpu_test,gpu_emulated_test,gpu_tests,program}.py "$to/tests/launch/"
+cp tests/launch/{gpu_test,gpu_emulated_test,gpu_tests,gpus,program}.py "$to/tests/launch/"
 cp tests/support/processes.py "$to/tests/support/"
 cp tests/benchmark/{device_report,table}.py "$to/benchmark/"
 cp configs/on_a_gpu.textproto "$to/"
@@ -120,13 +128,13 @@ if [ -n "$text" ]; then cp "$text" "$to/text.txt"; else bible -f Gen1:1-Rev22:21
 
 if [ -n "$folder" ]; then
   rm -rf "$output"
-  mkdir -p "$(dirname "$output")"
   mv "$to" "$output"
   echo "bundle_gpu: $output"
   exit 0
 fi
 tar -C "$top" --sort=name --owner=0 --group=0 -c ropewalk_gpu | xz -6 -T0 > "$output.part"
 mv "$output.part" "$output"
+# Who lends a GPU limits what comes with a job: below 64 MiB there is room for a checkout beside it.
 bytes=$(stat -c %s "$output")
 printf 'bundle_gpu: %s, %.1f MiB of at most 48\n' "$output" "$(awk -v b="$bytes" 'BEGIN { print b / 2^20 }')"
 [ "$bytes" -le $((48 << 20)) ] || { echo "bundle_gpu: that is too large; leave variants out" >&2; exit 1; }

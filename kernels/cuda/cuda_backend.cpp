@@ -20,8 +20,10 @@ CudaBackend::CudaBackend(const BackendOptions& options)
       attention_(options.attention),
       runtime_(options.local_rank),
       products_(runtime_) {
-  if (attention_ == AttentionForm::kAutomatic)
+  if (attention_ == AttentionForm::kAutomatic) {
     attention_ = runtime_.has_hopper() ? AttentionForm::kHopper : AttentionForm::kPortable;
+    could_be_faster_ = runtime_.lacks_hopper();
+  }
   if (attention_ != AttentionForm::kHopper) return;
   runtime_.check_hopper();
   const unsigned none = 0;
@@ -29,6 +31,13 @@ CudaBackend::CudaBackend(const BackendOptions& options)
   runtime_.to_device(&none, taken_->data(), sizeof(none));
 }
 CudaBackend::~CudaBackend() = default;
+
+std::optional<DeviceStatus> CudaBackend::device_status() const {
+  DeviceStatus status = runtime_.status();
+  status.attention = name_of(attention_);
+  status.could_be_faster = could_be_faster_;
+  return status;
+}
 
 std::unique_ptr<Buffer> CudaBackend::allocate(int64_t bytes) { return std::make_unique<DeviceBuffer>(runtime_, bytes); }
 void CudaBackend::upload(const void* host, const Tensor& x) { runtime_.to_device(host, x.raw(), x.bytes()); }

@@ -20,11 +20,9 @@ class CudaBackend final : public Backend {
 
   Device device() const override { return runtime_.device(); }
   DType dtype() const override { return DType::kBF16; }
-  const char* name() const override {
-    return attention_ == AttentionForm::kHopper ? "cuda with attention for Hopper" : "cuda";
-  }
+  const char* name() const override { return "cuda"; }
   bool deterministic() const override { return deterministic_; }
-  std::optional<DeviceStatus> device_status() const override { return runtime_.status(); }
+  std::optional<DeviceStatus> device_status() const override;
   std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
   RangeMarker* range_marker() override { return ROPEWALK_CUDA::range_marker(); }
   DeviceTimeline* device_timeline() override { return &runtime_; }
@@ -96,6 +94,7 @@ class CudaBackend final : public Backend {
 
   const bool deterministic_;
   AttentionForm attention_;
+  bool could_be_faster_ = false;  // as DeviceStatus has it
   Runtime runtime_;
   Products products_;
   std::unique_ptr<Buffer> taken_;  // The counter of RowSchedule; only with Hopper's attention.

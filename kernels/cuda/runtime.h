@@ -44,6 +44,7 @@ class Runtime final : public DeviceTimeline {
   int multiprocessors() const;
   // Whether device and build have what Hopper's form of attention takes; and a DeviceError that tells what is missing.
   bool has_hopper() const;
+  bool lacks_hopper() const;  // the device is one, and the build has no kernels for it
   void check_hopper() const;
   int64_t peak_bytes() const { return peak_; }  // the most that was allocated at a time
   Stream stream() const;  // the kernels'; makes the device this thread's, so that what is launched goes to it

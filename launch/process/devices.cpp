@@ -19,13 +19,18 @@ constexpr size_t kWarnings = 8;
 }  // namespace
 
 std::vector<DevicePlace> gather_devices(Communicator& world, const DevicePlace& mine) {
-  const nlohmann::json text = {
-      mine.host,         mine.device.name, mine.device.id, mine.device.total_bytes, mine.device.available_bytes,
-      mine.memory_needed};
+  const nlohmann::json text = {mine.host,
+                               mine.device.name,
+                               mine.device.id,
+                               mine.device.total_bytes,
+                               mine.device.available_bytes,
+                               mine.device.attention,
+                               mine.device.could_be_faster,
+                               mine.memory_needed};
   std::vector<DevicePlace> places;
   for (const std::string& theirs : gather_texts(world, text.dump())) {
     const nlohmann::json place = nlohmann::json::parse(theirs);
-    places.push_back({place[0], {place[1], place[2], place[3], place[4]}, place[5]});
+    places.push_back({place[0], {place[1], place[2], place[3], place[4], place[5], place[6]}, place[7]});
   }
   return places;
 }
@@ -37,14 +42,17 @@ DeviceSummary summarize_devices(const std::vector<DevicePlace>& places, DeviceTr
 
   std::vector<std::string> order;                 // of ids, as the ranks come
   std::map<std::string, std::vector<int>> users;  // of each device
-  std::map<std::string, int> names;               // devices of each name
+  std::map<std::string, int> names;               // devices of each name and form of attention
+  std::vector<int> slow;                          // ranks
   for (size_t rank = 0; rank < places.size(); ++rank) {
     const DeviceStatus& device = places[rank].device;
     std::vector<int>& of_device = users[device.id];
     if (of_device.empty()) {
       order.push_back(device.id);
-      ++names[device.name];
+      ++names[device.attention.empty() ? device.name
+                                       : fmt::format("{} with {} attention", device.name, device.attention)];
     }
+    if (device.could_be_faster) slow.push_back(static_cast<int>(rank));
     of_device.push_back(static_cast<int>(rank));
   }
 
@@ -53,6 +61,11 @@ DeviceSummary summarize_devices(const std::vector<DevicePlace>& places, DeviceTr
   for (const auto& [name, count] : names) kinds.push_back(count > 1 ? fmt::format("{} x {}", count, name) : name);
   out.text = fmt::format("{}", fmt::join(kinds, ", "));
 
+  if (!slow.empty())
+    out.warnings.push_back(fmt::format(
+        "warning: this build has no kernels for the Hopper GPU{} of {}, where attention would be about twice as fast; "
+        "configure it with -DROPEWALK_CUDA_ARCHITECTURES=90a-real",
+        slow.size() > 1 ? "s" : "", ranks.names(slow)));
   for (const std::string& id : order) {
     const std::vector<int>& sharing = users[id];
     const DevicePlace& first = places[static_cast<size_t>(sharing.front())];

@@ -19,8 +19,8 @@ struct DevicePlace {
 std::vector<DevicePlace> gather_devices(Communicator& world, const DevicePlace& mine);
 
 struct DeviceSummary {
-  std::string text;                   // "8 x NVIDIA H100 80GB HBM3"
-  std::vector<std::string> warnings;  // too little memory
+  std::string text;                   // "8 x NVIDIA H100 80GB HBM3 with hopper attention"
+  std::vector<std::string> warnings;  // too little memory, kernels that are not the device's fastest
 };
 // Throws ConfigurationError where ranks share a device and the transport does not allow it.
 DeviceSummary summarize_devices(const std::vector<DevicePlace>& places, DeviceTransport transport);

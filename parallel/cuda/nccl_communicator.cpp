@@ -154,6 +154,11 @@ void NcclRank::fail(const std::string& reason, UnresponsivePeers unresponsive) {
 void NcclRank::fail_with(ncclResult_t result, ncclComm_t comm, const std::string& what) {
   const std::string words = words_of(result, comm), reason = fmt::format("{} in {}: NCCL: {}", name_, what, words);
   if (!is_out_of_memory(result, words)) fail(reason);
+  try {
+    runtime_.status();  // NCCL's allocator says the same where a kernel has failed before, after which every call fails
+  } catch (const DeviceError& error) {
+    fail(fmt::format("{}: {}", reason, error.what()));
+  }
   failure_ = reason;
   abort_all();
   throw OutOfMemory(reason + " (it takes its memory beside what was reserved for tensors)");

@@ -219,11 +219,14 @@ class Driver:
         hidden = {"rows": s["rows"] // 2, "width": s["hidden"]}
         loss = dict(zip(("rows", "width"), s["loss"]))
         heads = {"rows": s["rows"], "heads": s["heads"], "head_size": s["head_size"]}
+        normed = {"rows": s["rows"] * s["heads"], "width": s["head_size"], "heads": s["heads"]}  # qk_norm's
         self.report.heading("bound by memory: share of the bandwidth of a copy, in turn")
-        for operation, sizes in (("add", rows), ("layer_norm_forward", rows), ("layer_norm_backward", rows), ("rotate", heads),
-                                 ("swiglu_forward", hidden), ("swiglu_backward", hidden), ("cross_entropy", loss),
-                                 ("adamw", {"elements": s["parameters"]})):
-            self.beside_our_own(operation, "of copy", OF_COPY if operation != "add" else (None, None), "bytes", "TB/s",
+        for operation, sizes, goal in (
+                ("add", rows, None), ("layer_norm_forward", rows, OF_COPY), ("layer_norm_backward", rows, OF_COPY),
+                ("layer_norm_forward", normed, None), ("layer_norm_backward", normed, None), ("rotate", heads, OF_COPY),
+                ("swiglu_forward", hidden, OF_COPY), ("swiglu_backward", hidden, OF_COPY), ("cross_entropy", loss, OF_COPY),
+                ("adamw", {"elements": s["parameters"]}, OF_COPY), ("sum_of_squares", {"elements": s["parameters"]}, None)):
+            self.beside_our_own(operation + (" of each head" if sizes is normed else ""), "of copy", goal or (None, None), "bytes", "TB/s",
                                 (operation, sizes), ("copy", {"elements": s["copy"]}))
 
     def products(self):
@@ -291,6 +294,7 @@ class Driver:
     def step(self):
         s = self.sizes
         self.report.heading(f"a training step: {s['step']['layers']} layers of width {s['step']['width']}, bf16, AdamW")
+        seconds = {}  # of our steps, by length
         for length in s["lengths"]:
             sizes = {"length": length, **s["step"], "recompute": length > 32768}
             answers = [self.ours("step", **sizes) for _ in range(self.pairs)]
@@ -305,8 +309,9 @@ class Driver:
             mib = answers[0]["activation_bytes"] * layers / length / 2**20  # a token
             self.report.add(f"activations S={length}: {MOST_MIB_A_TOKEN} MiB a token / what 32 layers take", MOST_MIB_A_TOKEN / mib, "times",
                             (1, None) if length == 65536 else (None, None), rate=f"{mib:.3f} MiB")
-            if length == s["lengths"][0]:
-                self.beside_transformers(length, [answer["seconds"] for answer in answers])
+            seconds[length] = [answer["seconds"] for answer in answers]
+        if s["lengths"][0] in seconds:  # last: it takes the longest
+            self.beside_transformers(s["lengths"][0], seconds[s["lengths"][0]])
 
     def beside_transformers(self, length, ours):
         """One after the other, because a device may not hold both."""

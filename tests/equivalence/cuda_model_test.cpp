@@ -91,6 +91,19 @@ class CudaSteps : public CudaModel {
 
 TEST_P(CudaSteps, GiveTheSameBitsTwice) { EXPECT_TRUE(steps() == steps()); }
 
+TEST_P(CudaSteps, LeaveTheRoundedMasterWeightsOnAllRanks) {
+  config_.parallel.backend = BackendKind::kReferenceBF16;
+  config_.training.learning_rate = 0.02;
+  for (const int64_t bucket_parameters : {0, 65536}) {
+    config_.parallel.bucket_parameters = bucket_parameters;
+    for (const int updates : {0, 2}) {
+      const UpdatedWeights after = weights_after(updates, config_, on_cuda_);
+      EXPECT_TRUE(after.weights == rounded_to_bf16(after.masters))
+          << bucket_parameters << ", " << updates << " updates";
+    }
+  }
+}
+
 // On a device, by launch/test_gpu.sh.
 TEST_P(CudaSteps, DISABLED_GiveTheSameBitsAHundredTimes) {
   const Steps first = steps();

@@ -2,8 +2,11 @@
 // tensor.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/compare_steps.h"
+#include "tests/support/forwarding_backend.h"
 #include "tests/support/models.h"
 
 namespace ropewalk {
@@ -68,6 +71,37 @@ TEST(GradientAccumulation, MicroBatchesEqualOneBatch) {
       expect_same(gradients_on_mesh(c.config, weights, samples), whole.loss, whole.gradients, text_of(mesh));
     }
   }
+}
+
+// A device's memory, which is not zero at first as the host's is: every number in it is NaN.
+class UsedMemory final : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  std::unique_ptr<Buffer> allocate(int64_t bytes) override {
+    std::unique_ptr<Buffer> buffer = ForwardingBackend::allocate(bytes);
+    std::memset(buffer->data(), 0xff, static_cast<size_t>(bytes));
+    return buffer;
+  }
+};
+
+// The first micro-batch sets each gradient, the others add, whatever was there before: also where a rank has no rows,
+// and with every kind of recomputation.
+TEST(GradientAccumulation, BeginsFromNothing) {
+  using Recompute = TrainingConfig::Recompute;
+  Faults used;
+  used.in_backend = [](Backend& inner, const Mesh&) { return std::make_unique<UsedMemory>(inner); };
+  for (const MeshShape& mesh :
+       {MeshShape{1, 1, 1}, MeshShape{2, 1, 1}, MeshShape{1, 8, 1}, MeshShape{1, 2, 2}, MeshShape{2, 2, 2}})
+    for (const std::string& name : case_names())
+      for (const Recompute recompute : {Recompute::kNothing, Recompute::kBlock, Recompute::kBlockButAttention}) {
+        Case c = make_case(name, mesh);
+        c.config.training.recompute = recompute;
+        const NaiveWeights weights = random_weights(c.config.model, 13);
+        const LossAndGradients expected = gradients_on_mesh(c.config, weights, c.samples),
+                               actual = gradients_on_mesh(c.config, weights, c.samples, used);
+        EXPECT_EQ(actual.loss, expected.loss) << name << " " << text_of(mesh);
+        EXPECT_EQ(difference(actual.gradients, expected.gradients).relative, 0) << name << " " << text_of(mesh);
+      }
 }
 
 }  // namespace

@@ -4,19 +4,30 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/bfloat16.h"
 #include "kernels/make_kernels.h"
 #include "tests/support/ranks.h"
 #include "trainer/config/stages.h"
+#include "trainer/model/initial_weights.h"
+#include "trainer/model/replica.h"
+#include "trainer/optimizer.h"
 
 namespace ropewalk {
 namespace {
 
-// The elements of a tensor of fp32 or fp64, on the host.
+// The elements of a tensor on the host.
 std::vector<double> values_of(const Tensor& x, Kernels& kernels) {
   const auto count = static_cast<size_t>(x.elements());
   if (x.dtype() == DType::kF64) {
     std::vector<double> values(count);
     kernels.download(x, values.data());
+    return values;
+  }
+  if (x.dtype() == DType::kBF16) {
+    std::vector<BFloat16> narrow(count);
+    kernels.download(x, narrow.data());
+    std::vector<double> values(count);
+    std::ranges::transform(narrow, values.begin(), [](BFloat16 value) { return static_cast<float>(value); });
     return values;
   }
   CHECK(x.dtype() == DType::kF32, "state of {}", name_of(x.dtype()));
@@ -189,6 +200,27 @@ Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const Sampl
   Steps steps = by_rank[0];
   steps.state = gathering.whole();
   return steps;
+}
+
+UpdatedWeights weights_after(int updates, const Config& config, const Faults& faults) {
+  Gathering weights, masters;
+  run_ranks(config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
+    RankOnThread on_thread(
+        config, faults.on_device ? faults.on_device(world) : RankDevice{make_kernels(config.parallel.backend), world});
+    const Rank rank = on_thread.rank();
+    const ModelReplica replica(config, rank);
+    const ParameterValues gradients(replica.table, accumulator_of(rank.kernels.dtype()), rank.kernels);
+    ShardedOptimizer optimizer(replica.weights, gradients, config.training, rank);
+    optimizer.zero_moments();
+    draw_initial_weights(optimizer.master_weights(), replica.table, config.model, config.training.seed, rank.kernels);
+    optimizer.start_gather();
+    rank.kernels.fill(gradients.flat(), 0.5);
+    for (int step = 1; step <= updates; ++step) optimizer.update(config.training.learning_rate, step, 1.0);
+    optimizer.finish_gather();
+    masters.add(optimizer.master_weights(), rank.kernels);
+    weights.add(replica.state(), rank.kernels);
+  });
+  return {weights.whole(), masters.whole()};
 }
 
 Difference difference(const NaiveWeights& actual, const NaiveWeights& expected) {

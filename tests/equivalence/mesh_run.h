@@ -88,6 +88,13 @@ Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const Sampl
 // The same within on_mesh, each step in its stage: by every rank, which all get the same results but the state.
 Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first, int64_t last);
 
+// The weights that the ranks compute with, and their master weights, after so many updates of the initial ones by
+// gradients that are 0.5 everywhere.
+struct UpdatedWeights {
+  NaiveWeights weights, masters;
+};
+UpdatedWeights weights_after(int updates, const Config& config, const Faults& faults = {});
+
 // The largest |actual - expected| of any tensor, relative to the tensor's largest |expected|, and where that is.
 // Infinite where a tensor is missing or too much, or a number is not finite.
 struct Difference {

@@ -98,6 +98,24 @@ TEST(MixedPrecision, SmallStepsAddUp) {
   }
 }
 
+// What the ranks compute with is the master weights rounded to bf16, whoever owns them: cuts between parameters with
+// decay and without fall on any element, in one bucket and in many.
+TEST(MixedPrecision, WeightsAreTheRoundedMasterWeightsOfAllRanks) {
+  for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{3, 1, 1}, MeshShape{2, 2, 1}, MeshShape{2, 2, 2}})
+    for (const int64_t bucket_parameters : {int64_t{0}, int64_t{1000}, int64_t{65536}})
+      for (const int updates : {0, 1, 3}) {
+        Case c = in(BackendKind::kReferenceBF16, make_case("QkNorm", mesh));
+        c.config.model.width = 17;
+        c.config.model.hidden = 26;
+        c.config.parallel.bucket_parameters = bucket_parameters;
+        c.config.training.learning_rate = 0.02;
+        const UpdatedWeights after = weights_after(updates, c.config);
+        EXPECT_TRUE(after.weights == rounded_to_bf16(after.masters))
+            << text_of(mesh) << ", buckets of " << bucket_parameters << ", " << updates << " updates";
+        EXPECT_EQ(after.weights == after.masters, updates == 0) << "is this bf16?";
+      }
+}
+
 // A gradient is the sum of many micro-batches: in bf16 it would stop growing when it is 2^8 times what is added. The
 // mean of 2^10 equal ones is each of them: the factor 2^-10 moves no rounding, and in fp32 every token's addition
 // rounds once.

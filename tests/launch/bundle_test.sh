@@ -1,6 +1,6 @@
 #!/bin/bash
-# The archive for hosts with a GPU, with the emulated device in the GPU's place: made, unpacked elsewhere, and run without this machine's
-# own libraries of Open MPI.  bundle_test.sh ROOT BUILD
+# The archive for hosts with a GPU, with the emulated device in the GPU's place: made, unpacked elsewhere, under a name with a blank, and
+# run without this machine's own libraries of Open MPI.  bundle_test.sh ROOT BUILD
 set -euo pipefail
 cd "$1"
 build=$2
@@ -9,12 +9,21 @@ for command in patchelf xz bible; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-launch/bundle_gpu.sh --emulated --build "$build" --output "$work/gpu.tar.xz"
-tar -C "$work" -xf "$work/gpu.tar.xz"
-for file in "$work"/ropewalk_gpu/bin/* "$work"/ropewalk_gpu/lib/*.so; do
-  ! readelf -d "$file" | grep -E 'R(UN)?PATH' | grep -qv '\[\$ORIGIN' || { echo "FAILED: $file looks for libraries in a place of this machine"; exit 1; }
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+launch/bundle_gpu.sh --emulated --build "$build" --output "$work/made/here/gpu.tar.xz"
+mkdir "$work/a place"
+tar -C "$work/a place" -xf "$work/made/here/gpu.tar.xz"
+gpu="$work/a place/ropewalk_gpu"
+
+# All that is loaded comes with it, but for the C library and the loader.
+host='^\s*(linux-vdso|/lib64/ld-linux|statically linked|lib(c|m|dl|pthread|rt|util|resolv)\.so)'
+for file in "$gpu"/bin/* "$gpu"/lib/*.so* "$gpu"/lib/{plugins,pmix}/*.so; do
+  # shellcheck disable=SC2016  # the loader expands it
+  ! readelf -d "$file" | grep -E 'R(UN)?PATH' | grep -v '\[\$ORIGIN' || fail "$file looks for libraries in a place of this machine"
+  ! ldd "$file" | grep -vE "$host" | grep -vF "=> $gpu/" || fail "$file loads what does not come with it"
 done
 for part in tests train; do
-  "$work/ropewalk_gpu/run.sh" $part "$work/logs"
+  "$gpu/run.sh" $part "$work/logs"
 done
 grep -q '^passed .* the same losses$' "$work/logs/1-summary.txt"

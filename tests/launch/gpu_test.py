@@ -1,7 +1,8 @@
 """The program on the GPUs of this host."""
 import sys
 
-from gpu_tests import gpus_here, run_on
+from gpu_tests import run_on
+from gpus import gpus_here
 
 if gpus_here() == 0:
     print("skipped: no CUDA device here")

@@ -1,7 +1,7 @@
 """The program with parallel.device CUDA: it learns what the cpu learns, on ranks that share a device too, and checkpoints go both ways."""
 import json
 
-from program import expect, main, metrics, ranks, ropewalk, run
+from program import expect, main, metrics, ranks, ropewalk
 
 CONFIG = """
 model {
@@ -21,13 +21,6 @@ STAGED = [*CUDA, "--set", "parallel.device_transport=STAGED"]
 # Of losses of some nats: a logit is rounded to bf16 (2^-9 of it), and so are the weights of each step. Roundings that have gone into the
 # weights lead a run a way of its own, a little ahead of another's or behind: after the first steps only the mean of the distances is small.
 NEAR, FIRST = 2**-7, 4
-
-
-def gpus_here():
-    try:
-        return run("nvidia-smi", "-L").out.count("GPU ")
-    except FileNotFoundError:
-        return 0
 
 
 def losses(folder, directory):
@@ -59,7 +52,8 @@ def run_on(gpus, name, steps, nccl):
         prepare(folder)
         train(folder, "cpu", 1)
         result = train(folder, "gpu", 1, *CUDA)
-        expect("device: cuda" in result.err and name in result.err and "not deterministic" not in result.err, result)
+        expect("device: cuda, " in result.err and name in result.err and "not deterministic" not in result.err, result)
+        expect(" with hopper attention;" in result.err or " with portable attention;" in result.err, result)
         expect(near(losses(folder, "gpu"), losses(folder, "cpu")), (losses(folder, "gpu"), losses(folder, "cpu")))
         expect('"peak_device_memory_bytes"' in (folder / "gpu" / "metrics.jsonl").read_text(), "no memory of the device")
         train(folder, "again", 1, *CUDA, "--set", "output.trace_steps=1")
@@ -85,7 +79,9 @@ def run_on(gpus, name, steps, nccl):
         train(folder, "whole", 1)
         for directory, first, second in (("down", CUDA, []), ("up", [], CUDA)):
             train(folder, directory, 1, *first, "--set", f"training.steps={steps // 2}")
-            train(folder, directory, 1, *second)
+            result = train(folder, directory, 1, *second)
+            chunks = "8192 -> 1024" if first else "1024 -> 8192"
+            expect(f"training.loss_chunk: {chunks} (" in result.err, result)
             expect(near(losses(folder, directory), losses(folder, "whole")), (directory, losses(folder, directory)))
 
     def what_stands_around_a_step_runs_there_too(folder):

@@ -1,6 +1,8 @@
-"""Every test that ctest knows has one label for its cost, and those of the folders that it stands in."""
+"""Every test that ctest knows has one label for its cost, and those of the folders that it stands in; those that want a GPU are what the
+archive for hosts with one has and runs."""
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -23,13 +25,22 @@ def folder_of(test):
     return max(inner, key=lambda folder: len(folder.parts))
 
 
-wrong, seen = [], set()
+wrong, seen, on_gpu = [], set(), set()
 for test in told["tests"]:
     labels = {label for entry in test["properties"] if entry["name"] == "LABELS" for label in entry["value"]}
     folder = folder_of(test)
     expected = {str(folder), *(str(parent) for parent in folder.parents if parent.parts)}
     seen |= expected
+    if "gpu" in labels:
+        on_gpu.add(test["name"])
     if len(labels & COSTS) != 1 or labels - COSTS - {"gpu"} != expected:
         wrong.append(f"{test['name']} of {folder} has the labels {sorted(labels)}")
+packed = {name.replace("${kind}", "device") for name in re.findall(r'[("]\S*/(\w+_\$\{kind\}_\w*test)"', (ROOT / "launch/bundle_gpu.sh").read_text())}
+script = (ROOT / "launch/run_gpu_bundle.sh").read_text()
+ran = {*re.findall(r"^ +suite (\w+)", script, re.MULTILINE), *re.findall(r"^ +program=(gpu_test)\.py", script, re.MULTILINE)}
+if packed | {"gpu_test"} != ran:
+    wrong.append(f"bundle_gpu.sh has the tests {sorted(packed)}, and run_gpu_bundle.sh runs {sorted(ran)}")
+if on_gpu != (ran if any("_device_" in name for name in on_gpu) else {"gpu_test"}):  # a build without nvcc has the program alone
+    wrong.append(f"tests with the label gpu are {sorted(on_gpu)}, and run_gpu_bundle.sh runs {sorted(ran)}")
 print("\n".join(wrong) or f"{len(told['tests'])} tests in {len(seen)} folders")
 sys.exit(1 if wrong or not seen <= FOLDERS else 0)

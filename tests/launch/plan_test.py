@@ -56,4 +56,17 @@ def a_long_context_fits_a_gpu(folder):
         expect(0.31 < mib <= 0.35, (layers, mib))
 
 
-sys.exit(main([plan_is_what_a_run_takes, a_long_context_fits_a_gpu]))
+def a_plan_has_the_devices_rows_of_logits(folder):
+    """Not set: as many as a run would take."""
+
+    def working(*settings):
+        words = ["--mesh", "dp=1", "--json", "--set", "parallel.device=CUDA", "--set", "data.sequence_length=16384", *settings]
+        told = ropewalk("plan", str(ROOT / "configs/command_r7b.textproto"), *words, cwd=folder)
+        expect(told.code == 0, told)
+        return json.loads(told.out)["stages"][0]["memory_bytes"]["working"]
+
+    chosen, same, fewer = working(), working("--set", "training.loss_chunk=4096"), working("--set", "training.loss_chunk=1024")
+    expect(chosen == same > fewer, (chosen, same, fewer))
+
+
+sys.exit(main([plan_is_what_a_run_takes, a_long_context_fits_a_gpu, a_plan_has_the_devices_rows_of_logits]))

@@ -98,7 +98,7 @@ printf 'kind=device\ncommit=1\n' > "$gpu/about"
 stub() { printf '#!/bin/sh\n%s\n' "$2" > "$gpu/$1"; chmod +x "$gpu/$1"; }
 for test in kernels_cuda communicator_staged communicator_nccl; do stub "bin/${test}_device_test" 'echo "${0##*/} $*" >> "$CALLS"'; done
 stub bin/cuda_device_equivalence_test 'printf "a.cpp:1: Skipped\nno second device\n"; case "$*" in *"$BROKEN"*) echo "an Error"; exit 3 ;; esac'
-stub path/python3 'case "$*" in *gpu_test.py*) echo "skipped: one GPU only" ;; esac'
+stub path/python3 'case "$*" in *find_spec*) exec '"$(command -v python3)"' "$@" ;; *gpus.py*) [ "$BROKEN" != gpus ] ;; *gpu_test.py*) echo "skipped: one GPU only" ;; esac'
 stub path/ldd :
 stub path/nvidia-smi :
 stub path/compute-sanitizer 'echo "$@" >> "$CALLS"; case "$*" in *"$BROKEN"*) exit 99 ;; esac'
@@ -118,15 +118,60 @@ grep -q '^an Error$' "$work/logs/2-failures.txt" || fail "what it said"
 grep -q '^passed .* gpu_test.py$' "$work/logs/1-summary.txt" || fail "the step after a failure"
 on_gpu sanitize "$work/logs"
 [ $rc = 0 ] || fail "sanitizers: $rc"
-[ "$(grep -c -- '--tool' "$CALLS")" = 4 ] || fail "the tools ran are $(cat "$CALLS")"
-[ "$(grep -c 'racecheck.*kns=ropewalk' "$CALLS")" = 1 ] || fail "races of libraries are not ours"
+[ "$(sed -n 's/.*--tool \([a-z]*\) .* bin\/\([a-z]*\)_.*/\1 \2/p' "$CALLS" | sort | tr '\n' ';')" = \
+  'initcheck kernels;memcheck communicator;memcheck kernels;racecheck kernels;synccheck kernels;' ] || fail "the tools ran are $(cat "$CALLS")"
+[ "$(grep -c 'racecheck.*kns=ropewalk --kernel-name-exclude kns=hopper_ ' "$CALLS")" = 1 ] || fail "races of libraries are not ours"
+! grep -q 'initcheck.*--kernel-name' "$CALLS" || fail "initcheck does not see what libraries write"
 BROKEN=racecheck on_gpu sanitize "$work/logs"
-{ [ $rc = 1 ] && grep -q '^FAILED .* racecheck: code 99$' "$work/said"; } || fail "a tool that fails: $rc, $(cat "$work/said")"
+{ [ $rc = 1 ] && grep -q '^FAILED .* racecheck of kernels_cuda_device_test: code 99$' "$work/said"; } || fail "a tool that fails: $rc, $(cat "$work/said")"
+BROKEN=gpus on_gpu tests "$work/logs"
+{ [ $rc = 1 ] && grep -q '^FAILED   no GPU' "$work/logs/1-summary.txt" && [ ! -s "$CALLS" ]; } || fail "no GPU: $rc, $(cat "$work/said")"
+rm "$gpu/path/nvidia-smi"
+on_gpu tests "$work/logs"
+[ $rc = 0 ] || fail "no nvidia-smi: $rc, $(cat "$work/said")"
+PYTHON=absent on_gpu tests "$work/logs"
+{ [ $rc = 2 ] && [ "$(grep -c . "$work/said")" = 1 ] && grep -q 'there is no absent' "$work/said"; } || fail "no Python: $rc, $(cat "$work/said")"
+mkdir "$work/it's here"
+ln -s "$gpu/path/python3" "$work/it's here/python"
+cd "$work"
+PYTHON="it's here/python" on_gpu tests "$work/logs"
+cd "$1"
+[ $rc = 0 ] || fail "an interpreter by a relative path: $rc, $(cat "$work/said")"
+mkdir -p "$work"/{one/nvidia/a,two/nvidia/b}/lib
+touch "$work/one/nvidia/a/lib/libcudart.so.13" "$work"/two/nvidia/b/lib/{libcublasLt.so.13,libnccl.so.2}
+PYTHONPATH=$work/one:$work/two on_gpu tests "$work/logs"
+[ "$(readlink "$gpu"/lib/cuda/{libcublasLt.so.13,libcudart.so.13,libnccl.so.2} | tr '\n' ' ')" = \
+  "$work/two/nvidia/b/lib/libcublasLt.so.13 $work/one/nvidia/a/lib/libcudart.so.13 $work/two/nvidia/b/lib/libnccl.so.2 " ] ||
+  fail "libraries of two folders of Python's: $(ls -l "$gpu/lib/cuda")"
+
+# What a part's steps take at most, together, fits into the part, so that the last ones run too: each takes all its time here, at once.
+mkdir -p "$gpu/variants/other"
+touch "$gpu"/{lib,variants/other}/libropewalk_cuda.so
+sed 's/^  timeout --kill-after=5 "$most" .*/  end=$((end - most))/; s/|| most=$left$/|| say "NOT RUN  so long"/' "$gpu/run.sh" > "$gpu/limits.sh"
+for part in tests:7 sanitize:7 speed:4 tune:3 train:6; do
+  PATH=$gpu/path:$PATH bash "$gpu/limits.sh" ${part%:*} "$work/logs" > "$work/said" 2>&1 || true
+  { [ "$(grep -c '^passed' "$work/logs/1-summary.txt")" = ${part#*:} ] && ! grep -q 'NOT RUN' "$work/said"; } || fail "limits of $part: $(cat "$work/said")"
+done
+
 rm "$gpu/path/libnccl.so.2" "$gpu/lib/cuda/libnccl.so.2"
 on_gpu tests "$work/logs"
 { [ $rc = 1 ] && grep -q '^MISSING  libnccl.so.2' "$work/said"; } || fail "a library that is missing: $rc, $(cat "$work/said")"
 on_gpu all "$work/logs"
 [ $rc = 2 ] || fail "an unknown part: $rc"
+
+# How many GPUs there are, by CUDA's runtime.
+cp tests/launch/gpus.py "$gpu/tests/launch"
+for devices in 2:0:2 0:0:0 0:100:0 0:35:0 2:999:wrong; do  # what the library tells, by which code: how many there are
+  IFS=: read -r count code there <<< "$devices"
+  echo "int cudaGetDeviceCount(int* count) { return *count = $count, $code; }" | gcc -shared -fPIC -x c - -o "$work/libcudart.so.13"
+  mv "$work/libcudart.so.13" "$gpu/lib/cuda/libcudart.so.13"
+  rc=0
+  python3 "$gpu/tests/launch/gpus.py" > "$work/said" 2>&1 || rc=$?
+  case $there in
+    wrong) { [ $rc = 1 ] && grep -q "code $code" "$work/said"; } || fail "devices that cannot be used: $rc, $(cat "$work/said")" ;;
+    *) { [ $rc = $((there == 0)) ] && grep -qx "$there CUDA devices" "$work/said"; } || fail "$there devices: $rc, $(cat "$work/said")" ;;
+  esac
+done
 
 # The same on a machine that builds them.
 here=$work/here
@@ -151,10 +196,20 @@ for script in test_gpu.sh bundle_gpu.sh; do
   grep -q "launch/$script" "$work/said" || fail "an unknown word for $script says $(cat "$work/said")"
   "launch/$script" --help | grep -q "launch/$script" || fail "help of $script"
 done
-rc=0
-launch/bundle_gpu.sh --output "$work/" --variant a=absent 2> "$work/said" || rc=$?
-{ [ $rc = 2 ] && grep -q 'a=absent: there is no such file' "$work/said"; } || fail "a variant that is not there: $rc, $(cat "$work/said")"
-rc=0
-launch/bundle_gpu.sh --output "$work/" 2> "$work/said" || rc=$?
-{ [ $rc = 2 ] && grep -q 'was not made by this script' "$work/said"; } || fail "somebody's folder: $rc, $(cat "$work/said")"
+
+# What an archive is not made of, nor put in the place of; all of it is told before anything is built.
+mkdir -p "$work/theirs"
+touch "$work/theirs/run.sh"
+refused() {  # WHY WORD...
+  rc=0
+  launch/bundle_gpu.sh "${@:2}" 2> "$work/said" || rc=$?
+  { [ $rc = 2 ] && grep -q -- "$1" "$work/said"; } || fail "bundle_gpu.sh ${*:2}: $rc, $(cat "$work/said")"
+}
+refused 'a=absent: there is no such file' --output "$work/" --variant a=absent
+refused 'is not NAME=MODULE' --output "$work/" --variant "$1/README.md"
+refused 'is not NAME=MODULE' --output "$work/" --variant "../a=$1/README.md"
+refused '--output wants a value' --output ''
+refused 'is a folder' --output "$work/theirs"
+refused 'was not made by this script' --output "$work/theirs/"
+[ -f "$work/theirs/run.sh" ] || fail "somebody's folder was removed"
 echo "all scripts passed"

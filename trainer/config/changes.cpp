@@ -22,6 +22,9 @@ constexpr std::string_view kUntold[] = {"parallel.", "output.", "checkpoint."};
 // The model would compute another function with the same weights; the order of samples would be another.
 constexpr std::string_view kGrave[] = {"model.", "data.", "training.batch", "training.seed"};
 
+// The device's choice where the configuration does not make one (loss_chunk.h), so it may be nobody's wish.
+constexpr std::string_view kChosen = "training.loss_chunk";
+
 bool begins_with_any(const std::string& path, const auto& prefixes) {
   return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return path.starts_with(prefix); });
 }
@@ -72,8 +75,11 @@ std::vector<std::string> config_changes(const std::string& before, const std::st
     const auto found = old_fields.find(path);
     const std::string was = found == old_fields.end() ? "nothing" : found->second;
     if (was == value || begins_with_any(path, kUntold)) continue;
-    lines.push_back(fmt::format("{}changed since the checkpoint: {}: {} -> {}",
-                                begins_with_any(path, grave) ? "warning: " : "", path, was, value));
+    const std::string remedy =
+        path == kChosen ? fmt::format(" (other sums of the same numbers; --set {}={} for the same bits)", path, was)
+                        : "";
+    lines.push_back(fmt::format("{}changed since the checkpoint: {}: {} -> {}{}",
+                                begins_with_any(path, grave) ? "warning: " : "", path, was, value, remedy));
   }
   return lines;
 }

@@ -197,6 +197,11 @@ bool Runtime::has_hopper() const {
   return is_hopper(facts_of(index_)) && has_hopper_instructions();
 }
 
+bool Runtime::lacks_hopper() const {
+  check(cudaSetDevice(index_), "to use it");
+  return is_hopper(facts_of(index_)) && !has_hopper_instructions();
+}
+
 void Runtime::check_hopper() const {
   check(cudaSetDevice(index_), "to use it");
   cuda::check_hopper(facts_of(index_), has_hopper_instructions(), ROPEWALK_CUDA_ARCHITECTURES);

@@ -42,6 +42,7 @@ Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
 int Runtime::multiprocessors() const { return 1 + static_cast<int>(simt::draw()() % 6); }  // results do not tell
 // It has everything. Where nothing is asked for it takes the portable form, which is quicker to imitate.
 bool Runtime::has_hopper() const { return false; }
+bool Runtime::lacks_hopper() const { return false; }
 void Runtime::check_hopper() const {}
 Stream Runtime::stream() const { return state_->kernels; }
 Stream Runtime::make_stream() { return state_->streams.create(); }

@@ -26,6 +26,28 @@ TEST(Devices, OfAKindAreCounted) {
   EXPECT_EQ(text({place("a", "0"), place("b", "1", 1, "A100"), place("b", "2", 1, "A100")}), "2 x A100, H100");
 }
 
+TEST(Devices, TellTheFormOfTheirAttention) {
+  const auto with = [](DevicePlace of, const std::string& attention, bool could_be_faster = false) {
+    of.device.attention = attention;
+    of.device.could_be_faster = could_be_faster;
+    return of;
+  };
+  const std::vector<DevicePlace> mixed = {with(place("a", "0"), "hopper"), with(place("a", "1"), "hopper"),
+                                          with(place("b", "2"), "portable", true),
+                                          with(place("b", "3", 1, "A100"), "portable")};
+  const DeviceSummary told = summarize_devices(mixed, DeviceTransport::kNccl);
+  EXPECT_EQ(told.text, "A100 with portable attention, 2 x H100 with hopper attention, H100 with portable attention");
+  ASSERT_EQ(told.warnings.size(), 1u);
+  EXPECT_EQ(told.warnings[0].find("warning: this build has no kernels for the Hopper GPU of rank 2 on b, where"), 0u)
+      << told.warnings[0];
+  run_ranks(4, [&](const auto& world) {
+    const auto all = gather_devices(*world, mixed[static_cast<size_t>(world->rank())]);
+    if (world->rank() != 0) return;
+    EXPECT_EQ(summarize_devices(all, DeviceTransport::kNccl).text, told.text);
+    EXPECT_EQ(summarize_devices(all, DeviceTransport::kNccl).warnings, told.warnings);
+  });
+}
+
 TEST(Devices, ThatRanksShareAreRefusedWithNccl) {
   const std::vector<DevicePlace> shared = {place("a", "0"), place("a", "1"), place("b", "2"), place("b", "2")};
   EXPECT_TRUE(summarize_devices(shared, DeviceTransport::kStaged).warnings.empty());

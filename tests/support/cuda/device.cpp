@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "kernels/cuda/requirements.h"
 #include "tests/support/cuda/under_test.h"
 
 namespace ropewalk {
@@ -18,11 +19,15 @@ int device_count() {
   throw DeviceError(fmt::format("looking for CUDA devices: {}", cudaGetErrorString(error)));
 }
 
+// The first device, which the tests of one rank use.
 bool has_hopper() {
-  int major = 0;
-  const cudaError_t error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
-  if (error != cudaSuccess) throw DeviceError(fmt::format("asking a CUDA device: {}", cudaGetErrorString(error)));
-  return major == 9;
+  cuda::DeviceFacts device;
+  for (const auto& [attribute, to] : {std::pair{cudaDevAttrComputeCapabilityMajor, &device.major},
+                                      {cudaDevAttrComputeCapabilityMinor, &device.minor}}) {
+    const cudaError_t error = cudaDeviceGetAttribute(to, attribute, 0);
+    if (error != cudaSuccess) throw DeviceError(fmt::format("asking a CUDA device: {}", cudaGetErrorString(error)));
+  }
+  return cuda::is_hopper(device);
 }
 
 // NCCL 2.30 lets several ranks of a process share a GPU, where the environment allows it.

@@ -27,6 +27,12 @@ TEST(ConfigChanges, WarnsOfWhatChangesTheModelOrTheSamples) {
                           "warning: changed since the checkpoint: model.pattern.0.window: 8 -> 16"}));
 }
 
+TEST(ConfigChanges, TellHowToKeepWhatADeviceChooses) {
+  EXPECT_EQ(config_changes(resolved({"training.loss_chunk=4096"}), resolved({}), 10),
+            Lines{"changed since the checkpoint: training.loss_chunk: 4096 -> 1024 (other sums of the same numbers; "
+                  "--set training.loss_chunk=4096 for the same bits)"});
+}
+
 TEST(ConfigChanges, LeavesOutWhereAndHowOftenARunWrites) {
   EXPECT_EQ(config_changes(resolved({"output.log_interval=1", "checkpoint.keep=1"}),
                            resolved({"output.log_interval=2", "checkpoint.keep=2"}), 10),

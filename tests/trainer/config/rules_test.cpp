@@ -301,6 +301,21 @@ TEST(Rules, LossChunkThatIsNotSetIsTheDevicesChoice) {
   EXPECT_EQ(chunk("CUDA", 256000, {"training.loss_chunk=9"}), 9);
 }
 
+// A run writes what was chosen, and keeps it: on another device, in later stages, and where 1024 was it before.
+TEST(Rules, LossChunkThatWasChosenStays) {
+  const std::vector<std::string> on_cuda = {"parallel.device=CUDA", "model.head_size=64", "model.vocabulary=257",
+                                            "training.stages.0.first_step=4", "training.stages.0.batch=2"};
+  const std::string text = parse_config(kSmallest, "smallest", on_cuda, 1).resolved_text;
+  EXPECT_NE(text.find("loss_chunk: 8192"), std::string::npos) << text;
+  const std::vector<std::string> on_cpu = {"parallel.device=CPU"};
+  const Config later = parse_config(text, "resumed", on_cpu, 1, 5);
+  EXPECT_EQ(later.training.loss_chunk, 8192);
+  EXPECT_EQ(later.resolved_text.find("loss_chunk: 1024"), std::string::npos);
+  const std::string before = parse_config(kSmallest, "smallest", {}, 1).resolved_text;
+  EXPECT_NE(before.find("loss_chunk: 1024"), std::string::npos) << before;
+  EXPECT_EQ(parse_config(before, "resumed", on_cuda, 1).training.loss_chunk, 1024);
+}
+
 TEST(Rules, LimitsThemselvesAreAllowed) {
   EXPECT_NO_THROW(config_with({"data.sequence_length=2", "validation.position_ranges=2"}));
   EXPECT_NO_THROW(config_with({"training.warmup_steps=100"}));
