@@ -134,7 +134,7 @@ if [ -n "$folder" ]; then
 fi
 tar -C "$top" --sort=name --owner=0 --group=0 -c ropewalk_gpu | xz -6 -T0 > "$output.part"
 mv "$output.part" "$output"
-# Who lends a GPU limits what comes with a job: below 64 MiB there is room for a checkout beside it.
+# Batch systems limit what comes with a job; and whatever makes this several times as large came in by mistake.
 bytes=$(stat -c %s "$output")
 printf 'bundle_gpu: %s, %.1f MiB of at most 48\n' "$output" "$(awk -v b="$bytes" 'BEGIN { print b / 2^20 }')"
 [ "$bytes" -le $((48 << 20)) ] || { echo "bundle_gpu: that is too large; leave variants out" >&2; exit 1; }
