@@ -23,9 +23,10 @@ CudaBackend::CudaBackend(const BackendOptions& options)
   if (attention_ == AttentionForm::kAutomatic) {
     attention_ = runtime_.has_hopper() ? AttentionForm::kHopper : AttentionForm::kPortable;
     could_be_faster_ = runtime_.lacks_hopper();
+  } else if (attention_ == AttentionForm::kHopper) {
+    runtime_.check_hopper();
   }
   if (attention_ != AttentionForm::kHopper) return;
-  runtime_.check_hopper();
   const unsigned none = 0;
   taken_ = allocate(sizeof(none));
   runtime_.to_device(&none, taken_->data(), sizeof(none));

@@ -33,5 +33,6 @@ def gpus_here():
 
 
 if __name__ == "__main__":
-    print(f"{gpus_here()} CUDA devices")
-    sys.exit(gpus_here() == 0)
+    here = gpus_here()
+    print(f"{here} CUDA devices")
+    sys.exit(here == 0)

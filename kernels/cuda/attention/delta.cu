@@ -15,7 +15,7 @@ __global__ void delta_kernel(int64_t rows, const Bf16* d_o, const Bf16* o, float
     const Pack<Bf16, 8> left = load<8>(d_o + i), right = load<8>(o + i);
     for (int j = 0; j < 8; ++j) sum += widen(left.values[j]) * widen(right.values[j]);
   }
-  for (int mask = K / 16; mask > 0; mask /= 2) sum += __shfl_xor_sync(~0u, sum, mask);
+  sum = over_warp<K / 8>(sum, Plus());
   if (row < rows && i % K == 0) delta[row] = sum;
 }
 

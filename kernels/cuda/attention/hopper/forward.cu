@@ -50,7 +50,7 @@ struct Shared {
 };
 
 template <typename Cut>
-__device__ __forceinline__ Visit visit_of(const AttentionShape& s, const RowBlock& block) {
+__device__ __forceinline__ Visit visit_of(const AttentionShape& s, const ScheduledRows& block) {
   const int64_t t0 = int64_t{block.row_block} * (Cut::kRows / (s.H / s.G));
   const Rows<Cut::kRows> rows(s, t0);
   const Range first = keys_of_query(s, t0), last = keys_of_query(s, t0 + rows.queries - 1);

@@ -27,10 +27,10 @@ __device__ __forceinline__ unsigned take_number(const RowSchedule& schedule) {
 #endif
 }
 
-struct RowBlock {
+struct ScheduledRows {
   unsigned row_block, head;
 };
-__device__ __forceinline__ RowBlock row_block(const RowSchedule& schedule, unsigned number) {
+__device__ __forceinline__ ScheduledRows row_block(const RowSchedule& schedule, unsigned number) {
   const unsigned of_section = schedule.row_blocks * schedule.section, first = number / of_section * schedule.section;
   const unsigned heads = schedule.heads - first < schedule.section ? schedule.heads - first : schedule.section;
   const unsigned rest = number % of_section;

@@ -31,9 +31,8 @@ struct Turns {
 #endif
   }
 
-  // By the thread that asks for the bulk sums of this turn, before.
+  // Where turns are kept, by the thread that asks for the bulk sums of this one, before.
   __device__ void await(int place, int turn) const {
-    if (!are_kept()) return;
 #ifdef __CUDACC__
     int had = 0;
     do {

@@ -118,7 +118,7 @@ TEST(HopperGeometry, SectionsHaveEachBlockOfRowsOnce) {
         const RowSchedule schedule{row_blocks * heads, row_blocks, heads, section, nullptr};
         std::map<unsigned, unsigned> left;  // of a head
         for (unsigned number = 0; number < schedule.count; ++number) {
-          const RowBlock block = row_block(schedule, number);
+          const ScheduledRows block = row_block(schedule, number);
           ASSERT_LT(block.head, heads);
           ASSERT_EQ(block.head / section, number / (row_blocks * section)) << "a section comes before the next";
           const unsigned expected = left.try_emplace(block.head, row_blocks).first->second -= 1;
