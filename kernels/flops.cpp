@@ -6,20 +6,19 @@ namespace ropewalk {
 namespace {
 
 // Sum over j <= x of clamp(j, 0, most).
-double ramp(int64_t x, int64_t most) {
+int64_t ramp(int64_t x, int64_t most) {
   if (x <= 0) return 0;
-  const auto rising = static_cast<double>(std::min(x, most)),
-             flat = static_cast<double>(std::max<int64_t>(0, x - most));
-  return rising * (rising + 1) / 2 + flat * static_cast<double>(most);
+  const int64_t rising = std::min(x, most), flat = std::max<int64_t>(0, x - most);
+  return rising * (rising + 1) / 2 + flat * most;
 }
 
 }  // namespace
 
-double product_flops(const Tensor& x, int64_t columns) {
-  return 2.0 * static_cast<double>(x.elements()) * static_cast<double>(columns);
+FlopCount product_flops(const Tensor& x, int64_t columns) {
+  return FlopCount{2} * x.elements() * columns;
 }
 
-double visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
+int64_t visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
   if (!span.document_begin.empty() && span.document_begin.device() == Device{}) {
     const AttentionMask mask(keys, span.q_begin, span.k_begin, span.window, span.document_begin.data<int32_t>());
     int64_t pairs = 0;
@@ -27,7 +26,7 @@ double visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
       const Range seen = mask.of_query(t);
       pairs += std::max<int64_t>(0, seen.size());
     }
-    return static_cast<double>(pairs);
+    return pairs;
   }
   // Query t sees the first clamp(s + t, 0, keys) keys, s = q_begin + 1 - k_begin, but those before its window.
   const auto first_keys = [&](int64_t s) { return ramp(s + queries - 1, keys) - ramp(s - 1, keys); };
@@ -35,9 +34,9 @@ double visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
   return first_keys(s) - (span.window ? first_keys(s - std::min(*span.window, span.q_begin + queries)) : 0);
 }
 
-double attention_flops(Pass pass, const Tensor& q, const Tensor& k, const AttentionSpan& span) {
-  return (pass == Pass::kForward ? 4 : 10) * visible_pairs(q.rows(), k.rows(), span) *
-         static_cast<double>(q.extent(1) * q.extent(2));
+FlopCount attention_flops(Pass pass, const Tensor& q, const Tensor& k, const AttentionSpan& span) {
+  return FlopCount{pass == Pass::kForward ? 4 : 10} * visible_pairs(q.rows(), k.rows(), span) * q.extent(1) *
+         q.extent(2);
 }
 
 }  // namespace ropewalk

@@ -31,11 +31,13 @@ struct AttentionSpan {
                           // <= its own; absent: the whole sequence is one document that begins at 0
 };
 
-// Floating-point operations, as kernels/flops.h counts them.
+// Floating-point operations, as kernels/flops.h counts them. Exact, so that sums do not depend on their order: a step of
+// a long sequence has more than 2^63.
+__extension__ typedef __int128 FlopCount;
 struct Flops {
-  double products = 0, full_attention = 0, sliding_attention = 0;
-  double total() const { return products + full_attention + sliding_attention; }
-  void add(const Flops& other, double times) {
+  FlopCount products = 0, full_attention = 0, sliding_attention = 0;
+  FlopCount total() const { return products + full_attention + sliding_attention; }
+  void add(const Flops& other, int64_t times) {
     products += times * other.products;
     full_attention += times * other.full_attention;
     sliding_attention += times * other.sliding_attention;

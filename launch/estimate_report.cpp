@@ -51,6 +51,7 @@ void add_line(std::string& out, const std::string& name, const std::string& amou
 }
 
 double ratio(double a, double b) { return b > 0 ? a / b : 0; }
+double number(FlopCount flops) { return static_cast<double>(flops); }
 
 std::string memory_table(const MeshEstimate& estimate, int ranks) {
   std::string out = fmt::format("memory, of rank {}, which has most\n", estimate.fullest_rank);
@@ -79,18 +80,19 @@ std::string bytes_table(const MeshEstimate& estimate, const char* work) {
 std::string flops_table(const MeshEstimate& estimate, double peak_flops, const char* work) {
   const Flops& busiest = estimate.busiest;
   std::string out = fmt::format("\narithmetic of the busiest rank in {}, masked pairs left out\n", work);
-  const auto add = [&](const char* name, double flops, const std::string& remark) {
-    add_line(out, name, flops_text(flops), ratio(flops, busiest.total()), remark);
+  const double total = number(busiest.total());
+  const auto add = [&](const char* name, FlopCount flops, const std::string& remark) {
+    add_line(out, name, flops_text(number(flops)), ratio(number(flops), total), remark);
   };
   add("products", busiest.products, "");
   add("attention, full layers", busiest.full_attention, "");
   add("attention, sliding layers", busiest.sliding_attention, "");
   add("together", busiest.total(),
-      fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(busiest.total(), estimate.mean_flops),
-                  ratio(busiest.total(), estimate.fullest.model_flops)));
+      fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(total, estimate.mean_flops),
+                  ratio(total, estimate.fullest.model_flops)));
   if (peak_flops > 0)
     out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work,
-                       duration_text(busiest.total() / peak_flops));
+                       duration_text(total / peak_flops));
   return out;
 }
 
@@ -103,19 +105,15 @@ Json json_of(const MeshEstimate& estimate) {
           {"activation_bytes_per_token", estimate.fullest.activation_bytes_per_token()},
           {"bytes_sent", sent},
           {"flops",
-           {{"products", estimate.busiest.products},
-            {"full_attention", estimate.busiest.full_attention},
-            {"sliding_attention", estimate.busiest.sliding_attention},
-            {"total", estimate.busiest.total()},
+           {{"products", number(estimate.busiest.products)},
+            {"full_attention", number(estimate.busiest.full_attention)},
+            {"sliding_attention", number(estimate.busiest.sliding_attention)},
+            {"total", number(estimate.busiest.total())},
             {"mean", estimate.mean_flops},
             {"model", estimate.fullest.model_flops}}}};
 }
 
 }  // namespace
-
-int64_t process_bytes(const StepEstimate& estimate) {
-  return estimate.memory.total() + estimate.batch_bytes + kProgramBytes;
-}
 
 std::string memory_line(const StepEstimate& estimate) {
   std::string kinds;
@@ -123,28 +121,6 @@ std::string memory_line(const StepEstimate& estimate) {
     kinds += fmt::format("{}{} {}{}", kinds.empty() ? "" : ", ", line.name, bytes_text(static_cast<double>(line.bytes)),
                          line.remark.empty() ? "" : fmt::format(" ({})", line.remark));
   return fmt::format("{}: {}", bytes_text(static_cast<double>(process_bytes(estimate))), kinds);
-}
-
-// Data ranks do the same on other sequences.
-MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose purpose) {
-  const MeshShape& mesh = config.parallel.mesh;
-  const int different = mesh.context_parallel * mesh.tensor_parallel;
-  MeshEstimate out;
-  for (int rank = 0; rank < different; ++rank) {
-    const StepEstimate estimate = estimate_step(config, stage, rank, purpose);
-    out.mean_flops += estimate.flops.total() / different;
-    if (estimate.flops.total() > out.busiest.total()) out.busiest = estimate.flops;
-    out.bytes_sent.resize(estimate.bytes_sent.size());
-    for (size_t axis = 0; axis < estimate.bytes_sent.size(); ++axis) {
-      const auto& [name, bytes] = estimate.bytes_sent[axis];
-      MeshEstimate::Sent& sent = out.bytes_sent[axis];
-      sent = {name, std::max(bytes, sent.most), sent.all + bytes * mesh.data_parallel};
-    }
-    if (rank > 0 && process_bytes(estimate) <= process_bytes(out.fullest)) continue;
-    out.fullest = estimate;
-    out.fullest_rank = rank;
-  }
-  return out;
 }
 
 std::string estimate_table(const MeshEstimate& estimate, const Config& config, Purpose purpose) {

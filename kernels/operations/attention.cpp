@@ -32,7 +32,7 @@ AttentionSizes check_attention(const Kernels& kernels, const Tensor& q, const Te
 // Where nothing is computed no document was uploaded: every sequence is one.
 Flops flops_of(const Backend& backend, Pass pass, const Tensor& q, const Tensor& k, AttentionSpan span) {
   if (!backend.computes()) span.document_begin = Tensor();
-  const double flops = attention_flops(pass, q, k, span);
+  const FlopCount flops = attention_flops(pass, q, k, span);
   return span.window ? Flops{.sliding_attention = flops} : Flops{.full_attention = flops};
 }
 

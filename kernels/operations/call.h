@@ -14,7 +14,7 @@ void Kernels::call(const char* name, const CountFlops& flops, const Operation& o
   {
     std::optional<Trace::Scope> span;
     if (trace_ && trace_->listens()) span.emplace(trace_, name, "kernel");
-    if (span && trace_->recording()) (*span)->flops = flops().total();
+    if (span && trace_->recording()) (*span)->flops = static_cast<double>(flops().total());
     if (!backend_->computes()) backend_->count(flops());
     operation();
   }

@@ -16,7 +16,7 @@ double visible_pairs(const LayerKind& kind, int64_t length, const Tensor& docume
   AttentionSpan span;
   span.document_begin = document_begin;
   if (kind.mask == LayerKind::Mask::kSliding) span.window = kind.window;
-  return visible_pairs(length, length, span);
+  return static_cast<double>(visible_pairs(length, length, span));
 }
 
 }  // namespace

@@ -44,8 +44,8 @@ struct CountingRank {
       estimate.bytes_sent[axis].second +=
           times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
     }
-    estimate.flops.add(backend.flops(), static_cast<double>(times));
-    estimate.flops.add(before, -static_cast<double>(times));
+    estimate.flops.add(backend.flops(), times);
+    estimate.flops.add(before, -times);
   }
 
   Mesh mesh;
@@ -97,6 +97,10 @@ StepEstimate estimate_inference(const Config& config, const Stage& stage, int ra
 }
 
 }  // namespace
+
+int64_t process_bytes(const StepEstimate& estimate) {
+  return estimate.memory.total() + estimate.batch_bytes + kProgramBytes;
+}
 
 StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose) {
   return purpose == Purpose::kTraining ? estimate_training(config, stage, rank)

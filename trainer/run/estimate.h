@@ -30,6 +30,11 @@ struct StepEstimate {
   }
 };
 
+// What the program itself takes on a rank besides: libraries, MPI, message buffers. An estimate.
+constexpr int64_t kProgramBytes = 28 << 20;
+
+int64_t process_bytes(const StepEstimate& estimate);  // of a rank's process at its fullest, about
+
 // Of a step, or a pass, of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of
 // them, less is sent and computed. Throws ConfigurationError for a mesh that cannot be.
 StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose = Purpose::kTraining);

@@ -82,7 +82,7 @@ struct Maker {
       t->kernels.fill(lse, -INFINITY);
       t->kernels.attention_forward(q, k, v, span, o, lse);
     };
-    if (forward) return {run_forward, attention_flops(Pass::kForward, q, k, span)};
+    if (forward) return {run_forward, static_cast<double>(attention_flops(Pass::kForward, q, k, span))};
     run_forward();
     const Tensor kept = t->zeros(type, {S, H, K});
     t->kernels.cast(o, kept);
@@ -93,7 +93,7 @@ struct Maker {
               t->kernels.attention_delta(d_o, kept, delta);
               t->kernels.attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
             },
-            attention_flops(Pass::kBackward, q, k, span)};
+            static_cast<double>(attention_flops(Pass::kBackward, q, k, span))};
   }
   Operation layer_norm(bool forward) {
     const int64_t N = number("rows"), D = number("width"), M = request.value("heads", int64_t{1});

@@ -65,7 +65,7 @@ struct Ring {
     const int64_t S = layout.length();
     const Device device = kernels.device();
     const Tensor whole(nullptr, type, device, {S, H, K}), keys(nullptr, type, device, {S, kv.tensor.extent(2), K});
-    return attention_flops(pass, whole, keys, {});
+    return static_cast<double>(attention_flops(pass, whole, keys, {}));
   }
 
   Kernels& kernels;
