@@ -14,9 +14,7 @@ int64_t ramp(int64_t x, int64_t most) {
 
 }  // namespace
 
-FlopCount product_flops(const Tensor& x, int64_t columns) {
-  return FlopCount{2} * x.elements() * columns;
-}
+FlopCount product_flops(const Tensor& x, int64_t columns) { return FlopCount{2} * x.elements() * columns; }
 
 int64_t visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
   if (!span.document_begin.empty() && span.document_begin.device() == Device{}) {

@@ -31,8 +31,8 @@ struct AttentionSpan {
                           // <= its own; absent: the whole sequence is one document that begins at 0
 };
 
-// Floating-point operations, as kernels/flops.h counts them. Exact, so that sums do not depend on their order: a step of
-// a long sequence has more than 2^63.
+// Floating-point operations, as kernels/flops.h counts them. Exact, so that sums do not depend on their order: a step
+// of a long sequence has more than 2^63.
 __extension__ typedef __int128 FlopCount;
 struct Flops {
   FlopCount products = 0, full_attention = 0, sliding_attention = 0;

@@ -91,8 +91,7 @@ std::string flops_table(const MeshEstimate& estimate, double peak_flops, const c
       fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(total, estimate.mean_flops),
                   ratio(total, estimate.fullest.model_flops)));
   if (peak_flops > 0)
-    out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work,
-                       duration_text(total / peak_flops));
+    out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work, duration_text(total / peak_flops));
   return out;
 }
 
