@@ -10,7 +10,8 @@ namespace ropewalk {
 class CountingBackend final : public Backend {
  public:
   explicit CountingBackend(DType dtype) : dtype_(dtype) {}
-  const Flops& flops() const { return flops_; }
+  const Work& work() const { return work_; }
+  const Flops& flops() const { return work_.flops; }
 
   Device device() const override { return {}; }
   DType dtype() const override { return dtype_; }
@@ -21,11 +22,11 @@ class CountingBackend final : public Backend {
   void download(const Tensor& x, void* host) override;
   void synchronize() override {}
 
-  void count(const Flops& flops) override { flops_.add(flops, 1); }
+  void count(const Work& work) override { work_.add(work, 1); }
 
  private:
   DType dtype_;
-  Flops flops_;
+  Work work_;
 };
 
 }  // namespace ropewalk

@@ -4,6 +4,13 @@
 
 namespace ropewalk {
 
+namespace {
+
+// Of calls that compute nothing on the device.
+Work no_work() { return {}; }
+
+}  // namespace
+
 Kernels::Kernels(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {
   CHECK(backend_, "kernels without a backend");
 }
@@ -21,15 +28,15 @@ DeviceTimeline* Kernels::device_timeline() { return backend_->device_timeline();
 std::unique_ptr<Buffer> Kernels::allocate(int64_t bytes) { return backend_->allocate(bytes); }
 
 void Kernels::upload(const void* host, const Tensor& x) {
-  call(__func__, [&] { backend_->upload(host, x); });
+  call(__func__, no_work, [&] { backend_->upload(host, x); });
 }
 
 void Kernels::download(const Tensor& x, void* host) {
-  call(__func__, [&] { backend_->download(x, host); });
+  call(__func__, no_work, [&] { backend_->download(x, host); });
 }
 
 void Kernels::synchronize() {
-  call(__func__, [&] { backend_->synchronize(); });
+  call(__func__, no_work, [&] { backend_->synchronize(); });
 }
 
 }  // namespace ropewalk

@@ -44,6 +44,17 @@ struct Flops {
   }
 };
 
+// What an operation costs: arithmetic where it is bound by arithmetic (products, attention), else the bytes that it
+// reads and writes. Products and attention move bytes too, which their arithmetic hides: those do not count.
+struct Work {
+  Flops flops;
+  FlopCount memory_bytes = 0;
+  void add(const Work& other, int64_t times) {
+    flops.add(other.flops, times);
+    memory_bytes += times * other.memory_bytes;
+  }
+};
+
 struct AdamWStep {
   double rate;          // learning rate of this step
   double beta1, beta2;  // decay of the moments
@@ -187,12 +198,10 @@ class Kernels {
   std::optional<int64_t> first_not_finite(const Tensor& x);  // flat index of the first NaN or infinity
 
  private:
-  // Runs an operation whose operands have been checked. flops() is its arithmetic, where it is bound by that; asked
-  // only when a trace records or the backend counts. In operations/call.h.
-  template <typename CountFlops, typename Operation>
-  void call(const char* name, const CountFlops& flops, const Operation& operation);
-  template <typename Operation>
-  void call(const char* name, const Operation& operation);
+  // Runs an operation whose operands have been checked. work() returns its Work; called only when a trace records or
+  // the backend counts. In operations/call.h.
+  template <typename CountWork, typename Operation>
+  void call(const char* name, const CountWork& work, const Operation& operation);
 
   std::unique_ptr<Backend> backend_;
   Trace* trace_ = nullptr;    // null: nowhere
@@ -208,9 +217,9 @@ class Backend {
   virtual Device device() const = 0;
   virtual DType dtype() const = 0;
   virtual const char* name() const = 0;
-  // False: operations do nothing, the plain forms neither; count() is told the arithmetic of each call first.
+  // False: operations do nothing, the plain forms neither; count() receives the work of each call first.
   virtual bool computes() const { return true; }
-  virtual void count(const Flops&) {}
+  virtual void count(const Work&) {}
   virtual bool deterministic() const { return true; }  // the same calls give the same bits
   // Where the device is not the host: what it is, and the most of its memory that was allocated here at a time, in
   // bytes.

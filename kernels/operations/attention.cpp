@@ -30,10 +30,10 @@ AttentionSizes check_attention(const Kernels& kernels, const Tensor& q, const Te
 }
 
 // Where nothing is computed no document was uploaded: every sequence is one.
-Flops flops_of(const Backend& backend, Pass pass, const Tensor& q, const Tensor& k, AttentionSpan span) {
+Work work_of(const Backend& backend, Pass pass, const Tensor& q, const Tensor& k, AttentionSpan span) {
   if (!backend.computes()) span.document_begin = Tensor();
   const FlopCount flops = attention_flops(pass, q, k, span);
-  return span.window ? Flops{.sliding_attention = flops} : Flops{.full_attention = flops};
+  return {span.window ? Flops{.sliding_attention = flops} : Flops{.full_attention = flops}};
 }
 
 }  // namespace
@@ -45,7 +45,7 @@ void Kernels::attention_forward(const Tensor& q, const Tensor& k, const Tensor& 
   check_operand(*this, "attention_forward: lse", lse, accumulator_of(dtype()), {s.T, s.H});
   check_apart("attention_forward: o", o, {q, k, v, lse});
   call(
-      __func__, [&] { return flops_of(*backend_, Pass::kForward, q, k, span); },
+      __func__, [&] { return work_of(*backend_, Pass::kForward, q, k, span); },
       [&] { backend_->attention_forward(q, k, v, span, o, lse); });
 }
 
@@ -54,7 +54,7 @@ void Kernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& 
   check_operand(*this, "attention_delta: d_o", d_o, dtype(), d_o.shape());
   check_operand(*this, "attention_delta: o", o, dtype(), d_o.shape());
   check_operand(*this, "attention_delta: delta", delta, accumulator_of(dtype()), {d_o.extent(0), d_o.extent(1)});
-  call(__func__, [&] { backend_->attention_delta(d_o, o, delta); });
+  call(__func__, moves({d_o, o}, {delta}), [&] { backend_->attention_delta(d_o, o, delta); });
 }
 
 void Kernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
@@ -72,7 +72,7 @@ void Kernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor&
   check_apart("attention_backward: dk", dk, {q, k, v, d_o, lse, delta, dv});
   check_apart("attention_backward: dv", dv, {q, k, v, d_o, lse, delta});
   call(
-      __func__, [&] { return flops_of(*backend_, Pass::kBackward, q, k, span); },
+      __func__, [&] { return work_of(*backend_, Pass::kBackward, q, k, span); },
       [&] { backend_->attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv); });
 }
 

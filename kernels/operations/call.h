@@ -1,6 +1,7 @@
 // What is the same for every call of Kernels, once its operands have been checked.
 #pragma once
 
+#include <initializer_list>
 #include <optional>
 
 #include "kernels/kernels.h"
@@ -9,22 +10,25 @@
 
 namespace ropewalk {
 
-template <typename CountFlops, typename Operation>
-void Kernels::call(const char* name, const CountFlops& flops, const Operation& operation) {
+// Returns the Work of an operation that is bound by memory: it reads `reads` once and writes `writes` once. A tensor
+// that is changed in place is in both lists.
+inline auto moves(std::initializer_list<Tensor> reads, std::initializer_list<Tensor> writes) {
+  Work work;
+  for (const Tensor& x : reads) work.memory_bytes += x.bytes();
+  for (const Tensor& x : writes) work.memory_bytes += x.bytes();
+  return [work] { return work; };
+}
+
+template <typename CountWork, typename Operation>
+void Kernels::call(const char* name, const CountWork& work, const Operation& operation) {
   {
     std::optional<Trace::Scope> span;
     if (trace_ && trace_->listens()) span.emplace(trace_, name, "kernel");
-    if (span && trace_->recording()) (*span)->flops = static_cast<double>(flops().total());
-    if (!backend_->computes()) backend_->count(flops());
+    if (span && trace_->recording()) (*span)->flops = static_cast<double>(work().flops.total());
+    if (!backend_->computes()) backend_->count(work());
     operation();
   }
   if (poller_) poller_->poll();
-}
-
-template <typename Operation>
-void Kernels::call(const char* name, const Operation& operation) {
-  call(
-      name, [] { return Flops(); }, operation);
 }
 
 }  // namespace ropewalk

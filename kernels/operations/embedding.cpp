@@ -26,13 +26,16 @@ void check_embedding(const Kernels& kernels, const Tensor& tokens, const Tensor&
 void Kernels::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
   check_apart("embedding_forward: x", x, {tokens, table});
   check_embedding(*this, tokens, table, dtype(), x);
-  call(__func__, [&] { backend_->embedding_forward(tokens, table, v_begin, x); });
+  // As many rows of the table are read as x has: a plan does not know which tokens are another rank's.
+  call(__func__, moves({tokens, x}, {x}), [&] { backend_->embedding_forward(tokens, table, v_begin, x); });
 }
 
 void Kernels::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {
   check_apart("embedding_backward: dtable", dtable, {tokens, dx});
   check_embedding(*this, tokens, dtable, accumulator_of(dtype()), dx);
-  call(__func__, [&] { backend_->embedding_backward(tokens, dx, v_begin, dtable); });
+  // A row of dtable is read and written for each row of dx.
+  const Tensor rows(nullptr, dtable.dtype(), dtable.device(), dx.shape());
+  call(__func__, moves({tokens, dx, rows}, {rows}), [&] { backend_->embedding_backward(tokens, dx, v_begin, dtable); });
 }
 
 void Backend::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {

@@ -29,7 +29,7 @@ void Kernels::linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, 
   check_apart("linear_forward: y", y, {x, w});
   check_linear(*this, "linear_forward", x, w, dtype(), y);
   call(
-      __func__, [&] { return Flops{.products = product_flops(x, w.rows())}; },
+      __func__, [&] { return Work{{.products = product_flops(x, w.rows())}}; },
       [&] { backend_->linear_forward(x, w, y, write); });
 }
 
@@ -37,7 +37,7 @@ void Kernels::linear_backward_input(const Tensor& dy, const Tensor& w, const Ten
   check_apart("linear_backward_input: dx", dx, {dy, w});
   check_linear(*this, "linear_backward_input", dx, w, dtype(), dy);
   call(
-      __func__, [&] { return Flops{.products = product_flops(dy, w.extent(1))}; },
+      __func__, [&] { return Work{{.products = product_flops(dy, w.extent(1))}}; },
       [&] { backend_->linear_backward_input(dy, w, dx, write); });
 }
 
@@ -45,7 +45,7 @@ void Kernels::linear_backward_weight(const Tensor& dy, const Tensor& x, const Te
   check_apart("linear_backward_weight: dw", dw, {dy, x});
   check_linear(*this, "linear_backward_weight", x, dw, accumulator_of(dtype()), dy);
   call(
-      __func__, [&] { return Flops{.products = product_flops(dy, x.extent(1))}; },
+      __func__, [&] { return Work{{.products = product_flops(dy, x.extent(1))}}; },
       [&] { backend_->linear_backward_weight(dy, x, dw, write); });
 }
 

@@ -73,5 +73,81 @@ TEST(CountingBackend, CountsByKindAndComputesNothing) {
   EXPECT_EQ(kernels.first_not_finite(q), std::nullopt);
 }
 
+// Counts what each operation reads and writes, in bytes: with bf16 operands 2 a value, and 4 for sums and statistics.
+TEST(CountingBackend, CountsTheBytesOfOperationsThatMemoryBounds) {
+  Kernels kernels(std::make_unique<CountingBackend>(DType::kBF16));
+  const auto& backend = dynamic_cast<const CountingBackend&>(kernels.backend());
+  Arena arena(kernels);
+  arena.reserve(1 << 20);
+  const auto bf16 = [&](Shape shape) { return arena.allocate(DType::kBF16, shape); };
+  const auto f32 = [&](Shape shape) { return arena.allocate(DType::kF32, shape); };
+  const auto i32 = [&](Shape shape) { return arena.allocate(DType::kI32, shape); };
+  const auto bytes_of = [&](const auto& operation) {
+    const Work before = backend.work();
+    operation();
+    EXPECT_EQ(backend.flops().total(), before.flops.total());
+    return static_cast<int64_t>(backend.work().memory_bytes - before.memory_bytes);
+  };
+  const Tensor x = bf16({6, 8}), y = bf16({6, 8}), z = bf16({6, 8}), u = bf16({6, 8}), v = bf16({6, 8});
+  const Tensor wide = f32({6, 8});
+  const int64_t n = 6 * 8;  // values of each
+  EXPECT_EQ(bytes_of([&] { kernels.copy(x, y); }), 2 * n * 2);
+  EXPECT_EQ(bytes_of([&] { kernels.cast(x, wide); }), n * (2 + 4));
+  EXPECT_EQ(bytes_of([&] { kernels.fill(wide, 0); }), n * 4);
+  EXPECT_EQ(bytes_of([&] { kernels.add(x, y, z); }), 3 * n * 2);
+  EXPECT_EQ(bytes_of([&] { kernels.sum(wide); }), n * 4);
+  EXPECT_EQ(bytes_of([&] { kernels.sum_of_squares(wide); }), n * 4);
+  EXPECT_EQ(bytes_of([&] { kernels.first_not_finite(x); }), n * 2);
+  EXPECT_EQ(bytes_of([&] { kernels.swiglu_forward(x, y, z); }), 3 * n * 2);
+  EXPECT_EQ(bytes_of([&] { kernels.swiglu_backward(x, y, z, u, v); }), 5 * n * 2);
+  EXPECT_EQ(bytes_of([&] { kernels.rotate(x.reshape({6, 2, 4}), 0, 1e4, Rotation::kForward); }), 2 * n * 2);
+
+  const Tensor tokens = i32({6}), table = bf16({10, 8}), dtable = f32({10, 8});  // six of ten rows
+  EXPECT_EQ(bytes_of([&] { kernels.embedding_forward(tokens, table, 0, x); }), 6 * 4 + 2 * n * 2);
+  EXPECT_EQ(bytes_of([&] { kernels.embedding_backward(tokens, x, 0, dtable); }), 6 * 4 + n * (2 + 4 + 4));
+
+  const Tensor w = bf16({1, 8}), dw = f32({1, 8}), mean = f32({6}), rstd = f32({6});
+  EXPECT_EQ(bytes_of([&] { kernels.layer_norm_forward(x, w, 1e-5, y, mean, rstd); }), 2 * n * 2 + 8 * 2 + 2 * 6 * 4);
+  const auto norm_backward = [&](const Tensor& through, Write write) {
+    return bytes_of([&] { kernels.layer_norm_backward(x, y, w, mean, rstd, through, z, dw, write); });
+  };
+  EXPECT_EQ(norm_backward(Tensor(), Write::kSet), 3 * n * 2 + 8 * 2 + 2 * 6 * 4 + 8 * 4);
+  EXPECT_EQ(norm_backward(u, Write::kSet) - norm_backward(Tensor(), Write::kSet), n * 2);
+  EXPECT_EQ(norm_backward(u, Write::kAdd) - norm_backward(u, Write::kSet), 8 * 4);
+
+  const Tensor heads = bf16({6, 2, 4});
+  EXPECT_EQ(bytes_of([&] { kernels.attention_delta(heads, heads, f32({6, 2})); }), 2 * n * 2 + 6 * 2 * 4);
+
+  const Tensor targets = i32({6}), log_sum = f32({6});
+  EXPECT_EQ(bytes_of([&] {
+              kernels.cross_entropy_partials(x, targets, 0, 1, f32({6, 3}));
+            }),
+            n * 2 + 6 * 4 + 6 * 3 * 4);
+  EXPECT_EQ(bytes_of([&] {
+              kernels.cross_entropy_merge(f32({2, 6, 3}), targets, log_sum, f32({6}));
+            }),
+            2 * 6 * 3 * 4 + 3 * 6 * 4);
+  EXPECT_EQ(bytes_of([&] { kernels.cross_entropy_backward(x, targets, log_sum, 0, 1, 1); }), 2 * n * 2 + 2 * 6 * 4);
+
+  const AdamWStep step{
+      .rate = 1, .beta1 = 0, .beta2 = 0, .epsilon = 1, .weight_decay = 0, .step = 1, .gradient_scale = 1};
+  EXPECT_EQ(bytes_of([&] { kernels.adamw(f32({9}), f32({9}), f32({9}), f32({9}), bf16({9}), step); }),
+            9 * (4 * 4 + 3 * 4 + 2));
+}
+
+// Their arithmetic hides what they move.
+TEST(CountingBackend, CountsNoBytesOfProductsAndAttention) {
+  Kernels kernels(std::make_unique<CountingBackend>(DType::kF32));
+  const auto& backend = dynamic_cast<const CountingBackend&>(kernels.backend());
+  Arena arena(kernels);
+  arena.reserve(1 << 20);
+  const auto tensor = [&](Shape shape) { return arena.allocate(DType::kF32, shape); };
+  const Tensor q = tensor({4, 6, 8}), k = tensor({4, 2, 8});
+  kernels.linear_forward(tensor({5, 7}), tensor({3, 7}), tensor({5, 3}), Write::kAdd);
+  kernels.attention_forward(q, k, k, AttentionSpan(), tensor({4, 6, 8}), tensor({4, 6}));
+  EXPECT_GT(backend.flops().total(), 0);
+  EXPECT_EQ(static_cast<int64_t>(backend.work().memory_bytes), 0);
+}
+
 }  // namespace
 }  // namespace ropewalk

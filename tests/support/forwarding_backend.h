@@ -12,7 +12,7 @@ class ForwardingBackend : public Backend {
   Device device() const override { return inner_.device(); }
   DType dtype() const override { return inner_.dtype(); }
   const char* name() const override { return inner_.name(); }
-  void count(const Flops& flops) override { inner_.count(flops); }
+  void count(const Work& work) override { inner_.count(work); }
   bool computes() const override { return inner_.computes(); }
   bool deterministic() const override { return inner_.deterministic(); }
   std::optional<DeviceStatus> device_status() const override { return inner_.device_status(); }
