@@ -1,8 +1,11 @@
 #include "launch/estimate_report.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "trainer/config/stages.h"
+#include "trainer/run/device_memory.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -53,14 +56,33 @@ void add_line(std::string& out, const std::string& name, const std::string& amou
 double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 double number(FlopCount flops) { return static_cast<double>(flops); }
 
-std::string memory_table(const MeshEstimate& estimate, int ranks) {
-  std::string out = fmt::format("memory, of rank {}, which has most\n", estimate.fullest_rank);
-  const auto total = static_cast<double>(process_bytes(estimate.fullest));
-  for (const Line& line : told_lines(estimate.fullest))
+// The lines of the memory that has to hold the rank: of a GPU, the tensors and what CUDA takes; else all.
+std::vector<Line> lines_of_rank(const StepEstimate& estimate, const Config& config) {
+  std::vector<Line> lines = told_lines(estimate);
+  if (config.parallel.backend != BackendKind::kCuda) return lines;
+  std::erase_if(lines, [](const Line& line) {
+    return line.key == std::string("sequences") || line.key == std::string("program");
+  });
+  const CudaOverhead overhead = cuda_overhead(config);
+  lines.push_back({"CUDA context, cuBLASLt", "cuda_context", overhead.context, "an estimate"});
+  if (overhead.nccl > 0) lines.push_back({"NCCL's buffers", "nccl", overhead.nccl, "an estimate"});
+  return lines;
+}
+
+std::string memory_table(const MeshEstimate& estimate, const Config& config) {
+  const int ranks = config.parallel.mesh.size();
+  const bool gpu = config.parallel.backend == BackendKind::kCuda;
+  std::string out =
+      ranks == 1 ? "memory\n" : fmt::format("memory, of rank {}, which has most\n", estimate.fullest_rank);
+  const auto total = static_cast<double>(needed_bytes(estimate.fullest, config));
+  for (const Line& line : lines_of_rank(estimate.fullest, config))
     add_line(out, line.name, bytes_text(static_cast<double>(line.bytes)), static_cast<double>(line.bytes) / total,
              line.remark);
   add_line(out, "together", bytes_text(total), 1,
-           fmt::format("at most {} on {}", bytes_text(total * ranks), counted(ranks, "rank")));
+           ranks == 1 ? "" : fmt::format("at most {} on {}", bytes_text(total * ranks), counted(ranks, "rank")));
+  if (gpu)
+    out += fmt::format("  and of the host's memory {}: sequences, program, MPI; CUDA's libraries besides\n",
+                       bytes_text(static_cast<double>(estimate.fullest.batch_bytes + kProgramBytes)));
   return out;
 }
 
@@ -77,12 +99,12 @@ std::string bytes_table(const MeshEstimate& estimate, const char* work) {
   return out;
 }
 
-std::string flops_table(const MeshEstimate& estimate, double peak_flops, const char* work) {
+std::string flops_table(const MeshEstimate& estimate, const char* work) {
   const Flops& busiest = estimate.busiest;
   std::string out = fmt::format("\narithmetic of the busiest rank in {}, masked pairs left out\n", work);
   const double total = number(busiest.total());
   const auto add = [&](const char* name, FlopCount flops, const std::string& remark) {
-    add_line(out, name, flops_text(number(flops)), ratio(number(flops), total), remark);
+    if (flops > 0) add_line(out, name, flops_text(number(flops)), ratio(number(flops), total), remark);
   };
   add("products", busiest.products, "");
   add("attention, full layers", busiest.full_attention, "");
@@ -90,15 +112,174 @@ std::string flops_table(const MeshEstimate& estimate, double peak_flops, const c
   add("together", busiest.total(),
       fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(total, estimate.mean_flops),
                   ratio(total, estimate.fullest.model_flops)));
-  if (peak_flops > 0)
-    out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work, duration_text(total / peak_flops));
   return out;
 }
 
-Json json_of(const MeshEstimate& estimate) {
+std::string seconds_text(double seconds) {
+  if (seconds >= 10) return duration_text(seconds);
+  if (seconds >= 1) return fmt::format("{:.2f} s", seconds);
+  if (seconds >= 0.1) return fmt::format("{:.0f} ms", seconds * 1e3);
+  return seconds >= 1e-3 ? fmt::format("{:.1f} ms", seconds * 1e3) : fmt::format("{:.2f} ms", seconds * 1e3);
+}
+
+std::string rate_text(double bytes_per_second) { return fmt::format("{:.4g} GB/s", bytes_per_second / 1e9); }
+
+double tokens_of(const Stage& stage, Purpose purpose, const MeshShape& mesh) {
+  const int64_t sequences = purpose == Purpose::kTraining ? stage.batch : stage.micro_batch * mesh.data_parallel;
+  return static_cast<double>(sequences * stage.sequence_length);
+}
+
+std::string time_table(const StepTime& time, const Machine& machine, const Config& config, const Stage& stage,
+                       Purpose purpose, const char* work) {
+  const DeviceModel& device = *machine.device;
+  const double total = time.seconds();
+  std::string out =
+      fmt::format("\ntime of {} on {} ({}): a model, not a measurement\n", work, device.name, machine.device_source);
+  const std::string peak = flops_text(device.peak_flops) + "/s";
+  const auto add = [&](const std::string& name, double seconds, const std::string& remark) {
+    if (seconds > 0 || !remark.empty()) add_line(out, name, seconds_text(seconds), ratio(seconds, total), remark);
+  };
+  const auto at_peak = [&](const char* name, double seconds, double efficiency) {
+    if (seconds > 0) add(name, seconds, fmt::format("at {:.2f} of {}", efficiency, peak));
+  };
+  at_peak("products", time.products, device.efficiency.products);
+  at_peak("attention, full layers", time.full_attention, device.efficiency.full_attention);
+  at_peak("attention, sliding layers", time.sliding_attention, device.efficiency.sliding_attention);
+  add("bound by memory", time.memory,
+      fmt::format("at {:.2f} of {}", device.efficiency.memory, rate_text(device.memory_bytes_per_second)));
+  const char* const inside = device.is_gpu ? "nvlink" : "shm";
+  for (const StepTime::Part& part : time.communication) {
+    if (part.transfer < 1e-5 * total) continue;
+    const std::string link = fmt::format("{} {}", part.inside ? inside : "net",
+                                         rate_text(part.inside ? machine.links.inside : machine.links.between));
+    const double hidden = part.transfer > 0 ? 1 - part.exposed / part.transfer : 0;
+    add("exposed: " + part.name, part.exposed,
+        fmt::format("{} by {}, {:.0f} % of it hidden", seconds_text(part.transfer), link, 100 * hidden));
+  }
+  add("together", total,
+      fmt::format("MFU {:.3f}, {} tokens/s, {:.1f} % exposed", time.utilization,
+                  count_text(tokens_of(stage, purpose, config.parallel.mesh) / total), 100 * time.exposed() / total));
+  return out;
+}
+
+std::string model_note(const Machine& machine) {
+  return fmt::format(
+      "\nThe model: products and attention at the fractions of the peak that our kernels reach, the bytes of all "
+      "other\n"
+      "operations at a fraction of the bandwidth, and what each transfer takes longer than the work that hides it\n"
+      "(trainer/run/step_time.h). Links, with {} on a host: {}\n",
+      counted(machine.links.ranks_per_host, "rank"), machine.links_source);
+}
+
+std::string fit_line(int64_t needed, const Machine& machine) {
+  if (machine.memory == 0)
+    return "whether it fits is not known: no GPU is here; give --device (h100, ...) or --device-memory (80GiB)\n";
+  const auto need = static_cast<double>(needed), limit = static_cast<double>(machine.memory);
+  return needed <= machine.memory
+             ? fmt::format("It fits: a rank needs {} of {} ({}).\n", bytes_text(need), bytes_text(limit),
+                           machine.memory_source)
+             : fmt::format("It does not fit: a rank needs {}, {} more than it has ({}, {}).\n", bytes_text(need),
+                           bytes_text(need - limit), bytes_text(limit), machine.memory_source);
+}
+
+std::string joined(const std::vector<std::string>& settings) {
+  std::string out;
+  for (const std::string& setting : settings) out += fmt::format("{}--set {}", out.empty() ? "" : " ", setting);
+  return out;
+}
+
+std::string signed_bytes(int64_t bytes) {
+  return bytes == 0 ? "-"
+                    : fmt::format("{}{}", bytes < 0 ? "-" : "+", bytes_text(std::abs(static_cast<double>(bytes))));
+}
+
+std::string advice_table(const MemoryAdvice& advice, const Machine& machine) {
+  if (advice.changes.empty()) return "\nNo setting of those that are known makes it smaller.\n";
+  std::string out = fmt::format("\n  {:<46}{:>10}{:>11}{:>13}{:>12}{:>8}\n", "settings that make it smaller", "a rank",
+                                "saved", "sent by it", "arithmetic", "ranks");
+  for (const Change& change : advice.changes) {
+    const bool fits = machine.memory > 0 && change.needed <= machine.memory;
+    out += fmt::format(
+        "{} {:<46}{:>10}{:>11}{:>13}{:>12}{:>8}\n", fits ? "*" : " ", joined(change.settings).substr(6),
+        bytes_text(static_cast<double>(change.needed)), bytes_text(static_cast<double>(change.saved)),
+        signed_bytes(change.sent_more),
+        std::abs(change.arithmetic_more) < 5e-4 ? "-" : fmt::format("{:+.1f} %", 100 * change.arithmetic_more),
+        change.ranks_more == 0 ? "-" : fmt::format("+{}", change.ranks_more));
+  }
+  if (machine.memory == 0) return out;
+  if (!advice.smallest) return out + "\nNo combination of up to four of them fits.\n";
+  const bool fits_now =
+      std::ranges::any_of(advice.changes, [&](const Change& c) { return c.needed <= machine.memory; });
+  if (fits_now) out += "  (* fits)\n";
+  return out + fmt::format("\nThe smallest change that fits: {} ({} a rank)\n", joined(advice.smallest->settings),
+                           bytes_text(static_cast<double>(advice.smallest->needed)));
+}
+
+Json json_of(const Change& change, const Machine& machine) {
+  return {{"settings", change.settings},
+          {"needed", change.needed},
+          {"saved", change.saved},
+          {"sent_more", change.sent_more},
+          {"arithmetic_more", change.arithmetic_more},
+          {"ranks_more", change.ranks_more},
+          {"fits", machine.memory > 0 && change.needed <= machine.memory}};
+}
+
+Json json_of(const MemoryAdvice& advice, const Machine& machine) {
+  Json out = {{"changes", Json::array()}, {"smallest", nullptr}};
+  for (const Change& change : advice.changes) out["changes"].push_back(json_of(change, machine));
+  if (advice.smallest) out["smallest"] = json_of(*advice.smallest, machine);
+  return out;
+}
+
+Json json_of(const Machine& machine) {
+  const DeviceModel& device = *machine.device;
+  const Efficiency& reached = device.efficiency;
+  return {{"device", device.name},
+          {"source", machine.device_source},
+          {"peak_flops", device.peak_flops},
+          {"memory_bytes_per_second", device.memory_bytes_per_second},
+          {"efficiency",
+           {{"products", reached.products},
+            {"full_attention", reached.full_attention},
+            {"sliding_attention", reached.sliding_attention},
+            {"memory", reached.memory}}},
+          {"links",
+           {{"inside", machine.links.inside},
+            {"between", machine.links.between},
+            {"ranks_per_host", machine.links.ranks_per_host}}}};
+}
+
+Json json_of(const StepTime& time, double tokens) {
+  Json out = {{"seconds", time.seconds()},
+              {"mfu", time.utilization},
+              {"tokens_per_second", tokens / time.seconds()},
+              {"products", time.products},
+              {"full_attention", time.full_attention},
+              {"sliding_attention", time.sliding_attention},
+              {"memory", time.memory},
+              {"exposed", time.exposed()},
+              {"communication", Json::array()}};
+  for (const StepTime::Part& part : time.communication)
+    out["communication"].push_back(
+        {{"name", part.name}, {"inside_a_host", part.inside}, {"transfer", part.transfer}, {"exposed", part.exposed}});
+  return out;
+}
+
+Json mesh_json(const MeshShape& mesh) {
+  return {{"data", mesh.data_parallel}, {"context", mesh.context_parallel}, {"tensor", mesh.tensor_parallel}};
+}
+
+Json json_of(const MeshEstimate& estimate, const Config& config) {
   Json memory = Json::object(), sent = Json::object();
   for (const Line& line : memory_lines(estimate.fullest)) memory[line.key] = line.bytes;
   memory["total"] = process_bytes(estimate.fullest);
+  if (config.parallel.backend == BackendKind::kCuda) {
+    const CudaOverhead overhead = cuda_overhead(config);
+    memory["cuda_context"] = overhead.context;
+    memory["nccl"] = overhead.nccl;
+    memory["device_total"] = needed_bytes(estimate.fullest, config);
+  }
   for (const auto& [axis, most, all] : estimate.bytes_sent) sent[axis] = {{"a_rank", most}, {"all_ranks", all}};
   return {{"memory_bytes", memory},
           {"activation_bytes_per_token", estimate.fullest.activation_bytes_per_token()},
@@ -109,7 +290,8 @@ Json json_of(const MeshEstimate& estimate) {
             {"sliding_attention", number(estimate.busiest.sliding_attention)},
             {"total", number(estimate.busiest.total())},
             {"mean", estimate.mean_flops},
-            {"model", estimate.fullest.model_flops}}}};
+            {"model", estimate.fullest.model_flops}}},
+          {"memory_traffic_bytes", number(estimate.memory_traffic)}};
 }
 
 }  // namespace
@@ -122,27 +304,115 @@ std::string memory_line(const StepEstimate& estimate) {
   return fmt::format("{}: {}", bytes_text(static_cast<double>(process_bytes(estimate))), kinds);
 }
 
-std::string estimate_table(const MeshEstimate& estimate, const Config& config, Purpose purpose) {
+std::string plan_text(const PlanReport& report) {
+  const auto& [plan, purpose, machine, advice] = report;
   const char* work = purpose == Purpose::kTraining ? "a step" : "a forward pass of one micro-batch";
-  return memory_table(estimate, config.parallel.mesh.size()) + bytes_table(estimate, work) +
-         flops_table(estimate, config.output.peak_flops, work);
+  const double peak = plan.config.output.peak_flops;
+  std::string out;
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    const MeshEstimate& estimate = plan.stages[i];
+    const Stage& stage = plan.config.training.stages[i];
+    const std::string what = purpose == Purpose::kTraining
+                                 ? stage_text(stage)
+                                 : fmt::format("a forward pass of {} of {} tokens",
+                                               counted(stage.micro_batch, "sequence"), stage.sequence_length);
+    if (plan.stages.size() > 1 || purpose == Purpose::kInference)
+      out += fmt::format("\nafter step {}: {}\n", stage.first_step, what);
+    else
+      out += fmt::format("{}\n", what);
+    out += "\n" + memory_table(estimate, plan.config) + bytes_table(estimate, work) + flops_table(estimate, work);
+    if (machine.device)
+      out += time_table(model_step_time(estimate, plan.config, stage, purpose, *machine.device, machine.links), machine,
+                        plan.config, stage, purpose, work);
+    else if (peak > 0)
+      out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work,
+                         duration_text(number(estimate.busiest.total()) / peak));
+  }
+  if (machine.device) out += model_note(machine);
+  out += "\n" + fit_line(plan.needed, machine);
+  if (advice) out += advice_table(*advice, machine);
+  return out;
 }
 
-std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config, Purpose purpose) {
-  const MeshShape& mesh = config.parallel.mesh;
-  Json object = {
-      {"mesh", {{"data", mesh.data_parallel}, {"context", mesh.context_parallel}, {"tensor", mesh.tensor_parallel}}},
-      {"work", purpose == Purpose::kTraining ? "training step" : "forward pass of one micro-batch"},
-      {"stages", Json::array()}};
-  for (size_t i = 0; i < stages.size(); ++i) {
-    const Stage& stage = config.training.stages[i];
+std::string plan_json(const PlanReport& report) {
+  const auto& [plan, purpose, machine, advice] = report;
+  const MeshShape& mesh = plan.config.parallel.mesh;
+  Json object = {{"mesh", mesh_json(mesh)},
+                 {"work", purpose == Purpose::kTraining ? "training step" : "forward pass of one micro-batch"}};
+  if (machine.device) object["machine"] = json_of(machine);
+  object["memory"] = {{"needed", plan.needed}, {"limit", machine.memory}, {"source", machine.memory_source}};
+  if (machine.memory > 0) object["memory"]["fits"] = plan.needed <= machine.memory;
+  object["stages"] = Json::array();
+  for (size_t i = 0; i < plan.stages.size(); ++i) {
+    const Stage& stage = plan.config.training.stages[i];
     Json entry = {{"first_step", stage.first_step},
                   {"sequence_length", stage.sequence_length},
                   {"batch", stage.batch},
                   {"micro_batch", stage.micro_batch}};
-    entry.update(json_of(stages[i]));
+    entry.update(json_of(plan.stages[i], plan.config));
+    if (machine.device)
+      entry["time"] =
+          json_of(model_step_time(plan.stages[i], plan.config, stage, purpose, *machine.device, machine.links),
+                  tokens_of(stage, purpose, mesh));
     object["stages"].push_back(std::move(entry));
   }
+  if (advice) object["advice"] = json_of(*advice, machine);
+  return object.dump(2) + "\n";
+}
+
+namespace {
+
+constexpr size_t kBest = 5;
+
+std::vector<MeshChoice> best_of(const MeshSearch& search) {
+  const size_t shown = std::min(kBest, search.choices.size());
+  return {search.choices.begin(), search.choices.begin() + static_cast<std::ptrdiff_t>(shown)};
+}
+
+}  // namespace
+
+std::string search_text(const MeshSearch& search, int ranks, const Machine& machine) {
+  std::string out = fmt::format("{} can form {}; model and batch allow {}", counted(ranks, "rank"),
+                                counted(search.shapes, "mesh", "meshes"), search.allowed);
+  if (machine.memory > 0)
+    out += fmt::format(", of which {} {} more than {} a rank ({})", search.too_large,
+                       search.too_large == 1 ? "needs" : "need", bytes_text(static_cast<double>(machine.memory)),
+                       machine.memory_source);
+  out += "\n";
+  if (search.choices.empty()) {
+    const MeshChoice& smallest = search.smallest.front();
+    return out + fmt::format(
+                     "\nNone fits. {} needs least, {} a rank; `ropewalk plan` with --mesh dp={},cp={},tp={} shows "
+                     "which settings make it smaller.\n",
+                     mesh_text(smallest.mesh), bytes_text(static_cast<double>(smallest.needed)),
+                     smallest.mesh.data_parallel, smallest.mesh.context_parallel, smallest.mesh.tensor_parallel);
+  }
+  out += fmt::format("\n  {:<34}{:>10}{:>8}{:>12}{:>16}\n", "the fastest, by the model", "step", "MFU", "a rank",
+                     "exposed");
+  for (const MeshChoice& choice : best_of(search))
+    out +=
+        fmt::format("  {:<34}{:>10}{:>8.3f}{:>12}{:>16}\n",
+                    fmt::format("--mesh dp={},cp={},tp={}", choice.mesh.data_parallel, choice.mesh.context_parallel,
+                                choice.mesh.tensor_parallel),
+                    seconds_text(choice.seconds), choice.utilization, bytes_text(static_cast<double>(choice.needed)),
+                    fmt::format("{} {:>3.0f} %", seconds_text(choice.exposed), 100 * choice.exposed / choice.seconds));
+  return out + model_note(machine);
+}
+
+std::string search_json(const MeshSearch& search, int ranks, const Machine& machine) {
+  Json object = {{"ranks", ranks},
+                 {"shapes", search.shapes},
+                 {"allowed", search.allowed},
+                 {"too_large", search.too_large},
+                 {"machine", json_of(machine)},
+                 {"memory", {{"limit", machine.memory}, {"source", machine.memory_source}}},
+                 {"best", Json::array()}};
+  for (const MeshChoice& choice : best_of(search))
+    object["best"].push_back({{"mesh", mesh_json(choice.mesh)},
+                              {"seconds", choice.seconds},
+                              {"mfu", choice.utilization},
+                              {"memory_bytes", choice.needed},
+                              {"exposed", choice.exposed}});
   return object.dump(2) + "\n";
 }
 

@@ -1,19 +1,52 @@
 // What a rank will need, as people and scripts read it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "launch/plan_options.h"
 #include "trainer/config/config.h"
+#include "trainer/run/memory_advice.h"
 #include "trainer/run/mesh_estimate.h"
+#include "trainer/run/mesh_search.h"
+#include "trainer/run/step_time.h"
 
 namespace ropewalk {
 
 // A line for the start of a run: "812 MiB: weights 120 MiB, ...".
 std::string memory_line(const StepEstimate& estimate);
 
-std::string estimate_table(const MeshEstimate& estimate, const Config& config, Purpose purpose);
-// An object with an entry for each stage; numbers in bytes and FLOP.
-std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config, Purpose purpose);
+// A plan: estimates of all stages on the machine, and what would make it fit.
+struct PlanReport {
+  const Evaluation& plan;
+  Purpose purpose = Purpose::kTraining;
+  const Machine& machine;
+  std::optional<MemoryAdvice> advice = {};
+};
+
+// The tables of one stage, the advice after all of them.
+std::string plan_text(const PlanReport& report);
+// An object with an entry for each stage; bytes, FLOP, seconds and bytes/s.
+//
+//   mesh          data, context, tensor
+//   work          "training step" or "forward pass of one micro-batch"
+//   machine       absent without a known device: device, source, peak_flops, memory_bytes_per_second, efficiency by
+//   kind,
+//                 links (inside, between, ranks_per_host)
+//   memory        of a rank: needed and limit (0: not known) in bytes, fits, source of the limit
+//   stages[]      first_step, sequence_length, batch, micro_batch; memory_bytes by kind and total (of the process; of a
+//                 GPU's memory: device_total); activation_bytes_per_token; bytes_sent by axis (a_rank, all_ranks);
+//                 flops by kind, total, mean, model; memory_traffic_bytes of operations that memory bounds; and with a
+//                 known device time: seconds, mfu, tokens_per_second (all ranks), products, full_attention,
+//                 sliding_attention, memory, exposed; communication[] (name, inside_a_host, transfer, exposed)
+//   advice        with --advice, or where it does not fit: changes[] and smallest (null: none found), each with
+//                 settings[], needed, saved, sent_more, arithmetic_more (a fraction), ranks_more, fits
+std::string plan_json(const PlanReport& report);
+
+// The fastest meshes of a search, as a table; and as an object: ranks, shapes, allowed, too_large, best[] (mesh,
+// seconds, mfu, memory_bytes, exposed), machine, memory limit.
+std::string search_text(const MeshSearch& search, int ranks, const Machine& machine);
+std::string search_json(const MeshSearch& search, int ranks, const Machine& machine);
 
 }  // namespace ropewalk

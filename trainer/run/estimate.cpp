@@ -35,7 +35,7 @@ struct CountingRank {
   void count(StepEstimate& estimate, int64_t times, const Work& work) {
     if (times == 0) return;
     const auto bytes_before = mesh.counters();
-    const Flops before = backend.flops();
+    const auto before = backend.work();
     work();
     const auto bytes_after = mesh.counters();
     estimate.bytes_sent.resize(bytes_after.size());
@@ -45,7 +45,8 @@ struct CountingRank {
           times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
     }
     estimate.flops.add(backend.flops(), times);
-    estimate.flops.add(before, -times);
+    estimate.flops.add(before.flops, -times);
+    estimate.memory_traffic += times * (backend.work().memory_bytes - before.memory_bytes);
   }
 
   Mesh mesh;

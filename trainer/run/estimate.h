@@ -24,6 +24,7 @@ struct StepEstimate {
   int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
   Flops flops;                                              // what is recomputed counts again
+  FlopCount memory_traffic = 0;                             // bytes read and written by operations that memory bounds
   double model_flops = 0;  // this rank's share of the model's own, where nothing counts twice
   double activation_bytes_per_token() const {
     return tokens > 0 ? static_cast<double>(memory.activations) / static_cast<double>(tokens) : 0;

@@ -12,6 +12,7 @@ MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose pur
   for (int rank = 0; rank < different; ++rank) {
     const StepEstimate estimate = estimate_step(config, stage, rank, purpose);
     out.mean_flops += static_cast<double>(estimate.flops.total()) / different;
+    out.memory_traffic = std::max(out.memory_traffic, estimate.memory_traffic);
     if (estimate.flops.total() > out.busiest.total()) out.busiest = estimate.flops;
     out.bytes_sent.resize(estimate.bytes_sent.size());
     for (size_t axis = 0; axis < estimate.bytes_sent.size(); ++axis) {

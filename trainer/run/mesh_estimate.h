@@ -17,8 +17,9 @@ struct MeshEstimate {
     int64_t most = 0, all = 0;  // bytes: by the rank that sends most, by all ranks
   };
   std::vector<Sent> bytes_sent;
-  Flops busiest;          // the rank with most arithmetic
-  double mean_flops = 0;  // of a rank
+  Flops busiest;                 // the rank with most arithmetic
+  FlopCount memory_traffic = 0;  // bytes, of the rank that reads and writes most
+  double mean_flops = 0;         // of a rank
 };
 
 MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose purpose);
