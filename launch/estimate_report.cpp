@@ -78,7 +78,7 @@ std::string bytes_table(const MeshEstimate& estimate, const char* work) {
 }
 
 std::string flops_table(const MeshEstimate& estimate, double peak_flops, const char* work) {
-  const Flops& busiest = estimate.busiest;
+  const Flops& busiest = estimate.busiest.flops;
   std::string out = fmt::format("\narithmetic of the busiest rank in {}, masked pairs left out\n", work);
   const double total = number(busiest.total());
   const auto add = [&](const char* name, FlopCount flops, const std::string& remark) {
@@ -104,10 +104,10 @@ Json json_of(const MeshEstimate& estimate) {
           {"activation_bytes_per_token", estimate.fullest.activation_bytes_per_token()},
           {"bytes_sent", sent},
           {"flops",
-           {{"products", number(estimate.busiest.products)},
-            {"full_attention", number(estimate.busiest.full_attention)},
-            {"sliding_attention", number(estimate.busiest.sliding_attention)},
-            {"total", number(estimate.busiest.total())},
+           {{"products", number(estimate.busiest.flops.products)},
+            {"full_attention", number(estimate.busiest.flops.full_attention)},
+            {"sliding_attention", number(estimate.busiest.flops.sliding_attention)},
+            {"total", number(estimate.busiest.flops.total())},
             {"mean", estimate.mean_flops},
             {"model", estimate.fullest.model_flops}}}};
 }
