@@ -100,7 +100,7 @@ std::string bytes_table(const MeshEstimate& estimate, const char* work) {
 }
 
 std::string flops_table(const MeshEstimate& estimate, const char* work) {
-  const Flops& busiest = estimate.busiest;
+  const Flops& busiest = estimate.busiest.flops;
   std::string out = fmt::format("\narithmetic of the busiest rank in {}, masked pairs left out\n", work);
   const double total = number(busiest.total());
   const auto add = [&](const char* name, FlopCount flops, const std::string& remark) {
@@ -211,8 +211,18 @@ std::string advice_table(const MemoryAdvice& advice, const Machine& machine) {
   const bool fits_now =
       std::ranges::any_of(advice.changes, [&](const Change& c) { return c.needed <= machine.memory; });
   if (fits_now) out += "  (* fits)\n";
-  return out + fmt::format("\nThe smallest change that fits: {} ({} a rank)\n", joined(advice.smallest->settings),
-                           bytes_text(static_cast<double>(advice.smallest->needed)));
+  const auto tell = [&](const char* what, const Change& change) {
+    out += fmt::format("{}: {} ({} a rank)\n", what, joined(change.settings),
+                       bytes_text(static_cast<double>(change.needed)));
+  };
+  out += "\n";
+  tell("The smallest change that fits", *advice.smallest);
+  if (advice.smallest->ranks_more == 0) return out;
+  if (advice.with_these_ranks)
+    tell("Without more ranks", *advice.with_these_ranks);
+  else
+    out += "Without more ranks, no combination of up to four settings fits.\n";
+  return out;
 }
 
 Json json_of(const Change& change, const Machine& machine) {
@@ -226,9 +236,10 @@ Json json_of(const Change& change, const Machine& machine) {
 }
 
 Json json_of(const MemoryAdvice& advice, const Machine& machine) {
-  Json out = {{"changes", Json::array()}, {"smallest", nullptr}};
+  Json out = {{"changes", Json::array()}, {"smallest", nullptr}, {"with_these_ranks", nullptr}};
   for (const Change& change : advice.changes) out["changes"].push_back(json_of(change, machine));
   if (advice.smallest) out["smallest"] = json_of(*advice.smallest, machine);
+  if (advice.with_these_ranks) out["with_these_ranks"] = json_of(*advice.with_these_ranks, machine);
   return out;
 }
 
@@ -285,13 +296,13 @@ Json json_of(const MeshEstimate& estimate, const Config& config) {
           {"activation_bytes_per_token", estimate.fullest.activation_bytes_per_token()},
           {"bytes_sent", sent},
           {"flops",
-           {{"products", number(estimate.busiest.products)},
-            {"full_attention", number(estimate.busiest.full_attention)},
-            {"sliding_attention", number(estimate.busiest.sliding_attention)},
-            {"total", number(estimate.busiest.total())},
+           {{"products", number(estimate.busiest.flops.products)},
+            {"full_attention", number(estimate.busiest.flops.full_attention)},
+            {"sliding_attention", number(estimate.busiest.flops.sliding_attention)},
+            {"total", number(estimate.busiest.flops.total())},
             {"mean", estimate.mean_flops},
             {"model", estimate.fullest.model_flops}}},
-          {"memory_traffic_bytes", number(estimate.memory_traffic)}};
+          {"memory_traffic_bytes", number(estimate.busiest.memory_traffic)}};
 }
 
 }  // namespace
@@ -326,7 +337,7 @@ std::string plan_text(const PlanReport& report) {
                         plan.config, stage, purpose, work);
     else if (peak > 0)
       out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work,
-                         duration_text(number(estimate.busiest.total()) / peak));
+                         duration_text(number(estimate.busiest.flops.total()) / peak));
   }
   if (machine.device) out += model_note(machine);
   out += "\n" + fit_line(plan.needed, machine);

@@ -40,7 +40,8 @@ std::string plan_text(const PlanReport& report);
 //                 flops by kind, total, mean, model; memory_traffic_bytes of operations that memory bounds; and with a
 //                 known device time: seconds, mfu, tokens_per_second (all ranks), products, full_attention,
 //                 sliding_attention, memory, exposed; communication[] (name, inside_a_host, transfer, exposed)
-//   advice        with --advice, or where it does not fit: changes[] and smallest (null: none found), each with
+//   advice        with --advice, or where it does not fit: changes[], smallest and with_these_ranks (null: none found),
+//   each with
 //                 settings[], needed, saved, sent_more, arithmetic_more (a fraction), ranks_more, fits
 std::string plan_json(const PlanReport& report);
 

@@ -48,12 +48,11 @@ Mesh::Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group) : s
   context_rank_ = context(rank);
   data_rank_ = data(rank);
 
-  const int replicas = shape.tensor_parallel > key_heads ? shape.tensor_parallel / key_heads : 1;
   tensor_ = group("tensor", [=](int r) { return data(r) * shape.context_parallel + context(r); });
   sequence_ = group("sequence", [=](int r) { return data(r) * shape.tensor_parallel + tensor(r); });
   batch_ = group("batch", [=](int r) { return context(r) * shape.tensor_parallel + tensor(r); });
   gradient_ = group("gradient", tensor);
-  key_replicas_ = group("key_replicas", [=](int r) { return r / replicas; });
+  key_replicas_ = group("key_replicas", [alike = replicas(shape, key_heads)](int r) { return r / alike; });
   world_ = group("world", nullptr);
 }
 
@@ -66,17 +65,30 @@ Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, 
                           : std::make_unique<LoggedCommunicator>(world, axis, checked, on_failure);
            }) {}
 
-Mesh Mesh::counting(MeshShape shape, int rank, int key_heads) {
+Mesh Mesh::counting(MeshShape shape, int rank, int key_heads, CountingGroups* groups) {
   check_shape(shape, shape.size(), key_heads);
   return Mesh(shape, rank, key_heads, [&](const char* axis, const Color& color) {
     int size = 0, place = 0;
+    const int mine = color ? color(rank) : 0;
     for (int other = 0; other < shape.size(); ++other) {
-      if (color && color(other) != color(rank)) continue;
+      if (color && color(other) != mine) continue;
       if (other < rank) ++place;
       ++size;
     }
-    return std::make_unique<LoggedCommunicator>(std::make_shared<CountingCommunicator>(place, size), axis);
+    const auto counting = std::make_shared<CountingCommunicator>(place, size);
+    if (groups) groups->emplace(axis, counting);
+    return std::make_unique<LoggedCommunicator>(counting, axis);
   });
+}
+
+std::array<int, Mesh::kAxes> Mesh::places(const MeshShape& shape, int rank, int key_heads) {
+  const int tensor = rank % shape.tensor_parallel, gradient = rank / shape.tensor_parallel;
+  return {rank,
+          tensor,
+          gradient % shape.context_parallel,
+          gradient / shape.context_parallel,
+          gradient,
+          tensor % replicas(shape, key_heads)};
 }
 
 std::vector<std::pair<std::string, CommunicationCounters>> Mesh::counters() const {

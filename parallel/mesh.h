@@ -1,8 +1,10 @@
 // The ranks as a grid: data x context x tensor, tensor fastest. Groups are named by purpose, never by axis number.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,6 +13,8 @@
 #include "parallel/communicator/logged_communicator.h"
 
 namespace ropewalk {
+
+class CountingCommunicator;
 
 constexpr int64_t kMostRanks = 1 << 20;  // far more than any job has; products of axes fit an int
 
@@ -34,7 +38,9 @@ class Mesh {
        const FailureHandler& on_failure = {});
   // The mesh of one rank without the others, for estimates: nothing moves, and bytes are counted
   // (CountingCommunicator). Throws ConfigurationError.
-  static Mesh counting(MeshShape shape, int rank, int key_heads = 1 << 30);
+  // groups: gets the communicator of each axis.
+  using CountingGroups = std::map<std::string, std::shared_ptr<CountingCommunicator>>;
+  static Mesh counting(MeshShape shape, int rank, int key_heads = 1 << 30, CountingGroups* groups = nullptr);
 
   const MeshShape& shape() const { return shape_; }
   int data_rank() const { return data_rank_; }
@@ -49,11 +55,20 @@ class Mesh {
   // Holds the same key head; of size 1 if tensor_parallel <= key heads.
   Communicator& key_replicas() const { return *key_replicas_; }
 
-  // What this rank has called, sent and waited for since the mesh was made, by group.
+  // What this rank has called, sent and waited for since the mesh was made, by group: world, tensor, sequence, batch,
+  // gradient, key_replicas.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
+  static constexpr size_t kAxes = 6, kSequenceAxis = 2;
+  // A rank's place in each of its groups, in the same order.
+  static std::array<int, kAxes> places(const MeshShape& shape, int rank, int key_heads);
   void set_trace(Trace* trace);  // of all groups; see LoggedCommunicator
 
  private:
+  // Consecutive tensor ranks that hold the same key head.
+  static int replicas(const MeshShape& shape, int key_heads) {
+    return shape.tensor_parallel > key_heads ? shape.tensor_parallel / key_heads : 1;
+  }
+
   using Color = std::function<int(int rank)>;
   // Makes the group of the ranks whose color is this rank's; without a color, of all ranks.
   using MakeGroup = std::function<std::unique_ptr<LoggedCommunicator>(const char* axis, const Color& color)>;

@@ -10,27 +10,36 @@ namespace ropewalk {
 
 class Partition {
  public:
-  // Parts whose sizes differ by at most one: part p is [p * total / parts, (p + 1) * total / parts).
+  Partition() = default;  // of nothing into no parts
+  // Parts whose sizes differ by at most one: part p is [p * total / parts, (p + 1) * total / parts). Takes no memory.
   static Partition even(int64_t total, int parts) {
     CHECK(total >= 0 && parts > 0, "{} elements in {} parts", total, parts);
-    Partition out;
-    for (int p = 1; p <= parts; ++p) out.offsets_.push_back(total * p / parts);
-    return out;
+    return Partition(total, parts, {});
   }
   static Partition of_sizes(const std::vector<int64_t>& sizes) {
-    Partition out;
-    for (int64_t size : sizes) out.offsets_.push_back(out.offsets_.back() + size);
-    return out;
+    std::vector<int64_t> offsets = {0};
+    for (int64_t size : sizes) offsets.push_back(offsets.back() + size);
+    const int64_t total = offsets.back();
+    return Partition(total, static_cast<int>(sizes.size()), std::move(offsets));
   }
 
-  int parts() const { return static_cast<int>(offsets_.size()) - 1; }
-  int64_t total() const { return offsets_.back(); }
-  int64_t begin(int part) const { return offsets_[static_cast<size_t>(part)]; }
-  int64_t end(int part) const { return offsets_[static_cast<size_t>(part) + 1]; }
+  int parts() const { return parts_; }
+  int64_t total() const { return total_; }
+  int64_t begin(int part) const {
+    return offsets_.empty() ? total_ * part / parts_ : offsets_[static_cast<size_t>(part)];
+  }
+  int64_t end(int part) const { return begin(part + 1); }
   int64_t size(int part) const { return end(part) - begin(part); }
+  // All parts have the same size. False where that takes looking at each.
+  bool is_equal() const { return offsets_.empty() && total_ % parts_ == 0; }
 
  private:
-  std::vector<int64_t> offsets_ = {0};
+  Partition(int64_t total, int parts, std::vector<int64_t> offsets)
+      : total_(total), parts_(parts), offsets_(std::move(offsets)) {}
+
+  int64_t total_ = 0;
+  int parts_ = 0;
+  std::vector<int64_t> offsets_;  // where each part begins, and the last ends; empty: the cut is even
 };
 
 }  // namespace ropewalk

@@ -119,7 +119,7 @@ class HaloAttention final : public DistributedAttention {
   // buffers.
   template <typename Visit>
   void for_each_piece(const BatchHalo& batch, const Sequences& sequences, Visit visit) const {
-    const std::span<const Piece> pieces = sequences.layout->pieces(group_.rank());
+    const Pieces pieces = sequences.layout->pieces(group_.rank());
     for (const SequenceHalo& sequence : batch.sequences) {
       for (size_t i = 0; i < pieces.size(); ++i) {
         const HaloSpan& span = sequence.plan.spans[i];

@@ -7,20 +7,16 @@
 namespace ropewalk {
 namespace {
 
+// The piece that holds a position, with its rank.
 struct OwnedPiece {
   int rank;
   Piece piece;
 };
 
-// All pieces in order of position: together they are [0, S) without a gap.
-std::vector<OwnedPiece> pieces_by_position(const SequenceLayout& layout) {
-  std::vector<OwnedPiece> out;
-  for (int rank = 0; rank < layout.ranks(); ++rank) {
-    for (const Piece& piece : layout.pieces(rank)) out.push_back({rank, piece});
-  }
-  std::sort(out.begin(), out.end(),
-            [](const OwnedPiece& a, const OwnedPiece& b) { return a.piece.begin < b.piece.begin; });
-  return out;
+OwnedPiece piece_at(const SequenceLayout& layout, int64_t position) {
+  const int rank = layout.owner(position);
+  const Pieces pieces = layout.pieces(rank);
+  return {rank, position < pieces[0].end ? pieces[0] : pieces[1]};
 }
 
 // Where the halo of `piece` begins: the window of its first query, cut at that query's document.
@@ -30,22 +26,25 @@ int64_t halo_begin(const Piece& piece, int64_t window, const std::vector<int32_t
   return std::max(piece.begin - (window - 1), document);
 }
 
-// Calls visit(HaloRange) for each range of the positions [span.begin, span.end) that one piece holds, in order of
-// position.
-template <typename Visit>
-void split_by_owner(const std::vector<OwnedPiece>& owners, int to, const HaloSpan& span, Visit visit) {
-  auto owner = std::partition_point(owners.begin(), owners.end(),
-                                    [&](const OwnedPiece& o) { return o.piece.end <= span.begin; });
-  for (int64_t position = span.begin; position < span.end; ++owner) {
-    const int64_t end = std::min(owner->piece.end, span.end);
-    visit(HaloRange{.from = owner->rank,
-                    .to = to,
-                    .begin = position,
-                    .end = end,
-                    .from_local = owner->piece.local + position - owner->piece.begin,
-                    .to_halo = span.halo + position - span.begin});
-    position = end;
+std::vector<HaloSpan> spans_of(const SequenceLayout& layout, int rank, int64_t window,
+                               const std::vector<int32_t>& document_begin) {
+  std::vector<HaloSpan> spans;
+  int64_t rows = 0;
+  for (const Piece& piece : layout.pieces(rank)) {
+    spans.push_back({halo_begin(piece, window, document_begin), piece.begin, rows});
+    rows += spans.back().size();
   }
+  return spans;
+}
+
+// The part of positions [begin, end) that one piece holds and one halo span needs.
+HaloRange range_of(const OwnedPiece& owner, int to, const HaloSpan& span, int64_t begin, int64_t end) {
+  return {.from = owner.rank,
+          .to = to,
+          .begin = begin,
+          .end = end,
+          .from_local = owner.piece.local + begin - owner.piece.begin,
+          .to_halo = span.halo + begin - span.begin};
 }
 
 }  // namespace
@@ -56,33 +55,44 @@ int64_t HaloPlan::sent_rows() const {
   return rows;
 }
 
-// Every rank walks all ranks' pieces in the same order and keeps the ranges that it has a part in, so the ranges
-// between two ranks come in the same order at both ends.
+int64_t HaloPlan::received_rows() const {
+  int64_t rows = 0;
+  for (const HaloRange& range : receives) rows += range.size();
+  return rows;
+}
+
+// Both ends list the ranges between two ranks in the order of the receiver's halo rows. A plan takes only as many steps
+// as pieces lie within a window of the rank's own.
 HaloPlan make_halo_plan(const SequenceLayout& layout, int rank, int64_t window,
                         const std::vector<int32_t>& document_begin) {
   CHECK(window >= 1, "a window of {} keys", window);
   CHECK(document_begin.empty() || static_cast<int64_t>(document_begin.size()) == layout.length(),
         "documents of {} positions in a sequence of {}", document_begin.size(), layout.length());
-  const std::vector<OwnedPiece> owners = pieces_by_position(layout);
   HaloPlan plan;
-  for (int to = 0; to < layout.ranks(); ++to) {
-    int64_t halo_rows = 0;
-    for (const Piece& piece : layout.pieces(to)) {
-      const HaloSpan span{halo_begin(piece, window, document_begin), piece.begin, halo_rows};
-      halo_rows += span.size();
-      if (to == rank) plan.spans.push_back(span);
-      split_by_owner(owners, to, span, [&](const HaloRange& range) {
-        if (range.from == rank && to == rank) {
-          plan.copies.push_back(range);
-        } else if (range.from == rank) {
-          plan.sends.push_back(range);
-        } else if (to == rank) {
-          plan.receives.push_back(range);
-        }
-      });
+  plan.spans = spans_of(layout, rank, window, document_begin);
+  for (const HaloSpan& span : plan.spans) {
+    plan.halo_rows += span.size();
+    for (int64_t position = span.begin; position < span.end;) {
+      const OwnedPiece owner = piece_at(layout, position);
+      const int64_t end = std::min(owner.piece.end, span.end);
+      (owner.rank == rank ? plan.copies : plan.receives).push_back(range_of(owner, rank, span, position, end));
+      position = end;
     }
-    if (to == rank) plan.halo_rows = halo_rows;
   }
+  for (const Piece& own : layout.pieces(rank)) {
+    // Later pieces whose first query's window reaches back to this one.
+    for (int64_t position = own.end; position < std::min(layout.length(), own.end + window - 1);) {
+      const OwnedPiece later = piece_at(layout, position);
+      position = later.piece.end;
+      if (later.rank == rank) continue;
+      for (const HaloSpan& span : spans_of(layout, later.rank, window, document_begin)) {
+        const int64_t begin = std::max(span.begin, own.begin);
+        if (span.end == later.piece.begin && begin < own.end)
+          plan.sends.push_back(range_of({rank, own}, later.rank, span, begin, own.end));
+      }
+    }
+  }
+  std::ranges::sort(plan.sends, {}, [](const HaloRange& range) { return std::pair(range.to, range.to_halo); });
   return plan;
 }
 

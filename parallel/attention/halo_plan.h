@@ -34,6 +34,7 @@ struct HaloPlan {
   std::vector<HaloSpan> spans;
   int64_t halo_rows = 0;
   int64_t sent_rows() const;
+  int64_t received_rows() const;
 };
 
 // document_begin[i]: where the document of position i begins, [S]; empty: one document. window >= 1.

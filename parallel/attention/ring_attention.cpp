@@ -22,6 +22,7 @@
 
 #include "parallel/attention/attention.h"
 #include "parallel/attention/attention_pass.h"
+#include "parallel/attention/counted_ring.h"
 #include "parallel/attention/ring_plan.h"
 
 namespace ropewalk {
@@ -49,14 +50,9 @@ class Ring {
 
   int64_t rows(int step) const { return sequences_.layout->local_length(source(step)); }  // T of the block's rank
 
-  // Shape of the block that is here at `step`, and the room that any block takes; `kv` is this rank's.
+  // Shape of the block that is here at `step`; `kv` is this rank's.
   Shape block_shape(int step, const Tensor& kv) const {
     return {2, sequences_.count * rows(step), kv.extent(2), kv.extent(3)};
-  }
-  int64_t room(const Tensor& kv) const {
-    int64_t elements = 0;
-    for (int step = 0; step < ranks(); ++step) elements = std::max(elements, block_shape(step, kv).elements());
-    return elements;
   }
 
  private:
@@ -67,9 +63,8 @@ class Ring {
 // Room for the blocks that come along, of which `count` steps in a row have memory of their own.
 class BlockBuffers {
  public:
-  BlockBuffers(const Ring& ring, const Tensor& kv, DType dtype, int count, Arena& arena) : ring_(ring), kv_(kv) {
-    for (int i = 0; i < count; ++i) buffers_.push_back(arena.allocate(dtype, {ring.ranks() == 1 ? 0 : ring.room(kv)}));
-  }
+  BlockBuffers(const Ring& ring, const Tensor& kv, const Sequences& sequences, DType dtype, int count, Arena& arena)
+      : ring_(ring), kv_(kv), buffers_(allocate_ring_buffers(kv, sequences, dtype, count, arena)) {}
   // Shaped like the block that is here at `step`.
   Tensor at(int step) const {
     const Shape shape = ring_.block_shape(step, kv_);
@@ -91,7 +86,7 @@ class RingAttention final : public DistributedAttention {
     check_attention(group_, q, kv, sequences);
     const ArenaScope scope(arena);
     const Ring ring(group_, sequences);
-    const BlockBuffers arriving(ring, kv, kv.dtype(), 2, arena);
+    const BlockBuffers arriving(ring, kv, sequences, kv.dtype(), 2, arena);
     const ForwardPass pass(kernels_, std::nullopt, q, sequences, o, lse);
 
     for (int step = 0; step < ring.ranks(); ++step) {
@@ -115,9 +110,10 @@ class RingAttention final : public DistributedAttention {
     check_attention(group_, q, kv, sequences);
     const ArenaScope scope(arena);
     const Ring ring(group_, sequences);
-    const BlockBuffers arriving(ring, kv, kv.dtype(), 2, arena);
-    const BlockBuffers sums(ring, kv, dkv.dtype(), 2, arena);           // of gradients, up to and with this rank's part
-    const BlockBuffers arriving_sums(ring, kv, dkv.dtype(), 1, arena);  // up to the previous rank's part
+    const BlockBuffers arriving(ring, kv, sequences, kv.dtype(), 2, arena);
+    const BlockBuffers sums(ring, kv, sequences, dkv.dtype(), 2,
+                            arena);  // of gradients, up to and with this rank's part
+    const BlockBuffers arriving_sums(ring, kv, sequences, dkv.dtype(), 1, arena);  // up to the previous rank's part
     const BackwardPass pass(kernels_, std::nullopt, q, sequences, o, lse, d_o, dq, arena);
     kernels_.fill(dkv, 0.0);
 
@@ -157,7 +153,17 @@ class RingAttention final : public DistributedAttention {
 
 }  // namespace
 
+std::vector<Tensor> allocate_ring_buffers(const Tensor& kv, const Sequences& sequences, DType dtype, int count,
+                                          Arena& arena) {
+  const SequenceLayout& layout = *sequences.layout;
+  const int64_t rows = layout.ranks() == 1 ? 0 : sequences.count * layout.longest_local_length();
+  std::vector<Tensor> buffers;
+  for (int i = 0; i < count; ++i) buffers.push_back(arena.allocate(dtype, {2 * rows * kv.extent(2) * kv.extent(3)}));
+  return buffers;
+}
+
 std::unique_ptr<DistributedAttention> make_ring_attention(Kernels& kernels, Communicator& group) {
+  if (!kernels.backend().computes()) return std::make_unique<CountedRing>(kernels, group);
   return std::make_unique<RingAttention>(kernels, group);
 }
 

@@ -6,9 +6,9 @@
 //                rank    0  1  2  3  3  2  1  0
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <span>
-#include <vector>
 
 namespace ropewalk {
 
@@ -20,6 +20,23 @@ struct Piece {
   bool operator==(const Piece&) const = default;
 };
 
+// The pieces of one rank: two, one, or none.
+class Pieces {
+ public:
+  void push_back(const Piece& piece) { pieces_[size_++] = piece; }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const Piece& operator[](size_t i) const { return pieces_[i]; }
+  Piece& back() { return pieces_[size_ - 1]; }
+  const Piece* begin() const { return pieces_.data(); }
+  const Piece* end() const { return pieces_.data() + size_; }
+
+ private:
+  std::array<Piece, 2> pieces_{};
+  size_t size_ = 0;
+};
+
+// Holds a few integers, whatever the number of ranks.
 class SequenceLayout {
  public:
   // Any length >= 0; chunks differ by at most one token.
@@ -29,14 +46,18 @@ class SequenceLayout {
   int ranks() const { return ranks_; }
   // In order of position, adjacent chunks joined (rank P-1 always has one piece, and with P = 1 it is the sequence),
   // empty ones left out.
-  std::span<const Piece> pieces(int rank) const { return pieces_[static_cast<size_t>(rank)]; }
-  int64_t local_length(int rank) const { return local_lengths_[static_cast<size_t>(rank)]; }  // T
+  Pieces pieces(int rank) const;
+  int64_t local_length(int rank) const;  // T
+  int64_t longest_local_length() const { return longest_; }
+  int owner(int64_t position) const;  // the rank that holds it, 0 <= position < length
 
  private:
+  int chunks() const { return 2 * ranks_; }
+  int64_t chunk_begin(int chunk) const { return length_ * chunk / chunks(); }
+
   int64_t length_;
   int ranks_;
-  std::vector<std::vector<Piece>> pieces_;
-  std::vector<int64_t> local_lengths_;
+  int64_t longest_ = 0;
 };
 
 }  // namespace ropewalk

@@ -2,6 +2,8 @@
 // would send.
 #pragma once
 
+#include <vector>
+
 #include "parallel/communicator/communicator.h"
 #include "parallel/communicator/progress_engine.h"
 
@@ -14,7 +16,10 @@ class CountingCommunicator final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string name(int rank) const override;  // its rank in this group
-  int64_t bytes_sent() const override { return bytes_sent_; }
+  int64_t bytes_sent() const override { return exchanged_ + sent_in_collectives(rank_); }
+  // Bytes that any rank of the group has sent in collectives: all ranks make the same calls. Exchanges are not
+  // included, because only this rank's messages are known.
+  int64_t sent_in_collectives(int rank) const;
 
   std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
   void all_reduce(const Tensor& x, Reduction reduction) override;
@@ -27,8 +32,14 @@ class CountingCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) override;
 
  private:
+  void count_reduce_scatter(const Partition& rows, int64_t row_bytes);
+  void count_all_gather(const Partition& rows, int64_t row_bytes);
+  void add(int rank, int64_t bytes);
+
   int rank_, size_;
-  int64_t bytes_sent_ = 0;
+  int64_t exchanged_ = 0;
+  int64_t everyone_ = 0;             // sent in collectives by each rank
+  std::vector<int64_t> additional_;  // and by single ranks; empty: nothing
   ProgressEngine progress_engine_;
 };
 

@@ -6,8 +6,16 @@
 
 namespace ropewalk {
 
+Sample Sample::blank(int64_t length) {
+  Sample sample;
+  sample.blank_length = length;
+  return sample;
+}
+
+int64_t Sample::length() const { return blank_length > 0 ? blank_length : std::ssize(tokens); }
+
 int64_t Sample::target_count() const {
-  return std::count_if(targets.begin(), targets.end(), [](int32_t target) { return target >= 0; });
+  return blank_length + std::count_if(targets.begin(), targets.end(), [](int32_t target) { return target >= 0; });
 }
 
 int64_t Batch::target_count() const {

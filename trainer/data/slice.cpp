@@ -6,8 +6,11 @@ namespace {
 // The rank's positions of one member of every sample, [B * T] on the device.
 Tensor gather(std::span<const Sample> samples, std::vector<int32_t> Sample::*member, const SequenceLayout& layout,
               int context_rank, Kernels& kernels, Arena& arena) {
+  const int64_t rows = std::ssize(samples) * layout.local_length(context_rank);
+  const Tensor tensor = arena.allocate(DType::kI32, {rows});
+  if (!kernels.backend().computes()) return tensor;
   std::vector<int32_t> host;
-  host.reserve(samples.size() * static_cast<size_t>(layout.local_length(context_rank)));
+  host.reserve(static_cast<size_t>(rows));
   for (const Sample& sample : samples) {
     const std::vector<int32_t>& values = sample.*member;
     CHECK(static_cast<int64_t>(values.size()) == layout.length(), "a sample of {} tokens in a layout of {}",
@@ -16,7 +19,6 @@ Tensor gather(std::span<const Sample> samples, std::vector<int32_t> Sample::*mem
       host.insert(host.end(), values.begin() + piece.begin, values.begin() + piece.end);
     }
   }
-  const Tensor tensor = arena.allocate(DType::kI32, {static_cast<int64_t>(host.size())});
   kernels.upload(host.data(), tensor);
   return tensor;
 }

@@ -7,7 +7,7 @@ namespace ropewalk {
 LossByPosition evaluate(const Predictor& predictor, const Batch& batch, const EvaluationOptions& options,
                         const Mesh& mesh) {
   const auto ranges = static_cast<size_t>(options.position_ranges);
-  const int64_t length = batch.samples.empty() ? 0 : std::ssize(batch.samples.front().tokens);
+  const int64_t length = batch.samples.empty() ? 0 : batch.samples.front().length();
   const SequenceLayout layout(length, mesh.shape().context_parallel);
   std::vector<double> losses(ranges), counts(ranges);
   for (const MicroBatch& micro : micro_batches(batch, options.micro_batch))

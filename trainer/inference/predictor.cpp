@@ -9,6 +9,7 @@ std::vector<double> to_host(const Tensor& x, const Rank& rank) {
   ArenaScope scope(rank.arena);
   const Tensor wide = rank.arena.allocate(DType::kF64, {x.elements()});
   rank.kernels.cast(x.flat(), wide);
+  if (!rank.kernels.backend().computes()) return {};
   std::vector<double> out(static_cast<size_t>(x.elements()));
   rank.kernels.download(wide, out.data());
   return out;
@@ -22,6 +23,7 @@ std::vector<TokenLoss> Predictor::losses(std::span<const Sample> samples, const 
   const Sequences sequences = slice(samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena);
   const Tensor x = replica_.model.infer(replica_.weights, sequences, sync_);
   const std::vector<double> losses = to_host(replica_.model.head().losses(replica_.weights, sequences, x), rank);
+  if (losses.empty()) return {};
   std::vector<int32_t> targets(losses.size());
   rank.kernels.download(sequences.targets, targets.data());
   std::vector<TokenLoss> out;

@@ -1,6 +1,7 @@
 #include "trainer/run/estimate.h"
 
 #include "parallel/attention/sequence_layout.h"
+#include "parallel/communicator/counting_communicator.h"
 #include "trainer/config/stages.h"
 #include "trainer/evaluation/evaluate.h"
 #include "trainer/model/model_flops.h"
@@ -9,8 +10,7 @@ namespace ropewalk {
 namespace {
 
 Batch batch_of(int64_t samples, int64_t length) {
-  const std::vector<int32_t> zeros(static_cast<size_t>(length));
-  return {std::vector<Sample>(static_cast<size_t>(samples), Sample{zeros, zeros, zeros})};
+  return {std::vector<Sample>(static_cast<size_t>(samples), Sample::blank(length))};
 }
 
 int64_t sample_bytes(const Stage& stage) { return stage.sequence_length * 3 * size_of(DType::kI32); }
@@ -18,7 +18,7 @@ int64_t sample_bytes(const Stage& stage) { return stage.sequence_length * 3 * si
 // A rank that is there alone, on a device that only counts.
 struct CountingRank {
   CountingRank(const Config& config, int rank_)
-      : mesh(Mesh::counting(config.parallel.mesh, rank_, static_cast<int>(config.model.key_heads))),
+      : mesh(Mesh::counting(config.parallel.mesh, rank_, static_cast<int>(config.model.key_heads), &groups)),
         kernels(std::make_unique<CountingBackend>(compute_type(config.parallel.backend))),
         backend(dynamic_cast<CountingBackend&>(kernels.backend())),
         arena(kernels) {}
@@ -34,21 +34,30 @@ struct CountingRank {
   template <typename Work>
   void count(StepEstimate& estimate, int64_t times, const Work& work) {
     if (times == 0) return;
-    const auto bytes_before = mesh.counters();
-    const auto before = backend.work();
+    add_counters(estimate, -times);
     work();
-    const auto bytes_after = mesh.counters();
-    estimate.bytes_sent.resize(bytes_after.size());
-    for (size_t axis = 0; axis < bytes_after.size(); ++axis) {
-      estimate.bytes_sent[axis].first = bytes_after[axis].first;
-      estimate.bytes_sent[axis].second +=
-          times * (bytes_after[axis].second.bytes_sent - bytes_before[axis].second.bytes_sent);
-    }
-    estimate.flops.add(backend.flops(), times);
-    estimate.flops.add(before.flops, -times);
-    estimate.memory_traffic += times * (backend.work().memory_bytes - before.memory_bytes);
+    add_counters(estimate, times);
   }
 
+  void add_counters(StepEstimate& estimate, int64_t times) {
+    const auto counters = mesh.counters();
+    estimate.bytes_sent.resize(counters.size());
+    estimate.collective_bytes.resize(counters.size());
+    for (size_t axis = 0; axis < counters.size(); ++axis) {
+      const auto& [name, counts] = counters[axis];
+      estimate.bytes_sent[axis].first = name;
+      estimate.bytes_sent[axis].second += times * counts.bytes_sent;
+      const CountingCommunicator& group = *groups.at(name);
+      std::vector<int64_t>& by_rank = estimate.collective_bytes[axis];
+      by_rank.resize(static_cast<size_t>(group.size()));
+      for (int rank = 0; rank < group.size(); ++rank)
+        by_rank[static_cast<size_t>(rank)] += times * group.sent_in_collectives(rank);
+    }
+    estimate.flops.add(backend.flops(), times);
+    estimate.memory_traffic += times * backend.work().memory_bytes;
+  }
+
+  Mesh::CountingGroups groups;
   Mesh mesh;
   Kernels kernels;
   CountingBackend& backend;

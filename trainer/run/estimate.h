@@ -23,6 +23,7 @@ struct StepEstimate {
   int64_t batch_bytes = 0;                                  // the sequences, on the host
   int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
+  std::vector<std::vector<int64_t>> collective_bytes;       // by axis, and by rank of its group: sent in collectives
   Flops flops;                                              // what is recomputed counts again
   FlopCount memory_traffic = 0;                             // bytes read and written by operations that memory bounds
   double model_flops = 0;  // this rank's share of the model's own, where nothing counts twice

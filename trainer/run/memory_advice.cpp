@@ -85,6 +85,12 @@ Change change_of(const Settings& settings, const Evaluation& now, const Evaluati
           .ranks_more = ranks_then - ranks};
 }
 
+bool needs_ranks(const Settings& settings) {
+  return std::ranges::any_of(settings, [](const std::string& setting) {
+    return setting.find("_parallel=") != std::string::npos && !setting.starts_with("parallel.sequence_parallel");
+  });
+}
+
 auto price(const Change& change) { return std::tuple(change.ranks_more, change.arithmetic_more, change.sent_more); }
 
 std::vector<Change> changes_of(const std::vector<Settings>& all, const Evaluation& now, const Reconfigure& reconfigure,
@@ -110,14 +116,20 @@ MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfig
   const double end = steady_seconds() + kSeconds;
   const std::vector<Alternatives> fields = alternatives_of(now, purpose);
   MemoryAdvice out;
-  for (size_t count = 1; count <= kMostSettings && !out.smallest; ++count) {
+  const auto fits_limit = [&](const Change& change) { return change.needed <= limit; };
+  for (size_t count = 1; count <= kMostSettings && !out.with_these_ranks; ++count) {
     std::vector<Settings> all;
     Settings chosen;
     choose(fields, 0, count, chosen, all);
+    // Once something fits, only what needs no more ranks is of interest.
+    if (out.smallest) std::erase_if(all, needs_ranks);
     const std::vector<Change> changes = changes_of(all, now, reconfigure, purpose, end - steady_seconds());
     if (count == 1) out.changes = changes;
-    const auto fits = std::ranges::find_if(changes, [&](const Change& change) { return change.needed <= limit; });
-    if (fits != changes.end()) out.smallest = *fits;
+    const auto fits =
+        std::ranges::find_if(changes, fits_limit);  // the cheapest, which needs no more ranks if any does not
+    if (fits == changes.end()) continue;
+    if (!out.smallest) out.smallest = *fits;
+    if (fits->ranks_more == 0) out.with_these_ranks = *fits;
   }
   return out;
 }

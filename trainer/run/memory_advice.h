@@ -23,6 +23,7 @@ struct MemoryAdvice {
   std::vector<Change> changes;     // single ones, valid for the model, that save memory; the cheapest first
   std::optional<Change> smallest;  // the fewest settings that fit; of equally few, the fewest more ranks, then the
                                    // least arithmetic, then the fewest bytes
+  std::optional<Change> with_these_ranks;  // the same, of changes that need no more ranks
 };
 
 // limit: bytes of memory for a rank. Looks at combinations of up to four settings, for at most half a minute.

@@ -1,4 +1,10 @@
-// What all ranks of a mesh will need for a step: the largest, the busiest, and what they send together.
+// What all ranks of a mesh will need for a step: the fullest, the busiest, and what they send together.
+//
+// Every number is that of estimate_step on some rank or a sum of such numbers over all ranks, but not every rank is
+// counted by itself, so that a mesh of thousands takes no longer than one of ten. Ranks that hold as many tokens and as
+// many weights do the same outside attention, and all ranks of a group make the same collective calls. What attention
+// sends and computes follows from each rank's place (parallel/attention/attention_cost.h). Memory grows with a rank's
+// tokens and halo, so only ranks of which no other has more of both are counted.
 #pragma once
 
 #include <cstdint>
@@ -10,18 +16,22 @@
 namespace ropewalk {
 
 struct MeshEstimate {
-  StepEstimate fullest;  // the rank whose process needs most memory
-  int fullest_rank = 0;
+  int fullest_rank = 0;  // a rank whose process needs most memory
+  StepEstimate fullest;
+  int busiest_rank = 0;  // the first rank with most arithmetic
+  StepEstimate busiest;
   struct Sent {
     std::string axis;
     int64_t most = 0, all = 0;  // bytes: by the rank that sends most, by all ranks
   };
   std::vector<Sent> bytes_sent;
-  Flops busiest;                 // the rank with most arithmetic
-  FlopCount memory_traffic = 0;  // bytes, of the rank that reads and writes most
-  double mean_flops = 0;         // of a rank
+  double mean_flops = 0;  // of a rank
 };
 
+// Throws as estimate_step does.
 MeshEstimate estimate_mesh(const Config& config, const Stage& stage, Purpose purpose);
+
+// a needs more memory than b. Where both need the same in all: the one with more tokens, activations, working memory.
+bool is_fuller(const StepEstimate& a, const StepEstimate& b);
 
 }  // namespace ropewalk

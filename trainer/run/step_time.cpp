@@ -76,14 +76,14 @@ StepTime model_step_time(const MeshEstimate& estimate, const Config& config, con
                          const DeviceModel& device, const LinkRates& links) {
   const MeshShape& mesh = config.parallel.mesh;
   const bool training = purpose == Purpose::kTraining;
-  const Flops& flops = estimate.busiest;
+  const Flops& flops = estimate.busiest.flops;
   const auto at = [&](FlopCount count, double efficiency) { return number(count) / (device.peak_flops * efficiency); };
   StepTime out;
   out.products = at(flops.products, device.efficiency.products);
   out.full_attention = at(flops.full_attention, device.efficiency.full_attention);
   out.sliding_attention = at(flops.sliding_attention, device.efficiency.sliding_attention);
   const double bandwidth = device.memory_bytes_per_second * device.efficiency.memory;
-  out.memory = number(estimate.memory_traffic) / bandwidth;
+  out.memory = number(estimate.busiest.memory_traffic) / bandwidth;
 
   const auto add = [&](const char* name, int group_extent, double bytes, double hidden, double never_hidden = 0) {
     if (bytes <= 0) return;

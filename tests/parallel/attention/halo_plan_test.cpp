@@ -80,7 +80,7 @@ int64_t count_mistakes(const SequenceLayout& layout, int64_t window, const std::
   for (int rank = 0; rank < layout.ranks(); ++rank) {
     const HaloPlan& plan = plans[static_cast<size_t>(rank)];
     const std::vector<int64_t>& halo = halos[static_cast<size_t>(rank)];
-    const std::span<const Piece> pieces = layout.pieces(rank);
+    const Pieces pieces = layout.pieces(rank);
     if (plan.spans.size() != pieces.size()) return mistakes + 1;
     int64_t next_row = 0;
     for (size_t p = 0; p < pieces.size(); ++p) {

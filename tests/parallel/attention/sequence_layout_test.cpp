@@ -14,19 +14,25 @@ TEST(SequenceLayout, HoldsEveryPositionOnce) {
     for (int64_t length = 0; length <= 70; ++length) {
       const SequenceLayout layout(length, ranks);
       std::vector<int> held(static_cast<size_t>(length));
+      int64_t longest = 0;
       for (int rank = 0; rank < ranks; ++rank) {
         int64_t local = 0, end = -1;
         for (const Piece& piece : layout.pieces(rank)) {
           EXPECT_EQ(piece.local, local) << "rows follow one another";
           EXPECT_GT(piece.begin, end) << "adjacent pieces are joined, in order";
           EXPECT_GT(piece.size(), 0);
-          for (int64_t i = piece.begin; i < piece.end; ++i) ++held[static_cast<size_t>(i)];
+          for (int64_t i = piece.begin; i < piece.end; ++i) {
+            ++held[static_cast<size_t>(i)];
+            EXPECT_EQ(layout.owner(i), rank);
+          }
           local += piece.size();
           end = piece.end;
         }
         EXPECT_EQ(layout.local_length(rank), local);
+        longest = std::max(longest, local);
         EXPECT_LE(std::abs(local * ranks - length), 2 * ranks) << "each of the two chunks differs by less than one";
       }
+      EXPECT_EQ(layout.longest_local_length(), longest);
       EXPECT_TRUE(std::all_of(held.begin(), held.end(), [](int n) { return n == 1; })) << length << " over " << ranks;
     }
   }
@@ -35,7 +41,8 @@ TEST(SequenceLayout, HoldsEveryPositionOnce) {
 TEST(SequenceLayout, IsZigzag) {
   const SequenceLayout layout(80, 4);
   const auto pieces = [&](int rank) {
-    return std::vector<Piece>(layout.pieces(rank).begin(), layout.pieces(rank).end());
+    const Pieces held = layout.pieces(rank);
+    return std::vector<Piece>(held.begin(), held.end());
   };
   EXPECT_EQ(pieces(0), (std::vector<Piece>{{0, 10, 0}, {70, 80, 10}}));
   EXPECT_EQ(pieces(1), (std::vector<Piece>{{10, 20, 0}, {60, 70, 10}}));

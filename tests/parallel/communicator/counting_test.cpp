@@ -60,6 +60,25 @@ TEST(CountingCommunicator, CountsTheBytesThatAreSent) {
     });
 }
 
+// One rank knows what every rank sends in collectives, but not their exchanges.
+TEST(CountingCommunicator, CountsTheCollectivesOfEveryRank) {
+  for (int size = 1; size <= 6; ++size)
+    run_ranks(size, [&](const std::shared_ptr<Communicator>& world) {
+      std::vector<float> numbers(300);
+      for (int other = 0; other < size; ++other) {
+        CountingCommunicator counting(other, size);
+        for (const Action& action : actions(numbers)) {
+          CountingCommunicator mine(world->rank(), size);
+          action(mine);
+          const int64_t exchanged = mine.bytes_sent() - mine.sent_in_collectives(world->rank());
+          const int64_t before = counting.sent_in_collectives(world->rank());
+          action(counting);
+          EXPECT_EQ(counting.sent_in_collectives(world->rank()) - before, mine.bytes_sent() - exchanged);
+        }
+      }
+    });
+}
+
 TEST(CountingCommunicator, ChangesNothing) {
   std::vector<float> numbers(300, 5.0f);
   CountingCommunicator counting(1, 3);
@@ -81,8 +100,14 @@ TEST(CountingMesh, HasTheGroupsOfAMesh) {
           EXPECT_EQ((counting.*group)().rank(), (mesh.*group)().rank());
           EXPECT_EQ((counting.*group)().size(), (mesh.*group)().size());
         }
-        for (size_t i = 0; i < mesh.counters().size(); ++i)
+        const Communicator* const groups[] = {&mesh.world(), &mesh.tensor(),   &mesh.sequence(),
+                                              &mesh.batch(), &mesh.gradient(), &mesh.key_replicas()};
+        const auto places = Mesh::places(shape, world->rank(), key_heads);
+        for (size_t i = 0; i < mesh.counters().size(); ++i) {
           EXPECT_EQ(counting.counters()[i].first, mesh.counters()[i].first);
+          EXPECT_EQ(places[i], groups[i]->rank());
+        }
+        EXPECT_EQ(counting.counters()[Mesh::kSequenceAxis].first, "sequence");
       });
   EXPECT_THROW(Mesh::counting({1, 1, 3}, 0, 2), ConfigurationError);
 }

@@ -1,0 +1,30 @@
+// The ring on a backend that only counts, for estimates. It takes the memory, sends the bytes and counts the work of
+// RingAttention (ring_attention.cpp), but all blocks at once, so that a ring of thousands of ranks takes no more time
+// than a ring of two.
+#pragma once
+
+#include <vector>
+
+#include "parallel/attention/attention.h"
+
+namespace ropewalk {
+
+class CountedRing final : public DistributedAttention {
+ public:
+  CountedRing(Kernels& kernels, Communicator& group) : kernels_(kernels), group_(group) {}
+
+  void forward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o, const Tensor& lse,
+               Arena& arena) override;
+  void backward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o, const Tensor& lse,
+                const Tensor& d_o, const Tensor& dq, const Tensor& dkv, Arena& arena) override;
+
+ private:
+  Kernels& kernels_;
+  Communicator& group_;
+};
+
+// Memory for `count` blocks of the ring, each as large as the largest; for nothing in a ring of one rank.
+std::vector<Tensor> allocate_ring_buffers(const Tensor& kv, const Sequences& sequences, DType dtype, int count,
+                                          Arena& arena);
+
+}  // namespace ropewalk

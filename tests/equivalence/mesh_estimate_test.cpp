@@ -1,0 +1,109 @@
+// The estimate of a mesh counts few of its ranks and is that of all: its JSON equals, number for number, what counting
+// every rank gives.
+#include <gtest/gtest.h>
+
+#include "launch/estimate_report.h"
+#include "tests/equivalence/cases.h"
+#include "tests/equivalence/mesh_run.h"
+#include "tests/support/models.h"
+#include "tests/support/ranks.h"
+#include "trainer/config/load_config.h"
+
+namespace ropewalk {
+namespace {
+
+using Recompute = TrainingConfig::Recompute;
+
+// estimate_step of every rank.
+MeshEstimate count_every_rank(const Config& config, const Stage& stage, Purpose purpose) {
+  const MeshShape& mesh = config.parallel.mesh;
+  MeshEstimate out;
+  FlopCount all = 0;
+  for (int rank = 0; rank < mesh.size(); ++rank) {
+    StepEstimate estimate = estimate_step(config, stage, rank, purpose);
+    all += estimate.flops.total();
+    out.bytes_sent.resize(estimate.bytes_sent.size());
+    for (size_t axis = 0; axis < estimate.bytes_sent.size(); ++axis) {
+      const auto& [name, bytes] = estimate.bytes_sent[axis];
+      MeshEstimate::Sent& sent = out.bytes_sent[axis];
+      sent = {name, std::max(bytes, sent.most), sent.all + bytes};
+    }
+    if (rank == 0 || estimate.flops.total() > out.busiest.flops.total()) {
+      out.busiest = estimate;
+      out.busiest_rank = rank;
+    }
+    if (rank == 0 || is_fuller(estimate, out.fullest)) out.fullest = std::move(estimate);
+  }
+  out.mean_flops = static_cast<double>(all) / mesh.size();
+  return out;
+}
+
+void expect_every_rank(const Config& config) {
+  const Stage& stage = config.training.stages.front();
+  for (const Purpose purpose : {Purpose::kTraining, Purpose::kInference}) {
+    const MeshEstimate expected = count_every_rank(config, stage, purpose);
+    const MeshEstimate actual = estimate_mesh(config, stage, purpose);
+    EXPECT_EQ(estimate_json({actual}, config, purpose), estimate_json({expected}, config, purpose));
+    EXPECT_EQ(actual.busiest_rank, expected.busiest_rank);
+    EXPECT_FALSE(is_fuller(expected.fullest, actual.fullest));
+    const StepEstimate fullest = estimate_step(config, stage, actual.fullest_rank, purpose);
+    EXPECT_EQ(process_bytes(fullest), process_bytes(actual.fullest)) << "the rank that is named is one of the fullest";
+  }
+}
+
+class MeshEstimateOn : public testing::TestWithParam<MeshShape> {};
+
+// Sequences shorter than the ranks, windows that reach over many chunks, vocabularies and tokens that do not divide.
+TEST_P(MeshEstimateOn, IsThatOfEveryRank) {
+  for (const std::string& name : case_names())
+    for (const Recompute recompute : {Recompute::kNothing, Recompute::kBlock, Recompute::kBlockButAttention}) {
+      Case c = make_case(name, GetParam());
+      SCOPED_TRACE(fmt::format("{}, recompute {}", name, static_cast<int>(recompute)));
+      c.config.training.recompute = recompute;
+      expect_every_rank(c.config);
+    }
+}
+
+std::vector<MeshShape> meshes() {
+  std::vector<MeshShape> meshes = meshes_up_to(8);
+  for (const MeshShape mesh : {MeshShape{2, 4, 2},
+                               {1, 4, 4},
+                               {3, 3, 3},
+                               {2, 5, 3},
+                               {4, 4, 4},
+                               {64, 1, 1},
+                               {1, 64, 1},
+                               {1, 8, 8},
+                               {8, 8, 1},
+                               {5, 11, 1},
+                               {1, 21, 3},
+                               {2, 16, 2}})
+    meshes.push_back(mesh);
+  return meshes;
+}
+INSTANTIATE_TEST_SUITE_P(Meshes, MeshEstimateOn, testing::ValuesIn(meshes()),
+                         [](const auto& test) { return text_of(test.param); });
+
+// FLOPs beyond 2^53, a window of 4,096 over chunks of 32 and of 8,192 tokens, last micro-batches that are smaller.
+TEST(MeshEstimate, IsThatOfEveryRankOfALargeModel) {
+  const auto expect = [](const std::vector<std::string>& settings) {
+    SCOPED_TRACE(fmt::format("{}", fmt::join(settings, " ")));
+    expect_every_rank(load_config(ROPEWALK_CONFIGS "/command_r7b.textproto", settings, std::nullopt));
+  };
+  const auto mesh = [](int data, int context, int tensor) {
+    return std::vector<std::string>{fmt::format("parallel.data_parallel={}", data),
+                                    fmt::format("parallel.context_parallel={}", context),
+                                    fmt::format("parallel.tensor_parallel={}", tensor)};
+  };
+  const auto with = [](std::vector<std::string> settings, const std::vector<std::string>& more) {
+    settings.insert(settings.end(), more.begin(), more.end());
+    return settings;
+  };
+  expect(with(mesh(1, 64, 1), {"data.sequence_length=1048576", "parallel.device=CUDA"}));
+  expect(with(mesh(1, 64, 1), {"data.sequence_length=4099"}));
+  expect(with(mesh(2, 4, 8), {"data.sequence_length=131071", "training.batch=12", "training.micro_batch=3"}));
+  expect(with(mesh(1, 3, 16), {"data.sequence_length=8191", "parallel.sequence_parallel=false"}));
+}
+
+}  // namespace
+}  // namespace ropewalk
