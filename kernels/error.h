@@ -42,7 +42,7 @@ ROPEWALK_ERROR_TYPE(CommunicationError, ExitCode::kCommunication);
 ROPEWALK_ERROR_TYPE(NumericalError, ExitCode::kNumerical);
 ROPEWALK_ERROR_TYPE(DeviceError, ExitCode::kDevice);
 #undef ROPEWALK_ERROR_TYPE
-struct OutOfMemory : DeviceError {  // of a device's own
+struct OutOfMemory : DeviceError {  // a device's own, or the host's
   using DeviceError::DeviceError;
 };
 

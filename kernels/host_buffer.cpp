@@ -33,9 +33,8 @@ std::unique_ptr<Buffer> allocate_host(int64_t bytes, int64_t nth) {
   const size_t in_huge_pages = padded / kHugePage * kHugePage;
   void* block = nullptr;  // aligned_alloc would want whole pages of either size
   if (posix_memalign(&block, in_huge_pages > 0 ? kHugePage : kAlignment, padded) != 0)
-    throw DeviceError(fmt::format(
-        "out of host memory: {} bytes ({:.1f} GiB) were asked. Use fewer tokens, fewer layers or more ranks.", bytes,
-        static_cast<double>(bytes) / (1 << 30)));
+    throw OutOfMemory(
+        fmt::format("the host has no {:.1f} GiB more ({} bytes)", static_cast<double>(bytes) / (1 << 30), bytes));
   if (in_huge_pages > 0) madvise(block, in_huge_pages, MADV_HUGEPAGE);  // a system without them refuses: no harm
   return std::make_unique<HostBuffer>(block, offset, bytes);
 }

@@ -100,6 +100,7 @@ ExitCode run_session(Process& process, const Arguments& arguments, const RankJob
   const auto [config, steps_done] = read_configuration(arguments, process, job);
   const std::chrono::milliseconds deadline =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
+  if (job.open) job.open(config);
   const std::shared_ptr<Communicator> host_world = process.world(deadline);
   LoggedCommunicator start = start_group(process, host_world);
   const StepEstimate estimate = estimate_run(config, process.rank(), job.purpose, steps_done);
@@ -113,8 +114,12 @@ ExitCode run_session(Process& process, const Arguments& arguments, const RankJob
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
     return run_on_device(process, config, estimate, *kernels, world, job);
   } catch (const OutOfMemory& error) {
-    throw OutOfMemory(
-        fmt::format("{}\n  planned for rank {}: {}", error.what(), process.rank(), memory_line(estimate)));
+    throw OutOfMemory(fmt::format(
+        "{}\n  planned for rank {}: {}\n  to need less: training.recompute BLOCK_BUT_ATTENTION or BLOCK (activation "
+        "checkpointing), a smaller training.micro_batch or training.loss_chunk, more ranks; `ropewalk plan {} "
+        "--advice` "
+        "prints what each saves and costs",
+        error.what(), process.rank(), memory_line(estimate), arguments.positional().front()));
   }
 }
 

@@ -16,6 +16,8 @@ namespace ropewalk {
 struct RankJob {
   Purpose purpose = Purpose::kTraining;  // what memory is reserved for, and which stages must fit the mesh
   std::string step_option;  // the option that names a checkpoint of the run by its step; without it: the newest
+  // Opens what the run reads, before devices are chosen and memory is reserved: a mistake there is the user's first.
+  std::function<void(const Config&)> open = {};
   std::function<ExitCode(const Config&, const Rank&)> run;
 };
 

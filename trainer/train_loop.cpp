@@ -69,10 +69,10 @@ std::vector<std::string> run_summary(const Config& config, const std::vector<Dat
 
 class Run {
  public:
-  Run(const Config& config, Rank rank, const TrainOptions& options)
+  Run(const Config& config, Rank rank, std::vector<Dataset> datasets, const TrainOptions& options)
       : config_(config),
         rank_(rank),
-        datasets_(open_datasets(config)),
+        datasets_(std::move(datasets)),
         tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
         directory_(rank.mesh.world().rank() == 0 ? open_directory(config) : nullptr),
         description_{config.resolved_text, {}},
@@ -229,8 +229,8 @@ class Run {
 
 }  // namespace
 
-RunEnd train(const Config& config, Rank rank, const TrainOptions& options) {
-  Run run(config, rank, options);
+RunEnd train(const Config& config, Rank rank, std::vector<Dataset> datasets, const TrainOptions& options) {
+  Run run(config, rank, std::move(datasets), options);
   while (!run.done()) {
     if (any_of(rank.mesh.world(), options.stop_requested && options.stop_requested())) {
       run.save(/*must_succeed=*/true);

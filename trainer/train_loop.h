@@ -4,9 +4,11 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "parallel/rank.h"
 #include "trainer/config/config.h"
+#include "trainer/data/samples.h"
 
 namespace ropewalk {
 
@@ -20,7 +22,7 @@ struct TrainOptions {
   std::function<bool()> stop_requested;  // asked on every rank before every step; one true stops all of them
 };
 
-// Collective over rank.mesh.world().
-RunEnd train(const Config& config, Rank rank, const TrainOptions& options);
+// Collective over rank.mesh.world(). datasets: open_datasets(config).
+RunEnd train(const Config& config, Rank rank, std::vector<Dataset> datasets, const TrainOptions& options);
 
 }  // namespace ropewalk

@@ -82,8 +82,8 @@ DeviceSummary summarize_devices(const std::vector<DevicePlace>& places, DeviceTr
     if (needed > available && out.warnings.size() < kWarnings)
       out.warnings.push_back(fmt::format(
           "warning: {} will need about {} of device memory, and {} of {} are free; share sequences or weights among "
-          "more ranks, or set training.recompute, a smaller micro_batch or loss_chunk (`ropewalk plan` shows what each "
-          "saves)",
+          "more ranks, or set training.recompute (activation checkpointing), a smaller micro_batch or loss_chunk "
+          "(`ropewalk plan CONFIG --advice` prints what each saves)",
           ranks.names(sharing), bytes_text(static_cast<double>(needed)), bytes_text(static_cast<double>(available)),
           bytes_text(static_cast<double>(first.device.total_bytes))));
   }

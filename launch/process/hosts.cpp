@@ -48,7 +48,8 @@ std::vector<std::string> warnings_of(const std::string& name, const Host& host) 
   if (host.available > 0 && host.needed > host.available)
     out.push_back(fmt::format(
         "{} on {} will need about {}, and it has {} left; share sequences or weights among more hosts, or set "
-        "training.recompute, a smaller micro_batch or loss_chunk (`ropewalk plan` shows what each saves)",
+        "training.recompute (activation checkpointing), a smaller micro_batch or loss_chunk (`ropewalk plan CONFIG "
+        "--advice` prints what each saves)",
         counted(host.ranks, "rank"), name, bytes_text(static_cast<double>(host.needed)),
         bytes_text(static_cast<double>(host.available))));
   return out;

@@ -111,7 +111,8 @@ void StatusLine::clear() {
 void StepProgress::step(const StepMetrics& metrics) {
   const std::string position = fmt::format("{}/{}", metrics.step, metrics.total_steps);
   const std::string left = duration_text(metrics.seconds_remaining) + " left";
-  const std::string rate = count_text(metrics.tokens_per_second) + " tokens/s";
+  std::string rate = count_text(metrics.tokens_per_second) + " tokens/s";
+  if (metrics.model_flops_utilization) rate += fmt::format("  MFU {:.3f}", *metrics.model_flops_utilization);
   const std::string loss = metrics.loss ? fmt::format("loss {:.4f}", *metrics.loss) : "no targets";
   const std::string norm = fmt::format("gradient norm {:.3g}", metrics.gradient_norm);
   const std::string learning = fmt::format("learning rate {:.2e}", metrics.learning_rate);

@@ -12,7 +12,7 @@ namespace {
 using Settings = std::vector<std::string>;
 using Recompute = TrainingConfig::Recompute;
 
-constexpr double kSeconds = 30;
+constexpr double kSeconds = 15;
 constexpr size_t kMostSettings = 4;
 
 // Values of one field, of which a combination has one at most.

@@ -7,6 +7,7 @@
 #include "trainer/metrics/event_writer.h"
 #include "trainer/metrics/metrics_file.h"
 #include "trainer/metrics/progress.h"
+#include "trainer/run/devices.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -37,7 +38,9 @@ struct RunReporter::Files {
 
 RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step,
                          bool status_line)
-    : config_(config), rank_(rank), flops_(config.model) {
+    : config_(config), rank_(rank), flops_(config.model), peak_flops_(config.output.peak_flops) {
+  if (const auto device = rank.kernels.device_status(); device && peak_flops_ == 0)
+    peak_flops_ = peak_flops_of_cuda_name(device->name);
   if (!directory) return;
   files_ = std::make_unique<Files>(config, *directory, resumed_step, status_line);
   write_config();
@@ -58,7 +61,8 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
   const auto counters = rank_.mesh.counters();
   // The ranks of a data rank share its batch: one of them counts it.
   const bool first_of_batch = rank_.mesh.context_rank() == 0 && rank_.mesh.tensor_rank() == 0;
-  std::vector<double> sums = {first_of_batch ? flops_.of_batch(batch) : 0.0};
+  std::vector<double> sums = {first_of_batch ? flops_.of_batch(batch) : 0.0, peak_flops_, peak_flops_ > 0 ? 0.0 : 1.0};
+  const size_t first_axis = sums.size();
   for (size_t axis = 0; axis < counters.size(); ++axis)
     sums.push_back(static_cast<double>(counters[axis].second.bytes_sent - counters_before_[axis].second.bytes_sent));
   sum_each(rank_.mesh.world(), sums);
@@ -80,11 +84,10 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
   step_.seconds = seconds;
   step_.tokens_per_second = static_cast<double>(stage.batch * stage.sequence_length) / seconds;
   step_.model_flops_per_second = sums[0] / seconds;
-  if (config_.output.peak_flops > 0)
-    step_.model_flops_utilization =
-        step_.model_flops_per_second / (config_.output.peak_flops * rank_.mesh.world().size());
+  if (sums[2] == 0)  // every rank's peak is known
+    step_.model_flops_utilization = step_.model_flops_per_second / sums[1];
   for (size_t axis = 0; axis < counters.size(); ++axis)
-    step_.bytes_sent[counters[axis].first] = static_cast<int64_t>(sums[axis + 1]);
+    step_.bytes_sent[counters[axis].first] = static_cast<int64_t>(sums[first_axis + axis]);
   step_.peak_memory_bytes = static_cast<int64_t>(peak_memory);
   step_.peak_device_memory_bytes = device_peak;
   // A running mean. The work is counted, not the steps, because those of other stages cost more or less.

@@ -63,6 +63,17 @@ TEST(StepProgress, DrawsOneLineInPlace) {
   EXPECT_EQ(shown(out.str()), std::vector<std::string>{""});
 }
 
+TEST(StepProgress, HasTheUtilizationWhereThePeakIsKnown) {
+  std::ostringstream out;
+  StatusLine line(out, Terminal{});
+  StepMetrics metrics = metrics_of(7);
+  metrics.model_flops_utilization = 0.4567;
+  StepProgress(line, 10).step(metrics);
+  EXPECT_EQ(out.str(),
+            "step 7/100  loss 2.3457  gradient norm 0.5  learning rate 3.00e-04  12.3 k tokens/s  MFU 0.457  3 m 05 s "
+            "left\n");
+}
+
 TEST(StepProgress, NeverFillsMoreThanTheWidthAndDropsWholeParts) {
   for (int columns = 1; columns <= 130; ++columns) {
     std::ostringstream out;
