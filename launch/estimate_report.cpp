@@ -152,9 +152,12 @@ std::string time_table(const StepTime& time, const Machine& machine, const Confi
     if (part.transfer < 1e-5 * total) continue;
     const std::string link = fmt::format("{} {}", part.inside ? inside : "net",
                                          rate_text(part.inside ? machine.links.inside : machine.links.between));
-    const double hidden = part.transfer > 0 ? 1 - part.exposed / part.transfer : 0;
-    add("exposed: " + part.name, part.exposed,
-        fmt::format("{} by {}, {:.0f} % of it hidden", seconds_text(part.transfer), link, 100 * hidden));
+    const std::string transfer = fmt::format("{} by {}, ", seconds_text(part.transfer), link);
+    if (part.exposed > 0)
+      add("exposed: " + part.name, part.exposed,
+          fmt::format("{}{:.0f} % of it hidden", transfer, 100 * (1 - part.exposed / part.transfer)));
+    else
+      add_line(out, "exposed: " + part.name, "-", 0, transfer + "all of it hidden");
   }
   add("together", total,
       fmt::format("MFU {:.3f}, {} tokens/s, {:.1f} % exposed", time.utilization,
@@ -167,14 +170,16 @@ std::string model_note(const Machine& machine) {
       "\nThe model: products and attention at the fractions of the peak that our kernels reach, the bytes of all "
       "other\n"
       "operations at a fraction of the bandwidth, and what each transfer takes longer than the work that hides it\n"
-      "(trainer/run/step_time.h). Links, with {} on a host: {}\n",
+      "(trainer/run/step_time.h). {} on a host; {}\n",
       counted(machine.links.ranks_per_host, "rank"), machine.links_source);
 }
 
 std::string fit_line(int64_t needed, const Machine& machine) {
   if (machine.memory == 0)
-    return "whether it fits is not known: no GPU is here; give --device (h100, ...) or --device-memory (80GiB)\n";
-  const auto need = static_cast<double>(needed), limit = static_cast<double>(machine.memory);
+    return "Whether it fits is not known: give --device-memory (80GiB), or --device (h100, ...).\n";
+  give-- device(h100, ...) or --device - memory(80GiB)\n ";
+                                  const auto need = static_cast<double>(needed),
+                                             limit = static_cast<double>(machine.memory);
   return needed <= machine.memory
              ? fmt::format("It fits: a rank needs {} of {} ({}).\n", bytes_text(need), bytes_text(limit),
                            machine.memory_source)
@@ -345,28 +350,49 @@ std::string plan_text(const PlanReport& report) {
   return out;
 }
 
-std::string plan_json(const PlanReport& report) {
-  const auto& [plan, purpose, machine, advice] = report;
-  const MeshShape& mesh = plan.config.parallel.mesh;
-  Json object = {{"mesh", mesh_json(mesh)},
-                 {"work", purpose == Purpose::kTraining ? "training step" : "forward pass of one micro-batch"}};
-  if (machine.device) object["machine"] = json_of(machine);
-  object["memory"] = {{"needed", plan.needed}, {"limit", machine.memory}, {"source", machine.memory_source}};
-  if (machine.memory > 0) object["memory"]["fits"] = plan.needed <= machine.memory;
-  object["stages"] = Json::array();
-  for (size_t i = 0; i < plan.stages.size(); ++i) {
-    const Stage& stage = plan.config.training.stages[i];
+namespace {
+
+Json stages_json(const std::vector<MeshEstimate>& stages, const Config& config) {
+  Json out = Json::array();
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = config.training.stages[i];
     Json entry = {{"first_step", stage.first_step},
                   {"sequence_length", stage.sequence_length},
                   {"batch", stage.batch},
                   {"micro_batch", stage.micro_batch}};
-    entry.update(json_of(plan.stages[i], plan.config));
-    if (machine.device)
-      entry["time"] =
-          json_of(model_step_time(plan.stages[i], plan.config, stage, purpose, *machine.device, machine.links),
-                  tokens_of(stage, purpose, mesh));
-    object["stages"].push_back(std::move(entry));
+    entry.update(json_of(stages[i], config));
+    out.push_back(std::move(entry));
   }
+  return out;
+}
+
+Json plan_head(const Config& config, Purpose purpose) {
+  return {{"mesh", mesh_json(config.parallel.mesh)},
+          {"work", purpose == Purpose::kTraining ? "training step" : "forward pass of one micro-batch"}};
+}
+
+}  // namespace
+
+std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config, Purpose purpose) {
+  Json object = plan_head(config, purpose);
+  object["stages"] = stages_json(stages, config);
+  return object.dump(2) + "\n";
+}
+
+std::string plan_json(const PlanReport& report) {
+  const auto& [plan, purpose, machine, advice] = report;
+  Json object = plan_head(plan.config, purpose);
+  if (machine.device) object["machine"] = json_of(machine);
+  object["memory"] = {{"needed", plan.needed}, {"limit", machine.memory}, {"source", machine.memory_source}};
+  if (machine.memory > 0) object["memory"]["fits"] = plan.needed <= machine.memory;
+  object["stages"] = stages_json(plan.stages, plan.config);
+  if (machine.device)
+    for (size_t i = 0; i < plan.stages.size(); ++i) {
+      const Stage& stage = plan.config.training.stages[i];
+      object["stages"][i]["time"] =
+          json_of(model_step_time(plan.stages[i], plan.config, stage, purpose, *machine.device, machine.links),
+                  tokens_of(stage, purpose, plan.config.parallel.mesh));
+    }
   if (advice) object["advice"] = json_of(*advice, machine);
   return object.dump(2) + "\n";
 }

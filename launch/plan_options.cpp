@@ -164,10 +164,9 @@ Machine machine_of(const Arguments& arguments, const Config& config) {
     read_links(arguments, gpu, out.links);
   }
   if (out.device)
-    out.links_source =
-        fmt::format("{} {:.4g} GB/s in a host, net {:.4g} GB/s between hosts, a rank in one direction{}",
-                    gpu ? "nvlink" : "shm", out.links.inside / 1e9, out.links.between / 1e9,
-                    arguments.has("links") ? "" : fmt::format(" (usual for {}; --links)", out.device->name));
+    out.links_source = fmt::format("{} {:.3g} GB/s in it, net {:.3g} GB/s beyond, a rank in one direction{}",
+                                   gpu ? "nvlink" : "shm", out.links.inside / 1e9, out.links.between / 1e9,
+                                   arguments.has("links") ? "" : fmt::format(" (usual for {})", out.device->name)); --links)", out.device->name));
   // Ranks beyond the CPUs share them.
   if (out.device && !gpu) {
     const auto cpus = static_cast<double>(std::max<size_t>(1, allowed_cpus().size()));

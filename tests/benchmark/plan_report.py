@@ -1,17 +1,21 @@
 """The time that `ropewalk plan --device cpu` models beside the time that steps then take, for some meshes on this host.
 
-    tests/benchmark/plan_report.py build/release/ropewalk . mpirun [OPTION OF MPIRUN]... [--rounds 5] [--config FILE]
+    tests/benchmark/plan_report.py build/release/ropewalk . [--runs 5] -- mpirun [OPTION OF MPIRUN]...
 
 Each round goes through all meshes: a plan, which measures a product and a copy just then, and a run of some steps, of which the first
-does not count. The report has medians over the rounds, and the spread of the measured ones: where it is wide, the machine was not idle.
+does not count. A run counts where other processes took less than --others of a CPU meanwhile; rounds go on until each mesh has
+--runs of those, or for --minutes. The report has medians over the runs that count, or over all where none does, which it says.
 """
 import argparse
 import json
 import os
 import pathlib
+import resource
+import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 
 
 MESHES = [("dp=1", 1), ("dp=2", 2), ("cp=2", 2), ("tp=2", 2), ("dp=2,cp=2", 4), ("cp=2,tp=2", 4)]
@@ -42,14 +46,28 @@ class Bench:
         return json.loads(out)["stages"][0]["time"]
 
     def measure(self, mesh, ranks):
-        """Median seconds of a step."""
-        words = ["train", self.config, *settings_of(mesh), "--set", "data.prefix=text", "--set", f"training.steps={STEPS}", "--set", "training.warmup_steps=0",
-                 "--set", "validation.interval=0", "--set", "validation.sample_tokens=0", "--set", "checkpoint.interval=0",
-                 "--set", "data.validation_fraction=0", "--set", "output.directory=run"]
+        """Median seconds of a step, and the CPUs that other processes took."""
+        words = ["train", self.config, *settings_of(mesh), "--set", "data.prefix=text", "--set", f"training.steps={STEPS}",
+                 "--set", "training.warmup_steps=0", "--set", "validation.interval=0", "--set", "validation.sample_tokens=0",
+                 "--set", "checkpoint.interval=0", "--set", "data.validation_fraction=0", "--set", "output.directory=run"]
+        began, busy, own = time.monotonic(), busy_seconds(), own_seconds()
         run(*(self.mpirun + ["-n", str(ranks)] if ranks > 1 else []), self.program, *words, cwd=self.folder)
+        others = (busy_seconds() - busy - own_seconds() + own) / (time.monotonic() - began)
         lines = (self.folder / "run/metrics.jsonl").read_text().splitlines()
-        subprocess.run(["rm", "-r", "run"], cwd=self.folder, check=True)
-        return statistics.median(json.loads(line)["seconds"] for line in lines[1:])
+        shutil.rmtree(self.folder / "run")
+        return statistics.median(json.loads(line)["seconds"] for line in lines[1:]), others
+
+
+def busy_seconds():
+    """Of all CPUs since the host started."""
+    user, nice, system = (int(word) for word in pathlib.Path("/proc/stat").read_text().split()[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds():
+    """Of the processes that this one has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main():
@@ -57,7 +75,9 @@ def main():
     parser.add_argument("program")
     parser.add_argument("root")
     parser.add_argument("mpirun", nargs="+", help="mpirun and its options, behind --")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--others", type=float, default=0.2)
+    parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--config", help="default: configs/rnope_swa.textproto")
     arguments = parser.parse_args()
     root = pathlib.Path(arguments.root).resolve()
@@ -66,19 +86,23 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(str(pathlib.Path(arguments.program).resolve()), config, arguments.mpirun, pathlib.Path(folder))
         planned, measured = {mesh: [] for mesh, _ in MESHES}, {mesh: [] for mesh, _ in MESHES}
-        loads = []
-        for _ in range(arguments.rounds):
-            for mesh, ranks in MESHES:
-                loads.append(os.getloadavg()[0])
-                planned[mesh].append(bench.plan(mesh, ranks))
+        end = time.monotonic() + 60 * arguments.minutes
+        missing = MESHES
+        while missing and time.monotonic() < end:
+            for mesh, ranks in missing:
+                planned[mesh].append(bench.plan(mesh, ranks)["seconds"])
                 measured[mesh].append(bench.measure(mesh, ranks))
-    print(f"{config}, {cores} CPUs, load before runs {min(loads):.1f} to {max(loads):.1f} (the runs' own among it), {arguments.rounds} rounds\n")
-    print("| mesh | measured, s | lowest to highest | model, s | model / measured |\n|---|---|---|---|---|")
+            missing = [(mesh, ranks) for mesh, ranks in MESHES if sum(others < arguments.others for _, others in measured[mesh]) < arguments.runs]
+    print(f"{config}, {cores} CPUs\n")
+    print("| mesh | runs that count | CPUs of others | measured, s | lowest to highest | model, s | model / measured |\n|---|---|---|---|---|---|---|")
     for mesh, ranks in MESHES:
-        seconds = statistics.median(measured[mesh])
-        model = statistics.median(time["seconds"] for time in planned[mesh])
-        print(f"| {mesh}{f' ({ranks} ranks on {cores} CPUs)' if ranks > cores else ''} | {seconds:.3f} | {min(measured[mesh]):.3f} to {max(measured[mesh]):.3f} | "
-              f"{model:.3f} | {model / seconds:.2f} |")
+        quiet = [pair for pair in zip(measured[mesh], planned[mesh]) if pair[0][1] < arguments.others]
+        used = quiet or list(zip(measured[mesh], planned[mesh]))
+        seconds = [run[0] for run, _ in used]
+        middle, model = statistics.median(seconds), statistics.median(planned for _, planned in used)
+        print(f"| {mesh}{f' ({ranks} ranks on {cores} CPUs)' if ranks > cores else ''} | {len(quiet)} of {len(measured[mesh])} | "
+              f"{statistics.median(run[1] for run, _ in used):.2f} | {middle:.3f} | {min(seconds):.3f} to {max(seconds):.3f} | "
+              f"{model:.3f} | {model / middle:.2f} |")
 
 
 if __name__ == "__main__":

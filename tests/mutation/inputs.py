@@ -79,6 +79,8 @@ class CommandLine(Input):
     GROUPS = ["model", "data", "training", "validation", "checkpoint", "output", "parallel", "optimizer", "model.pattern.0", "training.stages.0"]
     LINES = [["validate", "config.textproto", "--ranks", "2", "--set", "parallel.tensor_parallel=2"],
              ["plan", "config.textproto", "--mesh", "dp=1,cp=2,tp=1", "--json"],
+             ["plan", "config.textproto", "--mesh", "dp=2", "--device-memory", "1MiB", "--ranks-per-host", "2"],
+             ["plan", "config.textproto", "--search", "2", "--device", "cpu", "--links", "shm=5,net=0.125", "--json"],
              ["prepare", "--input", "text.jsonl", "other.jsonl", "--output", "new", "--format", "jsonl", "--json-key", "text"],
              ["prepare", "--input", "book.txt", "--output", "new", "--separator", "\\n||\\x41", "--tokenizer", "bytes", "--skip-bad-lines"],
              ["train", "config.textproto", "--plain", "--resume-from", "2"],

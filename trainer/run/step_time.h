@@ -16,8 +16,8 @@
 //
 // A part takes the link inside a host where the group's ranks are on one host (ranks are numbered tensor fastest, then
 // context, then data), else the one between hosts. CPU ranks of one host copy the bytes themselves, so nothing hides
-// what they send. The e are the fractions that kernels reach (devices.h). Not in the model: latency of messages,
-// contention of parts for a link, imbalance within a step, input, checkpoints and validation.
+// what they send. The e are the fractions that kernels reach (devices.h). Not in the model: latency of messages
+// and kernels, contention of parts for a link, imbalance within a step, input, checkpoints and validation.
 #pragma once
 
 #include <string>
