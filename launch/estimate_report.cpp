@@ -177,9 +177,7 @@ std::string model_note(const Machine& machine) {
 std::string fit_line(int64_t needed, const Machine& machine) {
   if (machine.memory == 0)
     return "Whether it fits is not known: give --device-memory (80GiB), or --device (h100, ...).\n";
-  give-- device(h100, ...) or --device - memory(80GiB)\n ";
-                                  const auto need = static_cast<double>(needed),
-                                             limit = static_cast<double>(machine.memory);
+  const auto need = static_cast<double>(needed), limit = static_cast<double>(machine.memory);
   return needed <= machine.memory
              ? fmt::format("It fits: a rank needs {} of {} ({}).\n", bytes_text(need), bytes_text(limit),
                            machine.memory_source)

@@ -166,7 +166,7 @@ Machine machine_of(const Arguments& arguments, const Config& config) {
   if (out.device)
     out.links_source = fmt::format("{} {:.3g} GB/s in it, net {:.3g} GB/s beyond, a rank in one direction{}",
                                    gpu ? "nvlink" : "shm", out.links.inside / 1e9, out.links.between / 1e9,
-                                   arguments.has("links") ? "" : fmt::format(" (usual for {})", out.device->name)); --links)", out.device->name));
+                                   arguments.has("links") ? "" : fmt::format(" (usual for {})", out.device->name));
   // Ranks beyond the CPUs share them.
   if (out.device && !gpu) {
     const auto cpus = static_cast<double>(std::max<size_t>(1, allowed_cpus().size()));

@@ -4,7 +4,8 @@
 
 Each round goes through all meshes: a plan, which measures a product and a copy just then, and a run of some steps, of which the first
 does not count. A run counts where other processes took less than --others of a CPU meanwhile; rounds go on until each mesh has
---runs of those, or for --minutes. The report has medians over the runs that count, or over all where none does, which it says.
+--runs of those, or for --minutes. The report has medians over the runs that count, or over all where none does. CPU-seconds of a rank
+say more where others are at work: they hold its waits too, in which it polls, but not the time that others have its CPU.
 """
 import argparse
 import json
@@ -16,7 +17,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-
 
 MESHES = [("dp=1", 1), ("dp=2", 2), ("cp=2", 2), ("tp=2", 2), ("dp=2,cp=2", 4), ("cp=2,tp=2", 4)]
 AXES = {"dp": "data_parallel", "cp": "context_parallel", "tp": "tensor_parallel"}
@@ -46,16 +46,24 @@ class Bench:
         return json.loads(out)["stages"][0]["time"]
 
     def measure(self, mesh, ranks):
-        """Median seconds of a step, and the CPUs that other processes took."""
-        words = ["train", self.config, *settings_of(mesh), "--set", "data.prefix=text", "--set", f"training.steps={STEPS}",
+        """Median seconds of a step, CPU-seconds of a rank in a step, and the CPUs that other processes took."""
+        began, busy, own = time.monotonic(), busy_seconds(), own_seconds()
+        lines = self.train(mesh, ranks, 1 + STEPS)
+        mine = own_seconds() - own
+        others = (busy_seconds() - busy - mine) / (time.monotonic() - began)
+        own = own_seconds()
+        self.train(mesh, ranks, 1)
+        a_rank = (mine - own_seconds() + own) / STEPS / ranks
+        return statistics.median(json.loads(line)["seconds"] for line in lines[1:]), a_rank, others
+
+    def train(self, mesh, ranks, steps):
+        words = ["train", self.config, *settings_of(mesh), "--set", "data.prefix=text", "--set", f"training.steps={steps}",
                  "--set", "training.warmup_steps=0", "--set", "validation.interval=0", "--set", "validation.sample_tokens=0",
                  "--set", "checkpoint.interval=0", "--set", "data.validation_fraction=0", "--set", "output.directory=run"]
-        began, busy, own = time.monotonic(), busy_seconds(), own_seconds()
         run(*(self.mpirun + ["-n", str(ranks)] if ranks > 1 else []), self.program, *words, cwd=self.folder)
-        others = (busy_seconds() - busy - own_seconds() + own) / (time.monotonic() - began)
         lines = (self.folder / "run/metrics.jsonl").read_text().splitlines()
         shutil.rmtree(self.folder / "run")
-        return statistics.median(json.loads(line)["seconds"] for line in lines[1:]), others
+        return lines
 
 
 def busy_seconds():
@@ -92,17 +100,21 @@ def main():
             for mesh, ranks in missing:
                 planned[mesh].append(bench.plan(mesh, ranks)["seconds"])
                 measured[mesh].append(bench.measure(mesh, ranks))
-            missing = [(mesh, ranks) for mesh, ranks in MESHES if sum(others < arguments.others for _, others in measured[mesh]) < arguments.runs]
-    print(f"{config}, {cores} CPUs\n")
-    print("| mesh | runs that count | CPUs of others | measured, s | lowest to highest | model, s | model / measured |\n|---|---|---|---|---|---|---|")
+            missing = [(mesh, ranks) for mesh, ranks in MESHES if sum(run[2] < arguments.others for run in measured[mesh]) < arguments.runs]
+    print(f"{config}, {cores} CPUs; medians, and the lowest and highest\n")
+    print("| mesh | runs that count | CPUs of others | step, s | CPU-s of a rank in a step | model, s | model / step | model / CPU-s |")
+    print("|---|---|---|---|---|---|---|---|")
     for mesh, ranks in MESHES:
-        quiet = [pair for pair in zip(measured[mesh], planned[mesh]) if pair[0][1] < arguments.others]
-        used = quiet or list(zip(measured[mesh], planned[mesh]))
-        seconds = [run[0] for run, _ in used]
-        middle, model = statistics.median(seconds), statistics.median(planned for _, planned in used)
-        print(f"| {mesh}{f' ({ranks} ranks on {cores} CPUs)' if ranks > cores else ''} | {len(quiet)} of {len(measured[mesh])} | "
-              f"{statistics.median(run[1] for run, _ in used):.2f} | {middle:.3f} | {min(seconds):.3f} to {max(seconds):.3f} | "
-              f"{model:.3f} | {model / middle:.2f} |")
+        pairs = list(zip(measured[mesh], planned[mesh]))
+        quiet = [pair for pair in pairs if pair[0][2] < arguments.others]
+        (steps, cpu, others), model = zip(*(run for run, _ in quiet or pairs)), statistics.median(plan for _, plan in quiet or pairs)
+        share = min(1, cores / ranks)  # of a CPU, that a rank has
+        print(f"| {mesh} | {len(quiet)} of {len(pairs)} | {statistics.median(others):.2f} | {spread(steps)} | {spread(cpu)} | {model:.3f} | "
+              f"{model / statistics.median(steps):.2f} | {model * share / statistics.median(cpu):.2f} |")
+
+
+def spread(values):
+    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 if __name__ == "__main__":
