@@ -196,12 +196,12 @@ std::string signed_bytes(int64_t bytes) {
                     : fmt::format("{}{}", bytes < 0 ? "-" : "+", bytes_text(std::abs(static_cast<double>(bytes))));
 }
 
-std::string advice_table(const MemoryAdvice& advice, const Machine& machine) {
+std::string advice_table(const MemoryAdvice& advice, int64_t needed, const Machine& machine) {
   if (advice.changes.empty()) return "\nNo setting of those that are known makes it smaller.\n";
   std::string out = fmt::format("\n  {:<46}{:>10}{:>11}{:>13}{:>12}{:>8}\n", "settings that make it smaller", "a rank",
                                 "saved", "sent by it", "arithmetic", "ranks");
   for (const Change& change : advice.changes) {
-    const bool fits = machine.memory > 0 && change.needed <= machine.memory;
+    const bool fits = machine.memory > 0 && needed > machine.memory && change.needed <= machine.memory;
     out += fmt::format(
         "{} {:<46}{:>10}{:>11}{:>13}{:>12}{:>8}\n", fits ? "*" : " ", joined(change.settings).substr(6),
         bytes_text(static_cast<double>(change.needed)), bytes_text(static_cast<double>(change.saved)),
@@ -209,7 +209,7 @@ std::string advice_table(const MemoryAdvice& advice, const Machine& machine) {
         std::abs(change.arithmetic_more) < 5e-4 ? "-" : fmt::format("{:+.1f} %", 100 * change.arithmetic_more),
         change.ranks_more == 0 ? "-" : fmt::format("+{}", change.ranks_more));
   }
-  if (machine.memory == 0) return out;
+  if (machine.memory == 0 || needed <= machine.memory) return out;
   if (!advice.smallest) return out + "\nNo combination of up to four of them fits.\n";
   const bool fits_now =
       std::ranges::any_of(advice.changes, [&](const Change& c) { return c.needed <= machine.memory; });
@@ -344,7 +344,7 @@ std::string plan_text(const PlanReport& report) {
   }
   if (machine.device) out += model_note(machine);
   out += "\n" + fit_line(plan.needed, machine);
-  if (advice) out += advice_table(*advice, machine);
+  if (advice) out += advice_table(*advice, plan.needed, machine);
   return out;
 }
 

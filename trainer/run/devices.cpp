@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/error.h"
+#include "trainer/text/format.h"
 #include "trainer/text/nearest.h"
 
 namespace ropewalk {
@@ -62,7 +63,7 @@ const DeviceModel& gpu_by_name(const std::string& name) {
   std::vector<std::string> names = {"cpu"};
   for (const DeviceModel& device : table()) names.push_back(device.name);
   const std::string nearest = nearest_name(name, names);
-  throw ConfigurationError(fmt::format("there is no device \"{}\"{}; known are {}", name,
+  throw ConfigurationError(fmt::format("there is no device {}{}; known are {}", in_quotes(name),
                                        nearest.empty() ? "" : fmt::format(", did you mean {}?", nearest),
                                        fmt::join(names, ", ")));
 }

@@ -117,7 +117,8 @@ MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfig
   const std::vector<Alternatives> fields = alternatives_of(now, purpose);
   MemoryAdvice out;
   const auto fits_limit = [&](const Change& change) { return change.needed <= limit; };
-  for (size_t count = 1; count <= kMostSettings && !out.with_these_ranks; ++count) {
+  const size_t most = now.needed > limit && limit > 0 ? kMostSettings : 1;
+  for (size_t count = 1; count <= most && !out.with_these_ranks; ++count) {
     std::vector<Settings> all;
     Settings chosen;
     choose(fields, 0, count, chosen, all);
@@ -125,6 +126,7 @@ MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfig
     if (out.smallest) std::erase_if(all, needs_ranks);
     const std::vector<Change> changes = changes_of(all, now, reconfigure, purpose, end - steady_seconds());
     if (count == 1) out.changes = changes;
+    if (most == 1) break;
     const auto fits =
         std::ranges::find_if(changes, fits_limit);  // the cheapest, which needs no more ranks if any does not
     if (fits == changes.end()) continue;

@@ -26,7 +26,8 @@ struct MemoryAdvice {
   std::optional<Change> with_these_ranks;  // the same, of changes that need no more ranks
 };
 
-// limit: bytes of memory for a rank. Looks at combinations of up to four settings, for at most 15 s.
+// limit: bytes of memory for a rank; where it is 0 (not known) or enough, single changes are all. Else looks at
+// combinations of up to four settings, for at most 15 s.
 MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit);
 
 }  // namespace ropewalk

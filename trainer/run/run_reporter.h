@@ -48,7 +48,8 @@ class RunReporter {
   const Config& config_;
   Rank rank_;
   ModelFlops flops_;
-  double peak_flops_ = 0;  // of this rank's device: output.peak_flops, or what is known of a GPU of its name; 0: not known
+  double peak_flops_ =
+      0;  // of this rank's device: output.peak_flops, or what is known of a GPU of its name; 0: not known
   std::unique_ptr<Files> files_;  // on rank 0
   std::vector<std::pair<std::string, CommunicationCounters>> counters_before_;
   double started_ = 0, seconds_per_flop_ = 0;

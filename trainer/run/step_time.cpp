@@ -135,7 +135,11 @@ StepTime model_step_time(const MeshEstimate& estimate, const Config& config, con
                           ceiling(stage.batch / mesh.data_parallel, stage.micro_batch);  // of one micro-batch
     const double forward_of_all = std::min(1.0, estimate.fullest.model_flops / 3 / number(flops.total()));
     add("gradients", mesh.size(), sums, passes * (1 - forward_of_all), sums * first_bucket);
-    add("weights", mesh.size(), weights, adamw * (1 - first_bucket) + passes * forward_of_all);
+    // The forward begins with the first bucket, which only AdamW on the others hides.
+    const double others_adamw = adamw * (1 - first_bucket);
+    const double link = mesh.size() <= links.ranks_per_host ? links.inside : links.between;
+    add("weights", mesh.size(), weights, others_adamw + passes * forward_of_all,
+        std::max(0.0, weights * first_bucket - others_adamw * link));
   }
   add("others", mesh.size(), others, 0);
   out.utilization = estimate.fullest.model_flops / (out.seconds() * device.peak_flops);

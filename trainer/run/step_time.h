@@ -11,8 +11,8 @@
 //   ring             attention of full layers: (P-1)/P of the forward, all of the backward
 //   halo             attention of sliding layers to a chunk's own keys: 1 - W/2C of it for windows W up to a chunk C,
 //                    C/2W for longer ones
-//   gradients        the backward of the last micro-batch; not the last bucket's (the embedding's)
-//   weights          AdamW on the other buckets, and the forward of the first micro-batch
+//   gradients        the backward of the last micro-batch; the bucket that is complete last (the embedding's): nothing
+//   weights          AdamW on the other buckets, the forward of the first micro-batch; the first bucket: AdamW alone
 //
 // A part takes the link inside a host where the group's ranks are on one host (ranks are numbered tensor fastest, then
 // context, then data), else the one between hosts. CPU ranks of one host copy the bytes themselves, so nothing hides

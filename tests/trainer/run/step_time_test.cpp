@@ -113,6 +113,12 @@ TEST(StepTime, TheLastBucketsSumsAreExposedAndTheOthersHideBehindTheBackward) {
   config.parallel.bucket_parameters = 0;
   const StepTime time = time_of(config, {1e12, 1e12, 8});
   const StepTime::Part &sums = *part_of(time, "gradients"), &weights = *part_of(time, "weights");
+  // In one bucket nothing overlaps.
+  Config one_bucket = config;
+  one_bucket.parallel.bucket_parameters = 1 << 30;
+  const StepTime at_once = time_of(one_bucket, {1e12, 1e12, 8});
+  for (const char* part : {"gradients", "weights"})
+    EXPECT_EQ(part_of(at_once, part)->exposed, part_of(at_once, part)->transfer) << part;
   EXPECT_GT(sums.exposed, 0);
   EXPECT_LT(sums.exposed, sums.transfer);
   EXPECT_EQ(weights.exposed, 0);
