@@ -308,7 +308,7 @@ def a_module_of_another_build_is_not_called(folder):
     """One that says that it is built of other headers, one that says nothing, and a file that is cut off."""
     another = pathlib.Path(os.environ["ANOTHER_MODULE"]).read_bytes()
     silent = another.replace(b"ropewalk_cuda_interface", b"ropewalk_cuda_interfacf")
-    for name, module, said in (("another", another, "(interface 0123456789ab, this"), ("silent", silent, "(interface not told, this"),
+    for name, module, said in (("another", another, "(interface 0123456789ab, this"), ("silent", silent, "(interface unknown, this"),
                                ("cut", another[:40], "cannot be loaded")):
         (folder / name).mkdir()
         (folder / name / "libropewalk_cuda.so").write_bytes(module)
