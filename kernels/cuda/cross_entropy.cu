@@ -38,7 +38,7 @@ __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* ta
       most = fmaxf(most, some[j]);  // ignores NaNs; they reach the sum
     }
     const float base = most == kNone ? 0 : kLog2e * most;
-    // If they are equal, the factor is 1 up to rounding, whose errors would accumulate.
+    // Not if they are equal: the factor would be 1 up to rounding, and the errors would accumulate.
     if (largest != most) sum *= exp2_flushed(kLog2e * largest - base);
     for (int j = 0; j < n; ++j) sum += exp2_flushed(kLog2e * some[j] - base);
     largest = most;

@@ -8,7 +8,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-constexpr int kRowsAtOnce = 8;  // loads in flight
+constexpr int kRowsAtOnce = 8;  // whose loads are in flight together
 
 template <int n>
 __global__ void embedding_forward_kernel(int64_t N, int64_t V, int64_t D, const int32_t* tokens, const Bf16* table,

@@ -1,5 +1,5 @@
 // The requirements on a device. They are kept separate from the CUDA calls (device/runtime.cpp), so that the error
-// messages can be tested without a device. Each check throws DeviceError.
+// messages can be tested without a device. Each check throws DeviceError if it fails.
 #pragma once
 
 #include <string>

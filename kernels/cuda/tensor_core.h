@@ -54,8 +54,9 @@ using RowAddress = uintptr_t;
 inline RowAddress row_address(const Bf16* row) { return reinterpret_cast<RowAddress>(row); }
 #endif
 
-// Four 8 x 8 matrices of bf16 from shared memory; lane 8i + j gives the address of row j of matrix i, 16 aligned bytes.
-// Register i of lane l: row l/4, columns 2(l%4), +1 of matrix i; transposed: column l/4, rows 2(l%4), +1.
+// Loads four 8 x 8 matrices of bf16 from shared memory. Lane l passes the address of row l % 8 of matrix l / 8: 16
+// bytes, aligned. With i and j as above, lane l gets in register m the elements (i, j), (i, j + 1) of matrix m;
+// transposed, the elements (j, i), (j + 1, i).
 __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], RowAddress row) {
 #ifdef __CUDACC__
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"

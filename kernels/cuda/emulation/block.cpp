@@ -174,7 +174,7 @@ bool Block::run_warp(size_t begin) {
   return count > 0;
 }
 
-// Releases the threads from `barrier` if all that are not done have come to it.
+// Releases the threads from `barrier` if all that are not done have reached it.
 void Block::release(size_t begin, size_t end, State barrier) {
   for (size_t i = begin; i < end; ++i)
     if (fibers_[i].state != barrier && fibers_[i].state != State::kDone) return;

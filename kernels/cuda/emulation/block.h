@@ -99,7 +99,7 @@ class Block {
   std::vector<Fiber> fibers_;
   std::array<std::vector<uint64_t>, 2> given_;  // each thread's value, in a shuffle and in the one before
   std::vector<void*> passed_;                   // each thread's argument of with_warp()
-  std::vector<size_t> arrived_;                 // per warp: lanes that have come to with_warp()
+  std::vector<size_t> arrived_;                 // per warp: lanes that have called with_warp()
   std::vector<size_t> warps_;                   // the first thread of each warp, in the order in which they run
   std::unique_ptr<Asynchronous> asynchronous_;
   Index index_;

@@ -13,8 +13,8 @@
 // Not emulated: fences between the proxies of device memory (fence.proxy.async.global). The emulation checks that
 // blocks add in their order, but not that the additions of one block are visible before those of the next.
 //
-// Breaking a rule fails CHECK, and so do operations that are in flight when a thread or the block ends. A wait that
-// cannot end fails CHECK as a wait at other barriers does.
+// Breaking a rule fails CHECK, and so do operations that are in flight when a thread or the block ends, except bulk
+// additions that have read shared memory. A wait that cannot end fails CHECK as it does at other barriers.
 #pragma once
 
 #include "kernels/cuda/emulation/simt.h"

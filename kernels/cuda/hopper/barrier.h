@@ -54,7 +54,7 @@ __device__ __forceinline__ void arrive(Barrier* barrier) {
   simt::arrive(&barrier->bits);
 #endif
 }
-// One arrival for a warp, after all its lanes have come here.
+// One arrival for a warp, after all its lanes have reached this point.
 __device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
   __syncwarp();
   if (lane() == 0) arrive(barrier);
@@ -69,7 +69,8 @@ __device__ __forceinline__ void arrive_expecting(Barrier* barrier, uint32_t byte
 #endif
 }
 
-// Waits until the phase with this parity is complete: the current phase, or the one before it, which is complete.
+// Waits until the phase with this parity is complete. This is the current phase or the one before it; for the latter it
+// returns at once.
 __device__ __forceinline__ void wait(Barrier* barrier, uint32_t parity) {
 #ifdef __CUDACC__
   uint32_t completed = 0;
@@ -86,7 +87,7 @@ __device__ __forceinline__ void wait(Barrier* barrier, uint32_t parity) {
 #endif
 }
 
-// Named barrier `id`, 1 to 15: waits until `threads` threads (whole warps) have come.
+// Named barrier `id`, 1 to 15: waits until `threads` threads (whole warps) have arrived.
 __device__ __forceinline__ void sync_threads_of(int id, int threads) {
 #ifdef __CUDACC__
   asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");

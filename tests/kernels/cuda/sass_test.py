@@ -2,12 +2,13 @@
 
     sass_test.py [--table] NVCC OBJECT:OBJECT...
 
-A kernel's main loop is the innermost loop with the most tensor-core instructions. Only conditional backward branches count
-as the end of a loop: the code that waits again at a barrier is placed after the kernel, and branches back unconditionally.
-A loop's cost is its number of instructions per tensor-core instruction, including those that run only at edges and in rare
-cases. (The table's shared memory is what the compiler allocates; an object does not contain the dynamic shared memory of a
-launch.) Exits with 77, so that the test is skipped, if there is nothing to disassemble or no disassembler: cuobjdump and
-nvdisasm come with CUDA's toolkit, and as the wheels nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm."""
+A kernel's main loop is the innermost loop with the most tensor-core instructions. Only conditional backward branches
+count as the end of a loop: the code that waits again at a barrier is placed after the kernel, and branches back
+unconditionally. A loop's cost is its number of instructions per tensor-core instruction, including those that run
+only at edges and in rare cases. (The table's shared memory is what the compiler allocates; an object does not contain
+the dynamic shared memory of a launch.) Exits with 77, so that the test is skipped, if there is nothing to disassemble
+or no disassembler: cuobjdump and nvdisasm come with CUDA's toolkit, and as the wheels nvidia-cuda-cuobjdump and
+nvidia-cuda-nvdisasm."""
 import glob
 import os
 import re

@@ -18,7 +18,7 @@ bool is_emulated();
 
 // The reason why this host cannot run `ranks` ranks with this transport; empty if it can.
 std::string why_no_ranks(int ranks, DeviceTransport transport);
-// A rank of the host's world, with its device.
+// Makes the device, kernels and communicator of this rank of the host's world.
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
                                 const WorldOptions& options);
 
