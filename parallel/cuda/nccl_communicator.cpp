@@ -57,7 +57,7 @@ struct Pending {
   std::string what;        // "all_reduce of 4096 bytes of f32"
   std::vector<int> peers;  // as ranks of the world
   Given given;
-  std::optional<double> since = {};  // when it was first seen to have begun
+  std::optional<double> since = {};  // when it was first seen to have begun; empty: not yet
 };
 
 // A stream and its outstanding calls, the oldest first.

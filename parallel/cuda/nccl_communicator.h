@@ -10,9 +10,9 @@
 //
 // A device that waits for a dead peer would wait for ever. So the host checks the outstanding calls whenever it waits
 // for the device (Runtime::set_watch), and it never runs far ahead of the device. If NCCL reports an error, a deadline
-// has passed or the job is ending, it aborts all of this rank's NCCL groups, which frees the device. Then it passes a
-// PeerError that names the call to WorldOptions::on_failure, and throws it. If NCCL cannot allocate its buffers, it
-// throws OutOfMemory instead, since no peer has failed.
+// has passed or the job is ending, the host aborts all of this rank's NCCL groups, which frees the device. Then it
+// passes a PeerError that names the call to WorldOptions::on_failure, and throws it. If NCCL cannot allocate its
+// buffers, it throws OutOfMemory instead, since no peer has failed.
 #pragma once
 
 #include "parallel/communicator/mpi_communicator.h"
