@@ -1,5 +1,5 @@
-// NCCL, or with ROPEWALK_CUDA_EMULATED an imitation of it between the threads of a process, as kernels/cuda/platform.h
-// provides one for CUDA.
+// NCCL, or with ROPEWALK_CUDA_EMULATED an emulation of it between the threads of a process, as kernels/cuda/platform.h
+// provides one of CUDA.
 #pragma once
 
 #include "kernels/cuda/platform.h"
