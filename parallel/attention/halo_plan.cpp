@@ -30,8 +30,8 @@ int64_t halo_begin(const Piece& piece, int64_t window, const std::vector<int32_t
   return std::max(piece.begin - (window - 1), document);
 }
 
-// Calls visit(HaloRange) for each range of the positions [span.begin, span.end) that one piece holds, in order of
-// position.
+// Cuts the positions [span.begin, span.end) into ranges that lie in one piece each, and calls visit(HaloRange) for each
+// range, in order of position.
 template <typename Visit>
 void split_by_owner(const std::vector<OwnedPiece>& owners, int to, const HaloSpan& span, Visit visit) {
   auto owner = std::partition_point(owners.begin(), owners.end(),
@@ -56,8 +56,8 @@ int64_t HaloPlan::sent_rows() const {
   return rows;
 }
 
-// Every rank walks all ranks' pieces in the same order and keeps the ranges that it has a part in, so the ranges
-// between two ranks come in the same order at both ends.
+// Every rank walks all ranks' pieces in the same order and keeps the ranges that it sends, receives or copies, so the
+// ranges between two ranks have the same order at both ends.
 HaloPlan make_halo_plan(const SequenceLayout& layout, int rank, int64_t window,
                         const std::vector<int32_t>& document_begin) {
   CHECK(window >= 1, "a window of {} keys", window);

@@ -29,7 +29,7 @@ void CountingCommunicator::all_reduce(const Tensor& x, Reduction) {
   all_gather(mine, cut, x);
 }
 
-// To each child in the binomial tree.
+// To each child in the binomial tree of HostCommunicator::broadcast.
 void CountingCommunicator::broadcast(const Tensor& x, int root) {
   const int place = (rank_ - root + size_) % size_;
   int distance = 1;
