@@ -412,8 +412,7 @@ MpiSession::MpiSession(std::chrono::milliseconds deadline, OverdueHandler on_ove
   if (level < MPI_THREAD_FUNNELED) {
     throw ConfigurationError(
         "this MPI library does not support processes with several threads (MPI_THREAD_FUNNELED); use one built with "
-        "thread "
-        "support");
+        "thread support");
   }
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
