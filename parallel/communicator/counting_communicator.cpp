@@ -64,7 +64,7 @@ void CountingCommunicator::all_reduce(const Tensor& x, Reduction) {
   count_all_gather(cut, size_of(x.dtype()));
 }
 
-// To each child in the binomial tree.
+// To each child in the binomial tree of HostCommunicator::broadcast.
 void CountingCommunicator::broadcast(const Tensor& x, int root) {
   for (int place = 0; place < size_; ++place) {
     int distance = 1;

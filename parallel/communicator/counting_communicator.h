@@ -1,5 +1,5 @@
-// A group of which only this rank exists, for estimates: nothing moves, and it counts the bytes that HostCommunicator
-// would send.
+// Stands in for a communicator of `size` ranks where only this rank runs, for estimates: sends nothing, and counts the
+// bytes that HostCommunicator would send.
 #pragma once
 
 #include <vector>

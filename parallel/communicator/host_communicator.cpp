@@ -11,7 +11,7 @@
 namespace ropewalk {
 namespace {
 
-// A reduction proceeds in segments, so that its scratch is bounded; the next is in flight while this one is added.
+// A reduction proceeds in segments, so that its scratch is bounded; the next segment is in flight while one is added.
 constexpr int64_t kScratchBytes = 16 << 20;
 constexpr int64_t kSmallestSegmentBytes = 64 << 10;
 constexpr int64_t kLargestSegmentBytes = 1 << 20;
@@ -56,7 +56,7 @@ std::unique_ptr<Transfer> HostCommunicator::start_exchange(std::span<const Messa
   return exchange(next(Collective::kExchange), sends, receives);
 }
 
-// Copies the messages to this rank itself; a transport sees only the others.
+// Copies the messages of this rank to itself; the transport sees only the others.
 std::unique_ptr<Transfer> HostCommunicator::exchange(CallLabel label, std::span<const Message> sends,
                                                      std::span<const Message> receives) {
   std::vector<Message> to_self, from_self, sends_out, receives_in;
@@ -165,12 +165,12 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
                   segment_of(group_.rank_, round).shape());
   }
 
-  // Null behind the last round.
+  // Null after the last round.
   std::unique_ptr<Transfer> start(int64_t round) const {
     if (round >= rounds_) return nullptr;
     const int size = group_.size_, rank = group_.rank_;
     std::vector<Message> sends, receives;
-    for (int step = 1; step < size; ++step) {  // staggered, so that not everyone sends to rank 0 first
+    for (int step = 1; step < size; ++step) {  // staggered, so that not all ranks send to rank 0 first
       const int to = (rank + step) % size, from = (rank - step + size) % size;
       if (const Tensor theirs = segment_of(to, round); theirs.elements() > 0) sends.push_back({to, theirs});
       if (const Tensor ours = received(from, round); ours.elements() > 0) receives.push_back({from, ours});
@@ -178,7 +178,7 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
     return group_.exchange(label_, sends, receives);
   }
 
-  // Adds what has come in this round, then goes on to the next.
+  // Adds the segments received in this round, then proceeds to the next round.
   void add() {
     const Tensor own = segment_of(group_.rank_, round_);
     for (int peer = 0; peer < group_.size_; ++peer)
@@ -194,7 +194,7 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
       halves_.reset();  // callers may keep a completed transfer for long
   }
 
-  // Goes as far as rounds can be finished; true when all are. Drops the messages after a failure.
+  // Finishes as many rounds as it can; true when all are finished. After a failure, drops the messages in flight.
   template <typename Finish>
   bool go_on(Finish finish) {
     try {
@@ -215,8 +215,8 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
   Tensor all_, mine_;
   Partition cut_;
   Reduction reduction_;
-  int64_t segment_, rounds_, round_ = 0;    // segments in elements; the round that current_ is of
-  std::optional<BlockPool::Block> halves_;  // of the scratch
+  int64_t segment_, rounds_, round_ = 0;    // segments in elements; the round of current_
+  std::optional<BlockPool::Block> halves_;  // in the scratch
   std::vector<const void*> inputs_;
   std::unique_ptr<Transfer> current_, following_;
 };
@@ -260,7 +260,7 @@ void HostCommunicator::broadcast(const Tensor& x, int root) {
   exchange(label, to_children, {})->wait();
 }
 
-// Dissemination: after the round of distance d this rank has heard, directly or not, of the 2d ranks up to itself.
+// Dissemination: after the round of distance d this rank knows that the 2d ranks up to itself have entered the barrier.
 // (Hensgen, Finkel & Manber, "Two algorithms for barrier synchronization", 1988.)
 void HostCommunicator::barrier() {
   const CallLabel label = next(Collective::kBarrier);

@@ -1,6 +1,6 @@
-// Many ranks as threads of one process: how tests run any mesh on one machine, and how a single rank runs without MPI.
-// Whichever of sender and receiver comes second copies the message, from one tensor to the other; so messages make
-// progress whatever the order in which ranks wait for their exchanges.
+// Ranks as threads of one process. Tests use it to run any mesh on one machine; a run of a single rank uses it to do
+// without MPI. Whichever of sender and receiver posts second copies the message, from one tensor to the other; so
+// messages make progress whatever the order in which ranks wait for their exchanges.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@ class ThreadGroup;
 
 class ThreadWorld {
  public:
-  // A wait that lasts longer than the deadline fails, and with it the world.
+  // A wait that lasts longer than the deadline fails, and so does the whole world.
   ThreadWorld(int size, std::chrono::milliseconds deadline);
   ~ThreadWorld();
 
