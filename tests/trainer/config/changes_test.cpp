@@ -29,7 +29,7 @@ TEST(ConfigChanges, WarnsOfWhatChangesTheModelOrTheSamples) {
 
 TEST(ConfigChanges, TellHowToKeepWhatADeviceChooses) {
   EXPECT_EQ(config_changes(resolved({"training.loss_chunk=4096"}), resolved({}), 10),
-            Lines{"changed since the checkpoint: training.loss_chunk: 4096 -> 1024 (other sums of the same numbers; "
+            Lines{"changed since the checkpoint: training.loss_chunk: 4096 -> 1024 (sums in another order; "
                   "--set training.loss_chunk=4096 for the same bits)"});
 }
 
