@@ -198,8 +198,8 @@ TEST_F(JsonDocuments, TheMessageSaysWhereAndWhat) {
   expect_refused("{\"text\":\"one\"} ,{}", {"not JSON: a comma after the value at byte 16"});
   expect_refused("{\"text\":\"one\"}\r{\"text\":\"two\"}", {"not JSON: something after the value at byte 16"});
   expect_refused("{'text':'one'}", {"not JSON: no member's name in double quotes at byte 2"});
-  expect_refused("text,label", {"plain text is read by --format text", "csv.DictReader"});
-  expect_refused("\"text\",\"label\"", {"plain text is read by --format text", "csv.DictReader"});
+  expect_refused("text,label", {"use --format text for plain text", "csv.DictReader"});
+  expect_refused("\"text\",\"label\"", {"use --format text for plain text", "csv.DictReader"});
   expect_refused("\xEF\xBB\xBF{\"text\":\"two\"}", {"a byte order mark within the file"});
   expect_refused("{\"a\\nb\\u0007\":1,\"c\x7F\":1}", {R"(only "a\nb\u0007", "c\x7f")"});
 }
