@@ -13,7 +13,7 @@ class Config;
 }
 
 inline constexpr int64_t kMostPositions = (int64_t{1} << 31) - 1;  // positions and tokens are 32-bit integers
-inline constexpr double kMostParameters = 1ll << 50;  // at 16 bytes each (weights, optimizer state): 2^54 bytes
+inline constexpr double kMostParameters = 1ll << 50;  // of 16 bytes, with optimizer state: 2^54 bytes fit in int64
 inline constexpr double kMostTokens = 1ll << 60;      // of a run: counted in 64 bits
 
 // Records every field that is missing or out of range. Numbers among them are also marked Problems::unreadable(), so

@@ -1,4 +1,4 @@
-// The stages of a run: which stage a step belongs to, how many steps of a stage are left, and whether a mesh fits it.
+// The stages of a run: which stage a step belongs to, how many steps of a stage are left, and whether it fits a mesh.
 #pragma once
 
 #include <string>

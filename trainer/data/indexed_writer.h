@@ -28,7 +28,7 @@ class IndexedWriter {
   void append(std::span<const int32_t> tokens);  // to the current document
   void end_document();
   // Gives both files their final names and replaces files of those names; a symbolic link is itself replaced, not its
-  // target. Must follow end_document().
+  // target. No document may be open.
   void finish();
 
   bool durable() const { return durable_; }  // after finish(): the names will survive a power cut
@@ -48,7 +48,7 @@ class IndexedWriter {
   NewFile data_, index_;            // the index contains only its first array, the lengths, until write_index()
   std::vector<char> data_bytes_;    // tokens not yet written
   std::vector<int32_t> lengths_;    // lengths not yet written
-  std::vector<int64_t> continued_;  // sequences whose document continues in the next one; few
+  std::vector<int64_t> continued_;  // sequences whose document continues in the next; few: sequences are long
   bool durable_ = false;
   int64_t tokens_ = 0, sequences_ = 0, documents_ = 0, sequence_tokens_ = 0;
 };

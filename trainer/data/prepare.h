@@ -40,7 +40,7 @@ struct PrepareSummary {
 
 // Throws ConfigurationError (nothing to read, output that exists or is also an input), DataError, Interrupted
 // (trainer/files/input_file.h), or what `progress` throws. After an exception the output is as it was before, unless
-// the exception comes from the final renames: then the old index may be gone, and PREFIX.bin may be the new one.
+// the final renames failed: then the old index may be gone, and the new files may have their names already.
 // `progress` may be empty. It is called about ten times a second, and a last time before the final renames.
 PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
                        const std::function<void(const PrepareProgress&)>& progress = {});

@@ -38,7 +38,7 @@ class OutputFile {
 };
 
 // Writes a file under a temporary name. take_name() renames it to its final name; without that, the destructor removes
-// it. If the program ends at any moment, the final name has either its old file or the complete new one. take_name()
+// it. At whatever moment the program ends, the final name has either its old file or the complete new one. take_name()
 // replaces an existing file; the caller must know that this is allowed.
 class NewFile : public OutputFile {
  public:
