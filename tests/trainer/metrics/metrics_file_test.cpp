@@ -183,7 +183,7 @@ TEST(MetricsFile, DropsAHalfWrittenLineOfAnEarlierStepAndTellsThatItIsMissing) {
   Opened run(path, 3);
   run.file.start();
   EXPECT_EQ(read_file(path), line_of(1));
-  EXPECT_EQ(run.told, path.string() + " has no lines of step 2-3, before the checkpoint\n");
+  EXPECT_EQ(run.told, path.string() + " has no lines for step 2-3, which the checkpoint includes\n");
 }
 
 TEST(MetricsFile, GoesOnWithoutDamagedLinesAndKeepsTheFileAsItWas) {
@@ -200,8 +200,9 @@ TEST(MetricsFile, GoesOnWithoutDamagedLinesAndKeepsTheFileAsItWas) {
     EXPECT_EQ(read_file(path), lines_of(1, 2) + lines_of(5, 8)) << bad.substr(0, 20);
     EXPECT_EQ(read_file(path.string() + ".1"), before);
     EXPECT_EQ(run.told, "warning: " + path.string() +
-                            " is damaged (line 3); it goes on without that, and is kept as it was as " + path.string() +
-                            ".1\n" + path.string() + " has no lines of step 3-4, before the checkpoint\n");
+                            " is damaged (line 3); it continues without these lines, and the old file is kept as " +
+                            path.string() + ".1\n" + path.string() +
+                            " has no lines for step 3-4, which the checkpoint includes\n");
   }
 }
 
@@ -215,7 +216,7 @@ TEST(MetricsFile, LosesNothingOfAFileThatIsNotOurs) {
     EXPECT_EQ(read_file(path), line_of(3));
     EXPECT_EQ(read_file(path.string() + ".1"), other);
     EXPECT_NE(run.told.find("is damaged (line 1"), std::string::npos) << run.told;
-    EXPECT_NE(run.told.find("has no lines of step 1-2"), std::string::npos) << run.told;
+    EXPECT_NE(run.told.find("has no lines for step 1-2"), std::string::npos) << run.told;
   }
 }
 
@@ -226,8 +227,8 @@ TEST(MetricsFile, ToldTwiceTheLaterLineCounts) {
   Opened run(path, 6);
   run.file.start();
   EXPECT_EQ(read_file(path), lines_of(1, 4) + line_of(6));
-  EXPECT_NE(run.told.find("told steps twice"), std::string::npos) << run.told;
-  EXPECT_NE(run.told.find("no lines of step 5,"), std::string::npos) << run.told;
+  EXPECT_NE(run.told.find("had several lines for some steps"), std::string::npos) << run.told;
+  EXPECT_NE(run.told.find("no lines for step 5,"), std::string::npos) << run.told;
 }
 
 TEST(MetricsFile, ARunThatBeganElsewhereMissesNothing) {
@@ -236,7 +237,7 @@ TEST(MetricsFile, ARunThatBeganElsewhereMissesNothing) {
   write_file(path, lines_of(41, 44) + lines_of(47, 47));
   Opened run(path, 48);
   run.file.start();
-  EXPECT_EQ(run.told, path.string() + " has no lines of step 45-46, 48, before the checkpoint\n");
+  EXPECT_EQ(run.told, path.string() + " has no lines for step 45-46, 48, which the checkpoint includes\n");
 }
 
 TEST(MetricsFile, WhatIsInTheWayIsNamedAndWaitedFor) {
