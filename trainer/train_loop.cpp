@@ -225,8 +225,7 @@ class Run {
   std::optional<StepTracer> tracer_;
   int64_t saved_step_ = 0;
   int failed_saves_ = 0;
-  bool loaded_by_name_ =
-      false;  // from step-N; false also if from step-N.old (step-N is damaged): the next save cleans up
+  bool loaded_by_name_ = false;  // from step-N, not from step-N.old (then the next save cleans up)
 };
 
 }  // namespace

@@ -2,9 +2,8 @@
 //   step-00001000       a checkpoint
 //   step-00001000.tmp   a checkpoint that is being written or removed: never read, removed by the next start or save
 //   step-00001000.old   the checkpoint that a new step-00001000 is replacing: it counts until it is removed
-//   step-00001000.aside a checkpoint that was set aside when the run went back to an earlier step, or the rest of a
-//   .tmp
-//                       that could not be removed: never read, never removed
+//   step-00001000.aside a checkpoint that was set aside when the run went back to an earlier step, or what could not be
+//                       removed of a .tmp: never read, never removed
 #pragma once
 
 #include <filesystem>

@@ -29,7 +29,7 @@ constexpr int64_t kLatest = 9999999998;  // the latest time after which one more
 // The time in the name of the newest event file in the directory; nullopt if there is none.
 std::optional<int64_t> newest_in(const std::filesystem::path& directory) {
   std::optional<int64_t> newest;
-  std::error_code unreadable;  // or does not exist yet; if it exists, the first flush reports the error
+  std::error_code unreadable;  // or not there yet; if it stays unreadable, the first flush reports that
   for (std::filesystem::directory_iterator entry(directory, unreadable), end; !unreadable && entry != end;
        entry.increment(unreadable)) {
     const std::string name = entry->path().filename().string();

@@ -30,8 +30,7 @@ class EventWriter {
 
   // Each call buffers one record.
   void scalars(int64_t step, std::span<const std::pair<std::string, double>> values);
-  void text(int64_t step, std::string_view tag,
-            std::string_view sample);  // TensorBoard shows it verbatim, not as Markdown
+  void text(int64_t step, std::string_view tag, std::string_view sample);  // shown verbatim, not as Markdown
   // flush() writes the buffered records; sync() also fsyncs them. They throw FileError; unwritten records then stay
   // buffered, and a half-written one is cut off at once or by the next call.
   void flush() { file_.flush(); }

@@ -31,7 +31,7 @@ struct StepMetrics {
   double seconds = 0;                 // of this step: batch and training, without validation, samples, checkpoints
   double tokens_per_second = 0;       // over all ranks
   double model_flops_per_second = 0;  // over all ranks; without masked attention pairs and recomputation
-  std::optional<double> model_flops_utilization;    // MFU: fraction of output.peak_flops; absent if that is not set
+  std::optional<double> model_flops_utilization;    // MFU: fraction of the devices' peak; absent if unknown
   std::map<std::string, int64_t> bytes_sent;        // payload of this step, over all ranks, by axis of the mesh
   int64_t peak_memory_bytes = 0;                    // largest of all ranks' processes so far
   std::optional<int64_t> peak_device_memory_bytes;  // largest of all ranks' devices so far

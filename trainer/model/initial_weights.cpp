@@ -38,8 +38,7 @@ void draw(const Parameter& parameter, const StateTensor& weight, double deviatio
   const RandomStream stream(seed, parameter.name);
   const Box& box = weight.box;
   const int64_t count = box.elements(), threads = std::clamp<int64_t>(std::ssize(allowed_cpus()), 1, kMostThreads);
-  const int64_t at_once =
-      threads * kElementsOfAThread;  // bounds host memory: the embedding of a large vocabulary has gigabytes
+  const int64_t at_once = threads * kElementsOfAThread;  // bounds host memory: a large embedding has gigabytes
   std::vector<T> drawn(static_cast<size_t>(std::min(count, at_once)));
   for (int64_t begin = 0; begin < count; begin += at_once) {
     const int64_t end = std::min(begin + at_once, count);

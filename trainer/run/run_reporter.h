@@ -28,9 +28,8 @@ class RunReporter {
   void start_step();
   void end_step(const StepResult& result, const TrainingProgress& progress, const Stage& stage,
                 const Batch& batch);  // collective
-  void validation(const ValidationMetrics& metrics) {
-    step_.validation = metrics;
-  }  // call after end_step(), if validation ran
+  // Call after end_step() if validation ran.
+  void validation(const ValidationMetrics& metrics) { step_.validation = metrics; }
   // Writes the step's metrics, and shows its progress. If a file cannot be written (a full disk, a directory in its
   // place), warns, and tries again at the next step.
   void write_step();

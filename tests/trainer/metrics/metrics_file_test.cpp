@@ -35,7 +35,7 @@ StepMetrics metrics_of(int64_t step) {
 
 nlohmann::json parsed(const StepMetrics& metrics) { return nlohmann::json::parse(json_line(metrics)); }
 
-// A file that is gone on with after a step, and what it tells.
+// A file that continues after a step, and its messages.
 struct Opened {
   Opened(const std::filesystem::path& path, int64_t resumed_step, FileSystem& system = real_file_system())
       : file(
@@ -139,7 +139,7 @@ TEST(Scalars, HaveATagForEveryNumber) {
 
 TEST(MetricsFile, ShowsEachLineAtOnce) {
   const TemporaryDirectory scratch;
-  const auto path = scratch.path() / "run" / "metrics.jsonl";  // the directory is made
+  const auto path = scratch.path() / "run" / "metrics.jsonl";  // the directory is created
   Opened run(path, 0);
   run.write(1);
   EXPECT_EQ(read_file(path), line_of(1));
@@ -179,7 +179,7 @@ TEST(MetricsFile, ARunFromItsStartKeepsWhatThereWas) {
 TEST(MetricsFile, DropsAHalfWrittenLineOfAnEarlierStepAndTellsThatItIsMissing) {
   const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
-  write_file(path, line_of(1) + json_line(metrics_of(2)));  // whole but for its newline
+  write_file(path, line_of(1) + json_line(metrics_of(2)));  // complete except for its newline
   Opened run(path, 3);
   run.file.start();
   EXPECT_EQ(read_file(path), line_of(1));
@@ -277,10 +277,11 @@ TEST(MetricsFile, AFullDiskLeavesWholeLinesAndLosesNone) {
     EXPECT_EQ(read_file(path), line_of(1));
   }
   run.write(3);
-  EXPECT_EQ(read_file(path), lines_of(1, 3));  // the one that did not fit has waited
+  EXPECT_EQ(read_file(path), lines_of(1, 3));  // the line that did not fit was buffered
 }
 
-// Each call of a resume over a damaged file fails in turn; the next try goes on, and no line is lost or told twice.
+// Each system call of a resume with a damaged file fails in turn; the next try continues, and no line is lost or
+// repeated.
 TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
   int failures = 0;
   for (const std::string& bad : {std::string(), std::string("torn\n")}) {
@@ -308,7 +309,7 @@ TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
   EXPECT_GT(failures, 12);
 }
 
-// Killed between the two renames of a repair: the good lines have no name yet.
+// Killed between the two renames of a repair: the valid lines are still under the temporary name.
 TEST(MetricsFile, ARepairThatWasInterruptedIsFinished) {
   const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
