@@ -43,7 +43,7 @@ class FailuresTest(RopewalkTest):
                          "validation.interval=0")
         code, output = self.finish(job, timeout=60)
         self.assertEqual(code, 4, output)  # after several saves in vain
-        self.assertIn("going on", output)
+        self.assertIn("the run continues", output)
         self.assertIn("No space left", output)
         self.assertFalse([path for path in (mounted / "run/checkpoints").iterdir() if path.name.endswith(".tmp")])
         # What was saved is whole: another disk, and the run goes on from it.
@@ -82,13 +82,13 @@ class FailuresTest(RopewalkTest):
         self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 5)))
         code, output = self.finish(self.train(2, *MESH, options=["--resume-from", "3"]))
         self.assertEqual(code, 4, output)
-        self.assertIn("run/checkpoints has no checkpoint of step 3 (step-00000003); those there are: step 4; set aside, until "
-                      "renamed, are step-00000010.aside, step-00000012.aside, step-00000012.aside-2", output)
+        self.assertIn("run/checkpoints has no checkpoint of step 3 (step-00000003); existing checkpoints: step 4; set aside "
+                      "(rename to use): step-00000010.aside, step-00000012.aside, step-00000012.aside-2", output)
         self.checkpoint(6).write_text("mine")
         code, output = self.finish(self.train(1, options=["--resume-from", "6"]))
         self.assertEqual(code, 4, output)
-        self.assertIn("step-00000006 is no directory, so no checkpoint", output)
-        self.assertIn("so no checkpoints, and in the way of those to come: step-00000006", self.check(self.train(1, "training.steps=5")))
+        self.assertIn("step-00000006 is not a directory, so it is not a checkpoint", output)
+        self.assertIn("can be saved until they are moved: step-00000006", self.check(self.train(1, "training.steps=5")))
 
     def test_a_checkpoint_under_another_step_is_refused(self):
         self.check(self.train(2, *MESH, "training.steps=8"))

@@ -39,9 +39,9 @@ class RunFilesTest(RopewalkTest):
         damaged = b"".join(lines[:2]) + b"\0" * 300 + lines[2][40:] + b"\n" + b"".join(lines[3:])
         metrics.write_bytes(damaged)
         output = self.check(self.train(2, *MESH))
-        self.assertIn("warning: run/metrics.jsonl is damaged (line 3-4); it goes on without that, and is kept as it was as "
-                      "run/metrics.jsonl.1", output)
-        self.assertIn("run/metrics.jsonl has no lines of step 3, before the checkpoint", output)
+        self.assertIn("warning: run/metrics.jsonl is damaged (line 3-4); it continues without these lines, and the old file is kept "
+                      "as run/metrics.jsonl.1", output)
+        self.assertIn("run/metrics.jsonl has no lines for step 3, which the checkpoint includes", output)
         self.assertEqual([line["step"] for line in self.numbers()], [1, 2, *range(4, 13)])
         self.assertEqual((self.directory / "run/metrics.jsonl.1").read_bytes(), damaged)
 
