@@ -48,7 +48,7 @@ def wrong_command_lines_end_with_2(_):
                         (["help", "prepar"], "did you mean prepare?"),
                         (["train"], "train needs CONFIG"),
                         (["train", ""], "train is given an empty name for CONFIG"),
-                        (["train", "a", "b"], "train has no use for 'b'"),
+                        (["train", "a", "b"], "train does not expect the argument 'b'"),
                         (["prepare", "--input", "", "--output", "b"], "the name of an --input is empty"),
                         (["prepare", "--input", "a", "--output", ""], "--output '' names no file"),
                         (["train", "a", "--resume-form"], "did you mean --resume-from?"),
@@ -61,7 +61,7 @@ def wrong_command_lines_end_with_2(_):
                         (["plan", CONFIG, "--mesh", "cp"], "cp must be a number from 1 to"),
                         (["plan", CONFIG, "--mesh", "cp=2x"], "cp must be a number from 1 to"),
                         (["plan", CONFIG, "--mesh", "tp=3"], "parallel.tensor_parallel"),
-                        (["schema", "now"], "schema has no use for 'now'")]:
+                        (["schema", "now"], "schema does not expect the argument 'now'")]:
         result = ropewalk(*words)
         expect(result.code == 2 and result.out == "" and said in result.err, result)
 
@@ -106,10 +106,10 @@ def separators_are_written_as_in_c(folder):
         done = ropewalk("prepare", "--input", "poems.txt", "--output", "x", "--separator", separator, "--overwrite", cwd=folder)
         expect(done.code == 0 and f"{documents} documents, " in done.err and "warning" not in done.err, done)
     done = ropewalk("prepare", "--input", "poems.txt", "--output", "x", "--separator", r"\r", "--overwrite", cwd=folder)
-    expect(done.code == 0 and "warning: the --separator is nowhere in the text" in done.err, done)
+    expect(done.code == 0 and "warning: the --separator does not occur in the text" in done.err, done)
     for wrong in (r"\q", r"\x0", r"\xg0", "a\\"):
         result = ropewalk("prepare", "--input", "poems.txt", "--output", "y", "--separator", wrong, cwd=folder)
-        expect(result.code == 2 and "is no escape" in result.err, result)
+        expect(result.code == 2 and "is not a valid escape" in result.err, result)
 
 
 def prepare_reads_standard_input(folder):

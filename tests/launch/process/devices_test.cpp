@@ -55,7 +55,7 @@ TEST(Devices, ThatRanksShareAreRefusedWithNccl) {
     summarize_devices(shared, DeviceTransport::kNccl);
     FAIL() << "not refused";
   } catch (const ConfigurationError& error) {
-    EXPECT_EQ(std::string(error.what()).find("ranks 2, 3 on b share one device (H100), and NCCL wants one for each"),
+    EXPECT_EQ(std::string(error.what()).find("ranks 2, 3 on b share one device (H100), and NCCL needs one for each"),
               0u)
         << error.what();
   }
