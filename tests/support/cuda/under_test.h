@@ -1,5 +1,4 @@
-// The CUDA backend that a test program is about: on an emulated device (emulated.cpp), or on the devices of this host
-// (device.cpp).
+// The CUDA backend under test: on an emulated device (emulated.cpp) or on this host's GPUs (device.cpp).
 #pragma once
 
 #include <memory>
@@ -11,14 +10,14 @@
 
 namespace ropewalk {
 
-// Null where it needs a device and there is none that it can use.
+// Null if the test needs a GPU, or a Hopper GPU, and the host has none.
 std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options = {});
 
 bool is_emulated();
 
-// Why there cannot be so many ranks with devices that speak so; empty: there can.
+// Why this host cannot run so many ranks with this transport; empty: it can.
 std::string why_no_ranks(int ranks, DeviceTransport transport);
-// A rank of the host's world, with its device.
+// A device for this rank of the `host` world, and a world for its tensors.
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
                                 const WorldOptions& options);
 
