@@ -1,4 +1,4 @@
-// What is told of the ranks' devices, and which are refused.
+// The summary of the ranks' devices, the warnings, and the devices that are refused.
 #include "launch/process/devices.h"
 
 #include <gtest/gtest.h>
