@@ -41,7 +41,8 @@ class Process {
   FailureHandler failure_handler();
 
   // Runs the job and returns its exit code. A failure on all ranks (a wrong configuration, a missing file) is reported
-  // once. A failure on this rank alone is reported here and ends the other ranks, which would wait for this one.
+  // once. A failure on this rank alone is reported here and ends the other ranks, which would wait for this one. With
+  // MPI, a failure ends the process here.
   ExitCode run(const std::function<ExitCode()>& job);
 
  private:

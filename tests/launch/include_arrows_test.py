@@ -54,7 +54,7 @@ def problems_of(path, text):
         first = header.split("/")[0]
         for prefix, allowed in FENCES.items():
             if header.startswith(prefix) and not re.fullmatch(allowed, path):
-                yield f"{place}: {header} belongs behind the fence {allowed}"
+                yield f"{place}: only files that match {allowed} may include {header}"
         if quote == "<":
             continue
         if first == "configs":
@@ -64,7 +64,7 @@ def problems_of(path, text):
         elif FOLDERS.index(first) > FOLDERS.index(folder):
             yield f"{place}: {folder} may not include {first}"
         elif folder == first == "trainer" and room_of(path) not in ROOMS:
-            yield f"{place}: {room_of(path)} is a new room: it has a place in the order of ROOMS"
+            yield f"{place}: {room_of(path)} is a new subfolder: add it to ROOMS"
         elif folder == first == "trainer" and ROOMS.index(room_of(header)) > ROOMS.index(room_of(path)):
             yield f"{place}: {room_of(path)} may not include {room_of(header)}"
         elif header.endswith(".cpp"):
@@ -82,11 +82,11 @@ def problems_of_folders(paths):
     for folder in SMALL:
         files = [path for path in paths if re.fullmatch(rf"{folder}/[^/]+\.(h|cpp)", path)]
         if len(files) > MOST_FILES:
-            yield f"{folder}/: {len(files)} files; give some a room ({MOST_FILES} at most lie directly in it)"
+            yield f"{folder}/: {len(files)} files; move some to subfolders (at most {MOST_FILES} directly in it)"
     for path in paths:
         found = re.fullmatch(r"tests/((\w+)(?:/\w+)*)/\w+_test\.cpp", path)
         if found and found[2] not in OF_NO_FOLDER and found[1] not in folders:
-            yield f"{path}: there is no {found[1]}/ to test; tests/ mirrors the folders of the product"
+            yield f"{path}: there is no {found[1]}/ to test; tests/ mirrors the source folders"
 
 
 def check_the_checker():
@@ -101,11 +101,11 @@ def check_the_checker():
         ("trainer/inference/a.cpp", '#include "trainer/trainer.h"'): "inference may not include the step",
         ("trainer/trainer.cpp", '#include "trainer/run/estimate.h"'): "the step may not include run",
         ("trainer/run/a.cpp", '#include "trainer/train_loop.h"'): "run may not include the loop",
-        ("trainer/attic/a.cpp", '#include "trainer/text/format.h"'): "new room",
-        ("trainer/a.cpp", "#include <mpi.h>"): "fence",
-        ("kernels/cpu/a.cpp", "#include <cuda_runtime.h>"): "fence",
-        ("trainer/trainer.cpp", '#include "configs/ropewalk.pb.h"'): "fence",
-        ("launch/a.h", "#include <boost/program_options.hpp>"): "fence",
+        ("trainer/attic/a.cpp", '#include "trainer/text/format.h"'): "new subfolder",
+        ("trainer/a.cpp", "#include <mpi.h>"): "may include mpi.h",
+        ("kernels/cpu/a.cpp", "#include <cuda_runtime.h>"): "may include cuda_runtime.h",
+        ("trainer/trainer.cpp", '#include "configs/ropewalk.pb.h"'): "may include configs/ropewalk.pb.h",
+        ("launch/a.h", "#include <boost/program_options.hpp>"): "may include boost/program_options.hpp",
         ("trainer/a.cpp", '#include "trainer/b.cpp"'): "a source file is included",
         ("trainer/a.cpp", "int x;\n" * 501): "501 lines",
         ("trainer/a.cpp", "#ifdef ROPEWALK_CUDA"): "conditional compilation",
