@@ -16,7 +16,7 @@ int device_count() {
   const cudaError_t error = cudaGetDeviceCount(&devices);
   if (error == cudaSuccess) return devices;
   if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver) return 0;
-  throw DeviceError(fmt::format("looking for CUDA devices: {}", cudaGetErrorString(error)));
+  throw DeviceError(fmt::format("cannot count the CUDA devices: {}", cudaGetErrorString(error)));
 }
 
 // Of the first device, which tests of one rank use.
