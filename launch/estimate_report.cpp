@@ -27,7 +27,8 @@ std::vector<Line> memory_lines(const StepEstimate& estimate) {
           {"activations", "activations", memory.activations, estimate.tokens > 0 ? a_token : ""},
           {"working memory", "working", memory.working},
           {"sequences", "sequences", estimate.batch_bytes},
-          {"program, MPI", "program", kProgramBytes, "an estimate"}};
+          {"message buffers", "messages", estimate.message_bytes},
+          {"program, MPI", "program", estimate.program_bytes, "an estimate"}};
 }
 
 // Without kinds that this work does not need.

@@ -59,7 +59,7 @@ Beginning read_configuration(const Arguments& arguments, Process& process, const
 void announce(const Process& process, const Config& config, const StepEstimate& estimate, const Kernels& kernels,
               Communicator& start) {
   const std::optional<DeviceStatus> device = kernels.device_status();
-  const int64_t on_host = device ? kProgramBytes + estimate.batch_bytes : process_bytes(estimate);
+  const int64_t on_host = device ? estimate.program_bytes + estimate.batch_bytes : process_bytes(estimate);
   const std::vector<Place> places = gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory()});
   const std::vector<DevicePlace> devices =
       device ? gather_devices(start, {process.host(), *device, estimate.memory.total()}) : std::vector<DevicePlace>();

@@ -20,6 +20,8 @@ class CountingCommunicator final : public Communicator {
   // Bytes that any rank of the group has sent in collectives: all ranks make the same calls. Exchanges are not
   // included, because only this rank's messages are known.
   int64_t sent_in_collectives(int rank) const;
+  // Scratch memory of the largest reduction, in bytes.
+  int64_t scratch_bytes() const { return scratch_bytes_; }
 
   std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
   void all_reduce(const Tensor& x, Reduction reduction) override;
@@ -32,7 +34,7 @@ class CountingCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) override;
 
  private:
-  void count_reduce_scatter(const Partition& rows, int64_t row_bytes);
+  void count_reduce_scatter(const Partition& rows, int64_t row_elements, DType dtype);
   void count_all_gather(const Partition& rows, int64_t row_bytes);
   void add(int rank, int64_t bytes);
 
@@ -40,6 +42,7 @@ class CountingCommunicator final : public Communicator {
   int64_t exchanged_ = 0;
   int64_t everyone_ = 0;             // sent in collectives by each rank
   std::vector<int64_t> additional_;  // and by single ranks; empty: nothing
+  int64_t scratch_bytes_ = 0;
   ProgressEngine progress_engine_;
 };
 

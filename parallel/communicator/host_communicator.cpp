@@ -112,6 +112,15 @@ std::unique_ptr<Transfer> HostCommunicator::start_all_gather(const Tensor& mine,
   return start_gathering(next(Collective::kAllGather), mine.flat(), in_elements(rows, all), all.flat());
 }
 
+HostCommunicator::Segments HostCommunicator::segments_of(int ranks, int64_t longest_part, DType dtype) {
+  const int64_t bytes = std::clamp(kScratchBytes / (2 * (ranks - 1)), kSmallestSegmentBytes, kLargestSegmentBytes);
+  Segments out{};
+  out.elements = std::min(bytes / size_of(dtype), longest_part);
+  out.rounds = (longest_part + out.elements - 1) / out.elements;
+  out.scratch_bytes = std::min<int64_t>(out.rounds, 2) * (ranks - 1) * out.elements * size_of(dtype);
+  return out;
+}
+
 // Round k moves the k-th segment of every part while the previous one is added. Two rounds are in flight at a time,
 // each into its half of the scratch.
 class HostCommunicator::SegmentedReduction final : public Transfer {
@@ -124,10 +133,8 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
         mine_(mine),
         cut_(cut),
         reduction_(reduction),
-        segment_(std::min(segment_bytes(group.size_) / size_of(all.dtype()), longest_part)),
-        rounds_((longest_part + segment_ - 1) / segment_),
-        halves_(
-            group.scratch_.take(std::min<int64_t>(rounds_, 2) * (group.size_ - 1) * segment_ * size_of(all.dtype()))),
+        segments_(segments_of(group.size_, longest_part, all.dtype())),
+        halves_(group.scratch_.take(segments_.scratch_bytes)),
         inputs_(static_cast<size_t>(group.size_)),
         current_(start(0)),
         following_(start(1)) {}
@@ -150,24 +157,20 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
   }
 
  private:
-  static int64_t segment_bytes(int ranks) {
-    return std::clamp(kScratchBytes / (2 * (ranks - 1)), kSmallestSegmentBytes, kLargestSegmentBytes);
-  }
-
   Tensor segment_of(int part, int64_t round) const {
-    const int64_t begin = std::min(cut_.begin(part) + round * segment_, cut_.end(part));
-    return all_.slice(begin, std::min(begin + segment_, cut_.end(part)));
+    const int64_t begin = std::min(cut_.begin(part) + round * segments_.elements, cut_.end(part));
+    return all_.slice(begin, std::min(begin + segments_.elements, cut_.end(part)));
   }
 
   Tensor received(int peer, int64_t round) const {
     const int64_t slot = (round % 2) * (group_.size_ - 1) + (peer - group_.rank_ + group_.size_) % group_.size_ - 1;
-    return Tensor(halves_->data() + slot * segment_ * size_of(all_.dtype()), all_.dtype(), Device{},
+    return Tensor(halves_->data() + slot * segments_.elements * size_of(all_.dtype()), all_.dtype(), Device{},
                   segment_of(group_.rank_, round).shape());
   }
 
   // Null after the last round.
   std::unique_ptr<Transfer> start(int64_t round) const {
-    if (round >= rounds_) return nullptr;
+    if (round >= segments_.rounds) return nullptr;
     const int size = group_.size_, rank = group_.rank_;
     std::vector<Message> sends, receives;
     for (int step = 1; step < size; ++step) {  // staggered, so that not all ranks send to rank 0 first
@@ -183,7 +186,7 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
     const Tensor own = segment_of(group_.rank_, round_);
     for (int peer = 0; peer < group_.size_; ++peer)
       inputs_[static_cast<size_t>(peer)] = peer == group_.rank_ ? own.raw() : received(peer, round_).raw();
-    const int64_t begin = std::min(round_ * segment_, mine_.elements());
+    const int64_t begin = std::min(round_ * segments_.elements, mine_.elements());
     reduce_in_rank_order(inputs_, own.elements(), all_.dtype(), reduction_,
                          mine_.slice(begin, begin + own.elements()).raw());
     ++round_;
@@ -215,7 +218,8 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
   Tensor all_, mine_;
   Partition cut_;
   Reduction reduction_;
-  int64_t segment_, rounds_, round_ = 0;    // segments in elements; the round of current_
+  Segments segments_;
+  int64_t round_ = 0;                       // of current_
   std::optional<BlockPool::Block> halves_;  // in the scratch
   std::vector<const void*> inputs_;
   std::unique_ptr<Transfer> current_, following_;

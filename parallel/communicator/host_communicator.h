@@ -38,6 +38,15 @@ class HostCommunicator : public Communicator {
   ProgressEngine& progress_engine() final { return *progress_engine_; }
   std::unique_ptr<Communicator> split(int color, int key) final;
 
+  // A sum over `ranks` ranks proceeds in segments of each part: two rounds of segments are in flight at a time.
+  struct Segments {
+    int64_t elements;  // of one part in one round
+    int64_t rounds;
+    int64_t scratch_bytes;  // for the segments received in two rounds
+  };
+  // longest_part: elements of the largest part, > 0. ranks > 1.
+  static Segments segments_of(int ranks, int64_t longest_part, DType dtype);
+
  protected:
   // progress_engine: this rank's, shared by all groups of the world; every wait of the transport polls it.
   HostCommunicator(int rank, Roster roster, std::shared_ptr<ProgressEngine> progress_engine);
