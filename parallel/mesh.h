@@ -37,8 +37,8 @@ class Mesh {
   Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false,
        const FailureHandler& on_failure = {});
   // The mesh as rank `rank` sees it, without any other rank, for estimates: its groups send nothing and count the bytes
-  // that they would send (CountingCommunicator). groups: receives the communicator of each axis. Throws
-  // ConfigurationError.
+  // that they would send (CountingCommunicator). groups, unless null, receives each group's communicator under the
+  // group's name. Throws ConfigurationError.
   using CountingGroups = std::map<std::string, std::shared_ptr<CountingCommunicator>>;
   static Mesh counting(MeshShape shape, int rank, int key_heads = 1 << 30, CountingGroups* groups = nullptr);
 
@@ -60,7 +60,7 @@ class Mesh {
   // key_replicas.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
   static constexpr size_t kAxes = 6, kSequenceAxis = 2;
-  // A rank's rank in each of its groups, in the same order.
+  // World rank `rank`'s rank in each of its groups, in the order of counters().
   static std::array<int, kAxes> places(const MeshShape& shape, int rank, int key_heads);
   void set_trace(Trace* trace);  // for all groups; see LoggedCommunicator
 

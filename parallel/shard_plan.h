@@ -55,8 +55,9 @@ class ShardPlan {
   // whatever the element type.
   static constexpr int64_t kAlignment = 64;
 
-  // units[u][p]: the number of elements of parameter p of unit u. A bucket takes as many units as give a rank's part at
-  // least `least_part` elements (0: one unit per bucket); only the first bucket may have fewer elements.
+  // units[u][p]: the number of elements of parameter p of unit u. Buckets are filled from the last unit to the first,
+  // in the order of the backward: each takes units until every rank's part has at least `least_part` elements (0: one
+  // unit per bucket). So only the first bucket may have fewer.
   ShardPlan(const std::vector<std::vector<int64_t>>& units, int ranks, int64_t least_part);
 
   int64_t elements() const { return buckets_.empty() ? 0 : buckets_.back().end; }           // of the flat buffer
@@ -64,7 +65,7 @@ class ShardPlan {
   int64_t offset(int parameter) const { return offsets_[static_cast<size_t>(parameter)]; }  // in the flat buffer
   const std::vector<ShardBucket>& buckets() const { return buckets_; }
   size_t bucket_of(size_t unit) const { return bucket_of_[unit]; }
-  // Index of the unit's first parameter. unit = number of units: the number of parameters.
+  // Index of the unit's first parameter; the number of parameters if `unit` is the number of units.
   int first_of_unit(size_t unit) const { return first_parameter_[unit]; }
   Partition cut(const ShardBucket& bucket) const { return Partition::even(bucket.end - bucket.begin, ranks_); }
   // The parts of parameters that `rank` owns in a bucket, in order.

@@ -1,7 +1,7 @@
 // AdamW with its state sharded over the gradient group (ZeRO-1): gradients are reduce-scattered, each rank clips and
-// updates its part of every bucket of parameters (ShardPlan), and the new weights are all-gathered. Both overlap with
-// compute: a bucket's reduce-scatter with the backward of the units that precede it in the model, its all-gather with
-// their forward.
+// updates its part of every bucket of parameters (ShardPlan), and the new weights are all-gathered. Both collectives
+// overlap with compute: a bucket's reduce-scatter with the backward of the units that precede it in the model, its
+// all-gather with their forward.
 #pragma once
 
 #include <memory>
@@ -50,8 +50,8 @@ class ShardedOptimizer final : public ParameterSync {
     std::unique_ptr<Buffer> buffer;
     Tensor values;
   };
-  // Adjacent elements that this rank owns: [flat_begin, flat_begin + elements) of the flat buffers, and as many from
-  // shard_begin on in its shard.
+  // Adjacent elements that this rank owns: [flat_begin, flat_begin + elements) of the flat buffers, which are
+  // [shard_begin, shard_begin + elements) of its shard.
   struct OwnedRange {
     int64_t flat_begin, shard_begin, elements;
   };

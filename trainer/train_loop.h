@@ -17,7 +17,7 @@ struct TrainOptions {
   // resumes from the newest complete checkpoint in the run's directory, if there is one.
   std::optional<int64_t> resume_from;
   bool status_line = true;               // redraws a status line on a terminal; false: plain lines
-  std::function<bool()> stop_requested;  // called on every rank before every step; all ranks stop if one is true
+  std::function<bool()> stop_requested;  // called on every rank before every step; true on any rank: all stop
 };
 
 // Returns kStopped after options.stop_requested, when a checkpoint has been saved. Collective over rank.mesh.world().

@@ -31,8 +31,8 @@ Piece shifted(const Piece& piece, int64_t rows);
 enum class Half { kFirst, kSecond };
 Piece half_of(const Piece& piece, Half half);
 
-// A visit polls Transfer::progress() after every 384 queries. A longer piece means more bytes in flight but also more
-// polls, so the bytes to move per poll do not grow; 384 queries are enough work to hide the cost of a poll. With R
+// A visit polls Transfer::progress() after every 384 queries. The bytes in flight grow with the piece and so does the
+// number of polls, so the bytes per poll do not grow; 384 queries are enough work to hide the cost of a poll. With R
 // query heads per KV head, the CPU kernels work on blocks of 96 / R queries (attention_tiles.h): 384 is a multiple for
 // any R that divides 96.
 inline constexpr int64_t kQueriesPerProgress = 384;

@@ -28,11 +28,10 @@ struct HaloSpan {
 };
 
 struct HaloPlan {
-  // What the rank sends, receives and copies, each in an order on which both ends agree; one span for each of its
-  // pieces, perhaps empty; the rows of its halo buffer.
+  // The ranges between two ranks have the same order in the sender's `sends` and the receiver's `receives`.
   std::vector<HaloRange> sends, receives, copies;
-  std::vector<HaloSpan> spans;
-  int64_t halo_rows = 0;
+  std::vector<HaloSpan> spans;  // one for each piece of the rank; may be empty
+  int64_t halo_rows = 0;        // of the rank's halo buffer
   int64_t sent_rows() const;
   int64_t received_rows() const;
 };

@@ -115,8 +115,9 @@ double maximum_of(Communicator& group, double value);
 bool any_of(Communicator& group, bool value);
 // The sum over ranks of each number, in place.
 void sum_each(Communicator& group, std::vector<double>& values);
-std::string broadcast_text(Communicator& group, const std::string& text, int root);   // the root's, everywhere
-std::vector<std::string> gather_texts(Communicator& group, const std::string& mine);  // on rank 0: all, by rank
+std::string broadcast_text(Communicator& group, const std::string& text, int root);  // returns the root's text
+// On rank 0 the texts of all ranks, by rank; on other ranks an empty vector.
+std::vector<std::string> gather_texts(Communicator& group, const std::string& mine);
 
 struct RankText {
   int rank;

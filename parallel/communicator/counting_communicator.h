@@ -17,8 +17,8 @@ class CountingCommunicator final : public Communicator {
   int size() const override { return size_; }
   std::string name(int rank) const override;  // its rank in this group
   int64_t bytes_sent() const override { return exchanged_ + sent_in_collectives(rank_); }
-  // Bytes that any rank of the group has sent in collectives: all ranks make the same calls. Exchanges are not
-  // included, because only this rank's messages are known.
+  // Bytes that rank `rank` of the group has sent in collectives; known because all ranks make the same calls. Exchanges
+  // are not included, because only this rank's messages are known.
   int64_t sent_in_collectives(int rank) const;
   // Scratch memory of the largest reduction, in bytes.
   int64_t scratch_bytes() const { return scratch_bytes_; }
@@ -40,8 +40,9 @@ class CountingCommunicator final : public Communicator {
 
   int rank_, size_;
   int64_t exchanged_ = 0;
-  int64_t everyone_ = 0;             // sent in collectives by each rank
-  std::vector<int64_t> additional_;  // and by single ranks; empty: nothing
+  // Bytes sent in collectives: rank r has sent everyone_ + additional_[r]. Entries may be negative; empty: all are 0.
+  int64_t everyone_ = 0;
+  std::vector<int64_t> additional_;
   int64_t scratch_bytes_ = 0;
   ProgressEngine progress_engine_;
 };

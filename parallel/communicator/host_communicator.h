@@ -1,6 +1,6 @@
 // Collectives of tensors in host memory, built on the point-to-point messages that a transport provides. They are
-// direct: each rank sends rows straight to the ranks that need them; only broadcast forwards. In a group of P ranks,
-// for a tensor `all` of n bytes, this rank sends
+// direct: each rank sends rows straight to the ranks that need them; only broadcast goes through other ranks. In a
+// group of P ranks, for a tensor `all` of n bytes, this rank sends
 //
 //     reduce_scatter   n - (this rank's part)
 //     all_gather       (P - 1) * (this rank's part)
@@ -53,13 +53,13 @@ class HostCommunicator : public Communicator {
   const std::shared_ptr<ProgressEngine>& shared_progress_engine() const { return progress_engine_; }
 
   // Implemented by the transport: starts messages to and from other ranks, never to this rank itself. All rounds of a
-  // collective have the same label. A collective that does not block posts its next round before it destroys the
-  // transfer of the previous one; so once there is a newer label, a label without a transfer is complete, and a message
-  // that still arrives for it is an error.
+  // collective have the same label. A non-blocking collective posts its next round before it destroys the transfer of
+  // the previous round, so it has a transfer until it is complete. Therefore a label that is not the newest and has no
+  // transfer is complete, and a message that arrives with it is an error.
   virtual std::unique_ptr<Transfer> post(CallLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
-  // Implemented by the transport: the group of these ranks, in this order. Every rank of this group calls it, after all
-  // of them have entered split().
+  // Implemented by the transport: makes the group of `members`, ranks of this communicator, in this order. Every rank
+  // of this communicator calls it with its own new group, after all of them have entered split().
   virtual std::unique_ptr<Communicator> make_group(CallLabel label, const std::vector<int>& members) = 0;
 
  private:

@@ -17,7 +17,9 @@ namespace ropewalk {
 
 struct CommunicationCounters {
   int64_t calls = 0;
-  int64_t bytes_sent = 0;  // payload handed to the transport for other ranks, as HostCommunicator would send it
+  // Payload sent to other ranks. For tensors of a device: the bytes that HostCommunicator's algorithm would send,
+  // whatever the transport does.
+  int64_t bytes_sent = 0;
   // Seconds that this rank's thread spent in blocking collectives, and in starting, polling and waiting for transfers;
   // polls of other transfers meanwhile are not included. Over NCCL: the time to enqueue the calls on the device.
   double seconds = 0.0;

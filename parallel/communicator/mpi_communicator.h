@@ -5,8 +5,9 @@
 // advances all of them.
 //
 // The tag of every message carries the sequence number, operation and element type of its call, and a hash of the
-// message's size. A wait polls, yields the core between polls, and compares the messages that arrive with those that it
-// expects: ranks that make different calls are reported at once, unresponsive peers once the deadline has passed.
+// message's size. A wait polls; between polls it yields the core at first, and sleeps up to 0.2 ms later. It compares
+// the messages that arrive with those that it expects: ranks that make different calls are reported at once,
+// unresponsive peers once the deadline has passed.
 // mpirun notices a process that dies, and ends the others.
 #pragma once
 
@@ -21,9 +22,9 @@
 
 namespace ropewalk {
 
-// Initializes MPI, and finalizes it in the destructor; all calls must come from the thread that constructed it. If an
-// exception destroys it, MPI is not finalized, because MPI_Finalize would wait for the other ranks: report the error
-// and end the process with a code other than 0, or call abort().
+// Initializes MPI, and finalizes it in the destructor; all calls must come from the thread that constructed it. If
+// stack unwinding destroys it, the destructor does not call MPI_Finalize, which would wait for the other ranks: report
+// the error and end the process with a code other than 0. Or call abort() before the destruction.
 class MpiSession {
  public:
   // The handler, if any, is called when a wait inside MPI (MPI_Init, MPI_Finalize, MPI's own collectives) exceeds the
@@ -41,9 +42,9 @@ class MpiSession {
   const std::string& library() const { return library_; }  // name and version
   int node_rank() const;                                   // rank among those of this host; collective
 
-  // Both end the process, also with messages outstanding, whose buffers must be valid: MPI may still use them. leave()
-  // is called by all ranks and calls MPI_Finalize; abort() calls MPI_Abort, which ends all ranks. If MPI takes longer
-  // than `patience`, the process ends without it.
+  // Both end the process. Messages may be outstanding, but their buffers must still be allocated, because MPI may use
+  // them. leave() is called by all ranks and calls MPI_Finalize; abort() calls MPI_Abort, which ends all ranks. If MPI
+  // takes longer than `patience`, the process ends without it.
   [[noreturn]] void leave(int code, std::chrono::milliseconds patience) const;
   [[noreturn]] void abort(int code, std::chrono::milliseconds patience = std::chrono::seconds(5)) const;
 

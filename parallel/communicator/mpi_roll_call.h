@@ -15,7 +15,7 @@ class MpiRollCall {
   MpiRollCall();  // construct one per process, on every rank, while an MpiSession lives
   ~MpiRollCall();
 
-  bool is_called() const;  // whether another rank has begun a call that this rank has not
+  bool is_called() const;  // whether another rank has begun a call() that this rank has not begun yet
 
   // Sends `mine` to all ranks. The n-th call of a rank belongs with the n-th call of every other. Returns as soon as
   // all ranks have made the call, or after `patience`: their texts by rank, nullopt for ranks that have not responded.

@@ -1,6 +1,6 @@
 // Ranks as threads of one process. Tests use it to run any mesh on one machine; a run of a single rank uses it to do
-// without MPI. Whichever of sender and receiver posts second copies the message, from one tensor to the other; so
-// messages make progress whatever the order in which ranks wait for their exchanges.
+// without MPI. The rank that posts last, sender or receiver, copies the message from tensor to tensor. So messages make
+// progress whatever the order in which ranks wait for their exchanges.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ class ThreadWorld {
   ThreadWorld(int size, std::chrono::milliseconds deadline);
   ~ThreadWorld();
 
-  // For the thread that acts as `rank`; it may outlive this object.
+  // The communicator of the thread that acts as `rank`. It may outlive this ThreadWorld.
   std::shared_ptr<Communicator> communicator(int rank) const;
   // All waits, and all later calls, of all ranks in all groups throw CommunicationError with this reason.
   void fail(const std::string& reason);

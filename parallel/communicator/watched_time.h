@@ -1,7 +1,8 @@
-// The duration of a wait, in which time that the process was suspended hardly counts. A wait calls look() at every
+// The duration of a wait, almost without the time in which the process was suspended. A wait calls look() at every
 // poll, and the time between two looks counts for at most 1 s or a tenth of the deadline, whichever is less. A longer
-// gap means that the machine slept or was migrated, or that a signal stopped the process; its peers were then suspended
-// too, or responded when this process could not see it. Every look counts something, so a deadline is always reached.
+// gap means that this process was suspended: the machine slept or was migrated, or a signal stopped the process. During
+// the gap its peers were suspended too, or may have responded unseen, so the gap is no evidence against them. Every
+// look counts something, so a deadline is always reached.
 #pragma once
 
 #include <algorithm>

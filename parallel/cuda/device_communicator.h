@@ -1,5 +1,6 @@
 // The common part of communicators for device tensors. Calls with tensors in host memory go to a host communicator,
-// which also knows the ranks. Checks and the count of payload bytes are the same for both kinds of tensors.
+// which also provides rank, size and rank names. Checks and the count of payload bytes are the same for both kinds of
+// tensors.
 #pragma once
 
 #include <memory>

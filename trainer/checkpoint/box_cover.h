@@ -14,7 +14,7 @@ Box intersection(const Box& a, const Box& b);  // has no elements if they do not
 bool contains(const Box& outer, const Box& inner);
 std::string text_of(const Box& box);  // "rows 0..64, columns 0..128"
 
-// A range that no part covers, or more than one.
+// A range that no part covers, or that more than one part covers.
 struct CoverDefect {
   Box range;
   bool missing;  // false: covered more than once

@@ -24,8 +24,8 @@ void save_checkpoint(const std::filesystem::path& directory, const TrainingProgr
                      std::span<const StateTensor> tensors, const RunDescription& run, Mesh& mesh, Kernels& kernels,
                      FileSystem& files = real_file_system());
 
-// Keeps the newest `keep` of the checkpoints whose step is at most `step`, and removes the others of these; keep == 0
-// removes none. Checkpoints of later steps stay. Also removes what an interrupted save or removal has left. Throws
+// Of the checkpoints whose step is at most `step`, keeps the newest `keep` and removes the rest; keep == 0 removes
+// none. Checkpoints of later steps stay. Also removes what an interrupted save or removal has left. Throws
 // CheckpointError on all ranks if a checkpoint cannot be removed.
 void remove_old_checkpoints(const std::filesystem::path& directory, int64_t step, int64_t keep, Mesh& mesh,
                             FileSystem& files = real_file_system());
@@ -57,9 +57,9 @@ std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::pa
 std::filesystem::path find_checkpoint(const std::filesystem::path& directory, int64_t step, Mesh& mesh);
 
 // Fills `into` from the checkpoint at this path. Throws as load_newest_checkpoint(); also CheckpointError if the
-// directory is named step-N and the manifest says another step. This and load_newest_checkpoint() skip the tensors
-// "model..." or "optimizer..." altogether if no rank's `into` has any with that prefix; a single saved tensor that no
-// rank has is an error (another model).
+// directory is named step-N and the manifest says another step. The tensors form two groups by name, "model..." and
+// "optimizer...". This and load_newest_checkpoint() skip a group of which no rank's `into` has a tensor. In a group
+// that they load, a saved tensor that no rank has is an error (another model).
 LoadedCheckpoint load_checkpoint(const std::filesystem::path& checkpoint, std::span<const StateTensor> into, Mesh& mesh,
                                  Kernels& kernels, FileSystem& files = real_file_system());
 

@@ -11,9 +11,9 @@
 
 namespace ropewalk {
 
-// Fills `into`; the manifest must contain and cover its tensors. Reads each piece that overlaps one of them once, file
-// by file, and verifies the checksums of the file's header and of the piece. Throws CheckpointError naming file and
-// tensor; `into` is then partly overwritten.
+// Fills the tensors of `into`, which the manifest must contain and cover. Reads every piece that overlaps any of these
+// tensors, each once, file by file, and verifies the checksums of the file's header and of the piece. Throws
+// CheckpointError naming file and tensor; `into` is then partly overwritten.
 void read_pieces(FileSystem& files, const std::filesystem::path& checkpoint, const Manifest& manifest,
                  std::span<const StateTensor> into, Kernels& kernels);
 

@@ -13,11 +13,13 @@ class Config;
 }
 
 inline constexpr int64_t kMostPositions = (int64_t{1} << 31) - 1;  // positions and tokens are 32-bit integers
-inline constexpr double kMostParameters = 1ll << 50;  // of 16 bytes, with optimizer state: 2^54 bytes fit in int64
-inline constexpr double kMostTokens = 1ll << 60;      // of a run: counted in 64 bits
+// A parameter takes some 16 bytes with its gradient and optimizer state, so 2^50 take some 2^54 bytes, which fits
+// int64.
+inline constexpr double kMostParameters = 1ll << 50;
+inline constexpr double kMostTokens = 1ll << 60;  // consumed by a whole run; int64 counts them
 
-// Records every field that is missing or out of range. Numbers among them are also marked Problems::unreadable(), so
-// that later rules skip them.
+// Records every field that is missing or out of range. Also marks the numeric fields among them as
+// Problems::unreadable(), so that later rules skip them.
 void check_fields(const proto::Config& config, Problems& problems);
 
 // The range of a numeric field: "must be at least 1 and at most 10000"; "" if the field has none.

@@ -12,7 +12,8 @@
 
 namespace ropewalk {
 
-// The file's bytes, at most 16 MiB + 1: parse_config() refuses more than 16 MiB. Throws ConfigurationError.
+// Returns the file's bytes; of a longer file only the first 16 MiB + 1, from which parse_config() sees that the file
+// exceeds its limit of 16 MiB. Throws ConfigurationError.
 std::string read_config_file(const std::filesystem::path& file);
 
 // text: protobuf text; error messages call it `name`.
@@ -22,7 +23,8 @@ std::string read_config_file(const std::filesystem::path& file);
 // Throws ConfigurationError.
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
                     std::optional<int> world_size, int64_t steps_done = 0);
-// output.directory of such a text, whatever is wrong with the rest of the text; empty if it is not set.
+// Returns output.directory of a configuration that may have problems, which are not reported. Empty if it is not set,
+// or comes after a syntax error, where reading stops.
 std::string output_directory_in(std::string_view text, const std::string& name, std::span<const std::string> overrides);
 
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,

@@ -1,5 +1,5 @@
-// The rules for what a stage may change: first_step, sequence_length, batch, micro_batch and theta. They hold for the
-// first stage, given by `data` and `training`, and for the entries of training.stages.
+// The rules for a stage's first_step, sequence_length, batch, micro_batch and theta. They hold for the first stage,
+// given by `data` and `training`, and for the entries of training.stages.
 #pragma once
 
 #include <cstdint>

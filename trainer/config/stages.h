@@ -10,7 +10,7 @@ namespace ropewalk {
 // The stage of the step that follows `steps_done` steps, as an index into TrainingConfig::stages.
 size_t stage_at(const TrainingConfig& training, int64_t steps_done);
 
-// The steps done before the last of `steps_done` steps: steps_done - 1, but at least 0. A checkpoint belongs to the
+// Returns max(steps_done - 1, 0): the steps that were done when the latest step began. A checkpoint belongs to the
 // stage of its last step, stage_at(before_last_step(steps_done)), even if the stage ends with that step.
 int64_t before_last_step(int64_t steps_done);
 

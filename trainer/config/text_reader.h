@@ -70,8 +70,8 @@ class TextReader : private google::protobuf::io::ErrorCollector {
   Locate locate_;
   Problems& problems_;
   bool broken_ = false;  // after a syntax error or too many problems: nothing more is read
-  // In a group of fields that is set for the second time. This is reported once, for the group; its fields are then
-  // merged into the first group.
+  // True while reading a group of fields that the text has set before. The repetition is reported once, for the group;
+  // its fields are merged into the first group.
   bool in_second_group_ = false;
   std::vector<Bracket> open_;
   Tokenizer tokenizer_;

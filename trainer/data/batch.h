@@ -10,14 +10,15 @@ namespace ropewalk {
 
 // One training sequence of S tokens.
 struct Sample {
-  // One document of `length` tokens, all of which have a target, without the contents: for estimates, on a backend that
-  // does not compute.
+  // A sample with a length but empty vectors, for estimates, on a backend that does not compute. It counts as one
+  // document in which every token has a target.
   static Sample blank(int64_t length);
 
-  std::vector<int32_t> tokens;          // [S]
-  std::vector<int32_t> targets;         // [S]: the next token; -1 at the last token of a document
-  std::vector<int32_t> document_begin;  // [S]: position in this sequence at which each token's document begins
-  int64_t blank_length = 0;             // S of a blank sample, whose vectors are empty
+  std::vector<int32_t> tokens;   // [S]
+  std::vector<int32_t> targets;  // [S]: the next token; -1 at the last token of a document
+  // [S]: for each token, the position in this sequence of its document's first token; 0 if the document began earlier.
+  std::vector<int32_t> document_begin;
+  int64_t blank_length = 0;  // S of a blank sample, whose vectors are empty
 
   int64_t length() const;        // S
   int64_t target_count() const;  // targets that are not -1

@@ -12,7 +12,7 @@ struct FileKind {
   std::string_view name, remedy;  // "compressed by gzip", "pipe it in: zcat FILE | ..."
 };
 
-inline constexpr size_t kKindBytes = 4096;  // of a file's beginning that are examined
+inline constexpr size_t kKindBytes = 4096;  // examined at the beginning of a file
 
 // Null for text, even for text that begins with the letters of a signature, such as "PK" or "BZh".
 std::optional<FileKind> foreign_kind(std::string_view beginning);

@@ -22,8 +22,9 @@ struct DataIdentity {
 // One for each prefix of the stages. Throws DataError.
 std::vector<DataIdentity> identities_of(const std::vector<Stage>& stages);
 
-// One line for each prefix whose data changed since the checkpoint of step `step`, which stored `before`. The line is a
-// warning if the first stage with that prefix had begun by then. Prefixes that are not in `before` are not reported.
+// One line for each prefix whose data changed since the checkpoint of step `step`, which stored `before`. The line
+// begins with "warning: " if the first stage with that prefix began before that step. Prefixes that are not in `before`
+// are not reported.
 std::vector<std::string> data_changes(const std::vector<DataIdentity>& before, const std::vector<DataIdentity>& now,
                                       const std::vector<Stage>& stages, int64_t step);
 

@@ -25,7 +25,8 @@ class IndexedDataset {
   int64_t documents() const { return documents_; }
   indexed::TokenType token_type() const { return token_type_; }
 
-  // The tokens from position `begin` of the .bin on. Throws DataError if one is not in [0, vocabulary).
+  // Fills `tokens` with the tokens of the .bin from the `begin`-th on, counted from 0. Throws DataError if one is not
+  // in [0, vocabulary).
   void read(int64_t begin, std::span<int32_t> tokens) const;
   // Reads every token and throws DataError if one is not in [0, vocabulary). Calls `progress`, which may be empty, with
   // the number of tokens checked so far.

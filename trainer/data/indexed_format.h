@@ -28,7 +28,7 @@ inline constexpr int64_t kHeaderBytes = 34;
 
 enum class TokenType : uint8_t { kU8 = 1, kI8 = 2, kI16 = 3, kI32 = 4, kI64 = 5, kF64 = 6, kF32 = 7, kU16 = 8 };
 
-// As Megatron's DType.optimal_dtype chooses, except that Megatron takes i32 from 65,500 on, not from 65,501 on.
+// As Megatron's DType.optimal_dtype, except for a vocabulary of exactly 65,500: u16 here, i32 in Megatron.
 constexpr TokenType token_type_for(int64_t vocabulary) {
   return vocabulary <= 65500 ? TokenType::kU16 : TokenType::kI32;
 }

@@ -1,7 +1,7 @@
 // Writes a Megatron dataset (indexed_format.h) as a stream: memory does not grow with the dataset's tokens. The files
 // are written as PREFIX.bin.tmp and PREFIX.idx.tmp. finish() fsyncs them, removes the old index, and renames the .bin,
-// then the .idx; until then the old files stay as they are. One writer at a time holds a prefix, by a lock on
-// PREFIX.lock.tmp; it removes the .tmp files that a killed writer left.
+// then the .idx; until it has fsynced them, the old files stay as they are. One writer at a time holds a prefix, by a
+// lock on PREFIX.lock.tmp; it removes the .tmp files that a killed writer left.
 #pragma once
 
 #include <cstdint>
@@ -45,10 +45,12 @@ class IndexedWriter {
   int64_t vocabulary_, max_sequence_tokens_;
   indexed::TokenType type_;
   LockFile lock_;
-  NewFile data_, index_;            // the index contains only its first array, the lengths, until write_index()
-  std::vector<char> data_bytes_;    // tokens not yet written
-  std::vector<int32_t> lengths_;    // lengths not yet written
-  std::vector<int64_t> continued_;  // sequences whose document continues in the next; few: sequences are long
+  NewFile data_, index_;          // the index contains only its first array, the lengths, until write_index()
+  std::vector<char> data_bytes_;  // tokens not yet written
+  std::vector<int32_t> lengths_;  // lengths not yet written
+  // Indices of sequences whose document continues in the next sequence. Few, because only documents of more than
+  // max_sequence_tokens_ are split.
+  std::vector<int64_t> continued_;
   bool durable_ = false;
   int64_t tokens_ = 0, sequences_ = 0, documents_ = 0, sequence_tokens_ = 0;
 };

@@ -1,6 +1,7 @@
 // Makes the batches. The order of training samples is endless: after an epoch comes the next, in another order. Sample
-// i is a pure function of data.seed, i, and the stage's order_begin, data and sequence_length. So resuming on any mesh
-// needs only the number of samples that were consumed from the order. Consecutive stages may share an order (Stage).
+// i is a pure function of i, data.seed, data.validation_fraction, and the stage's order_begin, data and
+// sequence_length. So resuming on any mesh needs only the number of samples that were consumed from the order.
+// Consecutive stages may share an order (Stage).
 #pragma once
 
 #include <cstdint>
@@ -31,8 +32,8 @@ struct Dataset {
 std::vector<Dataset> open_datasets(const Config& config);
 Dataset open_dataset(const Config& config, const Stage& stage);  // for one stage
 
-// The part of data rank `data_rank` in the global batch of `batch` samples that begins at sample `consumed`: samples
-// consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
+// The samples of data-parallel rank `data_rank` in the global batch of `batch` samples that begins at sample
+// `consumed`: samples consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
 Batch batch_at(const Samples& samples, int64_t consumed, int64_t batch, int data_rank, int data_parallel);
 // Samples [begin, end), which may be empty.
 Batch batch_between(const Samples& samples, int64_t begin, int64_t end);

@@ -1,5 +1,5 @@
-// A context-parallel rank's part of a micro-batch: the pieces that the layout gives it of each sequence, copied to its
-// device.
+// A context-parallel rank's part of a micro-batch: the pieces of each sequence that the layout assigns to the rank,
+// copied to the rank's device.
 #pragma once
 
 #include <span>

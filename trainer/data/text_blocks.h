@@ -14,7 +14,8 @@ class TextBlocks {
  public:
   enum class End {
     kCharacter,  // between characters, anywhere
-    kLine        // after a newline: the block grows to hold a line; at the end of the file none is needed
+    // After a newline; the block grows until it holds a whole line. The last line of the file may lack its newline.
+    kLine
   };
 
   static constexpr size_t kMaxLineBytes = size_t{1} << 30;  // with End::kLine, a longer line is an error

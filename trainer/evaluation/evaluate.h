@@ -19,8 +19,8 @@ struct EvaluationOptions {
 
 // Both functions return losses summed over all ranks, and are collective over the mesh.
 
-// Evaluates the batches of all data ranks. batch: this data rank's, perhaps empty; all samples of all ranks have one
-// length.
+// Evaluates the batches of all data ranks. batch: this data rank's, perhaps empty; all samples on all ranks have the
+// same length.
 LossByPosition evaluate(const Predictor& predictor, const Batch& batch, const EvaluationOptions& options,
                         const Mesh& mesh);
 // Evaluates the first `count` samples, or one epoch if that has fewer; the data ranks share them.

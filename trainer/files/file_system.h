@@ -1,7 +1,7 @@
-// Access to the disk, for a run's files and for training data. All system calls that open, read, write, rename, remove
-// or lock such files go through FileSystem, so that a test can make any one of them fail or end the program. The
-// functions below repeat interrupted calls, and turn every failure into an error that names the path and the system's
-// reason.
+// Access to the disk, for a run's files and for training data. The system calls that open, read, write, rename, remove
+// or lock such files go through FileSystem, so that a test can make any one of them fail or end the program (except
+// that LockFile reads a holder's name directly). The functions below repeat interrupted calls, and turn every failure
+// into an error that names the path and the system's reason.
 #pragma once
 
 #include <sys/types.h>
@@ -102,8 +102,8 @@ std::vector<std::string> list_directory(const std::filesystem::path& path);  // 
 enum class PathKind { kNone, kFile, kDirectory, kOther };
 PathKind kind_of(const std::filesystem::path& path, FileOwner owner = FileOwner::kRun);
 
-// Whether `path` still leads to the open file, so was not replaced or removed. For a symbolic link at `path`: kRefused
-// gives false, kFollowed compares its target.
+// Whether `path` still leads to the open file; false if someone replaced or removed the file at `path`. For a symbolic
+// link at `path`: kRefused gives false, kFollowed compares its target.
 enum class Links { kRefused, kFollowed };
 bool leads_to(const std::filesystem::path& path, int file, Links links = Links::kRefused);
 

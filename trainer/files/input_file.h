@@ -12,8 +12,8 @@
 
 namespace ropewalk {
 
-// Thrown if a signal interrupts open() or read() of input. Happens only with signal handlers installed without
-// SA_RESTART, as those of `ropewalk prepare` are.
+// Thrown if a signal interrupts the opening of training data, or read_next(). InputFile::read() tries again instead.
+// Happens only with signal handlers installed without SA_RESTART, as those of `ropewalk prepare` are.
 struct Interrupted : std::exception {
   const char* what() const noexcept override { return "interrupted by a signal"; }
 };

@@ -13,8 +13,8 @@ class LockFile {
   enum class AtEnd { kStays, kRemoved };  // what happens to the file when the holder releases the lock
 
   // Creates the file if it does not exist, and tries to lock it. Throws the owner's error (FileError for a run) if the
-  // file cannot be opened or written. Also throws (with `reason` 0), and does not change the file, if a file of that
-  // name is not a lock.
+  // file cannot be opened, or cannot be written for another reason than a full disk. Also throws (with `reason` 0), and
+  // does not change the file, if a file of that name is not a lock.
   LockFile(std::filesystem::path path, AtEnd at_end, FileSystem& system = real_file_system());
   ~LockFile();
   LockFile(const LockFile&) = delete;
@@ -38,7 +38,8 @@ class LockFile {
   int file_ = -1;
 };
 
-// A full disk is no error when a lock is taken: the text in the file only says who holds the lock.
+// Whether errno `reason` means a full disk or quota. LockFile ignores that when it writes the holder's name, which
+// other processes only print.
 inline bool is_no_room(int reason) { return reason == ENOSPC || reason == EDQUOT; }
 
 }  // namespace ropewalk

@@ -42,8 +42,9 @@ class OutputFile {
 // replaces an existing file; the caller must know that this is allowed.
 class NewFile : public OutputFile {
  public:
-  // What to do if `temporary` exists: remove it, or throw. Neither writes to it; it may be someone's link. Use kRemove
-  // only if a lock, or a name that only this program uses, guarantees that nothing is writing to it.
+  // What to do if `temporary` exists: remove it, or throw. The existing file is never written to, because it may be a
+  // link to another file. Use kRemove only if a lock, or a name that only this program uses, guarantees that nothing is
+  // writing to it.
   enum class Leftover { kRemove, kRefuse };
   NewFile(FileSystem& system, std::filesystem::path path, const std::filesystem::path& temporary, Leftover leftover);
   ~NewFile();

@@ -12,7 +12,7 @@
 namespace ropewalk {
 
 struct TokenLoss {
-  int64_t position;  // in the sequence: of the input token from which the target is predicted
+  int64_t position;  // in the sequence, of the input token that predicts the target
   double loss;       // -log p(target), in nats
 };
 
@@ -23,12 +23,12 @@ class Predictor {
   explicit Predictor(const ModelReplica& replica, ParameterSync* sync = nullptr) : replica_(replica), sync_(sync) {}
 
   // Losses of the samples' targets at the positions that this context rank holds, sample by sample in the order of its
-  // pieces. The samples form one micro-batch, each of length layout.length(). Collective over the tensor and sequence
-  // groups.
+  // pieces. The samples form one micro-batch, each of length layout.length(). Collective over mesh.tensor() and
+  // mesh.sequence().
   std::vector<TokenLoss> losses(std::span<const Sample> samples, const SequenceLayout& layout) const;
 
-  // Logits [V] over the whole vocabulary of the token that follows `tokens` (at least one), with the logit scale; the
-  // same on all ranks. Collective over the tensor and sequence groups; each data rank computes them itself.
+  // The logits [V] (the whole vocabulary, logit scale applied) for the token that follows `tokens`, which are at least
+  // one; the same on all ranks. Collective over mesh.tensor() and mesh.sequence(); each data rank computes them itself.
   std::vector<double> next_token_logits(const std::vector<int32_t>& tokens) const;
 
  private:

@@ -1,7 +1,8 @@
 // The metrics of a step, and their two written forms: a line of metrics.jsonl (one JSON object, so that any program can
 // follow a run by this file alone), and TensorBoard scalars. StepMetrics documents the fields; the JSON has the same
-// names. A number that is not finite is written as the string "nan", "inf" or "-inf", because JSON has no such numbers;
-// a mean over no targets is null.
+// names, and validation_loss, validation_seconds and validation_loss_by_position for ValidationMetrics. A number that
+// is not finite is written as the string "nan", "inf" or "-inf", because JSON has no such numbers; a mean over no
+// targets is null.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ struct StepMetrics {
   double model_flops_per_second = 0;  // over all ranks; without masked attention pairs and recomputation
   std::optional<double> model_flops_utilization;    // MFU: fraction of the devices' peak; absent if unknown
   std::map<std::string, int64_t> bytes_sent;        // payload of this step, over all ranks, by axis of the mesh
-  int64_t peak_memory_bytes = 0;                    // largest of all ranks' processes so far
-  std::optional<int64_t> peak_device_memory_bytes;  // largest of all ranks' devices so far
+  int64_t peak_memory_bytes = 0;                    // of host memory: the largest process of any rank so far
+  std::optional<int64_t> peak_device_memory_bytes;  // the most that any rank has allocated on its device so far
   double seconds_remaining = 0;                     // estimated, to the end of the run
   std::optional<ValidationMetrics> validation;      // after this step, if there was one
 };

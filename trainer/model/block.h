@@ -3,8 +3,9 @@
 //     n = LN(x)     y = x + W_o attention(n) + W_down (silu(W_gate n) * W_up n)
 //
 // Attention and MLP read the same norm, and their partial sums are added before the reduction over the tensor group. So
-// a block needs one enter and one leave per pass (parallel/tensor_parallel.h). Rows: N = B * T inside the tensor region
-// (B sequences, T positions of each on this context rank); N' = this tensor rank's share of them between blocks.
+// a block needs one enter and one leave per pass (parallel/tensor_parallel.h). Rows between enter and leave: N = B * T
+// (B sequences, T positions of each on this context rank). Rows of x and y on this tensor rank: N', less than N only
+// with sequence_parallel.
 #pragma once
 
 #include <memory>

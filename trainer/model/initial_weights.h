@@ -13,7 +13,8 @@
 namespace ropewalk {
 
 // Fills `weights`, boxes of parameters of the table, on up to 16 threads. Values are drawn in fp64, rounded to the
-// compute type, and stored in the type of the box. So master weights start equal to the weights that the model uses.
+// compute type, and stored in the element type of the StateTensor. So master weights start equal to the weights that
+// the model uses.
 void draw_initial_weights(std::span<const StateTensor> weights, const ParameterTable& table, const ModelConfig& model,
                           uint64_t seed, Kernels& kernels);
 

@@ -11,8 +11,8 @@
 
 namespace ropewalk {
 
-// What a micro-batch's forward saves for its backward. With activation checkpointing, of each block only the input x
-// (kBlockButAttention: also o and lse of layers of full attention).
+// What a micro-batch's forward saves for its backward. With activation checkpointing it saves only the input x of each
+// block (kBlockButAttention: also o and lse of layers of full attention).
 struct Activations {
   std::vector<BlockActivations> blocks;
   LossActivations loss;

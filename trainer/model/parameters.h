@@ -18,7 +18,7 @@ namespace ropewalk {
 // gradients.
 enum class GradientSum {
   kNone,         // the tensor group splits the parameter, or each of its ranks computes the complete gradient
-  kTensor,       // each tensor rank saw only its tokens (norms, if tokens are split between blocks)
+  kTensor,       // each tensor rank saw only its own tokens (norms over the width, with sequence_parallel)
   kKeyReplicas,  // each rank that holds this KV head saw only its own query heads
 };
 
@@ -31,8 +31,8 @@ struct Parameter {
   // weights of norms: initialized to 1, without decay, not counted.
   bool is_matrix = true;
   GradientSum gradient_sum = GradientSum::kNone;
-  // Whether this is the first of the tensor ranks that hold this part. Only that rank saves it, and counts it in the
-  // gradient norm.
+  // Whether this rank is the first of the tensor ranks that hold this part. Only the first rank saves the part, and
+  // counts it in the gradient norm.
   bool is_primary_replica = true;
   int64_t rows() const { return shape.rank() == 2 ? shape[0] : 1; }
   int64_t columns() const { return shape.rank() == 2 ? shape[1] : shape[0]; }

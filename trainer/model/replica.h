@@ -20,9 +20,9 @@ struct ModelReplica {
   ModelReplica(const ModelReplica&) = delete;
   ModelReplica& operator=(const ModelReplica&) = delete;
 
-  // The weights of this tensor rank in the compute type, under the names that a checkpoint uses: to be loaded into, or
-  // drawn. Every rank of the gradient group holds the same weights. saved_here is true only on its rank 0, and there
-  // only for primary replicas (Parameter::is_primary_replica).
+  // The weights of this tensor rank in the compute type, under the names that a checkpoint uses. Load a checkpoint into
+  // them, or pass them to draw_initial_weights(). Every rank of the gradient group holds the same weights. saved_here
+  // is true only on its rank 0, and there only for primary replicas (Parameter::is_primary_replica).
   std::vector<StateTensor> state() const;
 
   const Config& config;

@@ -8,7 +8,7 @@ namespace ropewalk {
 
 bool is_utf8(std::string_view text);
 
-// Position of the first byte at which no complete, valid character begins; text.size() if all of the text is valid.
+// Position of the first invalid or incomplete character; text.size() if all of the text is valid.
 size_t first_invalid_utf8(std::string_view text);
 
 // Length of `text` without an incomplete character of 1 to 3 bytes at its end. Other invalid bytes are kept.

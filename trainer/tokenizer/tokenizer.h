@@ -17,7 +17,7 @@ namespace ropewalk {
 // The ids of a document depend on its bytes alone, never on how it was cut: the ids from append() and finish() together
 // are the same for all cuts. A document is valid UTF-8, but a piece need not be: it may begin and end anywhere, even
 // within a character, and may be empty. Text never becomes end_of_document() or another special token, whatever it
-// spells. No id is added that does not come from the text.
+// spells. append() and finish() add only ids that encode the text.
 //
 // To implement: add an id as soon as no continuation of the document can change it, and in finish() at the latest. Hold
 // back text whose ids are not certain yet: an incomplete character at the end of a piece; a word or white space that
@@ -48,7 +48,7 @@ class Tokenizer {
   // vocabulary gives U+FFFD (a model's vocabulary may be larger than its tokenizer's).
   virtual std::string decode(std::span<const int32_t> ids) const = 0;
   virtual int64_t vocabulary_size() const = 0;  // ids are in [0, vocabulary_size())
-  virtual int32_t end_of_document() const = 0;  // the last id of every document
+  virtual int32_t end_of_document() const = 0;  // prepare() adds it after every document; an encoder does not
 
   // The ids of a whole document, without end_of_document().
   std::vector<int32_t> encode(std::string_view text) const;
