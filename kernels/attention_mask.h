@@ -1,4 +1,5 @@
-// Which keys a query sees, in integers: shared by all backends.
+// The range of keys that each query sees: index arithmetic without tensor data, for the host backends and the FLOP
+// counts. cuda/attention/geometry.h has the same function for CUDA kernels.
 #pragma once
 
 #include <algorithm>

@@ -1,14 +1,14 @@
 // THE DEVICE INTERFACE: everything a device must offer, in two classes. Kernels is the front door, which all code above
 // calls: it checks operands, records the call in a trace and, after the call, polls outstanding communication (Poller).
-// Backend is what a device implements (operations/ in plain loops, cpu/, cuda/); nothing above knows which backend is
-// in use.
+// Backend is what a device implements (operations/ in plain loops, cpu/, cuda/).
 //
 // Conventions. Tensors are contiguous; shapes are written [rows, ..., columns] in the letters of kernels/README.md.
-// Each output is set (=), added to (+=), or either, as the argument `write` says ((+)=). All tensors of a call have the
-// backend's compute type, except statistics, sums, attention's (o, lse) and parameter gradients (sums over many calls),
-// which have accumulator_of(type): fp32, or fp64 if the compute type is fp64. Outputs may not overlap inputs. Comments
-// below state every exception. Calls take effect in order; download() and the functions that return a number wait for
-// the result. An absent tensor is an empty one. Operands that break these rules fail CHECK.
+// Each output is set (=), added to (+=), or either, as the argument `write` says ((+)=). Tensors have the
+// backend's compute type, except sums and statistics: parameter gradients, dq, dk, dv, attention_forward's o, lse,
+// delta, mean, rstd, partials, log_sum and losses. These have accumulator_of(type): fp32, or fp64 if the compute type
+// is fp64. Outputs may not overlap inputs. Comments below state every exception. Calls take effect in order; download()
+// and the functions that return a number wait for the result. An absent tensor is an empty one. Operands that break
+// these rules fail CHECK.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,9 @@ namespace ropewalk {
 enum class Write { kSet, kAdd };              // y = ..., y += ...
 enum class Rotation { kForward, kBackward };  // by the angle, by minus the angle (its adjoint)
 
-// Where a piece of queries and a piece of keys stand in their sequence: both are contiguous in global positions, so the
-// mask needs only two offsets. Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i].
+// The global positions of a piece of queries and a piece of keys in their sequence. A piece is a contiguous range of
+// positions, so the mask needs only two offsets.
+// Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i].
 struct AttentionSpan {
   int64_t q_begin = 0;            // global position of the first query row
   int64_t k_begin = 0;            // global position of the first key row
@@ -67,7 +68,7 @@ class Kernels {
   Kernels(const Kernels&) = delete;
   Kernels& operator=(const Kernels&) = delete;
 
-  Backend& backend() const { return *backend_; }  // for callers that need a particular backend
+  Backend& backend() const { return *backend_; }  // for computes(), and for code that needs a particular class
   Device device() const;
   DType dtype() const;       // compute type of weights and activations
   const char* name() const;  // "reference", "cpu", "cuda"
@@ -147,7 +148,7 @@ class Kernels {
   // dgate = dh * up * silu'(gate),  dup = dh * silu(gate).  dgate may be gate, dup may be up.
   void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup);
 
-  // ---- attention: q [T, H, K], k, v [U, G, K], H a multiple of G; query head h reads key head h / (H / G)
+  // ---- attention: q [T, H, K], k, v [U, G, K], H a multiple of G; query head h reads KV head h / (H / G)
 
   // Scores are q k^T / sqrt(K), masked by the span. Merges the attention (o', lse') over this piece of keys into
   // o [T, H, K] and lse [T, H] (natural log):  L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o',
@@ -172,8 +173,8 @@ class Kernels {
   // m = max_v s l_v, s = logit_scale. For V = 0 the row is (-infinity, 0, 0).
   void cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,
                               const Tensor& partials);
-  // From the partials of all R vocabulary pieces [R, N, 3], merged in order of R: log_sum [N] = log sum_v exp(s l_v)
-  // and losses [N] = log_sum - s l_target, or 0 where the target is -1.
+  // Merges the partials [R, N, 3] of all R pieces of the vocabulary, in ascending order of the piece: log_sum [N] =
+  // log sum_v exp(s l_v) and losses [N] = log_sum - s l_target, or 0 where the target is -1.
   void cross_entropy_merge(const Tensor& partials, const Tensor& targets, const Tensor& log_sum, const Tensor& losses);
   // In place: logits = (exp(s l_v - log_sum) - [v = target]) * s * loss_scale, or 0 in rows whose target is -1.
   void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
@@ -200,8 +201,8 @@ class Kernels {
   void call(const char* name, const Operation& operation);
 
   std::unique_ptr<Backend> backend_;
-  Trace* trace_ = nullptr;    // null: nowhere
-  Poller* poller_ = nullptr;  // null: there is none
+  Trace* trace_ = nullptr;    // null: calls are not recorded
+  Poller* poller_ = nullptr;  // null: nothing is polled
 };
 
 // What a device implements: the operations of Kernels, on operands that have been checked. The default implementations

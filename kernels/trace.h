@@ -29,7 +29,7 @@ struct TraceSpan {
   DeviceTime on_device = {};  // of the device work launched in the span; all other times are the host's
 };
 
-// Marks what the host is doing for a device's profiler, as nested ranges (NVTX).
+// Passes the names of the host's current work to a device's profiler, as nested ranges (NVTX).
 class RangeMarker {
  public:
   virtual ~RangeMarker() = default;

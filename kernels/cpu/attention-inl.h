@@ -1,4 +1,5 @@
-// Vector code of attention's rows, compiled once for each instruction set.
+// Steps of attention on blocks of rows, vectorized: gathering rows, scores, P V and the mask. Compiled once for each
+// instruction set.
 #if defined(ROPEWALK_CPU_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEWALK_CPU_ATTENTION_INL_H_
 #undef ROPEWALK_CPU_ATTENTION_INL_H_
@@ -21,8 +22,8 @@ HWY_INLINE void scaled_copy(int64_t count, float factor, const float* from, floa
                   [&](int64_t i, auto some) HWY_ATTR { store(hn::Mul(by, load(from + i, some)), to + i, some); });
 }
 
-// Copies rows (t, r) of `count` queries that read one key head from x [.., H, K] to [count, R, K]; appends zero rows up
-// to padded_rows.
+// Copies R adjacent heads of `count` queries from x [.., H, K] to [count, R, K]: the heads that share a KV head. x
+// begins at the first head of the first query. Appends zero rows up to padded_rows.
 HWY_INLINE void gather_rows(const float* x, int64_t H, int64_t R, int64_t K, int64_t count, int64_t padded_rows,
                             float* to) {
   for (int64_t t = 0; t < count; ++t) std::copy_n(x + t * H * K, R * K, to + t * R * K);

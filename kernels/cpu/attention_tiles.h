@@ -1,6 +1,7 @@
-// The tiling of attention, in integers. A block of queries visits the keys in tiles. Inside a tile, a strip of a few
-// rows computes only the keys between the first and the last one that any of its rows sees, rounded to whole panels. So
-// wholly masked tiles are skipped, and a strip computes masked scores only where its rows differ and where it rounds.
+// The tiling of attention: index arithmetic. A block of queries visits the keys in tiles. Inside a tile, a strip of a
+// few rows computes only the keys from the first to the last that any of its rows sees, extended to whole panels. So
+// wholly masked tiles are skipped, and a strip computes masked scores only for keys that some of its rows do not see
+// and for keys added by the extension.
 #pragma once
 
 #include <vector>
@@ -9,10 +10,11 @@
 
 namespace ropewalk {
 
-// Fails CHECK unless documents begin in order and not after their queries: the code below relies on both.
+// Fails CHECK unless document_begin never decreases and is at most each query's position. The code below needs both.
 void check_documents(const AttentionSizes& s, const AttentionSpan& span);
 
-// The largest tile; multiples of every strip's height and every panel's width (tile_product-inl.h).
+// A block has at most kTileRows rows, or R if R is larger. A tile has kTileKeys keys. Both numbers are multiples of
+// every strip's height and every panel's width (tile_product-inl.h).
 inline constexpr int64_t kTileRows = 96;
 inline constexpr int64_t kTileKeys = 96;
 
@@ -25,7 +27,7 @@ inline Range whole_tiles(Range keys) {
   return {keys.begin / kTileKeys * kTileKeys, round_up(keys.end, kTileKeys)};
 }
 
-// The rows of a block are pairs (t, r): query t of the r-th of the R heads that read one key head. So all rows of a
+// The rows of a block are pairs (t, r): query t of the r-th of the R query heads that share a KV head. So all rows of a
 // block share its keys.
 class QueryBlock {
  public:

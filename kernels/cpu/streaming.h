@@ -1,6 +1,7 @@
-// When an output is written past the caches. A store through the caches first reads the line that it overwrites, which
-// costs as much as another input. A streaming store does not, but the next reader must fetch the output from memory. So
-// only outputs too large to stay in the caches are streamed, and never in place, where the lines are cached already.
+// Decides which outputs are written with streaming stores, which bypass the caches. A store through the caches first
+// reads the line that it overwrites, which costs as much as another input. A streaming store does not, but the next
+// reader must fetch the output from memory. So only outputs too large to stay in the caches are streamed, and never in
+// place, where the lines are cached already.
 #pragma once
 
 #include <algorithm>

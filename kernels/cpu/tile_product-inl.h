@@ -1,6 +1,6 @@
 // Products of matrices small enough for the caches: the micro-kernel of attention and of large products. The left
-// operand is read in strips of rows, one number at a time, each of which is broadcast. The right operand is packed into
-// panels that are two vectors wide, so each step of the inner dimension loads two vectors.
+// operand is read in strips of rows, and each of its elements is broadcast to a vector. The right operand is packed
+// into panels that are two vectors wide, so each step of the inner dimension loads two vectors.
 #if defined(ROPEWALK_CPU_TILE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEWALK_CPU_TILE_PRODUCT_INL_H_
 #undef ROPEWALK_CPU_TILE_PRODUCT_INL_H_
@@ -81,8 +81,8 @@ HWY_INLINE void edge_product(Left left, const float* panel, int64_t inner, int64
 }
 
 // Packs the columns of x [.., columns] (rows `stride` apart) into panels: panel p is [panel_rows, panel_columns()] and
-// holds the columns from p * panel_columns() on, 0 beyond the last. Only `rows` of x are read; the other rows of
-// `written` are set to 0, and rows outside `written` are not touched.
+// holds the columns from p * panel_columns() on, 0 beyond the last. Row i of x, for i in `rows`, goes to row i of each
+// panel. The panels' other rows in `written` are set to 0; rows outside `written` are not touched.
 HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
                              int64_t panel_rows, float* to) {
   constexpr int64_t kRows = 64;  // few enough that their pages are still in the TLB for the next panel
@@ -143,8 +143,8 @@ HWY_INLINE int64_t transpose_fours([[maybe_unused]] const float* x, [[maybe_unus
 }
 
 // Packs the rows of x [.., columns] into panels: panel p is [columns, panel_columns()], and its columns are the rows of
-// x from p * panel_columns() on. Only `rows` are read; the other rows of `written`, which is whole panels, are set to
-// 0.
+// x from p * panel_columns() on. Only `rows` of x are read. `written` is a range of whole panels; columns in it that
+// belong to other rows are set to 0.
 HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
                                      float* to) {
   const int64_t panel = panel_columns();

@@ -82,7 +82,7 @@ HWY_INLINE void for_each_vector(int64_t count, F&& f) {
   if (i < count) f(i, FirstLanes{count - i});
 }
 
-// Combines the vectors f(i, lanes) over [0, count) with four independent chains, then the chains.
+// Combines the vectors f(i, lanes) over [0, count) into four independent accumulators, and these into one vector.
 template <class F, class Combine>
 HWY_INLINE FloatVector reduce(int64_t count, float identity, F&& f, Combine&& combine) {
   const int64_t step = lanes();
@@ -132,8 +132,9 @@ HWY_INLINE FloatVector at_most(float bound, FloatVector x) {
 #endif
 }
 
-// Adding kShift rounds a number to a whole number n, because an ulp of the sum is 1. The sum's lowest bits are n + 127,
-// the exponent of the float 2^n. Needs -127 <= n <= 128. A NaN stays one in `whole`.
+// From number + kShift: `whole` is n, the number rounded to an integer, and `power` is 2^n. Adding kShift rounds,
+// because an ulp of the sum is 1. The sum's lowest bits are n + 127, the biased exponent of 2^n. Needs -127 <= n <=
+// 128. If the number is NaN, so is `whole`.
 inline constexpr float kShift = 0x1.8p23f + 127;
 struct Power {
   FloatVector whole, power;

@@ -66,9 +66,10 @@ __device__ __forceinline__ T over_block(T x, Combine combine, T* scratch) {
 // The threads that share a row: some lanes of a warp, a warp, or a whole block for long rows.
 template <int kSize>
 struct Team {
-  static constexpr int kBlock = kSize <= kWarp ? kThreads : kSize;                       // threads in a block
-  static constexpr int kTeams = kBlock / kSize;                                          // teams in a block
-  static constexpr int64_t kScratchBytes = kSize <= kWarp ? 0 : 2 * 8 * kBlock / kWarp;  // shared memory
+  static constexpr int kBlock = kSize <= kWarp ? kThreads : kSize;  // threads in a block
+  static constexpr int kTeams = kBlock / kSize;                     // teams in a block
+  // Shared memory: for each of two turns, one value of up to 8 bytes per warp.
+  static constexpr int64_t kScratchBytes = kSize <= kWarp ? 0 : 2 * 8 * kBlock / kWarp;
 
   // Indices among all teams of the grid. first(): the first team of this thread's warp; a warp's teams must loop
   // together, because they reduce together. index(): this thread's team.

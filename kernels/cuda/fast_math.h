@@ -13,8 +13,8 @@ inline constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 //
 // - The PTX ISA promises a relative error of 2^-22. The result is then rounded to bf16, with an error of up to 2^-9, or
 //   becomes a term of a row's sum.
-// - A term below 2^-126 of the row's largest term is flushed to 0. Even 2^40 such terms total 2^-86 of the sum, whose
-//   last bit is 2^-23 of it.
+// - A term below 2^-126 of the row's largest term is flushed to 0. Even 2^40 such terms add up to at most 2^-86 of
+//   the sum, far below its fp32 precision of 2^-23.
 // - Subnormal arguments are taken as 0: in fp32, 2^x is 1 for both.
 __device__ __forceinline__ float exp2_flushed(float x) {
 #ifdef __CUDACC__

@@ -43,9 +43,9 @@ class Runtime final : public DeviceTimeline {
   Device device() const;
   DeviceStatus status() const;
   int multiprocessors() const;
-  bool has_hopper() const;                      // whether device and build support the Hopper form of attention
-  bool lacks_hopper() const;                    // the device is a Hopper, but this build has no kernels for it
-  void check_hopper() const;                    // throws DeviceError, which says what is missing, if not has_hopper()
+  bool has_hopper() const;    // whether device and build support the Hopper form of attention
+  bool lacks_hopper() const;  // whether the device supports it, but this build was not compiled for sm_90a
+  void check_hopper() const;  // throws DeviceError, which says what is missing, if not has_hopper()
   int64_t peak_bytes() const { return peak_; }  // the most that was allocated at any time
   Stream stream() const;  // the kernels' stream; also makes this device the current one of the calling thread
   Stream make_stream();   // another stream, for transfers that overlap with kernels; lives as long as this object
@@ -60,7 +60,7 @@ class Runtime final : public DeviceTimeline {
 
   void record(bool on) override;
   DeviceMoment moment() override { return moment_of(mark(stream())); }
-  DeviceMoment moment_of(const Event& event) const;  // empty if nothing was recorded when the event was marked
+  DeviceMoment moment_of(const Event& event) const;  // empty if record() was off when the event was marked
 
   // allocate() throws OutOfMemory, with the bytes requested and free; allocate_pinned() throws DeviceError. The release
   // functions wait until all work of the device is done.
@@ -70,7 +70,7 @@ class Runtime final : public DeviceTimeline {
   void release_pinned(void* memory) noexcept;
 
   void to_device(const void* host, void* device, int64_t bytes);  // returns when the copy is done
-  void to_host(const void* device, void* host, int64_t bytes);    // after all earlier kernels, likewise
+  void to_host(const void* device, void* host, int64_t bytes);    // copies after all earlier kernels, then returns
   // Enqueues a copy between device memory and pinned memory, in any direction.
   void copy(const void* from, void* to, int64_t bytes, Stream stream) const;
 

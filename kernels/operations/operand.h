@@ -11,7 +11,7 @@ namespace ropewalk {
 void check_operand(const Kernels& kernels, const char* name, const Tensor& x, DType dtype, const Shape& shape);
 // Any shape; fp32, fp64 or bf16.
 void check_floating(const Kernels& kernels, const char* name, const Tensor& x);
-// Checks the number of axes, which must precede reading extents.
+// Checks the number of axes. Call it before reading extents.
 void check_rank(const char* name, const Tensor& x, int rank);
 // Checks that `output` overlaps no input. With InPlace::kAllowed it may also be exactly the memory of an input.
 enum class InPlace { kNever, kAllowed };

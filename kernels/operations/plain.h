@@ -1,4 +1,5 @@
-// The plain form of an operation is its default implementation in Backend. These functions dispatch it to its loop.
+// The plain form of an operation is its default implementation in Backend: a loop over host memory. These functions
+// choose the loop's scalar type, and run it if the backend computes.
 #pragma once
 
 #include "kernels/floating.h"

@@ -12,7 +12,7 @@
 
 namespace ROPEWALK_CUDA {
 
-// When the result of a call is needed. A transport may let calls with kNow overtake earlier ones with kLater.
+// When the result of a call is needed. A transport may let kNow calls overtake earlier kLater calls of other groups.
 enum class Need { kNow, kLater };
 
 class DeviceCommunicator : public Communicator {

@@ -2,9 +2,9 @@
 // NCCL. The host sums in rank order: results have the same bits as those of host tensors.
 //
 // A stream beside the kernels' stream copies the data to be sent to pinned memory, the host communicator exchanges it,
-// and the same stream copies the received data to the device. An exchange starts on the host when its copies are
-// complete, and at the latest before any other call of a host communicator, so that all ranks start the same calls in
-// the same order.
+// and the same stream copies the received data to the device. An exchange starts on the host when its copies to the
+// host are complete. Any other call of a host communicator first waits for these copies and starts all pending
+// exchanges, so all ranks start the same calls in the same order.
 #pragma once
 
 #include "parallel/cuda/device_communicator.h"

@@ -1,4 +1,4 @@
-// Which rows a block of attention has, and which keys they see: integer arithmetic, shared by both forms of the
+// Which rows a block of attention has, and which keys they see: index arithmetic, shared by the portable and the Hopper
 // kernels. Row (t, r) is query t of the r-th of the R = H / G query heads that share a KV head. A block of such rows
 // visits the keys tile by tile.
 #pragma once
@@ -48,7 +48,7 @@ __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_
   return queries;
 }
 
-// The queries that see all of the keys [u, u + count), so that they need no mask there. None if fewer keys exist.
+// The queries that see all of the keys [u, u + count), so that they need no mask there. Empty if U < u + count.
 __device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, int64_t u, int count) {
   const int64_t first = s.k_begin + u, last = first + count - 1;
   Range queries{last > s.q_begin ? last - s.q_begin : 0, s.T};

@@ -9,15 +9,15 @@
 namespace ROPEWALK_CUDA {
 
 // The state of this thread's two rows. Exponentials are relative to the running maximum, so that the largest weight is
-// exactly 1 and is not rounded in bf16. A base that lags behind the maximum would avoid most of the rescaling, but more
-// than double the error where one key outweighs the others.
+// exactly 1 and is not rounded in bf16. Following the maximum only when it has grown by a threshold would avoid most of
+// the rescaling. But where one key outweighs the others, the error would be more than twice as large.
 struct OnlineSoftmax {
   float largest[2] = {-INFINITY, -INFINITY};  // largest score so far
-  float sum[2] = {};                          // of exponentials relative to it, over this thread's columns
+  float sum[2] = {};                          // of 2^(score - largest), over this thread's columns
 
-  // Replaces products q k in `score` by exponentials of scale * q k, scale > 0, relative to the maximum. Keys that a
-  // row does not see must be -inf. Sets `shrink` to the factors by which the caller must multiply its outputs so far;
-  // `sum` is rescaled here.
+  // Replaces products q k in `score` by 2^(scale * q k - largest), where scale > 0 includes the factor log2(e). Keys
+  // that a row does not see must be -inf. Sets `shrink` to the factors by which the caller must multiply its outputs so
+  // far; `sum` is rescaled here.
   template <int kParts>
   __device__ __forceinline__ void take(float (&score)[kParts][4], float scale, float (&shrink)[2]) {
     float base[2];

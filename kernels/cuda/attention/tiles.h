@@ -113,8 +113,8 @@ __device__ __forceinline__ void add_columns(float (&c)[kParts][kColumnParts][4],
   }
 }
 
-// c += left times the transpose of rows of `right`, over K: as many rows, from `row` on, as c has columns. Calls
-// left(a, part, k) to load columns [k, k + 16) of the part's 16 rows.
+// c [16 kParts, 8 kColumnParts] += left times the transpose of rows [row, row + 8 kColumnParts) of `right`. The inner
+// dimension is K. Calls left(a, part, k) to load columns [k, k + 16) of the part's 16 rows.
 template <int K, int kParts, int kColumnParts, typename Left>
 __device__ __forceinline__ void add_product_of_rows(float (&c)[kParts][kColumnParts][4], const Left& left,
                                                     const Tile<K>& right, int row) {

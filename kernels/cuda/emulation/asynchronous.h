@@ -15,8 +15,8 @@ constexpr unsigned kWarpgroup = 128;
 // modulo 8 ("Tensors: Swizzling Modes").
 inline uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-// proxies.cpp. Shared memory as the async proxy sees it: threads' stores become visible only when they fence. Addresses
-// are those of the shared window, whose first KiB is reserved by the system.
+// proxies.cpp. Shared memory as the async proxy sees it. Stores of threads become visible to it at the next fence of
+// any thread. Addresses are those of the shared window, whose first KiB is reserved by the system.
 class AsyncView {
  public:
   explicit AsyncView(Block& block) : block_(block), seen_(block.shared_bytes(), kPoison) {}
@@ -192,7 +192,7 @@ class Warpgroup {
     size_t asked = 0, delivered = 0;  // products issued, and products whose results it has
     std::deque<size_t> groups;        // for each group not yet waited for: `asked` when it was committed
     std::vector<Link> links;
-    bool fenced = false;  // since registers may last have been touched
+    bool fenced = false;  // since its last wait, after which it may touch its registers
   };
 
   Thread& me() { return threads_[block_.thread() % kWarpgroup]; }

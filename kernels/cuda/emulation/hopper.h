@@ -14,7 +14,7 @@
 // blocks add in their order, but not that the additions of one block are visible before those of the next.
 //
 // Breaking a rule fails CHECK, and so do operations that are in flight when a thread or the block ends, except bulk
-// additions that have read shared memory. A wait that cannot end fails CHECK as it does at other barriers.
+// additions that have read shared memory. A wait that cannot end fails CHECK, as at __syncthreads().
 #pragma once
 
 #include "kernels/cuda/emulation/simt.h"

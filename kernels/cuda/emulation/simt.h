@@ -26,8 +26,8 @@ struct Index {
 };
 inline constexpr unsigned kWarp = 32;
 
-// Of the running thread. constinit avoids the wrapper function through which thread_local variables are accessed
-// otherwise, and about which sanitizers give false reports.
+// Of the running thread. Without constinit, thread_local variables are accessed through a wrapper function, about which
+// sanitizers give false reports.
 extern constinit thread_local Index thread_index, block_index, block_size, grid_size;
 
 // Runs `thread` for each thread of each block. Blocks consist of whole warps.

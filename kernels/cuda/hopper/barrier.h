@@ -31,7 +31,8 @@ struct alignas(8) Barrier {
   uint64_t bits;
 };
 
-// `arrivals`: per phase. Called by one thread, which then calls publish_barriers(); then __syncthreads().
+// `arrivals`: the number per phase. One thread calls init() and then publish_barriers(); then all threads call
+// __syncthreads().
 __device__ __forceinline__ void init(Barrier* barrier, int arrivals) {
 #ifdef __CUDACC__
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
@@ -69,8 +70,8 @@ __device__ __forceinline__ void arrive_expecting(Barrier* barrier, uint32_t byte
 #endif
 }
 
-// Waits until the phase with this parity is complete. This is the current phase or the one before it; for the latter it
-// returns at once.
+// Waits until the phase with this parity is complete. The parity is that of the current phase, or of the previous
+// phase: then wait() returns at once.
 __device__ __forceinline__ void wait(Barrier* barrier, uint32_t parity) {
 #ifdef __CUDACC__
   uint32_t completed = 0;

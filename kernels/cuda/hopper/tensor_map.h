@@ -1,5 +1,6 @@
-// TMA: asynchronous copies of boxes of tensors into shared memory, and additions to them, issued by one thread.
-// NVIDIA's PTX ISA, "Tensors", "cp.async.bulk.tensor" and "cp.reduce.async.bulk.tensor".
+// TMA: asynchronous copies of boxes of tensors into shared memory, and additions from shared memory to boxes of
+// tensors. One thread issues each. NVIDIA's PTX ISA, "Tensors", "cp.async.bulk.tensor" and
+// "cp.reduce.async.bulk.tensor".
 #pragma once
 
 #include <initializer_list>

@@ -31,14 +31,15 @@ __device__ __forceinline__ Operand operand(const Bf16* tile, int panel_bytes) {
   return {(address & 0x3ffff) >> 4 | static_cast<uint64_t>(panel_bytes) >> 4 << 16 | kEightRows >> 4 << 32 |
           kSwizzle128 << 62};
 }
-// K-major: the inner dimension runs along the rows of one panel. Each 16 of it are 32 bytes.
+// K-major: the inner dimension runs along the rows of one panel; 16 elements of it are 32 bytes (for advanced()). The
+// hardware ignores the distance to the next panel.
 __device__ __forceinline__ Operand rows_operand(const Bf16* tile) { return operand(tile, 16); }
-// MN-major (transposed): the inner dimension runs from row to row. Each 16 of it are 2048 bytes. Each 64 of the outer
-// dimension are a panel.
+// MN-major (transposed): the inner dimension runs from row to row; 16 rows are 2048 bytes. A panel has 64 elements of
+// the outer dimension.
 __device__ __forceinline__ Operand columns_operand(const Bf16* tile, int panel_bytes) {
   return operand(tile, panel_bytes);
 }
-// The operand that begins `bytes` further.
+// The operand that begins `bytes` later in shared memory.
 __device__ __forceinline__ Operand advanced(Operand operand, int bytes) {
   return {operand.bits + static_cast<uint64_t>(bytes >> 4)};
 }

@@ -1,7 +1,7 @@
 // The part of NCCL's interface that is used, between threads of one process whose devices are emulated. An operation
-// waits in its stream until all its ranks have reached it, and host calls sometimes continue after they return. In a
-// reduce-scatter the sum of each part begins at a different rank, as in NCCL's rings. For the functions, see NCCL's
-// documentation.
+// waits in its stream until all its ranks have reached it. Host calls sometimes return ncclInProgress before they are
+// complete, like those of NCCL's nonblocking communicators. In a reduce-scatter the sum of each part begins at a
+// different rank, as in NCCL's rings. For the functions, see NCCL's documentation.
 #pragma once
 
 #include <cstddef>

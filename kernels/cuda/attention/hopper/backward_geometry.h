@@ -1,4 +1,4 @@
-// Which row tiles a key tile visits in the Hopper backward, and in which order: integer arithmetic.
+// Which row tiles a key tile visits in the Hopper backward, and in which order: index arithmetic.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
@@ -54,12 +54,13 @@ __device__ __forceinline__ int tiles_of_keys_before(const AttentionShape& s, con
 }
 
 // The (key tile, KV head) of index `number`. KV heads are taken in sections of kSection; within a section, key tiles
-// ascend, so that those that the most rows see come first.
+// ascend: under the causal mask, the most rows see the first ones.
 //
 // Blocks that start together should visit a row tile that they share at the same time, so that it stays in the L2
-// cache. A block begins with its last row tile, which without a window is the last one of all blocks. With a window
-// these differ. Then a block begins with its last row tile whose number is one less than a multiple of `period`, if it
-// has one, and wraps around from there. `period` is about the number of row tiles that a key tile visits, so that
+// cache. Without a window, a block begins with its last row tile. This is the same tile for all blocks, unless a
+// document ends earlier. With a window, last row tiles differ. A block then begins with the largest n among its row
+// tiles for which n + 1 is a multiple of `period` (or with its last row tile if there is no such n), visits tiles in
+// descending order and wraps around. `period` is about the number of row tiles that a key tile visits, so that
 // neighbouring key tiles mostly begin with the same row tile.
 template <int kKeys, int kRows>
 __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number) {

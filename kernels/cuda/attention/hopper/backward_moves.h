@@ -74,8 +74,8 @@ __device__ __forceinline__ void load_facts(const AttentionShape& s, const Backwa
 }
 
 // dq += the block's part of it for each row tile, by bulk additions. Two threads call this, with `first` 0 and 1, and
-// take row tiles alternately: where turns are kept, a thread must wait until its addition is complete before another
-// block may add to the same rows. That takes long, and the other thread handles the next row tile meanwhile.
+// take row tiles alternately. If dq is added in a fixed order (Turns), another block may add to the same rows only when
+// this block's addition is complete. A thread waits long for that, and the other handles the next row tile meanwhile.
 template <int K>
 __device__ __forceinline__ void add_dq(const TensorMap& dq_map, const AttentionShape& s, const Turns& turns, int first,
                                        BackwardShared<K>& shared) {

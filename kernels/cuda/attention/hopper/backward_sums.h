@@ -47,7 +47,7 @@ __device__ __forceinline__ void add_rows(float (&c)[K / 8][4], const uint32_t (&
   commit_products();
 }
 
-// A warpgroup's half of dq: 64 rows and 64 columns, from these on.
+// A warpgroup's half of dq: the 64 x 64 part that begins at (row, column).
 template <int K>
 struct DqHalf {
   int row, column;
@@ -71,7 +71,8 @@ __device__ __forceinline__ void multiply_keys(float (&dq)[8][4], const Bf16* ds,
 }
 
 // Stores scale * dq into `tile`, from which add_dq() adds it to device memory. Odd rows store their parts of 8 columns
-// in another order (part ^ 2), so that the four rows that a store writes at once lie in different banks.
+// in another order (part ^ 2): a warp's 8-byte store takes two passes of half a warp, and the four rows of a pass
+// should lie in different banks.
 template <int K>
 __device__ __forceinline__ void store_dq(const float (&dq)[8][4], float scale, int group, float* tile) {
   using Tiles = BackwardTiles<K>;
@@ -159,8 +160,8 @@ __device__ __forceinline__ void meet_rows(int i, float scale, int group, Backwar
   fence_shared_writes();
 
   add_rows<K>(sums.dv, p_left, shared.d_o[stage]);
-  // Both warpgroups have stored their dS. This stage of ds is overwritten two row tiles later: both must pass this
-  // barrier once more before that, and have finished reading the stage by then.
+  // Waits until both warpgroups have stored their dS. This stage of ds is overwritten two row tiles later, after the
+  // next pass of this barrier. A warpgroup reaches that pass only after its product dq has read the stage.
   sync_threads_of(1, Tiles::kComputing * kWarpgroup);
   multiply_keys<K>(dq, shared.ds[stage], shared.k, group);
   wait_products<1>();

@@ -1,13 +1,14 @@
 // Which row block a thread block of the forward computes next. Thread blocks are persistent: each takes one row block
-// after another, those that see the most keys first, so that all thread blocks end at about the same time.
+// after another. Row blocks that see the most keys come first within a section of KV heads, so that all thread blocks
+// end at about the same time.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
 
 namespace ROPEWALK_CUDA {
 
-// The order of the row blocks of all KV heads. Heads are taken in sections, whose keys and values fit into the L2
-// cache.
+// The order of the row blocks of all KV heads. Heads are taken in sections. A section is one head, or several heads
+// whose keys and values (with a window, those in one window) fit into the L2 cache.
 struct RowSchedule {
   unsigned count;              // row_blocks * heads
   unsigned row_blocks, heads;  // row blocks of a KV head; KV heads

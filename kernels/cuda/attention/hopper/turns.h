@@ -4,8 +4,8 @@
 //
 // No deadlock: blocks take numbers as they start, and the key tiles of a KV head have ascending numbers, so that a
 // block waits only for blocks that have started before it. Of the blocks that are not done, the one with the smallest
-// number waits for none. Every turn comes up: the key tiles that a row tile sees are contiguous, because
-// document_begin[t] never decreases and is at most the position of query t (AttentionSpan).
+// number waits for none. Every count that a block waits for is reached: the key tiles that a row tile sees are
+// contiguous, because document_begin[t] never decreases and is at most the position of query t (AttentionSpan).
 //
 // Short waits: blocks visit the row tiles that they share in the same order (KeyTile), each about one row tile behind
 // the block before it.
@@ -17,8 +17,8 @@
 namespace ROPEWALK_CUDA {
 
 struct Turns {
-  // In device memory, zeroed before each launch. [0]: number of the next block; [1 + place]: key tiles that have added
-  // at `place`, which is row tile * G + KV head. Null: blocks add in any order.
+  // In device memory, zeroed before each launch. counts[0]: the number of the next block. counts[1 + place], with place
+  // = row tile * G + KV head: how many key tiles have added there. Null: blocks add in any order.
   int* counts;
 
   __device__ bool are_kept() const { return counts != nullptr; }
@@ -33,8 +33,8 @@ struct Turns {
 #endif
   }
 
-  // Waits until `turn` key tiles have added at `place`. Called only where turns are kept, by the thread that then
-  // issues this block's addition.
+  // Waits until `turn` key tiles have added at `place`. Called only if are_kept(), by the thread that then issues
+  // this block's addition.
   __device__ void await(int place, int turn) const {
 #ifdef __CUDACC__
     int had = 0;

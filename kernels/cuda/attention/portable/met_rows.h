@@ -9,10 +9,10 @@
 
 namespace ROPEWALK_CUDA {
 
-// Tile sizes of the backward in which each block has a key tile. A warp has 16 keys, because its accumulators of dk and
-// dv, 2 K floats per key, fill the registers. A row tile has kRows rows, kStep of which are computed at once; shared
-// memory holds kStages row tiles, all but one of them in flight. kBlocks blocks share an SM. kWithQueries: computes dq
-// too.
+// Tile sizes of the backward kernels in which each block owns one key tile. A warp has 16 keys, because its
+// accumulators of dk and dv, 2 K floats per key, fill the registers. A row tile has kRows rows, kStep of which are
+// computed at once; shared memory holds kStages row tiles, all but one of them in flight. kBlocks blocks share an SM.
+// kWithQueries: computes dq too.
 template <int K_, bool kWithQueries>
 struct KeyTiles {
   static constexpr int K = K_, kWarps = K == 64 || kWithQueries ? 4 : 8, kBlocks = 8 / kWarps;
@@ -36,12 +36,13 @@ class MetRows {
   struct alignas(16) Facts {
     float base[kRows], minus_delta[kRows];  // base: softmax_base(lse)
     int16_t begin[kRows], end[kRows];       // the key tile's keys that the row sees; set only if masked
-    int masked;                             // of the whole row tile: not all rows see all keys
+    int masked;                             // whether some row of the tile does not see all keys, or does not exist
   };
   struct Shared {
     Facts facts[Tiles::kStages];
-    int place[Copy::kStep][Copy::kCount];  // [i][j]: index in [T, H] of the tile's row i + j kStep, relative to row 0's
-    int all_begin, all_end;                // the queries that see all keys of the key tile
+    // [i][j]: the index in [T, H] of the tile's row i + j * Copy::kStep, relative to row 0's.
+    int place[Copy::kStep][Copy::kCount];
+    int all_begin, all_end;  // the queries that see all keys of the key tile
   };
   static constexpr int kTiles = 2 * Tiles::kStages * Tiles::kRow;  // elements: q and do of each stage
 

@@ -9,8 +9,8 @@
 namespace ROPEWALK_CUDA {
 
 // Tile sizes. A warp has kParts_ times 16 rows, and uses each key that it loads for all of them. A key tile has kKeys_
-// keys; shared memory holds kStages_ of them with their values, all but one in flight, and throughout also kLefts_
-// tiles of the block's own rows (q, and do in the backward). kBlocks_ blocks share an SM.
+// keys. Shared memory holds kStages_ key tiles with their values, all but one of them in flight. For the whole kernel,
+// it also holds kLefts_ tiles of the block's own rows (q, and do in the backward). kBlocks_ blocks share an SM.
 template <int K_, int kParts_, int kKeys_, int kStages_, int kBlocks_, int kLefts_>
 struct RowTiles {
   static constexpr int K = K_, kParts = kParts_, kKeys = kKeys_, kStages = kStages_, kBlocks = kBlocks_;
@@ -48,7 +48,7 @@ class RowBlock {
     const auto block = static_cast<int>(gridDim.x) - 1 - worked_out_here(static_cast<int>(blockIdx.x));
     return {s_, int64_t{block} * per_block};
   }
-  // The block's row to which accumulators 2i and 2i + 1 (i: 0 or 1) of 16-row part `part` belong in this thread.
+  // The row, within the block, of this thread's accumulators 2i and 2i + 1 (i: 0 or 1) of 16-row part `part`.
   __device__ __forceinline__ int row(int part, int i) const {
     return warp() * Tiles::kWarpRows + 16 * part + 8 * i + lane() / 4;
   }
@@ -62,7 +62,8 @@ class RowBlock {
     });
   }
 
-  // sums += the warp's rows of `tile` times the transpose of the rows of `right` from `row` on, over K.
+  // sums += the warp's rows of `tile` times the transpose of rows [row, row + 8 kColumnParts) of `right`. The inner
+  // dimension is K.
   template <int kColumnParts>
   __device__ __forceinline__ void add_product_of_rows(float (&sums)[Tiles::kParts][kColumnParts][4], const Bf16* tile,
                                                       const Tile<K>& right, int row) const {
