@@ -7,7 +7,7 @@
 namespace ropewalk {
 
 std::vector<int> allowed_cpus() {
-  // A mask of fixed size fails on hosts with more CPUs than it has bits; then all CPUs count as allowed.
+  // The call fails on hosts with more CPUs than the mask has bits; then all CPUs count as allowed.
   cpu_set_t mask;
   std::vector<int> cpus;
   const bool known = sched_getaffinity(0, sizeof mask, &mask) == 0;

@@ -1,10 +1,10 @@
-// The CPUs of this process.
 #pragma once
 
 #include <vector>
 
 namespace ropewalk {
 
-std::vector<int> allowed_cpus();  // of its affinity mask
+// The CPUs in this thread's affinity mask; all CPUs of the host if the mask cannot be read.
+std::vector<int> allowed_cpus();
 
 }  // namespace ropewalk

@@ -10,14 +10,14 @@ namespace ropewalk {
 namespace {
 constexpr int64_t kPage = 4096;
 
-// What a tensor takes, with room behind it that keeps large ones apart in their pages.
+// Bytes that a tensor occupies. Padding behind large ones makes their successors begin at other offsets in their pages.
 int64_t room_of(int64_t bytes) {
   return round_up(std::max<int64_t>(bytes, 1), kAlignment) + (bytes >= kPage ? kStagger : 0);
 }
 }  // namespace
 
 void Arena::reserve(int64_t bytes) {
-  CHECK(blocks_.empty(), "an arena that has {} bytes is to reserve {}", reserved_bytes(), bytes);
+  CHECK(blocks_.empty(), "the arena already has {} bytes and cannot reserve {} more", reserved_bytes(), bytes);
   if (bytes > 0) blocks_.push_back(kernels_.allocate(bytes));
 }
 

@@ -1,5 +1,5 @@
-// Memory of a step: tensors are handed out in stack order and given back together, from one block that is reserved
-// before the first step. What goes beyond it takes further blocks, which are kept.
+// Memory of a step: tensors are allocated in stack order and released together, from one block that is reserved before
+// the first step. Tensors that do not fit take further blocks, which are kept.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,8 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  // One block for all that follows, while there is none. Throws DeviceError where there is not so much memory.
+  // Allocates one block for all later tensors; call it before the first allocation. Throws DeviceError if memory is
+  // short.
   void reserve(int64_t bytes);
 
   // Uninitialised; valid until the enclosing ArenaScope ends.
@@ -45,7 +46,7 @@ class Arena {
   int64_t used_ = 0, peak_ = 0;
 };
 
-// Gives back, when it ends, everything allocated from the arena since it began.
+// Its destructor releases everything that was allocated from the arena since its constructor.
 class ArenaScope {
  public:
   explicit ArenaScope(Arena& arena) : arena_(arena), position_(arena.position()) {}

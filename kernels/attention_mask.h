@@ -1,4 +1,5 @@
-// Which keys a query sees, in integers: shared by all backends.
+// The range of keys that each query sees: index arithmetic without tensor data, for the host backends and the FLOP
+// counts. cuda/attention/geometry.h has the same function for CUDA kernels.
 #pragma once
 
 #include <algorithm>
@@ -16,20 +17,20 @@ inline AttentionSizes attention_sizes(const Tensor& q, const Tensor& k) {
   return {q.extent(0), k.extent(0), q.extent(1), k.extent(1), q.extent(2)};
 }
 
-// Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i]: for each query one interval, whose ends
-// never move back from one query to the next.
+// Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i]. So each query sees one interval of
+// keys, and neither end decreases from one query to the next.
 class AttentionMask {
  public:
-  // document_begin holds one entry a query, or is null.
+  // document_begin has one entry per query, or is null.
   AttentionMask(int64_t keys, int64_t q_begin, int64_t k_begin, std::optional<int64_t> window,
                 const int32_t* document_begin)
       : keys_(keys), q_begin_(q_begin), k_begin_(k_begin), window_(window), document_begin_(document_begin) {}
-  // Of operands in host memory.
+  // span.document_begin must be in host memory.
   AttentionMask(const AttentionSizes& s, const AttentionSpan& span)
       : AttentionMask(s.U, span.q_begin, span.k_begin, span.window,
                       span.document_begin.empty() ? nullptr : span.document_begin.data<int32_t>()) {}
 
-  // The rows of the key piece, counted from its start, that query t sees; perhaps none.
+  // The rows of this piece of keys that query t sees, counted from the piece's start; may be empty.
   Range of_query(int64_t t) const {
     const int64_t i = q_begin_ + t;
     int64_t first = document_begin_ ? document_begin_[t] : 0;

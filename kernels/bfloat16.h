@@ -14,7 +14,7 @@ struct BFloat16 {
   BFloat16() = default;
   explicit BFloat16(float value) {
     const uint32_t wide = std::bit_cast<uint32_t>(value);
-    const bool is_nan = (wide & 0x7fffffffu) > 0x7f800000u;  // rounding could carry a NaN into infinity: keep it quiet
+    const bool is_nan = (wide & 0x7fffffffu) > 0x7f800000u;  // rounding could turn a NaN into infinity: make it quiet
     bits = static_cast<uint16_t>(is_nan ? (wide >> 16) | 0x40u : (wide + 0x7fffu + ((wide >> 16) & 1u)) >> 16);
   }
   explicit operator float() const { return std::bit_cast<float>(uint32_t{bits} << 16); }

@@ -1,4 +1,4 @@
-// Time as a value, so that tests can hand in their own.
+// Clocks as values, so that tests can supply their own.
 #pragma once
 
 #include <functional>
@@ -8,7 +8,7 @@ namespace ropewalk {
 using Clock = std::function<double()>;  // seconds
 
 double unix_seconds();        // since 1970
-double steady_seconds();      // since some moment; never goes back
-double thread_cpu_seconds();  // that this thread has computed
+double steady_seconds();      // since an arbitrary moment; never decreases
+double thread_cpu_seconds();  // CPU time of the calling thread
 
 }  // namespace ropewalk

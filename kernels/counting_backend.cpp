@@ -22,7 +22,8 @@ std::unique_ptr<Buffer> CountingBackend::allocate(int64_t bytes) {
   const int64_t size = std::max<int64_t>(bytes, 1);
   void* data = mmap(nullptr, static_cast<size_t>(size), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED)
-    throw DeviceError(fmt::format("a plan with a tensor of {} bytes is beyond the addresses of this machine", bytes));
+    throw DeviceError(fmt::format(
+        "the estimate needs one allocation of {} bytes, more than the address space of this machine", bytes));
   return std::make_unique<AddressRange>(data, size);
 }
 

@@ -1,6 +1,6 @@
-// A backend that computes nothing, for plans: what runs on it makes all its calls and takes all its memory, and both
-// are counted. Its memory is addresses with no bytes behind them, which read as zero and may not be written; numbers
-// that would be computed are 0.
+// A backend that computes nothing, for estimates: code runs on it unchanged, with all its calls and allocations, and
+// the FLOPs of the calls are counted here. Its memory is address space that nothing backs: it reads as zero and must
+// not be written. Functions that return a result return 0 or nullopt.
 #pragma once
 
 #include "kernels/kernels.h"

@@ -1,4 +1,4 @@
-// Where a tensor's bytes are, and what a rank computes on.
+// The device that holds a tensor or that a rank computes on.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,14 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
-// What a rank computes on, where that is not the host.
+// The state of a rank's device, if that is not the host.
 struct DeviceStatus {
-  std::string name;              // as its maker calls it
-  std::string id;                // the same for two ranks if, and only if, they share the device
-  int64_t total_bytes = 0;       // of its memory
-  int64_t available_bytes = 0;   // now, to whoever asks first
-  std::string attention = {};    // the form of its kernels (AttentionForm)
-  bool could_be_faster = false;  // a Hopper in a build without kernels for it
+  std::string name;              // the vendor's name for it
+  std::string id;                // equal for two ranks if, and only if, they share the device
+  int64_t total_bytes = 0;       // of device memory
+  int64_t available_bytes = 0;   // free now; other ranks on the device may take them
+  std::string attention = {};    // the form in use, by name_of(AttentionForm)
+  bool could_be_faster = false;  // a Hopper GPU, for which this build has no kernels
 };
 
 }  // namespace ropewalk

@@ -38,10 +38,10 @@ constexpr const char* name_of(DType type) {
   return "?";
 }
 
-// The type in which sums over values of `type` are carried: fp64 for fp64, otherwise fp32.
+// The type of sums over values of `type`: fp64 for fp64, otherwise fp32.
 constexpr DType accumulator_of(DType type) { return type == DType::kF64 ? DType::kF64 : DType::kF32; }
 
-// The C++ type's element type: dtype_of<float> is DType::kF32.
+// The DType of a C++ type, as in dtype_of<float> == DType::kF32; kU8 for types without a specialization.
 template <typename T>
 inline constexpr DType dtype_of = DType::kU8;
 template <>

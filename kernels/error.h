@@ -1,5 +1,5 @@
-// Errors in two kinds. The world (a file, a peer, a number in a configuration) throws one of the typed errors below,
-// each saying what is wrong, where, and what to do. A programmer's mistake fails CHECK, which says what broke.
+// Two kinds of errors. External causes (a file, a peer, a number in a configuration) throw one of the typed errors
+// below, which say what is wrong, where, and what to do. A bug in this program fails CHECK, which says what broke.
 #pragma once
 
 #include <fmt/format.h>
@@ -12,14 +12,14 @@ namespace ropewalk {
 // Exit codes of the program; documented in launch/README.md.
 enum class ExitCode : int {
   kDone = 0,
-  kFailure = 1,        // CHECK failed or an error without a type: a bug of ours
+  kFailure = 1,        // CHECK failed, or an untyped error: a bug in ropewalk
   kConfiguration = 2,  // command line or configuration
   kData = 3,           // a data file or tokenizer
   kCheckpoint = 4,     // a checkpoint could not be written or read
   kCommunication = 5,  // a peer died, a deadline passed, ranks disagreed
   kNumerical = 6,      // a loss or gradient that is not finite
   kDevice = 7,         // a device is missing or out of memory
-  kStopped = 85,       // a signal asked for a stop; a whole checkpoint was written
+  kStopped = 85,       // stopped by a signal, after writing a complete checkpoint
 };
 
 class Error : public std::runtime_error {
@@ -42,7 +42,7 @@ ROPEWALK_ERROR_TYPE(CommunicationError, ExitCode::kCommunication);
 ROPEWALK_ERROR_TYPE(NumericalError, ExitCode::kNumerical);
 ROPEWALK_ERROR_TYPE(DeviceError, ExitCode::kDevice);
 #undef ROPEWALK_ERROR_TYPE
-struct OutOfMemory : DeviceError {  // a device's own, or the host's
+struct OutOfMemory : DeviceError {  // the device's memory, or the host's, is exhausted
   using DeviceError::DeviceError;
 };
 
@@ -50,7 +50,8 @@ struct OutOfMemory : DeviceError {  // a device's own, or the host's
 
 }  // namespace ropewalk
 
-// CHECK(condition, "format", args...): an invariant of the program. The message says what broke, with the values.
+// CHECK(condition, "format", args...): an invariant of the program. Throws std::logic_error with the message, which
+// says what broke, with the values.
 #define CHECK(condition, ...)                                                                               \
   do {                                                                                                      \
     if (!(condition)) ::ropewalk::check_failed(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__)); \

@@ -1,4 +1,4 @@
-// Floating-point elements on the host, whatever their type: fp32, fp64 or bf16.
+// Floating-point elements on the host, of any type: fp32, fp64 or bf16.
 #pragma once
 
 #include <type_traits>
@@ -8,7 +8,7 @@
 
 namespace ropewalk {
 
-// Calls f with a value of the element type. Half: how bf16 is represented.
+// Calls f with a value (0) of the C++ type of `dtype`; Half represents bf16. Fails CHECK for other types.
 template <typename Half = BFloat16, typename F>
 void visit_floating(DType dtype, F&& f) {
   switch (dtype) {
@@ -22,13 +22,13 @@ void visit_floating(DType dtype, F&& f) {
   }
 }
 
-// The number that arithmetic is done in: bf16 widens to fp32.
+// Widens an element to the type of its arithmetic: bf16 to fp32, others unchanged.
 inline float widen(BFloat16 x) { return static_cast<float>(x); }
 template <typename E>
 E widen(E x) {
   return x;
 }
-// A number as an element; as bf16 by way of fp32.
+// Converts a number to an element type; to bf16 by way of fp32.
 template <typename E, typename From>
 E narrow(From x) {
   if constexpr (std::is_same_v<E, BFloat16>)

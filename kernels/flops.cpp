@@ -26,7 +26,7 @@ int64_t visible_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) 
     }
     return pairs;
   }
-  // Query t sees the first clamp(s + t, 0, keys) keys, s = q_begin + 1 - k_begin, but those before its window.
+  // Query t sees the first clamp(s + t, 0, keys) keys, s = q_begin + 1 - k_begin, except those before its window.
   const auto first_keys = [&](int64_t s) { return ramp(s + queries - 1, keys) - ramp(s - 1, keys); };
   const int64_t s = span.q_begin + 1 - span.k_begin;
   return first_keys(s) - (span.window ? first_keys(s - std::min(*span.window, span.q_begin + queries)) : 0);

@@ -1,4 +1,4 @@
-// A backend whose memory is the host's.
+// The base of backends whose memory is host memory.
 #pragma once
 
 #include "kernels/kernels.h"

@@ -1,13 +1,14 @@
-// THE SEAM: everything a device must offer, seen from both sides. Kernels is the front door, which all code above
-// calls: it checks operands, notes the call in a trace, and polls what is under way. Backend is what a device
-// implements (operations/ in plain loops, cpu/, cuda/); nothing above knows which one is at work.
+// THE DEVICE INTERFACE: everything a device must offer, in two classes. Kernels is the front door, which all code above
+// calls: it checks operands, records the call in a trace and, after the call, polls outstanding communication (Poller).
+// Backend is what a device implements (operations/ in plain loops, cpu/, cuda/).
 //
 // Conventions. Tensors are contiguous; shapes are written [rows, ..., columns] in the letters of kernels/README.md.
-// Each output says whether it is set (=) or added to (+=), or which of both the caller chooses ((+)=). Unless it says
-// otherwise all tensors of a call have the backend's compute type, and statistics, sums, attention's (o, lse) and
-// parameter gradients, which are sums over many calls, have accumulator_of(type): fp32, or fp64 when the type is fp64.
-// Outputs may not overlap inputs unless it says so. Calls are ordered among themselves; download() and the functions
-// that return a number wait for the result. An absent tensor is an empty one. Shapes that do not fit fail CHECK.
+// Each output is set (=), added to (+=), or either, as the argument `write` says ((+)=). Tensors have the
+// backend's compute type, except sums and statistics: parameter gradients, dq, dk, dv, attention_forward's o, lse,
+// delta, mean, rstd, partials, log_sum and losses. These have accumulator_of(type): fp32, or fp64 if the compute type
+// is fp64. Outputs may not overlap inputs. Comments below state every exception. Calls take effect in order; download()
+// and the functions that return a number wait for the result. An absent tensor is an empty one. Operands that break
+// these rules fail CHECK.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +22,15 @@ namespace ropewalk {
 enum class Write { kSet, kAdd };              // y = ..., y += ...
 enum class Rotation { kForward, kBackward };  // by the angle, by minus the angle (its adjoint)
 
-// Where a piece of queries and a piece of keys stand in their sequence: both are contiguous in global positions, so the
-// mask needs only two offsets. Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i].
+// The global positions of a piece of queries and a piece of keys in their sequence. A piece is a contiguous range of
+// positions, so the mask needs only two offsets.
+// Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i].
 struct AttentionSpan {
   int64_t q_begin = 0;            // global position of the first query row
   int64_t k_begin = 0;            // global position of the first key row
-  std::optional<int64_t> window;  // keys that a query sees, itself included; nullopt: all before it
-  Tensor document_begin;  // [T] i32: global position where the document of each query row begins, never decreasing and
-                          // <= its own; absent: the whole sequence is one document that begins at 0
+  std::optional<int64_t> window;  // keys that a query sees, its own position included; nullopt: no limit
+  Tensor document_begin;  // [T] i32: the global position where each query's document begins; never decreases from row
+                          // to row, and is at most the query's position. Absent: one document, which begins at 0
 };
 
 // Floating-point operations, as kernels/flops.h counts them. Exact, so that sums do not depend on their order: a step
@@ -77,7 +79,7 @@ class Kernels {
   Kernels(const Kernels&) = delete;
   Kernels& operator=(const Kernels&) = delete;
 
-  Backend& backend() const { return *backend_; }  // for callers that need what only that device has
+  Backend& backend() const { return *backend_; }  // for computes(), and for code that needs a particular class
   Device device() const;
   DType dtype() const;       // compute type of weights and activations
   const char* name() const;  // "reference", "cpu", "cuda"
@@ -87,16 +89,17 @@ class Kernels {
   RangeMarker* range_marker();
   DeviceTimeline* device_timeline();
 
-  // Where calls are noted, each as a span of the operation's name; null: nowhere. It must outlive all calls.
+  // Records every call in `trace`, as a span named after the operation; null: records nothing. Must outlive all calls.
   void set_trace(Trace* trace) { trace_ = trace; }
 
-  // While it lives, every call that computes or moves data polls; then the one before it is polled again.
+  // While this object exists, `poller` is polled after every call that computes or moves data. The destructor restores
+  // the previous poller, if any.
   class Polling {
    public:
     Polling(Kernels& kernels, Poller& poller) : kernels_(kernels), before_(kernels.poller_) {
       kernels.poller_ = &poller;
     }
-    ~Polling() { kernels_.poller_ = before_; }  // Pollings end in the reverse order
+    ~Polling() { kernels_.poller_ = before_; }  // nested objects end in reverse order
     Polling(const Polling&) = delete;
     Polling& operator=(const Polling&) = delete;
 
@@ -106,10 +109,10 @@ class Kernels {
   };
 
   // ---- memory
-  std::unique_ptr<Buffer> allocate(int64_t bytes);  // throws DeviceError saying how much was asked
+  std::unique_ptr<Buffer> allocate(int64_t bytes);  // throws DeviceError if memory is short
   void upload(const void* host, const Tensor& x);   // x = host bytes
   void download(const Tensor& x, void* host);       // host bytes = x, after all earlier calls
-  void synchronize();                               // all earlier calls are done
+  void synchronize();                               // waits for all earlier calls
 
   // ---- elementwise, any shape, any floating type
   void copy(const Tensor& from, const Tensor& to);              // to = from, same type
@@ -125,7 +128,7 @@ class Kernels {
 
   // ---- embedding: tokens [N] i32, table [V, D] holds the rows [v_begin, v_begin + V) of the vocabulary
 
-  // x[n] = table[tokens[n] - v_begin], or 0 where the token is another rank's.
+  // x[n] = table[tokens[n] - v_begin], or 0 where another rank holds the token's row.
   void embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x);
   // dtable[tokens[n] - v_begin] += dx[n], in the order of n.
   void embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable);
@@ -137,16 +140,16 @@ class Kernels {
   void layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,
                           const Tensor& rstd);
   // dx = through + rstd * (g - mean_D(g) - xhat * mean_D(g * xhat)),  g = dy * w,  xhat = (x - mean) * rstd;
-  // dw (+)= sum_n dy * xhat. `through` [N, D] is the gradient that comes past the norm on the residual path, or absent.
+  // dw (+)= sum_n dy * xhat. `through` [N, D] is the gradient of the residual path around the norm, or absent.
   // dx may be dy or through.
   void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
                            const Tensor& through, const Tensor& dx, const Tensor& dw, Write write);
 
-  // ---- rotary positions
+  // ---- RoPE
 
   // In place: x [T, H, K], of the compute or the accumulator type, row t at global position first_position + t. Pairs
-  // (2k, 2k+1) turn by position * theta^(-2k/K). (Su et al., arXiv 2104.09864; interleaved pairs as in GPT-J and
-  // Cohere2.)
+  // (2k, 2k+1) rotate by the angle position * theta^(-2k/K). (Su et al., arXiv 2104.09864; interleaved pairs as in
+  // GPT-J and Cohere2.)
   void rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction);
 
   // ---- SwiGLU: gate, up, h [N, F]
@@ -156,31 +159,33 @@ class Kernels {
   // dgate = dh * up * silu'(gate),  dup = dh * silu(gate).  dgate may be gate, dup may be up.
   void swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate, const Tensor& dup);
 
-  // ---- attention: q [T, H, K], k, v [U, G, K], H a multiple of G; query head h reads key head h / (H / G)
+  // ---- attention: q [T, H, K], k, v [U, G, K], H a multiple of G; query head h reads KV head h / (H / G)
 
-  // Scores are q k^T / sqrt(K), masked by the span. Merges this piece of keys into o [T, H, K] and lse [T, H] (natural
-  // log), which start at o = 0, lse = -infinity and end, when every visible piece has been visited, at the softmax's
-  // output and log-sum-exp:  L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o'.  A row that sees no
-  // key of this piece is left as it is. (Milakov & Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691.)
+  // Scores are q k^T / sqrt(K), masked by the span. Merges the attention (o', lse') over this piece of keys into
+  // o [T, H, K] and lse [T, H] (natural log):  L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o',
+  // lse = L.  Start with o = 0, lse = -infinity; after every visible piece, o is the softmax's output and lse its
+  // log-sum-exp. Rows that see no key of this piece do not change. (Milakov & Gimelshein, arXiv 1805.02867; Dao, arXiv
+  // 2307.08691.)
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse);
-  // delta[t, h] = sum_K do * o  (o final), [T, H]. do and o have the compute type: what a backward keeps of o.
+  // delta[t, h] = sum_K d_o * o  with the final o; delta [T, H] has the accumulator type. o has the compute type here,
+  // in which it is saved for the backward.
   void attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta);
-  // With P = exp(q k^T / sqrt(K) - lse), lse final:  dv += P^T do,  dS = P * (do v^T - delta),  dq += dS k / sqrt(K),
+  // With P = exp(q k^T / sqrt(K) - lse), lse final:  dv += P^T d_o,  dS = P * (d_o v^T - delta),  dq += dS k / sqrt(K),
   // dk += dS^T q / sqrt(K).  dq [T, H, K], dk, dv [U, G, K] have the accumulator type. All three are +=.
   void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse,
                           const Tensor& delta, const AttentionSpan& span, const Tensor& dq, const Tensor& dk,
                           const Tensor& dv);
 
-  // ---- cross-entropy over a split vocabulary: logits [N, V] are columns [v_begin, v_begin + V); targets [N] i32, -1
-  // ignored
+  // ---- cross-entropy over a vocabulary split over ranks: logits [N, V] are its columns [v_begin, v_begin + V);
+  // targets [N] i32, -1: the row is ignored
 
-  // partials [N, 3] = (m, sum_v exp(s l_v - m), s l_target or 0 where the target is another rank's),
+  // partials [N, 3] = (m, sum_v exp(s l_v - m), s l_target or 0 where another rank has the target),
   // m = max_v s l_v, s = logit_scale. For V = 0 the row is (-infinity, 0, 0).
   void cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,
                               const Tensor& partials);
-  // From the partials of all R vocabulary pieces [R, N, 3], merged in order of R: log_sum [N] = log sum_v exp(s l_v)
-  // and losses [N] = log_sum - s l_target, or 0 where the target is -1.
+  // Merges the partials [R, N, 3] of all R pieces of the vocabulary, in ascending order of the piece: log_sum [N] =
+  // log sum_v exp(s l_v) and losses [N] = log_sum - s l_target, or 0 where the target is -1.
   void cross_entropy_merge(const Tensor& partials, const Tensor& targets, const Tensor& log_sum, const Tensor& losses);
   // In place: logits = (exp(s l_v - log_sum) - [v = target]) * s * loss_scale, or 0 in rows whose target is -1.
   void cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, int64_t v_begin,
@@ -189,8 +194,9 @@ class Kernels {
   // ---- optimizer and checks
 
   // g' = gradient_scale g;  m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2;
-  // w -= rate * (mhat / (sqrt(vhat) + epsilon) + weight_decay * w).  All four have the accumulator type. narrow = w,
-  // rounded to the compute type; absent where that is the same. (Loshchilov & Hutter, arXiv 1711.05101.)
+  // w -= rate * (mhat / (sqrt(vhat) + epsilon) + weight_decay * w).  w, g, m and v have the accumulator type.
+  // narrow = w rounded to the compute type; absent if the compute type is the accumulator type. (Loshchilov & Hutter,
+  // arXiv 1711.05101.)
   void adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
              const AdamWStep& step);
   double sum(const Tensor& x);                               // of any floating type, in fp64, in a fixed order
@@ -204,12 +210,12 @@ class Kernels {
   void call(const char* name, const CountWork& work, const Operation& operation);
 
   std::unique_ptr<Backend> backend_;
-  Trace* trace_ = nullptr;    // null: nowhere
-  Poller* poller_ = nullptr;  // null: there is none
+  Trace* trace_ = nullptr;    // null: calls are not recorded
+  Poller* poller_ = nullptr;  // null: nothing is polled
 };
 
-// What a device implements: the operations of Kernels, on operands that have been checked. Those it does not override
-// are plain loops over host memory (operations/), the definition that all others are compared with.
+// What a device implements: the operations of Kernels, on operands that have been checked. The default implementations
+// are plain loops over host memory (operations/); they define the operations, and all others are compared with them.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -221,12 +227,11 @@ class Backend {
   virtual bool computes() const { return true; }
   virtual void count(const Work&) {}
   virtual bool deterministic() const { return true; }  // the same calls give the same bits
-  // Where the device is not the host: what it is, and the most of its memory that was allocated here at a time, in
-  // bytes.
+  // If the device is not the host: its status, and the peak of its memory allocated through this backend, in bytes.
   virtual std::optional<DeviceStatus> device_status() const { return std::nullopt; }
   virtual std::optional<int64_t> peak_device_bytes() const { return std::nullopt; }
-  virtual RangeMarker* range_marker() { return nullptr; }        // of the device's profiler; null: it has none
-  virtual DeviceTimeline* device_timeline() { return nullptr; }  // null: the host waits for each call
+  virtual RangeMarker* range_marker() { return nullptr; }        // for the device's profiler; null: none
+  virtual DeviceTimeline* device_timeline() { return nullptr; }  // null: calls are synchronous
 
   virtual std::unique_ptr<Buffer> allocate(int64_t bytes) = 0;
   virtual void upload(const void* host, const Tensor& x) = 0;

@@ -1,4 +1,4 @@
-// The one place that knows which backends there are.
+// The only file that knows the backends' classes.
 #include "kernels/make_kernels.h"
 
 #include "kernels/cpu/cpu_backend.h"

@@ -1,5 +1,5 @@
-// Work that goes on while a rank computes but advances only when it is called, such as messages of MPI: a
-// Kernels::Polling has it polled after every operation.
+// Asynchronous work that makes progress only when it is polled, such as MPI messages. While a Kernels::Polling exists,
+// its poller is polled after every operation.
 #pragma once
 
 namespace ropewalk {
@@ -7,7 +7,7 @@ namespace ropewalk {
 class Poller {
  public:
   virtual ~Poller() = default;
-  virtual void poll() = 0;  // never waits; throws what the work throws
+  virtual void poll() = 0;  // never waits; throws the errors of the work
 };
 
 }  // namespace ropewalk

@@ -69,7 +69,7 @@ RandomPermutation::RandomPermutation(uint64_t seed, std::string_view name, uint6
 uint64_t RandomPermutation::operator()(uint64_t index) const {
   CHECK(index < count_, "element {} of a permutation of {}", index, count_);
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;
-  do {  // the network permutes [0, 4^half_bits), less than 4 * count; walk until we are back inside
+  do {  // the network permutes [0, 4^half_bits), less than 4 * count; repeat until the result is below count
     uint64_t left = index >> half_bits_, right = index & mask;
     for (uint64_t round = 0; round < 6; ++round) {
       const auto b = stream_.bits((round << 56) ^ right);

@@ -11,7 +11,7 @@ namespace ropewalk {
 // The block function: 128 random bits from a counter and a key.
 std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
-// A stream of independent draws, named so that two uses of one seed never meet.
+// A stream of independent random numbers. Streams of different names are independent, even with the same seed.
 class RandomStream {
  public:
   RandomStream(uint64_t seed, std::string_view name);

@@ -1,4 +1,4 @@
-// A range of rows, columns or keys; and rounding to whole units of them.
+// A half-open range of rows, columns or keys; rounding up to a multiple.
 #pragma once
 
 #include <cstdint>

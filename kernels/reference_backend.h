@@ -1,5 +1,5 @@
-// The reference backend, in fp64, fp32 or bf16 (fp32 loops over widened operands): every operation is its plain form.
-// It is what other backends are compared with.
+// The reference backend, in fp64, fp32 or bf16 (fp32 loops over widened operands): the plain form of every operation.
+// Other backends are compared with it.
 #pragma once
 
 #include "kernels/host_backend.h"

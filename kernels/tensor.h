@@ -1,5 +1,5 @@
-// A tensor is a view: a pointer, an element type, a device and a shape. It owns nothing (Buffer and Arena do), is
-// always contiguous and row-major, and the only views of it are ranges of rows of its first axis and reshapes.
+// A tensor is a view: a pointer, an element type, a device and a shape. It owns no memory (Buffer and Arena do) and is
+// always contiguous and row-major. It can be sliced along its first axis and reshaped; there are no other views.
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ class Shape {
 
 class Tensor {
  public:
-  Tensor() = default;  // empty: no data; what an operation calls "absent"
+  Tensor() = default;  // empty: no data; operations call it "absent"
   Tensor(void* data, DType dtype, Device device, Shape shape)
       : data_(data), dtype_(dtype), device_(device), shape_(shape) {}
 
@@ -47,7 +47,7 @@ class Tensor {
   int64_t bytes() const { return elements() * size_of(dtype_); }
 
   void* raw() const { return data_; }
-  // The elements as T; T must match dtype().
+  // The elements as T. Fails CHECK if T does not match dtype().
   template <typename T>
   T* data() const {
     CHECK(dtype_of<T> == dtype_, "a tensor of {} read as {}", name_of(dtype_), name_of(dtype_of<T>));

@@ -30,7 +30,7 @@ Trace::Scope::~Scope() {
   trace_->spans_.push_back(std::move(span_));
 }
 
-// None where the device has failed: whoever uses it next will hear of that.
+// Empty if the device has failed: the next use of the device reports the error.
 DeviceMoment Trace::device_moment() const noexcept {
   try {
     return timeline_ ? timeline_->moment() : DeviceMoment();
@@ -46,7 +46,7 @@ void Trace::record(bool on) {
 
 namespace {
 
-constexpr int kHost = 0, kDevice = 1;  // threads of the file
+constexpr int kHost = 0, kDevice = 1;  // thread ids in the file
 
 class JsonEvents {
  public:

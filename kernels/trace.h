@@ -1,5 +1,5 @@
-// What a rank did, and when: a list of spans, for a few steps. Made into a file that Chrome's viewer and Perfetto read:
-// Google's "Trace Event Format".
+// What a rank did, and when: a list of spans, recorded for a few steps and written in Google's "Trace Event Format",
+// which Chrome's trace viewer and Perfetto read.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +11,25 @@
 
 namespace ropewalk {
 
-// When a device came to a moment of its work: steady seconds, waited for when they are asked.
+// Returns the time (steady seconds) at which the device reached a recorded event. The call waits for the event.
 using DeviceMoment = std::function<double()>;
 
 struct DeviceTime {
-  DeviceMoment begin, end;  // both empty: no device's
+  DeviceMoment begin, end;  // both empty: the span has no device work
 };
 
 struct TraceSpan {
-  std::string name;           // an operation's, "all_gather", "block 3 forward"
+  std::string name;           // "linear_forward", "all_gather", "block 3 forward"
   std::string_view kind;      // "kernel", "communication", "phase", or kInFlight
   double begin = 0, end = 0;  // steady seconds
-  double cpu_seconds = 0;     // of this thread
-  double flops = 0;           // of a kernel that is bound by arithmetic
-  std::string axis;           // of communication: "sequence"
-  int64_t bytes = 0;          // that communication sent
-  DeviceTime on_device = {};  // of what the span has given a device to do; the rest is the host's
+  double cpu_seconds = 0;     // CPU time of this thread
+  double flops = 0;           // of a compute-bound kernel; otherwise 0
+  std::string axis;           // mesh axis of communication, such as "sequence"
+  int64_t bytes = 0;          // sent by communication
+  DeviceTime on_device = {};  // of the device work launched in the span; all other times are the host's
 };
 
-// Shows a device's profiler what the host is at: ranges that lie in each other.
+// Passes the names of the host's current work to a device's profiler, as nested ranges (NVTX).
 class RangeMarker {
  public:
   virtual ~RangeMarker() = default;
@@ -37,21 +37,21 @@ class RangeMarker {
   virtual void pop() = 0;
 };
 
-// A device that works while the host goes on.
+// Timestamps of a device that works asynchronously to the host.
 class DeviceTimeline {
  public:
   virtual ~DeviceTimeline() = default;
-  virtual void record(bool on) = 0;   // moments have a time if they are noted while it records
-  virtual DeviceMoment moment() = 0;  // when what the kernels have been given so far is done
+  virtual void record(bool on) = 0;   // moments that are taken while it is off are empty
+  virtual DeviceMoment moment() = 0;  // when all work launched so far is done
 };
 
 class Trace {
  public:
-  // Spans of messages on their way, beside what the rank itself does; they may overlap each other.
+  // The kind of the spans of outstanding transfers, which may overlap each other and the rank's own work.
   static constexpr std::string_view kInFlight = "in flight";
 
-  // Begins a span; it ends, and is added, when the scope does. Nothing is noted for a null trace, or one that does not
-  // record; a marker is told in any case.
+  // A span from constructor to destructor, which adds it to the trace. Nothing is added if the trace is null or not
+  // recording. The trace's RangeMarker, if any, is called even when the trace is not recording.
   class Scope {
    public:
     Scope(Trace* trace, std::string name, std::string_view kind, std::string axis = {});
@@ -59,16 +59,16 @@ class Trace {
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
     TraceSpan* operator->() { return &span_; }
-    void leave_out() { trace_ = nullptr; }
+    void leave_out() { trace_ = nullptr; }  // does not add the span
 
    private:
-    Trace* trace_;         // null: nothing to note
-    RangeMarker* marker_;  // null: nobody to tell
+    Trace* trace_;         // null: adds nothing
+    RangeMarker* marker_;  // null: none
     TraceSpan span_;
   };
 
   bool recording() const { return recording_; }
-  bool listens() const { return recording_ || marker_; }  // a scope would be noted, or shown
+  bool listens() const { return recording_ || marker_; }  // a scope would add a span or call the marker
   void record(bool on);
   void set_marker(RangeMarker* marker) { marker_ = marker; }             // null: none
   void set_timeline(DeviceTimeline* timeline) { timeline_ = timeline; }  // likewise
@@ -76,8 +76,8 @@ class Trace {
   const std::vector<TraceSpan>& spans() const { return spans_; }
   void clear() { spans_.clear(); }
 
-  // One process for each rank, with a thread for the host and, if it has one, its device; times from `origin` (steady
-  // seconds) in microseconds. Waits for the device.
+  // Writes this rank as one process, with a thread for the host and, if there is one, a thread for the device. Times
+  // are microseconds since `origin` (steady seconds). Waits for the device.
   void write_json(std::ostream& out, int rank, const std::string& host, double origin) const;
 
  private:

@@ -13,7 +13,7 @@ if [ "${1:-}" = --help ]; then
   exec "$python" tests/benchmark/device_report.py --help
 fi
 if [ "${1:-}" = --peers ]; then
-  python=${2:?--peers wants an interpreter}
+  python=${2:?--peers needs an interpreter}
   shift 2
 fi
 launch/build_gpu.sh ropewalk_device_benchmark

@@ -15,8 +15,8 @@ while [ $# -gt 0 ]; do
   case $1 in
     --help) help; exit 0 ;;
     --emulated) emulated=1; shift; continue ;;
-    --output | --build | --variant | --text) [ -n "${2:-}" ] || { echo "bundle_gpu: $1 wants a value" >&2; exit 2; } ;;
-    *) echo "bundle_gpu: '$1' is no option" >&2; help >&2; exit 2 ;;
+    --output | --build | --variant | --text) [ -n "${2:-}" ] || { echo "bundle_gpu: $1 needs a value" >&2; exit 2; } ;;
+    *) echo "bundle_gpu: there is no option '$1'" >&2; help >&2; exit 2 ;;
   esac
   value=$2
   [ "$1" = --variant ] || value=$(realpath -m "$2")
@@ -37,13 +37,13 @@ done
 start=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ -z "$folder" ] && [ -d "$output" ]; then
-  echo "bundle_gpu: $output is a folder; name a file, or end with / to have no archive but the folder itself, made anew" >&2
+  echo "bundle_gpu: $output is a folder; name a file, or append / to write a folder instead of an archive" >&2
   exit 2
 fi
-# It will be removed, so it must be one of ours.
+# An existing output folder is removed, so it must be one that this script made.
 made_here() { [ -f "$1/bin/ropewalk_device_benchmark" ] && [[ $(head -n 1 "$1/about" 2> /dev/null) = kind=* ]]; }
 if [ -n "$folder" ] && [ -e "$output" ] && ! made_here "$output"; then
-  echo "bundle_gpu: $output is there and was not made by this script; name another folder" >&2
+  echo "bundle_gpu: $output exists and was not made by this script; name another folder" >&2
   exit 2
 fi
 mkdir -p "$(dirname "$output")"
@@ -81,7 +81,7 @@ for variant in "${variants[@]}"; do
   cp "$(cd "$start" && realpath "${variant#*=}")" "$to/variants/${variant%%=*}/libropewalk_cuda.so"
 done
 
-# Open MPI's plug-ins that ranks of one host want, and what they read.
+# Open MPI's plug-ins for ranks on one host, and its data files.
 plugins=$(ompi_info --path pkglibdir --parsable | sed 's/^path:pkglibdir://')
 shared=$(ompi_info --path pkgdatadir --parsable | sed 's/^path:pkgdatadir://')
 [ -d "$plugins/openmpi3" ] && plugins=$plugins/openmpi3
@@ -97,20 +97,20 @@ cp -rL "$shared" "$to/share/openmpi"
 pmix=/usr/lib/$(gcc -print-multiarch)/pmix2/lib/pmix
 [ ! -d "$pmix" ] || cp "$pmix"/*.so "$to/lib/pmix/"
 
-# Everything that these load, but for the C library, which is the host's, and CUDA's libraries, which run.sh finds there.
+# All libraries that these load, except the C library, which is the host's, and CUDA's libraries, which run.sh finds on the host.
 host='/(libc|libm|libdl|libpthread|librt|libutil|libresolv|ld-linux[^/]*)\.so' cuda='^lib(cu(da|dart|blas|blasLt)|nccl)\.so'
 loaded=$(ldd "$to"/bin/* "$to"/lib/*.so "$to"/lib/{plugins,pmix}/*.so | awk '$2 == "=>" { print $1, $3 }' | sort -u | grep -Ev "$cuda|^libropewalk")
-if grep ' not$' <<< "$loaded" >&2; then echo "bundle_gpu: these are loaded and not found" >&2; exit 1; fi
+if grep ' not$' <<< "$loaded" >&2; then echo "bundle_gpu: these libraries are needed and were not found" >&2; exit 1; fi
 mapfile -t libraries < <(awk '{ print $2 }' <<< "$loaded" | sort -u | grep -Ev "$host")
 cp -L "${libraries[@]}" "$to/lib/"
-relocate() {  # FOLDER PATH: where programs and libraries of the folder look for libraries
+relocate() {  # FOLDER PATH: strips the programs and libraries in FOLDER, and makes them look for libraries in PATH
   for file in "$to/$1"/*; do
     [ -f "$file" ] || continue
     strip --strip-unneeded "$file"
     patchelf --set-rpath "$2" "$file"
   done
 }
-# shellcheck disable=SC2016  # the loader expands it
+# shellcheck disable=SC2016  # the loader expands $ORIGIN
 { relocate bin '$ORIGIN/../lib:$ORIGIN/../lib/cuda'
   relocate lib '$ORIGIN:$ORIGIN/cuda'
   relocate lib/plugins '$ORIGIN/..'
@@ -134,7 +134,7 @@ if [ -n "$folder" ]; then
 fi
 tar -C "$top" --sort=name --owner=0 --group=0 -c ropewalk_gpu | xz -6 -T0 > "$output.part"
 mv "$output.part" "$output"
-# Batch systems limit what comes with a job; and whatever makes this several times as large came in by mistake.
+# Batch systems limit the size of files sent with a job. An archive several times as large also has something packed by mistake.
 bytes=$(stat -c %s "$output")
 printf 'bundle_gpu: %s, %.1f MiB of at most 48\n' "$output" "$(awk -v b="$bytes" 'BEGIN { print b / 2^20 }')"
-[ "$bytes" -le $((48 << 20)) ] || { echo "bundle_gpu: that is too large; leave variants out" >&2; exit 1; }
+[ "$bytes" -le $((48 << 20)) ] || { echo "bundle_gpu: the archive is too large; leave out variants" >&2; exit 1; }

@@ -54,7 +54,7 @@ std::string usage(const Verb& verb) {
   given = given.substr(std::min(given.find_first_not_of('-'), given.size()));
   const std::string name = given.substr(0, given.find('='));
   const std::string nearest = nearest_name(name, option_names(verb));
-  // Anything with a dot is a field of the configuration that lacks its --set.
+  // A name with a dot is a field of the configuration given without --set.
   const bool is_field = name.find('.') != std::string::npos && std::ranges::count(option_names(verb), "set") > 0;
   const std::string meant = is_field          ? fmt::format("; did you mean --set {}?", given)
                             : nearest.empty() ? ""
@@ -62,7 +62,7 @@ std::string usage(const Verb& verb) {
   refuse(verb, fmt::format("{} has no option --{}{}", verb.name, name, meant));
 }
 
-// Boost takes the word after an option for its value, even where that is the next option.
+// Boost takes the word after an option as its value, even if that word is the next option.
 void check_values(const Verb& verb, const Arguments& arguments) {
   const std::vector<std::string> names = option_names(verb);
   for (const std::string& name : names)
@@ -76,7 +76,7 @@ void check_positional(const Verb& verb, const std::vector<std::string>& given) {
     const std::string& extra = given[verb.positional.size()];
     if (extra.starts_with("-")) refuse_option(verb, extra);
     const bool is_field = extra.find('=') != std::string::npos && std::ranges::count(option_names(verb), "set") > 0;
-    refuse(verb, fmt::format("{} has no use for '{}'{}", verb.name, extra,
+    refuse(verb, fmt::format("{} does not expect the argument '{}'{}", verb.name, extra,
                              is_field ? fmt::format("; did you mean --set {}?", extra) : ""));
   }
   if (given.size() < verb.positional.size())
@@ -128,11 +128,12 @@ std::string help_text(const Verb& verb) {
 
 std::string help_text(std::span<const Verb> verbs) {
   std::string out =
-      "ropewalk trains long-context language models whose layers mostly look through a window, on many ranks.\n\n"
+      "ropewalk trains long-context language models, most of whose layers use sliding-window attention, on many "
+      "ranks.\n\n"
       "usage: ropewalk VERB [ARGUMENT]...\n\nVerbs:\n";
   for (const Verb& verb : verbs) out += fmt::format("  {:<10}{}\n", verb.name, verb.summary);
   out +=
-      "\n`ropewalk VERB --help` explains one. A first run:\n"
+      "\n`ropewalk VERB --help` explains a verb. A first run:\n"
       "  ropewalk prepare --input book.txt --output data/text\n"
       "  mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=2\n";
   return out;

@@ -1,5 +1,5 @@
-// The command line: verbs with their options, their help, and the reading of arguments. A wrong one is a
-// ConfigurationError that names the nearest right word.
+// The command line: verbs with their options, their help texts and the parser of arguments. A wrong argument throws a
+// ConfigurationError that suggests the nearest valid word.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,9 @@
 namespace ropewalk {
 
 struct Option {
-  std::string name;                              // "set", given as --set
-  std::string value;                             // what follows, in help: "FIELD=VALUE"; empty: nothing does
-  std::string description;                       // meaning, unit, default
+  std::string name;         // "set", given as --set
+  std::string value;        // the placeholder in help: "FIELD=VALUE"; empty: the option takes no value
+  std::string description;  // meaning, unit, default
   enum class Count { kOnce, kRepeated, kList };  // kList: one or more values after each --name
   Count count = Count::kOnce;
   bool required = false;
@@ -35,7 +35,8 @@ class Arguments {
   bool has(const std::string& option) const { return values_.contains(option); }
   std::string value(const std::string& option, const std::string& otherwise = "") const;  // the last one given
   std::vector<std::string> values(const std::string& option) const;
-  // The option's value as a whole number in [least, most]; absent: not given. Throws ConfigurationError.
+  // The option's value as a whole number in [least, most]; nullopt if the option is not given. Throws
+  // ConfigurationError for any other value.
   std::optional<int64_t> whole_number(const std::string& option, int64_t least,
                                       int64_t most = std::numeric_limits<int64_t>::max()) const;
   const std::vector<std::string>& positional() const { return positional_; }
@@ -48,27 +49,27 @@ class Arguments {
 
 struct Verb {
   std::string name;
-  std::string summary;                       // a line, in the list of verbs
+  std::string summary;                       // one line, in the list of verbs
   std::vector<std::string> positional = {};  // what must follow the verb, in order: {"CONFIG"}
   std::string about;                         // paragraphs of help
   std::vector<OptionGroup> groups = {};
   std::vector<std::string> examples = {};  // "command  # what it does"
-  enum class Ranks { kFirst, kAll };       // of a job: rank 0 alone, while the others end at once, or all of them
+  enum class Ranks { kFirst, kAll };  // which ranks of a job run the verb: rank 0 (the others exit at once), or all
   Ranks ranks = Ranks::kFirst;
   ExitCode (*run)(const Arguments&, const Launcher&) = nullptr;
 };
 
 std::string help_text(const Verb& verb);
-std::string help_text(std::span<const Verb> verbs);  // of the program
+std::string help_text(std::span<const Verb> verbs);  // of the whole program
 
-// What follows the verb. Throws ConfigurationError.
+// Parses the words after the verb. Throws ConfigurationError if they do not fit the verb.
 Arguments read_arguments(const Verb& verb, std::span<const std::string> words);
 
-// The job's size by --ranks, or by the launcher whose job this process is of; absent: neither says. Throws
-// ConfigurationError.
+// The number of ranks: from --ranks, else from the launcher that started this process; nullopt if neither gives it.
+// Throws ConfigurationError for a wrong --ranks.
 std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher);
 
-// The verb of that name; throws ConfigurationError naming the nearest.
+// The verb of that name. Throws ConfigurationError with the nearest name.
 const Verb& find_verb(std::span<const Verb> verbs, const std::string& name);
 
 }  // namespace ropewalk

@@ -1,14 +1,14 @@
-# cmake -DSOURCE=folder -DHEADER=file -P commit.cmake: defines ROPEWALK_COMMIT as "1a2b3c4", "1a2b3c4, modified" where files
-# under git have changed since, or "unknown" where the source is no repository of its own or there is no git. A header that
-# says so already is left as it is, so that nothing is compiled again.
+# cmake -DSOURCE=folder -DHEADER=file -P commit.cmake writes HEADER, which defines ROPEWALK_COMMIT as "1a2b3c4", as "1a2b3c4,
+# modified" if tracked files were changed, or as "unknown" if SOURCE is not the root of a repository or git is missing. A
+# header that is already correct is not rewritten, so that nothing is recompiled.
 cmake_minimum_required(VERSION 3.25)
 
 set(commit unknown)
 find_program(GIT git)
 if(GIT)
-  # A hook of git's names another repository in the environment.
+  # When a git hook runs this, the environment names the hook's repository, which may be another one.
   set(git ${CMAKE_COMMAND} -E env --unset=GIT_DIR --unset=GIT_WORK_TREE ${GIT} --no-optional-locks -C ${SOURCE})
-  # Nothing leads up to the root of the repository: a source archive in another one's folder has no commit.
+  # SOURCE must be the root of its repository: a source archive unpacked inside another repository has no commit.
   execute_process(COMMAND ${git} rev-parse --show-cdup OUTPUT_VARIABLE above RESULT_VARIABLE failed ERROR_QUIET)
   string(STRIP "${above}" above)
   if(NOT failed AND above STREQUAL "")

@@ -30,11 +30,12 @@ std::vector<Line> memory_lines(const StepEstimate& estimate) {
           {"activations", "activations", memory.activations, estimate.tokens > 0 ? a_token : ""},
           {"working memory", "working", memory.working},
           {"sequences", "sequences", estimate.batch_bytes},
-          {"program, MPI", "program", kProgramBytes, "an estimate"}};
+          {"message buffers", "messages", estimate.message_bytes},
+          {"program, MPI", "program", estimate.program_bytes, "an estimate"}};
 }
 
 // Without kinds that this work does not need.
-std::vector<Line> told_lines(const StepEstimate& estimate) {
+std::vector<Line> shown_lines(const StepEstimate& estimate) {
   std::vector<Line> lines = memory_lines(estimate);
   std::erase_if(lines, [](const Line& line) { return line.bytes == 0; });
   return lines;
@@ -58,7 +59,7 @@ double number(FlopCount flops) { return static_cast<double>(flops); }
 
 // The lines of the memory that has to hold the rank: of a GPU, the tensors and what CUDA takes; else all.
 std::vector<Line> lines_of_rank(const StepEstimate& estimate, const Config& config) {
-  std::vector<Line> lines = told_lines(estimate);
+  std::vector<Line> lines = shown_lines(estimate);
   if (config.parallel.backend != BackendKind::kCuda) return lines;
   std::erase_if(lines, [](const Line& line) {
     return line.key == std::string("sequences") || line.key == std::string("program");
@@ -82,7 +83,8 @@ std::string memory_table(const MeshEstimate& estimate, const Config& config) {
            ranks == 1 ? "" : fmt::format("at most {} on {}", bytes_text(total * ranks), counted(ranks, "rank")));
   if (gpu)
     out += fmt::format("  and of the host's memory {}: sequences, program, MPI; CUDA's libraries besides\n",
-                       bytes_text(static_cast<double>(estimate.fullest.batch_bytes + kProgramBytes)));
+                       bytes_text(static_cast<double>(estimate.fullest.batch_bytes + estimate.fullest.message_bytes +
+                                                      estimate.fullest.program_bytes)));
   return out;
 }
 
@@ -214,15 +216,15 @@ std::string advice_table(const MemoryAdvice& advice, int64_t needed, const Machi
   const bool fits_now =
       std::ranges::any_of(advice.changes, [&](const Change& c) { return c.needed <= machine.memory; });
   if (fits_now) out += "  (* fits)\n";
-  const auto tell = [&](const char* what, const Change& change) {
+  const auto add = [&](const char* what, const Change& change) {
     out += fmt::format("{}: {} ({} a rank)\n", what, joined(change.settings),
                        bytes_text(static_cast<double>(change.needed)));
   };
   out += "\n";
-  tell("The smallest change that fits", *advice.smallest);
+  add("The smallest change that fits", *advice.smallest);
   if (advice.smallest->ranks_more == 0) return out;
   if (advice.with_these_ranks)
-    tell("Without more ranks", *advice.with_these_ranks);
+    add("Without more ranks", *advice.with_these_ranks);
   else
     out += "Without more ranks, no combination of up to four settings fits.\n";
   return out;
@@ -312,7 +314,7 @@ Json json_of(const MeshEstimate& estimate, const Config& config) {
 
 std::string memory_line(const StepEstimate& estimate) {
   std::string kinds;
-  for (const Line& line : told_lines(estimate))
+  for (const Line& line : shown_lines(estimate))
     kinds += fmt::format("{}{} {}{}", kinds.empty() ? "" : ", ", line.name, bytes_text(static_cast<double>(line.bytes)),
                          line.remark.empty() ? "" : fmt::format(" ({})", line.remark));
   return fmt::format("{}: {}", bytes_text(static_cast<double>(process_bytes(estimate))), kinds);

@@ -9,5 +9,5 @@ if [ $# -lt 2 ]; then
 fi
 host=$1
 shift
-# shellcheck disable=SC2016  # the inner shell expands it
+# shellcheck disable=SC2016  # the inner shell expands $1 and $*
 exec ip netns exec "$host" unshare --uts /bin/sh -c 'hostname "$1" && shift && eval "$*"' agent "$host" "$@"

@@ -1,4 +1,4 @@
-// What `ropewalk plan` is told of the machines that a run is planned for: memory of a rank, device, links.
+// The machines that `ropewalk plan` plans for: memory of a rank, device, links.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@ if [ ! -r "$metrics" ]; then
   exit 2
 fi
 
-# mawk, gawk and busybox awk agree on all of this.
+# Works in mawk, gawk and busybox awk.
 awk -v level="${2:-}" -v name="${3:-}" -v width=72 -v height=18 '
   function number(key,   text) {
     if (!match($0, "\"" key "\":-?[0-9.e+-]+")) return ""

@@ -19,7 +19,6 @@ ExitCode show(const std::string& text) {
   return ExitCode::kDone;
 }
 
-// What a command line asks for besides the verbs' own work.
 bool asks_for_help(std::span<const std::string> words) {
   return std::ranges::any_of(words, [](const std::string& word) { return word == "--help" || word == "-h"; });
 }
@@ -64,7 +63,8 @@ ExitCode run_program(const std::vector<std::string>& words) {
       say(error.what());
       return error.code();
     }
-    return run_process(launcher, [&](Process&) -> ExitCode { throw error; });  // all ranks found it; one tells
+    return run_process(launcher,
+                       [&](Process&) -> ExitCode { throw error; });  // every rank has this error; one prints it
   }
   try {
     return action();

@@ -1,4 +1,4 @@
-// The program `ropewalk`: finds the verb, runs it, and turns what goes wrong into a message and an exit code.
+// The program `ropewalk`: finds the verb, runs it, and turns any exception into a message and an exit code.
 #pragma once
 
 #include <string>

@@ -19,7 +19,7 @@ start_ranks() {
   exec mpirun "${root[@]}" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n 4 "$@"
 }
 
-# H(next byte | byte) of a file, in nats: the loss of the best model that sees one byte back.
+# H(next byte | byte) of a file, in nats: the loss of the best model that sees only the previous byte.
 bigram_entropy() {
   LC_ALL=C awk '
     { line = (NR > 1 ? "\n" : "") $0
@@ -49,10 +49,10 @@ mkdir -p "$run"
 bible -f Gen1:1-Rev22:21 > "$run/text.txt"
 $ropewalk prepare --input "$run/text.txt" --output "$run/text"
 entropy=$(bigram_entropy "$run/text.txt")
-awk -v h="$entropy" 'BEGIN { printf "entropy of a byte, given the byte before it: %.4f nats = %.4f bits\n", h, h / log(2) }'
+awk -v h="$entropy" 'BEGIN { printf "entropy of a byte, given the previous byte: %.4f nats = %.4f bits\n", h, h / log(2) }'
 
 say "training with 4 ranks, to be stopped (SIGUSR1) after step $stop_after"
-start_ranks --quiet $ropewalk train $config &  # 85 is no failure that mpirun would have to explain
+start_ranks --quiet $ropewalk train $config &  # mpirun would explain exit code 85 as a failure
 job=$!
 until [ "$(last_of step 2> /dev/null || echo 0)" -ge "$stop_after" ] 2> /dev/null; do
   kill -0 $job 2> /dev/null || break
@@ -66,13 +66,13 @@ if [ $code -ne 85 ]; then
   exit 1
 fi
 
-say "the same command again: it goes on from the checkpoint"
+say "the same command again resumes from the checkpoint"
 (start_ranks $ropewalk train $config)
 
 say "what it learned"
-launch/plot.sh "$run/metrics.jsonl" "$entropy" "entropy of a byte given the byte before"
+launch/plot.sh "$run/metrics.jsonl" "$entropy" "entropy of a byte given the previous byte"
 loss=$(last_of validation_loss)
 awk -v loss="$loss" -v h="$entropy" 'BEGIN {
-  printf "validation loss %.4f nats a byte; the best model of byte pairs has %.4f\n", loss, h
+  printf "validation loss %.4f nats per byte; the best model of byte pairs has %.4f\n", loss, h
   exit !(loss < 0.9 * h)
 }' || { echo "quickstart: the loss is not clearly below the entropy" >&2; exit 1; }

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t kLongestStart = 86400;
 
-// All ranks, before there is a mesh.
+// A communicator of all ranks, for use before the mesh exists.
 LoggedCommunicator start_group(Process& process, std::shared_ptr<Communicator> world) {
   return LoggedCommunicator(std::move(world), "start", false, process.failure_handler());
 }
@@ -35,31 +35,31 @@ std::chrono::seconds start_deadline(const Arguments& arguments) {
 
 struct Beginning {
   Config config;
-  int64_t steps_done;  // of the run, where the job goes on: stages that are over by then need not fit the mesh
+  int64_t steps_done;  // by the run so far: stages that ended before need not fit the mesh
 };
 
 Beginning read_configuration(const Arguments& arguments, Process& process, const RankJob& job) {
   LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
   const std::string& file = arguments.positional().front();
   const std::vector<std::string> settings = arguments.values("set");
-  // One rank reads, so that all see the same text, and hosts without the file can take part.
+  // Only rank 0 reads the file, so that all ranks see the same text and the other hosts do not need the file.
   const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
   const std::string step = text_of_rank_0(start, [&] {
     const std::filesystem::path directory = output_directory_in(text, file, settings);
     return std::to_string(arguments.whole_number(job.step_option, 0).value_or(newest_step(checkpoints_of(directory))));
   });
-  // A rank that stands still is named here, as it is not where MPI makes the world of the configuration's deadline.
+  // A hanging rank is named here. It could not be named in MPI's own collective that creates the next world.
   start.barrier();
   const int64_t taken = std::stoll(step);
   const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : before_last_step(taken);
   return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
 }
 
-// Tells where the ranks are and what they compute on. On every rank, because wrong devices end all of them.
+// Prints where the ranks run and on which devices. Collective: unusable devices must end all ranks.
 void announce(const Process& process, const Config& config, const StepEstimate& estimate, const Kernels& kernels,
               Communicator& start) {
   const std::optional<DeviceStatus> device = kernels.device_status();
-  const int64_t on_host = device ? kProgramBytes + estimate.batch_bytes : process_bytes(estimate);
+  const int64_t on_host = device ? estimate.program_bytes + estimate.batch_bytes : process_bytes(estimate);
   const std::vector<Place> places = gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory()});
   const std::vector<DevicePlace> devices =
       device ? gather_devices(start, {process.host(), *device, estimate.memory.total()}) : std::vector<DevicePlace>();
@@ -130,7 +130,7 @@ ExitCode run_on_ranks(const Arguments& arguments, const Launcher& launcher, cons
   std::chrono::seconds deadline = kStartDeadline;
   try {
     deadline = start_deadline(arguments);
-  } catch (const ConfigurationError&) {  // all ranks come to it again, together
+  } catch (const ConfigurationError&) {  // run_session() throws it again, on all ranks together
   }
   return run_process(
       launcher, [&](Process& process) { return run_session(process, arguments, job); }, deadline);
@@ -138,7 +138,7 @@ ExitCode run_on_ranks(const Arguments& arguments, const Launcher& launcher, cons
 
 std::vector<Option> rank_options() {
   return {
-      {"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, and a later one wins", Option::Count::kRepeated},
+      {"set", "FIELD=VALUE", "set a field of CONFIG; may be repeated, the last value wins", Option::Count::kRepeated},
       {"start-deadline", "SECONDS",
        "how long ranks wait for each other until the configuration is read; from then on "
        "parallel.deadline_seconds holds. Default: 120"}};

@@ -1,5 +1,6 @@
-// How every verb of many ranks begins: the ranks join the job, one of them reads the configuration for all, and each
-// chooses its device, takes its place in the mesh and reserves its memory. The verb adds what it does then.
+// The start shared by all verbs that run on many ranks: the ranks join the job, rank 0 reads the configuration for all,
+// and each rank chooses its device, takes its place in the mesh and reserves its memory. Then the verb's own function
+// runs.
 #pragma once
 
 #include <functional>
@@ -14,15 +15,14 @@
 namespace ropewalk {
 
 struct RankJob {
-  Purpose purpose = Purpose::kTraining;  // what memory is reserved for, and which stages must fit the mesh
-  std::string step_option;  // the option that names a checkpoint of the run by its step; without it: the newest
-  // Opens what the run reads, before devices are chosen and memory is reserved: a mistake there is the user's first.
+  Purpose purpose = Purpose::kTraining;  // decides how much memory is reserved, and which stages must fit the mesh
+  std::string step_option;  // the option that selects a checkpoint of the run by its step; if not given: the newest
+  // Opens what the run reads, before devices are chosen and memory is reserved, so that errors of the data come first.
   std::function<void(const Config&)> open = {};
   std::function<ExitCode(const Config&, const Rank&)> run;
 };
 
-// Runs the job on every rank; CONFIG is the verb's first positional argument. Errors are told as Process::run tells
-// them.
+// Runs the job on every rank; CONFIG is the verb's first positional argument. Errors are reported as in Process::run.
 ExitCode run_on_ranks(const Arguments& arguments, const Launcher& launcher, const RankJob& job);
 
 // The options that run_on_ranks() reads.

@@ -21,8 +21,8 @@ case $part in tests) seconds=275 ;; sanitize) seconds=300 ;; speed) seconds=530 
 [ -n "$logs" ] || { help >&2; exit 2; }
 mkdir -p "$logs" || exit 2
 logs=$(cd "$logs" && pwd)
-python=$(command -v "${PYTHON:-python3}") || { echo "run.sh: there is no ${PYTHON:-python3}; PYTHON names an interpreter" >&2; exit 2; }
-python=$(realpath -s "$python")  # from here on in another folder; a link of a virtual environment stays one
+python=$(command -v "${PYTHON:-python3}") || { echo "run.sh: there is no ${PYTHON:-python3}; set PYTHON to an interpreter" >&2; exit 2; }
+python=$(realpath -s "$python")  # absolute, because of the cd below; -s keeps a virtual environment's link
 cd "$here" || exit 2
 kind=$(sed -n 's/^kind=//p' about)
 summary=$logs/1-summary.txt failures=$logs/2-failures.txt all=$logs/3-all.log
@@ -31,10 +31,10 @@ status=0 patience=1
 [ "$kind" = device ] || patience=4  # the emulated device is slower
 say() { echo "$*" | tee -a "$summary"; }
 
-# CUDA's libraries, of Python's packages or of a toolkit, are linked to where our programs look for them.
+# Links CUDA's libraries, from Python's packages or a toolkit, to where our programs look for them.
 mkdir -p lib/cuda
 if [ "$kind" = device ]; then
-  # A namespace package: several folders, where some of its packages are the user's and others the system's.
+  # nvidia is a namespace package, and may have several folders: the user's and the system's.
   mapfile -t packages < <("$python" -c '
 import importlib.util
 spec = importlib.util.find_spec("nvidia")
@@ -50,23 +50,23 @@ print(*(spec.submodule_search_locations if spec else []), sep="\n")' 2> /dev/nul
   done
 fi
 
-# Open MPI finds its parts from here; ranks share one host.
+# Where Open MPI finds its files; all ranks are on this host.
 export OPAL_PREFIX=$here OPAL_BINDIR=$here/bin OPAL_LIBDIR=$here/lib OPAL_PKGLIBDIR=$here/lib/plugins OPAL_PKGDATADIR=$here/share/openmpi \
   OPAL_DATADIR=$here/share OPAL_SYSCONFDIR=$here/share PMIX_MCA_mca_base_component_path=$here/lib/pmix \
   OMPI_MCA_mca_base_component_path=$here/lib/plugins OMPI_MCA_btl=self,vader OMPI_MCA_plm=isolated \
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export NCCL_MULTI_RANK_GPU_ENABLE=1  # from NCCL 2.30 on its suites need one GPU only
+export NCCL_MULTI_RANK_GPU_ENABLE=1  # since 2.30 NCCL allows this, so that its suites need only one GPU
 mpirun=("$here/bin/mpirun" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1)
 export ROPEWALK_TEST_SEED=${ROPEWALK_TEST_SEED:-$RANDOM}
 
 end=$((SECONDS + patience * seconds))
-# step NAME SECONDS COMMAND...: told in one line; what it prints goes to the log, its end to the failures if it fails. A part's steps
-# together have no more seconds than the part, so that the last ones run too.
+# step NAME SECONDS COMMAND...: runs a command and reports it in one line. Its output goes to the log; if it fails, the end goes to the
+# failures too. A step gets at most the seconds that are left of its part.
 step() {
   local name=$1 most=$((patience * $2)) left=$((end - SECONDS - 5)) began=$SECONDS from rc=0
   shift 2
   [ "$left" -ge "$most" ] || most=$left
-  if [ "$most" -lt 5 ]; then say "NOT RUN  $name: the part's time is over"; status=1; return; fi
+  if [ "$most" -lt 5 ]; then say "NOT RUN  $name: the part's time is used up"; status=1; return; fi
   echo "==== $name: $*" >> "$all"
   from=$(($(stat -c %s "$all") + 1))
   timeout --kill-after=5 "$most" "$@" >> "$all" 2>&1 < /dev/null || rc=$?
@@ -76,13 +76,13 @@ step() {
     *) if [ $rc = 124 ] || [ $rc = 137 ]; then why="longer than $most s"; else why="code $rc"; fi
        say "$(printf 'FAILED   %4d s  %s: %s' $((SECONDS - began)) "$name" "$why")"
        { echo "==== $name: $why"; tail -c "+$from" "$all" | grep -aE 'FAILED|Failure|rror|ERROR|terminate|what\(\)' | head -n 40
-         echo "  ... its last lines"; tail -c "+$from" "$all" | tail -n 40; } >> "$failures"
+         echo "  ... the last lines:"; tail -c "+$from" "$all" | tail -n 40; } >> "$failures"
        status=1 ;;
   esac
   return $rc
 }
 
-# shellcheck disable=SC2317  # run by the next lines
+# shellcheck disable=SC2317  # called through bash -c below
 about() {
   cat about
   uname -a
@@ -92,10 +92,10 @@ about() {
   [ -z "${missing:-}" ]
 }
 export -f about
-# shellcheck disable=SC2016  # the inner shell expands it
+# shellcheck disable=SC2016  # the inner shell expands $1
 step "the host and what is loaded" 20 bash -c 'about "$1"' _ "$python"
 [ "$kind" != device ] || "$python" tests/launch/gpus.py >> "$all" 2>&1 ||
-  { say "FAILED   no GPU that CUDA can use: every suite would skip itself ($(tail -n 1 "$all"))"; exit 1; }
+  { say "FAILED   no GPU that CUDA can use: every suite would be skipped ($(tail -n 1 "$all"))"; exit 1; }
 
 suite() { step "$1" "$2" "$here/bin/$1" --gtest_brief=1 "${@:3}"; }
 
@@ -110,7 +110,7 @@ case $part in
       step "a hundred runs, the same bits" 40 bin/cuda_device_equivalence_test --gtest_brief=1 --gtest_also_run_disabled_tests \
         '--gtest_filter=*AHundredTimes*'
     else
-      program=gpu_emulated_test.py  # a hundred runs would take minutes
+      program=gpu_emulated_test.py  # without the hundred runs, which would take minutes
     fi
     step "$program" 70 "$python" "tests/launch/$program" "$here/bin/ropewalk" "$here" "${mpirun[@]}" ;;
   sanitize)
@@ -122,9 +122,10 @@ case $part in
       check() {  # TOOL SECONDS SUITE OPTION...
         step "$1 of $3" "$2" "$sanitizer" --tool "$1" --error-exitcode 99 "${@:4}" "bin/$3" --gtest_brief=1
       }
-      # Our kernels alone: libraries' own (CUB's sort, cuBLASLt) have reports that are known and not ours. But initcheck must see who
-      # writes what we read. Racecheck (2025.3) reports Hopper's kernels by the hundred, each time for what a lane that arrives at an
-      # mbarrier hands over for its whole warp. Whether it follows such barriers has not been shown; the emulated device does.
+      # Checks our kernels only, because libraries' kernels (CUB's sort, cuBLASLt) have known reports. initcheck runs on all kernels,
+      # because it must see the writes of all memory that our kernels read. racecheck (2025.3) reports hundreds of races in the Hopper
+      # kernels, all where one lane arrives at an mbarrier for its whole warp. It is unknown whether racecheck models such barriers; the
+      # emulated device does.
       ours=(--kernel-name kns=ropewalk)
       check memcheck 40 kernels_cuda_device_test "${ours[@]}"
       check memcheck 40 communicator_staged_device_test "${ours[@]}"
@@ -165,14 +166,14 @@ case $part in
 import json, sys
 runs = [[json.loads(l).get("loss") for l in open(f"runs/{r}/metrics.jsonl")] for r in ("cpu", "gpu", "shared")]
 runs = [[x for x in run if x is not None] for run in runs]
-ends = [sum(run[-20:]) / max(1, len(run[-20:])) for run in runs]  # of the last 20 steps
+ends = [sum(run[-20:]) / max(1, len(run[-20:])) for run in runs]  # mean over the last 20 steps
 print("mean loss of the last 20 steps: cpu %.4f, gpu %.4f, two ranks %.4f" % tuple(ends))
 sys.exit(any(len(run) != len(runs[0]) or abs(end - ends[0]) > 2**-7 * ends[0] for run, end in zip(runs, ends)))'
     tail -n 1 "$all" | tee -a "$summary" ;;
 esac
 
 skipped=$(awk '/: Skipped$/ { getline; print } /^skipped: / { print substr($0, 10) }' "$all" | LC_ALL=C sort | uniq -c)
-[ -z "$skipped" ] || printf 'tests that were skipped, and why:\n%s\n' "$skipped" >> "$summary"
+[ -z "$skipped" ] || printf 'skipped tests, and why:\n%s\n' "$skipped" >> "$summary"
 grep -ahE ' (of copy|times as fast|times|of peak|per pair|per token|TFLOP/s) ' "$all" >> "$summary"
 [ "$(stat -c %s "$all")" -le $((15 << 20)) ] || { tail -c $((15 << 20)) "$all" > "$all.part"; mv "$all.part" "$all"; }
 echo; echo "==== summary of $part, $(date -u +%FT%TZ)"

@@ -19,12 +19,12 @@ for group in "$@"; do
     bundle) packages+=(patchelf binutils xz-utils) ;;
     slurm) packages+=(slurm-wlm munge) ;;
     avx512) packages+=(bochs bochsbios vgabios bochs-term grub-pc-bin grub-common xorriso mtools busybox-static bsdutils) ;;
-    *) echo "setup: '$group' is no group; they are build, test, text, slurm, avx512 and bundle" >&2; exit 2 ;;
+    *) echo "setup: there is no group '$group'; the groups are build, test, text, slurm, avx512 and bundle" >&2; exit 2 ;;
   esac
 done
 
 if ! command -v dpkg-query apt-get > /dev/null; then
-  echo "setup: this is no Debian; install what these packages hold, then go on by hand (README.md):" >&2
+  echo "setup: this is not Debian; install the equivalents of these packages, then build by hand (README.md):" >&2
   echo "  ${packages[*]}" >&2
   exit 1
 fi
@@ -42,7 +42,7 @@ fi
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
   if ! command -v sudo > /dev/null; then
-    echo "setup: not root, and there is no sudo; let root run:  apt-get update && apt-get install ${missing[*]}" >&2
+    echo "setup: not root, and sudo is not installed; as root, run:  apt-get update && apt-get install ${missing[*]}" >&2
     exit 1
   fi
   as_root=(sudo)

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 help() { sed -n '2,/^set/s/^# \{0,1\}//p' launch/test.sh; }
 wrong() { echo "test: $*" >&2; exit 2; }
-# Each has tests of its own, and a target that builds them: tests/trainer/data, tests_trainer_data.
+# Folders with tests; each has a target that builds them (trainer/data: tests_trainer_data).
 folders() { find tests -mindepth 2 -name CMakeLists.txt -not -path '*/support/*' -printf '%P\n' | sed 's|/CMakeLists.txt$||' | sort; }
 
 preset=release costs=quick only=()
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
       IFS=, read -ra named <<< "${2:-}"
       if [ ${#named[@]} -eq 0 ]; then named=(''); fi
       for folder in "${named[@]}"; do
-        # shellcheck disable=SC2046  # a line of words
+        # shellcheck disable=SC2046  # one word per folder
         folders | grep -qxF -- "$folder" || wrong "--only takes folders of tests/ that have a CMakeLists.txt, not '$folder'; they are" $(folders)
       done
       only+=("${named[@]}")
@@ -48,7 +48,7 @@ if [ ${#only[@]} -gt 0 ]; then
 fi
 cmake --build --preset "$preset" -j"$(nproc)" "${targets[@]}"
 
-# Open MPI keeps some memory to the end, and is not built for the thread sanitizer.
+# Open MPI does not free all its memory, and is not instrumented for the thread sanitizer.
 suppressions=$PWD/build/$preset/leaks
 printf 'leak:%s\n' libmpi libopen-rte libopen-pal libpmix libhwloc libevent mca_ > "$suppressions"
 export LSAN_OPTIONS=suppressions=$suppressions:print_suppressions=0

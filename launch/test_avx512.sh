@@ -11,11 +11,11 @@ cmake --preset release -DROPEWALK_TESTS=ON > /dev/null
 cmake --build --preset release -j"$(nproc)" --target kernels_cpu_test
 program=build/release/tests/kernels/kernels_cpu_test
 if grep -q avx512bw /proc/cpuinfo; then exec "$program" --gtest_filter="$filter"; fi
-[ $# -gt 0 ] || filter+='-*CpuSignals*'  # an emulated machine would do nothing but handle their signals
+[ $# -gt 0 ] || filter+='-*CpuSignals*'  # an emulated machine is too slow: it would only handle their signals
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# A kernel that boots without a disk, and a system in memory that holds the program, its libraries and a shell.
+# A Linux kernel, and an initramfs with the program, its libraries and a shell; no disk is needed.
 kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-.*\)/\1/p' | head -1)
 (cd "$work" && apt-get -o APT::Sandbox::User=root download "$kernel" > /dev/null && dpkg-deb -x ./*.deb kernel)
 mkdir -p "$work"/{disk/boot/grub,root/{bin,proc,sys,dev}}
@@ -33,12 +33,12 @@ cat > "$work/root/init" << END
 /bin/busybox mount -t devtmpfs dev /dev
 /bin/tests --gtest_color=no --gtest_filter='$filter'
 echo "exit code \$?"
-/bin/busybox sleep 3  # or the last lines are lost
+/bin/busybox sleep 3  # otherwise the last lines are lost
 /bin/busybox poweroff -f
 END
 chmod +x "$work/root/init"
 (cd "$work/root" && find . | busybox cpio -o -H newc 2> /dev/null | gzip -1 > "$work/disk/boot/root.gz")
-# clearcpuid: XSAVEC and XSAVES, whose sizes Bochs 2.7 tells wrongly; Linux would do without AVX.
+# clearcpuid disables XSAVEC and XSAVES, for which Bochs 2.7 reports wrong sizes; otherwise Linux would disable AVX.
 cat > "$work/disk/boot/grub/grub.cfg" << 'END'
 set timeout=0
 terminal_output console
@@ -61,13 +61,13 @@ log: $work/bochs.log
 panic: action=fatal
 display_library: term
 END
-echo c > "$work/go"  # Debian's Bochs has a debugger, which waits to be told
+echo c > "$work/go"  # "continue" for the debugger that is built into Debian's Bochs
 : > "$work/serial"
-echo "on an emulated Skylake-X, which is up in a minute or two"
+echo "running on an emulated Skylake-X, which takes a minute or two to boot"
 tail -n +1 -f "$work/serial" &
 reader=$!
 TERM=xterm script -qefc "bochs -q -f $work/bochsrc -rc $work/go" /dev/null < /dev/null > "$work/screen" 2>&1 || true
 sleep 1
 kill $reader
-grep -q '^exit code 0' "$work/serial" || { echo "the tests have not passed; the emulator's last words:" >&2; tail -3 "$work/bochs.log" >&2; exit 1; }
+grep -q '^exit code 0' "$work/serial" || { echo "the tests have not passed; the end of the emulator's log:" >&2; tail -3 "$work/bochs.log" >&2; exit 1; }
 grep -q '\[  PASSED  \] [1-9]' "$work/serial" || { echo "no test ran" >&2; exit 1; }

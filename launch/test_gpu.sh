@@ -21,5 +21,5 @@ status=0
 for part in "${parts[@]}"; do
   build/release/gpu/run.sh "$part" "build/release/gpu_logs/$part" || status=1
 done
-echo "test_gpu: all output is in build/release/gpu_logs"
+echo "test_gpu: the complete output is in build/release/gpu_logs"
 exit $status

@@ -15,7 +15,7 @@ void check_shape(const MeshShape& shape, int ranks, int key_heads) {
   for (const auto& [name, value] : values) {
     if (value < 1) throw ConfigurationError(fmt::format("{} is {}; it must be at least 1", name, value));
   }
-  // In floating point, because three factors may overflow an integer; exact for any number of ranks that exists.
+  // In floating point, because the product of three axes may overflow an integer; exact for any real number of ranks.
   const double wanted = 1.0 * shape.data_parallel * shape.context_parallel * shape.tensor_parallel;
   if (wanted != ranks) {
     throw ConfigurationError(fmt::format(
@@ -38,8 +38,7 @@ std::string mesh_text(const MeshShape& shape) {
                      shape.tensor_parallel);
 }
 
-// The ranks of a group differ in the coordinates that its color leaves out; they keep the order that they have in the
-// world.
+// A color combines the coordinates that the ranks of a group have in common. Within a group, ranks are in world order.
 Mesh::Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group) : shape_(shape) {
   const auto tensor = [=](int r) { return r % shape.tensor_parallel; };
   const auto context = [=](int r) { return r / shape.tensor_parallel % shape.context_parallel; };

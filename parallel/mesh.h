@@ -1,4 +1,4 @@
-// The ranks as a grid: data x context x tensor, tensor fastest. Groups are named by purpose, never by axis number.
+// The mesh of ranks: data x context x tensor, tensor varying fastest. Groups are named by purpose, not by axis number.
 #pragma once
 
 #include <array>
@@ -16,10 +16,10 @@ namespace ropewalk {
 
 class CountingCommunicator;
 
-constexpr int64_t kMostRanks = 1 << 20;  // far more than any job has; products of axes fit an int
+constexpr int64_t kMostRanks = 1 << 20;  // far above any job; the size of a mesh fits an int
 
 struct MeshShape {
-  int data_parallel = 1;     // copies of the model that see different sequences
+  int data_parallel = 1;     // replicas of the model, which see different sequences
   int context_parallel = 1;  // ranks that share one sequence
   int tensor_parallel = 1;   // ranks that share each weight
   int size() const { return data_parallel * context_parallel * tensor_parallel; }
@@ -31,14 +31,14 @@ std::string mesh_text(const MeshShape& shape);  // "data 1 x context 8 x tensor 
 // This rank's place and its groups. Rank = (data * context_parallel + context) * tensor_parallel + tensor.
 class Mesh {
  public:
-  // Collective over `world`, whose size must be shape.size(). key_heads: of the model; where the tensor group is
-  // larger, `key_replicas().size()` consecutive ranks hold each key head. checked, on_failure: see LoggedCommunicator.
-  // Throws ConfigurationError.
+  // Collective over `world`, whose size must be shape.size(). key_heads: the model's KV heads; if
+  // tensor_parallel exceeds them, key_replicas().size() consecutive ranks hold each KV head. checked, on_failure: see
+  // LoggedCommunicator. Throws ConfigurationError.
   Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads = 1 << 30, bool checked = false,
        const FailureHandler& on_failure = {});
-  // The mesh of one rank without the others, for estimates: nothing moves, and bytes are counted
-  // (CountingCommunicator). Throws ConfigurationError.
-  // groups: gets the communicator of each axis.
+  // The mesh as rank `rank` sees it, without any other rank, for estimates: its groups send nothing and count the bytes
+  // that they would send (CountingCommunicator). groups, unless null, receives each group's communicator under the
+  // group's name. Throws ConfigurationError.
   using CountingGroups = std::map<std::string, std::shared_ptr<CountingCommunicator>>;
   static Mesh counting(MeshShape shape, int rank, int key_heads = 1 << 30, CountingGroups* groups = nullptr);
 
@@ -47,24 +47,25 @@ class Mesh {
   int context_rank() const { return context_rank_; }
   int tensor_rank() const { return tensor_rank_; }
 
-  Communicator& world() const { return *world_; }
-  Communicator& tensor() const { return *tensor_; }      // shares each weight
-  Communicator& sequence() const { return *sequence_; }  // shares each sequence
-  Communicator& batch() const { return *batch_; }        // sees different sequences (data only)
-  Communicator& gradient() const { return *gradient_; }  // data x context: holds the same weights, sums their gradients
-  // Holds the same key head; of size 1 if tensor_parallel <= key heads.
+  // This rank's groups:
+  Communicator& world() const { return *world_; }        // all ranks
+  Communicator& tensor() const { return *tensor_; }      // ranks that share each weight
+  Communicator& sequence() const { return *sequence_; }  // ranks that share each sequence
+  Communicator& batch() const { return *batch_; }        // ranks along the data axis, which see different sequences
+  Communicator& gradient() const { return *gradient_; }  // data x context: the same weights, whose gradients are summed
+  // Ranks of the tensor group that hold the same KV head; of size 1 if tensor_parallel <= key_heads.
   Communicator& key_replicas() const { return *key_replicas_; }
 
-  // What this rank has called, sent and waited for since the mesh was made, by group: world, tensor, sequence, batch,
-  // gradient, key_replicas.
+  // Calls, bytes and seconds of this rank since the mesh was made, by group: world, tensor, sequence, batch, gradient,
+  // key_replicas.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
   static constexpr size_t kAxes = 6, kSequenceAxis = 2;
-  // A rank's place in each of its groups, in the same order.
+  // World rank `rank`'s rank in each of its groups, in the order of counters().
   static std::array<int, kAxes> places(const MeshShape& shape, int rank, int key_heads);
-  void set_trace(Trace* trace);  // of all groups; see LoggedCommunicator
+  void set_trace(Trace* trace);  // for all groups; see LoggedCommunicator
 
  private:
-  // Consecutive tensor ranks that hold the same key head.
+  // The number of consecutive tensor ranks that hold the same KV head.
   static int replicas(const MeshShape& shape, int key_heads) {
     return shape.tensor_parallel > key_heads ? shape.tensor_parallel / key_heads : 1;
   }

@@ -30,7 +30,7 @@ class Partition {
   }
   int64_t end(int part) const { return begin(part + 1); }
   int64_t size(int part) const { return end(part) - begin(part); }
-  // All parts have the same size. False where that takes looking at each.
+  // Whether the cut is even() and all parts have the same size. Always false for of_sizes(): it does not compare sizes.
   bool is_equal() const { return offsets_.empty() && total_ % parts_ == 0; }
 
  private:

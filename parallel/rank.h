@@ -1,5 +1,5 @@
 // A rank: its place in the mesh, its device, its memory. Passed down explicitly; there are no globals, so many ranks
-// can live as threads of one process.
+// can run as threads of one process.
 #pragma once
 
 #include "kernels/arena.h"

@@ -29,7 +29,7 @@ ShardPlan::ShardPlan(const std::vector<std::vector<int64_t>>& units, int ranks, 
   const auto size_of_unit = [&](size_t unit) {
     return std::accumulate(units[unit].begin(), units[unit].end(), int64_t{0});
   };
-  // From the last unit to the first, as the backward goes.
+  // From the last unit to the first, in the order of the backward.
   for (size_t end = units.size(); end > 0;) {
     size_t first = end - 1;
     int64_t filled = size_of_unit(first);

@@ -3,16 +3,16 @@
 //
 // The parameters of a tensor rank lie one after another in one flat buffer, grouped into units: the parameters that a
 // pass uses together (the embedding, a block), in the order of the forward. Consecutive units form buckets. A
-// reduce-scatter sums the gradients of a bucket as soon as the backward has finished its first unit, and an all-gather
-// brings its weights before the forward uses them. Each bucket is padded so that every rank of the gradient group owns
-// the same number of its elements.
+// reduce-scatter sums the gradients of a bucket once the backward has finished all units of the bucket, and an
+// all-gather brings its weights before the forward uses them. Each bucket is padded, so that every rank of the gradient
+// group owns the same number of its elements.
 //
 //     flat buffer   | embedding ......... pad | block 0 .... | block 1 .... pad | ...
 //     owners        | rank 0 | rank 1 | ...   | rank 0 | rank 1 | ...
 //     a rank's shard: its part of each bucket, one after another
 //
-// Cuts fall inside rows, so a part of a parameter is up to three boxes of it (boxes_of): a checkpoint can be read by
-// any other mesh.
+// Cuts may fall inside a row, so a rank's part of a parameter is up to three boxes (boxes_of). Checkpoints store boxes,
+// so any other mesh can read them.
 #pragma once
 
 #include <cstddef>
@@ -32,30 +32,32 @@ struct Box {
   bool operator==(const Box&) const = default;
 };
 
-// The elements [begin, end), in row-major order, of a matrix of so many columns: the rest of a row, whole rows, the
-// beginning of a row; empty ones left out.
+// The elements [begin, end), in row-major order, of a matrix with `columns` columns, as boxes: the rest of a row, whole
+// rows, the beginning of a row. Empty boxes are left out.
 std::vector<Box> boxes_of(int64_t begin, int64_t end, int64_t columns);
 
 struct ShardBucket {
   size_t first_unit, units_end;
-  int64_t begin, filled_end, end;  // in the flat buffer; padding from filled_end on
+  int64_t begin, filled_end, end;  // in the flat buffer; [filled_end, end) is padding
 };
 
-// The elements [begin, end) of a parameter, which a rank owns.
+// Elements [begin, end) of a parameter that a rank owns.
 struct ShardSegment {
   int parameter;
   int64_t begin, end;
-  int64_t flat_begin, shard_begin;  // where `begin` is in the flat buffer, and in the rank's shard
+  int64_t flat_begin, shard_begin;  // position of `begin` in the flat buffer, and in the rank's shard
   int64_t elements() const { return end - begin; }
 };
 
 class ShardPlan {
  public:
-  // A rank's part of a bucket is a multiple of this, so that its vectors are aligned whatever their type.
+  // A rank's part of a bucket is a multiple of this many elements, so every part begins at a multiple of 128 bytes,
+  // whatever the element type.
   static constexpr int64_t kAlignment = 64;
 
-  // units: the elements of each parameter of each unit. A bucket has enough units for a rank's part of it to have at
-  // least `least_part` elements; only the first bucket may be smaller.
+  // units[u][p]: the number of elements of parameter p of unit u. Buckets are filled from the last unit to the first,
+  // in the order of the backward: each takes units until every rank's part has at least `least_part` elements (0: one
+  // unit per bucket). So only the first bucket may have fewer.
   ShardPlan(const std::vector<std::vector<int64_t>>& units, int ranks, int64_t least_part);
 
   int64_t elements() const { return buckets_.empty() ? 0 : buckets_.back().end; }           // of the flat buffer
@@ -63,7 +65,8 @@ class ShardPlan {
   int64_t offset(int parameter) const { return offsets_[static_cast<size_t>(parameter)]; }  // in the flat buffer
   const std::vector<ShardBucket>& buckets() const { return buckets_; }
   size_t bucket_of(size_t unit) const { return bucket_of_[unit]; }
-  int first_of_unit(size_t unit) const { return first_parameter_[unit]; }  // also of the end, units.size()
+  // Index of the unit's first parameter; the number of parameters if `unit` is the number of units.
+  int first_of_unit(size_t unit) const { return first_parameter_[unit]; }
   Partition cut(const ShardBucket& bucket) const { return Partition::even(bucket.end - bucket.begin, ranks_); }
   // The parts of parameters that `rank` owns in a bucket, in order.
   std::vector<ShardSegment> segments(const ShardBucket& bucket, int rank) const;
@@ -73,7 +76,7 @@ class ShardPlan {
   std::vector<int64_t> offsets_, sizes_;  // by parameter
   std::vector<ShardBucket> buckets_;
   std::vector<size_t> bucket_of_;     // by unit
-  std::vector<int> first_parameter_;  // of each unit, and behind the last
+  std::vector<int> first_parameter_;  // of each unit; the last entry is the number of parameters
 };
 
 }  // namespace ropewalk

@@ -25,7 +25,7 @@ Tensor TensorRegion::leave(const Tensor& partial, Arena& arena) const {
   return mine;
 }
 
-// The adjoint of leaving is entering, and the other way round.
+// The backward of entering communicates as leaving does, and the other way round.
 Tensor TensorRegion::enter_backward(const Tensor& dx, Arena& arena) const { return leave(dx, arena); }
 Tensor TensorRegion::leave_backward(const Tensor& dy, int64_t rows, Arena& arena) const {
   CHECK(dy.shape().rank() == 2 && dy.rows() == outside_rows(rows), "gradients {} where this rank holds {} of {} rows",

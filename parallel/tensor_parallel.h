@@ -1,5 +1,5 @@
-// The tensor group's collectives as adjoint pairs around the split part of a block. With token_split (sequence_parallel
-// in the configuration) the activations between blocks hold only this rank's share of the tokens:
+// The collectives with which activations enter and leave the tensor-parallel region of a block, as adjoint pairs. With
+// token_split (sequence_parallel in the configuration) each rank holds only its part of the tokens between blocks:
 //
 //                     whole tokens between blocks         tokens split between blocks
 //     enter           identity                            all-gather of token rows
@@ -7,7 +7,8 @@
 //     leave           all-reduce (sum)                    reduce-scatter (sum) of token rows
 //     leave_backward  identity                            all-gather of token rows
 //
-// (Shoeybi et al., arXiv 1909.08053, its f and g; Korthikanti et al., arXiv 2205.05198, its g and g-bar.)
+// Left column: f (enter) and g (leave) of Shoeybi et al., arXiv 1909.08053. Right column: g (enter) and g-bar (leave)
+// of Korthikanti et al., arXiv 2205.05198.
 #pragma once
 
 #include "kernels/arena.h"
@@ -21,19 +22,21 @@ class TensorRegion {
 
   int size() const { return group_.size(); }
   bool token_split() const { return token_split_ && group_.size() > 1; }
-  // The cut of N token rows over the group, and the rows this rank holds between blocks.
+  // How `rows` token rows are cut over the group; one part if tokens are not split.
   Partition tokens(int64_t rows) const { return Partition::even(rows, token_split() ? group_.size() : 1); }
+  // "Outside" means between blocks: how many of the `rows` token rows this rank holds there.
   int64_t outside_rows(int64_t rows) const;
-  // This rank's rows of a tensor that has all of them.
+  // The rows of `all` that this rank holds outside.
   Tensor outside(const Tensor& all) const;
 
-  // Into the split part, in place: fills all rows of x [rows, D] from outside(x) [outside rows, D].
+  // Enters the region, in place: fills all rows of x [rows, D] from the ranks' outside(x) [outside rows, D].
   void enter(const Tensor& x) const;
-  // Partial sums [rows, D] -> [outside rows, D]; may change dx, and the result may be dx.
+  // Partial sums dx [rows, D] -> their sum over ranks [outside rows, D]; may change dx, and the result may be dx.
   Tensor enter_backward(const Tensor& dx, Arena& arena) const;
-  // Out of it: partial sums [rows, D] -> [outside rows, D]; may change `partial`, and the result may be `partial`.
+  // Leaves the region: partial sums [rows, D] -> their sum over ranks [outside rows, D]; may change `partial`, and the
+  // result may be `partial`.
   Tensor leave(const Tensor& partial, Arena& arena) const;
-  // [outside rows, D] -> [rows, D]; the result is dy itself or comes from the arena.
+  // dy [outside rows, D] -> [rows, D]; the result is dy itself or comes from the arena.
   Tensor leave_backward(const Tensor& dy, int64_t rows, Arena& arena) const;
 
  private:

@@ -7,10 +7,9 @@ namespace {
 
 constexpr const char* kRemedy =
     "Go back to a checkpoint of an earlier step (train --resume-from STEP) with a lower training.learning_rate, or "
-    "look "
-    "at the data of the last steps";
+    "look at the data of the last steps";
 
-// "the weight NAME, element i of its part here", or empty when all are finite here.
+// "the weight NAME, element i of its part here", or empty if all weights of this rank are finite.
 std::string first_bad_weight(const ParameterValues& weights, Kernels& kernels) {
   const ParameterTable& table = weights.table();
   for (int index = 0; index < static_cast<int>(table.all().size()); ++index)
@@ -19,7 +18,7 @@ std::string first_bad_weight(const ParameterValues& weights, Kernels& kernels) {
   return {};
 }
 
-// In the backward's order: the first one hit is nearest to the cause.
+// Likewise for gradients, in the order of the backward: the first one found is nearest to the cause.
 std::string first_bad_gradient(const ParameterValues& gradients, Kernels& kernels) {
   const ParameterTable& table = gradients.table();
   for (int index = static_cast<int>(table.all().size()); index-- > 0;)
@@ -28,7 +27,7 @@ std::string first_bad_gradient(const ParameterValues& gradients, Kernels& kernel
   return {};
 }
 
-// "rank R: " and its finding, of the lowest rank that found something; empty when none did. Collective.
+// "rank R: " and the finding of the lowest rank that found something; empty if none did. Collective.
 std::string lowest_finding(const std::string& here, Communicator& world) {
   const auto first = first_text(world, here.empty() ? std::nullopt : std::optional(here));
   return first ? fmt::format("rank {}: {}", first->rank, first->text) : "";

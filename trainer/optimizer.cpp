@@ -27,7 +27,7 @@ ShardedOptimizer::ShardedOptimizer(const ParameterValues& weights, const Paramet
   second_moment_ = allocate_shard(accumulator);
   if (type == accumulator) return;
   master_ = allocate_shard(accumulator);
-  rank_.kernels.fill(master_.values, 0);  // also what pads it
+  rank_.kernels.fill(master_.values, 0);  // the padding, too
 }
 
 ShardedOptimizer::Buffered ShardedOptimizer::allocate_shard(DType dtype) const {
@@ -96,7 +96,8 @@ void ShardedOptimizer::after_backward(size_t unit) {
 }
 
 void ShardedOptimizer::finish_reduce() {
-  for (size_t bucket = reduces_.size(); bucket-- > 0;) finish(reduces_[bucket]);  // as they were started
+  for (size_t bucket = reduces_.size(); bucket-- > 0;)
+    finish(reduces_[bucket]);  // in the order in which they were started
 }
 
 double ShardedOptimizer::gradient_norm() const {
@@ -111,9 +112,9 @@ double ShardedOptimizer::gradient_norm() const {
 }
 
 void ShardedOptimizer::update(double rate, int64_t step, double gradient_scale) {
-  finish_gather();  // before what is sent is written
+  finish_gather();  // the update writes the weights that it sends
   AdamWStep adamw{rate, training_.beta1, training_.beta2, training_.epsilon, 0, step, gradient_scale};
-  for (size_t index = 0; index < gathers_.size(); ++index) {  // as the forward goes
+  for (size_t index = 0; index < gathers_.size(); ++index) {  // in the order of the forward
     for_each_range(
         table_.shards().buckets()[index], [](const Parameter& p) { return p.is_matrix; },
         [&](const Parameter& p, const OwnedRange& range) {
@@ -149,7 +150,7 @@ void ShardedOptimizer::finish_gather() {
   for (auto& gather : gathers_) finish(gather);
 }
 
-// What this rank owns of each parameter, in boxes.
+// Appends this rank's part of each parameter, in boxes.
 template <typename Get>
 void ShardedOptimizer::append(std::vector<StateTensor>& out, const std::string& prefix, Get get) const {
   for (const ShardBucket& bucket : table_.shards().buckets())

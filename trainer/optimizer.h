@@ -1,7 +1,7 @@
 // AdamW with its state sharded over the gradient group (ZeRO-1): gradients are reduce-scattered, each rank clips and
-// updates its part of every bucket of parameters (ShardPlan), and the new weights are all-gathered. Both overlap with
-// compute: a bucket's reduce-scatter with the backward of the units before it, its all-gather with the forward of
-// these.
+// updates its part of every bucket of parameters (ShardPlan), and the new weights are all-gathered. Both collectives
+// overlap with compute: a bucket's reduce-scatter with the backward of the units that precede it in the model, its
+// all-gather with their forward.
 #pragma once
 
 #include <memory>
@@ -16,52 +16,55 @@ namespace ropewalk {
 
 class ShardedOptimizer final : public ParameterSync {
  public:
-  // What it refers to must outlive it.
+  // The arguments, and the objects that `rank` refers to, must outlive this; `training` is copied.
   ShardedOptimizer(const ParameterValues& weights, const ParameterValues& gradients, const TrainingConfig& training,
                    Rank rank);
 
   void zero_moments();
 
-  // Waits until all ranks' parts of the unit's weights have been gathered.
+  // Waits for the all-gather of the weights of the unit's bucket.
   void before_forward(size_t unit) override;
-  // Starts the reduce-scatter of the unit's bucket once all of the bucket's units are done.
+  // Once all units of the unit's bucket are done: all-reduces the gradients that need it (GradientSum), and starts the
+  // bucket's reduce-scatter.
   void after_backward(size_t unit) override;
-  // Waits for all reduce-scatters: of each bucket of the gradients, this rank's part is summed over the mesh, the rest
-  // is still its own.
+  // Waits for all reduce-scatters. In each bucket of the gradients, this rank's part is then the sum over the gradient
+  // group; the rest still holds the local gradients.
   void finish_reduce();
   // L2 norm of the summed gradient over the whole model; the same on all ranks.
   double gradient_norm() const;
-  // AdamW on this rank's part of each bucket, whose new weights then begin to be gathered: `step` counts from 1;
+  // AdamW on this rank's part of each bucket; starts the all-gather of each bucket's new weights. `step` counts from 1;
   // gradients are multiplied by gradient_scale first.
   void update(double rate, int64_t step, double gradient_scale);
-  // All-gathers the weights from the master weights of all ranks. update() has started that by itself.
+  // Starts the all-gather of the weights from the master weights of all ranks, after those were drawn or loaded;
+  // update() starts its own.
   void start_gather();
-  void finish_gather();
+  void finish_gather();  // waits for all of them
 
   std::vector<StateTensor> master_weights() const;  // this rank's shard
-  std::vector<StateTensor> state() const;           // its master weights and moments
-  int64_t bytes() const;
-  std::vector<StateTensor> gradients() const;  // its part of the summed gradient
+  std::vector<StateTensor> state() const;           // this rank's master weights and moments
+  int64_t bytes() const;                            // of this rank's optimizer state
+  std::vector<StateTensor> gradients() const;       // this rank's part of the summed gradient
 
  private:
   struct Buffered {
     std::unique_ptr<Buffer> buffer;
     Tensor values;
   };
-  // Elements that this rank owns, next to each other: [flat_begin, flat_begin + elements) of the flat buffers.
+  // Adjacent elements that this rank owns: [flat_begin, flat_begin + elements) of the flat buffers, which are
+  // [shard_begin, shard_begin + elements) of its shard.
   struct OwnedRange {
     int64_t flat_begin, shard_begin, elements;
   };
 
   Buffered allocate_shard(DType dtype) const;
   int here() const { return rank_.mesh.gradient().rank(); }
-  Tensor part_of(const Tensor& flat, const ShardBucket& bucket) const;  // this rank's
+  Tensor part_of(const Tensor& flat, const ShardBucket& bucket) const;  // this rank's part
   Tensor of_shard(const Tensor& shard, const OwnedRange& range) const;
   Tensor of_flat(const Tensor& flat, const OwnedRange& range) const;
   Tensor master(const OwnedRange& range) const;
-  void start_gather_of(size_t bucket);  // whose part of the weights here is up to date
-  // Visits (parameter, range) of this rank's part of a bucket; parameters next to each other for which like() is the
-  // same in one range.
+  void start_gather_of(size_t bucket);  // this rank's part of the bucket's weights must be up to date
+  // Calls visit(parameter, range) for this rank's part of a bucket. Adjacent parameters with equal like() are merged
+  // into one range; `parameter` is the first of them.
   template <typename Like, typename Visit>
   void for_each_range(const ShardBucket& bucket, Like like, Visit visit) const;
   template <typename Get>
@@ -71,9 +74,9 @@ class ShardedOptimizer final : public ParameterSync {
   const ParameterValues &weights_, &gradients_;
   TrainingConfig training_;
   Rank rank_;
-  Buffered first_moment_, second_moment_;  // this rank's shard
-  Buffered master_;  // likewise, only where weights are held in fewer bits than the master weights
-  std::vector<std::unique_ptr<Transfer>> reduces_, gathers_;  // by bucket; null: none under way
+  Buffered first_moment_, second_moment_;                     // this rank's shard
+  Buffered master_;                                           // likewise; only if the weights have a narrower type
+  std::vector<std::unique_ptr<Transfer>> reduces_, gathers_;  // by bucket; null: none in flight
 };
 
 }  // namespace ropewalk

@@ -10,8 +10,8 @@ double learning_rate_at(const TrainingConfig& training, int64_t step) {
   const double high = training.learning_rate, low = training.minimum_rate;
   if (step < training.warmup_steps)
     return high * static_cast<double>(step + 1) / static_cast<double>(training.warmup_steps);
-  // Share of the last `length` steps that is done before this one: it reaches 1 after the last step of the run, so no
-  // step is wasted on a rate of 0.
+  // Fraction of the run's last `length` steps that is done before this one. It reaches 1 only after the last step, so
+  // no step is wasted on a rate of 0.
   const auto share_of_last = [&](int64_t length) {
     const double done = static_cast<double>(step - (training.steps - length));
     return length > 0 ? std::clamp(done / static_cast<double>(length), 0.0, 1.0) : 0.0;

@@ -26,11 +26,12 @@
 namespace ropewalk {
 namespace {
 
-// Saves that may fail one after another (a full disk) before the run stops: the newest whole checkpoint then is this
-// many intervals old.
+// Failed saves in a row (a full disk) after which the run stops. The newest complete checkpoint is then this many
+// intervals old.
 constexpr int kFailedSavesBeforeStopping = 3;
 
-// For the ranks of a job that was killed to end; the other ranks wait for this one meanwhile.
+// The ranks of a killed job may hold the lock for a moment longer. The other ranks of this job wait for rank 0
+// meanwhile, so the wait is also bounded by half the deadline (open_directory).
 constexpr auto kLongestWaitForLock = std::chrono::seconds(10);
 
 std::unique_ptr<RunDirectory> open_directory(const Config& config) {
@@ -42,8 +43,8 @@ std::unique_ptr<RunDirectory> open_directory(const Config& config) {
                                         [&](const std::string& told) { line.print(told); });
 }
 
-// "32 M parameters in 8 layers; 1.1 B tokens in 800 steps", and a line of each stage: what a run is about to do, for
-// who reads its log.
+// "32 M parameters in 8 layers; 1.1 B tokens in 800 steps", and a line for each stage: what the run is about to do, for
+// readers of its log.
 std::vector<std::string> run_summary(const Config& config, const std::vector<Dataset>& datasets) {
   const TrainingConfig& training = config.training;
   std::vector<std::string> lines = {""};
@@ -78,11 +79,11 @@ class Run {
         description_{config.resolved_text, {}},
         trainer_(config, rank) {
     if (directory_) description_.data = identities_of(config.training.stages);
-    if (directory_) directory_->check_writable("checkpoints");  // not only at the first save
+    if (directory_) directory_->check_writable("checkpoints");  // now, rather than at the first save
     if (directory_ && !directory_->locked())
       to_say_.push_back(
-          "warning: output.directory is on a file system without locks, or without room for one; see that no other job "
-          "writes there");
+          "warning: output.directory is on a file system without locks, or without room for one; make sure that no "
+          "other job writes there");
     if (directory_ && !directory_->durable())
       to_say_.push_back(
           "warning: output.directory is on a file system that cannot make the names of files durable (fsync of a "
@@ -90,13 +91,13 @@ class Run {
     for (std::string& line : run_summary(config, datasets_)) to_say_.push_back(std::move(line));
     load(options.resume_from);
     if (done())
-      to_say_.push_back(fmt::format("nothing left to do: {} of {} steps are done; raise training.steps to go on",
+      to_say_.push_back(fmt::format("nothing left to do: {} of {} steps are done; raise training.steps to continue",
                                     progress_.step, config.training.steps));
     reporter_.emplace(config, rank, directory_.get(), progress_.step, options.status_line);
     for (const std::string& line : to_say_) reporter_->say(line);
     tracer_.emplace(config, rank, progress_.step);
     saved_step_ = progress_.step;
-    if (loaded_by_name_) remove_old();  // what a run that was killed had not come to
+    if (loaded_by_name_) remove_old();  // if the run was killed before it could
   }
 
   bool done() const { return progress_.step >= config_.training.steps; }
@@ -118,7 +119,7 @@ class Run {
     reporter_->write_step();
   }
 
-  // What is due after a step besides: a checkpoint first, then a sample of text, which can take long.
+  // The checkpoint and the text sample that are due after a step; the sample can take long, so it comes second.
   void after_step() {
     if (done() || due(config_.checkpoint.interval)) save(/*must_succeed=*/done());
     if (done() || due(config_.validation.sample_interval)) sample();
@@ -127,12 +128,12 @@ class Run {
   void save(bool must_succeed) {
     if (saved_step_ == progress_.step && progress_.step > 0) return;
     reporter_->make_durable();
-    trainer_.check_weights(progress_.step);  // a checkpoint that cannot be gone on from would push out good ones
+    trainer_.check_weights(progress_.step);  // a checkpoint with a NaN would push out good ones
     try {
       save_checkpoint(checkpoints(), progress_, trainer_.state(), description_, rank_.mesh, rank_.kernels);
     } catch (const CheckpointError& error) {  // the same on all ranks
       if (must_succeed || ++failed_saves_ >= kFailedSavesBeforeStopping) throw;
-      reporter_->say(fmt::format("no checkpoint after step {}, going on: {}", progress_.step, error.what()));
+      reporter_->say(fmt::format("no checkpoint after step {}; the run continues: {}", progress_.step, error.what()));
       return;
     }
     saved_step_ = progress_.step;
@@ -176,7 +177,7 @@ class Run {
     } else if (*step > 0) {
       loaded = load_checkpoint(find_checkpoint(checkpoints(), *step, rank_.mesh), state, rank_.mesh, rank_.kernels);
     }
-    // An older one than the newest may have been taken, and stages that seemed over are to come.
+    // If an older checkpoint than the newest was loaded, stages that seemed over are still to come: check them, too.
     parse_config(config_.resolved_text, "the configuration", {}, rank_.mesh.world().size(),
                  loaded ? loaded->progress.step : 0);
     if (step) set_aside_later_checkpoints(checkpoints(), *step, rank_.mesh);
@@ -212,19 +213,19 @@ class Run {
 
   const Config& config_;
   Rank rank_;
-  std::vector<Dataset> datasets_;            // of each stage
-  std::unique_ptr<Tokenizer> tokenizer_;     // null: no text is shown
-  std::unique_ptr<RunDirectory> directory_;  // on rank 0
+  std::vector<Dataset> datasets_;            // by stage
+  std::unique_ptr<Tokenizer> tokenizer_;     // null: no text samples
+  std::unique_ptr<RunDirectory> directory_;  // on rank 0, else null
   RunDescription description_;
   Trainer trainer_;
   TrainingProgress progress_;
-  std::optional<size_t> stage_;      // of the latest step; absent before the first
-  std::vector<std::string> to_say_;  // before there is a reporter
+  std::optional<size_t> stage_;      // of the latest step; absent before this start's first step
+  std::vector<std::string> to_say_;  // lines to print once the reporter exists
   std::optional<RunReporter> reporter_;
   std::optional<StepTracer> tracer_;
   int64_t saved_step_ = 0;
   int failed_saves_ = 0;
-  bool loaded_by_name_ = false;  // false too: from step-N.old, because step-N is damaged; the next save cleans up
+  bool loaded_by_name_ = false;  // from step-N, not from step-N.old (then the next save cleans up)
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// A run from its first step, or from a checkpoint, to its last: steps, validation, samples of text, checkpoints,
-// metrics, and an orderly stop when asked.
+// A run from its first step, or from a checkpoint, to its last step: steps, validation, text samples, checkpoints,
+// metrics, and an orderly stop on request.
 #pragma once
 
 #include <functional>
@@ -15,14 +15,15 @@ namespace ropewalk {
 enum class RunEnd { kDone, kStopped };
 
 struct TrainOptions {
-  // Goes back to the checkpoint of this step (0: to the start), and sets later ones aside. Absent: the newest whole
-  // checkpoint of the run's directory, if there is one.
+  // Resumes from the checkpoint of this step (0: starts from the beginning), and sets later checkpoints aside. Absent:
+  // resumes from the newest complete checkpoint in the run's directory, if there is one.
   std::optional<int64_t> resume_from;
-  bool status_line = true;               // on a terminal; false: plain lines, as in a log
-  std::function<bool()> stop_requested;  // asked on every rank before every step; one true stops all of them
+  bool status_line = true;               // redraws a status line on a terminal; false: plain lines
+  std::function<bool()> stop_requested;  // called on every rank before every step; true on any rank: all stop
 };
 
-// Collective over rank.mesh.world(). datasets: open_datasets(config).
+// Returns kStopped after options.stop_requested, when a checkpoint has been saved. datasets: open_datasets(config).
+// Collective over rank.mesh.world().
 RunEnd train(const Config& config, Rank rank, std::vector<Dataset> datasets, const TrainOptions& options);
 
 }  // namespace ropewalk

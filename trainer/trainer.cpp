@@ -24,12 +24,12 @@ Trainer::Trainer(const Config& config, Rank rank)
   begin_stage(fitting == stages.end() ? stages.front() : *fitting);
 }
 
-// ---- the step: forward, loss, backward; reduce; norm, clip, update
+// ---- the training step: forward, loss, backward; reduction; norm, clipping, update
 
 double Trainer::forward_backward(const Batch& batch, double scale, ParameterSync* sync) {
   const ParameterValues& weights = replica_.weights;
   double loss = 0;
-  Write write = Write::kSet;  // the first micro-batch's gradients; the others' are added
+  Write write = Write::kSet;  // by the first micro-batch; later ones add to the gradients
   for (const MicroBatch& micro : micro_batches(batch, stage_.micro_batch)) {
     ArenaScope scope(rank_.arena);
     const Sequences sequences =
@@ -49,7 +49,7 @@ double Trainer::forward_backward(const Batch& batch, double scale, ParameterSync
 }
 
 std::optional<double> Trainer::compute_gradients(const Batch& batch) {
-  CHECK(!batch.samples.empty(), "a step without samples, so that no gradients would be summed");
+  CHECK(!batch.samples.empty(), "a step without samples: its gradients would not be reduced");
   // The loss is divided by the global number of targets before the backward, so that all reductions are plain sums.
   const double targets = targets_of_all_ranks(batch);
   const double loss = forward_backward(batch, targets > 0 ? 1.0 / targets : 0.0, &optimizer_);
@@ -74,7 +74,7 @@ StepResult Trainer::step(const Batch& batch, int64_t step) {
   return result;
 }
 
-// ---- around it
+// ---- checks, initialization, stages, memory
 
 double Trainer::targets_of_all_ranks(const Batch& batch) const {
   return sum_of(rank_.mesh.batch(), static_cast<double>(batch.target_count()));
@@ -83,11 +83,13 @@ double Trainer::targets_of_all_ranks(const Batch& batch) const {
 void Trainer::check_stage(int64_t step) const {
   const Stage& due = config_.training.stages[stage_at(config_.training, step)];
   CHECK(stage_.first_step == due.first_step,
-        "the step after step {} belongs to the stage from step {} on; the one from {} on has begun", step,
-        due.first_step, stage_.first_step);
+        "the step after step {} belongs to the stage that begins after step {}, but the current stage begins after "
+        "step {}: call begin_stage() first",
+        step, due.first_step, stage_.first_step);
 }
 
-// Computes the local gradients once more, as the reduce-scatter was in place, to find where it began.
+// Recomputes this rank's local gradients, which the in-place reduce-scatter has overwritten, to find the tensor in
+// which the NaN or infinity began.
 void Trainer::throw_not_finite(const Batch& batch, int64_t step, const StepResult& result) {
   const double targets = targets_of_all_ranks(batch);
   forward_backward(batch, targets > 0 ? 1.0 / targets : 0.0, nullptr);
@@ -99,7 +101,7 @@ void Trainer::initialize() {
   draw_initial_weights(optimizer_.master_weights(), replica_.table, config_.model, config_.training.seed,
                        rank_.kernels);
   optimizer_.start_gather();
-  optimizer_.finish_gather();  // so that the first step's seconds are its own
+  optimizer_.finish_gather();  // so that the first step's time excludes this all-gather
 }
 
 void Trainer::begin_stage(const Stage& stage) {

@@ -1,4 +1,5 @@
-// Vector code of attention's rows, compiled once for each instruction set.
+// Steps of attention on blocks of rows, vectorized: gathering rows, scores, P V and the mask. Compiled once for each
+// instruction set.
 #if defined(ROPEWALK_CPU_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEWALK_CPU_ATTENTION_INL_H_
 #undef ROPEWALK_CPU_ATTENTION_INL_H_
@@ -21,14 +22,15 @@ HWY_INLINE void scaled_copy(int64_t count, float factor, const float* from, floa
                   [&](int64_t i, auto some) HWY_ATTR { store(hn::Mul(by, load(from + i, some)), to + i, some); });
 }
 
-// Rows (t, r) of `count` queries of one key head, from x [.., H, K] to [count, R, K]; zeros up to padded_rows.
+// Copies R adjacent heads of `count` queries from x [.., H, K] to [count, R, K]: the heads that share a KV head. x
+// begins at the first head of the first query. Appends zero rows up to padded_rows.
 HWY_INLINE void gather_rows(const float* x, int64_t H, int64_t R, int64_t K, int64_t count, int64_t padded_rows,
                             float* to) {
   for (int64_t t = 0; t < count; ++t) std::copy_n(x + t * H * K, R * K, to + t * R * K);
   std::fill(to + count * R * K, to + padded_rows * K, 0.0f);
 }
 
-// The strips of a block in one tile of keys: which panels each computes.
+// Which panels each strip of a block computes in one tile of keys.
 class Strips {
  public:
   void find(const QueryBlock& block, int64_t u) {
@@ -46,7 +48,7 @@ class Strips {
   std::vector<Range> columns_;
 };
 
-// scores [.., kTileKeys] of all strips = rows [.., K] keys^T; the panels of keys are those of this tile.
+// scores [.., kTileKeys] of all strips = rows [.., K] keys^T; key_panels begins at this tile.
 HWY_INLINE void score_strips(const Strips& strips, int64_t K, const float* rows, const float* key_panels,
                              float* scores) {
   const int64_t panel = panel_columns();
@@ -58,7 +60,8 @@ HWY_INLINE void score_strips(const Strips& strips, int64_t K, const float* rows,
 }
 
 // out [.., padded_K] of all strips += weights [.., kTileKeys] values, over the keys that each strip computed.
-// values: K-panels of all keys, of which this tile begins at row u; each panel has `key_rows` rows.
+// value_panels: the values of all keys, packed by columns of K into panels [key_rows, panel_columns()]; this tile
+// begins at row u of each panel.
 HWY_INLINE void add_weighted_values(const Strips& strips, int64_t padded_K, const float* weights,
                                     const float* value_panels, int64_t key_rows, int64_t u, float* out) {
   const int64_t panel = panel_columns();
@@ -74,7 +77,7 @@ HWY_INLINE void add_weighted_values(const Strips& strips, int64_t padded_K, cons
   }
 }
 
-// Scores of a row outside what it sees become -infinity, whose power is exactly 0.
+// Sets the scores of keys that the row does not see to -infinity, so that P = 2^score is exactly 0.
 HWY_INLINE void hide_masked(Range seen, Range columns, float* scores) {
   constexpr float kMasked = -std::numeric_limits<float>::infinity();
   std::fill(scores + columns.begin, scores + seen.begin, kMasked);

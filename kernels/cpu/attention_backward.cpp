@@ -1,5 +1,5 @@
-// Attention's backward by tiles (Dao, arXiv 2307.08691): P is computed again from lse, so nothing but lse is kept from
-// the forward. Key rows gather their gradients in the order of the queries: the same call gives the same bits.
+// Attention's backward by tiles (Dao, arXiv 2307.08691): P is recomputed from lse, so no scores are kept from the
+// forward. The gradients of a key row are added in the order of the queries, so the same call gives the same bits.
 #include <numbers>
 
 #include "kernels/cpu/cpu_backend.h"
@@ -21,8 +21,9 @@ void delta_rows(int64_t count, int64_t K, const float* d_o, const float* o, floa
     });
 }
 
-// scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta); both are 0 in what a
-// row does not see, over the whole tile. lse and delta are those of the block's first row (t, r) in [T, H].
+// scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta). Over the width of
+// the tile, both become 0 for keys that the row does not see. lse and delta begin at the block's first row (t, r) in
+// [T, H].
 HWY_INLINE void gradient_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t H, int64_t R,
                               const float* lse, const float* delta, float* scores, float* products) {
   for (int64_t query = 0, row = 0; query < block.queries(); ++query)
@@ -48,7 +49,7 @@ HWY_INLINE void gradient_tile(const QueryBlock& block, const Strips& strips, int
 }
 
 // out [U, .., K] (rows `stride` apart) += factor * weights^T rows, for the keys of the tile at u; weights [..,
-// kTileKeys]; row_panels: K-panels of the block's rows, `padded_rows` each.
+// kTileKeys]. row_panels: the block's rows, packed by columns of K into panels of `padded_rows` rows.
 HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int64_t K, float factor,
                             const float* weights, const float* row_panels, int64_t padded_rows, float* out,
                             int64_t stride) {

@@ -1,5 +1,5 @@
-// Attention's forward by tiles (Dao, arXiv 2307.08691). Scores exist one tile at a time and in units of log 2: the
-// queries are multiplied by log2(e) / sqrt(K) beforehand.
+// Attention's forward by tiles (Dao, arXiv 2307.08691). Scores exist one tile at a time and in log2 units: the queries
+// are multiplied by log2(e) / sqrt(K) beforehand.
 #include <numbers>
 
 #include "kernels/cpu/cpu_backend.h"
@@ -13,9 +13,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// Takes the scores of a tile into the running softmax: scores become P = 2^(score - base); where a score exceeds the
-// base by more than kSlack, the base becomes the largest, and sum and o shrink; sum takes in P. (o takes in P v in the
-// product that follows.)
+// Online softmax of one tile: scores become P = 2^(score - base), and P is added to the row's sum. If a score exceeds
+// the base by more than kSlack, the base first becomes the row's largest score in this tile, and sum and o are
+// rescaled. (The product that follows adds P v to o.)
 constexpr float kSlack = 8;  // P is then at most 2^8
 HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t padded_K, float* scores,
                              float* o, float* row_base, float* row_sum) {

@@ -1,6 +1,7 @@
-// How attention is cut, in integers. A block of queries meets the keys in tiles; inside a tile work is done in strips
-// of a few rows, and a strip computes only the columns between the first and the last key that any of its rows sees. So
-// wholly masked tiles do not exist, and the masked fringes of the others are never wider than a strip and a vector.
+// The tiling of attention: index arithmetic. A block of queries visits the keys in tiles. Inside a tile, a strip of a
+// few rows computes only the keys from the first to the last that any of its rows sees, extended to whole panels. So
+// wholly masked tiles are skipped, and a strip computes masked scores only for keys that some of its rows do not see
+// and for keys added by the extension.
 #pragma once
 
 #include <vector>
@@ -9,14 +10,15 @@
 
 namespace ropewalk {
 
-// Documents must begin in order and not after their queries, or what follows would be wrong.
+// Fails CHECK unless document_begin never decreases and is at most each query's position. The code below needs both.
 void check_documents(const AttentionSizes& s, const AttentionSpan& span);
 
-// Of a tile, at most. Multiples of every strip and of every panel (tile_product-inl.h).
+// A block has at most kTileRows rows, or R if R is larger. A tile has kTileKeys keys. Both numbers are multiples of
+// every strip's height and every panel's width (tile_product-inl.h).
 inline constexpr int64_t kTileRows = 96;
 inline constexpr int64_t kTileKeys = 96;
 
-// The keys that any of the queries sees, T > 0; and the tiles that they are in.
+// The range from the first to the last key that any of the T > 0 queries sees; and the whole tiles that contain it.
 inline Range visible_keys(const AttentionMask& mask, int64_t T) {
   return {mask.of_query(0).begin, mask.of_query(T - 1).end};
 }
@@ -25,17 +27,17 @@ inline Range whole_tiles(Range keys) {
   return {keys.begin / kTileKeys * kTileKeys, round_up(keys.end, kTileKeys)};
 }
 
-// The rows of a block are (t, r): query t of the r-th of the R heads that read one key head, so that they share its
-// keys.
+// The rows of a block are pairs (t, r): query t of the r-th of the R query heads that share a KV head. So all rows of a
+// block share its keys.
 class QueryBlock {
  public:
   QueryBlock(const AttentionMask& mask, int64_t T, int64_t R) : mask_(mask), T_(T), R_(R) {}
 
-  // Queries of a block, and its rows, at most.
+  // The largest number of queries, and of rows, in a block.
   int64_t most_queries() const { return std::max<int64_t>(1, kTileRows / R_); }
   int64_t most_rows() const { return most_queries() * R_; }
 
-  // Goes to the block that begins at query t.
+  // Moves to the block that begins at query t.
   void move_to(int64_t t) {
     t_ = t;
     seen_.clear();
@@ -48,17 +50,18 @@ class QueryBlock {
   int64_t queries() const { return rows() / R_; }
   int64_t rows() const { return static_cast<int64_t>(seen_.size()); }
 
-  // The keys that any row sees lie in here; it may hold others. So with the next three.
+  // Contains all keys that any row sees; may contain others.
   Range keys() const { return {seen_.front().begin, seen_.back().end}; }
-  // Of the tile of keys [u, u + kTileKeys): what the row sees.
+  // Exactly the keys of the tile [u, u + kTileKeys) that the row sees, counted from u.
   Range keys_of_row(int64_t row, int64_t u) const { return in_tile(seen_[static_cast<size_t>(row)], u); }
-  // What any of the rows [begin, end) sees; rows beyond the block see nothing.
+  // Contains all keys of that tile that any of the rows [begin, end) sees, counted from u; may contain others. Rows
+  // beyond the block see nothing.
   Range keys_of_rows(int64_t begin, int64_t end, int64_t u) const {
     end = std::min(end, rows());
     if (begin >= end) return {};
     return in_tile({seen_[static_cast<size_t>(begin)].begin, seen_[static_cast<size_t>(end - 1)].end}, u);
   }
-  // The rows that see any of the keys [begin, end), counted from the start of all keys.
+  // Contains all rows that see any of the keys [begin, end) of the piece; may contain others.
   Range rows_of_keys(int64_t begin, int64_t end) const {
     Range found{0, rows()};
     while (!found.empty() && seen_[static_cast<size_t>(found.begin)].end <= begin) ++found.begin;

@@ -1,6 +1,6 @@
-// The fast host backend: fp32, one thread, in Highway, compiled for several instruction sets, of which the program
-// takes the best of its machine. What it does not override (memory, copy, cast, fill, the merge of the loss) is bound
-// by memory already as the plain loops. One file per operation in this folder.
+// The fast host backend: fp32, one thread, in Highway, compiled for several instruction sets, of which the program uses
+// the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of the loss)
+// are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
 #pragma once
 
 #include "kernels/cpu/rotation_table.h"

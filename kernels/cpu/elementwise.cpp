@@ -20,8 +20,8 @@ void add_loop(int64_t count, const float* a, const float* b, float* y, bool stre
   });
 }
 
-// Element i goes to partial sum i mod 16 in fp64, and those are added in order: the same bits for every width of
-// vector.
+// Element i is added to partial sum i mod 16 in fp64, and the partial sums are added in order. So vectors of any width
+// give the same bits.
 template <class F>
 HWY_INLINE double sum_in_fp64(int64_t count, const float* x, F&& value) {
   using Doubles = hn::ScalableTag<double>;
@@ -51,7 +51,8 @@ double sum_of_squares_loop(int64_t count, const float* x) {
   return sum_in_fp64(count, x, [](auto value) HWY_ATTR { return hn::Mul(value, value); });
 }
 
-// The first element of the first vector that holds something not finite, or count.
+// The length of a prefix that is finite: it ends before the first whole vector with a NaN or infinity, or with the last
+// whole vector.
 int64_t finite_prefix(int64_t count, const float* x) {
   const FloatVector largest = hn::Set(Floats(), hwy::HighestValue<float>());
   const int64_t step = lanes();

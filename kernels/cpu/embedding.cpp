@@ -1,4 +1,4 @@
-// Rows of a table that is split by rows over ranks.
+// The embedding: rows of a table that is split by rows over ranks.
 #include "kernels/operations/embedding.h"
 
 #include "kernels/cpu/cpu_backend.h"
@@ -13,7 +13,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// Rows of the table lie anywhere: the next one is asked for while this one is at work. It may be no row of this table.
+// The row of the next token, to prefetch during this one: rows are at random places. If the row is not in this table,
+// the table's first row.
 HWY_INLINE const float* row_after(const operations::EmbeddingSizes& s, const int32_t* tokens, int64_t n,
                                   int64_t v_begin, const float* table) {
   const int64_t v = n + 1 < s.N ? tokens[n + 1] - v_begin : -1;

@@ -1,5 +1,5 @@
-// Layer norm without bias. A row is read from memory once: the later passes find it in the cache, and ask for the next
-// row meanwhile, or the memory would idle.
+// Layer norm without bias. A row is read from memory once: the later passes find it in the cache, and prefetch the next
+// row so that memory does not idle.
 #include "kernels/operations/layer_norm.h"
 
 #include "kernels/cpu/cpu_backend.h"

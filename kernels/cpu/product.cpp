@@ -1,8 +1,8 @@
-// A product is cut into blocks so that what is read again and again lies near (Goto and van de Geijn, "Anatomy of
-// High-Performance Matrix Multiplication", 2008). For each block of the inner dimension, a block of rows of a is packed
-// into strips; then one block of columns of b after the other is packed into panels, and every strip meets every panel
-// (tile_product-inl.h). Packed numbers are read in order: a strip stays in the first cache while it meets the panels of
-// a block, and these stay in the second.
+// A product is cut into blocks that fit the caches (Goto and van de Geijn, "Anatomy of High-Performance Matrix
+// Multiplication", 2008). For each block of the inner dimension, a block of rows of a is packed into strips. Then each
+// block of columns of b is packed into panels, and every strip is multiplied by every panel (tile_product-inl.h).
+// Packed numbers are read sequentially. A strip stays in L1 while it is multiplied by the panels of a block, which stay
+// in L2.
 #include "kernels/cpu/product.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -14,15 +14,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// At most, of a block: 288 KiB of panels, 2.25 MiB of strips. A shorter inner dimension would read and write c more
-// often. Multiples of every strip and every panel.
+// The largest block: 288 KiB of panels, 2.25 MiB of strips. A shorter inner dimension would read and write c more
+// often. Rows and columns are multiples of every strip's height and every panel's width.
 constexpr int64_t kBlockInner = 384, kBlockRows = 1536, kBlockColumns = 192;
 
-// Where the rows end within a strip, it computes a third or two thirds of it if that is enough.
+// A last strip with exactly a third or two thirds of kStrip rows computes only these.
 constexpr int64_t kThird = kStrip / 3;
 
-// Strips of x [rows, inner]: strip s is [inner, kStrip] and holds in its columns the rows from s * kStrip on, 0 beyond
-// the last.
+// Packs x [rows, inner] into strips: strip s is [inner, kStrip], and its columns are the rows of x from s * kStrip on,
+// 0 beyond the last.
 HWY_INLINE void pack_strips(const float* x, int64_t stride, int64_t rows, int64_t inner, float* to) {
   for (int64_t first = 0; first < rows; first += kStrip, to += inner * kStrip, x += kStrip * stride) {
     const int64_t here = std::min(kStrip, rows - first);
@@ -33,9 +33,9 @@ HWY_INLINE void pack_strips(const float* x, int64_t stride, int64_t rows, int64_
   }
 }
 
-// The same strips from the transpose, x [inner, rows].
+// Packs the same strips from the transpose, x [inner, rows].
 HWY_INLINE void pack_strips_of_columns(const float* x, int64_t stride, int64_t rows, int64_t inner, float* to) {
-  constexpr int64_t kSideBySide = 16;  // rows of x that are read in turn, so that each line is used up
+  constexpr int64_t kSideBySide = 16;  // rows of x packed together, so that each cache line is used up
   for (int64_t begin = 0; begin < inner; begin += kSideBySide)
     for (int64_t first = 0; first < rows; first += kStrip) {
       const int64_t here = std::min(kStrip, rows - first);
@@ -61,7 +61,7 @@ HWY_INLINE void whole_tile(Left left, const float* panel, int64_t inner, Write w
   }
 }
 
-// Strip and panel meet; c ends after `rows` and `columns`, which may be beyond them.
+// Multiplies a strip by a panel. `rows` and `columns` are what is left of c, perhaps more than the strip and the panel.
 HWY_INLINE void tile(Left left, const float* panel, int64_t inner, int64_t rows, int64_t columns, Write write, float* c,
                      int64_t c_stride) {
   if (columns >= panel_columns()) {

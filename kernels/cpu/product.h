@@ -1,4 +1,4 @@
-// Products of matrices of any size, on the calling thread.
+// Matrix products of any size, on the calling thread.
 #pragma once
 
 #include "kernels/cpu/scratch.h"
@@ -19,8 +19,8 @@ struct ProductSizes {
   int64_t rows, columns, inner;
 };
 
-// c [rows, columns] = a [rows, inner] b [inner, columns], or c += that, after a and b were transposed where they ask
-// for it. A row of c has the same bits however many other rows there are.
+// c [rows, columns] (+)= a [rows, inner] b [inner, columns]. With Transpose::kYes, `data` holds the transpose of a or
+// b. A row of c has the same bits whatever the number of rows.
 void product(const ProductSizes& sizes, Matrix a, Matrix b, Write write, float* c, Scratch& scratch);
 
 }  // namespace ropewalk

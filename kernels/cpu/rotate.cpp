@@ -1,4 +1,4 @@
-// Rotary positions in place, with cosines and sines from RotationTables.
+// RoPE in place, with cosines and sines from RotationTables.
 #include "kernels/operations/rotate.h"
 
 #include "kernels/cpu/cpu_backend.h"

@@ -1,6 +1,6 @@
-// Cosines and sines of rotary positions, kept in blocks of positions: every layer and every step asks for the same
-// ones. The angles are computed in fp64 and the results rounded to fp32. That is closer to the exact rotation than
-// angles in fp32, which at position 10^6 are off by up to 0.03.
+// Cosines and sines of RoPE, cached in blocks of positions, because every layer and every step uses the same ones. The
+// angles are computed in fp64 and the results rounded to fp32. That is closer to the exact rotation than angles in
+// fp32, which at position 10^6 are off by up to 0.03.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace ropewalk {
 
 class RotationTables {
  public:
-  // Of one position: K/2 cosines, then K/2 sines. Valid until the tables are destroyed.
+  // Returns K/2 cosines, then K/2 sines, of one position. Valid until this object is destroyed.
   const float* at(int64_t position, int64_t K, double theta);
 
  private:

@@ -1,4 +1,4 @@
-// Work space of an operation, kept between calls: after the first step nothing is allocated any more.
+// Scratch memory of the operations, kept between calls, so that nothing is allocated after the first step.
 #pragma once
 
 #include <initializer_list>
@@ -9,17 +9,17 @@ namespace ropewalk {
 
 class Scratch {
  public:
-  // Room for parts of these many numbers, uninitialised; what was handed out before is void.
+  // Makes room for parts of these sizes, in floats, uninitialised. Invalidates all parts taken before.
   void reserve(std::initializer_list<int64_t> parts) {
     int64_t floats = 0;
     for (int64_t part : parts) floats += padded(part);
     const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
     used_ = 0;
     if (buffer_ && buffer_->bytes() >= bytes) return;
-    buffer_.reset();  // before the larger one is taken
+    buffer_.reset();  // frees before allocating the larger one
     buffer_ = allocate_host(bytes);
   }
-  // The next part, on a boundary of 64 bytes.
+  // The next part, aligned to 64 bytes.
   float* take(int64_t floats) {
     float* part = static_cast<float*>(buffer_->data()) + used_;
     used_ += padded(floats);

@@ -1,7 +1,7 @@
-// When an output is written past the caches. A store through the caches first reads the line that it overwrites, which
-// costs as much as another input. A streaming store does not, but whoever reads the output next must fetch it from
-// memory. So outputs too large to stay in the caches are streamed, and no others; never in place, where the lines are
-// in the cache already.
+// Decides which outputs are written with streaming stores, which bypass the caches. A store through the caches first
+// reads the line that it overwrites, which costs as much as another input. A streaming store does not, but the next
+// reader must fetch the output from memory. So only outputs too large to stay in the caches are streamed, and never in
+// place, where the lines are cached already.
 #pragma once
 
 #include <algorithm>
@@ -11,9 +11,9 @@
 
 namespace ropewalk {
 
-inline constexpr int64_t kStreamedBytes = 32 << 20;  // what a core of today's servers can have of the last cache
+inline constexpr int64_t kStreamedBytes = 32 << 20;  // about one core's part of the L3 cache of current servers
 
-// Streamed vectors lie on boundaries of their size, so that each row must begin on one.
+// Streaming stores need vectors aligned to their size, so every row must begin on a 64-byte boundary.
 inline bool worth_streaming(const Tensor& out, std::initializer_list<const Tensor*> inputs) {
   if (out.bytes() <= kStreamedBytes) return false;
   const auto in_place = [&](const Tensor* input) { return input->raw() == out.raw(); };

@@ -1,6 +1,6 @@
-// Products of small matrices that lie in the caches: the inner loops of attention and of large products. The left side
-// is read in strips of rows, one number at a time; the right side in panels, packed so that a step of the inner
-// dimension is two whole vectors.
+// Products of matrices small enough for the caches: the micro-kernel of attention and of large products. The left
+// operand is read in strips of rows, and each of its elements is broadcast to a vector. The right operand is packed
+// into panels that are two vectors wide, so each step of the inner dimension loads two vectors.
 #if defined(ROPEWALK_CPU_TILE_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ROPEWALK_CPU_TILE_PRODUCT_INL_H_
 #undef ROPEWALK_CPU_TILE_PRODUCT_INL_H_
@@ -16,7 +16,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// Sums of a strip x panel stay in registers: 24 of the 32 of AVX-512, 12 of 16 elsewhere.
+// The sums of a strip x panel stay in registers: 24 of AVX-512's 32, 12 of 16 elsewhere.
 #if HWY_TARGET <= HWY_AVX3
 inline constexpr int64_t kStrip = 12;
 #else
@@ -28,7 +28,7 @@ HWY_INLINE int64_t panel_columns() { return 2 * lanes(); }
 
 enum class Order { kRows, kColumns };
 
-// The left side: element (row, i) is data[row * stride + i], or data[i * stride + row] in kColumns.
+// The left operand: element (row, i) is data[row * stride + i] in Order::kRows, data[i * stride + row] in kColumns.
 struct Left {
   const float* data;
   int64_t stride;
@@ -43,7 +43,7 @@ HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_
   FloatVector sum[strip][2];
   for (auto& row : sum) row[0] = row[1] = hn::Zero(d);
   const float* HWY_RESTRICT a = left.data;
-  HWY_UNROLL(4)  // or the loop's own instructions take their share of what a cycle can begin
+  HWY_UNROLL(4)  // because loop overhead takes issue slots
   for (int64_t i = 0; i < inner; ++i) {
     const FloatVector b0 = hn::LoadU(d, panel), b1 = hn::LoadU(d, panel + width);
     panel += 2 * width;
@@ -66,7 +66,7 @@ HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_
   }
 }
 
-// The same where only the first `rows` rows and `columns` columns of c exist.
+// The same if only the first `rows` rows and `columns` columns of c exist.
 template <Order order, bool add>
 HWY_INLINE void edge_product(Left left, const float* panel, int64_t inner, int64_t rows, int64_t columns, float* c,
                              int64_t c_stride, float factor = 1) {
@@ -80,12 +80,12 @@ HWY_INLINE void edge_product(Left left, const float* panel, int64_t inner, int64
     }
 }
 
-// Panels of the columns of x [.., columns] (rows `stride` apart): panel p is [panel_rows, panel_columns()] and holds
-// the columns from p * panel_columns() on, 0 beyond the last. Of the rows only `rows` are read; the
-// others become 0, and those outside `written` stay as they are.
+// Packs the columns of x [.., columns] (rows `stride` apart) into panels: panel p is [panel_rows, panel_columns()] and
+// holds the columns from p * panel_columns() on, 0 beyond the last. Row i of x, for i in `rows`, goes to row i of each
+// panel. The panels' other rows in `written` are set to 0; rows outside `written` are not touched.
 HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
                              int64_t panel_rows, float* to) {
-  constexpr int64_t kRows = 64;  // whose pages the processor still knows in the next panel
+  constexpr int64_t kRows = 64;  // few enough that their pages are still in the TLB for the next panel
   const Floats d;
   const int64_t panel = panel_columns(), width = lanes();
   for (int64_t begin = rows.begin; begin < rows.end; begin += kRows)
@@ -109,7 +109,7 @@ HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Ra
 }
 
 #if HWY_TARGET != HWY_SCALAR
-// Four rows of four numbers become four columns.
+// Transposes 4 x 4 numbers.
 HWY_INLINE void transpose_4x4(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
   const hn::FixedTag<float, 4> d;
   const auto a0 = hn::LoadU(d, from), a1 = hn::LoadU(d, from + from_stride);
@@ -123,16 +123,16 @@ HWY_INLINE void transpose_4x4(const float* from, int64_t from_stride, float* to,
 }
 #endif
 
-// Rows of x become columns, in whole groups of four rows and four columns; returns how many columns that is. What is
-// over is left to the caller. Each line of the cache is used up before the next, because rows that lie a power of two
-// apart push each other out.
+// Transposes x in whole groups of 4 x 4 and returns the number of columns done; the caller does the remaining rows and
+// columns. Uses up each cache line before the next, because rows a power of two apart map to the same cache sets and
+// evict each other.
 HWY_INLINE int64_t transpose_fours([[maybe_unused]] const float* x, [[maybe_unused]] int64_t stride,
                                    [[maybe_unused]] int64_t rows, [[maybe_unused]] int64_t columns,
                                    [[maybe_unused]] float* to, [[maybe_unused]] int64_t to_stride) {
 #if HWY_TARGET == HWY_SCALAR
   return 0;
 #else
-  constexpr int64_t kLine = 16;  // numbers of a line
+  constexpr int64_t kLine = 16;  // floats in a cache line
   const int64_t fours = columns / 4 * 4;
   for (int64_t begin = 0; begin < fours; begin += kLine)
     for (int64_t row = 0; row + 4 <= rows; row += 4)
@@ -142,8 +142,9 @@ HWY_INLINE int64_t transpose_fours([[maybe_unused]] const float* x, [[maybe_unus
 #endif
 }
 
-// Panels of the rows of x [.., columns]: panel p is [columns, panel_columns()] and holds in its columns the rows from
-// p * panel_columns() on. Reads `rows`; the others of `written`, which are whole panels, become 0.
+// Packs the rows of x [.., columns] into panels: panel p is [columns, panel_columns()], and its columns are the rows of
+// x from p * panel_columns() on. Only `rows` of x are read. `written` is a range of whole panels; columns in it that
+// belong to other rows are set to 0.
 HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
                                      float* to) {
   const int64_t panel = panel_columns();

@@ -23,7 +23,7 @@ using FloatVector = hn::Vec<Floats>;
 
 inline int64_t lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
 
-// How many lanes of a vector are memory: all of them, or the first n of them.
+// How many lanes of a vector are loaded or stored: all, or the first n.
 struct AllLanes {};
 struct FirstLanes {
   int64_t n;
@@ -43,7 +43,7 @@ HWY_INLINE void store(FloatVector x, float* to, FirstLanes some) {
   std::memcpy(to, buffer, static_cast<size_t>(some.n) * sizeof(float));
 }
 
-// The way to an output: through the caches or past them (streaming.h).
+// How an output is stored: through the caches or past them (streaming.h).
 struct Cached {};
 struct Streamed {};
 template <class Lanes>
@@ -53,7 +53,7 @@ HWY_INLINE void store(FloatVector x, float* to, Lanes some, Cached) {
 HWY_INLINE void store(FloatVector x, float* to, AllLanes, Streamed) { hn::Stream(x, Floats(), to); }
 HWY_INLINE void store(FloatVector x, float* to, FirstLanes some, Streamed) { store(x, to, some); }
 
-// Calls f(way). What was streamed is in order with what follows.
+// Calls f(Cached) or f(Streamed). A store fence after streaming keeps the streamed stores before later ones.
 template <class F>
 HWY_INLINE void by_way(bool streamed, F&& f) {
   if (!streamed) return f(Cached{});
@@ -61,11 +61,13 @@ HWY_INLINE void by_way(bool streamed, F&& f) {
   hwy::FlushStream();
 }
 
-// Asks for the line of the number at p. Rows that lie apart begin without the processor's foresight, and where a vector
-// is much work too few are in flight by themselves: a stream read in order is asked for kAhead numbers, 2 KiB, ahead.
+// Prefetches the cache line at p. The hardware prefetcher does not foresee where the next row begins if rows are apart,
+// and has too few loads in flight if each vector takes much arithmetic. So sequential reads are prefetched kAhead
+// floats (2 KiB) ahead.
 HWY_INLINE void prefetch(const float* p) { hwy::Prefetch(p); }
 inline constexpr int64_t kAhead = 512;
 
+// x in the lanes that are loaded or stored, `otherwise` in the rest.
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector, AllLanes) { return x; }
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector otherwise, FirstLanes some) {
   return hn::IfThenElse(hn::FirstN(Floats(), static_cast<size_t>(some.n)), x, otherwise);
@@ -80,7 +82,7 @@ HWY_INLINE void for_each_vector(int64_t count, F&& f) {
   if (i < count) f(i, FirstLanes{count - i});
 }
 
-// Combines the vectors f(i, lanes) over [0, count) with four independent chains, then the chains.
+// Combines the vectors f(i, lanes) over [0, count) into four independent accumulators, and these into one vector.
 template <class F, class Combine>
 HWY_INLINE FloatVector reduce(int64_t count, float identity, F&& f, Combine&& combine) {
   const int64_t step = lanes();
@@ -104,13 +106,15 @@ HWY_INLINE float sum_of(int64_t count, F&& f) {
   return hn::GetLane(hn::SumOfLanes(Floats(), reduce(count, 0.0f, f, plus)));
 }
 
+// May drop a NaN; in a softmax the sum of exponentials brings it back.
 template <class F>
 HWY_INLINE float max_of(int64_t count, F&& f) {
   const auto larger = [](FloatVector a, FloatVector b) HWY_ATTR { return hn::Max(a, b); };
   return hn::GetLane(hn::MaxOfLanes(Floats(), reduce(count, hwy::LowestValue<float>(), f, larger)));
 }
 
-// The larger, or smaller, of x and a bound. A NaN in x stays: x86 returns the second operand where one is not a number.
+// max(bound, x) and min(bound, x), but a NaN in x stays: on x86, Max and Min return the second operand if either is
+// NaN.
 HWY_INLINE FloatVector at_least(float bound, FloatVector x) {
   const FloatVector limit = hn::Set(Floats(), bound);
 #if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR
@@ -128,8 +132,9 @@ HWY_INLINE FloatVector at_most(float bound, FloatVector x) {
 #endif
 }
 
-// Adding kShift rounds a number to a whole n, because an ulp of the sum is 1; and the sum's lowest bits are n + 127,
-// the exponent of the float 2^n. Needs -127 <= n <= 128. A NaN stays one in `whole`.
+// From number + kShift: `whole` is n, the number rounded to an integer, and `power` is 2^n. Adding kShift rounds,
+// because an ulp of the sum is 1. The sum's lowest bits are n + 127, the biased exponent of 2^n. Needs -127 <= n <=
+// 128. If the number is NaN, so is `whole`.
 inline constexpr float kShift = 0x1.8p23f + 127;
 struct Power {
   FloatVector whole, power;
@@ -155,15 +160,15 @@ HWY_INLINE FloatVector times_exp2(FloatVector power, FloatVector fraction) {
   return hn::Mul(p, power);
 }
 
-// 2^x, to about 1 ulp; 0 from x = -126.5 down and infinity from 127.5 up.
+// 2^x, to about 1 ulp; 0 for x <= -126.5 (n = -127) and infinity for x > 127.5 (n = 128).
 HWY_INLINE FloatVector exp2_of(FloatVector x) {
   x = at_most(128.0f, at_least(-127.0f, x));
   const Power near = power_of_rounded(hn::Add(x, hn::Set(Floats(), kShift)));
   return times_exp2(near.power, hn::Sub(x, near.whole));
 }
 
-// e^x = 2^(x log2 e), the product carried in two parts: about 2 ulp where multiply-add is fused, |x| / 2 ulp more
-// elsewhere.
+// e^x = 2^(x log2 e), the product carried in two parts: about 2 ulp with fused multiply-add, |x| / 2 ulp more
+// without.
 HWY_INLINE FloatVector exp_of(FloatVector x) {
   const Floats d;
   const FloatVector log2e_high = hn::Set(d, 1.44269502f), log2e_low = hn::Set(d, 1.92596299e-8f);

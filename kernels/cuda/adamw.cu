@@ -1,4 +1,4 @@
-// AdamW: one pass over weights, gradients and both moments, all fp32, which leaves the weights in bf16 too.
+// AdamW: one pass over master weights, gradients and both moments, all fp32, that also writes the weights in bf16.
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/operand.h"

@@ -1,4 +1,4 @@
-// Attention, in the form that the backend was asked for.
+// Attention: calls the backend's form, Hopper or portable.
 #include "kernels/cuda/attention/operands.h"
 #include "kernels/cuda/cuda_backend.h"
 

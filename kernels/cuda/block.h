@@ -1,4 +1,4 @@
-// Threads that work together: reductions whose result all of them get, always in the same order.
+// Threads that work together: deterministic reductions whose result every thread gets.
 #pragma once
 
 #include "kernels/cuda/launch.h"
@@ -28,13 +28,13 @@ struct Smaller {
   }
 };
 
-// Two sums on one way.
+// Two values that are summed in one reduction.
 struct Pair {
   float first, second;
   __device__ friend Pair operator+(Pair a, Pair b) { return {a.first + b.first, a.second + b.second}; }
 };
 
-// What the lane whose number differs by the bits of `mask` has.
+// The x of lane (lane() ^ mask).
 template <typename T>
 __device__ __forceinline__ T of_other_lane(T x, int mask) {
   return __shfl_xor_sync(~0u, x, mask);
@@ -43,15 +43,15 @@ __device__ __forceinline__ Pair of_other_lane(Pair x, int mask) {
   return {of_other_lane(x.first, mask), of_other_lane(x.second, mask)};
 }
 
-// Over each group of kSize lanes; the whole warp comes here.
+// Reduces x over each group of kSize lanes. Called by the whole warp.
 template <int kSize = kWarp, typename T, typename Combine>
 __device__ __forceinline__ T over_warp(T x, Combine combine) {
   for (int mask = kSize / 2; mask > 0; mask /= 2) x = combine(x, of_other_lane(x, mask));
   return x;
 }
 
-// Of a block of kThreads_ threads. `scratch`: shared, a T for each warp; not that of the reduction before, which some
-// warps may still read.
+// Reduces x over a block of kThreads_ threads. `scratch`: shared memory, one T per warp. Consecutive reductions must
+// use different scratch, since some warps may still read that of the previous one.
 template <int kThreads_ = kThreads, typename T, typename Combine>
 __device__ __forceinline__ T over_block(T x, Combine combine, T* scratch) {
   x = over_warp(x, combine);
@@ -63,21 +63,23 @@ __device__ __forceinline__ T over_block(T x, Combine combine, T* scratch) {
   return all;
 }
 
-// Threads that share a row: some lanes of a warp, a warp, or a whole block for long rows.
+// The threads that share a row: some lanes of a warp, a warp, or a whole block for long rows.
 template <int kSize>
 struct Team {
-  static constexpr int kBlock = kSize <= kWarp ? kThreads : kSize;                       // threads of a block
-  static constexpr int kTeams = kBlock / kSize;                                          // in a block
-  static constexpr int64_t kScratchBytes = kSize <= kWarp ? 0 : 2 * 8 * kBlock / kWarp;  // shared
+  static constexpr int kBlock = kSize <= kWarp ? kThreads : kSize;  // threads in a block
+  static constexpr int kTeams = kBlock / kSize;                     // teams in a block
+  // Shared memory: for each of two turns, one value of up to 8 bytes per warp.
+  static constexpr int64_t kScratchBytes = kSize <= kWarp ? 0 : 2 * 8 * kBlock / kWarp;
 
-  // Of all teams of the grid: the first of this warp's, which it goes together with, and this thread's.
+  // Indices among all teams of the grid. first(): the first team of this thread's warp; a warp's teams must loop
+  // together, because they reduce together. index(): this thread's team.
   __device__ static int64_t first() {
     const int thread = static_cast<int>(threadIdx.x), unit = kSize < kWarp ? kWarp : kSize;
     return int64_t{blockIdx.x} * kTeams + thread / unit * (unit / kSize);
   }
   __device__ static int64_t index() { return int64_t{blockIdx.x} * kTeams + static_cast<int>(threadIdx.x) / kSize; }
   __device__ static int rank() { return static_cast<int>(threadIdx.x) % kSize; }
-  // turn: 0 and 1 for one reduction after the other.
+  // Reduces x over the team. Consecutive reductions must alternate between turn 0 and 1, which select the scratch.
   template <typename T, typename Combine>
   __device__ static T over(T x, Combine combine, [[maybe_unused]] int turn) {
     if constexpr (kSize <= kWarp)
@@ -96,7 +98,7 @@ void with_pack(int pack, F&& f) {
     f(std::integral_constant<int, 1>{});
 }
 
-// The first of the n neighbours that are this thread's.
+// The index of the first of this thread's n adjacent elements.
 template <int n>
 __device__ __forceinline__ int64_t first_of_thread() {
   return (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * n;

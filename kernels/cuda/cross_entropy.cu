@@ -1,4 +1,4 @@
-// Cross-entropy over a split vocabulary, from bf16 logits.
+// Cross-entropy over a vocabulary that is sharded over ranks, from bf16 logits.
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/fast_math.h"
@@ -10,20 +10,20 @@ namespace {
 
 constexpr float kNone = -INFINITY;
 
-// Where a target stands in a row of these logits, or -1: ignored, or another rank's.
+// The column of a target in a row of these logits; -1 if the target is ignored or in another rank's shard.
 __device__ __forceinline__ int64_t column_of(int32_t target, int64_t v_begin, int64_t V) {
   const int64_t v = target - v_begin;
   return target >= 0 && 0 <= v && v < V ? v : -1;
 }
 
-// sum, which is relative to exp(from), relative to exp(to) >= exp(from). A sum of nothing stays so, and one of NaNs
-// too.
+// Converts a sum of exponentials relative to `from` into one relative to `to` >= from. The sum of no logits stays 0,
+// and that of NaNs stays NaN.
 __device__ __forceinline__ float rescaled(float sum, float from, float to) {
   return from == kNone ? sum : sum * expf(from - to);
 }
 
-// A block for each row. Each thread keeps (largest, sum of exponentials relative to it) of its logits, and looks for
-// the largest of a pack first, so that no logit asks for more than a multiplication and an exponential.
+// One block per row. Each thread keeps (largest, sum of exponentials relative to it) of its logits. It computes the
+// largest of a pack first, so that a logit costs only a multiplication and an exponential.
 template <int n>
 __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* targets, int64_t v_begin, float scale,
                                 float* partials) {
@@ -35,10 +35,11 @@ __global__ void partials_kernel(int64_t V, const Bf16* logits, const int32_t* ta
     float some[n], most = largest;
     for (int j = 0; j < n; ++j) {
       some[j] = scale * widen(pack.values[j]);
-      most = fmaxf(most, some[j]);  // past a NaN, which comes into the sum
+      most = fmaxf(most, some[j]);  // ignores NaNs; they reach the sum
     }
     const float base = most == kNone ? 0 : kLog2e * most;
-    if (largest != most) sum *= exp2_flushed(kLog2e * largest - base);  // else by 1 and a rounding, again and again
+    // Not if they are equal: the factor would be 1 up to rounding, and the errors would accumulate.
+    if (largest != most) sum *= exp2_flushed(kLog2e * largest - base);
     for (int j = 0; j < n; ++j) sum += exp2_flushed(kLog2e * some[j] - base);
     largest = most;
   }

@@ -1,4 +1,4 @@
-// The backend's own; its operations are one file each.
+// The backend without its operations, which have their own files.
 #include "kernels/cuda/cuda_backend.h"
 
 namespace ROPEWALK_CUDA {

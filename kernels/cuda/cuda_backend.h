@@ -1,5 +1,5 @@
-// The cuda backend: bf16 weights and activations, fp32 sums. Each family of operations is one file here: its kernels,
-// and the members that launch them.
+// The cuda backend: bf16 weights and activations, fp32 sums. Each family of operations has its own file in this folder:
+// its kernels, and the members that launch them.
 #pragma once
 
 #include <map>
@@ -26,7 +26,7 @@ class CudaBackend final : public Backend {
   std::optional<int64_t> peak_device_bytes() const override { return runtime_.peak_bytes(); }
   RangeMarker* range_marker() override { return ROPEWALK_CUDA::range_marker(); }
   DeviceTimeline* device_timeline() override { return &runtime_; }
-  Runtime& runtime() { return runtime_; }  // for those who move what the kernels compute
+  Runtime& runtime() { return runtime_; }  // for communicators, which send device tensors
 
   std::unique_ptr<Buffer> allocate(int64_t bytes) override;
   void upload(const void* host, const Tensor& x) override;
@@ -76,7 +76,7 @@ class CudaBackend final : public Backend {
   std::optional<int64_t> first_not_finite(const Tensor& x) override;
 
  private:
-  // The forms of attention: one folder of attention/ each.
+  // The two forms of attention; each has a folder in attention/.
   void portable_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
                                   const Tensor& o, const Tensor& lse);
   void hopper_attention_forward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
@@ -89,15 +89,15 @@ class CudaBackend final : public Backend {
                                  const Tensor& dk, const Tensor& dv);
 
   void multiply(const Product& product, const Tensor& c);
-  // theta^(-2k/K) / 2 pi for k < K/2, on the device: turns a position.
+  // RoPE's frequencies, in revolutions per position: theta^(-2k/K) / (2 pi) for k < K/2, in device memory.
   const double* frequencies(int64_t K, double theta);
 
   const bool deterministic_;
   AttentionForm attention_;
-  bool could_be_faster_ = false;  // as DeviceStatus has it
+  bool could_be_faster_ = false;  // DeviceStatus::could_be_faster
   Runtime runtime_;
   Products products_;
-  std::unique_ptr<Buffer> taken_;  // The counter of RowSchedule; only with Hopper's attention.
+  std::unique_ptr<Buffer> taken_;  // RowSchedule::taken; only with the Hopper form of attention
   std::map<std::pair<int64_t, double>, std::unique_ptr<Buffer>> frequencies_;
 };
 

@@ -1,5 +1,5 @@
-// Elements and how they come from memory: bf16 is widened to fp32 as it is read and rounded to nearest as it is
-// written.
+// Elements, and how they are loaded and stored: bf16 is widened to fp32 when it is read, and rounded to nearest when it
+// is written.
 #pragma once
 
 #include <cmath>
@@ -53,7 +53,7 @@ __device__ __forceinline__ Bf16 rounded<Bf16>(double x) {
   return rounded<Bf16>(static_cast<float>(x));
 }
 
-// n neighbours that one instruction moves.
+// n adjacent elements that one instruction loads or stores.
 template <typename E, int n>
 struct alignas(sizeof(E) * n) Pack {
   E values[n];
@@ -74,14 +74,14 @@ __device__ __forceinline__ void store(const Pack<E, n>& pack, E* to) {
 }
 
 #ifdef __CUDACC__
-// As instructions take it that reach shared memory alone.
+// The address in the 32-bit shared window, for instructions that access only shared memory.
 __device__ __forceinline__ uint32_t shared_address(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
 #endif
 
-// n numbers that are kept for later as they came from memory, bf16 two to a register. (Compilers give each number of a
-// Pack a register of its own, and keep what was made of it too.)
+// n elements kept in registers in their memory format, two bf16 per register, and widened when they are read. (For a
+// Pack, compilers use a register per element, and keep the widened values too.)
 template <typename E, int n>
 class Held {
  public:
@@ -96,7 +96,7 @@ class Held {
     const uint32_t word = words_.values[i / 2];
     return float_of(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
   }
-  // What is read from here on is made of the words again.
+  // A compiler barrier: later reads widen the packed words again, so that no widened values are kept in registers.
   __device__ void keep() {
 #ifdef __CUDACC__
     ROPEWALK_UNROLL
@@ -109,7 +109,8 @@ class Held {
   Pack<uint32_t, kWords> words_ = {};
 };
 
-// The widest pack of E's, 16 bytes, that rows of `columns` elements from `pointers` on consist of: all of it, or 1.
+// The elements per access: a pack of 16 bytes, if it divides rows of `columns` elements and all pointers are aligned to
+// it; otherwise 1.
 template <typename... Pointers>
 int pack_of(int64_t columns, int64_t element_bytes, Pointers... pointers) {
   const int64_t n = 16 / element_bytes;

@@ -46,7 +46,7 @@ struct Squared {
   __device__ double operator()(double x) const { return x * x; }
 };
 
-// A function of the count alone, so that sums have the same bits on every device.
+// Depends only on the count, so that sums have the same bits on every device.
 int64_t sum_blocks(int64_t count) { return std::clamp<int64_t>(blocks_for(count), 1, 512); }
 Grid sum_grid(int64_t count) { return {sum_blocks(count), kThreads, 1, 8 * kThreads / kWarp}; }
 
@@ -62,7 +62,7 @@ __global__ void sum_kernel(int64_t count, const E* x, Value value, double* parti
   if (threadIdx.x == 0) partials[blockIdx.x] = sum;
 }
 
-// firsts [blocks] = the smallest index of a number that is not finite among each block's, or count
+// firsts [blocks] = the smallest index of a value that is not finite among each block's elements, or count
 template <typename E>
 __global__ void not_finite_kernel(int64_t count, const E* x, int64_t* firsts) {
   int64_t first = count;
@@ -108,7 +108,7 @@ double sum_of_values(Runtime& runtime, int64_t count, const E* x) {
   return total;
 }
 
-// Of what is not finite; count: nothing is.
+// The first index of a value that is not finite; count if all are finite.
 template <typename E>
 int64_t first_of(Runtime& runtime, int64_t count, const E* x) {
   std::vector<int64_t> host(static_cast<size_t>(sum_blocks(count)));

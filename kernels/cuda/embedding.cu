@@ -1,4 +1,4 @@
-// Rows of a table that is split by rows over ranks.
+// Lookup in an embedding table whose rows are sharded over ranks.
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/operand.h"
@@ -8,7 +8,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-constexpr int kRowsAtOnce = 8;  // on their way from memory
+constexpr int kRowsAtOnce = 8;  // whose loads are in flight together
 
 template <int n>
 __global__ void embedding_forward_kernel(int64_t N, int64_t V, int64_t D, const int32_t* tokens, const Bf16* table,
@@ -21,7 +21,7 @@ __global__ void embedding_forward_kernel(int64_t N, int64_t V, int64_t D, const 
   store(row, x + i);
 }
 
-// Where the equal tokens end that begin at `first`: by steps that double, as most are few.
+// The end of the run of equal tokens that begins at `first`. A galloping search, since most runs are short.
 __device__ __forceinline__ int64_t end_of_equal(int64_t N, const int32_t* tokens, int64_t first) {
   int64_t inside = first, step = 1;
   while (inside + step < N && tokens[inside + step] == tokens[first]) {
@@ -39,8 +39,8 @@ __device__ __forceinline__ int64_t end_of_equal(int64_t N, const int32_t* tokens
   return end;
 }
 
-// Tokens in order, `rows` where each was: the blocks at the first of some equal ones add all their rows, in the order
-// of the rows; each has some of the columns. No two blocks write one place of the table.
+// `tokens` are sorted, `rows` is the row where each was. The blocks at the first of a run of equal tokens add the run's
+// rows of dx, in ascending order, each block for some of the columns. No two blocks write the same element of dtable.
 template <int n>
 __global__ void embedding_backward_kernel(int64_t N, int64_t V, int64_t D, const int32_t* tokens, const int32_t* rows,
                                           const Bf16* dx, int64_t v_begin, float* dtable) {

@@ -1,4 +1,4 @@
-// Functions of one instruction, where their few last bits do not matter.
+// Fast functions, for where the last few bits do not matter.
 #pragma once
 
 #include <cmath>
@@ -9,10 +9,13 @@ namespace ROPEWALK_CUDA {
 
 inline constexpr float kLog2e = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
 
-// 2^x by the device's one instruction for it (exp2f adds two, for results that are subnormal). What that means for the
-// bounds: the PTX ISA promises a relative error of 2^-22, and a result is rounded to bf16, by up to 2^-9, or is a term
-// of a row's sum. One below 2^-126 of its row's largest becomes 0: 2^40 of those are 2^-86 of the row's sum, whose last
-// bit is 2^-23 of it. Arguments that are subnormal count as 0, which 2^x does not tell from them in fp32.
+// 2^x by a single instruction; exp2f takes two more, to handle subnormal results. The effect on error bounds is small:
+//
+// - The PTX ISA promises a relative error of 2^-22. The result is then rounded to bf16, with an error of up to 2^-9, or
+//   becomes a term of a row's sum.
+// - A term below 2^-126 of the row's largest term is flushed to 0. Even 2^40 such terms add up to at most 2^-86 of
+//   the sum, far below its fp32 precision of 2^-23.
+// - Subnormal arguments are taken as 0: in fp32, 2^x is 1 for both.
 __device__ __forceinline__ float exp2_flushed(float x) {
 #ifdef __CUDACC__
   float y;
@@ -24,7 +27,7 @@ __device__ __forceinline__ float exp2_flushed(float x) {
 #endif
 }
 
-// 1 / x, likewise: off by a unit in the last place at most.
+// 1 / x, with subnormal values flushed to 0 likewise, and an error of at most one unit in the last place.
 __device__ __forceinline__ float reciprocal_flushed(float x) {
 #ifdef __CUDACC__
   float y;

@@ -1,4 +1,4 @@
-// How kernels begin.
+// Launching kernels.
 #pragma once
 
 #include "kernels/cuda/runtime.h"
@@ -17,10 +17,10 @@ struct Grid {
   int64_t shared_bytes = 0;
 };
 
-inline constexpr int kThreads = 256;  // of a block, where nothing asks for more or fewer
+inline constexpr int kThreads = 256;  // threads in a block, by default
 inline int64_t blocks_for(int64_t items, int64_t each = kThreads) { return (items + each - 1) / each; }
 
-// Nothing where there are no blocks.
+// Does nothing if the grid is empty.
 template <typename... Parameters, typename... Arguments>
 void launch(const Runtime& runtime, const Grid& grid, void (*kernel)(Parameters...), Arguments... arguments) {
   if (grid.blocks_x == 0 || grid.blocks_y == 0) return;
@@ -31,17 +31,17 @@ void launch(const Runtime& runtime, const Grid& grid, void (*kernel)(Parameters.
   const auto shared = static_cast<size_t>(grid.shared_bytes);
 #ifndef ROPEWALK_CUDA_EMULATED
   const Stream stream = runtime.stream();
-  if (shared > 48 << 10)  // more must be asked for
+  if (shared > 48 << 10)  // more than that needs this attribute
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-          "shared memory of a kernel");
+          "setting the shared memory of a kernel");
   kernel<<<dim3(x, y), threads, shared, stream>>>(arguments...);
-  check(cudaGetLastError(), "the launch of a kernel");
+  check(cudaGetLastError(), "launching a kernel");
 #else
   runtime.stream()->run([=] { simt::run({x, y, 1}, {threads, 1, 1}, shared, [=] { kernel(arguments...); }); });
 #endif
 }
 
-// The shared memory that the launch asked for, aligned to 1024 bytes (a swizzle of 128 bytes wants it).
+// The dynamic shared memory of the launch, aligned to 1024 bytes as the 128-byte swizzle requires.
 template <typename T>
 __device__ T* shared_memory() {
 #ifndef ROPEWALK_CUDA_EMULATED

@@ -1,4 +1,4 @@
-// Layer norm without bias. A row is read once and held in registers by its team.
+// Layer norm without bias. Each row is read once and held in the registers of its team.
 #include <algorithm>
 
 #include "kernels/cuda/block.h"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kForwardBlock = 128, kBackwardBlock = 512;  // threads that share a long row
 
-// Calls f(round, d) for the packs of n that are this thread's in a row of D, the first at d.
+// Calls f(round, d) for each of this thread's packs of n elements in a row of D; d is the index of the pack's first.
 template <int kSize, int kRounds, int n, typename F>
 __device__ __forceinline__ void for_each_of_row(int64_t D, F&& f) {
   ROPEWALK_UNROLL
@@ -27,7 +27,7 @@ __device__ __forceinline__ void keep(Held<Bf16, n> (&row)[kRounds]) {
   for (int round = 0; round < kRounds; ++round) row[round].keep();
 }
 
-// Rows are fewer than 2^32: divisions of 64 bits take long.
+// A 32-bit division, since 64-bit ones are slow: check_sizes() ensures that there are fewer than 2^32 rows.
 __device__ __forceinline__ int64_t weight_of(int64_t row, int64_t M) {
   return static_cast<uint32_t>(row) % static_cast<uint32_t>(M);
 }
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock)
   }
 }
 
-// What a row of the backward needs, on its way while the row before is computed.
+// The operands of a row of the backward; they are loaded while the previous row is computed.
 template <int kSize, int kRounds, int n>
 struct BackwardRow {
   Held<Bf16, n> dys[kRounds], xs[kRounds], residuals[kRounds];
@@ -86,17 +86,17 @@ struct BackwardRow {
   __device__ float xhat(int round, int j) const { return (xs[round][j] - center) * spread; }
 };
 
-// Team i takes the rows n of one weight, n mod M = i mod M, every (teams / M)th of them, and leaves their sum of dy *
-// xhat in dw_parts [teams, D].
+// Team i takes rows i, i + teams, i + 2 teams, ..., which all have weight i mod M, since `teams` is a multiple of M. It
+// writes their sum of dy * xhat to row i of dw_parts [teams, D].
 template <int kSize, int kRounds, int n>
 __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / Team<kSize>::kBlock : 1)
     layer_norm_backward_kernel(int64_t N, int64_t D, int64_t M, const Bf16* dy, const Bf16* x, const Bf16* w,
                                const float* mean, const float* rstd, const Bf16* through, Bf16* dx, float* dw_parts) {
   using Row = Team<kSize>;
   const int64_t team = Row::index(), teams = int64_t{gridDim.x} * Row::kTeams;
-  const Bf16* weights = w + weight_of(team, M) * D;  // soon in the first cache
+  const Bf16* weights = w + weight_of(team, M) * D;  // soon in the L1 cache
   float dw[kRounds][n] = {};
-  constexpr bool kAhead = kRounds * n <= 16;  // there are registers for two rows
+  constexpr bool kAhead = kRounds * n <= 16;  // prefetch, if registers suffice for two rows
   BackwardRow<kSize, kRounds, n> here, next;
   const auto fetch = [&](auto& into, int64_t row) {
     if (row < N) into.fetch(row, D, dy, x, through, mean, rstd);
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / 
     } else {
       fetch(here, row);
     }
-    Pair sums{0, 0};  // of g, of g * xhat
+    Pair sums{0, 0};  // of g and of g * xhat
     for_each_of_row<kSize, kRounds, n>(width, [&](int round, int64_t d) {
       const Pack<Bf16, n> weight = load<n>(weights + d);
       for (int j = 0; j < n; ++j) {
@@ -141,8 +141,8 @@ __global__ void __launch_bounds__(Team<kSize>::kBlock, kRounds* n <= 8 ? 1024 / 
   });
 }
 
-// dw [M, D] (+)= the parts of its teams. A block has a column for each lane; its warps take the parts in turn, and the
-// first adds their sums in order.
+// dw [M, D] (+)= the sums of its teams' parts. Each lane of a block has one element of dw. The warps take the parts in
+// turn, and the first warp adds the warps' sums in order.
 constexpr int kSumWarps = 32;
 __global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const float* dw_parts, float* dw, bool add) {
   const int64_t i = int64_t{blockIdx.x} * kWarp + lane(), weight = static_cast<uint32_t>(i) / static_cast<uint32_t>(D);
@@ -158,8 +158,8 @@ __global__ void sum_parts_kernel(int64_t teams, int64_t D, int64_t M, const floa
   dw[i] = add ? dw[i] + sum : sum;
 }
 
-// Calls f with the size of a team, its rounds and the pack that suit rows of D numbers: no more lanes than have a pack,
-// a warp of up to 4 rounds, or a block.
+// Calls f(team size, rounds, pack) as suits rows of D elements: for short rows 8 or 16 lanes and one round, then a warp
+// with up to 4 rounds, and for long rows a block.
 template <int kBlock, int kMostRounds, typename F>
 void with_rows(int64_t D, int pack, F&& f) {
   with_pack<8>(pack, [&](auto n) {
@@ -183,7 +183,8 @@ void with_rows(int64_t D, int pack, F&& f) {
   });
 }
 
-// The same for every device: sums have the same bits everywhere. A multiple of a block's teams and of M.
+// The number of teams in the backward: a multiple of a block's teams and of M. It does not depend on the device, so
+// that sums have the same bits everywhere.
 template <typename Row>
 int64_t teams_of(int64_t N, int64_t M) {
   constexpr int64_t kMostThreads = 1 << 17;  // about as many as an H100 runs at once
@@ -191,11 +192,12 @@ int64_t teams_of(int64_t N, int64_t M) {
   return unit * std::clamp(blocks_for(N, unit), int64_t{1}, std::max(int64_t{1}, kMostThreads / Row::kBlock / M));
 }
 
-// The kernels hold rows in registers.
+// The kernels hold rows in registers, which limits their length.
 constexpr int kForwardRounds = 16, kBackwardRounds = 4;
 void check_sizes(const operations::LayerNormSizes& s, int pack) {
   constexpr int64_t kMostPacks = std::min(kForwardRounds * kForwardBlock, kBackwardRounds * kBackwardBlock);
-  CHECK(s.D <= kMostPacks * pack, "a layer norm over {} numbers on cuda, {} at most", s.D, kMostPacks * pack);
+  CHECK(s.D <= kMostPacks * pack, "a layer norm over {} elements on cuda, which supports {} at most", s.D,
+        kMostPacks * pack);
   CHECK(s.N < int64_t{1} << 32, "a layer norm of {} rows on cuda", s.N);
 }
 

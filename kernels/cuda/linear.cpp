@@ -5,7 +5,7 @@
 
 namespace ROPEWALK_CUDA {
 
-// Products over nothing are 0; libraries do not all say so.
+// Products over an inner dimension of 0 are 0. Not all libraries define them so.
 void CudaBackend::multiply(const Product& p, const Tensor& c) {
   if (p.rows == 0 || p.columns == 0) return;
   if (p.inner > 0) return products_.multiply(p);

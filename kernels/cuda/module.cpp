@@ -1,7 +1,7 @@
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/module_interface.h"
 
-// Called before all else.
+// Called first, to check that the module fits the program.
 extern "C" const char* ropewalk_cuda_interface() { return ROPEWALK_MODULE_INTERFACE; }
 
 // Called by make_kernels().

@@ -1,4 +1,4 @@
-// Operands as the host code of this folder hands them to its kernels.
+// Tensors as arguments of kernels: typed pointers and checks.
 #pragma once
 
 #include <type_traits>
@@ -8,7 +8,7 @@
 
 namespace ROPEWALK_CUDA {
 
-// The elements as the kernels call them; null for an absent tensor.
+// A pointer of the kernels' element type to the tensor's elements; null for an absent tensor.
 template <typename E>
 E* at(const Tensor& x) {
   using Element = std::remove_const_t<E>;
@@ -17,7 +17,7 @@ E* at(const Tensor& x) {
   return static_cast<E*>(x.raw());
 }
 
-// What the kernels read and write at once.
+// Checks that x is aligned to `bytes`, the width of the kernels' vector accesses.
 inline void check_aligned(const Tensor& x, uintptr_t bytes) {
   CHECK(reinterpret_cast<uintptr_t>(x.raw()) % bytes == 0, "an operand on cuda is not aligned to {} bytes", bytes);
 }

@@ -1,6 +1,6 @@
-// What device code is written in: CUDA's words where nvcc compiles it; with ROPEWALK_CUDA_EMULATED, an imitation of
-// CUDA's execution model on the host (emulation/). So every kernel of this folder also runs, and is tested, on machines
-// without a GPU. Each of the two has its own namespace, as both may be in one program.
+// The language of device code: CUDA where nvcc compiles it; with ROPEWALK_CUDA_EMULATED, an emulation of CUDA's
+// execution model on the host (emulation/). So every kernel of this folder also runs, and is tested, on machines
+// without a GPU. The two have different namespaces, since one program may contain both.
 #pragma once
 
 #ifdef ROPEWALK_CUDA_EMULATED

@@ -1,5 +1,5 @@
-// Products of matrices, by cuBLASLt (device/products.cpp) or by plain loops (emulation/products.cpp). All are row-major;
-// a and b are bf16, sums fp32.
+// Products of matrices, by cuBLASLt (device/products.cpp) or by plain loops (emulation/products.cpp). All matrices are
+// row-major; a and b are bf16, sums are fp32.
 #pragma once
 
 #include <memory>

@@ -6,6 +6,6 @@
 
 namespace ROPEWALK_CUDA {
 
-RangeMarker* range_marker();  // null: there is no profiler to tell
+RangeMarker* range_marker();  // null in the emulation, which has no profiler
 
 }  // namespace ROPEWALK_CUDA

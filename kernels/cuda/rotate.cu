@@ -1,5 +1,5 @@
-// Rotary positions in place. A thread has a few pairs of one position and turns them in some heads. Angles are reduced
-// to half a turn in fp64: at position 10^6 an fp32 angle would be off by 0.03.
+// RoPE, in place. A thread rotates a few pairs of one position in several heads. Angles are reduced to half a turn in
+// fp64: at position 10^6 an fp32 angle would be off by 0.03.
 #include <vector>
 
 #include "kernels/cuda/block.h"
@@ -11,7 +11,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-constexpr int kHeads = 4;  // of a thread
+constexpr int kHeads = 4;  // per thread
 
 template <int n, typename E>
 __global__ void rotate_kernel(int64_t T, int64_t H, int64_t K, E* x, int64_t first_position, const double* frequencies,
@@ -20,7 +20,7 @@ __global__ void rotate_kernel(int64_t T, int64_t H, int64_t K, E* x, int64_t fir
   if (i >= T * K) return;
   const int64_t t = i / K, k = i % K, first_head = int64_t{blockIdx.y} * kHeads;
   E* at = x + (t * H + first_head) * K + k;
-  Held<E, n> heads[kHeads];  // on their way while the angles are computed
+  Held<E, n> heads[kHeads];  // loaded while the angles are computed
   ROPEWALK_UNROLL
   for (int h = 0; h < kHeads; ++h)
     if (first_head + h < H) heads[h].load_from(at + h * K);

@@ -1,5 +1,5 @@
-// One device, its memory and its streams of work, behind which CUDA's runtime library (device/runtime.cpp) or the
-// imitation (emulation/runtime.cpp) is at work.
+// One device, its memory and its streams, implemented by CUDA's runtime library (device/runtime.cpp) or by the
+// emulation (emulation/runtime.cpp).
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,11 @@ using Stream = simt::Stream*;
 using Stream = cudaStream_t;
 #endif
 
-// A moment in a stream's work: when all that had been given to the stream is done. Copies are the same moment.
+// A point in a stream: it has passed when all work enqueued before it is done. A copy of an Event is the same point.
 class Event {
  public:
-  Event() = default;    // has passed
-  bool passed() const;  // throws DeviceError where the work before it has failed
+  Event() = default;    // one that has passed
+  bool passed() const;  // throws DeviceError if the work before it has failed
 
  private:
   friend class Runtime;
@@ -32,8 +32,9 @@ class Event {
 
 class Runtime final : public DeviceTimeline {
  public:
-  // The local_rank'th device of this host, counted around. Throws DeviceError: no device, one older than compute
-  // capability 8.0 (bf16), a driver older than the runtime.
+  // Uses device local_rank modulo the number of this host's devices. Throws DeviceError if there is no device, if it is
+  // older than compute capability 8.0 (bf16), if this build has no kernels for it, or if the driver is older than the
+  // runtime library.
   explicit Runtime(int local_rank);
   ~Runtime() override;
   Runtime(const Runtime&) = delete;
@@ -42,40 +43,40 @@ class Runtime final : public DeviceTimeline {
   Device device() const;
   DeviceStatus status() const;
   int multiprocessors() const;
-  // Whether device and build have what Hopper's form of attention takes; and a DeviceError that tells what is missing.
-  bool has_hopper() const;
-  bool lacks_hopper() const;  // the device is one, and the build has no kernels for it
-  void check_hopper() const;
-  int64_t peak_bytes() const { return peak_; }  // the most that was allocated at a time
-  Stream stream() const;  // the kernels'; makes the device this thread's, so that what is launched goes to it
-  Stream make_stream();   // one beside the kernels', for what moves meanwhile; lives as long as this
+  bool has_hopper() const;    // whether device and build support the Hopper form of attention
+  bool lacks_hopper() const;  // whether the device supports it, but this build was not compiled for sm_90a
+  void check_hopper() const;  // throws DeviceError, which says what is missing, if not has_hopper()
+  int64_t peak_bytes() const { return peak_; }  // the most that was allocated at any time
+  Stream stream() const;  // the kernels' stream; also makes this device the current one of the calling thread
+  Stream make_stream();   // another stream, for transfers that overlap with kernels; lives as long as this object
 
   Event mark(Stream stream) const;
-  // What is given to the stream from now on begins after the event.
+  // Work that is enqueued on the stream from now on starts after the event.
   void follow(Stream stream, const Event& event) const;
-  void wait(const Event& event) const;  // the host, which is watched
+  void wait(const Event& event) const;  // blocks the host until the event has passed; calls the watch meanwhile
   void synchronize() const { wait(mark(stream())); }
-  // Called now and then while the host waits; may throw, so that it does not wait for ever for work that cannot end.
+  // `watch` is called periodically while the host waits. It may throw, to end a wait for work that cannot finish.
   void set_watch(std::function<void()> watch) { watch_ = std::move(watch); }
 
   void record(bool on) override;
   DeviceMoment moment() override { return moment_of(mark(stream())); }
-  DeviceMoment moment_of(const Event& event) const;  // empty: it was marked while nothing was recorded
+  DeviceMoment moment_of(const Event& event) const;  // empty if record() was off when the event was marked
 
-  // Throw DeviceError: what was asked, and what there is. Memory is released when all work given to the device is done.
+  // allocate() throws OutOfMemory, with the bytes requested and free; allocate_pinned() throws DeviceError. The release
+  // functions wait until all work of the device is done.
   void* allocate(int64_t bytes);
   void release(void* memory, int64_t bytes) noexcept;
-  void* allocate_pinned(int64_t bytes);  // of the host: copies reach it while the host goes on
+  void* allocate_pinned(int64_t bytes);  // page-locked host memory, for asynchronous copies
   void release_pinned(void* memory) noexcept;
 
-  void to_device(const void* host, void* device, int64_t bytes);  // host may change when this returns
-  void to_host(const void* device, void* host, int64_t bytes);    // after all earlier kernels
-  // In the stream's order, between memory of the device and pinned memory in any direction.
+  void to_device(const void* host, void* device, int64_t bytes);  // returns when the copy is done
+  void to_host(const void* device, void* host, int64_t bytes);    // copies after all earlier kernels, then returns
+  // Enqueues a copy between device memory and pinned memory, in any direction.
   void copy(const void* from, void* to, int64_t bytes, Stream stream) const;
 
-  void clear(void* memory, int64_t bytes) const;  // zeros, in the kernels' order
+  void clear(void* memory, int64_t bytes) const;  // zeros it, in the kernels' stream
 
-  // At least so many bytes for the kernels of one operation; the next operation's may be the same ones.
+  // Scratch memory of at least `bytes` for the kernels of one operation. The next call may return the same memory.
   void* workspace(int64_t bytes);
 
  private:

@@ -1,5 +1,4 @@
-// Tokens in order, equal ones in the order of their rows: by CUB (device/sort.cu) or the standard library
-// (emulation/sort.cpp).
+// Stable sort of tokens, by CUB (device/sort.cu) or the standard library (emulation/sort.cpp).
 #pragma once
 
 #include "kernels/cuda/runtime.h"
@@ -7,7 +6,7 @@
 namespace ROPEWALK_CUDA {
 
 struct SortedTokens {
-  const int32_t *tokens, *rows;  // [N], in the workspace
+  const int32_t *tokens, *rows;  // [N], in the workspace: tokens in ascending order, and the row where each was
 };
 SortedTokens sort_tokens(Runtime& runtime, int64_t N, const int32_t* tokens);
 

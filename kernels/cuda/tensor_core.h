@@ -1,17 +1,16 @@
-// A warp's products of small bf16 matrices, as tensor cores from compute capability 8.0 on do them, and the moves of
-// their operands. Layouts: NVIDIA's PTX ISA, "mma.m16n8k16" and "ldmatrix". Lane l has the row l / 4 and, of each pair
-// of columns, number l % 4:
+// A warp's products of small bf16 matrices, on tensor cores from compute capability 8.0 on, and the loads of their
+// operands. Layouts: NVIDIA's PTX ISA, "mma.m16n8k16" and "ldmatrix". With i = l / 4 and j = 2 (l % 4), lane l holds:
 //
-//     a [16, 16]  registers 0..3: rows l/4, l/4 + 8, l/4, l/4 + 8; columns 2(l%4), +1, and in 2 and 3 those 8 further
-//     b [16, 8]   registers 0, 1: column l/4; rows 2(l%4), +1, and in 1 those 8 further
-//     c [16, 8]   numbers 0..3: row l/4 and columns 2(l%4), +1; then row l/4 + 8
+//     a [16, 16]  register 0: row i, columns j, j + 1; register 1: row i + 8; registers 2, 3: the same, columns + 8
+//     b [16, 8]   register 0: rows j, j + 1, column i; register 1: rows + 8
+//     c [16, 8]   floats 0, 1: row i, columns j, j + 1; floats 2, 3: row i + 8
 #pragma once
 
 #include "kernels/cuda/elements.h"
 
 namespace ROPEWALK_CUDA {
 
-// Two neighbours; the first in the lower half.
+// Two adjacent elements, the first in the lower half.
 __device__ __forceinline__ uint32_t bf16_pair(float first, float second) {
 #ifdef __CUDACC__
   uint32_t pair;
@@ -22,7 +21,7 @@ __device__ __forceinline__ uint32_t bf16_pair(float first, float second) {
 #endif
 }
 
-// Sums as the left side of a product: of two parts of 8 columns, a [16, 16].
+// Rounds two adjacent accumulators [16, 8] to bf16, as the operand a [16, 16] of another product.
 __device__ __forceinline__ void round_to_left(uint32_t (&a)[4], const float (&left)[4], const float (&right)[4]) {
   for (int pair = 0; pair < 2; ++pair) a[pair] = bf16_pair(left[2 * pair], left[2 * pair + 1]);
   for (int pair = 0; pair < 2; ++pair) a[2 + pair] = bf16_pair(right[2 * pair], right[2 * pair + 1]);
@@ -46,7 +45,7 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
 #endif
 }
 
-// A row of a matrix in shared memory: its address in bytes, to compute with.
+// The address of a row in shared memory, in bytes, as an integer.
 #ifdef __CUDACC__
 using RowAddress = uint32_t;
 __device__ __forceinline__ RowAddress row_address(const Bf16* row) { return shared_address(row); }
@@ -55,8 +54,9 @@ using RowAddress = uintptr_t;
 inline RowAddress row_address(const Bf16* row) { return reinterpret_cast<RowAddress>(row); }
 #endif
 
-// Four 8 x 8 matrices of bf16 from shared memory; lane 8i + j gives the address of row j of matrix i, 16 aligned bytes.
-// Register i of lane l: row l/4, columns 2(l%4), +1 of matrix i; transposed: column l/4, rows 2(l%4), +1.
+// Loads four 8 x 8 matrices of bf16 from shared memory. Lane l passes the address of row l % 8 of matrix l / 8: 16
+// bytes, aligned. With i and j as above, lane l gets in register m the elements (i, j), (i, j + 1) of matrix m;
+// transposed, the elements (j, i), (j + 1, i).
 __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], RowAddress row) {
 #ifdef __CUDACC__
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -78,8 +78,8 @@ __device__ __forceinline__ void load_matrices_transposed(uint32_t (&r)[4], RowAd
 #endif
 }
 
-// 16 bytes from device to shared memory, or zeros where not `exists`, without waiting. What a thread has asked for up
-// to commit() is one group; wait<n>() waits until at most its n newest groups are on their way.
+// Issues an asynchronous copy of 16 bytes from device to shared memory, or of zeros if not `exists`. commit() closes a
+// group of the copies that the thread has issued; wait<n>() waits until at most its n newest groups are in flight.
 __device__ __forceinline__ void copy_async(Bf16* shared, const Bf16* from, bool exists) {
 #ifdef __CUDACC__
   const int bytes = exists ? 16 : 0;

@@ -6,12 +6,12 @@
 
 namespace ropewalk::operations {
 
-// The constants of one step, computed in fp64 and then rounded.
+// The bias corrections of one step, in fp64; the loops round them to their type.
 struct AdamWFactors {
   explicit AdamWFactors(const AdamWStep& step)
       : first(1 / (1 - std::pow(step.beta1, static_cast<double>(step.step)))),
         second(1 / (1 - std::pow(step.beta2, static_cast<double>(step.step)))) {}
-  double first, second;  // bias corrections: mhat = first * m,  vhat = second * v
+  double first, second;  // mhat = first * m,  vhat = second * v
 };
 
 template <typename S>

@@ -29,7 +29,7 @@ AttentionSizes check_attention(const Kernels& kernels, const Tensor& q, const Te
   return s;
 }
 
-// Where nothing is computed no document was uploaded: every sequence is one.
+// A backend that only counts has no documents in its memory, so there each sequence counts as one document.
 Work work_of(const Backend& backend, Pass pass, const Tensor& q, const Tensor& k, AttentionSpan span) {
   if (!backend.computes()) span.document_begin = Tensor();
   const FlopCount flops = attention_flops(pass, q, k, span);
@@ -78,7 +78,7 @@ void Kernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor&
 
 namespace {
 
-// Calls f with what P and dS become, for S.
+// Calls f with the rounding of P and dS: Rounded for a bf16 backend, otherwise AsTheyAre.
 template <typename S, typename F>
 void with_operand(DType dtype, F&& f) {
   if constexpr (std::is_same_v<S, float>)

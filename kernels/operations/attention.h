@@ -1,4 +1,4 @@
-// Attention of a piece of queries over a piece of keys, merged into what earlier pieces gave (Milakov & Gimelshein,
+// Attention of a piece of queries over a piece of keys, merged into the result of earlier pieces (Milakov & Gimelshein,
 // arXiv 1805.02867; Dao, arXiv 2307.08691). Complex scores work too: no conjugates are taken.
 #pragma once
 
@@ -18,7 +18,7 @@ S dot(int64_t K, const S* a, const S* b) {
   return sum;
 }
 
-// What P and dS become as operands of the next product.
+// P and dS enter the next product unchanged.
 struct AsTheyAre {
   template <typename S>
   S operator()(S x) const {
@@ -26,7 +26,7 @@ struct AsTheyAre {
   }
 };
 
-// They too are bf16 where the operands are.
+// P and dS are rounded to bf16 before the next product, as on a device in bf16.
 struct Rounded {
   float operator()(float x) const { return static_cast<float>(BFloat16(x)); }
 };
@@ -56,8 +56,8 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
       for (int64_t c = 0; c < s.K; ++c) sum_pv[static_cast<size_t>(c)] += operand(weight) * v[(u * s.G + g) * s.K + c];
     }
 
-    // L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o',  lse' = largest + log(sum),  o' = sum_pv /
-    // sum
+    // L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o';
+    // lse' = largest + log(sum),  o' = sum_pv / sum
     const S before = lse[row], piece = largest + log(sum);
     const S base = real_part(before) > real_part(piece) ? before : piece;
     lse[row] = base + log(exp(before - base) + exp(piece - base));

@@ -1,5 +1,5 @@
-// Cross-entropy over a vocabulary that is split over ranks: per row, each piece is summarised by (max, sum of
-// exponentials, logit of the target), and the summaries are merged.
+// Cross-entropy over a vocabulary that is split over ranks. For each row, each piece gives (max, sum of exponentials,
+// logit of the target), and these are merged.
 #pragma once
 
 #include <optional>
@@ -15,7 +15,7 @@ struct CrossEntropySizes {
 
 inline CrossEntropySizes cross_entropy_sizes(const Tensor& logits) { return {logits.extent(0), logits.extent(1)}; }
 
-// Where a target stands in a row of these logits, if it is not ignored and not another rank's.
+// The column of a target in these logits; nullopt if it is ignored (-1) or another rank has it.
 inline std::optional<int64_t> target_column(const CrossEntropySizes& s, int32_t target, int64_t v_begin) {
   const int64_t v = target - v_begin;
   return target >= 0 && 0 <= v && v < s.V ? std::optional(v) : std::nullopt;

@@ -1,4 +1,4 @@
-// Operations on every element, and sums over all of them, of fp32, fp64 and bf16.
+// Elementwise operations and reductions, for fp32, fp64 and bf16.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Rows of a table that is split by rows over ranks.
+// The embedding: rows of a table that is split by rows over ranks.
 #pragma once
 
 #include "kernels/operations/scalar.h"
@@ -10,12 +10,12 @@ struct EmbeddingSizes {
   int64_t N, V, D;
 };
 
-// `table` is the table, or its gradient.
+// `table` is the table or its gradient.
 inline EmbeddingSizes embedding_sizes(const Tensor& tokens, const Tensor& table) {
   return {tokens.extent(0), table.extent(0), table.extent(1)};
 }
 
-// x[n] = table[tokens[n] - v_begin], or 0 where the token is another rank's
+// x[n] = table[tokens[n] - v_begin], or 0 where another rank holds the token's row
 template <typename S>
 void embedding_forward(const EmbeddingSizes& s, const int32_t* tokens, const S* table, int64_t v_begin, S* x) {
   for (int64_t n = 0; n < s.N; ++n) {

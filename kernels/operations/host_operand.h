@@ -1,6 +1,6 @@
-// Operands of the plain loops, as numbers of type S, float or double. A tensor of S is what it is. A bf16 tensor is
-// widened into a copy in fp32, and an output is rounded once, when its view ends: so every loop works in mixed
-// precision too. An absent tensor is null.
+// Operands of the plain loops, as arrays of S (float or double). A tensor of type S is used in place. A bf16 tensor is
+// widened into an fp32 copy; an output is rounded back once, when its HostOutput is destroyed. So every loop works in
+// mixed precision too. An absent tensor becomes a null pointer.
 #pragma once
 
 #include <algorithm>
@@ -38,7 +38,7 @@ class HostOperand {
 
  private:
   S* data_ = nullptr;
-  BFloat16* rounded_ = nullptr;  // of a bf16 tensor
+  BFloat16* rounded_ = nullptr;  // the elements of a bf16 tensor
   std::vector<S> wide_;
 };
 
@@ -49,7 +49,7 @@ class HostInput : HostOperand<S> {
   operator const S*() { return this->data(); }
 };
 
-// Also of what is read and written, as by += or in place.
+// Also for operands that are both read and written (+= or in place).
 template <typename S>
 class HostOutput : HostOperand<S> {
  public:

@@ -1,4 +1,4 @@
-// Layer norm without bias (Ba et al., arXiv 1607.06450), with M rows of weights used in turn.
+// Layer norm without bias (Ba et al., arXiv 1607.06450), with M rows of weights: row n uses w[n mod M].
 #pragma once
 
 #include <algorithm>

@@ -12,7 +12,7 @@ using operations::HostInput, operations::HostOutput;
 
 namespace {
 
-// `w` is the weight, or its gradient.
+// `x` and `w` are the input and the weight, or their gradients.
 void check_linear(const Kernels& kernels, const char* name, const Tensor& x, const Tensor& w, DType w_type,
                   const Tensor& y) {
   check_rank(name, x, 2);

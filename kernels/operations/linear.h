@@ -12,7 +12,7 @@ struct LinearSizes {
   int64_t N, I, O;
 };
 
-// `x` and `w` are the operands that they are multiplied as, or their gradients.
+// `x` [N, I] and `w` [O, I] are the input and the weight, or their gradients.
 inline LinearSizes linear_sizes(const Tensor& x, const Tensor& w) { return {x.extent(0), x.extent(1), w.extent(0)}; }
 
 // y (+)= x w^T

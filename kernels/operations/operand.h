@@ -1,4 +1,4 @@
-// Checks of an operation's operands against their contract in kernels.h, by Kernels before it calls the backend.
+// The checks that Kernels makes before it calls the backend: operands that break the contract in kernels.h fail CHECK.
 #pragma once
 
 #include <initializer_list>
@@ -7,13 +7,13 @@
 
 namespace ropewalk {
 
-// `name` says which operand of which operation, as in "add: a".
+// `name` is the operation and the operand, as in "add: a", for the message.
 void check_operand(const Kernels& kernels, const char* name, const Tensor& x, DType dtype, const Shape& shape);
-// Any shape, fp32, fp64 or bf16.
+// Any shape; fp32, fp64 or bf16.
 void check_floating(const Kernels& kernels, const char* name, const Tensor& x);
-// The number of axes, before its extents are read.
+// Checks the number of axes. Call it before reading extents.
 void check_rank(const char* name, const Tensor& x, int rank);
-// `output` overlaps none of the inputs, unless it is that very input and `in_place` allows it.
+// Checks that `output` overlaps no input. With InPlace::kAllowed it may also be exactly the memory of an input.
 enum class InPlace { kNever, kAllowed };
 void check_apart(const char* name, const Tensor& output, std::initializer_list<Tensor> inputs,
                  InPlace in_place = InPlace::kNever);

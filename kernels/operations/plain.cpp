@@ -3,7 +3,7 @@
 namespace ropewalk::operations {
 
 bool runs_plain(const Backend& backend, const char* operation) {
-  CHECK(backend.device() == Device{}, "the backend {} has no form of its own for {}", backend.name(), operation);
+  CHECK(backend.device() == Device{}, "the backend {} does not implement {}", backend.name(), operation);
   return backend.computes();
 }
 

@@ -1,4 +1,5 @@
-// How an operation's plain form (Backend's own body of it) comes to its loop.
+// The plain form of an operation is its default implementation in Backend: a loop over host memory. These functions
+// choose the loop's scalar type, and run it if the backend computes.
 #pragma once
 
 #include "kernels/floating.h"
@@ -6,11 +7,11 @@
 
 namespace ropewalk::operations {
 
-// Whether the backend runs plain loops: not one that only counts. Fails CHECK where its memory is not the host's, as
-// such a backend must have a form of its own for every operation.
+// True if the backend computes, false if it only counts. Fails CHECK if its memory is not the host's, because such a
+// backend must override every operation.
 bool runs_plain(const Backend& backend, const char* operation);
 
-// Runs a loop over any elements: f is called with a value of their type.
+// Runs a loop over elements of any floating type: f is called with a value of that type.
 template <typename F>
 void plain(const Backend& backend, const char* operation, DType dtype, F&& f) {
   if (runs_plain(backend, operation)) visit_floating(dtype, f);

@@ -1,4 +1,4 @@
-// Rotary positions (Su et al., arXiv 2104.09864) on interleaved pairs.
+// RoPE (Su et al., arXiv 2104.09864) on interleaved pairs.
 #pragma once
 
 #include "kernels/kernels.h"

@@ -1,5 +1,6 @@
-// What the plain loops ask of their scalar: float, double, or std::complex<double>, with which the tests take
-// derivatives by a complex step. For that, comparisons look at the real part alone and all functions are analytic.
+// Functions of the plain loops' scalar type: float, double, or std::complex<double>, with which the tests take
+// derivatives by the complex step. To make these derivatives right, the loops compare real parts only and use only
+// analytic functions.
 #pragma once
 
 #include <cmath>

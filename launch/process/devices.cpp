@@ -40,10 +40,10 @@ DeviceSummary summarize_devices(const std::vector<DevicePlace>& places, DeviceTr
   for (const DevicePlace& place : places) hosts.push_back(place.host);
   const Roster ranks(static_cast<int>(places.size()), hosts);
 
-  std::vector<std::string> order;                 // of ids, as the ranks come
-  std::map<std::string, std::vector<int>> users;  // of each device
-  std::map<std::string, int> names;               // devices of each name and form of attention
-  std::vector<int> slow;                          // ranks
+  std::vector<std::string> order;                 // device ids, in order of their first rank
+  std::map<std::string, std::vector<int>> users;  // ranks that use each device
+  std::map<std::string, int> names;               // number of devices by name and attention kernels
+  std::vector<int> slow;                          // ranks without the fastest kernels
   for (size_t rank = 0; rank < places.size(); ++rank) {
     const DeviceStatus& device = places[rank].device;
     std::vector<int>& of_device = users[device.id];
@@ -71,7 +71,7 @@ DeviceSummary summarize_devices(const std::vector<DevicePlace>& places, DeviceTr
     const DevicePlace& first = places[static_cast<size_t>(sharing.front())];
     if (sharing.size() > 1 && transport == DeviceTransport::kNccl)
       throw ConfigurationError(fmt::format(
-          "{} share one device ({}), and NCCL wants one for each; start as many ranks on a host as it has devices "
+          "{} share one device ({}), and NCCL needs one for each; start as many ranks on a host as it has devices "
           "(mpirun --map-by ppr:N:node), or set parallel.device_transport to STAGED",
           ranks.names(sharing), first.device.name));
     int64_t needed = 0, available = 0;

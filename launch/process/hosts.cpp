@@ -20,11 +20,11 @@ constexpr size_t kHostsShown = 8;
 
 struct Host {
   int ranks = 0;
-  std::set<int> cpus;  // of any of its ranks
+  std::set<int> cpus;  // that any of its ranks may use
   int64_t needed = 0, available = 0;
 };
 
-// The number that follows the word in a file; absent where there is none.
+// The number after the word in a file (an empty word: the first number); nullopt if there is none.
 std::optional<int64_t> number_after(const std::string& file, const std::string& word) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
@@ -58,15 +58,15 @@ std::vector<std::string> warnings_of(const std::string& name, const Host& host) 
 }  // namespace
 
 int64_t available_memory() {
-  int64_t available = number_after("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;  // which counts KiB
+  int64_t available = number_after("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;  // from KiB
   std::ifstream groups("/proc/self/cgroup");
   for (std::string line; std::getline(groups, line);) {
     if (!line.starts_with("0::")) continue;  // version 2
     const std::string group = "/sys/fs/cgroup" + line.substr(3) + "/";
     const auto most = number_after(group + "memory.max", ""), used = number_after(group + "memory.current", "");
-    if (!most || !used) continue;  // there is no group, or it has no limit
+    if (!most || !used) continue;  // no such group, or no limit
     const int64_t cache =
-        number_after(group + "memory.stat", "inactive_file").value_or(0);  // given back when asked for
+        number_after(group + "memory.stat", "inactive_file").value_or(0);  // page cache, which the kernel can reclaim
     available = std::min(available, std::max<int64_t>(1, *most - *used + cache));
   }
   return available;
@@ -83,7 +83,7 @@ std::vector<Place> gather_places(Communicator& world, const Place& mine) {
 }
 
 HostSummary summarize_hosts(const std::vector<Place>& places) {
-  std::vector<std::string> order;  // as the ranks come
+  std::vector<std::string> order;  // host names, in order of their first rank
   std::map<std::string, Host> hosts;
   for (const Place& place : places) {
     Host& host = hosts[place.host];

@@ -1,5 +1,4 @@
-// Where the ranks are: their hosts, the CPUs that they may use, the memory that they will need; told at the start of a
-// run, with what looks wrong.
+// The hosts that the ranks run on, with CPUs and memory: the summary and the warnings printed at the start of a run.
 #pragma once
 
 #include <cstdint>
@@ -12,15 +11,16 @@ namespace ropewalk {
 
 struct Place {
   std::string host;
-  std::vector<int> cpus;         // that the rank may use
-  int64_t memory_needed = 0;     // by the rank, in bytes
-  int64_t memory_available = 0;  // on the host when the rank looked, in bytes; 0: not known
+  std::vector<int> cpus;         // in the rank's affinity mask
+  int64_t memory_needed = 0;     // host memory that the rank will need, in bytes
+  int64_t memory_available = 0;  // available_memory() on the rank; 0: unknown
 };
 
-// What the host can still give, in bytes, or the control group (version 2) that this process is in; 0: not known.
+// Host memory that this process can still get, in bytes: the smaller of the host's MemAvailable and what the limit of
+// the process's control group (cgroup v2) leaves; 0: unknown.
 int64_t available_memory();
 
-// Every rank's place, in order of rank, on rank 0; nothing elsewhere. Collective.
+// Returns every rank's place, in order of rank, on rank 0; an empty list on other ranks. Collective.
 std::vector<Place> gather_places(Communicator& world, const Place& mine);
 
 struct HostSummary {

@@ -10,7 +10,7 @@ namespace ropewalk {
 
 namespace {
 
-// open() takes the lowest number that is free, so this one where those below are open.
+// open() returns the lowest free descriptor: `file`, if all below it are open.
 void open_if_closed(int file, int way) {
   if (fcntl(file, F_GETFD) == -1 && open("/dev/null", way) != file) std::_Exit(EXIT_FAILURE);
 }
@@ -18,9 +18,9 @@ void open_if_closed(int file, int way) {
 }  // namespace
 
 void mend_inheritance() {
-  open_if_closed(STDIN_FILENO, O_RDONLY);  // an empty input
-  open_if_closed(STDOUT_FILENO, O_RDONLY);
-  open_if_closed(STDERR_FILENO, O_WRONLY);  // there is nobody left to tell
+  open_if_closed(STDIN_FILENO, O_RDONLY);
+  open_if_closed(STDOUT_FILENO, O_RDONLY);  // so that writing fails
+  open_if_closed(STDERR_FILENO, O_WRONLY);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -1,14 +1,15 @@
-// What a process takes over from whoever started it, and what of it must not be so.
+// Corrects state that the process inherits from its parent: open files and signals.
 #pragma once
 
 namespace ropewalk {
 
-// To be called first in main, while nothing is open and no signal is handled:
-// - Standard files that are closed are opened, so that no file of ours becomes one of them, with log lines among its
-//   data. Such an input is empty; writing such an output still fails (EBADF), because a verb's result is not to vanish.
-// - Signals that are blocked would never stop a run: none is.
-// - A file beyond the limit of its size (ulimit -f) is an error of its write (EFBIG), like a full disk, not a SIGXFSZ
-//   that kills.
+// Must be called first in main, before any file is opened or signal handled:
+// - Opens /dev/null for each of stdin, stdout and stderr that is closed. Otherwise a data file could get descriptor 1
+//   or 2, and log lines would be written into it. Such a stdin is empty, and such a stderr discards everything. Writing
+//   to such a stdout still fails (EBADF), so that a verb's result is not lost silently.
+// - Unblocks all signals, because a blocked signal could never stop a run.
+// - Ignores SIGXFSZ, so that a write beyond the file size limit (ulimit -f) fails with EFBIG, like a full disk, instead
+//   of killing the process.
 void mend_inheritance();
 
 }  // namespace ropewalk

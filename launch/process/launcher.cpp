@@ -29,17 +29,17 @@ constexpr Variables kOpenMpi = {.size = "OMPI_COMM_WORLD_SIZE",
                                 .rank = "OMPI_COMM_WORLD_RANK",
                                 .rank_here = "OMPI_COMM_WORLD_LOCAL_RANK",
                                 .ranks_here = "OMPI_COMM_WORLD_LOCAL_SIZE"};
-// A batch script itself has no size.
+// Slurm does not set the size in the batch script itself, only in steps.
 constexpr Variables kSlurm = {.size = "SLURM_STEP_NUM_TASKS",
                               .rank = "SLURM_PROCID",
                               .rank_here = "SLURM_LOCALID",
                               .hosts = "SLURM_STEP_NUM_NODES"};
-// ... MPICH and its kin; torchrun and Kubeflow.
+// The last two: MPICH and its derivatives; torchrun and Kubeflow.
 constexpr Variables kLaunchers[] = {kOpenMpi, kSlurm, {"PMI_SIZE", "PMI_RANK"}, {"WORLD_SIZE", "RANK"}};
-// The newest protocol first.
+// PMIx servers, newest protocol first.
 constexpr const char* kServers[] = {"PMIX_SERVER_URI41", "PMIX_SERVER_URI4",  "PMIX_SERVER_URI3",
                                     "PMIX_SERVER_URI2",  "PMIX_SERVER_URI21", "PMIX_SERVER_URI"};
-constexpr int kConnectMilliseconds = 1000;  // it is on this host
+constexpr int kConnectMilliseconds = 1000;  // the server is on this host
 
 int number_or(const char* text, int otherwise) {
   if (!text) return otherwise;
@@ -53,11 +53,12 @@ bool is_variable_of_slurm(std::string_view variable) { return variable.starts_wi
 
 std::string right_start(const Launcher& launcher) {
   return is_variable_of_slurm(launcher.variable)
-             ? "start it with srun --mpi=pmix (srun --mpi=list tells what there is), or with mpirun"
+             ? "start it with srun --mpi=pmix (srun --mpi=list shows what this Slurm supports), or with mpirun"
              : "start it with the mpirun of the MPI library that ropewalk was built with";
 }
 
-// What the variables claim; of several that do, one that speaks of more than one rank.
+// Reads size and rank from the variables of the first launcher that claims several ranks, else of the first that claims
+// one.
 void read_claims(const Environment& environment, Launcher& launcher) {
   for (const Variables& variables : kLaunchers) {
     const int size = number_or(environment(variables.size), 0), rank = number_or(environment(variables.rank), -1);
@@ -75,7 +76,7 @@ bool read_server(const Environment& environment, const std::function<bool(const 
   if (rank < 0 || !environment("PMIX_NAMESPACE")) return false;
   for (const char* variable : kServers) {
     const char* const server = environment(variable);
-    if (!server || !is_there(server)) continue;  // left over
+    if (!server || !is_there(server)) continue;  // left over from a job that has ended
     launcher.has_server = true;
     launcher.rank = rank;
     if (const char* const folders = environment("OMPI_MCA_orte_top_session_dir")) launcher.launcher_folders = folders;

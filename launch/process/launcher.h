@@ -1,4 +1,4 @@
-// What the environment says of the launcher that started this process, before MPI is asked.
+// The launcher that started this process, as far as the environment shows it before MPI_Init.
 #pragma once
 
 #include <functional>
@@ -7,40 +7,43 @@
 
 namespace ropewalk {
 
-// Variables are inherited: those of a shell inside a job look like those of a rank. Certain is only that MPI finds the
-// other ranks through a server of the launcher, when there is one: PMIx for Open MPI (mpirun, srun --mpi=pmix). Without
-// a server a job of one rank can still run, and one of several can not.
+// Environment variables alone prove nothing, because they are inherited: a shell inside a job has those of a rank. The
+// only reliable sign of a job is the launcher's PMIx server (mpirun, srun --mpi=pmix), through which Open MPI finds the
+// other ranks. Without a server one rank can run alone, but a job of several ranks cannot start.
 struct Launcher {
   bool has_server = false;
-  int rank = 0;                  // of the job, as the variables tell it
-  std::optional<int> size;       // absent: they do not
-  std::string variable;          // that gave the size
-  bool on_one_host = false;      // all ranks of the job; where it is known
-  int rank_here = 0;             // among those on this host
-  std::string launcher_folders;  // of this user on this host; empty: not known
-  int tasks_around = 0;          // of a batch job in which this process was started alone; 0: none
+  int rank = 0;                  // in the job, from the variables
+  std::optional<int> size;       // of the job, from the variables; nullopt: none of them gives it
+  std::string variable;          // name of the variable that gave the size
+  bool on_one_host = false;      // true only if all ranks of the job are known to be on one host
+  int rank_here = 0;             // local rank: among the job's ranks on this host
+  std::string launcher_folders;  // directory with the folders of this user's launchers on this host; empty: unknown
+  int tasks_around = 0;          // tasks of the Slurm job in which this process was started alone; 0: no such job
 
-  // This process is one of several ranks, which MPI will find.
+  // This process is one of several ranks that will find each other through MPI.
   bool is_of_a_job() const { return has_server && size != 1; }
-  // It is not the one that does what takes no ranks.
+  // This process is not rank 0, so it exits and leaves verbs that run on one rank to rank 0.
   bool leaves_it_to_rank_0() const { return has_server && rank > 0; }
   std::optional<int> job_size() const { return has_server ? size : std::nullopt; }
 };
 
-// Where a launcher's server listens, of its variable ("NAME;tcp4://127.0.0.1:41391"): whether somebody does. What is
-// not understood counts as listening.
+// Whether a process listens at the address of the launcher's server. `server` is the value of a PMIX_SERVER_URI
+// variable ("NAME;tcp4://127.0.0.1:41391"). Returns false only if a connection is refused; true if the address cannot
+// be parsed.
 bool listens(const std::string& server);
 
-// environment: std::getenv, or a test's; so with is_there.
+// Reads the environment through `environment` (std::getenv). is_there says whether a server listens; tests replace
+// both.
 Launcher read_launcher(const std::function<const char*(const char*)>& environment,
                        const std::function<bool(const std::string& server)>& is_there = listens);
 
-// Ranks that were started as a job but find nobody (a launcher and an MPI library that do not know each other) would
-// each train alone, over one another's files. Both throw ConfigurationError: before MPI is asked, and after.
+// Throw ConfigurationError if the ranks of a job cannot find each other, because the launcher and the MPI library do
+// not fit together. Otherwise each rank would train alone and overwrite the files of the others. check_server is called
+// before MPI_Init; check_world after it, with the size that MPI reports.
 void check_server(const Launcher& launcher);
 void check_world(const Launcher& launcher, int world_size);
 
-// What may surprise in a run of one rank; empty: nothing.
+// A note for the user of a run of one rank inside a larger Slurm job; empty: none.
 std::string note_on(const Launcher& launcher);
 
 }  // namespace ropewalk

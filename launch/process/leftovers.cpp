@@ -15,10 +15,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSegments = "vader_segment.";                 // Open MPI's name
-constexpr const char* kOfLauncher = "initial-pmix_shared-segment";  // mapped by a launcher for as long as it lives
+constexpr const char* kSegments = "vader_segment.";                 // the prefix that Open MPI uses
+constexpr const char* kOfLauncher = "initial-pmix_shared-segment";  // mapped by a launcher while it runs
 
-// A lease that another process breaks, by opening the file, is told by a signal that would end this one.
+// When another process opens a file with a lease, the kernel sends the holder SIGIO, which would end this process.
 class NoLeaseSignals {
  public:
   NoLeaseSignals() : before_(std::signal(SIGIO, SIG_IGN)) {}
@@ -30,18 +30,18 @@ class NoLeaseSignals {
   void (*before_)(int);
 };
 
-// What the file takes, if it is this user's and nobody uses it.
+// The size of the file on disk, if it is this user's and nobody uses it; else nullopt.
 std::optional<int64_t> abandoned_bytes(const fs::path& path) {
   const int file = open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
   if (file < 0) return std::nullopt;
   struct stat status {};
   const bool ours = fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_uid == geteuid();
   const bool alone = ours && fcntl(file, F_SETLEASE, F_WRLCK) == 0;
-  close(file);  // and the lease
+  close(file);  // and releases the lease
   return alone ? std::optional(int64_t{512} * status.st_blocks) : std::nullopt;
 }
 
-// What a launcher's folder takes, if it was one and nobody uses a file of it.
+// The size of a launcher's folder on disk; nullopt if a file in it is in use, or it is not a launcher's folder.
 std::optional<int64_t> abandoned_bytes_below(const fs::path& folder) {
   int64_t bytes = 0;
   bool of_launcher = false;
@@ -57,7 +57,7 @@ std::optional<int64_t> abandoned_bytes_below(const fs::path& folder) {
   return of_launcher && !error ? std::optional(bytes) : std::nullopt;
 }
 
-// First all names: what is removed meanwhile may or may not be seen.
+// All names, read first: removing entries during the iteration could skip others.
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::vector<fs::path> entries;
   std::error_code error;
@@ -74,7 +74,7 @@ int64_t remove_segments(const fs::path& folder) {
   for (const fs::path& path : entries_of(folder)) {
     std::error_code error;
     if (!path.filename().string().starts_with(kSegments)) continue;
-    if (fs::file_size(path, error) == 0) continue;  // perhaps a rank is just making it
+    if (fs::file_size(path, error) == 0) continue;  // a rank may be creating it
     const std::optional<int64_t> freed = abandoned_bytes(path);
     if (freed && fs::remove(path, error)) bytes += *freed;
   }

@@ -1,5 +1,5 @@
-// What a job leaves on a host when it is killed: Open MPI's shared memory in /dev/shm, 4 MiB and more of each rank, and
-// the folder of its launcher. Nobody else removes it before the host starts again.
+// Removes what a killed job leaves on a host: Open MPI's shared memory in /dev/shm, 4 MiB or more for each rank, and
+// the folder of its launcher. Otherwise these files stay until the host reboots.
 #pragma once
 
 #include <cstdint>
@@ -7,13 +7,14 @@
 
 namespace ropewalk {
 
-// Both return the bytes they freed. They remove files of this user that no process, in any container, has open or
-// mapped: of such a file the kernel gives a lease (fcntl(2), F_SETLEASE). Where it gives none, all is left.
+// Both functions return the bytes they freed. They remove only files of this user that no process, in any container,
+// has open or mapped. The test is a write lease (fcntl(2), F_SETLEASE), which the kernel grants only on such a file; if
+// it grants none, the file stays.
 
-// Segments in `folder`.
+// Removes shared memory segments in `folder`.
 int64_t remove_segments(const std::filesystem::path& folder = "/dev/shm");
-// Folders of launchers in `folder`, which is the user's own. One whose launcher lives is in use: it shares files of it
-// with its ranks.
+// Removes the launchers' folders in `folder`, which belongs to this user. The folder of a live launcher always stays,
+// because the launcher keeps a file in it mapped.
 int64_t remove_launchers(const std::filesystem::path& folder);
 
 }  // namespace ropewalk

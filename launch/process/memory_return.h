@@ -1,12 +1,13 @@
-// How the C library keeps memory that was freed.
+// Settings of glibc's malloc for freed memory.
 #pragma once
 
 #include <malloc.h>
 
 namespace ropewalk {
 
-// Large blocks go back to the system when they are freed. glibc would keep them, and a library's work space that is
-// taken and freed at every product then leaves holes: tens of MiB more than a run needs. Small ones stay at hand.
+// Returns large blocks to the system when they are freed; small ones stay in malloc's pool. By default glibc raises its
+// thresholds and keeps large blocks too. Work space that a library allocates and frees in every matrix product then
+// fragments the heap, and a run takes tens of MiB more than it needs.
 inline void return_large_blocks() {
   mallopt(M_MMAP_THRESHOLD, 4 << 20);
   mallopt(M_TRIM_THRESHOLD, 64 << 20);

@@ -1,4 +1,4 @@
-// What a verb was asked to tell, on standard output; and how text goes to a stream that may be gone.
+// Writes to standard output, and to streams that may be closed.
 #pragma once
 
 #include <string>
@@ -6,10 +6,11 @@
 
 namespace ropewalk {
 
-// All of the text to a file descriptor. Returns 0, or the error that came in between.
+// Writes all of the text to a file descriptor. Returns 0, or the errno of the write that failed.
 int write_all(int file, std::string_view text);
 
-// All of it, or an exception that says why not: who reads a file must be able to trust exit code 0.
+// Writes all of the text to standard output. Throws std::runtime_error if that fails, so that exit code 0 means that
+// redirected output is complete.
 void print(const std::string& text);
 
 }  // namespace ropewalk

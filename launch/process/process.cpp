@@ -22,12 +22,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// How long a failed rank waits for the others to fail too, before it ends them.
+// How long a failed rank waits for reports of the others before it ends them.
 constexpr auto kAgreementWait = 2s;
-// How long MPI may take to its end, with messages that are open.
+// How long MPI_Finalize may take when messages are in flight.
 constexpr auto kEndWait = 5s;
 
-// Whom MPI waits for it does not say; but those who wait do, and mpirun ends them all when the first one leaves.
+// MPI does not say which ranks it waits for, so every waiting rank reports itself, and leaves time for the others to do
+// so: mpirun ends all ranks when the first one exits.
 OverdueHandler overdue_handler(const std::string& who) {
   return [who](const std::string& call, double seconds) {
     say(fmt::format(
@@ -40,20 +41,20 @@ OverdueHandler overdue_handler(const std::string& who) {
 }
 
 constexpr const char* kSharedMemory = "/dev/shm";
-constexpr int64_t kSharedBytes = 5 << 20;  // Open MPI asks for 4 MiB of it before it makes a rank's segment
+constexpr int64_t kSharedBytes = 5 << 20;  // Open MPI needs 4 MiB free to create a rank's segment
 
-// Ranks of one host need no network: a transport between hosts would listen on every interface. Not where the user has
-// chosen transports, by mpirun --mca btl or in the environment; a file of Open MPI's parameters is overridden.
+// Restricts ranks of one host to shared memory: the TCP transport would listen on every interface. Respects transports
+// chosen by mpirun --mca btl or in the environment, but overrides a file of MCA parameters.
 void use_shared_memory_alone(bool first_here) {
   if (setenv("OMPI_MCA_btl", "self,vader", 0) != 0 || !first_here) return;
   struct statvfs memory {};
   if (std::string_view(std::getenv("OMPI_MCA_btl")) != "self,vader" || statvfs(kSharedMemory, &memory) != 0) return;
   const auto left = static_cast<int64_t>(memory.f_bavail * memory.f_frsize);
   if (left >= kSharedBytes || (memory.f_flag & ST_RDONLY))
-    return;  // where it cannot be written, a file takes its place
+    return;  // if /dev/shm is read-only, Open MPI uses a file elsewhere
   throw ConfigurationError(fmt::format(
       "{} has {} left, too little for the messages between the ranks of this host; remove files there, give the "
-      "container more (docker run --shm-size=1g), or let the ranks talk over the network: mpirun --mca btl self,tcp",
+      "container more (docker run --shm-size=1g), or let the ranks use the network: mpirun --mca btl self,tcp",
       kSharedMemory, bytes_text(static_cast<double>(left))));
 }
 
@@ -69,9 +70,9 @@ void remove_leftovers(const Launcher& launcher) {
 }  // namespace
 
 void say(const std::string& message) {
-  // A status line that is drawn in place may be on the terminal, and nobody comes to clear it.
+  // A status line may still be on the terminal: clear it first.
   const std::string clear = Terminal::of_stderr().redraws ? "\r\x1b[K" : "";
-  write_all(STDERR_FILENO, clear + "ropewalk: " + message + "\n");  // where it fails, there is nobody left to tell
+  write_all(STDERR_FILENO, clear + "ropewalk: " + message + "\n");  // an error here cannot be reported
 }
 
 Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadline) : hosts_{host_name()} {
@@ -105,7 +106,7 @@ void Process::meet(std::chrono::milliseconds deadline) {
 }
 
 WorldOptions Process::options(std::chrono::milliseconds deadline) {
-  // Ranks that wait report as soon as one has failed, so that those that say nothing are few.
+  // Waiting ranks report as soon as any rank has failed, so that few ranks are without a report.
   return {deadline, hosts_, [this] { return roll_call_ && roll_call_->is_called(); }, failure_handler(), on_overdue_};
 }
 
@@ -116,13 +117,13 @@ std::shared_ptr<Communicator> Process::world(std::chrono::milliseconds deadline)
 
 std::string Process::transport() const {
   if (!session_) return "no MPI";
-  return session_->library().substr(0, session_->library().find(','));  // the rest is of the build
+  return session_->library().substr(0, session_->library().find(','));  // the rest describes its build
 }
 
 FailureHandler Process::failure_handler() {
   return [this](const PeerError& error) {
     if (std::uncaught_exceptions() == 0) end_all(settle(failure_of(std::make_exception_ptr(error))));
-    messages_open_ = true;  // another error, which is the cause, is on its way to run()
+    messages_open_ = true;  // run() will catch the error that caused this one
   };
 }
 
@@ -133,9 +134,9 @@ ExitCode Process::run(const std::function<ExitCode()>& job) {
   } catch (...) {
     failure = failure_of(std::current_exception());
   }
-  // The memory of its messages is gone, and MPI must not touch it.
+  // Unwinding has freed the buffers of its messages, and MPI must not access them.
   if (failure->code == ExitCode::kCommunication) messages_open_ = true;
-  return settle(*failure);  // when the exception is gone
+  return settle(*failure);  // outside the handler: the exception is destroyed
 }
 
 ExitCode Process::settle(const Failure& failure) {
@@ -148,11 +149,11 @@ ExitCode Process::settle(const Failure& failure) {
   const bool all_fail = std::ranges::all_of(reports, heard);
   const bool speaks = std::ranges::find_if(reports, heard) - reports.begin() == rank();
   if (speaks) say(tell(reports, Roster(size(), hosts_)));
-  // The launcher ends all ranks when the first one leaves: none does before that one has spoken.
+  // The launcher ends all ranks when the first one exits, so every rank waits until the report is printed.
   if (roll_call_ && (all_fail || !speaks)) roll_call_->call("", kAgreementWait);
   const ExitCode code = common_code(reports);
   if (!session_) return code;
-  // Ranks that wait have not unwound, so the memory of what is open is whole.
+  // Waiting ranks have not unwound their stacks, so the buffers of messages in flight are valid.
   if (all_fail) session_->leave(static_cast<int>(code), kEndWait);
   end_all(code);
 }

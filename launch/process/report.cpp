@@ -16,7 +16,7 @@ bool is_cause(const Failure& failure) { return failure.code != ExitCode::kCommun
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
-// What several ranks say, and which; of those for which there is a text.
+// A text and the ranks that report it.
 struct Statement {
   std::string text;
   std::vector<int> ranks;
@@ -43,8 +43,9 @@ std::vector<int> silent_ranks(const Reports& reports) {
   return out;
 }
 
-// The report that is nearest to the cause: of ranks that disagree; else of those that have waited long, one that waits
-// for few ranks but silent ones.
+// The report closest to the cause. A report without unresponsive peers comes first (ranks that disagree). Next come the
+// long waits, those of at least half the longest time. Among these, waits for silent ranks come first, then those for
+// the fewest ranks that have reported, then those for the fewest silent ranks.
 const Failure& leading(const Reports& reports) {
   double longest = 0;
   for (const auto& report : reports)
@@ -83,7 +84,7 @@ std::string tell_silence(const Reports& reports, const Roster& ranks) {
     text += fmt::format("\n  no word from {}; {} of {} ranks have reported", ranks.names(silent),
                         reports.size() - silent.size(), reports.size());
   } else {
-    // Nobody is silent: each wait may be part of the cause.
+    // Every rank has reported: each wait may be part of the cause.
     const std::vector<Statement> others = statements(reports, [&](const Failure& failure) {
       const std::string line = first_line(failure.message);
       return line == headline ? std::nullopt : std::optional(line);

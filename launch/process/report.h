@@ -1,4 +1,4 @@
-// What is told of a job that fails: by one rank, from what all ranks report, the cause first.
+// The error message of a failed job, made by one rank from the reports of all ranks, the cause first.
 #pragma once
 
 #include <exception>
@@ -14,21 +14,21 @@ namespace ropewalk {
 
 struct Failure {
   ExitCode code;
-  std::string message;             // its first line says it; the others are details
+  std::string message;             // the first line states the problem; the others are details
   UnresponsivePeers unresponsive;  // peers that did not answer this rank before its deadline
 };
 Failure failure_of(std::exception_ptr exception);
 
-// As bytes, and back.
+// Serializes a failure, to send it between ranks.
 std::string encode(const Failure& failure);
 Failure decode(const std::string& bytes);
 
-// By rank; nothing from ranks that were not heard.
+// Indexed by rank; nullopt for ranks that did not report.
 using Reports = std::vector<std::optional<Failure>>;
 
-// The code of the cause: a rank that lost its peer failed because of the peer.
+// The exit code of the job: that of the cause. A rank that lost its peer failed because of the peer.
 ExitCode common_code(const Reports& reports);
-// For the user. Not empty reports.
+// The message for the user. At least one rank must have reported.
 std::string tell(const Reports& reports, const Roster& ranks);
 
 }  // namespace ropewalk

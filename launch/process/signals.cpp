@@ -13,17 +13,17 @@ namespace {
 
 constexpr std::array kSignals = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
-// A handler can reach nothing but static storage.
+// A signal handler can access static storage only.
 volatile std::sig_atomic_t last_signal = 0;
 bool alive = false;
 std::array<struct sigaction, kSignals.size()> before;
 struct sigaction pipe_before, alarm_before;
 
-// Of a terminal: nohup, and a script that starts something in the background (`ropewalk train ... &`), let them be
-// ignored, so that the end of the terminal and a Ctrl-C to something else do not stop it.
+// Signals that a terminal sends. nohup ignores SIGHUP, and a script ignores SIGINT in its background jobs (`ropewalk
+// train ... &`), so that closing the terminal, or a Ctrl-C meant for another process, does not stop the run.
 bool is_for_the_foreground(int signal) { return signal == SIGHUP || signal == SIGINT; }
 
-// A wait that begins just after the signal is broken by the alarm.
+// The alarm, repeated every second, interrupts a wait that begins just after the signal.
 void note_and_knock(int signal) {
   if (signal != SIGALRM) last_signal = signal;
   alarm(1);
@@ -31,8 +31,8 @@ void note_and_knock(int signal) {
 
 void note_once(int signal) {
   last_signal = signal;
-  if (signal != SIGTERM && signal != SIGINT) return;  // a terminal that closes may send SIGHUP twice
-  for (size_t i = 0; i < kSignals.size(); ++i)        // the second one kills
+  if (signal != SIGTERM && signal != SIGINT) return;  // SIGHUP may come twice when a terminal closes
+  for (size_t i = 0; i < kSignals.size(); ++i)        // the next one kills
     if (kSignals[i] == SIGTERM || (kSignals[i] == SIGINT && before[i].sa_handler != SIG_IGN))
       std::signal(kSignals[i], SIG_DFL);
 }

@@ -1,17 +1,17 @@
-// A stop asked for by a signal: SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGUSR2. A training rank, and with it the job, then
-// saves a checkpoint after the step that is running, and ends; `prepare` takes back what it has written.
+// Stop requests by signal: SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGUSR2. When any rank of a training job receives one,
+// the job saves a checkpoint after the current step and ends; `prepare` removes what it has written.
 #pragma once
 
 namespace ropewalk {
 
-// While it lives, the signals are caught, but for a SIGHUP or SIGINT that was ignored (nohup; what a script starts in
-// the background); and SIGPIPE is ignored, so that who closes our output does not end our work. One at a time in a
-// process, because signals are the process's.
+// Catches these signals while it lives. A SIGHUP or SIGINT that was ignored before stays ignored: nohup ignores SIGHUP,
+// and a script ignores SIGINT in its background jobs. SIGPIPE is ignored, so that the run continues when the reader of
+// its output is gone. Only one object may exist at a time, because signal handlers belong to the process.
 class StopSignals {
  public:
   enum class Waits {
-    kGoOn,         // a system call that waits is not broken; a second SIGTERM or SIGINT ends the process at once
-    kInterrupted,  // a wait for input ends (trainer/files/input_file.h, Interrupted)
+    kGoOn,  // blocking system calls are restarted (SA_RESTART); a second SIGTERM or SIGINT ends the process at once
+    kInterrupted,  // a signal ends a wait for input (Interrupted, trainer/files/input_file.h)
   };
   explicit StopSignals(Waits waits = Waits::kGoOn);
   ~StopSignals();
@@ -19,7 +19,7 @@ class StopSignals {
   StopSignals& operator=(const StopSignals&) = delete;
 
   static bool requested();
-  static int signal();  // the last that came; 0: none
+  static int signal();  // the last one received; 0: none
 };
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-// `ropewalk evaluate`: the loss of a checkpoint, on ranks without gradients, optimizer state or kept activations.
+// `ropewalk evaluate`: the loss of a checkpoint. Ranks hold no gradients, optimizer state or saved activations.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -20,12 +20,12 @@ namespace ropewalk {
 namespace {
 
 struct EvaluateOptions {
-  std::optional<int64_t> step;     // absent: the newest whole checkpoint
-  std::optional<int64_t> samples;  // absent: validation.samples
+  std::optional<int64_t> step;     // nullopt: the newest complete checkpoint
+  std::optional<int64_t> samples;  // nullopt: validation.samples
   bool json;
 };
 
-// Brings the weights of the checkpoint into the replica, and tells what of the configuration is not as it was.
+// Loads the weights of the checkpoint into the replica, and prints which configuration fields have changed since.
 LoadedCheckpoint load_weights(ModelReplica& replica, std::optional<int64_t> step) {
   const Rank& rank = replica.rank;
   const Config& config = replica.config;
@@ -89,12 +89,13 @@ std::string json_of(const Result& result) {
 ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptions& options) {
   if (config.data.validation_fraction == 0)
     throw ConfigurationError(
-        "data.validation_fraction is 0, so the run kept no data for validation; a fraction now would take what it was "
-        "trained on: name other data with data.prefix and set data.validation_fraction");
+        "data.validation_fraction is 0, so the run kept no data for validation; setting a fraction "
+        "now would evaluate on training data: set data.prefix to other data and set data.validation_fraction");
   ModelReplica replica(config, rank);
   const LoadedCheckpoint loaded = load_weights(replica, options.step);
   const int64_t last_step = before_last_step(loaded.progress.step);
-  // An older checkpoint than the newest may have been taken, of a stage that seemed over.
+  // Checks the configuration again: an older checkpoint than the newest may have been loaded, from a stage that the
+  // first check skipped as ended.
   parse_config(config.resolved_text, "the configuration", {}, rank.mesh.world().size(), last_step);
   const Stage& stage = config.training.stages[stage_at(config.training, last_step)];
   replica.model.set_theta(stage.theta);
@@ -104,8 +105,9 @@ ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptio
   const LossByPosition losses = evaluate(Predictor(replica), *data.validation, count,
                                          {stage.micro_batch, config.validation.position_ranges}, rank.mesh);
   if (const auto mean = losses.mean(); mean && !std::isfinite(*mean))
-    throw NumericalError(fmt::format("the loss of {} is {}: its weights are finite, so look at what was changed since",
-                                     loaded.path.string(), *mean));
+    throw NumericalError(
+        fmt::format("the loss of {} is {}, although its weights are finite; check what was changed since",
+                    loaded.path.string(), *mean));
   const Result result{loaded.path, loaded.progress.step, count, stage.sequence_length, losses};
   if (rank.mesh.world().rank() == 0) print(options.json ? json_of(result) : text_of(result));
   return ExitCode::kDone;
@@ -124,10 +126,10 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
 
 std::vector<Option> options() {
   std::vector<Option> out = rank_options();
-  out.push_back({"step", "STEP", "the checkpoint after this step; without: the newest whole one"});
-  out.push_back(
-      {"samples", "N", "sequences to evaluate, at most all of the validation part. Default: validation.samples"});
-  out.push_back({"json", "", "print one JSON object; losses in nats"});
+  out.push_back({"step", "STEP", "the checkpoint after this step. Default: the newest complete one"});
+  out.push_back({"samples", "N",
+                 "number of sequences to evaluate, at most those of the validation part. Default: validation.samples"});
+  out.push_back({"json", "", "print one JSON object, with losses in nats"});
   return out;
 }
 
@@ -139,14 +141,12 @@ Verb evaluate_verb() {
       .summary = "loss and perplexity of a checkpoint on the validation data",
       .positional = {"CONFIG"},
       .about =
-          "Loads the weights of a checkpoint of CONFIG's run (output.directory) and tells the loss of the first "
-          "sequences of\n"
-          "the validation part, as training does, over all and by position. The checkpoint may come from any mesh; "
-          "this "
-          "one must\n"
-          "share training.batch, as for training. A rank holds its part of the weights and the working memory of a "
-          "forward pass:\n"
-          "`ropewalk plan CONFIG --inference` tells how much. Fields that differ from the run's are told, and used.",
+          "Loads the weights of a checkpoint of CONFIG's run (output.directory) and prints the loss over the\n"
+          "first sequences of the validation part, computed as in training: the mean over all tokens, and by\n"
+          "position in the sequence. The checkpoint may come from any mesh; the mesh of this job must be able\n"
+          "to split training.batch, as for training. A rank holds its part of the weights and the working\n"
+          "memory of a forward pass; `ropewalk plan CONFIG --inference` prints how much. Fields that differ\n"
+          "from the run's configuration are printed, and the new values are used.",
       .groups = {{"Options", options()}},
       .examples = {"ropewalk evaluate my.textproto",
                    "mpirun -n 4 ropewalk evaluate my.textproto --set parallel.context_parallel=4 --samples 200 --json"},

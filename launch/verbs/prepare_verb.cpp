@@ -1,4 +1,4 @@
-// `ropewalk prepare`: text to PREFIX.bin and PREFIX.idx.
+// `ropewalk prepare`: encodes text into PREFIX.bin and PREFIX.idx.
 #include <charconv>
 #include <iostream>
 #include <optional>
@@ -23,7 +23,8 @@ InputFormat format_named(const std::string& name) {
   throw ConfigurationError(fmt::format("--format {} must be extension, text or jsonl", name));
 }
 
-// The byte that an escape stands for, cut off `rest`, which begins after the backslash; or nothing.
+// The byte that an escape stands for; nullopt if it is not valid. `rest` begins after the backslash, and loses the
+// escape.
 std::optional<char> take_escape(std::string_view& rest) {
   constexpr std::string_view kNames = "ntr\\", kBytes = "\n\t\r\\";
   const size_t found = rest.empty() ? kNames.npos : kNames.find(rest.front());
@@ -38,7 +39,7 @@ std::optional<char> take_escape(std::string_view& rest) {
   return static_cast<char>(byte);
 }
 
-// A shell hands over '\n' as a backslash and an n.
+// Resolves escapes: a shell passes '\n' as a backslash and an n.
 std::string separator_of(const std::string& given) {
   std::string out;
   for (std::string_view rest = given; !rest.empty();) {
@@ -47,7 +48,7 @@ std::string separator_of(const std::string& given) {
     const std::optional<char> byte = next == '\\' ? take_escape(rest) : next;
     if (!byte)
       throw ConfigurationError(
-          fmt::format("--separator {}: '\\{}' is no escape; there are \\n \\t \\r \\xNN, and \\\\ for a backslash",
+          fmt::format("--separator {}: '\\{}' is not a valid escape; use \\n \\t \\r \\xNN, and \\\\ for a backslash",
                       given, rest.substr(0, 1)));
     out += *byte;
   }
@@ -81,7 +82,7 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
   if (!summary.durable)
     line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
   if (!options.documents.document_separator.empty() && summary.separators == 0)
-    line.print("warning: the --separator is nowhere in the text, so each text file is one document");
+    line.print("warning: the --separator does not occur in the text, so each text file is one document");
   print_list(line, "warning: read as text, though they look like JSON lines (--format jsonl reads them so)", "file",
              "files", summary.json_as_text);
   print_list(line, "left out", "entry of a folder", "entries of folders", summary.left_out);
@@ -89,11 +90,11 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
 }
 
 PrepareSummary prepare_with_progress(const PrepareOptions& options, const Tokenizer& tokenizer, StatusLine& line) {
-  std::optional<WorkProgress> progress;  // from the first report on, which tells how much there is to do
+  std::optional<WorkProgress> progress;  // created by the first report, which has the total
   return prepare(options, tokenizer, [&](const PrepareProgress& now) {
     if (StopSignals::requested()) throw Interrupted();
     const auto done = static_cast<double>(now.bytes_done), total = static_cast<double>(now.bytes_total);
-    if (done > total) return line.show({"preparing", bytes_text(done)});  // out of a pipe, which has no size
+    if (done > total) return line.show({"preparing", bytes_text(done)});  // input from a pipe, which has no size
     if (!progress) progress.emplace(line, "preparing", total, bytes_text);
     progress->at(done);
   });
@@ -112,7 +113,7 @@ ExitCode run(const Arguments& arguments, const Launcher&) {
   } catch (const Interrupted&) {
     line.clear();
     say("stopped by a signal; nothing was written");
-    return static_cast<ExitCode>(128 + StopSignals::signal());  // as a shell tells of who a signal has killed
+    return static_cast<ExitCode>(128 + StopSignals::signal());  // a shell's code for a process killed by a signal
   }
 }
 
@@ -123,32 +124,35 @@ Verb prepare_verb() {
       .name = "prepare",
       .summary = "turn text into tokens to train on",
       .about =
-          "Reads text, splits it into documents, encodes them, and writes PREFIX.bin (tokens) and PREFIX.idx "
-          "(documents), the\n"
-          "format of Megatron-LM. A text file is one document, or several between separators; a JSON-lines file has "
-          "one a\n"
-          "line, {\"text\": \"...\"}. Text must be UTF-8; an error names file and line, or what else a file is.\n"
-          "Stopped by a signal, it writes nothing.",
+          "Reads text, splits it into documents, encodes them, and writes PREFIX.bin (tokens) and PREFIX.idx\n"
+          "(documents) in Megatron-LM's format. A text file is one document, or several with a separator\n"
+          "between them. A JSON-lines file has one document per line: {\"text\": \"...\"}. Text must be UTF-8; an\n"
+          "error names the file and the line, or the type of a file that is not text. Stopped by a signal,\n"
+          "prepare writes nothing.",
       .groups =
           {{"Input",
             {{"input", "FILE...",
-              "files and folders, in order; a folder stands for all files below it, each once, links followed; - for "
+              "files and folders, in order; a folder stands for all files below it, each once, following links; - for "
               "standard input",
               Option::Count::kList, true},
              {"format", "NAME",
-              "text, jsonl (JSON lines), or extension: .jsonl and .json are JSON lines, all else is text. "
+              "text, jsonl (JSON lines), or extension: .jsonl and .json are JSON lines, all other files text. "
               "Default: extension"},
-             {"json-key", "KEY", "the member of a JSON line that holds its text, once. Default: text"},
+             {"json-key", "KEY",
+              "the member of a JSON line that holds its text; a line must have it exactly once. Default: text"},
              {"separator", "TEXT",
-              "what stands between documents of a text file, and is dropped; \\n \\t \\r \\\\ and \\xNN are as in C. "
-              "Default: none, a file is a document"},
+              "the text between documents of a text file; it is dropped. \\n \\t \\r \\\\ and \\xNN are as in C. "
+              "Default: none, a file is one document"},
              {"skip-bad-lines", "",
-              "drop lines that are not UTF-8, not JSON or without one text, and count them; a line may have 1 GiB"}}},
+              "drop lines that are not UTF-8, not JSON or do not have exactly one text, and count them; a line may "
+              "have up to 1 GiB"}}},
            {"Output",
-            {{"output", "PREFIX", "of the two files; data.prefix in the configuration", Option::Count::kOnce, true},
+            {{"output", "PREFIX", "prefix of the two files; data.prefix in the configuration", Option::Count::kOnce,
+              true},
              {"tokenizer", "NAME", tokenizer_choices() + ". Default: bytes"},
              {"overwrite", "",
-              "replace PREFIX.bin and PREFIX.idx if they are there; who reads them meanwhile goes on with the old"}}}},
+              "replace PREFIX.bin and PREFIX.idx if they exist; a process that has them open keeps reading the old "
+              "ones"}}}},
       .examples = {"ropewalk prepare --input book.txt --output data/book",
                    "ropewalk prepare --input notes/ more.jsonl --output data/mine --json-key body",
                    "ropewalk prepare --input poems.txt --separator '\\n\\n' --output data/poems",

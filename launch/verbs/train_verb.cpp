@@ -16,7 +16,7 @@ ExitCode train_on(const Config& config, const Rank& rank, std::vector<Dataset> d
                             .stop_requested = StopSignals::requested});
   if (end == RunEnd::kDone) return ExitCode::kDone;
   if (rank.mesh.world().rank() == 0)
-    say(fmt::format("stopped by a signal, with a checkpoint; the same command{} goes on from it",
+    say(fmt::format("stopped by a signal, with a checkpoint; the same command{} resumes from it",
                     arguments.has("resume-from") ? " without --resume-from" : ""));
   return ExitCode::kStopped;
 }
@@ -35,49 +35,42 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
 
 std::vector<Option> options() {
   std::vector<Option> out = rank_options();
-  out.push_back({"resume-from", "STEP",
-                 "go back to the checkpoint of this step, 0: to the start; the later ones are set aside (renamed to "
-                 "step-N.aside)"});
-  out.push_back({"plain", "", "no progress line that is drawn in place, also on a terminal"});
+  out.push_back(
+      {"resume-from", "STEP",
+       "resume from the checkpoint of this step (0: from the start); later checkpoints are set aside (renamed to "
+       "step-N.aside)"});
+  out.push_back({"plain", "", "print log lines instead of a progress line, also on a terminal"});
   return out;
 }
 
 }  // namespace
 
 Verb train_verb() {
-  return {
-      .name = "train",
-      .summary = "train a model, or go on from its newest checkpoint",
-      .positional = {"CONFIG"},
-      .about =
-          "Trains the model that CONFIG describes (protobuf text; presets are in configs/, all fields in `ropewalk "
-          "schema`).\n"
-          "Started by mpirun, the ranks form a mesh: parallel.data_parallel copies of the model see different "
-          "sequences,\n"
-          "parallel.context_parallel ranks share each sequence, parallel.tensor_parallel ranks share each weight; "
-          "their\n"
-          "product is the number of ranks. (sequence_parallel is Megatron's word for splitting the activations "
-          "between\n"
-          "blocks among the tensor ranks; to share a sequence is context_parallel.)\n\n"
-          "The run's directory (output.directory) gets the whole configuration, metrics.jsonl (an object a step),\n"
-          "TensorBoard events and checkpoints. If it holds a checkpoint, training goes on from the newest whole one.\n"
-          "Files there that no run has written are never replaced: one in the way is an error.\n"
-          "SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 save a checkpoint after the step that is running, and stop "
-          "with\n"
-          "exit code 85; a second SIGTERM or SIGINT stops at once; where SIGHUP (nohup) or SIGINT (a script's "
-          "background) "
-          "is\n"
-          "ignored, it stays so. mpirun passes SIGUSR1 on at once, but after a SIGTERM or SIGHUP it leaves only a "
-          "second:\n"
-          "use SIGUSR1.",
-      .groups = {{"Options", options()}},
-      .examples =
-          {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",
-           "mpirun -n 8 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=4 \\\n"
-           "      --set data.prefix=data/mine --set output.directory=runs/mine --set model.pattern.0.window=256",
-           "ropewalk train configs/nope.textproto --set training.steps=10      # one rank needs no mpirun"},
-      .ranks = Verb::Ranks::kAll,
-      .run = run};
+  return {.name = "train",
+          .summary = "train a model, or resume it from its newest checkpoint",
+          .positional = {"CONFIG"},
+          .about =
+              "Trains the model that CONFIG describes (protobuf text; presets are in configs/, `ropewalk schema`\n"
+              "prints all fields). Started by mpirun, the ranks form a mesh: parallel.data_parallel copies of the\n"
+              "model see different sequences, parallel.context_parallel ranks share each sequence,\n"
+              "parallel.tensor_parallel ranks share each weight. The product of the three is the number of ranks.\n"
+              "(parallel.sequence_parallel is Megatron's term: it splits the activations between blocks among the\n"
+              "tensor-parallel ranks. To split long sequences, use context_parallel.)\n\n"
+              "The run's directory (output.directory) gets the complete configuration, metrics.jsonl (one object\n"
+              "per step), TensorBoard events and checkpoints. If it holds a checkpoint, training resumes from the\n"
+              "newest complete one. Files that no run has written are never replaced; one in the way is an error.\n\n"
+              "On SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGUSR2 the job saves a checkpoint after the current step and\n"
+              "stops with exit code 85. A second SIGTERM or SIGINT stops at once. A SIGHUP (nohup) or SIGINT (a\n"
+              "script's background job) that was ignored at the start stays ignored. With mpirun use SIGUSR1, which\n"
+              "it forwards at once; after a SIGTERM or SIGHUP it leaves the ranks only a second.",
+          .groups = {{"Options", options()}},
+          .examples =
+              {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",
+               "mpirun -n 8 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=4 \\\n"
+               "      --set data.prefix=data/mine --set output.directory=runs/mine --set model.pattern.0.window=256",
+               "ropewalk train configs/nope.textproto --set training.steps=10      # one rank needs no mpirun"},
+          .ranks = Verb::Ranks::kAll,
+          .run = run};
 }
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-// `ropewalk validate`: everything that can be known of a run before it is started.
+// `ropewalk validate`: all checks that are possible before a run is started.
 #include <algorithm>
 #include <iostream>
 #include <optional>
@@ -15,7 +15,7 @@ namespace ropewalk {
 
 namespace {
 
-// What the data of each stage hold, after a look at every token of them.
+// Checks every token of each stage's data, and describes the data.
 std::string data_report(const Config& config) {
   StatusLine line(std::cerr, Terminal::of_stderr());
   std::set<const IndexedDataset*> checked;
@@ -58,22 +58,22 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
 }  // namespace
 
 Verb validate_verb() {
-  return {.name = "validate",
-          .summary = "check a configuration without running it",
-          .positional = {"CONFIG"},
-          .about =
-              "Checks CONFIG as `train` does, and tells all problems at once: each with its place, its value, the rule "
-              "that it\n"
-              "breaks and what to do. Exit code 0 if there is none, 2 otherwise; 3 if it is the data that have one.",
-          .groups = {{"Options",
-                      {{"ranks", "N", "ranks of the job that is to run it; without: as many as its mesh needs"},
-                       {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated",
-                        Option::Count::kRepeated},
-                       {"data", "", "check the data too: the index, and every token against model.vocabulary"},
-                       {"print", "", "print the whole configuration, all defaults written out"}}}},
-          .examples = {"ropewalk validate configs/rnope_swa.textproto --ranks 8 --set parallel.context_parallel=4",
-                       "ropewalk validate my.textproto --print > resolved.textproto"},
-          .run = run};
+  return {
+      .name = "validate",
+      .summary = "check a configuration without running it",
+      .positional = {"CONFIG"},
+      .about =
+          "Checks CONFIG as `train` does, and prints all problems at once: each with its place, its value, the rule\n"
+          "that it breaks, and what to do. Exit code 0 if there are none, 2 otherwise; 3 if the data are wrong.",
+      .groups = {{"Options",
+                  {{"ranks", "N", "number of ranks of the job. Default: as many as the mesh needs"},
+                   {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated",
+                    Option::Count::kRepeated},
+                   {"data", "", "check the data too: the index, and that every token is in [0, model.vocabulary)"},
+                   {"print", "", "print the complete configuration, with all defaults"}}}},
+      .examples = {"ropewalk validate configs/rnope_swa.textproto --ranks 8 --set parallel.context_parallel=4",
+                   "ropewalk validate my.textproto --print > resolved.textproto"},
+      .run = run};
 }
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-// The verbs of the program, each in a file of its own.
+// The verbs of the program, one file each.
 #pragma once
 
 #include "launch/command_line.h"
@@ -12,7 +12,7 @@ Verb validate_verb();
 Verb plan_verb();
 Verb schema_verb();
 
-// configs/ropewalk.proto, as it was when the program was built.
+// The text of configs/ropewalk.proto at build time.
 extern const char* const kSchemaText;
 
 }  // namespace ropewalk

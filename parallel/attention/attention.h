@@ -1,6 +1,6 @@
-// Attention over a sequence that the ranks of the sequence group share: ring_attention for full layers, halo_attention
-// for sliding ones. Both walk the pieces of the zigzag layout and hand pairs of them to
-// Kernels::attention_forward/backward.
+// Context-parallel attention, over a sequence that the ranks of the sequence group share: a ring for full attention, a
+// halo exchange for sliding attention. Both call Kernels::attention_forward/backward for pairs of pieces of the zigzag
+// layout, one of queries and one of keys.
 #pragma once
 
 #include <memory>
@@ -16,19 +16,21 @@ class DistributedAttention {
  public:
   virtual ~DistributedAttention() = default;
 
-  // q [B*T, H, K] and kv [2, B*T, G, K] (keys, then values; rotated where the layer rotates) of the compute type.
-  // Sets o [B*T, H, K] and lse [B*T, H], both of the accumulator type. Takes scratch from the arena and returns it.
+  // q [B*T, H, K] and kv [2, B*T, G, K] (keys, then values) have the compute type; the caller has applied RoPE, if the
+  // layer has it. Sets o [B*T, H, K] and lse [B*T, H], both of the accumulator type. Takes scratch from the arena and
+  // returns it.
   virtual void forward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o,
                        const Tensor& lse, Arena& arena) = 0;
-  // From d_o [B*T, H, K] and the forward's o, both of the compute type, and its lse sets dq [B*T, H, K] and dkv [2,
-  // B*T, G, K], both of the accumulator type: the sums over all ranks' queries.
+  // d_o and o [B*T, H, K] have the compute type: the caller has converted the forward's o. lse is the forward's. Sets
+  // dq [B*T, H, K] and dkv [2, B*T, G, K], both of the accumulator type; dkv is the sum over the queries of all ranks.
   virtual void backward(const Tensor& q, const Tensor& kv, const Sequences& sequences, const Tensor& o,
                         const Tensor& lse, const Tensor& d_o, const Tensor& dq, const Tensor& dkv, Arena& arena) = 0;
 };
 
-// Full attention: the key heads travel once around the ring of `group`.
+// Full attention: each rank's keys and values travel once around the ring of `group`.
 std::unique_ptr<DistributedAttention> make_ring_attention(Kernels& kernels, Communicator& group);
-// Sliding attention: exactly the window-1 rows before each piece travel.
+// Sliding attention: each piece needs the keys and values of the window-1 positions before it, or fewer if the document
+// of its first query begins within them. A rank copies those that it holds itself, and fetches the others.
 std::unique_ptr<DistributedAttention> make_halo_attention(Kernels& kernels, Communicator& group, int64_t window);
 
 }  // namespace ropewalk

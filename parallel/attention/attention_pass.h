@@ -1,5 +1,6 @@
-// One rank's forward or backward pass of attention over a shared sequence, as visits of (piece of queries, piece of
-// keys): the common part of ring and halo. They differ in which pieces they visit and in what moves meanwhile.
+// The common part of ring and halo attention: one rank's forward or backward pass as a series of visits. A visit
+// computes attention between one piece of queries and one piece of keys. Ring and halo differ in the pairs of pieces
+// that they visit, and in the messages that are in flight meanwhile.
 #pragma once
 
 #include <optional>
@@ -11,36 +12,38 @@
 
 namespace ropewalk {
 
-// Keys and values, or their gradients, that move together, each [N, G, K].
+// Keys and values, or their gradients, each [N, G, K].
 struct KeyValues {
   Tensor keys, values;
 };
 KeyValues split_key_values(const Tensor& kv);  // [2, N, G, K]
 
-// document_begin of sequence b; empty: one document.
+// document_begin of each position of sequence b, [S]; empty: one document.
 const std::vector<int32_t>& documents_of(const Sequences& sequences, int64_t b);
 
-// Rows [from, to) of a piece, and the same piece where the rows of its tensor begin `rows` later (sequence b: b * T).
+// Rows [from, to) of a piece.
 Piece part_of(const Piece& piece, int64_t from, int64_t to);
+// The same positions, with `local` increased by `rows`: b * T for sequence b of a micro-batch.
 Piece shifted(const Piece& piece, int64_t rows);
 
-// The backward computes what needs no other rank in two halves, each while an exchange is in flight. It cuts every
-// piece of queries in the middle.
+// The backward splits the visits of a rank's own keys into two halves, and computes each half while an exchange is in
+// flight. Every piece of queries is cut in the middle.
 enum class Half { kFirst, kSecond };
 Piece half_of(const Piece& piece, Half half);
 
-// Queries of a visit between two polls of Transfer::progress(). Bytes in flight and polls both grow with the piece, so
-// the bytes per poll stay few; the work in between is long enough to hide the cost of a poll. Whole tiles of the CPU
-// kernels for the usual groups of heads.
+// A visit polls Transfer::progress() after every 384 queries. The bytes in flight grow with the piece and so does the
+// number of polls, so the bytes per poll do not grow; 384 queries are enough work to hide the cost of a poll. With R
+// query heads per KV head, the CPU kernels work on blocks of 96 / R queries (attention_tiles.h): 384 is a multiple for
+// any R that divides 96.
 inline constexpr int64_t kQueriesPerProgress = 384;
 
-// All shapes must fit the layout and each other.
+// Fails CHECK unless all shapes fit the layout and each other.
 void check_attention(const Communicator& group, const Tensor& q, const Tensor& kv, const Sequences& sequences);
 
-// In both passes a visit proceeds in parts and polls `exchange` after each, where that needs polling. Null: no exchange
-// is in flight.
+// In both classes below, visit() computes kQueriesPerProgress queries at a time and polls `exchange` after each part,
+// if exchange->needs_polling(). Null: no exchange is in flight.
 
-// Starts from an empty softmax, o = 0 and lse = -infinity, and merges one piece of keys after another into it.
+// Starts with o = 0 and lse = -infinity, an empty softmax; each visit merges a piece of keys into it.
 class ForwardPass {
  public:
   ForwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
@@ -53,7 +56,7 @@ class ForwardPass {
   Tensor q_, document_begin_, o_, lse_;
 };
 
-// Starts from dq = 0 and adds to dq and to the given dkv, one piece of keys after another. Takes delta from the arena.
+// Starts with dq = 0; each visit adds to dq and to the given dkv. Takes delta from the arena.
 class BackwardPass {
  public:
   BackwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,

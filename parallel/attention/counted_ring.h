@@ -1,6 +1,6 @@
-// The ring on a backend that only counts, for estimates. It takes the memory, sends the bytes and counts the work of
-// RingAttention (ring_attention.cpp), but all blocks at once, so that a ring of thousands of ranks takes no more time
-// than a ring of two.
+// The ring on a backend that only counts, for estimates. It allocates the memory of RingAttention (ring_attention.cpp)
+// and counts the same bytes and work, but handles all blocks in one step instead of one step per block. So a ring of
+// thousands of ranks takes no more time than a ring of two.
 #pragma once
 
 #include <vector>
@@ -23,7 +23,7 @@ class CountedRing final : public DistributedAttention {
   Communicator& group_;
 };
 
-// Memory for `count` blocks of the ring, each as large as the largest; for nothing in a ring of one rank.
+// Allocates `count` buffers, each large enough for the largest block of the ring; empty tensors in a ring of one rank.
 std::vector<Tensor> allocate_ring_buffers(const Tensor& kv, const Sequences& sequences, DType dtype, int count,
                                           Arena& arena);
 

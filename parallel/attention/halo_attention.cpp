@@ -1,17 +1,17 @@
-// Sliding-window attention with exactly the window-1 rows of keys and values before each piece (its halo) moved,
-// O(window) instead of O(S). halo_plan.h schedules who sends which rows; they move from tensor to tensor, without
-// packing.
+// Sliding-window attention that moves only the halos: the window-1 rows of keys and values before each piece, O(window)
+// instead of O(S). halo_plan.h schedules which rank sends which rows; they move from tensor to tensor, without packing.
 //
 //   forward   fetch the halo       | meanwhile  queries with the keys of their own piece
 //             then                   the first window-1 queries of each piece with its halo
-//   backward  fetch the halo again | meanwhile  first halves of the pieces with their own keys
+//   backward  fetch the halo again | meanwhile  the first half of each piece's queries with the piece's own keys
 //             then                   the first window-1 queries with the halo: dk, dv of the halo rows
-//             send these home      | meanwhile  second halves of the pieces with their own keys
-//             then                   dk, dv of own rows += what came home, in the order of the plan
+//             return these to        | meanwhile  the second half of each piece's queries with the piece's own keys
+//               the rows' owners
+//             then                   dk, dv of own rows += what was returned, in the order of the plan
 //
-// The backward fetches keys and values again rather than keeping them: nothing of O(window) lives from the forward to
-// the backward, and work hides the fetch. Bytes that a rank sends: forward sent_rows * 2 G K values of the compute
-// type; backward the same again, and (its received rows) * 2 G K values of the accumulator type.
+// The backward fetches the halo again instead of keeping it: no memory of O(window) lives from the forward to the
+// backward, and computation hides the fetch. Each rank sends, in the forward, sent_rows * 2 G K values of the compute
+// type; in the backward the same again, and (its received rows) * 2 G K values of the accumulator type.
 #include <algorithm>
 #include <vector>
 
@@ -27,7 +27,7 @@ struct SequenceHalo {
   HaloPlan plan;
   int64_t local_row;  // in this rank's own tensors
   int64_t halo_row;   // in the halo buffers
-  int64_t home_row;   // in the buffer of gradients that come home
+  int64_t home_row;   // in the buffer of returned gradients
 };
 
 // The halos of all sequences of a micro-batch.
@@ -112,11 +112,11 @@ class HaloAttention final : public DistributedAttention {
     return split_key_values(arena.allocate(dtype, {2, rows, kv.extent(2), kv.extent(3)}));
   }
 
-  // Those that may see keys before their piece.
+  // The queries that may see keys before their piece.
   Piece first_queries(const Piece& piece) const { return part_of(piece, 0, std::min(window_ - 1, piece.size())); }
 
-  // Calls visit(piece, the keys before it) for each piece of each sequence, as rows of the tensors and of the halo
-  // buffers.
+  // Calls visit(piece, its halo) for each piece of each sequence; `local` of the piece counts rows of this rank's
+  // tensors, `local` of the halo rows of the halo buffers.
   template <typename Visit>
   void for_each_piece(const BatchHalo& batch, const Sequences& sequences, Visit visit) const {
     const Pieces pieces = sequences.layout->pieces(group_.rank());
@@ -128,7 +128,7 @@ class HaloAttention final : public DistributedAttention {
     }
   }
 
-  // Fills the halo: rows of other ranks when the exchange has been waited for, this rank's own at once.
+  // Fills the halo: this rank's own rows at once, rows of other ranks by the exchange, which the caller waits for.
   std::unique_ptr<Transfer> start_fetch(const BatchHalo& batch, const KeyValues& own, const KeyValues& halo) const {
     std::vector<Message> sends, receives;
     for (const SequenceHalo& sequence : batch.sequences) {
@@ -151,8 +151,8 @@ class HaloAttention final : public DistributedAttention {
     return exchange;
   }
 
-  // The gradients of halo rows go to the ranks that hold the rows; those of this rank's rows arrive in d_home, in the
-  // order in which the plan sends the rows.
+  // Sends the gradients of halo rows to the ranks that hold the rows. Those of this rank's rows arrive in d_home, in
+  // the order in which the plan sends the rows.
   std::unique_ptr<Transfer> start_return(const BatchHalo& batch, const KeyValues& d_halo,
                                          const KeyValues& d_home) const {
     std::vector<Message> sends, receives;
@@ -169,7 +169,7 @@ class HaloAttention final : public DistributedAttention {
     return start(sends, receives);
   }
 
-  // Adds to the own rows what came home and what this rank's other pieces contribute.
+  // Adds to d_own what other ranks have returned, and what this rank's pieces contribute to each other's rows.
   void add_returned(const BatchHalo& batch, const KeyValues& d_halo, const KeyValues& d_home,
                     const KeyValues& d_own) const {
     for (const SequenceHalo& sequence : batch.sequences) {
@@ -189,7 +189,7 @@ class HaloAttention final : public DistributedAttention {
     kernels_.add(to.values, from.values, to.values);
   }
 
-  // All ranks of the group take part, those without messages too. A single rank has nobody to exchange with.
+  // Every rank of the group starts the exchange, even without messages. A single rank has no exchange.
   std::unique_ptr<Transfer> start(const std::vector<Message>& sends, const std::vector<Message>& receives) const {
     return group_.size() == 1 ? nullptr : group_.start_exchange(sends, receives);
   }

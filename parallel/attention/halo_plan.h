@@ -1,6 +1,6 @@
-// The schedule of who sends which rows of k and v to whom before sliding-window attention: the window-1 rows before
-// each piece, cut where the document of the piece's first query begins. Integers only; halo_attention.cpp moves the
-// bytes. The backward sends the gradients of the same rows the other way.
+// The schedule of the halo exchange of sliding-window attention: which rank sends which rows of k and v to which rank.
+// A piece needs the window-1 rows before it, cut where the document of its first query begins. Integers only;
+// halo_attention.cpp moves the bytes. The backward sends the gradients of the same rows the other way.
 #pragma once
 
 #include <cstdint>
@@ -28,16 +28,16 @@ struct HaloSpan {
 };
 
 struct HaloPlan {
-  // For rank `rank`: what it sends, receives and copies, each in an order on which both ends agree; a span per piece of
-  // its layout (perhaps empty); rows of its halo buffer.
+  // The ranges between two ranks have the same order in the sender's `sends` and the receiver's `receives`.
   std::vector<HaloRange> sends, receives, copies;
-  std::vector<HaloSpan> spans;
-  int64_t halo_rows = 0;
+  std::vector<HaloSpan> spans;  // one for each piece of the rank; may be empty
+  int64_t halo_rows = 0;        // of the rank's halo buffer
   int64_t sent_rows() const;
   int64_t received_rows() const;
 };
 
-// document_begin[i]: where the document of position i begins, [S]; empty: one document. window >= 1.
+// The plan of rank `rank`. document_begin[i]: where the document of position i begins, [S]; empty: one document.
+// window >= 1.
 HaloPlan make_halo_plan(const SequenceLayout& layout, int rank, int64_t window,
                         const std::vector<int32_t>& document_begin);
 

@@ -1,22 +1,22 @@
-// Full attention on a ring (Liu et al., arXiv 2310.01889). Every rank's block of keys and values goes once around, and
-// each rank's queries visit each block. The next block is in flight while this one is computed.
+// Full attention on a ring (Liu et al., arXiv 2310.01889). Each rank's block of keys and values travels once around the
+// ring, and each rank's queries visit each block. The next block is in flight while the current one is computed.
 //
 //   forward, P = 4, rank r          step 0       1          2          3
-//     visits the block of rank      r            r-1        r-2        r-3
-//     receives meanwhile that of    r-1          r-2        r-3        -
+//     visits block                  r            r-1        r-2        r-3
+//     receives meanwhile block      r-1          r-2        r-3        -
 //
-// In the backward the blocks travel again, and the sums of their gradients travel behind them: a rank adds what its
-// queries contribute and passes the sums on. It visits its own block in two halves, before and after the others, so
-// that work hides the arrival of the first block and the return of the last sums too:
+// In the backward the blocks travel again, and the gradients of each block travel one step behind it: a rank adds what
+// its queries contribute and passes the sums on. It visits its own block in two halves, first and last, so that
+// computation also hides the arrival of the first block, and of the gradients of its own block:
 //
 //   backward                        step 0       1          2          3          4
-//     visits the block of rank      r, half      r-1        r-2        r-3        r, half
-//     receives meanwhile that of    r-1          r-2        r-3        -          -
-//     and the sums of block         -            -          r-2        r-3        r
+//     visits block                  r, half      r-1        r-2        r-3        r, half
+//     receives meanwhile block      r-1          r-2        r-3        -          -
+//     and gradients of block        -            -          r-2        r-3        r
 //
-// Each rank sends P-1 blocks forward, all but that of rank r+1; and backward the same P-1 blocks and the sums of all
-// blocks but its own. The sums of a block are added in the order in which it goes around, so they have the same bits
-// every time.
+// In the forward rank r sends P-1 blocks, all but block r+1. In the backward it sends the same P-1 blocks, and the
+// gradients of all blocks but its own. The gradients of a block are added in the order in which it travels, so they
+// have the same bits every time.
 #include <algorithm>
 #include <vector>
 
@@ -50,7 +50,7 @@ class Ring {
 
   int64_t rows(int step) const { return sequences_.layout->local_length(source(step)); }  // T of the block's rank
 
-  // Shape of the block that is here at `step`; `kv` is this rank's.
+  // Shape of the block that this rank holds at `step`; `kv` is this rank's own block.
   Shape block_shape(int step, const Tensor& kv) const {
     return {2, sequences_.count * rows(step), kv.extent(2), kv.extent(3)};
   }
@@ -60,12 +60,12 @@ class Ring {
   const Sequences& sequences_;
 };
 
-// Room for the blocks that come along, of which `count` steps in a row have memory of their own.
+// Buffers for arriving blocks, used in turn: the blocks of `count` consecutive steps do not share memory.
 class BlockBuffers {
  public:
   BlockBuffers(const Ring& ring, const Tensor& kv, const Sequences& sequences, DType dtype, int count, Arena& arena)
       : ring_(ring), kv_(kv), buffers_(allocate_ring_buffers(kv, sequences, dtype, count, arena)) {}
-  // Shaped like the block that is here at `step`.
+  // In the shape of the block that this rank holds at `step`.
   Tensor at(int step) const {
     const Shape shape = ring_.block_shape(step, kv_);
     return buffers_[static_cast<size_t>(step) % buffers_.size()].slice(0, shape.elements()).reshape(shape);
@@ -111,9 +111,9 @@ class RingAttention final : public DistributedAttention {
     const ArenaScope scope(arena);
     const Ring ring(group_, sequences);
     const BlockBuffers arriving(ring, kv, sequences, kv.dtype(), 2, arena);
-    const BlockBuffers sums(ring, kv, sequences, dkv.dtype(), 2,
-                            arena);  // of gradients, up to and with this rank's part
-    const BlockBuffers arriving_sums(ring, kv, sequences, dkv.dtype(), 1, arena);  // up to the previous rank's part
+    // Gradients with this rank's contribution, and as the previous rank sends them.
+    const BlockBuffers sums(ring, kv, sequences, dkv.dtype(), 2, arena);
+    const BlockBuffers arriving_sums(ring, kv, sequences, dkv.dtype(), 1, arena);
     const BackwardPass pass(kernels_, std::nullopt, q, sequences, o, lse, d_o, dq, arena);
     kernels_.fill(dkv, 0.0);
 

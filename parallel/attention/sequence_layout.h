@@ -1,6 +1,6 @@
 // The zigzag layout: which rank holds which positions of a sequence. S tokens are cut into 2P chunks; rank r holds
 // chunks r and 2P-1-r, in that order. Causal work is then equal on all ranks, and the chunk before each chunk lies on a
-// neighbour (or on the same rank), so the ring of the full layers and the halo of the sliding layers share it.
+// neighbouring rank (or on the same rank), so full layers (ring) and sliding layers (halo) share this layout.
 //
 //     P = 4      chunk   0  1  2  3  4  5  6  7
 //                rank    0  1  2  3  3  2  1  0
@@ -44,8 +44,8 @@ class SequenceLayout {
 
   int64_t length() const { return length_; }
   int ranks() const { return ranks_; }
-  // In order of position, adjacent chunks joined (rank P-1 always has one piece, and with P = 1 it is the sequence),
-  // empty ones left out.
+  // In order of position. Adjacent chunks form one piece (those of rank P-1; with P = 1 the whole sequence), and empty
+  // chunks are left out.
   Pieces pieces(int rank) const;
   int64_t local_length(int rank) const;  // T
   int64_t longest_local_length() const { return longest_; }

@@ -1,5 +1,5 @@
-// The sequences of a micro-batch as this rank holds them: B sequences of one layout, T of S tokens each, with the
-// documents packed into them. Rows of activations are ordered [B, T].
+// The sequences of a micro-batch as this rank holds them: B sequences with the same layout, each with documents packed
+// into it. Of the S tokens of each sequence this rank holds T. Rows of activations are ordered [B, T].
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct Sequences {
   int64_t count = 0;         // B
   int64_t local_length = 0;  // T = layout->local_length(rank in the sequence group)
   Tensor tokens;             // [B * T] i32
-  Tensor targets;            // [B * T] i32: the next token; -1 where there is none to learn (the end of a document)
+  Tensor targets;            // [B * T] i32: the next token; -1 where there is no target (the end of a document)
   Tensor document_begin;     // [B * T] i32: AttentionSpan::document_begin of each row
   std::vector<std::vector<int32_t>>
       documents;  // B x [S], on the host: document_begin of every position of the sequence

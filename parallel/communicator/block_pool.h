@@ -1,5 +1,5 @@
-// Best-fit free list of staging buffers. A released block stays allocated until the pool goes, so MPI may still write
-// to it after a failed wait.
+// Best-fit free list of staging buffers. Released blocks stay allocated until the pool is destroyed, so MPI may still
+// write to them after a failed wait.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +39,7 @@ class BlockPool {
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
-  // The smallest free block of at least `bytes`; a new one where there is none.
+  // The smallest free block of at least `bytes`; a new one if there is none.
   Block take(int64_t bytes) {
     auto best = free_.end();
     for (auto block = free_.begin(); block != free_.end(); ++block)

@@ -10,13 +10,13 @@
 
 namespace ropewalk {
 
-// Called on another thread with the call that has outlasted its deadline, and its seconds so far. It must not call MPI,
-// and ends the process, because the call may never return.
+// Called on another thread when a call has exceeded its deadline: the call's name, and the seconds that it has taken so
+// far. Must not call MPI, and should end the process, because the call may never return.
 using OverdueHandler = std::function<void(const std::string& call, double seconds)>;
 
 class CallWatch {
  public:
-  // Watches until it is destroyed. Without a handler it does nothing.
+  // Watches one call, from construction to destruction. Does nothing if the handler is empty.
   CallWatch(std::string call, std::chrono::milliseconds deadline, OverdueHandler handler);
   ~CallWatch();
   CallWatch(const CallWatch&) = delete;

@@ -1,4 +1,4 @@
-// The calls of a communicator by name, for logs, error messages and the tags of messages.
+// The calls of a communicator, by name for logs and error messages, and by number for the tags of messages.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ constexpr const char* name_of(Collective collective) {
   return "?";
 }
 
-// Which call of a communicator a message belongs to. Every rank of a group makes the same calls in the same order, so
-// the sequence number is the same on both ends of a message.
+// The call of a communicator to which a message belongs. Every rank of a group makes the same calls in the same order,
+// so the sequence number is the same at both ends of a message.
 struct CallLabel {
   Collective collective;
   int64_t sequence;

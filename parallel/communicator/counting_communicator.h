@@ -1,5 +1,5 @@
-// A group of which only this rank exists, for estimates: nothing moves, and it counts the bytes that HostCommunicator
-// would send.
+// Stands in for a communicator of `size` ranks where only this rank runs, for estimates: sends nothing, and counts the
+// bytes that HostCommunicator would send.
 #pragma once
 
 #include <vector>
@@ -17,9 +17,11 @@ class CountingCommunicator final : public Communicator {
   int size() const override { return size_; }
   std::string name(int rank) const override;  // its rank in this group
   int64_t bytes_sent() const override { return exchanged_ + sent_in_collectives(rank_); }
-  // Bytes that any rank of the group has sent in collectives: all ranks make the same calls. Exchanges are not
-  // included, because only this rank's messages are known.
+  // Bytes that rank `rank` of the group has sent in collectives; known because all ranks make the same calls. Exchanges
+  // are not included, because only this rank's messages are known.
   int64_t sent_in_collectives(int rank) const;
+  // Scratch memory of the largest reduction, in bytes.
+  int64_t scratch_bytes() const { return scratch_bytes_; }
 
   std::unique_ptr<Transfer> start_exchange(std::span<const Message> sends, std::span<const Message> receives) override;
   void all_reduce(const Tensor& x, Reduction reduction) override;
@@ -32,14 +34,16 @@ class CountingCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) override;
 
  private:
-  void count_reduce_scatter(const Partition& rows, int64_t row_bytes);
+  void count_reduce_scatter(const Partition& rows, int64_t row_elements, DType dtype);
   void count_all_gather(const Partition& rows, int64_t row_bytes);
   void add(int rank, int64_t bytes);
 
   int rank_, size_;
   int64_t exchanged_ = 0;
-  int64_t everyone_ = 0;             // sent in collectives by each rank
-  std::vector<int64_t> additional_;  // and by single ranks; empty: nothing
+  // Bytes sent in collectives: rank r has sent everyone_ + additional_[r]. Entries may be negative; empty: all are 0.
+  int64_t everyone_ = 0;
+  std::vector<int64_t> additional_;
+  int64_t scratch_bytes_ = 0;
   ProgressEngine progress_engine_;
 };
 

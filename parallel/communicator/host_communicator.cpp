@@ -11,7 +11,7 @@
 namespace ropewalk {
 namespace {
 
-// A reduction proceeds in segments, so that its scratch is bounded; the next is in flight while this one is added.
+// A reduction proceeds in segments, so that its scratch is bounded; the next segment is in flight while one is added.
 constexpr int64_t kScratchBytes = 16 << 20;
 constexpr int64_t kSmallestSegmentBytes = 64 << 10;
 constexpr int64_t kLargestSegmentBytes = 1 << 20;
@@ -56,7 +56,7 @@ std::unique_ptr<Transfer> HostCommunicator::start_exchange(std::span<const Messa
   return exchange(next(Collective::kExchange), sends, receives);
 }
 
-// Copies the messages to this rank itself; a transport sees only the others.
+// Copies the messages of this rank to itself; the transport sees only the others.
 std::unique_ptr<Transfer> HostCommunicator::exchange(CallLabel label, std::span<const Message> sends,
                                                      std::span<const Message> receives) {
   std::vector<Message> to_self, from_self, sends_out, receives_in;
@@ -112,6 +112,15 @@ std::unique_ptr<Transfer> HostCommunicator::start_all_gather(const Tensor& mine,
   return start_gathering(next(Collective::kAllGather), mine.flat(), in_elements(rows, all), all.flat());
 }
 
+HostCommunicator::Segments HostCommunicator::segments_of(int ranks, int64_t longest_part, DType dtype) {
+  const int64_t bytes = std::clamp(kScratchBytes / (2 * (ranks - 1)), kSmallestSegmentBytes, kLargestSegmentBytes);
+  Segments out{};
+  out.elements = std::min(bytes / size_of(dtype), longest_part);
+  out.rounds = (longest_part + out.elements - 1) / out.elements;
+  out.scratch_bytes = std::min<int64_t>(out.rounds, 2) * (ranks - 1) * out.elements * size_of(dtype);
+  return out;
+}
+
 // Round k moves the k-th segment of every part while the previous one is added. Two rounds are in flight at a time,
 // each into its half of the scratch.
 class HostCommunicator::SegmentedReduction final : public Transfer {
@@ -124,10 +133,8 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
         mine_(mine),
         cut_(cut),
         reduction_(reduction),
-        segment_(std::min(segment_bytes(group.size_) / size_of(all.dtype()), longest_part)),
-        rounds_((longest_part + segment_ - 1) / segment_),
-        halves_(
-            group.scratch_.take(std::min<int64_t>(rounds_, 2) * (group.size_ - 1) * segment_ * size_of(all.dtype()))),
+        segments_(segments_of(group.size_, longest_part, all.dtype())),
+        halves_(group.scratch_.take(segments_.scratch_bytes)),
         inputs_(static_cast<size_t>(group.size_)),
         current_(start(0)),
         following_(start(1)) {}
@@ -150,27 +157,23 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
   }
 
  private:
-  static int64_t segment_bytes(int ranks) {
-    return std::clamp(kScratchBytes / (2 * (ranks - 1)), kSmallestSegmentBytes, kLargestSegmentBytes);
-  }
-
   Tensor segment_of(int part, int64_t round) const {
-    const int64_t begin = std::min(cut_.begin(part) + round * segment_, cut_.end(part));
-    return all_.slice(begin, std::min(begin + segment_, cut_.end(part)));
+    const int64_t begin = std::min(cut_.begin(part) + round * segments_.elements, cut_.end(part));
+    return all_.slice(begin, std::min(begin + segments_.elements, cut_.end(part)));
   }
 
   Tensor received(int peer, int64_t round) const {
     const int64_t slot = (round % 2) * (group_.size_ - 1) + (peer - group_.rank_ + group_.size_) % group_.size_ - 1;
-    return Tensor(halves_->data() + slot * segment_ * size_of(all_.dtype()), all_.dtype(), Device{},
+    return Tensor(halves_->data() + slot * segments_.elements * size_of(all_.dtype()), all_.dtype(), Device{},
                   segment_of(group_.rank_, round).shape());
   }
 
-  // Null behind the last round.
+  // Null after the last round.
   std::unique_ptr<Transfer> start(int64_t round) const {
-    if (round >= rounds_) return nullptr;
+    if (round >= segments_.rounds) return nullptr;
     const int size = group_.size_, rank = group_.rank_;
     std::vector<Message> sends, receives;
-    for (int step = 1; step < size; ++step) {  // staggered, so that not everyone sends to rank 0 first
+    for (int step = 1; step < size; ++step) {  // staggered, so that not all ranks send to rank 0 first
       const int to = (rank + step) % size, from = (rank - step + size) % size;
       if (const Tensor theirs = segment_of(to, round); theirs.elements() > 0) sends.push_back({to, theirs});
       if (const Tensor ours = received(from, round); ours.elements() > 0) receives.push_back({from, ours});
@@ -178,12 +181,12 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
     return group_.exchange(label_, sends, receives);
   }
 
-  // Adds what has come in this round, then goes on to the next.
+  // Adds the segments received in this round, then proceeds to the next round.
   void add() {
     const Tensor own = segment_of(group_.rank_, round_);
     for (int peer = 0; peer < group_.size_; ++peer)
       inputs_[static_cast<size_t>(peer)] = peer == group_.rank_ ? own.raw() : received(peer, round_).raw();
-    const int64_t begin = std::min(round_ * segment_, mine_.elements());
+    const int64_t begin = std::min(round_ * segments_.elements, mine_.elements());
     reduce_in_rank_order(inputs_, own.elements(), all_.dtype(), reduction_,
                          mine_.slice(begin, begin + own.elements()).raw());
     ++round_;
@@ -194,7 +197,7 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
       halves_.reset();  // callers may keep a completed transfer for long
   }
 
-  // Goes as far as rounds can be finished; true when all are. Drops the messages after a failure.
+  // Finishes as many rounds as it can; true when all are finished. After a failure, drops the messages in flight.
   template <typename Finish>
   bool go_on(Finish finish) {
     try {
@@ -215,8 +218,9 @@ class HostCommunicator::SegmentedReduction final : public Transfer {
   Tensor all_, mine_;
   Partition cut_;
   Reduction reduction_;
-  int64_t segment_, rounds_, round_ = 0;    // segments in elements; the round that current_ is of
-  std::optional<BlockPool::Block> halves_;  // of the scratch
+  Segments segments_;
+  int64_t round_ = 0;                       // of current_
+  std::optional<BlockPool::Block> halves_;  // in the scratch
   std::vector<const void*> inputs_;
   std::unique_ptr<Transfer> current_, following_;
 };
@@ -260,7 +264,7 @@ void HostCommunicator::broadcast(const Tensor& x, int root) {
   exchange(label, to_children, {})->wait();
 }
 
-// Dissemination: after the round of distance d this rank has heard, directly or not, of the 2d ranks up to itself.
+// Dissemination: after the round of distance d this rank knows that the 2d ranks up to itself have entered the barrier.
 // (Hensgen, Finkel & Manber, "Two algorithms for barrier synchronization", 1988.)
 void HostCommunicator::barrier() {
   const CallLabel label = next(Collective::kBarrier);

@@ -1,13 +1,13 @@
-// The collectives of tensors in host memory, written once over the exchange that a transport provides. They are direct:
-// every rank sends every other rank exactly the rows that are that rank's. With P ranks and n bytes in all, this rank
-// sends
+// Collectives of tensors in host memory, built on the point-to-point messages that a transport provides. They are
+// direct: each rank sends rows straight to the ranks that need them; only broadcast goes through other ranks. In a
+// group of P ranks, for a tensor `all` of n bytes, this rank sends
 //
 //     reduce_scatter   n - (this rank's part)
 //     all_gather       (P - 1) * (this rank's part)
 //     all_reduce       both, over an even cut of the elements
 //     broadcast        n to each child in a binomial tree
 //
-// and one rank takes each sum, in rank order: the same bits on all ranks and transports, every time.
+// Each element is summed on one rank, in rank order: the same bits on all ranks and transports, every time.
 #pragma once
 
 #include <memory>
@@ -38,17 +38,28 @@ class HostCommunicator : public Communicator {
   ProgressEngine& progress_engine() final { return *progress_engine_; }
   std::unique_ptr<Communicator> split(int color, int key) final;
 
+  // A sum over `ranks` ranks proceeds in segments of each part: two rounds of segments are in flight at a time.
+  struct Segments {
+    int64_t elements;  // of one part in one round
+    int64_t rounds;
+    int64_t scratch_bytes;  // for the segments received in two rounds
+  };
+  // longest_part: elements of the largest part, > 0. ranks > 1.
+  static Segments segments_of(int ranks, int64_t longest_part, DType dtype);
+
  protected:
-  // progress_engine: this rank's, shared by all groups of the world; the waits of the transport's messages poll it.
+  // progress_engine: this rank's, shared by all groups of the world; every wait of the transport polls it.
   HostCommunicator(int rank, Roster roster, std::shared_ptr<ProgressEngine> progress_engine);
   const std::shared_ptr<ProgressEngine>& shared_progress_engine() const { return progress_engine_; }
 
-  // What a transport provides: it starts messages to and from other ranks, never to this rank itself, ...
-  // A collective posts its rounds under one label, and posts the next round before it destroys the previous one. So an
-  // older label with no posted round is complete.
+  // Implemented by the transport: starts messages to and from other ranks, never to this rank itself. All rounds of a
+  // collective have the same label. A non-blocking collective posts its next round before it destroys the transfer of
+  // the previous round, so it has a transfer until it is complete. Therefore a label that is not the newest and has no
+  // transfer is complete, and a message that arrives with it is an error.
   virtual std::unique_ptr<Transfer> post(CallLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
-  // ... and makes a group of these ranks, in this order. Called by all ranks here once all have entered split.
+  // Implemented by the transport: makes the group of `members`, ranks of this communicator, in this order. Every rank
+  // of this communicator calls it with its own new group, after all of them have entered split().
   virtual std::unique_ptr<Communicator> make_group(CallLabel label, const std::vector<int>& members) = 0;
 
  private:
@@ -74,8 +85,8 @@ class HostCommunicator : public Communicator {
 std::string describe_send(const Roster& group, const Message& message);     // "400 bytes of f32 to rank 2 on node0"
 std::string describe_receive(const Roster& group, const Message& message);  // "400 bytes of f32 from rank 2 on node0"
 std::string describe(CallLabel label);                                      // "all_reduce (operation 17)"
-// Of messages that are still open: "rank 2 on node0 has not answered rank 3 on node0 for 60.0 s: 400 bytes of f32 from
-// it in all_reduce (operation 17)".
+// For messages that are still outstanding: "rank 2 on node0 has not answered rank 3 on node0 for 60.0 s: 400 bytes of
+// f32 from it in all_reduce (operation 17)".
 std::string describe_unresponsive(const Roster& group, int rank, CallLabel label, std::span<const Message> sends,
                                   std::span<const Message> receives, double seconds);
 

@@ -13,8 +13,8 @@ namespace {
 // Empty polls under 20 us are not traced: a wait makes thousands of them.
 constexpr double kNotableSeconds = 20e-6;
 
-// An error that has been explained and shown. It may pass through another group's call, whose wait polled the transfer
-// that failed.
+// An error to which fail() has added the details, and which the failure handler has seen. It may pass through a call of
+// another group, if the wait of that call polled the failed transfer.
 struct Explained : PeerError {
   using PeerError::PeerError;
 };
@@ -78,7 +78,7 @@ class LoggedTransfer : public Transfer {
   int64_t sequence_;
   std::unique_ptr<Transfer> inner_;
   std::optional<TraceSpan> span_;
-  bool arrived_ = false;  // as this rank has seen
+  bool arrived_ = false;  // this rank has seen the transfer complete
   bool waited_ = false;
 };
 
@@ -90,12 +90,12 @@ int64_t LoggedCommunicator::begin(const Call& call) {
   return sequence;
 }
 
-// Performs a part of a call; action() returns whether that has finished it.
+// Runs a part of a call; action() returns whether the call is finished.
 template <typename Action>
 int64_t LoggedCommunicator::timed(int64_t sequence, const char* name, Action action) {
   Trace::Scope scope(trace_, name, "communication", axis_);
   const ProgressEngine& engine = inner_->progress_engine();
-  // Not counted yet; transfers that are polled meanwhile count their own.
+  // Bytes sent and not counted yet; transfers that are polled meanwhile count their own bytes.
   const auto uncounted = [&] { return inner_->bytes_sent() - counters_.bytes_sent; };
   const int64_t uncounted_before = uncounted();
   const double begin = steady_seconds(), polled_before = engine.seconds();
@@ -202,7 +202,7 @@ std::unique_ptr<LoggedCommunicator> LoggedCommunicator::split(const std::string&
 }
 
 void LoggedCommunicator::agree(int64_t sequence, const Call& call) {
-  // As numbers, so that no padding is compared. An exchange is only an exchange: its messages differ between ranks.
+  // As numbers, so that no padding is compared. The messages of an exchange are not compared: they may differ.
   using Fingerprint = std::array<int64_t, 5>;
   Fingerprint own = {sequence, static_cast<int64_t>(call.collective), 0, 0, 0};
   if (call.collective != Collective::kExchange) {

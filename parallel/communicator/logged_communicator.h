@@ -1,6 +1,7 @@
-// A group of the mesh: counts the calls, bytes and waiting time of another communicator under the name of an axis, and
-// registers the collectives that it starts with the progress engine. A CommunicationError that passes through gains the
-// axis, the rank and the last calls, and is shown to the failure handler.
+// A group of the mesh, around another communicator. It counts calls, bytes and seconds under the group's name
+// ("tensor", "sequence", "gradient", ...), here called its axis, and registers the collectives that it starts with the
+// progress engine. It adds the axis, the rank and the last calls to a CommunicationError, and passes it to the failure
+// handler.
 #pragma once
 
 #include <array>
@@ -16,20 +17,22 @@ namespace ropewalk {
 
 struct CommunicationCounters {
   int64_t calls = 0;
-  int64_t bytes_sent = 0;  // payload handed to the transport for other ranks, as HostCommunicator would send it
-  // Of this rank's thread: in blocking collectives, and in starting, polling and waiting for transfers, without the
-  // polls of other transfers meanwhile. With NCCL: in enqueueing them on the device.
+  // Payload sent to other ranks. For tensors of a device: the bytes that HostCommunicator's algorithm would send,
+  // whatever the transport does.
+  int64_t bytes_sent = 0;
+  // Seconds that this rank's thread spent in blocking collectives, and in starting, polling and waiting for transfers;
+  // polls of other transfers meanwhile are not included. Over NCCL: the time to enqueue the calls on the device.
   double seconds = 0.0;
 };
 
-// Called with an error before stack unwinding, while the buffers of open messages are valid, because MPI may still read
-// and write them. May end the process; the error is thrown if it returns.
+// Called with an error before stack unwinding, while the buffers of outstanding messages are valid, because MPI may
+// still read and write them. May end the process; if it returns, the error is thrown.
 using FailureHandler = std::function<void(const PeerError&)>;
 
 class LoggedCommunicator : public Communicator {
  public:
-  // checked: before each call all ranks compare what they are about to do, and throw an error that names the ranks and
-  // calls that differ.
+  // checked: before each call all ranks compare the calls that they are about to make; if these differ, they throw an
+  // error that names the ranks and calls.
   LoggedCommunicator(std::shared_ptr<Communicator> inner, std::string axis, bool checked = false,
                      FailureHandler on_failure = {});
 
@@ -58,7 +61,7 @@ class LoggedCommunicator : public Communicator {
  private:
   friend class LoggedTransfer;
 
-  // One call; detail: the root, or the kind of reduction. Those of an exchange may differ between ranks.
+  // One call, as `checked` compares it; detail: the root or the Reduction. Exchanges may differ between ranks.
   struct Call {
     Collective collective;
     DType dtype = DType::kU8;
@@ -84,7 +87,7 @@ class LoggedCommunicator : public Communicator {
   void agree(int64_t sequence, const Call& call);
   Entry& entry(int64_t sequence) { return entries_[static_cast<size_t>(sequence % kEntries)]; }
   std::string describe(const Call& call) const;
-  // Throws the error with the axis at the end of its first line, followed by the last calls.
+  // Throws the error with the axis added to its first line, and followed by the last calls.
   [[noreturn]] void fail(const CommunicationError& error) const;
 
   std::shared_ptr<Communicator> inner_;

@@ -1,4 +1,4 @@
-// Makes the world of ranks by the name of its transport: the one place that knows which transports this build has.
+// Creates the communicator of all ranks. The only place that knows which transports this build has.
 #pragma once
 
 #include <memory>
@@ -16,12 +16,12 @@ enum class Transport {
 std::shared_ptr<Communicator> make_world(Transport transport, const WorldOptions& options);
 
 enum class DeviceTransport {
-  kNccl,    // from device to device; each rank has its own
+  kNccl,    // from device to device; every rank needs its own device
   kStaged,  // through host memory
 };
 
-// A world of the same ranks that also serves tensors of the kernels' device; `host` itself where that is the host. The
-// kernels must outlive it. Collective. Throws ConfigurationError where this build has no NCCL.
+// A world of the same ranks that also serves tensors of the kernels' device; returns `host` if the kernels run on the
+// CPU. The kernels must outlive it. Collective. Throws ConfigurationError if NCCL is chosen and this build has none.
 std::shared_ptr<Communicator> make_device_world(std::shared_ptr<Communicator> host, Kernels& kernels,
                                                 DeviceTransport transport, const WorldOptions& options);
 

@@ -19,20 +19,20 @@
 
 namespace ropewalk {
 
-// launch/process/launcher.h looks for the server through which its ranks find each other.
+// launch/process/launcher.h checks the server of Open MPI through which the ranks find each other.
 static_assert(OPEN_MPI, "ropewalk needs Open MPI");
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
 // A wait polls eagerly for as long as its messages may take, then more and more rarely, so that ranks that share a core
-// let each other work. A long message moves a piece in each poll (96 KiB where Open MPI copies it through shared
-// memory) and is news only when it is whole.
+// let each other work. The time is counted from the last message that completed, and grows with the bytes: each poll
+// moves only a piece of a long message (96 KiB where Open MPI copies it through shared memory).
 constexpr auto kEagerPolling = std::chrono::microseconds(500);
 constexpr int64_t kEagerBytesPerMicrosecond = 1000;
 constexpr auto kShortestPause = std::chrono::microseconds(20);
 constexpr auto kLongestPause = std::chrono::microseconds(200);
-constexpr int kLowestTagBound = 32767;  // of the highest tag, by the MPI standard
+constexpr int kLowestTagBound = 32767;  // least value of MPI_TAG_UB, by the MPI standard
 constexpr auto kCheckInterval = std::chrono::milliseconds(100);
 
 std::string error_text(int code) {
@@ -46,7 +46,7 @@ void check_mpi(int code, const char* call) {
   if (code != MPI_SUCCESS) throw CommunicationError(fmt::format("{}: {}", call, error_text(code)));
 }
 
-// The type of a message as one element, for messages of more bytes than an int counts.
+// The datatype and count of a message. A message of more bytes than an int counts is one element of a derived type.
 class MessageType {
  public:
   explicit MessageType(int64_t bytes) {
@@ -80,11 +80,11 @@ class MessageType {
   int count_ = 0;
 };
 
-// A tag says what its message is, so that only ends that agree match: from the lowest bit, 3 bits of element type, 3 of
-// operation, a hash of the size and of the place among the messages of this pair, and as much of the sequence number as
-// there is room for. Sizes that differ must not match because MPI libraries have written beyond a receive that was too
-// short (Open MPI 4.1.4 does for long messages within a machine); they would be refused afterwards, but the harm would
-// be done.
+// A tag describes its message, so that a send matches a receive only if both agree. From the lowest bit: 3 bits of
+// element type, 3 of operation, a hash of the size and of the place among the messages of this pair, and as much of the
+// sequence number as fits. Different sizes must not match, because MPI libraries have written beyond a receive buffer
+// that was too short (Open MPI 4.1.4 does for long messages within a machine): MPI reports the error afterwards, but
+// the damage is done.
 class Tags {
  public:
   explicit Tags(int highest_tag) {
@@ -110,21 +110,21 @@ class Tags {
   }
 
  private:
-  static constexpr int kSequenceBits = 12;  // wanted before any are given to the hash
+  static constexpr int kSequenceBits = 12;  // reserved before the hash gets any
   static constexpr int kMostHashBits = 13;
   int hash_bits_;
   int64_t modulus_;
 };
 
-// A message that has come and that no receive expects. One may still be posted: the peer may be ahead of this rank, and
-// collectives, several of which may be in flight, post their receives in rounds. Otherwise the ranks disagree about
-// what they are doing.
+// A message that has arrived and that no receive expects. A receive may still be posted: the peer may be ahead of this
+// rank, and collectives, several of which may be in flight, post their receives in rounds. Otherwise the ranks are
+// making different calls.
 struct Stray {
   std::string text;
   bool may_be_expected;
 };
 
-// What a communicator and its exchanges share.
+// Shared by a communicator and its exchanges.
 struct MpiGroup {
   MpiGroup(MPI_Comm communicator, int own_rank, Roster names, WorldOptions world_options)
       : comm(communicator), rank(own_rank), roster(std::move(names)), options(std::move(world_options)) {
@@ -165,7 +165,7 @@ struct MpiGroup {
   std::vector<Call> open_calls;
   Call newest{{Collective::kExchange, 0}, DType::kU8};
   std::vector<int> places;  // scratch
-  std::string failure;      // the first one; the group is not usable any more
+  std::string failure;      // the first one; the group is then unusable
 };
 
 std::optional<Stray> MpiGroup::stray_from(int peer) const {
@@ -193,9 +193,9 @@ class MpiExchange : public Transfer {
   void wait() override;
 
  private:
-  bool poll();  // whether a message has been finished
+  bool poll();  // true if a message has completed
   void finish(size_t index, const MPI_Status& status, bool has_error);
-  void give_up();  // frees the requests of open messages
+  void give_up();  // frees the requests of outstanding messages
   // Throws when ranks disagree or the deadline has passed.
   void check_peers(const WatchedTime& waited, Clock::time_point now);
 
@@ -225,7 +225,7 @@ MpiExchange::MpiExchange(MpiGroup& group, ProgressEngine& engine, CallLabel labe
   requests_.assign(messages_.size(), MPI_REQUEST_NULL);
   finished_.resize(messages_.size());
   statuses_.resize(messages_.size());
-  std::vector<int>& places = group_.places;  // counted for each peer, of receives and then of sends
+  std::vector<int>& places = group_.places;  // messages per peer so far, of receives and then of sends
   places.assign(static_cast<size_t>(group_.roster.size()), 0);
   for (size_t i = 0; i < messages_.size(); ++i) {
     if (i == receives_) places.assign(static_cast<size_t>(group_.roster.size()), 0);
@@ -362,7 +362,7 @@ void MpiExchange::check_peers(const WatchedTime& waited, Clock::time_point now) 
       {{unresponsive.begin(), unresponsive.end()}, waited.seconds()});
 }
 
-// Frees only requests: MPI may still use the memory of messages that it had begun to move.
+// Frees the requests only: MPI may still use the buffers of messages that it has begun to move.
 void MpiExchange::give_up() {
   for (size_t i = 0; i < requests_.size(); ++i) {
     if (requests_[i] == MPI_REQUEST_NULL) continue;
@@ -410,7 +410,9 @@ MpiSession::MpiSession(std::chrono::milliseconds deadline, OverdueHandler on_ove
     check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread");
   }
   if (level < MPI_THREAD_FUNNELED) {
-    throw ConfigurationError("this MPI library does not allow threads beside MPI; use one built with thread support");
+    throw ConfigurationError(
+        "this MPI library does not support processes with several threads (MPI_THREAD_FUNNELED); use one built with "
+        "thread support");
   }
   check_mpi(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);

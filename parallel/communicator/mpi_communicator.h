@@ -1,12 +1,14 @@
-// Ranks as MPI processes. MPI carries only messages between pairs of ranks: the collectives are HostCommunicator's, so
-// their bits do not depend on the MPI library, its version or its tuning.
+// Ranks as MPI processes. MPI carries only point-to-point messages: the collectives are HostCommunicator's, so their
+// bits do not depend on the MPI library, its version or its tuning.
 //
-// MPI moves large messages only while the process calls it: progress() and wait() poll, and polling one exchange moves
-// all of them.
+// MPI moves large messages only while the process calls it: progress() and wait() poll, and polling one exchange
+// advances all of them.
 //
-// The tag of every message carries the sequence number, the name and the element type of its call. A wait polls, yields
-// the core between polls, and compares what has come with what it expects; so ranks that disagree are named at once,
-// and an unresponsive peer when the deadline has passed. mpirun notices a process that dies, and ends the others.
+// The tag of every message carries the sequence number, operation and element type of its call, and a hash of the
+// message's size. A wait polls; between polls it yields the core at first, and sleeps up to 0.2 ms later. It compares
+// the messages that arrive with those that it expects: ranks that make different calls are reported at once,
+// unresponsive peers once the deadline has passed.
+// mpirun notices a process that dies, and ends the others.
 #pragma once
 
 #include <chrono>
@@ -20,13 +22,13 @@
 
 namespace ropewalk {
 
-// MPI, from construction to destruction; all calls must come from the thread that made it. An exception that destroys
-// it leaves MPI unfinalized, because MPI_Finalize would wait for the other ranks: report the error and end the process
-// with a code that is not 0, or abort().
+// Initializes MPI, and finalizes it in the destructor; all calls must come from the thread that constructed it. If
+// stack unwinding destroys it, the destructor does not call MPI_Finalize, which would wait for the other ranks: report
+// the error and end the process with a code other than 0. Or call abort() before the destruction.
 class MpiSession {
  public:
-  // The handler, if there is one, is shown waits inside MPI (MPI_Init, MPI_Finalize, its own collectives) that outlast
-  // the deadline.
+  // The handler, if any, is called when a wait inside MPI (MPI_Init, MPI_Finalize, MPI's own collectives) exceeds the
+  // deadline.
   explicit MpiSession(std::chrono::milliseconds deadline = {}, OverdueHandler on_overdue = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
@@ -38,10 +40,11 @@ class MpiSession {
   int size() const { return size_; }
   const std::string& host() const { return host_; }        // of this rank
   const std::string& library() const { return library_; }  // name and version
-  int node_rank() const;                                   // among the ranks on this machine; collective
+  int node_rank() const;                                   // rank among those of this host; collective
 
-  // End the process where messages may be open: MPI waits for them for at most `patience`, and their buffers must be
-  // valid. leave(): called by all ranks. abort(): ends all ranks.
+  // Both end the process. Messages may be outstanding, but their buffers must still be allocated, because MPI may use
+  // them. leave() is called by all ranks and calls MPI_Finalize; abort() calls MPI_Abort, which ends all ranks. If MPI
+  // takes longer than `patience`, the process ends without it.
   [[noreturn]] void leave(int code, std::chrono::milliseconds patience) const;
   [[noreturn]] void abort(int code, std::chrono::milliseconds patience = std::chrono::seconds(5)) const;
 
@@ -52,17 +55,18 @@ class MpiSession {
   std::string host_, library_;
 };
 
-// What a world and its groups share. Exchanges that wait longer than the deadline fail.
+// Common to a world and its groups. Exchanges that wait longer than the deadline fail.
 struct WorldOptions {
   std::chrono::milliseconds deadline;
-  std::vector<std::string> hosts = {};  // of every rank, or empty; for messages
-  std::function<bool()> give_up = {};   // asked while an exchange waits; true: it fails as if the deadline had passed
-  // Shown a failure that a rank finds while it waits for its device. (LoggedCommunicator shows those of its own calls.)
+  std::vector<std::string> hosts = {};  // of every rank, or empty; for error messages
+  std::function<bool()> give_up = {};   // called while an exchange waits; true: fails as if the deadline had passed
+  // Called with a failure that a rank finds while it waits for its device. (LoggedCommunicator reports those of its own
+  // calls.)
   std::function<void(const PeerError&)> on_failure = {};
-  OverdueHandler on_overdue = {};  // shown waits inside MPI that outlast the deadline
+  OverdueHandler on_overdue = {};  // called when a wait inside MPI exceeds the deadline
 };
 
-// All ranks of the job, while an MpiSession lives. Collective.
+// The communicator of all ranks of the job. Needs an MpiSession that outlives it. Collective.
 std::shared_ptr<Communicator> make_mpi_world(const WorldOptions& options);
 
 }  // namespace ropewalk

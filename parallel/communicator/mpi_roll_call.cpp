@@ -12,11 +12,11 @@
 namespace ropewalk {
 
 namespace {
-// The rounds are the tags of their messages, which nobody else sends in the world itself.
+// The number of a round is the tag of its messages; nothing else sends messages in MPI_COMM_WORLD.
 constexpr int kFirstRound = 1;
 }  // namespace
 
-// One call; kept to the end, because messages to unresponsive ranks stay open.
+// One call; kept to the end, because messages to unresponsive ranks stay outstanding.
 struct MpiRollCall::Round {
   std::string mine;
   std::vector<std::string> texts;
@@ -32,8 +32,8 @@ struct MpiRollCall::State {
   std::list<Round> rounds;
 
   void send(Round& round, int tag);
-  void receive(Round& round, int tag);  // starts to receive what has come
-  bool finish(Round& round);            // whether a message has been finished
+  void receive(Round& round, int tag);  // starts to receive the messages that have arrived
+  bool finish(Round& round);            // true if a message has completed
 };
 
 void MpiRollCall::State::send(Round& round, int tag) {

@@ -1,5 +1,5 @@
-// Which ranks of the job respond, and with what text: at the start, and when something has gone wrong. Unlike a
-// collective it completes without the others: when the time is up it returns what has come.
+// Which ranks of the job respond, and with which text: at the start, and after a failure. Unlike a collective it does
+// not need all ranks: after a time limit it returns the texts that have arrived.
 #pragma once
 
 #include <chrono>
@@ -12,15 +12,15 @@ namespace ropewalk {
 
 class MpiRollCall {
  public:
-  MpiRollCall();  // one in a job, on every rank, while an MpiSession lives
+  MpiRollCall();  // construct one per process, on every rank, while an MpiSession lives
   ~MpiRollCall();
 
-  bool is_called() const;  // whether another rank has begun a call that this one has not
+  bool is_called() const;  // whether another rank has begun a call() that this rank has not begun yet
 
-  // Tells all ranks `mine`. Returns at once when all have made the same call (the first, the second, ...), or after
-  // `patience`: the texts of those that have, by rank.
+  // Sends `mine` to all ranks. The n-th call of a rank belongs with the n-th call of every other. Returns as soon as
+  // all ranks have made the call, or after `patience`: their texts by rank, nullopt for ranks that have not responded.
   std::vector<std::optional<std::string>> call(const std::string& mine, std::chrono::milliseconds patience);
-  double seconds() const;  // of the last call, as they counted for its patience
+  double seconds() const;  // duration of the last call, by WatchedTime
 
  private:
   struct Round;

@@ -46,7 +46,7 @@ struct Max {
   }
 };
 
-// In blocks that stay in the first-level cache while the ranks are added one after another.
+// In blocks that stay in the L1 cache while the ranks are added one after another.
 template <typename Element, typename Operator>
 void reduce(std::span<const void* const> inputs, int64_t elements, void* out) {
   using Carried = typename Element::Carried;

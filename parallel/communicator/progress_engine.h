@@ -13,11 +13,11 @@ namespace ropewalk {
 
 class ProgressEngine final : public Poller {
  public:
-  // The same transfer, polled from now on until it is complete, waited for or destroyed; the engine must outlive it.
-  // Returns the transfer as it is where it needs no polling.
+  // Returns the transfer, which poll() advances from now on, until it is complete, waited for or destroyed. The
+  // engine must outlive it. Does nothing with a transfer that needs no polling.
   std::unique_ptr<Transfer> track(std::unique_ptr<Transfer> transfer);
-  // Advances all transfers without blocking. Throws the CommunicationError of one that fails, and polls that one no
-  // more.
+  // Advances all transfers without blocking. Throws the CommunicationError of a transfer that fails, which is then no
+  // longer polled.
   void poll() override;
   double seconds() const { return seconds_; }  // spent in poll() so far
 

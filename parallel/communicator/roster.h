@@ -1,4 +1,4 @@
-// The names of the members of a group, for messages: their rank in the world and, where it is known, their host.
+// The names of the members of a group, for messages: their rank in the world and, if known, their host.
 #pragma once
 
 #include <memory>

@@ -14,14 +14,14 @@
 
 namespace ropewalk {
 
-// What all groups that were split from one world share: whether it has failed.
+// Shared by all groups that were split from one world: whether the world has failed.
 class ThreadFate {
  public:
   explicit ThreadFate(std::chrono::milliseconds longest_wait) : deadline(longest_wait) {}
   void add(const std::shared_ptr<ThreadGroup>& group);
   void fail(const std::string& reason);  // the first reason stays
   bool failed() const { return failed_.load(); }
-  [[noreturn]] void raise();  // once no other thread touches the messages of this one any more
+  [[noreturn]] void raise();  // when no other thread uses this rank's messages any more
 
   const std::chrono::milliseconds deadline;
 
@@ -37,19 +37,19 @@ namespace {
 // Between two looks of a wait at the clock: a twentieth of the deadline, within these bounds.
 constexpr std::chrono::milliseconds kShortestInterval(1), kLongestInterval(100);
 
-// Where a rank waits, for exchanges of all its groups.
+// A rank waits here, for exchanges of all its groups.
 struct Inbox {
   std::mutex mutex;
   std::condition_variable changed;
-  int64_t news = 0;  // exchanges that have been finished
+  int64_t news = 0;  // number of exchanges that have completed
 };
 
 // The calls of a rank in a group.
 struct Member {
   explicit Member(std::shared_ptr<Inbox> of_rank) : inbox(std::move(of_rank)) {}
 
-  // Whether the rank will post no more messages of this call: it has made a later one, and a collective that proceeds
-  // in rounds has no open round. Hold the inbox's mutex, which guards the members below too.
+  // Whether the rank will post no more messages of this call: it has made a later call, and if this one is a
+  // collective, none of its rounds is outstanding. Hold the inbox's mutex, which guards the members below too.
   bool is_past(CallLabel label) const {
     return newest > label.sequence && (label.collective == Collective::kExchange ||
                                        std::ranges::find(open_calls, label.sequence) == open_calls.end());
@@ -70,7 +70,7 @@ struct Post {
   int* open_count;
 };
 
-// From one rank to another: what was posted on one side and not yet on the other.
+// Messages from one rank to another that only one of the two has posted.
 struct Channel {
   std::mutex mutex;
   std::deque<Post> sends, receives;
@@ -84,7 +84,7 @@ void complete(const Post& post) {
   post.inbox->changed.notify_all();
 }
 
-// Why the two do not match, or nothing.
+// Why the two do not match; empty if they match.
 std::string mismatch(const Roster& group, const Post& send, const Post& receive) {
   const Tensor &from = send.message.data, &to = receive.message.data;
   if (send.label == receive.label && from.bytes() == to.bytes() && from.dtype() == to.dtype()) return {};
@@ -127,15 +127,15 @@ class ThreadGroup {
   std::map<std::pair<int64_t, int>, Forming> forming_;  // by the split's sequence number and the first rank
 };
 
-// Finds the counterpart by the call's number: with several calls in flight, messages of a pair do not come in the order
-// of the calls.
+// Finds the counterpart by the number of the call: with several calls in flight, messages between two ranks are not
+// posted in the order of the calls.
 void ThreadGroup::post(const Post& post, int rank, bool is_send) {
   const int peer = post.message.peer;
   Channel& channel = is_send ? this->channel(rank, peer) : this->channel(peer, rank);
   std::string complaint;
   {
     const std::lock_guard lock(channel.mutex);
-    if (fate->failed()) return;  // the wait will say so
+    if (fate->failed()) return;  // wait() reports it
     std::deque<Post>& counterparts = is_send ? channel.receives : channel.sends;
     const auto found = std::ranges::find_if(
         counterparts, [&](const Post& other) { return other.label.sequence == post.label.sequence; });
@@ -159,8 +159,8 @@ void ThreadGroup::post(const Post& post, int rank, bool is_send) {
   if (!complaint.empty()) fate->fail(complaint);
 }
 
-// A message of the peer whose call this rank is past, or any where the peer is past the post's call: the ranks
-// disagree.
+// A message of the peer that proves that the ranks make different calls: one of a call that this rank is past, or any
+// if the peer is past the call of `post`. Null if there is none.
 const Post* ThreadGroup::never_answered(const Post& post, const std::deque<Post>& counterparts, int rank) {
   if (counterparts.empty()) return nullptr;
   const auto is_past = [&](int who, CallLabel label) {
@@ -173,7 +173,7 @@ const Post* ThreadGroup::never_answered(const Post& post, const std::deque<Post>
   return passed != counterparts.end() ? &*passed : nullptr;
 }
 
-// After a failure: forgets all messages, once nobody is copying one, and wakes all ranks.
+// After a failure: drops all messages, once no rank is copying one, and wakes all ranks.
 void ThreadGroup::clear() {
   for (Channel& channel : channels_) {
     const std::lock_guard lock(channel.mutex);
@@ -186,7 +186,7 @@ void ThreadGroup::clear() {
   }
 }
 
-// The first rank to come makes the group; the last one removes it from the table.
+// The first rank that calls makes the group; the last one removes it from the table.
 std::shared_ptr<ThreadGroup> ThreadGroup::subgroup(int64_t sequence, const std::vector<int>& ranks) {
   const std::lock_guard lock(forming_mutex_);
   const auto [entry, is_new] = forming_.try_emplace({sequence, ranks.front()});
@@ -219,7 +219,7 @@ void ThreadFate::fail(const std::string& reason) {
 }
 
 void ThreadFate::raise() {
-  const std::lock_guard lock(mutex_);  // held by fail() until all messages are forgotten
+  const std::lock_guard lock(mutex_);  // held by fail() until all messages are dropped
   throw CommunicationError(reason_);
 }
 
@@ -260,7 +260,7 @@ class ThreadExchange : public Transfer {
     member_.open_calls.erase(std::ranges::find(member_.open_calls, label_.sequence));
   }
 
-  bool progress() override {  // moves nothing: whoever comes second copies
+  bool progress() override {  // moves nothing: the rank that posts second copies
     {
       const std::lock_guard lock(inbox_.mutex);
       if (open_count_ == 0) return true;

@@ -1,5 +1,5 @@
-// Many ranks as threads of one process: how tests run any mesh on one machine, and how a single rank runs without MPI.
-// Whichever of sender and receiver comes second copies the message, from one tensor to the other; so messages make
+// Ranks as threads of one process. Tests use it to run any mesh on one machine; a run of a single rank uses it to do
+// without MPI. The rank that posts last, sender or receiver, copies the message from tensor to tensor. So messages make
 // progress whatever the order in which ranks wait for their exchanges.
 #pragma once
 
@@ -15,11 +15,11 @@ class ThreadGroup;
 
 class ThreadWorld {
  public:
-  // A wait that lasts longer than the deadline fails, and with it the world.
+  // A wait that lasts longer than the deadline fails, and so does the whole world.
   ThreadWorld(int size, std::chrono::milliseconds deadline);
   ~ThreadWorld();
 
-  // For the thread that acts as `rank`; it may outlive this object.
+  // The communicator of the thread that acts as `rank`. It may outlive this ThreadWorld.
   std::shared_ptr<Communicator> communicator(int rank) const;
   // All waits, and all later calls, of all ranks in all groups throw CommunicationError with this reason.
   void fail(const std::string& reason);

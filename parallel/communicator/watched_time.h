@@ -1,7 +1,8 @@
-// The duration of a wait, without the time in which this process did not execute. A wait looks often; where much time
-// has passed between two looks, the machine slept or was moved, or a signal stopped the process. Its peers then did not
-// execute either, or responded to a process that could not see it, so little of that time counts against them. Time
-// always counts, only more slowly, so a deadline is reached in any case.
+// The duration of a wait, almost without the time in which the process was suspended. A wait calls look() at every
+// poll, and the time between two looks counts for at most 1 s or a tenth of the deadline, whichever is less. A longer
+// gap means that this process was suspended: the machine slept or was migrated, or a signal stopped the process. During
+// the gap its peers were suspended too, or may have responded unseen, so the gap is no evidence against them. Every
+// look counts something, so a deadline is always reached.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,7 @@ class WatchedTime {
   bool is_over(double since = 0.0) const { return seconds_ - since >= deadline_; }
 
  private:
-  // Well above what a process waits for its turn on a shared core; a user may ask for a shorter deadline.
+  // 1 s is well above the time that a process waits for its turn on a shared core; less for deadlines below 10 s.
   double longest_step() const { return std::min(1.0, deadline_ / 10); }
 
   double deadline_, last_, seconds_ = 0.0;

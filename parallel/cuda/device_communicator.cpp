@@ -15,7 +15,7 @@ std::unique_ptr<Transfer> DeviceCommunicator::start_exchange(std::span<const Mes
     }
   payload_.start_exchange(sends, receives);
   if (here == 0) return host_after_all().start_exchange(sends, receives);
-  CHECK(here == all, "an exchange of {} messages of which {} are on the device", all, here);
+  CHECK(here == all, "an exchange of {} messages, only {} of which are on the device", all, here);
   if (size() > 1) return exchange_on_device(sends, receives);
   CHECK(sends.size() == receives.size(), "{} messages to oneself and {} from oneself", sends.size(), receives.size());
   for (size_t i = 0; i < sends.size(); ++i) copy(sends[i].data, receives[i].data);
@@ -26,7 +26,7 @@ void DeviceCommunicator::all_reduce(const Tensor& x, Reduction reduction) {
   payload_.all_reduce(x, reduction);
   if (!on_device(x)) return host_after_all().all_reduce(x, reduction);
   check_reduced(x);
-  CHECK(reduction == Reduction::kSum, "the maximum of tensors on a device");
+  CHECK(reduction == Reduction::kSum, "all_reduce of device tensors supports sums only");
   if (size() > 1) sum_on_device(x.flat());
 }
 

@@ -1,5 +1,6 @@
-// The common part of communicators for device tensors. A host communicator serves tensors in host memory and knows the
-// ranks; tensors of either kind are checked, and their payload is counted, in the same way.
+// The common part of communicators for device tensors. Calls with tensors in host memory go to a host communicator,
+// which also provides rank, size and rank names. Checks and the count of payload bytes are the same for both kinds of
+// tensors.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,7 @@
 
 namespace ROPEWALK_CUDA {
 
-// When the result is needed: transports that can tell them apart let a call for now overtake calls for later.
+// When the result of a call is needed. A transport may let kNow calls overtake earlier kLater calls of other groups.
 enum class Need { kNow, kLater };
 
 class DeviceCommunicator : public Communicator {
@@ -44,8 +45,9 @@ class DeviceCommunicator : public Communicator {
   DeviceCommunicator(std::shared_ptr<Communicator> host, Runtime& runtime)
       : host_(std::move(host)), runtime_(runtime), payload_(host_->rank(), host_->size()) {}
 
-  // The calls above for tensors on the device, checked, in groups of more than one rank; cuts are of elements. Kernels
-  // called afterwards, or after the transfer's wait, see the results.
+  // Implement the calls above for device tensors. Arguments are checked, the group has more than one rank, and `cut`
+  // partitions elements, not rows. Results are visible to kernels that are called after the transfer's wait() or,
+  // without a transfer, after the function returns.
   virtual std::unique_ptr<Transfer> exchange_on_device(std::span<const Message> sends,
                                                        std::span<const Message> receives) = 0;
   virtual void sum_on_device(const Tensor& x) = 0;
@@ -54,9 +56,9 @@ class DeviceCommunicator : public Communicator {
   virtual std::unique_ptr<Transfer> all_gather_on_device(Need need, const Tensor& mine, const Partition& cut,
                                                          const Tensor& all) = 0;
   virtual void broadcast_on_device(const Tensor& x, int root) = 0;
-  // A group of some of the ranks here, over its host communicator; called by all ranks.
+  // Makes the communicator of a subgroup from its host communicator. Collective over all ranks of this communicator.
   virtual std::unique_ptr<Communicator> make_group(std::shared_ptr<Communicator> group) = 0;
-  virtual void prepare_host_call() {}  // before any call of the host communicator
+  virtual void prepare_host_call() {}  // called before each call of the host communicator
 
   Communicator& host() const { return *host_; }
   Runtime& runtime() const { return runtime_; }
@@ -69,11 +71,11 @@ class DeviceCommunicator : public Communicator {
     prepare_host_call();
     return *host_;
   }
-  void copy(const Tensor& from, const Tensor& to) const;  // by the device, between kernels
+  void copy(const Tensor& from, const Tensor& to) const;  // enqueued in the kernels' stream
 
   std::shared_ptr<Communicator> host_;
   Runtime& runtime_;
-  CountingCommunicator payload_;  // counts bytes of either memory
+  CountingCommunicator payload_;  // counts the bytes of host and device tensors
 };
 
 }  // namespace ROPEWALK_CUDA

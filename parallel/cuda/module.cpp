@@ -9,7 +9,7 @@ namespace {
 std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Kernels& kernels,
                                          DeviceTransport transport, [[maybe_unused]] const WorldOptions& options) {
   auto* const here = dynamic_cast<CudaBackend*>(&kernels.backend());
-  CHECK(here, "the kernels are called {} and are not this module's", kernels.name());
+  CHECK(here, "the kernels are those of backend {}, not of this module", kernels.name());
   // A single rank sends nothing.
   if (transport == DeviceTransport::kStaged || host->size() == 1)
     return make_staged_world(std::move(host), here->runtime());
@@ -17,11 +17,9 @@ std::shared_ptr<Communicator> make_world(std::shared_ptr<Communicator> host, Ker
   return make_nccl_world(std::move(host), here->runtime(), options);
 #else
   throw ConfigurationError(
-      "this ropewalk was built without NCCL, by which devices send to each other; build it where CMake finds nccl.h "
-      "and "
-      "libnccl (-DROPEWALK_NCCL_INCLUDE=, -DROPEWALK_NCCL_LIBRARY=), or set parallel.device_transport to STAGED, which "
-      "goes through "
-      "host memory");
+      "this ropewalk was built without NCCL, which transfers between devices need; build it where CMake finds nccl.h "
+      "and libnccl (-DROPEWALK_NCCL_INCLUDE=, -DROPEWALK_NCCL_LIBRARY=), or set parallel.device_transport to STAGED, "
+      "which goes through host memory");
 #endif
 }
 

@@ -46,18 +46,18 @@ bool even(const Partition& cut) {
 
 Tensor part_of(const Tensor& all, const Partition& cut, int part) { return all.slice(cut.begin(part), cut.end(part)); }
 
-// A call on the device: the events at its begin and end.
+// A call enqueued on the device: the events before and after it.
 struct Given {
   Event begun, done;
 };
 
-// Enqueued on the device and not known to be complete.
+// A call that is enqueued and not known to be complete.
 struct Pending {
   ncclComm_t comm;
   std::string what;        // "all_reduce of 4096 bytes of f32"
-  std::vector<int> peers;  // of the world
+  std::vector<int> peers;  // as ranks of the world
   Given given;
-  std::optional<double> since = {};  // when it was first seen to have begun
+  std::optional<double> since = {};  // when it was first seen to have begun; empty: not yet
 };
 
 // A stream and its outstanding calls, the oldest first.
@@ -66,7 +66,7 @@ struct Lane {
   std::deque<Pending> pending = {};
 };
 
-// Shared by the groups of a rank: the lanes, one for each need, and the watch over all outstanding calls.
+// Shared by the groups of a rank: two lanes, for Need::kNow and kLater, and the watch over all outstanding calls.
 class NcclRank {
  public:
   NcclRank(Runtime& runtime, WorldOptions options, std::string name)
@@ -94,14 +94,15 @@ class NcclRank {
   // calls.
   template <typename Calls>
   Given give(Need need, ncclComm_t comm, std::string what, const std::vector<int>& peers, Calls calls);
-  // Waits until a call of NCCL is complete: it may go on after it returns, whatever it returns, because the first
-  // messages between two devices wait for the peers. From then on the group is watched.
+  // Waits until a call of NCCL is complete. A call may continue after it returns, whatever it returns, because the
+  // first messages between two devices wait for the peers. Also adds the group to those that look() checks.
   void finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers);
   void look();
 
  private:
   void look_at(Lane& lane);
   std::string at_work() const;  // the oldest outstanding calls, for messages
+  // Whether a wait that began at `since` has to end.
   bool is_over(double since) const { return watched_.is_over(since) || (options_.give_up && options_.give_up()); }
   void abort_all();
   [[noreturn]] void fail(const std::string& reason, UnresponsivePeers unresponsive = {});
@@ -110,10 +111,10 @@ class NcclRank {
   Runtime& runtime_;
   WorldOptions options_;
   std::string name_;     // of this rank
-  WatchedTime watched_;  // since the beginning
+  WatchedTime watched_;  // since construction
   std::array<Lane, 2> lanes_;
-  std::map<ncclComm_t, Event> comms_;  // and the end of the group's last call
-  std::string failure_;                // the first one; nothing works any more
+  std::map<ncclComm_t, Event> comms_;  // each NCCL group of this rank, and the end of its last call
+  std::string failure_;                // of the first call that failed; then all further calls throw
 };
 
 std::string words_of(ncclResult_t result, ncclComm_t comm) {
@@ -121,15 +122,15 @@ std::string words_of(ncclResult_t result, ncclComm_t comm) {
   return fmt::format("{}{}{}", ncclGetErrorString(result), details && *details ? ": " : "", details ? details : "");
 }
 
-// NCCL has no code for it: only CUDA's words for the failed call, or its allocator's ("Failed to CUDA calloc 4194304
-// bytes").
+// NCCL has no error code for it, only a text: CUDA's for the failed call, or that of NCCL's allocator ("Failed to CUDA
+// calloc 4194304 bytes").
 bool is_out_of_memory(ncclResult_t result, const std::string& words) {
   const auto say = [&](const char* text) { return words.find(text) != std::string::npos; };
   return result == ncclUnhandledCudaError && (say("out of memory") || say("Failed to CUDA"));
 }
 
-// In one NCCL group, busy ones first: an abort waits for the group's work, which may stand in a stream behind
-// another's.
+// Aborts all groups in one group call (ncclGroupStart), those with the oldest outstanding calls first: the abort of a
+// group waits for its work, which may be queued in a stream behind another group's.
 void NcclRank::abort_all() {
   if (failure_.empty()) failure_ = fmt::format("{} has left its groups", name_);
   std::map<ncclComm_t, Event> comms = std::exchange(comms_, {});
@@ -142,7 +143,7 @@ void NcclRank::abort_all() {
   ncclGroupEnd();
 }
 
-// Frees the device first: it may wait for peers that will never come.
+// Frees the device first, which may be waiting for peers that will never come.
 void NcclRank::fail(const std::string& reason, UnresponsivePeers unresponsive) {
   failure_ = reason;
   abort_all();
@@ -155,26 +156,27 @@ void NcclRank::fail_with(ncclResult_t result, ncclComm_t comm, const std::string
   const std::string words = words_of(result, comm), reason = fmt::format("{} in {}: NCCL: {}", name_, what, words);
   if (!is_out_of_memory(result, words)) fail(reason);
   try {
-    runtime_.status();  // NCCL's allocator says the same where a kernel has failed before, after which every call fails
+    // NCCL's allocator reports the same after a failure of a kernel, because then every call of CUDA fails.
+    runtime_.status();
   } catch (const DeviceError& error) {
     fail(fmt::format("{}: {}", reason, error.what()));
   }
   failure_ = reason;
   abort_all();
-  throw OutOfMemory(reason + " (it takes its memory beside what was reserved for tensors)");
+  throw OutOfMemory(reason + " (NCCL allocates its buffers outside of the memory that is reserved for tensors)");
 }
 
 void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& what, const std::vector<int>& peers) {
   watched_.look();
   const double begin = watched_.seconds();
-  if (comm) comms_.try_emplace(comm);  // what fails is aborted
+  if (comm) comms_.try_emplace(comm);  // so that a failure aborts it
   while (comm && (result == ncclSuccess || result == ncclInProgress)) {
     if (const ncclResult_t asked = ncclCommGetAsyncError(comm, &result); asked != ncclSuccess) result = asked;
     if (result == ncclSuccess) return;
     watched_.look();
     if (result == ncclInProgress && is_over(begin)) {
       const double seconds = watched_.seconds() - begin;
-      fail(fmt::format("{} has not finished {} for {:.1f} s", name_, what, seconds), {peers, seconds});
+      fail(fmt::format("{} has not finished {} after {:.1f} s", name_, what, seconds), {peers, seconds});
     }
     sched_yield();
   }
@@ -183,7 +185,7 @@ void NcclRank::finish(ncclResult_t result, ncclComm_t comm, const std::string& w
 
 void NcclRank::look() {
   watched_.look();
-  if (options_.give_up) options_.give_up();  // polls MPI, by which others may report a failure
+  if (options_.give_up) options_.give_up();  // polls MPI, through which other ranks may report a failure
   if (!failure_.empty()) throw CommunicationError("NCCL has failed before: " + failure_);
   for (const auto& [comm, done] : comms_) {
     ncclResult_t state = ncclSuccess;
@@ -208,7 +210,7 @@ void NcclRank::look_at(Lane& lane) {
   if (!first.since) first.since = watched_.seconds();
   if (!is_over(*first.since)) return;
   const double seconds = watched_.seconds() - *first.since;
-  fail(fmt::format("{} has not finished {} for {:.1f} s", name_, first.what, seconds), {first.peers, seconds});
+  fail(fmt::format("{} has not finished {} after {:.1f} s", name_, first.what, seconds), {first.peers, seconds});
 }
 
 template <typename Calls>
@@ -216,7 +218,7 @@ Given NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::ve
   look();
   Lane& lane = lanes_[need == Need::kNow ? 0 : 1];
   runtime_.follow(lane.stream, runtime_.mark(runtime_.stream()));
-  runtime_.follow(lane.stream, comms_[comm]);  // perhaps in the other lane
+  runtime_.follow(lane.stream, comms_[comm]);  // the group's last call may be in the other lane
   const Event begun = runtime_.mark(lane.stream);
   ncclResult_t refused = ncclGroupStart();
   calls(lane.stream, [&](ncclResult_t result) {
@@ -230,7 +232,7 @@ Given NcclRank::give(Need need, ncclComm_t comm, std::string what, const std::ve
   return {begun, done};
 }
 
-// Called by all ranks of the group when they have finished with it.
+// Destroys a group. Called by all of its ranks when they no longer need it.
 void NcclRank::remove(ncclComm_t comm) {
   if (!comms_.contains(comm)) return;  // aborted
   try {
@@ -239,7 +241,7 @@ void NcclRank::remove(ncclComm_t comm) {
     finish(ncclCommFinalize(comm), comm, "leaving a group", {});
     comms_.erase(comm);
     ncclCommDestroy(comm);
-  } catch (...) {  // reported already, or nobody is left to report to
+  } catch (...) {  // a failure was reported already, or there is nobody to report it to
     abort_all();
   }
 }
@@ -275,7 +277,7 @@ class NcclTransfer final : public Transfer {
 
 class NcclCommunicator final : public DeviceCommunicator {
  public:
-  // comm: null in a group of one. world_ranks: of the members.
+  // comm: null in a group of one rank. world_ranks: the members' ranks in the world.
   NcclCommunicator(std::shared_ptr<Communicator> host_group, std::shared_ptr<NcclRank> shared, ncclComm_t comm,
                    std::vector<int32_t> world_ranks)
       : DeviceCommunicator(std::move(host_group), shared->runtime()),
@@ -322,7 +324,7 @@ class NcclCommunicator final : public DeviceCommunicator {
       config.blocking = 0;
       const int color = group->size() > 1 ? members.front() : NCCL_SPLIT_NOCOLOR;
       nccl_->settle();
-      // The group is set when the call is done, and then it may be busy itself.
+      // `comm` is set when the call is complete; then the new group may still be busy.
       nccl_->finish(ncclCommSplit(comm_, color, group->rank(), &comm, &config), comm_, "making a group", others_);
       CHECK((comm != nullptr) == (group->size() > 1), "NCCL has made no group of {}", group->size());
       if (comm) nccl_->finish(ncclInProgress, comm, "making a group", others_);
@@ -343,7 +345,7 @@ class NcclCommunicator final : public DeviceCommunicator {
   std::shared_ptr<NcclRank> nccl_;
   ncclComm_t comm_;
   std::vector<int32_t> world_ranks_;
-  std::vector<int> others_;  // likewise
+  std::vector<int> others_;  // world_ranks_ without this rank
 };
 
 std::unique_ptr<Transfer> NcclCommunicator::reduce_scatter_on_device(Need need, const Tensor& all, const Partition& cut,
@@ -376,8 +378,8 @@ std::unique_ptr<Transfer> NcclCommunicator::all_gather_on_device(Need need, cons
 
 std::unique_ptr<Transfer> NcclCommunicator::exchange_on_device(std::span<const Message> sends,
                                                                std::span<const Message> receives) {
-  // Ranks without messages cannot know in which memory the others' tensors are, and have called the host's exchange. So
-  // that sequence numbers stay the same on all ranks, those with messages call it too.
+  // Ranks without messages cannot know in which memory the others' tensors are, and call the host's exchange. Ranks
+  // with messages call it too, so that sequence numbers stay the same on all ranks.
   host().start_exchange({}, {})->wait();
   int64_t bytes = 0;
   std::set<int> peers;
@@ -413,7 +415,7 @@ std::shared_ptr<Communicator> make_nccl_world(std::shared_ptr<Communicator> host
     ncclUniqueId id{};
     if (rank == 0) shared->finish(ncclGetUniqueId(&id), nullptr, "finding a network for NCCL", {});
     host->broadcast(Tensor(&id, DType::kU8, Device{}, {sizeof id}), 0);
-    runtime.stream();  // makes the device this thread's
+    runtime.stream();  // makes the device the current one of this thread
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     const ncclResult_t result = ncclCommInitRankConfig(&comm, host->size(), id, rank, &config);

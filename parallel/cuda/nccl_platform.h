@@ -1,5 +1,5 @@
-// NCCL, or with ROPEWALK_CUDA_EMULATED an imitation of it between the threads of a process, as kernels/cuda/platform.h
-// provides one for CUDA.
+// NCCL, or with ROPEWALK_CUDA_EMULATED its emulation between the threads of a process. (kernels/cuda/platform.h does
+// the same for CUDA.)
 #pragma once
 
 #include "kernels/cuda/platform.h"

@@ -12,7 +12,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-// A collective proceeds in segments of about so many bytes for all ranks: one is copied while the host works on
+// A collective proceeds in segments of about this many bytes, over all ranks: one is copied while the host works on
 // another.
 constexpr int64_t kSegmentBytes = 16 << 20;
 
@@ -36,8 +36,8 @@ struct Stage {
 
   Runtime& runtime;
   Stream stream;
-  // Pinned memory. Copies to and from all of its blocks go by one stream, and the host touches a block only when a copy
-  // of its new owner is done: so are all earlier ones.
+  // Pinned memory. All copies to and from its blocks use one stream. The host touches a block only after a copy of its
+  // new owner is done; by then all earlier copies are done too.
   BlockPool pool;
   std::deque<StagedExchange*> not_started;
 };
@@ -85,7 +85,7 @@ class StagedExchange final : public Transfer {
     waited_ = true;
     stage_.start(true);
     if (!landed_) {
-      if (!inner_) throw CommunicationError("a staged exchange was not started: another one had failed");
+      if (!inner_) throw CommunicationError("a staged exchange was not started, because another one had failed before");
       inner_->wait();
       land();
     }
@@ -106,10 +106,10 @@ class StagedExchange final : public Transfer {
   Communicator& host_;
   std::optional<BlockPool::Block> block_;
   std::vector<Message> sends_, receives_;  // in the block
-  std::vector<Tensor> targets_;            // of the receives
+  std::vector<Tensor> targets_;            // on the device, of the receives
   Event copied_, uploaded_;
-  std::unique_ptr<Transfer> inner_;  // null: not started; the block outlives it
-  bool landed_ = false;              // the copies of what was received are enqueued
+  std::unique_ptr<Transfer> inner_;  // null until started; block_ must outlive it
+  bool landed_ = false;              // the copies of the received data to the device are enqueued
   bool waited_ = false;
 };
 
@@ -130,14 +130,14 @@ struct Copy {
   Tensor on_device, on_host;
 };
 
-// A part of a collective: what is copied before and after the host's work.
+// A segment of a collective: the host's work, and the copies before and after it.
 struct Segment {
   std::vector<Copy> to_host;
   std::function<void()> on_host;
   std::vector<Copy> to_device;
 };
 
-// The elements [begin, begin + most) of every part of a cut, one after another in a block.
+// The elements [begin, begin + most) of every part of a partition, packed into a block of host memory.
 struct Round {
   Round(int64_t first, int64_t most, const Partition& cut) : begin(first), whole(cut) {
     std::vector<int64_t> sizes;
@@ -145,7 +145,7 @@ struct Round {
       sizes.push_back(std::clamp<int64_t>(cut.size(part) - begin, 0, most));
     here = Partition::of_sizes(sizes);
   }
-  // Of the part, from a tensor that holds the elements of the cut from `first` on.
+  // The copy of this round's elements of a part. x holds the partitioned elements from index `first` on.
   Copy of_part(int part, const Tensor& x, int64_t first) const {
     const int64_t from = std::min(whole.begin(part) + begin, whole.end(part)) - first;
     return {x.slice(from, from + here.size(part)), block.slice(here.begin(part), here.end(part))};
@@ -180,7 +180,7 @@ class StagedCommunicator final : public DeviceCommunicator {
     });
   }
 
-  // Blocking, whatever the need: the host moves the bytes, and would wait for the device in any case.
+  // Blocks for either need: the host moves the bytes, and would have to wait for the device in any case.
   std::unique_ptr<Transfer> reduce_scatter_on_device(Need, const Tensor& all, const Partition& cut,
                                                      const Tensor& mine) override {
     in_rounds(cut, all.dtype(), [&](const Round& round) -> Segment {
@@ -219,8 +219,8 @@ class StagedCommunicator final : public DeviceCommunicator {
   void prepare_host_call() override { stage_->start(true); }
 
  private:
-  // Calls make(round) for each segment of the cut's parts and executes the result: the next segment is copied while the
-  // host works on this one.
+  // Calls make(round) for each round, and executes the segment that it returns. The next segment is copied to the host
+  // while the host works on this one.
   template <typename Make>
   void in_rounds(const Partition& cut, DType dtype, Make make) {
     const int64_t most = std::max<int64_t>(1, kSegmentBytes / size_of(dtype) / cut.parts());

@@ -24,7 +24,7 @@ struct Problem {
   }
 };
 
-// The tensors of one call; o, lse and delta are those of a forward.
+// The tensors of one call; o and lse come from the forward, delta from attention_delta.
 struct Operands {
   explicit Operands(const Problem& p)
       : problem(p),

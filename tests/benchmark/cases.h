@@ -1,4 +1,4 @@
-// What is measured, by kind. A case keeps its tensors alive; they are made when it is, so cases are made one at a time.
+// The benchmark's cases, by kind. A case owns its tensors, so only one case is created at a time.
 #pragma once
 
 #include <functional>
@@ -11,8 +11,8 @@ namespace ropewalk::benchmark {
 
 struct Entry {
   std::string name;
-  std::string yardstick;  // its name
-  std::function<Case()> make;
+  std::string yardstick;       // the yardstick's name
+  std::function<Case()> make;  // allocates the case's tensors
 };
 
 std::vector<Entry> attention_cases();

@@ -1,4 +1,4 @@
-"""The program behind launch/benchmark_gpu.sh answers every request, on the emulated device: in seconds, and what they are a rate of."""
+"""ropewalk_device_benchmark answers every request on the emulated device, with seconds and FLOPs or bytes."""
 import json
 import subprocess
 import sys

@@ -1,10 +1,10 @@
-"""Measures the CUDA backend beside its peers on one GPU and prints one table of ratios, with goals; the same as JSON.
+"""Measures the CUDA backend relative to its peers on one GPU, and prints a table of ratios and their goals; also writes them as JSON.
 
-Peers run in this process, ours in ropewalk_device_benchmark, in turn (steps: one after the other, as a GPU does not hold both); each ratio
-is the median of some pairs. Attention beside PyTorch's SDPA (cuDNN, flash) and FlexAttention, products beside torch.matmul (cuBLASLt), a
-step beside transformers' Cohere2 at the best of its settings, what is bound by memory beside the copy of the same call. Needs torch, and
-transformers for the step; the part `rates` measures our attention alone and needs neither. What cannot run here is left out, and said.
---device cpu with --small tries the program out.
+Peers run in this process, our operations in ropewalk_device_benchmark. Their runs alternate, and each ratio is the median of several pairs.
+(Steps run one after the other, because a GPU may not hold both.) Attention is compared with PyTorch's SDPA (cuDNN, flash) and FlexAttention,
+matrix products with torch.matmul (cuBLASLt), a step with transformers' Cohere2 at its fastest setting, memory-bound operations with a copy.
+Needs torch, and transformers for the step. The part `rates` measures our attention alone and needs neither. A comparison that cannot run here
+is reported as left out. --device cpu with --small tries the program.
 """
 import argparse
 import gc
@@ -24,7 +24,7 @@ except ImportError:
     torch = None
 
 CAUSAL_OVER_CUDNN = {"forward": (0.95, 1.0), "backward": (0.95, 1.0)}
-WINDOW_OVER_OWN_CAUSAL = (0.95, 1.0)  # per visible pair
+WINDOW_OVER_OWN_CAUSAL = (0.95, 1.0)  # rate per visible query-key pair
 WINDOW_OVER_FLEX = (1.5, 2.0)
 RING_OVER_ONE = (0.95, None)
 OF_COPY = (0.85, 0.92)
@@ -43,7 +43,7 @@ SMALL = {"heads": 4, "key_heads": 2, "head_size": 64, "causal": [256], "own": 25
 
 
 class Ours:
-    """The program that times our operations, one line of JSON for each request."""
+    """Our operations, timed by ropewalk_device_benchmark; each request and answer is a line of JSON."""
 
     def __init__(self, program, device, seconds):
         self.job = subprocess.Popen([program, "--device", device, "--seconds", str(seconds)], stdin=subprocess.PIPE,
@@ -59,7 +59,7 @@ class Ours:
 
 
 class Theirs:
-    """Times a function of PyTorch on the device, as often as the clock needs."""
+    """Times PyTorch functions on the device; each measurement takes at least `seconds`."""
 
     def __init__(self, device, seconds):
         self.device, self.seconds = device, seconds
@@ -84,7 +84,7 @@ class Theirs:
             runs *= 2
 
     def give_back(self):
-        """The memory that PyTorch keeps for later: ours needs it now."""
+        """Returns PyTorch's cached memory to the device, for our operations."""
         if self.device == "cuda":
             torch.cuda.empty_cache()
 
@@ -93,7 +93,7 @@ class Theirs:
 
 
 def in_turn(pairs, ours, theirs):
-    """Ratios theirs / ours of seconds, so above 1 where ours is faster; and our last answer."""
+    """Alternating runs. Returns the ratios of their seconds to ours (above 1: ours is faster), and our last answer."""
     ratios = []
     for _ in range(pairs):
         answer = ours()
@@ -114,7 +114,7 @@ class Driver:
         try:
             theirs = make_theirs()
             ratios, answer = in_turn(self.pairs, ours, lambda: self.theirs(theirs))
-        except (RuntimeError, ImportError, ValueError) as error:  # a peer that does not serve this shape or machine
+        except (RuntimeError, ImportError, ValueError) as error:  # the peer does not support this shape or machine
             return self.left_out(name, error)
         finally:
             theirs = None
@@ -125,7 +125,7 @@ class Driver:
         return self.report.add(name, statistics.median(ratios), unit, goal, min(ratios), max(ratios), rate)
 
     def beside_our_own(self, name, unit, goal, work, rate_unit, one, other):
-        """The ratio of the rates of two of our operations, each (name, sizes)."""
+        """Adds the ratio of the rates of two of our operations; each is given as (name, sizes)."""
         ratios = []
         for _ in range(self.pairs):
             answers = [self.ours(operation, **sizes) for operation, sizes in (one, other)]
@@ -141,7 +141,7 @@ class Driver:
         return {"length": length, **{key: self.sizes[key] for key in ("heads", "key_heads", "head_size")}, "window": window}
 
     def attention_pass(self, length, way, attend):
-        """What runs a peer's pass; attend(q, k, v) is its forward."""
+        """A function that runs one pass of a peer; attend(q, k, v) is the peer's forward."""
         s, t = self.sizes, self.theirs
         q, k, v = (t.drawn(1, heads, length, s["head_size"]).requires_grad_(way == "backward")
                    for heads in (s["heads"], s["key_heads"], s["key_heads"]))
@@ -167,7 +167,7 @@ class Driver:
     def attention(self):
         s = self.sizes
         heads = f"K={s['head_size']} heads {s['heads']}:{s['key_heads']}"
-        self.report.heading(f"attention, {heads}: ours beside theirs, in turn")
+        self.report.heading(f"attention, {heads}: ours relative to PyTorch, alternating runs")
         backends = {"cuDNN": torch.nn.attention.SDPBackend.CUDNN_ATTENTION, "flash": torch.nn.attention.SDPBackend.FLASH_ATTENTION}
         for length in s["causal"]:
             for way in ("forward", "backward"):
@@ -189,9 +189,9 @@ class Driver:
                         lambda: self.flex(s["long"], way, s["window"]), goal=WINDOW_OVER_FLEX)
 
     def ring(self):
-        """What the cuts of a ring cost: all ranks' kernels beside one rank's, over the same tokens."""
+        """The kernels of all ranks of a ring relative to one rank's, over the same tokens: the cost of splitting the sequence."""
         s = self.sizes
-        self.report.heading(f"a ring's kernels, S={s['long']}, all ranks' in turn beside one rank's")
+        self.report.heading(f"ring attention, S={s['long']}: the kernels of all ranks, one after another, relative to one rank")
         for ranks in (2, 4, 8):
             for way in ("forward", "backward"):
                 sizes = self.attention_sizes(s["long"])
@@ -211,7 +211,7 @@ class Driver:
                     name = f"{operation} S={length} W={window or '-'} K={request['head_size']}{' in any order' if order else ''}"
                     self.report.add(name, statistics.median(rates), "TFLOP/s", (None, None), min(rates), max(rates))
 
-    # ---- what is bound by memory, and products
+    # ---- memory-bound operations, and matrix products
 
     def memory(self):
         s = self.sizes
@@ -220,7 +220,7 @@ class Driver:
         loss = dict(zip(("rows", "width"), s["loss"]))
         heads = {"rows": s["rows"], "heads": s["heads"], "head_size": s["head_size"]}
         normed = {"rows": s["rows"] * s["heads"], "width": s["head_size"], "heads": s["heads"]}  # qk_norm's
-        self.report.heading("bound by memory: share of the bandwidth of a copy, in turn")
+        self.report.heading("memory-bound operations: bandwidth as a fraction of a copy's, alternating runs")
         for operation, sizes, goal in (
                 ("add", rows, None), ("layer_norm_forward", rows, OF_COPY), ("layer_norm_backward", rows, OF_COPY),
                 ("layer_norm_forward", normed, None), ("layer_norm_backward", normed, None), ("rotate", heads, OF_COPY),
@@ -231,7 +231,7 @@ class Driver:
 
     def products(self):
         s, t = self.sizes, self.theirs
-        self.report.heading("products beside torch.matmul, in turn")
+        self.report.heading("matrix products relative to torch.matmul, alternating runs")
         for inputs, outputs in ((s["width"], s["width"]), (s["width"], s["hidden"]), (s["hidden"], s["width"])):
             sizes = {"rows": s["rows"] // 2, "inputs": inputs, "outputs": outputs}
             x, w, y = t.drawn(sizes["rows"], inputs), t.drawn(outputs, inputs), t.drawn(sizes["rows"], outputs)
@@ -250,7 +250,7 @@ class Driver:
             num_attention_heads=m["heads"], num_key_value_heads=m["key_heads"], head_dim=m["head_size"], sliding_window=m["window"],
             rope_theta=50000.0, max_position_embeddings=length, logit_scale=0.25, attn_implementation=attention.split()[0], use_cache=False,
             layer_types=["full_attention" if i % 4 == 3 else "sliding_attention" for i in range(m["layers"])])
-        with torch.device(self.theirs.device):  # drawn where it is used
+        with torch.device(self.theirs.device):  # initialized on the device
             model = Cohere2ForCausalLM(config).to(self.theirs.type).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         tokens = torch.randint(0, m["vocabulary"], (1, length), device=self.theirs.device)
@@ -267,7 +267,7 @@ class Driver:
         return step
 
     def best_of_transformers(self, length):
-        """Seconds of the fastest of its settings that runs here, and which that is."""
+        """The fastest of transformers' settings that runs here, and its seconds."""
         seconds, why = {}, "no attention of transformers runs here"
         settings = [("sdpa", True), ("sdpa cudnn", True), ("flash_attention_2", True), ("flex_attention", False), ("flex_attention", True)]
         if self.theirs.device != "cuda":
@@ -278,8 +278,8 @@ class Driver:
                 step = self.transformers_step(length, attention, compiled)
                 seconds[name] = [self.theirs(step) for _ in range(self.pairs)]
                 print(f"  transformers, {name}: {statistics.median(seconds[name]):.4g} s", flush=True)
-            except Exception as error:  # pylint: disable=broad-except  # whatever a compiler or a missing package throws
-                why = f"{type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}"  # not itself: it holds the model
+            except Exception as error:  # pylint: disable=broad-except  # a compiler or a missing package may throw anything
+                why = f"{type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}"  # not the exception: it would keep the model alive
                 print(f"  transformers, {name}: {why}"[:150], flush=True)
             step = None
             if torch.compiler:
@@ -294,7 +294,7 @@ class Driver:
     def step(self):
         s = self.sizes
         self.report.heading(f"a training step: {s['step']['layers']} layers of width {s['step']['width']}, bf16, AdamW")
-        seconds = {}  # of our steps, by length
+        seconds = {}  # length -> seconds of our steps
         for length in s["lengths"]:
             sizes = {"length": length, **s["step"], "recompute": length > 32768}
             answers = [self.ours("step", **sizes) for _ in range(self.pairs)]
@@ -306,15 +306,15 @@ class Driver:
                             UTILISATION.get(length, (None, None)), min(rates) / self.peak, max(rates) / self.peak,
                             f"{length * statistics.median(rates) / answers[0]['flops']:.4g} tokens/s")
             layers = 32 / s["step"]["layers"]
-            mib = answers[0]["activation_bytes"] * layers / length / 2**20  # a token
+            mib = answers[0]["activation_bytes"] * layers / length / 2**20  # per token
             self.report.add(f"activations S={length}: {MOST_MIB_A_TOKEN} MiB a token / what 32 layers take", MOST_MIB_A_TOKEN / mib, "times",
                             (1, None) if length == 65536 else (None, None), rate=f"{mib:.3f} MiB")
             seconds[length] = [answer["seconds"] for answer in answers]
-        if s["lengths"][0] in seconds:  # last: it takes the longest
+        if s["lengths"][0] in seconds:  # last, because it takes longest
             self.beside_transformers(s["lengths"][0], seconds[s["lengths"][0]])
 
     def beside_transformers(self, length, ours):
-        """One after the other, because a device may not hold both."""
+        """Steps relative to transformers', one after the other, because a device may not hold both."""
         name = f"step S={length} / transformers' Cohere2"
         self.ours("rest")
         try:
@@ -329,19 +329,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=pathlib.Path, help="ropewalk_device_benchmark")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    parser.add_argument("--small", action="store_true", help="sizes that a cpu can do, to try it out; the figures mean nothing")
-    parser.add_argument("--pairs", type=int, default=5, help="measurements in turn, of which the median counts (default 5)")
+    parser.add_argument("--small", action="store_true", help="small sizes, to try the program on a CPU; the figures mean nothing")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of alternating measurements; the median counts (default 5)")
     parser.add_argument("--peak", type=float, default=989e12, help="dense bf16 FLOP/s of the GPU (default 989e12: H100 and H200 SXM)")
     parser.add_argument("--parts", nargs="+", default=["attention", "ring", "memory", "products", "step"],
                         choices=["attention", "ring", "rates", "memory", "products", "step"], help="what to measure (default: all but rates)")
-    parser.add_argument("--json", type=pathlib.Path, default="benchmark_gpu.json", help="where the figures go, after each part (default: benchmark_gpu.json)")
+    parser.add_argument("--json", type=pathlib.Path, default="benchmark_gpu.json", help="output file, written after each part (default: benchmark_gpu.json)")
     options = parser.parse_args()
     if not torch and options.parts != ["rates"]:
-        sys.exit("device_report: needs torch: --peers PYTHON names an interpreter that has it (pip install torch transformers)")
+        sys.exit("device_report: needs torch; --peers PYTHON names an interpreter that has it (pip install torch transformers)")
 
     about = {"date": time.strftime("%Y-%m-%d"), "pairs": options.pairs}
     if torch:
-        about |= {"device": torch.cuda.get_device_name() if options.device == "cuda" else "the host's processor", "torch": torch.__version__}
+        about |= {"device": torch.cuda.get_device_name() if options.device == "cuda" else "the host's CPU", "torch": torch.__version__}
     print("; ".join(f"{key} {value}" for key, value in about.items()))
     report = Table()
     seconds = 0.01 if options.small else 0.1

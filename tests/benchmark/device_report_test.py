@@ -1,4 +1,4 @@
-"""The GPU report without PyTorch: our attention's rates, on the cpu; what needs PyTorch says so."""
+"""The GPU report without PyTorch, on the CPU: the part `rates` works, and other parts report that they need torch."""
 import json
 import os
 import pathlib

@@ -1,4 +1,4 @@
-// Prints one JSON object a line for each case; what they mean together, and the goals, are in report.py.
+// Prints one line of JSON for each case. report.py combines them and has the goals.
 #include <boost/program_options.hpp>
 #include <iostream>
 #include <map>
@@ -26,10 +26,11 @@ int run(int argc, char** argv) {
   po::options_description options("ropewalk_benchmark: measures the cpu backend on one thread");
   auto add = options.add_options();
   add("help", "this text");
-  add("list", "names the cases and ends");
+  add("list", "print the names of the cases and exit");
   add("filter", po::value(&filter)->default_value(""),
-      "measures the cases in whose names this regular expression matches");
-  add("pairs", po::value(&pairs)->default_value(7), "runs beside the yardstick, of which the median is told");
+      "measure only the cases whose names match this regular expression");
+  add("pairs", po::value(&pairs)->default_value(7),
+      "number of runs that alternate with the yardstick; the median is printed");
   po::variables_map given;
   po::store(po::parse_command_line(argc, argv, options), given);
   po::notify(given);
@@ -67,7 +68,7 @@ int run(int argc, char** argv) {
 }  // namespace ropewalk::benchmark
 
 int main(int argc, char** argv) {
-  ropewalk::return_large_blocks();  // as the program does
+  ropewalk::return_large_blocks();  // as in the program
   try {
     return ropewalk::benchmark::run(argc, argv);
   } catch (const std::exception& error) {

@@ -13,7 +13,7 @@ double median(std::vector<double> values) {
 }
 
 Figure measure(const Case& measured, const Yardstick& yardstick, int pairs) {
-  // A run of either is repeated until the clock is exact enough.
+  // Each measurement repeats the run until it takes long enough for the clock.
   constexpr double kEnough = 0.03;  // seconds
   const auto rate_of = [&](double work, const std::function<void()>& run, const std::function<void()>& before,
                            const std::function<double()>& seconds) {

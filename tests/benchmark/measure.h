@@ -1,6 +1,7 @@
-// How fast single-threaded code is, as a share of what the machine could do in the same moments. Wall times of shared
-// machines mean nothing; CPU-seconds still move with the clock and the neighbours. So a case and its yardstick run by
-// turns, and what counts is the median of the ratios of neighbours.
+// Measures the speed of single-threaded code as a fraction of the machine's limit at the same time. On a shared machine
+// wall times are useless, and CPU-seconds still vary with the clock frequency and the load of other users. So runs of a
+// case and of its yardstick alternate. Each run's rate is divided by the mean rate of the yardstick's runs just before
+// and after it; the result is the median of these ratios.
 #pragma once
 
 #include <functional>
@@ -9,36 +10,37 @@
 
 namespace ropewalk::benchmark {
 
-// What a case is held against: the same kind of work at the machine's limit.
+// What a case is compared with: the same kind of work at the machine's limit.
 struct Yardstick {
   std::string name;  // "fma", "copy", "update"
   std::string unit;  // of work per second: "GFLOP/s", "GB/s"
-  double work;       // FLOP or bytes of one run
+  double work;       // FLOPs or bytes of one run
   std::function<void()> run;
 };
-Yardstick fma_peak();  // multiply-adds in registers at the widest vectors, two operations each
-// Memory far larger than the caches. Bytes read and bytes written both count; what a processor reads only because it is
-// about to overwrite it does not. Reads are cheaper than writes: a case with more of them may exceed 1.
-Yardstick copy_bandwidth();    // to another place: memcpy or a copy past the caches, whichever is faster here
-Yardstick update_bandwidth();  // in place, four streams at once: faster, as lines are written that were just read
+Yardstick fma_peak();  // multiply-adds in registers with the widest vectors, two FLOPs each
+// Bandwidth of memory far larger than the caches. Bytes read and bytes written both count; write-allocate reads (of a
+// cache line that is about to be overwritten) do not. Reads are cheaper than writes, so a case with more reads than the
+// yardstick may exceed 1.
+Yardstick copy_bandwidth();    // to another buffer: memcpy or non-temporal stores, whichever is faster here
+Yardstick update_bandwidth();  // in place, four streams at once; faster: each line is in the cache when written
 
 struct Case {
   std::string name;
-  double work;  // in the yardstick's terms
+  double work;  // FLOPs or bytes of one run, as the yardstick counts them
   std::function<void()> run;
   std::function<void()> before = nullptr;     // before each run, not timed
-  std::function<double()> seconds = nullptr;  // CPU-seconds that count, of the latest run; absent: all of it
+  std::function<double()> seconds = nullptr;  // CPU-seconds of the latest run that count; null: all
 };
 
 struct Figure {
   std::string name, unit;
   double rate;                   // median, per CPU-second
-  double share;                  // median of the ratios to the yardstick
+  double share;                  // median of the ratios to the yardstick's rate
   double share_low, share_high;  // their extremes
   double seconds;                // median CPU-seconds of one run
 };
 
-// One warm-up, then `pairs` pairs.
+// Measures one warm-up run, then `pairs` runs that count.
 Figure measure(const Case& measured, const Yardstick& yardstick, int pairs);
 
 double median(std::vector<double> values);

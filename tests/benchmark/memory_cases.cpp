@@ -1,6 +1,6 @@
-// Operations that are bound by memory. Bytes: every tensor counts once if it must be read and once if it must be
-// written. The line that a store through the caches reads before it overwrites it does not count: it need not be read.
-// The yardsticks count so too: "copy" for outputs of their own, "update" for those in place.
+// Memory-bound operations. Bytes: every tensor counts once if it must be read and once if it must be written.
+// Write-allocate reads do not count, because they are avoidable. The yardsticks count in the same way: "copy" for
+// operations with separate outputs, "update" for operations in place.
 #include "kernels/make_kernels.h"
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/tensors.h"
@@ -18,7 +18,7 @@ struct Kit {
   void add(Shape shape, uint64_t seed, double scale = 1) { tensors.emplace_back(*kernels, shape, seed, scale); }
 };
 
-// `tensors` of this shape and their traffic in tensors.
+// A case with `tensors` tensors of this shape; traffic: bytes read and written, in units of one such tensor.
 Entry entry(const std::string& name, const std::string& yardstick, Shape shape, int tensors, double traffic,
             const std::function<void(Kit&)>& more, const std::function<void(Kit&)>& run) {
   return {name, yardstick, [=] {

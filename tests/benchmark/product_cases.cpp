@@ -1,4 +1,4 @@
-// The products of a training step of the benchmark's model, in the three directions.
+// The matrix products of a training step of the benchmark's model: forward, and backward for inputs and weights.
 #include "kernels/make_kernels.h"
 #include "tests/benchmark/cases.h"
 #include "tests/benchmark/tensors.h"
@@ -25,7 +25,7 @@ std::vector<Entry> product_cases() {
   for (const int64_t N : {512, 2048})
     for (const auto& [I, O] :
          {std::pair<int64_t, int64_t>{768, 768}, {768, 256}, {768, 2048}, {2048, 768}, {768, 32768}}) {
-      if (N == 2048 && O == 32768) continue;  // the loss goes through the rows in chunks
+      if (N == 2048 && O == 32768) continue;  // the loss processes the rows in chunks
       for (const std::string pass : {"forward", "backward input", "backward weight"}) {
         const std::string name = fmt::format("product {} {}x{}->{}", pass, N, I, O);
         entries.push_back(

@@ -1,10 +1,11 @@
-"""Measures the cpu backend and prints one table: each figure as a ratio, beside its goal; the same as JSON.
+"""Measures the CPU backend, and prints a table of ratios and their goals; also writes them as JSON.
 
-Kernels and steps: CPU-seconds of one thread, as a share of what the machine can do, measured in turn with it
-(ropewalk_benchmark). Peers: CPU-seconds of PyTorch's and transformers' programs in peers/, in turn with ours; they need
---peers PYTHON, an interpreter with torch and transformers. Ranks: wall seconds of `ropewalk train` on one rank and on two,
-in turn, and of two programs at once, the most that the machine allows; two idle cores are wanted. Network: the same of two
-data-parallel ranks with 1 Gbit/s between them (network namespaces, so as root), and how long they wait for gradients and weights.
+Kernels and steps: CPU-seconds of one thread, relative to the machine's limit. Runs alternate with a measurement of that limit
+(ropewalk_benchmark). Peers: CPU-seconds relative to PyTorch's and transformers' programs in peers/, in alternating runs. They need
+--peers PYTHON, an interpreter with torch and transformers. Ranks: wall time of `ropewalk train` on two ranks relative to one, in
+alternating runs, and that of two independent programs at once, which is the machine's limit. This needs two idle cores. Network: steps
+of two data-parallel ranks with 1 Gbit/s between them, and how long they wait for gradients and weights. This needs root, for network
+namespaces.
 """
 import argparse
 import json
@@ -24,7 +25,7 @@ sys.path.append(str(HERE.parent / "support"))
 from hosts import NoHosts, TwoHosts  # noqa: E402
 from table import Table  # noqa: E402
 
-# name -> (at least, aim), of a share of the yardstick
+# name -> (minimum, aim) of the ratio to the yardstick
 SHARES = {
     "products in a step S=512": (0.80, 0.90),
     "products in a step S=2048": (0.80, 0.90),
@@ -44,7 +45,7 @@ SHARES = {
     "embedding forward": (0.75, 0.90),
     "embedding backward": (0.75, 0.90),
 }
-WINDOW_OVER_CAUSAL = (0.75, 0.85)  # per visible pair
+WINDOW_OVER_CAUSAL = (0.75, 0.85)  # rate per visible query-key pair
 WINDOW_OVER_TORCH = (40, 60)
 STEP_OVER_TRANSFORMERS = {512: (1.6, 1.9), 2048: (2.0, 2.5), 8192: (3.0, 5.0)}
 TWO_RANKS = (1.8, 1.93)
@@ -67,7 +68,7 @@ class Benchmark:
 
 
 def kernels(report, benchmark, pairs):
-    report.heading("one thread, share of the machine's multiply-adds or of its bandwidth, copying or updating in place")
+    report.heading("one thread, as a fraction of the machine's multiply-add rate, or of its bandwidth for a copy or an update in place")
     shares = {}
     for pattern, count in (("^(product|attention) ", pairs), ("^(?!product|attention|step)", pairs), ("step", max(3, pairs // 2))):
         for line in benchmark.lines(pattern, count):
@@ -82,13 +83,13 @@ def kernels(report, benchmark, pairs):
 
 
 def peer_rate(python, script, *arguments):
-    """GFLOP/s per CPU-second that a peer prints last on its line."""
+    """The figures that a peer prints on its last line: name -> GFLOP/s of CPU time."""
     output = subprocess.run([python, HERE / "peers" / script, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
     return {key: float(value) for key, value in re.findall(r"(\w+)=([0-9.]+)", output.splitlines()[-1])}
 
 
 def peers(report, benchmark, python, pairs):
-    report.heading("against PyTorch and transformers, GFLOP/s per CPU-second, in turn")
+    report.heading("relative to PyTorch and transformers, GFLOP/s of CPU time, alternating runs")
     for way in ("forward", "backward"):
         ratios, rate = [], ""
         for _ in range(pairs):
@@ -134,7 +135,7 @@ RANKS_ENVIRONMENT = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RU
 
 
 def median_step(directory, first):
-    """Seconds, of the steps from `first` on."""
+    """Median seconds of a step, from step `first` on."""
     steps = [json.loads(line)["seconds"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
     return statistics.median(steps[first:])
 
@@ -150,7 +151,7 @@ def ranks(report, ropewalk, folder, pairs):
         return job, directory
 
     def seconds(*jobs):
-        """Of the median step but the first, of the slower job."""
+        """Median seconds of a step without the first one; of several jobs, that of the slowest."""
         medians = []
         for job, directory in jobs:
             if job.wait():
@@ -158,7 +159,7 @@ def ranks(report, ropewalk, folder, pairs):
             medians.append(median_step(directory, first=1))
         return max(medians)
 
-    report.heading("two ranks against one on two cores, wall, S=8192, 4 layers of width 512")
+    report.heading("two ranks relative to one, on two cores, wall time, S=8192, 4 layers of width 512")
     ceilings, ratios = [], {"context": [], "tensor": [], "data": []}
     for _ in range(pairs):
         one = seconds(start(1))
@@ -166,10 +167,10 @@ def ranks(report, ropewalk, folder, pairs):
         for axis, measured in ratios.items():
             measured.append(one / seconds(start(2, f"parallel.{axis}_parallel=2")))
     ceiling = statistics.median(ceilings)
-    report.add("the machine: two programs at once", ceiling, "times", low=min(ceilings), high=max(ceilings))
+    report.add("limit: two independent programs at once", ceiling, "times", low=min(ceilings), high=max(ceilings))
     for axis, measured in ratios.items():
         ratio = statistics.median(measured)
-        report.add(f"{axis}-parallel", ratio, "times", TWO_RANKS, min(measured), max(measured), f"{ratio / ceiling:.0%} of the machine's")
+        report.add(f"{axis}-parallel", ratio, "times", TWO_RANKS, min(measured), max(measured), f"{ratio / ceiling:.0%} of the limit")
 
 
 NETWORK = """
@@ -187,7 +188,7 @@ def network(report, ropewalk, folder, pairs):
     (folder / "network.textproto").write_text(NETWORK)
 
     def run(hosts, bucket):
-        """Seconds of a step, and those in it in which a rank does nothing but to send gradients and weights, and wait for them."""
+        """Seconds of a step, and of its exposed communication: sending gradients and weights, and waiting for them."""
         directory = folder / f"run{time.monotonic_ns()}"
         words = ["mpirun", "--bind-to", "none", "--quiet", *hosts.mpirun_options(folder), ropewalk, "train", "network.textproto",
                  "--set", f"output.directory={directory}", "--set", f"parallel.bucket_parameters={bucket}"]
@@ -196,7 +197,7 @@ def network(report, ropewalk, folder, pairs):
         exposed = sum(event["dur"] for event in events if event["ph"] == "X" and event["args"].get("axis") == "gradient")
         return median_step(directory, first=3), exposed / 1e6 / 5
 
-    report.heading("two data-parallel ranks, 1 Gbit/s between them, wall, S=512, 8 layers of width 512 (24 M parameters)")
+    report.heading("two data-parallel ranks, 1 Gbit/s between them, wall time, S=512, 8 layers of width 512 (24 M parameters)")
     try:
         with TwoHosts(slots=1, rate="1gbit") as hosts:
             by_block, at_once = zip(*((run(hosts, 0), run(hosts, 2**31 - 1)) for _ in range(pairs)))
@@ -204,10 +205,10 @@ def network(report, ropewalk, folder, pairs):
         print(f"left out: {reason}")
         return
     speedups = [b[0] / a[0] for a, b in zip(by_block, at_once)]
-    report.add("a bucket for each block / one for all", statistics.median(speedups), "times as fast", low=min(speedups), high=max(speedups))
-    for name, measured in (("each block", by_block), ("all", at_once)):
+    report.add("a bucket for each block / a single bucket", statistics.median(speedups), "times as fast", low=min(speedups), high=max(speedups))
+    for name, measured in (("a bucket for each block", by_block), ("a single bucket", at_once)):
         shares = [exposed / step for step, exposed in measured]
-        report.add(f"gradients and weights, not hidden, a bucket for {name}", statistics.median(shares), "of a step", low=min(shares),
+        report.add(f"exposed communication, {name}", statistics.median(shares), "of a step", low=min(shares),
                    high=max(shares), rate=f"{statistics.median(exposed for _, exposed in measured):.3f} s")
 
 
@@ -221,10 +222,10 @@ def machine():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path, help="the build folder, with ropewalk and its benchmark")
-    parser.add_argument("--pairs", type=int, default=7, help="runs beside a yardstick, of which the median counts (default 7)")
-    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with torch and transformers; without it peers are left out")
+    parser.add_argument("--pairs", type=int, default=7, help="runs that alternate with a yardstick or peer; the median counts (default 7)")
+    parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with torch and transformers; without it, the peers are not measured")
     parser.add_argument("--parts", nargs="+", default=["kernels", "peers", "prepare", "ranks", "network"], help="what to measure (default: all)")
-    parser.add_argument("--json", type=pathlib.Path, help="where the figures go (default: BUILD/benchmark.json)")
+    parser.add_argument("--json", type=pathlib.Path, help="output file (default: BUILD/benchmark.json)")
     options = parser.parse_args()
 
     build = options.build.resolve()

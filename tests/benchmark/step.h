@@ -1,4 +1,4 @@
-// A whole training step of one rank: forward, backward and AdamW over one sequence, always the same.
+// A complete training step of one rank: forward, backward and AdamW, always over the same sequence.
 #pragma once
 
 #include "parallel/communicator/make_communicator.h"
@@ -8,7 +8,7 @@
 
 namespace ropewalk::benchmark {
 
-// Layers of the model: three sliding ones and a full one in turn.
+// The model's layers: three with sliding-window attention, then one with full attention, repeated.
 inline std::vector<LayerKind> three_to_one(int64_t layers, int64_t window) {
   std::vector<LayerKind> kinds;
   for (int64_t layer = 0; layer < layers; ++layer)
@@ -23,7 +23,7 @@ struct Step {
         arena(kernels),
         trainer(config, {mesh, kernels, arena}),
         batch{{random_sample(config.training.stages[0].sequence_length, config.model.vocabulary, {}, 1)}} {
-    arena.reserve(estimate_run(config, 0).memory.arena());  // as a run does
+    arena.reserve(estimate_run(config, 0).memory.arena());  // as in a run
     trainer.initialize();
   }
 

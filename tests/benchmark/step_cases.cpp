@@ -1,4 +1,4 @@
-// A whole training step on one rank: forward, backward, AdamW; and the products inside it, by themselves.
+// A complete training step on one rank (forward, backward, AdamW), and the matrix products inside it alone.
 #include "kernels/make_kernels.h"
 #include "kernels/trace.h"
 #include "tests/benchmark/cases.h"

@@ -1,4 +1,4 @@
-"""The table of figures that the benchmarks print: each beside its goal."""
+"""The table that the benchmarks print: each figure with its goal."""
 import collections
 
 Row = collections.namedtuple("Row", "name value unit least aim low high rate")

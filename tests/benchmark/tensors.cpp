@@ -19,7 +19,7 @@ Filled::Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale, DType
     kernels.synchronize();
     return;
   }
-  // Drawing and uploading are slow, so the draws repeat, with a period that no power of two divides.
+  // Random numbers and uploads are slow, so the values repeat, with an odd period so that rows differ.
   constexpr int64_t kPeriod = 99991;
   const int64_t count = shape.elements();
   const RandomStream stream(seed, "benchmark");

@@ -1,4 +1,4 @@
-// Tensors with memory of their own.
+// Tensors that own their memory.
 #pragma once
 
 #include <memory>
@@ -9,14 +9,15 @@
 namespace ropewalk::benchmark {
 
 struct Filled {
-  // Standard normal values, drawn by `seed`; zeros for seed 0. Never zeros where an operation reads: they are faster.
+  // Fills with normal random numbers times `scale`, or with zeros if seed is 0. Use zeros for outputs only: operations
+  // run unrealistically fast on zero inputs.
   Filled(Kernels& kernels, Shape shape, uint64_t seed, double scale = 1.0, DType dtype = DType::kF32);
 
   std::unique_ptr<Buffer> buffer;
   Tensor tensor;
 };
 
-// to[n] = from[tokens[n]], rows of whole cache lines, as fast as this machine can: what embedding could be at best.
+// to[n] = from[tokens[n]], for rows of whole cache lines, at the machine's limit: an upper bound for the embedding.
 void copy_rows(const Tensor& tokens, const Tensor& from, const Tensor& to);
 
 }  // namespace ropewalk::benchmark

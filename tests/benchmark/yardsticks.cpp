@@ -20,12 +20,12 @@ HWY_BEFORE_NAMESPACE();
 namespace ropewalk::benchmark::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Twelve chains hide the latency of multiply-add on every machine known here, and with their two operands they fit the
-// sixteen registers of AVX2. Returns the operations done; `sink` keeps the compiler from dropping them.
+// Twelve independent chains hide the latency of multiply-add on all processors tested, and with their two operands they
+// fit into the sixteen registers of AVX2. Returns the number of FLOPs; `sink` keeps the compiler from removing them.
 double multiply_add(long rounds, float* sink) {
   const hn::ScalableTag<float> d;
   const auto x = hn::Set(d, 0.999f), y = hn::Set(d, 1e-3f);
-  // They begin apart, or the compiler would see that they are the same.
+  // Different initial values, or the compiler would merge the chains.
   auto a0 = hn::Set(d, 0.0f), a1 = hn::Set(d, 0.1f), a2 = hn::Set(d, 0.2f), a3 = hn::Set(d, 0.3f),
        a4 = hn::Set(d, 0.4f), a5 = hn::Set(d, 0.5f), a6 = hn::Set(d, 0.6f), a7 = hn::Set(d, 0.7f),
        a8 = hn::Set(d, 0.8f), a9 = hn::Set(d, 0.9f), a10 = hn::Set(d, 1.0f), a11 = hn::Set(d, 1.1f);
@@ -41,7 +41,7 @@ double multiply_add(long rounds, float* sink) {
 
 constexpr int64_t kLine = 16, kAhead = 512;  // floats: 64 bytes; 2 KiB
 
-// to = from, past the caches. Both begin on a line; count is whole lines.
+// to = from, with non-temporal stores. Both begin at a cache line; count is a multiple of a line.
 void streaming_copy(int64_t count, const float* from, float* to) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -52,7 +52,7 @@ void streaming_copy(int64_t count, const float* from, float* to) {
   hwy::FlushStream();
 }
 
-// copy_rows past the caches; the next row is asked for while one is copied. Rows begin on lines.
+// copy_rows with non-temporal stores; prefetches the next row while it copies one. Rows begin at cache lines.
 void streaming_gather(int64_t rows, int64_t width, const int32_t* token, const float* from, float* to) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -66,7 +66,7 @@ void streaming_gather(int64_t rows, int64_t width, const int32_t* token, const f
   hwy::FlushStream();
 }
 
-// x = -x in four parts at once: a line is written where it was read, and four streams are in flight.
+// x = -x in place, in four parts at once, so that four streams are in flight.
 void update(int64_t count, float* x) {
   const hn::ScalableTag<float> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), part = count / 4;

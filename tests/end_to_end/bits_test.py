@@ -1,5 +1,5 @@
-"""The same mesh gives the same bits; a run that was stopped gives those of one that was not; another mesh goes on from a
-checkpoint with the same losses to fp32 rounding."""
+"""Reproducibility: the same mesh gives the same bits. A run that was stopped and resumed has the bits of an uninterrupted one. A run
+resumed on another mesh has the same losses up to fp32 rounding."""
 import shutil
 import signal
 import unittest
@@ -18,8 +18,8 @@ class BitsTest(RopewalkTest):
             self.assertEqual(self.tensors(12, f"first{ranks}"), self.tensors(12, f"second{ranks}"))
         self.assertLess(self.numbers("first1")[-1]["loss"], self.numbers("first1")[0]["loss"] - 1)  # it learns
 
-        # Meshes agree with one rank: each of the 12 steps adds a rounding of about sqrt(terms) * 2^-24 to losses near 5 and AdamW,
-        # which divides by the gradient's size, keeps relative errors relative: 12 * 2^-24 * sqrt(1e4) = 7e-5 bounds the sum.
+        # All meshes agree with one rank. Each of the 12 steps adds a relative rounding error of about sqrt(terms) * 2^-24 to losses near 5.
+        # AdamW divides by the gradient's magnitude, so errors stay relative. The sum is at most 12 * 2^-24 * sqrt(1e4) = 7e-5.
         for ranks in (2, 4):
             for one, many in zip(self.numbers("first1"), self.numbers(f"first{ranks}")):
                 self.assertAlmostEqual(one["loss"], many["loss"], delta=7e-5 * one["loss"])
@@ -54,7 +54,7 @@ class BitsTest(RopewalkTest):
                 self.assertEqual(old["step"], new["step"])
                 self.assertAlmostEqual(old["loss"], new["loss"], delta=7e-5 * old["loss"])  # as above
                 self.assertEqual("validation_loss" in old, "validation_loss" in new)
-                if "validation_loss" in old:  # over the same samples, whatever the mesh
+                if "validation_loss" in old:  # over the same samples on every mesh
                     for a, b in zip([old["validation_loss"], *old["validation_loss_by_position"]],
                                     [new["validation_loss"], *new["validation_loss_by_position"]]):
                         self.assertAlmostEqual(a, b, delta=7e-5 * a)

@@ -1,5 +1,5 @@
-"""What runs compute, as one digest a run: of every step's numbers and the last checkpoint's tensors (weights
-and moments, so gradients too). Two programs that print the same lines compute the same bits:
+"""Prints one digest for each of many runs: a hash of every step's metrics and of the last checkpoint's tensors (weights and moments,
+which depend on all gradients). Two programs that print the same lines compute the same bits:
 
     python3 tests/end_to_end/digest.py PROGRAM > before.txt
 """

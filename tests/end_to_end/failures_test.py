@@ -1,4 +1,4 @@
-"""What goes wrong in the world: wrong configurations and worlds, dead ranks, full disks, damaged checkpoints and data."""
+"""Failures: wrong configurations, numbers of ranks that do not fit, dead ranks, full disks, damaged checkpoints and data."""
 import os
 import shutil
 import signal
@@ -38,15 +38,15 @@ class FailuresTest(RopewalkTest):
 
     def test_full_disk(self):
         mounted = self.mount_tmpfs("size=1m")
-        # One checkpoint of this model fits into the megabyte, a second does not.
+        # The megabyte has room for one checkpoint of this model, but not for two.
         job = self.train(2, *MESH, "output.directory=small/run", "training.steps=100000", "checkpoint.interval=3", "checkpoint.keep=0",
                          "validation.interval=0")
         code, output = self.finish(job, timeout=60)
-        self.assertEqual(code, 4, output)  # after several saves in vain
-        self.assertIn("going on", output)
+        self.assertEqual(code, 4, output)  # after several failed saves
+        self.assertIn("the run continues", output)
         self.assertIn("No space left", output)
         self.assertFalse([path for path in (mounted / "run/checkpoints").iterdir() if path.name.endswith(".tmp")])
-        # What was saved is whole: another disk, and the run goes on from it.
+        # The saved checkpoint is complete: the run can resume from it on another disk.
         shutil.copytree(mounted / "run", self.directory / "run")
         output = self.check(self.train(2, *MESH))
         self.assertIn("continuing after step ", output)
@@ -60,7 +60,7 @@ class FailuresTest(RopewalkTest):
         self.assertNotIn("no checkpoint", output)
         self.assertIn("saved a checkpoint after step 12", output)
         self.assertTrue(self.checkpoint(12).exists())
-        # Nor is a save of that step kept from its temporary name.
+        # A later save of that step can still use its temporary name.
         output = self.check(self.train(2, *MESH, "training.steps=4", options=["--resume-from", "0"]))
         self.assertIn("saved a checkpoint after step 4", output)
         self.assertTrue((self.checkpoint(4).with_suffix(".aside") / "mine").is_dir())
@@ -74,7 +74,7 @@ class FailuresTest(RopewalkTest):
         self.assertIn("warning: changed since the checkpoint: training.seed: 1 -> 7", output)
         self.assertTrue(self.checkpoint(12).with_suffix(".aside").exists())
         self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 11)))
-        output = self.check(self.train(2, *MESH))  # not from the step 12 that was given up
+        output = self.check(self.train(2, *MESH))  # not from the abandoned step 12
         self.assertIn("continuing after step 10 ", output)
         output = self.check(self.train(2, *MESH, "training.steps=4", options=["--resume-from", "0"]))
         self.assertNotIn("continuing", output)
@@ -82,13 +82,13 @@ class FailuresTest(RopewalkTest):
         self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 5)))
         code, output = self.finish(self.train(2, *MESH, options=["--resume-from", "3"]))
         self.assertEqual(code, 4, output)
-        self.assertIn("run/checkpoints has no checkpoint of step 3 (step-00000003); those there are: step 4; set aside, until "
-                      "renamed, are step-00000010.aside, step-00000012.aside, step-00000012.aside-2", output)
+        self.assertIn("run/checkpoints has no checkpoint of step 3 (step-00000003); existing checkpoints: step 4; set aside "
+                      "(rename to use): step-00000010.aside, step-00000012.aside, step-00000012.aside-2", output)
         self.checkpoint(6).write_text("mine")
         code, output = self.finish(self.train(1, options=["--resume-from", "6"]))
         self.assertEqual(code, 4, output)
-        self.assertIn("step-00000006 is no directory, so no checkpoint", output)
-        self.assertIn("so no checkpoints, and in the way of those to come: step-00000006", self.check(self.train(1, "training.steps=5")))
+        self.assertIn("step-00000006 is not a directory, so it is not a checkpoint", output)
+        self.assertIn("can be saved until they are moved: step-00000006", self.check(self.train(1, "training.steps=5")))
 
     def test_a_checkpoint_under_another_step_is_refused(self):
         self.check(self.train(2, *MESH, "training.steps=8"))
@@ -114,7 +114,7 @@ class FailuresTest(RopewalkTest):
             newest.write_bytes(data)
         output = self.check(self.train(2, *MESH))
         self.assertIn("continuing after step 4 ", output)
-        self.assertRegex(output, r"step-00000008.*(model|optimizer)\.[a-z_.0-9]+")  # refused, by the tensor's name
+        self.assertRegex(output, r"step-00000008.*(model|optimizer)\.[a-z_.0-9]+")  # refused; the message has the tensor's name
         self.assertEqual([line["step"] for line in self.numbers()], list(range(1, 13)))
 
     def test_all_checkpoints_damaged(self):
@@ -154,9 +154,9 @@ class FailuresTest(RopewalkTest):
         self.assertIn("text.bin", output)
 
     def test_failure_of_one_rank_ends_all_in_order(self):
-        """MPI_Abort, by which the others were ended, breaks mpirun now and then."""
+        """The job must not end by MPI_Abort, which sometimes makes mpirun fail."""
         with open(self.directory / "text.bin", "r+b") as tokens:
-            tokens.write(b"\xff\xff" * 20)  # in a sequence of one rank
+            tokens.write(b"\xff\xff" * 20)  # only in a sequence of one rank
         code, output = self.finish(self.train(2, "parallel.data_parallel=2", "training.steps=1000"))
         self.assertEqual(code, 3, output)
         self.assertRegex(output, r"ropewalk: rank [01] on \S+: ")

@@ -1,4 +1,4 @@
-"""Starts ropewalk under mpirun on a small model and text, and reads what a run leaves behind."""
+"""Starts ropewalk under mpirun on a small model and text, and reads the files of its runs."""
 import json
 import os
 import pathlib
@@ -29,7 +29,7 @@ checkpoint { interval: 4 keep: 2 }
 output { directory: "run" log_interval: 1 }
 """
 
-# What differs between two runs of the same numbers.
+# Members of the metrics that are measured, so they differ between runs with the same bits.
 MEASURED = {"time", "seconds", "tokens_per_second", "model_flops_per_second", "model_flops_utilization", "bytes_sent",
             "peak_memory_bytes", "seconds_remaining", "validation_seconds"}
 
@@ -44,13 +44,13 @@ def environment():
     return {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
-# Whoever started the tests may ignore these (a shell's background, nohup), and what they start would too.
+# These signals may be ignored if the tests were started by nohup or in a script's background, and the programs would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class RopewalkTest(unittest.TestCase):
-    """A test with a directory of its own that holds text.bin, text.idx and config.textproto."""
+    """A test with its own directory, which has text.bin, text.idx and config.textproto."""
 
     def setUp(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ropewalk-test-"))
@@ -61,11 +61,11 @@ class RopewalkTest(unittest.TestCase):
         self.check(self.start(0, ["prepare", "--input", "text.jsonl", "--output", "text"]))
 
     def start(self, ranks, arguments, mpirun=(), variables=None):
-        """ranks = 0: without mpirun."""
+        """Starts the program on `ranks` ranks; 0: one process without mpirun."""
         launcher = [] if ranks == 0 else [
             "mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1", "--mca", "btl", "self,vader",
             *mpirun, "-n", str(ranks)]
-        # To a file: a pipe that nobody reads until the job ends would fill, and stop it.
+        # To a file: a pipe that is read only after the job would fill up and block it.
         output = tempfile.TemporaryFile(dir=self.directory)
         self.addCleanup(output.close)
         process = subprocess.Popen([*launcher, ROPEWALK, *arguments], cwd=self.directory, env={**environment(), **(variables or {})}, stdout=output,
@@ -78,7 +78,7 @@ class RopewalkTest(unittest.TestCase):
         return self.start(ranks, ["train", "config.textproto", *options, *sets], mpirun, variables)
 
     def finish(self, process, timeout=120):
-        """-> (exit code, output)"""
+        """Waits for the process; returns (exit code, output)."""
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -87,7 +87,7 @@ class RopewalkTest(unittest.TestCase):
         return process.returncode, self.output_of(process)
 
     def output_of(self, process):
-        """So far. Through a descriptor of our own, because the process writes where that one stands."""
+        """The output so far. Opens the file again, because the process shares the offset of the descriptor that it inherited."""
         with open(f"/proc/self/fd/{process.output.fileno()}", "rb") as file:
             return file.read().decode(errors="replace")
 
@@ -100,11 +100,11 @@ class RopewalkTest(unittest.TestCase):
         return [json.loads(line) for line in (self.directory / run / "metrics.jsonl").read_text().splitlines()]
 
     def numbers(self, run="run"):
-        """The metrics without what is measured: what must repeat."""
+        """The metrics without measured values: they must be the same in every run."""
         return [{key: value for key, value in line.items() if key not in MEASURED} for line in self.metrics(run)]
 
     def wait_for_step(self, step, process, run="run", timeout=60, may_end=False):
-        """may_end: before that step, with 0."""
+        """Waits until the run has made the step. may_end: the process may exit with 0 before."""
         end = time.time() + timeout
         while time.time() < end and process.poll() is None:
             try:
@@ -122,15 +122,15 @@ class RopewalkTest(unittest.TestCase):
         return self.directory / run / "checkpoints" / f"step-{step:08d}"
 
     def tensors(self, step, run="run"):
-        """File name -> bytes of the tensor files of a checkpoint."""
+        """File name -> contents, of the tensor files of a checkpoint."""
         return {path.name: path.read_bytes() for path in self.checkpoint(step, run).glob("*.safetensors")}
 
     def rank_pids(self, process):
-        """The processes of the ranks, in order of rank, of a job on this host."""
+        """The process ids of a job's ranks, in order of rank."""
         return list(pids_of_ranks(process.pid, ROPEWALK).values())
 
     def mount_tmpfs(self, options):
-        """A disk of its own, at small/; skips the test where there is none to be had."""
+        """Mounts a tmpfs at small/; skips the test if that is not possible."""
         mounted = self.directory / "small"
         mounted.mkdir()
         if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], capture_output=True).returncode:

@@ -1,15 +1,17 @@
-"""Interrupts runs at random instants, again and again, and compares what they come to with a run that was left alone, bit by bit.
+"""Interrupts runs at random times, and compares their results bit by bit with those of an uninterrupted run.
 
   interruptions.py PROGRAM kills [--count 1000]       SIGKILL to one rank, several, mpirun or all, also while a job starts; the job
-                                                      is started again at once
+                                                      is restarted at once
   interruptions.py PROGRAM signals [--count 2000]     SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGUSR2 to running jobs of one rank and of
-                                                      four: exit code 85, a checkpoint of that step, and the run goes on from it
-  interruptions.py PROGRAM profiler [--seconds 600]   runs under a preloaded handler of SIGPROF, 1000 a second, on the ranks' own stack
+                                                      four: exit code 85, a checkpoint of that step, and the run resumes from it
+  interruptions.py PROGRAM profiler [--seconds 600]   runs with a preloaded SIGPROF handler, called 1000 times per second on the ranks'
+                                                      own stack
 
-Open MPI's mpirun sometimes hangs when a rank is killed while it starts, after all ranks have ended: it is then killed, and that is told.
+Open MPI's mpirun sometimes hangs if a rank is killed while it starts, although all ranks have ended. It is then killed, and the line of
+this interruption says so.
 
-Interruption number i is the same whatever is asked besides, but for the machine's own timing: --first F --count N does the part
-[F, F + N), and parts add up to the whole. A run takes ten interruptions, and its number gives its mesh.
+Interruption number i depends only on i and the seed, except for the machine's timing. So --first F --count N runs the part [F, F + N) of
+a campaign. A run takes ten interruptions, and its number determines its mesh.
 """
 import argparse
 import collections
@@ -29,8 +31,8 @@ MESHES = [(0, []),
           (4, ["parallel.data_parallel=2", "parallel.context_parallel=2"])]
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 PER_RUN = 10  # interruptions
-MOST_RUNS = 20  # that may be done before one interruption comes, which few are
-PATIENCE = 60  # seconds, for a job that has nothing left to do but end
+MOST_RUNS = 20  # that may finish before they are interrupted; more than one rarely does
+PATIENCE = 60  # seconds for a job to end
 
 
 class Place(RopewalkTest):
@@ -47,19 +49,19 @@ class Place(RopewalkTest):
         self.doCleanups()
 
     def outcome(self, run, step):
-        """Everything that must repeat."""
+        """The results that must be the same in every run."""
         return self.numbers(run), self.tensors(step, run)
 
     def compare(self, run, step, alone):
         numbers, tensors = self.outcome(run, step)
-        self.assertEqual(numbers, alone[0], "the metrics differ from those of the run that was left alone")
-        self.assertEqual(tensors, alone[1], "the checkpoint differs from that of the run that was left alone")
+        self.assertEqual(numbers, alone[0], "the metrics differ from those of the uninterrupted run")
+        self.assertEqual(tensors, alone[1], "the checkpoint differs from that of the uninterrupted run")
         left = [path.name for path in (self.directory / run / "checkpoints").iterdir() if path.suffix]
         self.assertEqual(left, [], "left behind")
 
 
 class Alone:
-    """What runs come to that are left alone, by mesh; each is made once."""
+    """The results of uninterrupted runs, by mesh; each is run once."""
 
     def __init__(self, place, settings, steps):
         self.place, self.settings, self.steps, self.known = place, settings, steps, {}
@@ -74,18 +76,18 @@ class Alone:
 
 
 def rank_pids(place, job, ranks):
-    """Those that have been started; without mpirun, the one of the job."""
+    """Process ids of the ranks that have started; without mpirun, that of the job."""
     return place.rank_pids(job) if ranks else [job.pid]
 
 
 def send(pids, number):
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+        with contextlib.suppress(ProcessLookupError):  # the process has ended meanwhile
             os.kill(pid, number)
 
 
 def kill(place, job, ranks, draw):
-    """-> what was killed; None if the job had ended by itself."""
+    """Returns a description of what was killed; None if the job had ended before."""
     pids = rank_pids(place, job, ranks)
     if job.poll() is not None:
         return None
@@ -108,9 +110,9 @@ def kill(place, job, ranks, draw):
 
 
 def interrupted_run(place, alone, run, mesh, draws, interrupt, tell):
-    """Interrupts a run again and again, then lets it come to its end.
+    """Interrupts a run repeatedly, then lets it finish.
 
-    interrupt(job, ranks, directory, number, draw) -> what was done to the job; None if it was done before, and whole."""
+    interrupt(job, ranks, directory, number, draw) returns what was done to the job; None if the job had finished correctly before."""
     ranks, sets = MESHES[mesh]
     expected, _ = alone.of(mesh)
     directory = f"run{run}"
@@ -121,9 +123,9 @@ def interrupted_run(place, alone, run, mesh, draws, interrupt, tell):
             if interruption:
                 break
             place.compare(directory, alone.steps, expected)
-            directory = f"run{run}.{number}.{run_number}"  # another run takes the interruption
+            directory = f"run{run}.{number}.{run_number}"  # use another run for this interruption
         else:
-            place.fail(f"{MOST_RUNS} runs in turn were done before they were interrupted")
+            place.fail(f"{MOST_RUNS} runs in sequence finished before they could be interrupted")
         tell(number, interruption)
     place.check(start())
     place.compare(directory, alone.steps, expected)
@@ -150,13 +152,13 @@ def kills(place, numbers, seed, tell):
 def signals(place, numbers, seed, tell):
     settings = ["training.steps=400", "checkpoint.interval=0", "validation.interval=0", "validation.sample_interval=0"]
     alone = Alone(place, settings, 400)
-    before = collections.defaultdict(int)  # the last step of a directory, before the job that is running
+    before = collections.defaultdict(int)  # the last step of the run in a directory, before its current job
 
     def interrupt(job, ranks, directory, number, draw):
         sent = SIGNALS[number % len(SIGNALS)]
         place.wait_for_step(before[directory] + 1, job, directory, may_end=True)
         time.sleep(draw.uniform(0, 0.1))
-        to_mpirun = ranks and sent == signal.SIGUSR1 and draw.random() < 0.5  # the signal that mpirun passes on at once
+        to_mpirun = ranks and sent == signal.SIGUSR1 and draw.random() < 0.5  # the signal that mpirun forwards at once
         pids = [job.pid] if to_mpirun else rank_pids(place, job, ranks)
         send(draw.sample(pids, min(1, len(pids))), sent)
         code, output = place.finish(job, timeout=PATIENCE)
@@ -174,7 +176,7 @@ def signals(place, numbers, seed, tell):
 
 
 def by_run(numbers, seed):
-    """Interruptions with their random numbers, in runs of PER_RUN."""
+    """The interruptions, each with its random generator, grouped into runs of PER_RUN."""
     runs = {}
     for number in numbers:
         runs.setdefault(number // PER_RUN, []).append((number, random.Random(f"{seed} {number}")))
@@ -182,7 +184,7 @@ def by_run(numbers, seed):
 
 
 def profiler(place, seconds, library):
-    """Each mesh in turn, under the storm, until the time is up."""
+    """Runs each mesh in turn under a profiler's signals until the time is up."""
     settings = ["training.steps=200", "checkpoint.interval=50", "validation.interval=50", "validation.sample_interval=0"]
     alone = Alone(place, settings, 200)
     for mesh in range(len(MESHES)):
@@ -224,8 +226,8 @@ def main():
             print(f"{done}/{count}  {asked.what} number {number} (seed {asked.seed}): {what}; {left:.0f} s left", flush=True)
 
         {"kills": kills, "signals": signals}[asked.what](place, range(asked.first, asked.first + count), asked.seed, tell)
-        print(f"{done} {asked.what}, seed {asked.seed}, [{asked.first}, {asked.first + count}): every run has the bits of one that "
-              f"was left alone; {time.monotonic() - began:.0f} s")
+        print(f"{done} {asked.what}, seed {asked.seed}, [{asked.first}, {asked.first + count}): every run has the bits of an "
+              f"uninterrupted one; {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

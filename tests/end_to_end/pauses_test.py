@@ -1,4 +1,4 @@
-"""Ranks that do not run for a while: a machine that sleeps pauses all of them, and nobody is to blame; one that hangs alone is named."""
+"""Paused ranks: if a machine sleeps, all ranks pause and the run continues; if only one rank hangs, the error names it."""
 import os
 import signal
 import time
@@ -13,7 +13,7 @@ MESHES = {2: ["parallel.context_parallel=2"], 4: ["parallel.context_parallel=2",
 
 class PausesTest(RopewalkTest):
     def send(self, job, number, count, ranks=None):
-        """To the job of `count` ranks: to all of them, or to some."""
+        """Sends a signal to all ranks of the job of `count` ranks, or to some."""
         pids = self.rank_pids(job)
         self.assertEqual(len(pids), count)
         for rank, pid in enumerate(pids):
@@ -21,7 +21,7 @@ class PausesTest(RopewalkTest):
                 os.kill(pid, number)
 
     def test_a_machine_that_sleeps_is_nobodys_fault(self):
-        """All ranks stop, not quite at once, for longer than the deadline, and twice: the run goes on, to the same bits."""
+        """Twice all ranks are paused, not quite simultaneously, for longer than the deadline: the run continues with the same bits."""
         for count, mesh in MESHES.items():
             self.check(self.train(count, *mesh, *LONG, f"output.directory=awake{count}"))
             job = self.train(count, *mesh, *LONG, f"output.directory=run{count}")

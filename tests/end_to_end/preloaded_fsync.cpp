@@ -1,5 +1,5 @@
-// Preloaded: tells what is made durable and renamed, in FSYNC_LOG, a line each; and, with NO_DIRECTORY_FSYNC, plays a
-// file system that knows no fsync of a directory, as some on SMB and FUSE do.
+// Preloaded: logs each fsync and rename as a line of the file FSYNC_LOG. With NO_DIRECTORY_FSYNC, fsync of a directory
+// fails, as on some SMB and FUSE file systems.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -15,7 +15,7 @@ void log(const std::string& line) {
   const char* path = std::getenv("FSYNC_LOG");
   if (path == nullptr) return;
   const int file = open(path, O_WRONLY | O_CREAT | O_APPEND, 0666);
-  (void)!write(file, line.data(), line.size());  // one call, so that the lines of several ranks stay whole
+  (void)!write(file, line.data(), line.size());  // one call, so that lines of several ranks do not mix
   close(file);
 }
 

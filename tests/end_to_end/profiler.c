@@ -1,5 +1,5 @@
-// To be preloaded: SIGPROF, 1000 a second of the processor's time, handled on the stack of whoever runs, as profilers
-// do. At the end a rank says on stderr how many there were.
+// Preloaded: raises SIGPROF 1000 times per second of CPU time, with a handler on the stack of the running thread, as
+// profilers do. At the end each rank prints the number of signals to stderr.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static int is_ropewalk(void) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-  if (!is_ropewalk()) return;  // mpirun is preloaded too
+  if (!is_ropewalk()) return;  // the library is loaded into mpirun too
   struct sigaction action = {0};
   action.sa_handler = handle;
   action.sa_flags = SA_RESTART;

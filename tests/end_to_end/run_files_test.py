@@ -1,4 +1,4 @@
-"""A run's directory: whose its files are, what a start makes of those that are there, full disks, other jobs, power cuts."""
+"""A run's directory: files of the user and of earlier runs, full disks, concurrent jobs, durability."""
 import json
 import os
 import shutil
@@ -39,9 +39,9 @@ class RunFilesTest(RopewalkTest):
         damaged = b"".join(lines[:2]) + b"\0" * 300 + lines[2][40:] + b"\n" + b"".join(lines[3:])
         metrics.write_bytes(damaged)
         output = self.check(self.train(2, *MESH))
-        self.assertIn("warning: run/metrics.jsonl is damaged (line 3-4); it goes on without that, and is kept as it was as "
-                      "run/metrics.jsonl.1", output)
-        self.assertIn("run/metrics.jsonl has no lines of step 3, before the checkpoint", output)
+        self.assertIn("warning: run/metrics.jsonl is damaged (line 3-4); it continues without these lines, and the old file is kept "
+                      "as run/metrics.jsonl.1", output)
+        self.assertIn("run/metrics.jsonl has no lines for step 3, which the checkpoint includes", output)
         self.assertEqual([line["step"] for line in self.numbers()], [1, 2, *range(4, 13)])
         self.assertEqual((self.directory / "run/metrics.jsonl.1").read_bytes(), damaged)
 
@@ -67,7 +67,7 @@ class RunFilesTest(RopewalkTest):
             self.assertEqual(trace.read_text() == "my notes", text == "my notes")
 
     def test_restart_at_once_after_a_kill(self):
-        """The ranks of a launcher that was killed live on for a moment, and hold the lock."""
+        """When a launcher is killed, its ranks live on for a moment and hold the lock."""
         for _ in range(3):
             first = self.train(2, *MESH, "training.steps=100000", "validation.interval=0", "checkpoint.interval=1")
             self.wait_for_step(2, first)
@@ -84,7 +84,7 @@ class RunFilesTest(RopewalkTest):
         self.assertEqual(sorted(path.name for path in self.checkpoint(8).parent.iterdir()), ["step-00000008", "step-00000012"])
 
     def test_start_on_a_full_disk(self):
-        """Like a run on one: it trains, tells what it cannot write, and stops after several saves in vain; with room again it is whole."""
+        """The run trains, reports what it cannot write, and stops after several failed saves. With space again, the run is completed."""
         mounted = self.mount_tmpfs("size=8m")
         self.check(self.train(2, *MESH, "output.directory=small/run", "training.steps=4"))
         with open(mounted / "filler", "wb", buffering=0) as filler:
@@ -94,7 +94,7 @@ class RunFilesTest(RopewalkTest):
             except OSError:
                 pass
         code, output = self.finish(self.train(2, *MESH, "output.directory=small/run", "checkpoint.interval=2"))
-        self.assertEqual(code, 4, output)  # after several saves in vain
+        self.assertEqual(code, 4, output)  # after several failed saves
         self.assertIn("continuing after step 4 ", output)
         self.assertRegex(output, r"warning: cannot \w+ small/run/events/.*No space left")
         self.assertIn("step 10/12", output)
@@ -124,7 +124,7 @@ class RunFilesTest(RopewalkTest):
         self.assertEqual(calls[config - 1:config + 2:2], [f"fsync {run}/config.textproto.ropewalk-tmp", f"fsync {run}"])
 
     def test_directories_that_cannot_be_made_durable(self):
-        """Some file systems know no fsync of a directory: a word at the start, and all goes on."""
+        """Some file systems do not support fsync of a directory: a warning at the start, and the run continues."""
         preloaded = self.preloaded(NO_DIRECTORY_FSYNC="1")
         output = self.check(self.start(0, ["prepare", "--input", "text.jsonl", "--output", "other"], variables=preloaded))
         self.assertIn("cannot make the names of files durable", output)
@@ -138,7 +138,7 @@ class RunFilesTest(RopewalkTest):
         first = self.train(2, *MESH, "training.steps=100000", "checkpoint.interval=0", "validation.interval=0")
         self.wait_for_step(2, first)
         pids = self.rank_pids(first)
-        for pid in pids:  # it need not compute while it keeps the other one waiting
+        for pid in pids:  # save CPU time while the second job waits for the lock
             os.kill(pid, signal.SIGSTOP)
         code, output = self.finish(self.train(2, *MESH))
         self.assertEqual(code, 2, output)
@@ -166,8 +166,8 @@ class RunFilesTest(RopewalkTest):
         self.assertIn("output.directory", output)
 
     def test_a_mean_of_nothing_is_no_number(self):
-        """Documents of one token among others: some steps have no target, and neither has the validation part."""
-        def write(lengths):  # of documents, in Megatron's format: `prepare` ends each with a token of its own
+        """With documents of one token, some steps have no targets, and the validation part has none."""
+        def write(lengths):  # writes documents of these lengths in Megatron's format; `prepare` would append a token to each
             count = len(lengths)
             offsets = [2 * sum(lengths[:i]) for i in range(count)]
             (self.directory / "text.bin").write_bytes(struct.pack(f"<{sum(lengths)}H", *(i % 200 for i in range(sum(lengths)))))
@@ -185,7 +185,7 @@ class RunFilesTest(RopewalkTest):
         self.assertTrue(all(line["loss"] is None or line["loss"] > 1 for line in lines), lines)
         self.assertEqual([line["validation_loss"] for line in lines if "validation_loss" in line], [None] * 3)
         self.assertIn("validation: no targets", output)
-        # A range of positions that no target is ever in: every document ends where its sequence does.
+        # A range of positions that never has a target, because every document ends where its sequence ends.
         write([60] * 40)
         output = self.check(self.train(1, "validation.position_ranges=60", "output.directory=ranges"))
         by_position = self.metrics("ranges")[3]["validation_loss_by_position"]

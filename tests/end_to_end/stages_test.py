@@ -1,11 +1,11 @@
-"""A run in stages of several lengths, batches, bases and data: stopped anywhere and resumed it has the bits of one that was not;
-later stages may be edited in between; every stage starts with the first of its samples."""
+"""A run in stages with different lengths, batch sizes, RoPE bases and data. Stopped at any step and resumed, it has the bits of an
+uninterrupted run. Later stages may be edited in between. Every stage starts with its first sample."""
 import shutil
 import unittest
 
 from harness import RopewalkTest
 
-# The second goes on in the first one's order of samples; the third has longer sequences, the fourth other data.
+# The second stage continues the first one's order of samples; the third has longer sequences, the fourth other data.
 STAGES = ["training.stages.0.first_step=3", "training.stages.0.batch=2",
           "training.stages.1.first_step=5", "training.stages.1.sequence_length=150", "training.stages.1.theta=300",
           "training.stages.2.first_step=9", "training.stages.2.sequence_length=37", "training.stages.2.prefix=more",
@@ -27,7 +27,7 @@ class StagesTest(RopewalkTest):
         return self.check(self.train(ranks, *mesh, f"output.directory={directory}", *settings))
 
     def resume(self, source, step, directory, *settings, ranks=2, mesh=MESH):
-        """A run that finds the checkpoint of another one."""
+        """Copies a checkpoint of the run `source` to a new directory, and resumes from it."""
         (self.directory / directory / "checkpoints").mkdir(parents=True)
         shutil.copytree(self.checkpoint(step, source), self.checkpoint(step, directory))
         output = self.run_to_its_end(directory, *settings, ranks=ranks, mesh=mesh)
@@ -51,14 +51,14 @@ class StagesTest(RopewalkTest):
             self.assertNotIn("warning", output)
             self.assertEqual(self.numbers(f"from{step}"), whole[step:], f"after step {step}")
             self.assertEqual(self.tensors(12, f"from{step}"), self.tensors(12, "whole"), f"after step {step}")
-        # Of 12 steps; see bits_test.py for the bound.
+        # See bits_test.py for the bound, which holds for 12 steps.
         self.resume("whole", 7, "moved", *STAGES, ranks=4, mesh=OTHER_MESH)
         for old, new in zip(whole[7:], self.numbers("moved")):
             self.assertEqual([old["step"], old["tokens"]], [new["step"], new["tokens"]])
             self.assertAlmostEqual(old["loss"], new["loss"], delta=7e-5 * old["loss"])
 
     def test_stages_to_come_may_be_edited(self):
-        """Added to a run that had none, or changed: as if they had been so from the start."""
+        """Stages added to a run that had none, or changed, have the same effect as from the start."""
         added = ["training.stages.0.first_step=8", "training.stages.0.sequence_length=150", "training.stages.0.theta=300"]
         self.run_to_its_end("whole", *added)
         self.run_to_its_end("plain", *ALL_CHECKPOINTS)
@@ -69,27 +69,27 @@ class StagesTest(RopewalkTest):
             self.assertEqual(self.tensors(12, f"added{step}"), self.tensors(12, "whole"))
         self.assertNotEqual(self.tensors(12, "plain"), self.tensors(12, "whole"))
 
-        # A stage that has begun: told as a warning, and what its samples count from.
+        # Editing a stage that has begun: a warning, also about the first sample.
         self.run_to_its_end("staged", *added, *ALL_CHECKPOINTS)
         output = self.resume("staged", 10, "edited", *added, "training.stages.0.first_step=7")
         self.assertIn("warning: changed since the checkpoint: training.stages.0.first_step: 8 -> 7", output)
         self.assertIn("warning: the checkpoint was saved in another stage; this one starts with its first samples", output)
 
     def test_stages_that_are_over_need_not_fit_the_mesh(self):
-        """Batches of one cannot be shared by two data ranks, but of a stage that is over nobody wants to."""
+        """Two data-parallel ranks cannot split a batch of one, but a stage that is over need not be split."""
         stages = ["training.batch=1", "training.stages.0.first_step=6", "training.stages.0.batch=4", *ALL_CHECKPOINTS]
         self.run_to_its_end("small", *stages, "training.steps=8")
         begun = self.train(2, *stages, "output.directory=small", options=["--resume-from", "5"])  # data parallel
         code, output = self.finish(begun)
         self.assertEqual(code, 2, output)
         self.assertIn("training.batch = 1: must be a multiple of data_parallel = 2", output)
-        self.assertEqual(len(list((self.directory / "small/checkpoints").glob("*.aside"))), 0, "nothing is set aside for it")
+        self.assertEqual(len(list((self.directory / "small/checkpoints").glob("*.aside"))), 0, "a refused start sets nothing aside")
         output = self.check(self.train(2, *stages, "output.directory=small"))
         self.assertIn("continuing after step 8 ", output)
         self.assertEqual(self.metrics("small")[-1]["step"], 12)
         output = self.check(self.train(2, *stages, "output.directory=small", "training.steps=11", options=["--resume-from", "6"]))
         self.assertIn("continuing after step 6 ", output)
-        # Where the newest is damaged, and the one before of a stage that does not fit, the rule is told after all.
+        # If the newest checkpoint is damaged and the one before is from a stage that does not fit, the error appears after all.
         for path in [*self.checkpoint(11, "small").glob("*.safetensors")]:
             path.unlink()
         for step in range(6, 11):
@@ -97,13 +97,13 @@ class StagesTest(RopewalkTest):
         code, output = self.finish(self.train(2, *stages, "output.directory=small"))
         self.assertEqual(code, 2, output)
         self.assertIn("training.batch = 1: must be a multiple of data_parallel = 2", output)
-        # Before a job is started, all of it is looked at.
+        # `validate` checks all stages.
         code, output = self.finish(self.start(0, ["validate", "config.textproto", "--ranks", "2", *(
             word for setting in stages for word in ("--set", setting))]))
         self.assertEqual(code, 2, output)
 
     def test_data_that_changed_are_told(self):
-        """Of every stage, a warning where it had begun; not those that were prepared again."""
+        """Changed data of every stage are reported, as a warning if the stage had begun; identical data prepared again are not."""
         stages = ["training.stages.0.first_step=6", "training.stages.0.prefix=more", *ALL_CHECKPOINTS]
 
         def prepare(prefix, text):
@@ -121,27 +121,27 @@ class StagesTest(RopewalkTest):
         prepare("more", more.replace("words", "wards"))
         self.assertEqual(told(8), ["warning: changed since the checkpoint: the data behind training.stages.0.prefix: more.bin: other contents"])
         self.assertEqual(told(4), ["changed since the checkpoint: the data behind training.stages.0.prefix: more.bin: other contents"])
-        self.assertEqual(told(8), [])  # of a checkpoint that has seen the new ones
+        self.assertEqual(told(8), [])  # this checkpoint was written with the new data
         size = (self.directory / "text.bin").stat().st_size
         prepare("text", more * 4)
         self.assertRegex(told(8)[0], rf"warning: changed since the checkpoint: the data behind data.prefix: text.bin: {size} bytes -> \d+ bytes, "
                          r"text.idx: \d+ bytes -> \d+ bytes")
 
     def test_samples_of_stages(self):
-        """With weights that stay as they are, a loss tells the samples."""
+        """With learning rate 0 the weights are constant, so that each loss identifies its samples."""
         def losses(directory, *settings):
             self.run_to_its_end(directory, "training.learning_rate=0", "training.warmup_steps=0", *settings, ranks=0, mesh=[])
             return [line["loss"] for line in self.numbers(directory)]
 
         plain = losses("plain")
-        # Another micro-batch: the order goes on. Sums in another order: 1e3 terms, 2^-24 each.
+        # Another micro-batch: the order of samples continues. Sums are in another order: 1e3 terms, 2^-24 each.
         goes_on = losses("goes_on", "training.stages.0.first_step=5", "training.stages.0.micro_batch=2")
         for old, new in zip(plain, goes_on):
             self.assertAlmostEqual(old, new, delta=1e3 * 2**-24 * old)
         based = losses("based", "training.stages.0.first_step=5", "training.stages.0.theta=7")
         self.assertEqual([old == new for old, new in zip(plain, based)], [True] * 5 + [False] * 7)
-        # A stage of other sequences starts with the first of them, however many came before; and these are its own, not those
-        # of a run that has had them from its start.
+        # A stage with another sequence length starts with its first sample, however many samples came before. Its order is not that of
+        # a run with this length from the start.
         longer = ["training.stages.0.first_step=5", "training.stages.0.sequence_length=150"]
         after_many = losses("after_many", *longer)
         after_few = losses("after_few", *longer, "training.batch=2", "training.stages.0.batch=4")

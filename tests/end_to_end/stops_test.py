@@ -1,4 +1,4 @@
-"""Signals: to mpirun, or to one rank alone; the job saves and stops, and says so by its exit code."""
+"""Signals to mpirun, or to one rank: the job saves a checkpoint and stops, with exit code 85."""
 import os
 import signal
 import subprocess
@@ -7,7 +7,7 @@ import unittest
 
 from harness import ROPEWALK, RopewalkTest, environment
 
-# Few lines: while mpirun waits to pass a SIGTERM on it forwards nothing, and a full pipe would hold the rank up.
+# Few log lines: while mpirun waits to forward a SIGTERM, it forwards no output, and a full pipe would block the rank.
 LONG = ["output.log_interval=100000", "training.steps=100000", "validation.interval=0", "validation.sample_interval=0", "checkpoint.interval=0"]
 MESH = ["parallel.context_parallel=2"]
 
@@ -19,7 +19,7 @@ class StopsTest(RopewalkTest):
         send(job)
         code, output = self.finish(job, timeout=30)
         last = self.metrics()[-1]["step"]
-        self.assertTrue(self.checkpoint(last).is_dir(), output)  # of the very step at which it stopped
+        self.assertTrue(self.checkpoint(last).is_dir(), output)  # of the step at which it stopped
         self.assertIn(f"saved a checkpoint after step {last}", output)
         return code, output
 
@@ -28,7 +28,7 @@ class StopsTest(RopewalkTest):
         self.assertEqual(code, 85, output)
 
     def test_term_to_mpirun(self):
-        # mpirun passes a SIGTERM on after this many seconds (1 by default), kills after as many more, and returns 1 in any case.
+        # mpirun forwards a SIGTERM after this many seconds (default: 1), sends SIGKILL after as many more, and always returns 1.
         code, output = self.stop(lambda job: job.send_signal(signal.SIGTERM), ("--mca", "odls_base_sigkill_timeout", "5"))
         self.assertNotEqual(code, 0, output)
 
@@ -44,13 +44,13 @@ class StopsTest(RopewalkTest):
         job = self.train(0, *LONG)
         self.wait_for_step(3, job)
         job.send_signal(signal.SIGHUP)
-        job.send_signal(signal.SIGHUP)  # a shell and its terminal may both send one
+        job.send_signal(signal.SIGHUP)  # a shell and its terminal may each send one
         code, output = self.finish(job, timeout=30)
         self.assertEqual(code, 85, output)
         self.assertTrue(self.checkpoint(self.metrics()[-1]["step"]).is_dir(), output)
 
     def test_output_that_nobody_reads(self):
-        """Whoever read the output is gone, as a terminal or `tee` may be: the run goes on to its end."""
+        """The reader of the output is gone, like a closed terminal or `tee`: the run continues to its end."""
         words = ["train", "config.textproto", "--set", "training.steps=40"]
         job = subprocess.Popen([ROPEWALK, *words], cwd=self.directory, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         job.stdout.readline()
@@ -66,7 +66,7 @@ class StopsTest(RopewalkTest):
         time.sleep(0.5)
         job.send_signal(signal.SIGUSR1)
         code, output = self.finish(job, timeout=30)
-        self.assertIn(code, (85, -signal.SIGUSR1, 128 + signal.SIGUSR1), output)  # before MPI is up the signal's default holds
+        self.assertIn(code, (85, -signal.SIGUSR1, 128 + signal.SIGUSR1), output)  # before the handler is installed, the signal has its default effect
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// The alarm rings: errors put in on purpose, each of which the comparison of gradients_test.cpp must refuse.
+// Injects faults, each of which the comparison of gradients_test.cpp must detect.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,7 +13,8 @@ namespace {
 
 class Alarm : public testing::Test {
  protected:
-  // The comparison of the suite, with faults: how far the gradients are from one rank's; infinitely, if ranks disagree.
+  // The comparison of the suite, with faults: how far the gradients are from those of one rank; infinity if ranks hold
+  // different data.
   static double distance(const Case& c, const Faults& faults) {
     const NaiveWeights weights = random_weights(c.config.model, 61);
     const LossAndGradients one = gradients_on_mesh(on_one_rank(c.config), weights, c.samples);
@@ -24,7 +25,7 @@ class Alarm : public testing::Test {
     }
   }
 
-  // Silent without the fault, and loud with it.
+  // Expects no difference without the fault, and a clear one with it.
   static void expect_rings(const Case& c, const Faults& faults) {
     EXPECT_LE(distance(c, {}), kTolerance) << "without a fault";
     EXPECT_GT(distance(c, faults), 1e3 * kTolerance) << "the fault went by";
@@ -46,7 +47,7 @@ class Alarm : public testing::Test {
     expect_rings(c, faults);
   }
 
-  // One sequence; without documents every rank's queries see keys of every other rank's.
+  // One sequence; without documents, queries of every rank see keys of every other rank.
   static Case case_of(std::vector<LayerKind> layers, const MeshShape& mesh,
                       const std::vector<int64_t>& documents = {}) {
     Case c = make_case("RnopeSwa", mesh);
@@ -63,7 +64,7 @@ class Alarm : public testing::Test {
 using Kind = CommunicationFault::Kind;
 const auto kAnySequenceGroup = [](const std::vector<int>&, const Tensor&) {
   return true;
-};  // only they exchange messages
+};  // only sequence groups exchange messages
 
 TEST_F(Alarm, RingsForADroppedHaloRow) {
   for (const MeshShape& mesh : {MeshShape{1, 2, 1}, MeshShape{1, 4, 2}}) {
@@ -120,7 +121,7 @@ TEST_F(Alarm, RingsForForgottenDocuments) {
   }
 }
 
-// Sums of tensors (not of single numbers, such as the count of targets) over one kind of group, left out.
+// The fault leaves out sums of tensors over these groups, but not of single numbers, such as the count of targets.
 void forgets(const std::vector<std::vector<int>>& groups, CommunicationFault& fault) {
   fault.hits = [groups](const std::vector<int>& group, const Tensor& x) {
     return x.elements() > 1 && std::find(groups.begin(), groups.end(), group) != groups.end();
@@ -143,7 +144,7 @@ TEST_F(Alarm, RingsForAForgottenSumOverTheGradientGroup) {
   }
 }
 
-// Two key heads on four tensor ranks: their gradients are summed over the pairs that hold the same one.
+// Two KV heads on four tensor ranks: their gradients are summed over the pairs of ranks that hold the same head.
 TEST_F(Alarm, RingsForAForgottenSumOverKeyReplicas) {
   for (const char* name : {"RnopeSwa", "QkNorm"}) {
     CommunicationFault fault{Kind::kForgottenSum, {}};

@@ -6,18 +6,19 @@
 namespace ropewalk {
 namespace {
 
-// What a case is, apart from the mesh.
+// A case without its mesh.
 struct Recipe {
   const char* name;
   std::vector<LayerKind> layers;
   int64_t length;                               // S
-  std::vector<std::vector<int64_t>> documents;  // of the samples, in turn
-  int64_t samples, micro_batch;                 // of each data rank
+  std::vector<std::vector<int64_t>> documents;  // boundaries, for the samples in turn
+  int64_t samples, micro_batch;                 // per data rank
   bool sequence_parallel;
   int64_t loss_chunk;
 };
 
-// S = 26 is cut into 2P chunks of 13 down to 1.6 tokens, so a window of 5 is below, at and above a chunk.
+// S = 26 is cut into 2P chunks of 13 down to 1.6 tokens, so a window of 5 is smaller than, about as large as and larger
+// than a chunk.
 std::vector<Recipe> recipes() {
   return {
       {"RnopeSwa", {sliding_rope(5), sliding_rope(5), sliding_rope(5), full_nope()}, 26, {{9, 17}, {}}, 2, 1, true, 7},
@@ -33,12 +34,12 @@ std::vector<Recipe> recipes() {
        2,
        true,
        1},
-      // Documents of one token have no target; a sample without any target is an honest one.
+      // Documents of one token have no target; a sample without any target is valid.
       {"OneTokenDocuments", {sliding_rope(7), full_nope()}, 9, {{1, 2, 3, 4, 5, 6, 7, 8}, {3, 4}}, 2, 2, true, 1024},
   };
 }
 
-// H and G for a tensor group: a multiple of the ranks, with fewer key heads than ranks where more than one.
+// The query heads are a multiple of the ranks; with 4, 5, 6 and 8 ranks there are fewer KV heads than ranks.
 void set_heads(ModelConfig& model, int tensor_parallel) {
   switch (tensor_parallel) {
     case 3:

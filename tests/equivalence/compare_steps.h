@@ -1,4 +1,4 @@
-// Optimizer steps of a mesh beside those of one rank and of the naive model; and the names of tests that do so.
+// Compares optimizer steps of a mesh with those of one rank and of the naive model; and names the tests that do.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,13 +15,13 @@ namespace ropewalk {
 using MeshAndCase = std::tuple<MeshShape, std::string>;
 std::string name_of_mesh_and_case(const testing::TestParamInfo<MeshAndCase>& info);  // "dp2_cp2_tp1_RnopeSwa"
 
-// The naive model with the naive AdamW, a step for each rate.
+// Steps of the naive model with the naive AdamW, one for each learning rate in `rates`.
 using ModelOfStep = std::function<ModelConfig(int64_t step)>;
 Steps naive_steps(const TrainingConfig& training, const ModelOfStep& model, const SamplesOfStep& samples,
                   NaiveWeights weights, const std::vector<double>& rates);
 
-// The serial steps that a case is compared with. Meshes with as many data ranks and the same heads have the model and
-// the samples in common (cases.h), and so these steps, which are computed once.
+// The serial steps with which a case is compared. They are computed once for all meshes with the same number of data
+// ranks and the same heads, because these have the same model and samples (cases.h).
 struct SerialSteps {
   Steps one_rank, naive;
 };
@@ -31,14 +31,15 @@ class SerialReference {
                         const NaiveWeights& weights, int64_t steps);
 
  private:
-  std::map<std::tuple<std::string, int64_t, int64_t, int64_t>, SerialSteps> known_;  // name, batch, query and key heads
+  std::map<std::tuple<std::string, int64_t, int64_t, int64_t>, SerialSteps>
+      known_;  // name, batch, query heads, KV heads
 };
 
-// What the naive model has of a state: no moments.
+// Drops AdamW's moments, which the naive model's state does not have.
 Steps without_moments(Steps steps);
 
-// `actual` are the steps of `expected` from step `from` on: losses, norms, and the state afterwards, to
-// kStepsTolerance.
+// Expects that `actual` equals the steps of `expected` from step `from` on, to kStepsTolerance: losses, norms, and the
+// state after the last step.
 void expect_same_steps(const Steps& actual, const Steps& expected, const std::string& against, size_t from = 0);
 
 }  // namespace ropewalk

@@ -1,5 +1,5 @@
-// The cuda backend in whole models: gradients err against fp64 at most twice as much as those of the plain version in
-// bf16, on one rank and on several.
+// The CUDA backend in whole models: the error of gradients against fp64 is at most twice that of the reference backend
+// in bf16, on one rank and on several.
 #include <gtest/gtest.h>
 
 #include "kernels/make_kernels.h"
@@ -11,7 +11,7 @@
 namespace ropewalk {
 namespace {
 
-// A window below, at and above a rank's chunk, and grouped heads.
+// Windows that are smaller and larger than a chunk, depending on the ranks, and fewer KV heads than query heads.
 Config config_on(const MeshShape& mesh, bool normed, int64_t head_size) {
   const auto kind = [&](LayerKind k) { return normed ? with_qk_norm(k) : k; };
   ModelConfig model = small_model({kind(sliding_rope(20)), kind(sliding_rope(70)), kind(full_nope())});
@@ -74,7 +74,7 @@ TEST_P(CudaModel, GradientsErrAtMostTwiceAsMuchAsPlainBF16) {
                errors = errors_of(fast.gradients, exact.gradients);
   EXPECT_LE(errors.mean, 2 * allowed.mean);
   EXPECT_LE(errors.worst, 2 * allowed.worst);
-  // A mean of some hundred losses, each of a logit rounded to bf16.
+  // A mean of some hundred losses, each from a logit rounded to bf16.
   EXPECT_NEAR(fast.loss, exact.loss, 0x1p-8 * exact.loss);
   RecordProperty("mean_error_over_plain", std::to_string(errors.mean / allowed.mean));
 }
@@ -104,7 +104,7 @@ TEST_P(CudaSteps, LeaveTheRoundedMasterWeightsOnAllRanks) {
   }
 }
 
-// On a device, by launch/test_gpu.sh.
+// Run on a device by launch/test_gpu.sh.
 TEST_P(CudaSteps, DISABLED_GiveTheSameBitsAHundredTimes) {
   const Steps first = steps();
   for (int run = 1; run < 100; ++run) ASSERT_TRUE(steps() == first) << "run " << run;

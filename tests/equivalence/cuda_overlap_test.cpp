@@ -1,5 +1,5 @@
-// Streams beside each other, told by the device's own times: what moves beside the kernels begins after those that
-// make it, and kernels begin after what they need has come.
+// Checks the order of streams by the device's own times: a collective begins after the kernels that compute its input,
+// and kernels begin after the collectives that bring their input.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace ropewalk {
 namespace {
 
-constexpr double kResolution = 2e-6;  // of times on two streams: an event's is known to 0.5 us
+constexpr double kResolution = 2e-6;  // for comparisons between two streams; the time of an event is exact to 0.5 us
 
 struct Span {
   std::string name;
@@ -23,7 +23,7 @@ struct Span {
 struct Times {
   std::vector<Span> kernels, phases, sums, gatherings;  // in the order of the host's calls
 
-  // Of the kernels that were called in a phase.
+  // The end of the last kernel of a phase.
   double end_of(const Span& phase) const {
     double end = phase.begin;
     for (const Span& kernel : kernels)

@@ -1,12 +1,12 @@
-// How far gradients in some precision are from exact ones.
+// How far gradients that were computed in some precision are from exact ones.
 #pragma once
 
 #include "tests/support/naive_model.h"
 
 namespace ropewalk {
 
-// Of each tensor, the root mean square of actual - exact, relative to the largest |exact|. Tensors that are exactly 0
-// do not count: queries and keys under a window of one have nothing to be relative to.
+// The error of a tensor is the root mean square of actual - exact, relative to the largest |exact|. Tensors whose exact
+// values are all 0 are left out: with a window of one, the gradients of the query and key projections are 0.
 struct Errors {
   double mean = 0, worst = 0;  // over the tensors
 };

@@ -1,4 +1,4 @@
-// Errors that a distributed trainer may have, made from outside: test doubles of the communicator and of the backend.
+// Faults that a distributed trainer may have, injected by test doubles of the communicator and of the backend.
 #pragma once
 
 #include <atomic>
@@ -11,22 +11,23 @@
 
 namespace ropewalk {
 
-// A message or a sum that goes wrong, in the groups and for the tensors that `hits` says; group: their world ranks.
+// A message or a sum that goes wrong, in the groups and for the tensors for which hits(world ranks of the group,
+// tensor) is true.
 struct CommunicationFault {
   enum class Kind {
-    kForgottenSum,  // all_reduce and reduce_scatter leave each rank with its own part; every time, on every rank
-    kLostMessage,   // the first `lost_elements` that the first message hit brings to world rank 1 are zeros
+    kForgottenSum,  // all_reduce and reduce_scatter return each rank's own summand; every time, on every rank
+    kLostMessage,   // zeros the first `lost_elements` elements of the first such message that world rank 1 receives
   };
   Kind kind;
   std::function<bool(const std::vector<int>& group, const Tensor& x)> hits;
   int64_t lost_elements = 0;
-  std::atomic<int64_t> times = 0;
+  std::atomic<int64_t> times = 0;  // that the fault has occurred
 };
 
-// The world with the fault in it and in all groups split from it. The fault must outlive it.
+// The world with the fault, also in all groups split from it. The fault must outlive it.
 std::shared_ptr<Communicator> with_fault(std::shared_ptr<Communicator> world, CommunicationFault& fault);
 
-// An attention call left out: the `call`-th (from 0) on a piece of keys that does not begin where the queries do.
+// Leaves out one attention call: number `call` (from 0) of those whose keys do not begin where the queries do.
 class SkippedPiece final : public ForwardingBackend {
  public:
   SkippedPiece(Backend& inner, bool forward, int64_t call)
@@ -49,7 +50,7 @@ class SkippedPiece final : public ForwardingBackend {
   int64_t countdown_;
 };
 
-// Every attention call with another mask.
+// Changes the mask of every attention call.
 class OtherMask final : public ForwardingBackend {
  public:
   OtherMask(Backend& inner, std::function<void(AttentionSpan&)> change)
@@ -72,7 +73,7 @@ class OtherMask final : public ForwardingBackend {
   std::function<void(AttentionSpan&)> change_;
 };
 
-// Positions one too high.
+// Rotates by positions that are one too high.
 class LateRotation final : public ForwardingBackend {
  public:
   using ForwardingBackend::ForwardingBackend;

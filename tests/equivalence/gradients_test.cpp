@@ -19,8 +19,8 @@ void expect_same(const LossAndGradients& actual, double loss, const NaiveWeights
   EXPECT_LE(worst.relative, kTolerance) << against << ": " << worst.where;
 }
 
-// What the gradients of a mesh are compared with, computed once for all meshes with as many data ranks and the same
-// heads, which have the model and the samples in common (cases.h).
+// The gradients with which those of a mesh are compared. Computed once for all meshes with the same number of data
+// ranks and the same heads, because these have the same model and samples (cases.h).
 struct SerialGradients {
   NaiveResult naive;
   LossAndGradients one;
@@ -57,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(UpToEightRanks, GradientsOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::ValuesIn(case_names())),
                          name_of_mesh_and_case);
 
-// A step's samples in micro-batches of one, two and all, on meshes with and without data ranks: the same sums.
+// A step's samples in micro-batches of one, two and all give the same sums, on meshes with and without data ranks.
 TEST(GradientAccumulation, MicroBatchesEqualOneBatch) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 1, 1}, MeshShape{1, 2, 2}, MeshShape{2, 2, 2}}) {
     Case c = make_case("RnopeSwa", mesh);
@@ -73,7 +73,7 @@ TEST(GradientAccumulation, MicroBatchesEqualOneBatch) {
   }
 }
 
-// A device's memory, which is not zero at first as the host's is: every number in it is NaN.
+// New memory that, like a device's and unlike the host's, is not zero: every number in it is NaN.
 class UsedMemory final : public ForwardingBackend {
  public:
   using ForwardingBackend::ForwardingBackend;
@@ -84,8 +84,8 @@ class UsedMemory final : public ForwardingBackend {
   }
 };
 
-// The first micro-batch sets each gradient, the others add, whatever was there before: also where a rank has no rows,
-// and with every kind of recomputation.
+// The first micro-batch sets each gradient, whatever the memory held before, and the others add: also where a rank has
+// no rows, and with every value of training.recompute.
 TEST(GradientAccumulation, BeginsFromNothing) {
   using Recompute = TrainingConfig::Recompute;
   Faults used;

@@ -1,4 +1,4 @@
-// What a trained model is asked, on every mesh of up to eight ranks: losses by position, and logits of the next token.
+// Inference on every mesh of up to eight ranks: losses by position, and logits of the next token.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -44,7 +44,7 @@ void set_values(const Tensor& x, const std::vector<double>& values, Kernels& ker
   kernels.synchronize();
 }
 
-// Visits (index in the whole tensor, index in the box).
+// Calls visit(index in the whole tensor, index in the box) for each element of the box.
 template <typename Visit>
 void for_each_element(const Shape& shape, const Box& box, Visit visit) {
   const int64_t columns = shape[shape.rank() - 1];

@@ -1,6 +1,5 @@
-// Training in mixed precision: bf16 weights and activations beside fp32 gradients, master weights and moments. The
-// reference backend in bf16 takes the place of a GPU, so that what the trainer must do about precision is seen
-// anywhere.
+// Training in mixed precision: bf16 weights and activations; fp32 gradients, master weights and moments. The reference
+// backend in bf16 takes the place of a GPU, so that the trainer's part in mixed precision is tested on any machine.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -27,10 +26,10 @@ Errors gradient_errors(const Case& c, const NaiveWeights& weights) {
                    gradients_on_mesh(on_one_rank(exact.config), weights, c.samples).gradients);
 }
 
-// A rounding to bf16 errs by 2^-9 at most and by 2^-9 / sqrt(3) as a rule, relative to the number. On the way of a
-// gradient through a block lie some twelve (norm, q, k, v, rotation, o, gate, up, h, sum, y; the same again backwards),
-// which add as a random walk: sqrt(24 * layers) of them, and their effect on a tensor relative to its largest entry is
-// no more. Mean over the tensors; the factor 2 is for models so small that the law of large numbers is weak.
+// A rounding to bf16 has a relative error of at most 2^-9, and typically of 2^-9 / sqrt(3). A gradient passes about
+// twelve roundings per block (norm, q, k, v, rotation, o, gate, up, h, sum, y) and as many in the backward. They add as
+// a random walk, by sqrt(24 * layers), and relative to a tensor's largest entry their effect is no larger. The errors
+// are means over the tensors; the factor 2 allows for small models, in which the law of large numbers is weak.
 TEST(MixedPrecision, GradientsErrByRoundings) {
   for (const std::string& name : case_names()) {
     const Case c = make_case(name, {1, 1, 1});
@@ -41,11 +40,12 @@ TEST(MixedPrecision, GradientsErrByRoundings) {
   }
 }
 
-// Rings and halos carry (o, lse) and the gradients of keys in fp32, and parameter gradients are summed in fp32: cutting
-// the sequence or the batch adds no rounding to bf16. It moves those of P, which are relative to the largest score of a
-// piece, so that other errors of the same size are drawn: summed over all cases and some weights, a hundred tensors,
-// they agree to about a tenth. Tensor ranks round their parts of a sum; each of the T parts is smaller by sqrt(T) as a
-// rule, so together they err once more as much as the sum's own rounding: sqrt(2).
+// Attention over several ranks accumulates o and lse in fp32 and sends the gradients of keys and values in fp32, and
+// parameter gradients are summed in fp32: cutting the sequence or the batch adds no rounding to bf16. It changes the
+// roundings of P, which are relative to the largest score of a piece, so the errors are others of the same size: their
+// sums over all cases and some weights, a hundred tensors, agree to about a tenth. Tensor ranks round their parts of a
+// sum to bf16. Each of the T parts is typically smaller by sqrt(T), so together their error is as large as that of the
+// sum's own rounding: a factor of sqrt(2).
 TEST(MixedPrecision, MeshesErrAsOneRankDoes) {
   for (const auto& [mesh, factor] : {std::pair{MeshShape{1, 8, 1}, 1.15},
                                      {MeshShape{2, 2, 1}, 1.15},
@@ -65,8 +65,8 @@ TEST(MixedPrecision, MeshesErrAsOneRankDoes) {
   }
 }
 
-// Steps far smaller than an ulp of a bf16 weight of about 1 must add up: they do in the master weights. What the
-// weights have moved by, beside what they move by in fp64; without master weights it would be nothing at all.
+// Steps far smaller than an ulp of a bf16 weight of about 1 must add up, in the master weights. Compares how far the
+// weights have moved with how far they move in fp64; without master weights they would not move at all.
 TEST(MixedPrecision, SmallStepsAddUp) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}}) {
     Case c = make_case("RnopeSwa", mesh);
@@ -92,14 +92,15 @@ TEST(MixedPrecision, SmallStepsAddUp) {
         difference += std::pow(mixed.at(name)[i] - values[i], 2);
         all += std::pow(values[i], 2);
       }
-    // AdamW moves a weight by about the rate, however small its gradient: where that errs by a few per cent, so does
-    // the way. Four times as much is still far from the 1 of weights that stay, or that jump from one bf16 to the next.
+    // AdamW moves a weight by about the learning rate, however small its gradient; if the gradient has an error of a
+    // few percent, so has the move. The bound allows four times that, and is still far from 1, the error of weights
+    // that do not move, or that jump from one bf16 value to the next.
     EXPECT_LE(std::sqrt(difference / all), 0.2) << text_of(mesh);
   }
 }
 
-// What the ranks compute with is the master weights rounded to bf16, whoever owns them: cuts between parameters with
-// decay and without fall on any element, in one bucket and in many.
+// The ranks compute with the master weights rounded to bf16, whichever rank owns these: cuts between parameters with
+// and without weight decay fall on any element, in one bucket and in many.
 TEST(MixedPrecision, WeightsAreTheRoundedMasterWeightsOfAllRanks) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{3, 1, 1}, MeshShape{2, 2, 1}, MeshShape{2, 2, 2}})
     for (const int64_t bucket_parameters : {int64_t{0}, int64_t{1000}, int64_t{65536}})
@@ -116,9 +117,9 @@ TEST(MixedPrecision, WeightsAreTheRoundedMasterWeightsOfAllRanks) {
       }
 }
 
-// A gradient is the sum of many micro-batches: in bf16 it would stop growing when it is 2^8 times what is added. The
-// mean of 2^10 equal ones is each of them: the factor 2^-10 moves no rounding, and in fp32 every token's addition
-// rounds once.
+// A gradient is the sum over many micro-batches: in bf16 it would stop growing at 2^8 times the value that is added.
+// The mean of 2^10 equal micro-batches equals the gradient of one: the factor 2^-10 changes no rounding, and in fp32
+// the addition of each token rounds once.
 TEST(MixedPrecision, GradientsOfManyMicroBatchesAddUp) {
   Case c = in(BackendKind::kReferenceBF16, make_case("RnopeSwa", {1, 1, 1}));
   c.config.training.stages[0].micro_batch = 1;

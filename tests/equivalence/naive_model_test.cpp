@@ -1,5 +1,5 @@
-// The judge judged: its derivatives against complex steps through its own forward pass, its forward pass against cases
-// that can be worked out by hand, its AdamW against a step by hand.
+// Tests the naive model itself: its derivatives against complex steps through its own forward, its forward against
+// cases that can be worked out by hand, its AdamW against steps by hand.
 #include "tests/support/naive_model.h"
 
 #include <gtest/gtest.h>
@@ -26,8 +26,8 @@ double largest(const std::vector<double>& values) {
   return out;
 }
 
-// Im L(w + i h e) / h = dL/de with an error of h^2 (1e-40 of it at h = 1e-20) besides rounding: the sums of a forward
-// pass have less than 1e4 terms of mixed sign, so 1e4 eps ~ 2e-12 of the largest derivative bounds it.
+// Im L(w + i h e) / h = dL/de with a relative error of h^2 (1e-40 for h = 1e-20) and rounding errors: the sums of a
+// forward have less than 1e4 terms of mixed sign, so 1e4 eps ~ 2e-12 of the largest derivative bounds these.
 TEST(NaiveModel, GradientsAreTheComplexStepDerivatives) {
   ModelConfig model = small_model({with_qk_norm(sliding_rope(3)), full_nope(), full_rope(100)});
   const NaiveWeights weights = random_weights(model, 1);
@@ -60,8 +60,8 @@ TEST(NaiveModel, LossOfEqualLogitsIsTheLogOfTheVocabulary) {
   EXPECT_NEAR(naive_loss(model, weights, {random_sample(5, model.vocabulary, {2}, 1)}), std::log(37.0), 1e-14);
 }
 
-// How much the loss at the only target, at `query`, changes when the token at `key` becomes another one: nothing unless
-// the query sees the key (one layer). The weights stay, so the logits' side of the tied embedding does too.
+// The only target is at `query`. Returns how much its loss changes if the token at `key` is replaced: with one layer,
+// not at all unless the query sees the key. (The weights, and so the tied embedding in the logits, do not change.)
 double influence(const LayerKind& kind, int64_t query, int64_t key, const std::vector<int64_t>& documents) {
   const ModelConfig model = small_model({kind});
   const NaiveWeights weights = random_weights(model, 5);
@@ -88,8 +88,8 @@ TEST(NaiveModel, AQuerySeesExactlyTheKeysOfTheRule) {
   }
 }
 
-// One layer without positions cannot tell the order of the earlier tokens; with rotation it can; and rotation depends
-// on distances only, so a document gives the same losses wherever it stands.
+// One layer without positions does not distinguish the order of the earlier tokens; with rotation it does. Rotation
+// depends only on distances, so a document has the same losses wherever it begins.
 TEST(NaiveModel, RotationTellsOrderByDistanceOnly) {
   for (const LayerKind& kind : {full_nope(), full_rope(100)}) {
     const ModelConfig model = small_model({kind});
@@ -155,7 +155,7 @@ TEST(NaiveAdamW, FollowsTheFormulaByHand) {
   EXPECT_EQ(optimizer.update(weights, {{"w", {3.0, 4.0}}, {"x.norm.weight", {0.0}}}, 0.5), 5.0);
   EXPECT_DOUBLE_EQ(weights["w"][0], 1 - 0.5 * (1.5 / 1.75 + 0.125));
   EXPECT_DOUBLE_EQ(weights["w"][1], 2 - 0.5 * (2 / 2.25 + 0.25));
-  EXPECT_EQ(weights["x.norm.weight"][0], 1.0);  // neither gradient nor decay
+  EXPECT_EQ(weights["x.norm.weight"][0], 1.0);  // no gradient and no weight decay
   // Second step, gradient (1, 0), not clipped: m = (0.5 * 0.75 + 0.5, ...) etc.
   const double before = weights["w"][0];
   optimizer.update(weights, {{"w", {1.0, 0.0}}, {"x.norm.weight", {0.0}}}, 0.5);

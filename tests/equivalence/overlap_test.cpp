@@ -1,4 +1,4 @@
-// What a step's collectives hide behind, shown by the order of events on a rank; and that buckets change no bit.
+// Checks by the order of events on a rank that computation hides a step's collectives; and that buckets change no bit.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,8 +18,9 @@
 namespace ropewalk {
 namespace {
 
-// A rank's steps in their order, as text: "E f0 f1 b1 b0" are the first kernels of the embedding's and the blocks'
-// passes, "A" of AdamW; "s" and "g" starts of sums and gatherings on the gradient group, "w" waits for them.
+// The events of a rank's steps in order, as text. "E", "f0" and "b0" are the first kernels of the embedding's forward,
+// of block 0's forward and of its backward, "e" of the embedding's backward, "A" of AdamW; "s" and "g" are the starts
+// of reduce-scatters and all-gathers on the gradient group, "w" the waits for these.
 std::string order_of(const std::vector<TraceSpan>& spans) {
   std::string text;
   const auto add = [&](const std::string& event) { text += (text.empty() ? "" : " ") + event; };
@@ -49,7 +50,7 @@ std::string order_of(const std::vector<TraceSpan>& spans) {
   return text;
 }
 
-// A trainer on a rank, what it does noted; nothing is recorded yet.
+// A trainer on a rank, with a trace that does not record yet.
 struct TracedTrainer {
   TracedTrainer(const Config& config, const std::shared_ptr<Communicator>& world)
       : here(config, world),
@@ -72,7 +73,7 @@ struct TracedTrainer {
   RankRun run;
 };
 
-// Of two steps on every rank.
+// The events of two steps, for every rank.
 std::vector<std::string> orders(const Config& config, const SamplesOfStep& samples) {
   std::vector<std::string> out(static_cast<size_t>(config.parallel.mesh.size()));
   run_ranks(config.parallel.mesh.size(), [&](const std::shared_ptr<Communicator>& world) {
@@ -97,8 +98,8 @@ Config three_blocks(const MeshShape& mesh, int64_t batch) {
   return test_config(small_model({sliding_rope(4), full_nope(), sliding_rope(4)}), mesh, 16, batch);
 }
 
-// Sums start when the backward is done with a block, and are waited for when all is done; gatherings start behind each
-// bucket's update, and each is waited for when the forward comes to its block.
+// A reduce-scatter starts when the backward has finished a block, and the waits follow the whole backward. An
+// all-gather starts after each bucket's update, and the forward waits for it when it reaches the bucket's block.
 TEST(Overlap, SumsGoUnderTheBackwardAndGatheringsUnderTheForward) {
   for (const MeshShape& mesh : {MeshShape{2, 1, 1}, MeshShape{1, 2, 1}, MeshShape{2, 2, 1}}) {
     const std::string first = "E f0 f1 f2 b2 s b1 s b0 s e s w w w w A g A g A g A g",
@@ -108,7 +109,7 @@ TEST(Overlap, SumsGoUnderTheBackwardAndGatheringsUnderTheForward) {
   }
 }
 
-// Only the last micro-batch makes gradients whole, and only the first waits for weights.
+// Gradients are complete only after the last micro-batch, and only the first one waits for weights.
 TEST(Overlap, MicroBatchesBeforeTheLastSendNoGradients) {
   const std::string passes = "E f0 f1 f2 b2 b1 b0 e ";
   for (const std::string& order : orders(three_blocks({2, 1, 1}, 4), some_samples(4)))
@@ -126,14 +127,14 @@ TEST(Overlap, BucketsHoldAsManyBlocksAsTheyAreAskedTo) {
     EXPECT_EQ(order, "E f0 f1 f2 b2 b1 b0 e s w A g w E f0 f1 f2 b2 b1 b0 e s w A g");
 }
 
-// From when to when a transfer was in flight, and how often it was polled.
+// The begin and end of a transfer, and how often it was polled.
 struct Flight {
   std::string name;
   double begin = 0, end = 0;
   int polls = 0;
 };
 
-// Says to the last that it is not done, so that it is polled for as long as it is in flight.
+// Never reports that it is complete, so that it is polled for as long as it is in flight.
 class UndoneTransfer final : public Transfer {
  public:
   UndoneTransfer(std::unique_ptr<Transfer> inner, Flight& flight) : inner_(std::move(inner)), flight_(flight) {
@@ -183,7 +184,7 @@ class UndoneCommunicator final : public ForwardingCommunicator {
   std::deque<Flight>& flights_;  // a deque: adding moves none
 };
 
-// What is in flight is polled after every operation: sums, and in the next step gathered weights.
+// Outstanding reduce-scatters, and all-gathers in the next step, are polled after every operation.
 TEST(Overlap, SumsAndGatheringsArePolledWhileTheRankComputes) {
   const Config config = three_blocks({2, 1, 1}, 2);
   run_ranks(2, [&](const std::shared_ptr<Communicator>& world) {
@@ -191,21 +192,21 @@ TEST(Overlap, SumsAndGatheringsArePolledWhileTheRankComputes) {
     TracedTrainer rank(config, std::make_shared<UndoneCommunicator>(world, flights));
     rank.trace.record(true);
     for (int64_t step = 0; step < 2; ++step) rank.step(some_samples(2), step);
-    std::map<std::string, int> beside;  // operations beside which a sum or a gathering was in flight
+    std::map<std::string, int> beside;  // number of operations while a sum or an all-gather was in flight
     for (const Flight& flight : flights) {
-      if (flight.end == 0) continue;  // for the step that did not come
+      if (flight.end == 0) continue;  // for the step after the last one
       int operations = 0;
       for (const TraceSpan& span : rank.trace.spans())
         operations += span.kind == "kernel" && span.begin > flight.begin && span.end < flight.end ? 1 : 0;
       EXPECT_GE(flight.polls, operations) << flight.name;
       beside[flight.name] += operations;
     }
-    EXPECT_GE(beside["sum"], 100);  // the backward of two blocks beside the sum of the last one, and so on
+    EXPECT_GE(beside["sum"], 100);  // e.g. the backward of two blocks while the sum of the last block is in flight
     EXPECT_GE(beside["gathering"], 50);
   });
 }
 
-// Fails in the backward, when the sum of the last block's gradients is in flight.
+// Fails in the backward, while the reduce-scatter of the last block's gradients is in flight.
 class FailingBackend final : public ForwardingBackend {
  public:
   using ForwardingBackend::ForwardingBackend;
@@ -218,8 +219,8 @@ class FailingBackend final : public ForwardingBackend {
   int times_ = 0;
 };
 
-// It waits for the sums that it has in flight, which are of many segments; the others wait for its keys, and poll
-// them.
+// The failing rank waits for its outstanding reduce-scatters, which have many segments. The other ranks wait for its
+// keys, and poll the reduce-scatters meanwhile.
 TEST(Overlap, ARankThatFailsByItselfIsHeardOfBeforeTheDeadline) {
   Config config = three_blocks({1, 2, 1}, 1);
   config.model.hidden = 80000;  // 30 MB of gradients in a block, in segments of 1 MiB
@@ -235,7 +236,7 @@ TEST(Overlap, ARankThatFailsByItselfIsHeardOfBeforeTheDeadline) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));  // the deadline: 60
 }
 
-// What looks at all weights looks at those of all ranks.
+// A check of all weights first waits for the weights from all ranks.
 TEST(Overlap, WeightsAreCheckedWhenTheyAreThere) {
   const Config config = three_blocks({2, 1, 1}, 2);
   run_ranks(2, [&](const std::shared_ptr<Communicator>& world) {
@@ -252,7 +253,7 @@ TEST(Overlap, WeightsAreCheckedWhenTheyAreThere) {
   });
 }
 
-// Holds its user to the contract: what is gathered is NaN until it was waited for, and comes then.
+// Enforces the contract of an all-gather: the gathered parts are NaN until wait() returns.
 class LateGathering final : public Transfer {
  public:
   LateGathering(Communicator& inner, const Tensor& mine, const Partition& rows, const Tensor& all)
@@ -291,7 +292,7 @@ class LateCommunicator final : public ForwardingCommunicator {
   std::shared_ptr<Communicator> inner_;
 };
 
-// All that reads weights waits for them, whatever was called before: as if they had been there at once.
+// Everything that reads weights waits for them, whatever was called before: results equal those without delay.
 TEST(Overlap, WeightsAreReadWhenTheyAreThere) {
   const Config config = three_blocks({2, 2, 1}, 2);
   const auto all_readers = [&](const Faults& faults) {
@@ -316,7 +317,8 @@ TEST(Overlap, WeightsAreReadWhenTheyAreThere) {
           here.insert(here.end(), logits.begin(), logits.end());
           step(3);
           run.trainer.check_weights(4);
-          for (int time = 0; time < 3; ++time) run.trainer.state_loaded();  // each gives way to the next
+          for (int time = 0; time < 3; ++time)
+            run.trainer.state_loaded();  // each replaces the all-gathers of the one before
           evaluate_now();
           if (run.mesh.world().rank() == 0) read = here;
         },
@@ -332,7 +334,7 @@ TEST(Overlap, WeightsAreReadWhenTheyAreThere) {
   EXPECT_EQ(at_once.size(), size_t{4 + 2 + 37 + 2});
 }
 
-// Every element is summed over the same ranks in the same order, whatever moves with it.
+// Every element is summed over the same ranks in the same order, whatever bucket it is in.
 TEST(Overlap, BucketsChangeNoBitOfTheGradients) {
   for (const MeshShape& mesh : {MeshShape{3, 1, 1}, MeshShape{2, 2, 2}}) {
     Case c = make_case("RnopeSwa", mesh);

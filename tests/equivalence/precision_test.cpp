@@ -1,6 +1,6 @@
 // fp32 kernels against fp64, through whole models: the rule of Flash-Attention's tests (Dao-AILab/flash-attention,
-// hopper/test_flash_attn.py). A fast implementation may err, against fp64, at most twice as much as a plain one of the
-// same precision (the reference backend in fp32); so no tolerance needs guessing.
+// hopper/test_flash_attn.py). The error of a fast implementation against fp64 may be at most twice that of a plain one
+// in the same precision (the reference backend in fp32); so no tolerance is guessed.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 namespace ropewalk {
 namespace {
 
-// Twice, on the average of the tensors and for the worst of them: a tensor of few elements may be lucky in either
-// precision.
+// At most twice the error, for the mean over the tensors and for the worst tensor, but not for each one: a tensor of
+// few elements may have a small error by chance.
 void expect_at_most_twice_the_plain_error(const Case& c) {
   NaiveWeights weights = random_weights(c.config.model, 41);
   for (auto& [name, values] : weights) {

@@ -1,5 +1,5 @@
-// What the backward computes again is what the forward had: the same bits with every kind of recomputation, and only
-// what should be is computed twice.
+// Activation checkpointing: every value of training.recompute gives the same bits, and only the operations that it
+// names are computed twice.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -57,7 +57,7 @@ TEST_P(RecomputeOnMesh, GivesTheSameBitsAndComputesTwiceWhatItShould) {
       EXPECT_EQ(again.loss, kept.loss) << name;
       EXPECT_TRUE(again.gradients == kept.gradients) << name;
       EXPECT_EQ(calls->sliding, 2 * none.sliding) << name;
-      EXPECT_EQ(calls->swiglu, none.swiglu) << name;  // the backward makes h again in any case
+      EXPECT_EQ(calls->swiglu, none.swiglu) << name;  // the backward always recomputes h
     }
     EXPECT_EQ(block.full, 2 * none.full) << name;
     EXPECT_EQ(but_attention.full, none.full) << name;
@@ -70,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(Meshes, RecomputeOnMesh,
                                          MeshShape{1, 2, 4}, MeshShape{2, 2, 2}),
                          [](const auto& test) { return text_of(test.param); });
 
-// The arena's peak, of a model of many layers: a block's input each, or everything of each.
+// The arena's peak for a model of many layers: it keeps each block's input, or all activations of each block.
 TEST(Recompute, KeepsOfABlockOnlyItsInput) {
   const auto peak = [](Recompute recompute) {
     Config config = test_config(small_model(std::vector<LayerKind>(12, full_nope())), {}, 64, 1);

@@ -1,5 +1,5 @@
-// The same mesh twice, and stop and resume: the same bits. A checkpoint of one mesh continued on another: the same
-// numbers.
+// A run gives the same bits when it is repeated on the same mesh, and when it is stopped and resumed there. A
+// checkpoint that is resumed on another mesh gives the same numbers, to rounding.
 #include <gtest/gtest.h>
 
 #include "kernels/make_kernels.h"
@@ -103,11 +103,11 @@ TEST(Checkpoint, OnTheSameMeshGoesOnWithTheSameBits) {
   }
 }
 
-// From mesh to mesh, all with the same model and the same four sequences a step, against one rank that never stopped.
-// What is loaded are the bits that were saved; afterwards fp64 keeps within kStepsTolerance. In fp32 the sums of a step
-// (some hundred terms in two dozen stages) err by about 1e3 * 2^-24 = 6e-5 at most, by the square root of that, 2e-6,
-// as a rule; AdamW with epsilon 1e-3 and rate 0.02 then moves weights of about 1 apart by no more than 0.02 * 2e-6 *
-// 0.1 / 1e-3 = 4e-6 a step.
+// From mesh to mesh, all with the same model and the same four sequences per step, against one rank that never stopped.
+// The loaded state has the bits that were saved; after that, fp64 stays within kStepsTolerance. In fp32 the sums of a
+// step (some hundred terms in about 24 stages) err by at most about 1e3 * 2^-24 = 6e-5, and typically by sqrt(1e3) *
+// 2^-24 = 2e-6. AdamW with epsilon 1e-3 and rate 0.02 then moves weights of about 1 apart by at most 0.02 * 2e-6 * 0.1
+// / 1e-3 = 4e-6 per step.
 TEST(Checkpoint, OnAnotherMeshGoesOnWithTheSameNumbers) {
   const std::vector<std::pair<MeshShape, MeshShape>> pairs = {{{1, 1, 1}, {2, 2, 2}}, {{2, 2, 2}, {1, 4, 2}},
                                                               {{1, 4, 2}, {1, 1, 8}}, {{1, 1, 8}, {4, 2, 1}},

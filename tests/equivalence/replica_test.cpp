@@ -1,5 +1,5 @@
-// Weights without a trainer: a replica that was drawn or loaded answers as the trainer does, to the bit, and takes what
-// its estimate says.
+// ModelReplica, weights without a trainer: with initial weights or weights from a checkpoint it gives the same bits as
+// the trainer, and it needs the memory and sends the bytes that its estimate predicts.
 #include <gtest/gtest.h>
 
 #include "tests/equivalence/cases.h"
@@ -44,7 +44,7 @@ TEST_P(ReplicaOnMesh, AnswersAsTheTrainerDoes) {
   });
 }
 
-// Of a trained model, whose master weights a replica in bf16 rounds as it loads them.
+// The checkpoint of a trained model; a replica in bf16 rounds the master weights as it loads them.
 TEST_P(ReplicaOnMesh, AnswersFromACheckpointAsTheTrainerDoes) {
   Case c = make_case("QkNorm", std::get<0>(GetParam()));
   c.config.parallel.backend = std::get<1>(GetParam());
@@ -61,7 +61,7 @@ TEST_P(ReplicaOnMesh, AnswersFromACheckpointAsTheTrainerDoes) {
   });
 }
 
-// Sequences of one document: of documents less is sent.
+// Sequences of one document: with several, fewer bytes are sent.
 TEST_P(ReplicaOnMesh, TakesWhatItsEstimateSays) {
   Case c = make_case("QkNorm", std::get<0>(GetParam()));
   c.config.parallel.backend = std::get<1>(GetParam());

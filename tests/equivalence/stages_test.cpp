@@ -1,5 +1,6 @@
-// A run in stages of several lengths, batches and rotary bases: on every mesh the numbers of one rank and of the naive
-// model, across every change; stopped anywhere, the bits of a run that was not.
+// A run in stages with different lengths, batches and RoPE bases: on every mesh it gives the numbers of one rank and of
+// the naive model, across all changes of stage. Stopped and resumed anywhere, it gives the bits of an uninterrupted
+// run.
 #include "trainer/config/stages.h"
 
 #include <gtest/gtest.h>
@@ -15,8 +16,8 @@ namespace {
 
 constexpr int64_t kSteps = 6;
 
-// Two steps as the case has them; two of longer sequences (beyond and below every window), more of them at a time, and
-// another base; one of other batches; one of short sequences (fewer tokens than 2P for P = 8) and a third base.
+// Two steps as in the case; two with longer sequences, another batch, micro-batch and RoPE base; one with a smaller
+// batch; one with short sequences (fewer tokens than 2P for P = 8) and a third base.
 Case staged_case(const std::string& name, const MeshShape& mesh, BackendKind backend = BackendKind::kReferenceF64) {
   Case c = make_case(name, mesh);
   c.config.parallel.backend = backend;
@@ -78,12 +79,12 @@ TEST_P(StagesOnEveryMesh, TakeTheStepsOfOneRankAndOfTheNaiveModel) {
   if (mesh.size() > 1) expect_same_steps(many, one_rank, "one rank");
 }
 
-// RnopeSwa: halos for the rotary layers; QkNorm: a ring for one of them.
+// RnopeSwa: the layers with RoPE are sliding (halo); QkNorm: one of them is full (ring).
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, StagesOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::Values("RnopeSwa", "QkNorm")),
                          name_of_mesh_and_case);
 
-// Every base matters to every loss by far more than the tolerance, so that one which is not followed is seen above.
+// Each RoPE base changes the loss by far more than the tolerance, so the tests above would notice a wrong base.
 TEST(Stages, BasesMatter) {
   for (const char* name : {"RnopeSwa", "QkNorm"}) {
     const Case c = staged_case(name, {});
@@ -97,7 +98,7 @@ TEST(Stages, BasesMatter) {
   }
 }
 
-// Stopped after each step: inside every stage, and between any two.
+// Stopped after each step: within stages and between stages.
 TEST(Stages, StoppedAndResumedGiveTheSameBits) {
   for (const BackendKind backend : {BackendKind::kReferenceF64, BackendKind::kCpu}) {
     for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 4, 1}, MeshShape{2, 2, 2}}) {
@@ -114,7 +115,7 @@ TEST(Stages, StoppedAndResumedGiveTheSameBits) {
   }
 }
 
-// One mesh up to a step inside a stage, another from there on.
+// One mesh up to a step inside a stage, then another mesh.
 TEST(Stages, GoOnOnAnotherMesh) {
   const MeshShape from{1, 4, 2}, to{1, 2, 4};
   const Case before = staged_case("RnopeSwa", from), after = staged_case("RnopeSwa", to);
@@ -126,7 +127,7 @@ TEST(Stages, GoOnOnAnotherMesh) {
   }
 }
 
-// Validation and samples of text: in the length and with the base of the stage that has begun.
+// Validation and samples of text use the length and the RoPE base of the current stage.
 TEST(Stages, AreFollowedByInference) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 3, 1}, MeshShape{1, 2, 2}}) {
     const Case c = staged_case("QkNorm", mesh);
@@ -157,7 +158,7 @@ TEST(Stages, AreFollowedByInference) {
   }
 }
 
-// A loop that forgets to begin a stage is stopped.
+// A step without begin_stage() for its stage is refused.
 TEST(Stages, AStepOfAnotherStageIsRefused) {
   const Case c = staged_case("RnopeSwa", {});
   on_mesh(c.config, [&](RankRun& run) {

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kSteps = 4;
 
-// epsilon is large for the sake of kStepsTolerance.
+// epsilon is large so that kStepsTolerance holds.
 Case training_case(const std::string& name, const MeshShape& mesh) {
   Case c = make_case(name, mesh);
   c.config.training.steps = kSteps + 2;
@@ -46,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(UpToEightRanks, StepsOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::Values("RnopeSwa", "QkNorm")),
                          name_of_mesh_and_case);
 
-// Initial weights are a function of the seed, the name and the place in the whole tensor: the same bits on every mesh.
+// Initial weights are a function of the seed, the name and the index in the whole tensor: the same bits on every mesh.
 TEST(InitialWeights, AreTheSameBitsOnEveryMesh) {
   for (const MeshShape& mesh : meshes_up_to(8)) {
     const Case c = make_case("QkNorm", mesh);
@@ -80,8 +80,8 @@ TEST(InitialWeights, AreWhatTheConfigurationSays) {
     }
   }
   EXPECT_EQ(state.size(), 3 * naive_shapes(c.config.model).size());
-  // Of n normal draws the mean has a deviation of 1 / sqrt(n), the mean square of sqrt(2 / n); five of each are
-  // allowed.
+  // For n normal numbers the mean has a standard deviation of 1 / sqrt(n), the mean square of sqrt(2 / n); five of each
+  // are allowed.
   const double n = static_cast<double>(count), range = c.config.model.initializer_range;
   EXPECT_NEAR(sum / n / range, 0, 5 / std::sqrt(n));
   EXPECT_NEAR(squares / n / (range * range), 1, 5 * std::sqrt(2 / n));

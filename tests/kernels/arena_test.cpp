@@ -36,7 +36,7 @@ TEST_F(ArenaTest, GivesBackInStackOrderAndKeepsItsBlocks) {
     EXPECT_EQ(arena.used_bytes(), 64 + 448);
     {
       const ArenaScope deeper(arena);
-      arena.allocate(DType::kU8, {5000});  // larger than a block, and than a page
+      arena.allocate(DType::kU8, {5000});  // larger than a block and than a page
       EXPECT_EQ(arena.used_bytes(), 64 + 448 + 5632);
     }
     EXPECT_EQ(arena.used_bytes(), 64 + 448);

@@ -1,5 +1,5 @@
-// How attention's cpu backend cuts its work, enumerated against the definition of the mask: every visible pair lies in
-// one tile, in the range of its row, and in the ranges of the strips of rows and of keys that it belongs to.
+// The tiling of the cpu backend's attention, enumerated against the definition of the mask: every visible pair lies in
+// one tile, in the range of its row, and in the ranges of its strip of rows and of its strip of keys.
 #include "kernels/cpu/attention_tiles.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@ namespace {
 struct Piece {
   int64_t q_begin, T, k_begin, U;
   std::optional<int64_t> window;
-  std::vector<int32_t> document_begin;  // of each query; empty: not given
+  std::vector<int32_t> document_begin;  // of each query; empty: absent
 
   bool visible(int64_t t, int64_t u) const {
     const int64_t i = q_begin + t, j = k_begin + u;
@@ -24,7 +24,7 @@ struct Piece {
 
 bool holds(Range range, int64_t i) { return range.begin <= i && i < range.end; }
 
-// Strips of `strip` rows or keys. Returns how many pairs the strips of rows compute.
+// Checks strips of `strip` rows or keys. Returns the number of pairs that the strips of rows compute.
 int64_t check_blocks(const Piece& piece, int64_t R, int64_t strip) {
   const AttentionMask mask = piece.mask();
   QueryBlock block(mask, piece.T, R);
@@ -64,7 +64,7 @@ int64_t check_blocks(const Piece& piece, int64_t R, int64_t strip) {
   return computed;
 }
 
-// Offsets of queries to keys, windows around all sizes, three packings of documents, several strips and groups.
+// Offsets of queries to keys, windows below and above all sizes, three layouts of documents, several strips and groups.
 TEST(AttentionTiles, HoldEveryVisiblePair) {
   for (int64_t T : {1, 7, 130})
     for (int64_t U : {1, 9, 200})
@@ -82,7 +82,8 @@ TEST(AttentionTiles, HoldEveryVisiblePair) {
             }
 }
 
-// A window layer's work does not grow with the sequence: its pairs, and a fringe as wide as a strip.
+// With a sliding window, work per query does not grow with the sequence: the visible pairs, and at most a strip's
+// height of masked keys.
 TEST(AttentionTiles, WorkOfAWindowIsProportionalToItsPairs) {
   const int64_t S = 700, window = 60, strip = 6;
   EXPECT_LE(check_blocks({0, S, 0, S, window, {}}, 1, strip), S * (window + strip));

@@ -1,4 +1,4 @@
-// The host backends, for suites that run on each.
+// The host backends, for suites that run on each of them.
 #pragma once
 
 #include <gtest/gtest.h>

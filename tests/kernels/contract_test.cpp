@@ -1,5 +1,5 @@
-// Operands that break the contract of kernels.h fail CHECK, on every host backend: each operand of each operation in
-// turn is given a wrong type, a wrong shape, a wrong device and no memory.
+// Operands that break the contract of kernels.h fail CHECK on every host backend. One operand of an operation at a time
+// gets a wrong type, a wrong shape, a wrong device or no memory.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -45,8 +45,8 @@ class Contract : public testing::TestWithParam<BackendKind> {
     }
   }
 
-  // `operation` works on `operands` as they are, in one call that is traced and polled, and on none of their
-  // distortions, which are refused before any of that.
+  // `operation` succeeds on `operands`, in one call that is traced and polled. With any wrong operand it throws before
+  // it is traced or polled.
   void check(const std::string& name, std::vector<Tensor> operands,
              const std::function<void(const std::vector<Tensor>&)>& operation) {
     Trace trace;
@@ -111,14 +111,14 @@ TEST_P(Contract, OfProducts) {
   if (kernels->dtype() == DType::kBF16) {
     EXPECT_THROW(k.linear_backward_weight(compute({3, 5}), compute({3, 4}), compute({5, 4}), Write::kAdd),
                  std::logic_error)
-        << "a gradient of few bits";
+        << "a weight gradient in bf16";
   }
   const Tensor square = compute({4, 4});
   EXPECT_THROW(k.linear_forward(square, compute({4, 4}), square, Write::kSet), std::logic_error) << "y is x";
 }
 
 TEST_P(Contract, OfEmbedding) {
-  // A table of one row more is a table like any other, so its shape is not distorted here.
+  // A table with one row more is valid too, so `check` does not get the table.
   const Tensor table = compute({7, 4}), dtable = accumulator({7, 4});
   check("embedding_forward", {integers({3}), compute({3, 4})},
         [&](const Operands& x) { k.embedding_forward(x[0], table, 0, x[1]); });
@@ -148,7 +148,7 @@ TEST_P(Contract, OfLayerNorm) {
 
 TEST_P(Contract, OfRotateAndSwiGlu) {
   EXPECT_NO_THROW(k.rotate(compute({2, 3, 4}), 0, 1e4, Rotation::kForward));
-  EXPECT_THROW(k.rotate(compute({2, 3, 5}), 0, 1e4, Rotation::kForward), std::logic_error) << "an odd head";
+  EXPECT_THROW(k.rotate(compute({2, 3, 5}), 0, 1e4, Rotation::kForward), std::logic_error) << "an odd head size";
   EXPECT_THROW(k.rotate(compute({2, 12}), 0, 1e4, Rotation::kForward), std::logic_error);
   EXPECT_THROW(k.rotate(compute({2, 3, 4}), -1, 1e4, Rotation::kForward), std::logic_error);
   EXPECT_THROW(k.rotate(compute({2, 3, 4}), 0, 0, Rotation::kForward), std::logic_error);
@@ -163,7 +163,7 @@ TEST_P(Contract, OfRotateAndSwiGlu) {
 
 TEST_P(Contract, OfAttention) {
   AttentionSpan span;
-  // Keys of one row more, or of another number of heads, are keys like any other: k and v change together.
+  // Keys with one row more are valid too, if the values have as many, so `check` does not get the keys.
   const Tensor q = compute({3, 4, 2}), key = compute({5, 2, 2}), value = compute({5, 2, 2});
   check("attention_forward", {compute({3, 4, 2}), compute({5, 2, 2}), accumulator({3, 4, 2}), accumulator({3, 4})},
         [&](const Operands& x) { k.attention_forward(x[0], key, x[1], span, x[2], x[3]); });
@@ -184,7 +184,7 @@ TEST_P(Contract, OfAttention) {
   EXPECT_THROW(forward(), std::logic_error);
   span.q_begin = 0;
   span.document_begin = integers({2});
-  EXPECT_THROW(forward(), std::logic_error) << "documents of other queries";
+  EXPECT_THROW(forward(), std::logic_error) << "documents for two of three queries";
   span.document_begin = integers({3});
   EXPECT_NO_THROW(forward());
   EXPECT_THROW(k.attention_forward(compute({3, 3, 2}), key, value, span, compute({3, 3, 2}), accumulator({3, 3})),
@@ -196,7 +196,7 @@ TEST_P(Contract, OfCrossEntropyAndAdamW) {
   check("cross_entropy_partials", {integers({3}), accumulator({3, 3})}, [&](const Operands& x) {
     k.cross_entropy_partials(compute({3, 7}), x[0], 0, 1, x[1]);
   });
-  // Another number of pieces is as good, so the partials are not distorted by rows.
+  // Any number of pieces is valid, so `check` does not get the partials.
   check("cross_entropy_merge", {integers({3}), accumulator({3}), accumulator({3})}, [&](const Operands& x) {
     k.cross_entropy_merge(accumulator({2, 3, 3}), x[0], x[1], x[2]);
   });

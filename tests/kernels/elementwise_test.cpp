@@ -1,4 +1,4 @@
-// Operations on every element, on all host backends and element types. The expected values are exact.
+// Elementwise operations and sums, on all host backends and element types. The expected values are exact.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -15,7 +15,7 @@ class Elementwise : public testing::TestWithParam<BackendKind> {
  protected:
   std::unique_ptr<Kernels> kernels = make_kernels(GetParam());
 
-  // 37 whole numbers of the type, which all types hold exactly: -18 .. 18.
+  // The whole numbers -18 .. 18, which are exact in all types.
   template <typename T>
   std::vector<T> numbers() {
     std::vector<T> out;
@@ -78,7 +78,7 @@ TEST_P(Elementwise, CastsBetweenAllTypes) {
 }
 
 TEST_P(Elementwise, SumsInFp64) {
-  // Of 2^24 + 1 + ... + 1, sums in fp32 lose every one.
+  // A sum 2^24 + 1 + ... + 1 in fp32 loses every 1.
   std::vector<float> x(1001, 1);
   x[0] = 0x1p24f;
   EXPECT_EQ(kernels->sum(tensor_of(x, {1001})), 0x1p24 + 1000);

@@ -37,7 +37,7 @@ TEST(Flops, CountDocuments) {
   EXPECT_EQ(visible_pairs(5, 5, span), 1 + 2 + 1 + 2 + 1);
 }
 
-// More than any machine has: addresses cost nothing, but may not be written.
+// 256 GiB of address space, which costs nothing but must not be written.
 TEST(CountingBackend, HasMemoryThatReadsAsZeroAndIsNotThere) {
   CountingBackend backend(DType::kF32);
   const auto buffer = backend.allocate(int64_t{1} << 38);
@@ -66,7 +66,7 @@ TEST(CountingBackend, CountsByKindAndComputesNothing) {
   kernels.attention_backward(q, k, k, q, tensor({4, 6}), tensor({4, 6}), sliding, tensor({4, 6, 8}), tensor({4, 2, 8}),
                              tensor({4, 2, 8}));
   EXPECT_EQ(backend.flops().sliding_attention, 10 * 8 * 6 * 7);
-  // Were these run, they would write where nothing can be written.
+  // If these computed, they would write to memory that cannot be written.
   kernels.fill(q, 1);
   kernels.swiglu_forward(tensor({5, 3}), tensor({5, 3}), tensor({5, 3}));
   EXPECT_EQ(kernels.sum(q), 0);

@@ -1,4 +1,4 @@
-// What Kernels does around every call of a backend, and what a backend's plain forms refuse.
+// What Kernels does around every call of a backend; and plain forms reject device memory.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -27,7 +27,7 @@ TEST(FrontDoor, PollsAfterEveryCallWhileItIsAskedTo) {
     }
     EXPECT_EQ(inner.polls, 1);
     EXPECT_THROW(kernels->copy(tensor_of(x, {6}), tensor_of(y, {5})), std::logic_error);
-    EXPECT_EQ(outer.polls, 4) << "what was refused was not a call";
+    EXPECT_EQ(outer.polls, 4) << "a rejected call must not poll";
     kernels->fill(tensor_of(y, {6}), 0);
     EXPECT_EQ(outer.polls, 5);
   }
@@ -35,7 +35,7 @@ TEST(FrontDoor, PollsAfterEveryCallWhileItIsAskedTo) {
   EXPECT_EQ(outer.polls, 5);
 }
 
-// A device that has no form of its own for anything.
+// A device backend that overrides no operation.
 class BareDevice final : public Backend {
  public:
   Device device() const override { return {Device::Kind::kCuda, 0}; }
@@ -59,7 +59,7 @@ TEST(FrontDoor, PlainFormsDoNotTouchADevicesMemory) {
       operation();
       ADD_FAILURE() << "ran on the host";
     } catch (const std::logic_error& error) {
-      EXPECT_NE(std::string(error.what()).find("the backend bare has no form of its own for"), std::string::npos)
+      EXPECT_NE(std::string(error.what()).find("the backend bare does not implement"), std::string::npos)
           << error.what();
     }
   }

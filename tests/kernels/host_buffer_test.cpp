@@ -10,7 +10,7 @@
 #include "kernels/arena.h"
 #include "kernels/make_kernels.h"
 
-// The sanitizers end the program on an allocation that cannot be; here it must come back as an error.
+// By default the sanitizers abort on an impossible allocation; here it must return an error.
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
 extern "C" const char* __tsan_default_options() { return "allocator_may_return_null=1"; }
 
@@ -43,7 +43,8 @@ TEST(HostBuffer, LargeTensorsBeginAtDifferentPlacesOfTheirPages) {
   EXPECT_EQ(in_arena.size(), static_cast<size_t>(kStaggeredPlaces));
 }
 
-// The flags of the mapping that an address is in, as Linux tells them: "rd wr mr mw me ac sd hg"; empty if it does not.
+// The flags of the memory mapping that contains an address ("rd wr mr mw me ac sd hg"); empty if Linux does not list
+// it.
 std::string mapping_flags(const void* address) {
   std::ifstream maps("/proc/self/smaps");
   bool inside = false;
@@ -87,7 +88,7 @@ TEST(MakeKernels, SaysWhatIsThereInPlaceOfWhatIsMissing) {
   EXPECT_STREQ(make_kernels(BackendKind::kCpu)->name(), "cpu");
   try {
     EXPECT_TRUE(std::string_view(make_kernels(BackendKind::kCuda)->name()).starts_with("cuda"));
-  } catch (const Error& error) {  // of a build without it, or of a host without a device
+  } catch (const Error& error) {  // a build without it, or a host without a device
     EXPECT_NE(std::string(error.what()).find("set parallel.device to CPU"), std::string::npos) << error.what();
   }
 }

@@ -26,8 +26,8 @@ TEST(RandomStream, IsAFunctionOfSeedNameAndIndex) {
   EXPECT_NE(a.bits(5), other_name.bits(5));
 }
 
-// Mean, variance, skewness and kurtosis of n draws lie within five of their standard errors: 1, sqrt 2, sqrt 15 and
-// sqrt 96 over sqrt n (of the raw powers' variances).
+// The means of x, x^2, x^3 and x^4 over n draws lie within five standard errors, which are 1, sqrt 2, sqrt 15 and sqrt
+// 96 over sqrt n.
 TEST(RandomStream, NormalHasTheMomentsOfANormal) {
   const RandomStream stream(3, "moments");
   const int n = 200000;
@@ -75,7 +75,7 @@ TEST(RandomPermutation, DependsOnTheSeedAndMovesMostElements) {
     fixed += a(i) == i;
     equal += a(i) == b(i);
   }
-  EXPECT_LT(fixed, 10);  // one is expected, and ten are less likely than 1e-6
+  EXPECT_LT(fixed, 10);  // one is expected; ten have a probability below 1e-6
   EXPECT_LT(equal, 10);
 }
 

@@ -40,10 +40,10 @@ TEST(Trace, TellsAMarkerWhetherItRecordsOrNot) {
     const Trace::Scope last(&trace, "c", "communication", "sequence");
   }
   EXPECT_EQ(told.text, "(a(b)(c on sequence))");
-  EXPECT_EQ(trace.spans().size(), 2u);  // what began before is not noted
+  EXPECT_EQ(trace.spans().size(), 2u);  // a span that began before recording is not added
 }
 
-// A device whose moments come a second after each other, and are known only when they are asked for.
+// A device whose moments are a second apart, and which notes the last moment that was read.
 struct SlowDevice : DeviceTimeline {
   void record(bool on) override { recording = on; }
   DeviceMoment moment() override {
@@ -74,7 +74,7 @@ TEST(Trace, TellsWhenTheDeviceWasAtWork) {
   trace.add({"start_exchange", "communication", 3, 4, 0, 0, "gradient", 64, {[] { return 5.0; }, [] { return 5.0; }}});
   trace.record(false);
   EXPECT_FALSE(device.recording);
-  EXPECT_EQ(device.asked, 0) << "the trace waits for the device";
+  EXPECT_EQ(device.asked, 0) << "recording must not wait for the device";
 
   std::ostringstream out;
   trace.write_json(out, 0, "node1", 100);
@@ -88,7 +88,7 @@ TEST(Trace, TellsWhenTheDeviceWasAtWork) {
     if (event["ph"] == "e") in_flight[event["name"]].second = event["ts"];
   }
   EXPECT_EQ(on_host, 3);
-  EXPECT_EQ(on_device.size(), 2u) << "what took the device no time is not told";
+  EXPECT_EQ(on_device.size(), 2u) << "a span without device time must not be written";
   EXPECT_EQ(on_device["block 0 forward"], std::pair(1e6, 3e6));
   EXPECT_EQ(on_device["add"], std::pair(2e6, 1e6));
   EXPECT_EQ(in_flight["reduce_scatter on gradient"], std::pair(2.5e6, 7.5e6));
@@ -133,7 +133,7 @@ TEST(Kernels, NoteCallsInATraceAndCountTheirWork) {
   ASSERT_EQ(trace.spans().size(), 2u);
   EXPECT_EQ(trace.spans()[0].name, "linear_forward");
   EXPECT_EQ(trace.spans()[0].flops, 2 * 2 * 3 * 4);
-  EXPECT_EQ(trace.spans()[1].flops, 4 * 9 * 2 * 2);  // 1 + 2 + 2 + 2 + 2 pairs, two heads of two
+  EXPECT_EQ(trace.spans()[1].flops, 4 * 9 * 2 * 2);  // 1 + 2 + 2 + 2 + 2 pairs, two heads of size two
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
-// Numbers for tests, as functions of a name and of a seed: the same one always, or ROPEWALK_TEST_SEED of the
-// environment.
+// Numbers for tests, as functions of a name and a seed: the environment variable ROPEWALK_TEST_SEED, or a fixed one.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +17,7 @@ inline uint64_t test_seed() {
   return given ? std::stoull(given) : 20240607;
 }
 
-// Standard normal numbers that fp32 holds exactly, so that all backends see the same ones.
+// Standard normal numbers that are exact in fp32, so that all backends get the same ones.
 inline std::vector<double> normal_values(int64_t count, std::string_view name) {
   const RandomStream stream(test_seed(), name);
   std::vector<double> values(static_cast<size_t>(count));
@@ -37,7 +36,7 @@ inline std::vector<int32_t> integer_values(int64_t count, int32_t low, int32_t h
   return values;
 }
 
-// A view of a vector's memory.
+// A tensor that views a vector's memory.
 template <typename T>
 Tensor tensor_of(std::vector<T>& values, Shape shape) {
   CHECK(shape.elements() == static_cast<int64_t>(values.size()), "{} for {} values", shape.text(), values.size());

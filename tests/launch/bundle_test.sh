@@ -1,6 +1,6 @@
 #!/bin/bash
-# The archive for hosts with a GPU, with the emulated device in the GPU's place: made, unpacked elsewhere, under a name with a blank, and
-# run without this machine's own libraries of Open MPI.  bundle_test.sh ROOT BUILD
+# Makes the GPU bundle with the emulated device, unpacks it in a folder whose name contains a blank, and runs it without this machine's own
+# Open MPI libraries.  bundle_test.sh ROOT BUILD
 set -euo pipefail
 cd "$1"
 build=$2
@@ -16,10 +16,10 @@ mkdir "$work/a place"
 tar -C "$work/a place" -xf "$work/made/here/gpu.tar.xz"
 gpu="$work/a place/ropewalk_gpu"
 
-# All that is loaded comes with it, but for the C library and the loader.
+# All libraries that are loaded are in the bundle, except the C library and the loader.
 host='^\s*(linux-vdso|/lib64/ld-linux|statically linked|lib(c|m|dl|pthread|rt|util|resolv)\.so)'
 for file in "$gpu"/bin/* "$gpu"/lib/*.so* "$gpu"/lib/{plugins,pmix}/*.so; do
-  # shellcheck disable=SC2016  # the loader expands it
+  # shellcheck disable=SC2016  # the loader expands $ORIGIN
   ! readelf -d "$file" | grep -E 'R(UN)?PATH' | grep -v '\[\$ORIGIN' || fail "$file looks for libraries in a place of this machine"
   ! ldd "$file" | grep -vE "$host" | grep -vF "=> $gpu/" || fail "$file loads what does not come with it"
 done

@@ -1,4 +1,4 @@
-// Reading arguments: what is taken, and what is said of what is not.
+// Parsing of arguments, and the messages about wrong ones.
 #include "launch/command_line.h"
 
 #include <gtest/gtest.h>
@@ -57,10 +57,10 @@ TEST(Arguments, WrongOnesAreRefusedWithTheRightWord) {
       {{"--output", "x"}, "weave needs LOOM"},
       {{}, "weave needs LOOM"},
       {{"", "--output", "x"}, "weave is given an empty name for LOOM"},
-      {{"loom", "extra", "--output", "x"}, "weave has no use for 'extra'"},
-      {{"loom", "a.b=1", "--output", "x"}, "weave has no use for 'a.b=1'; did you mean --set a.b=1?"},
+      {{"loom", "extra", "--output", "x"}, "weave does not expect the argument 'extra'"},
+      {{"loom", "a.b=1", "--output", "x"}, "weave does not expect the argument 'a.b=1'; did you mean --set a.b=1?"},
       {{"loom", "--outptu", "x"}, "weave has no option --outptu; did you mean --output?"},
-      {{"loom", "--out", "x"}, "weave has no option --out"},  // no guessing from beginnings
+      {{"loom", "--out", "x"}, "weave has no option --out"},  // prefixes of option names are not accepted
       {{"loom", "--a.b=1", "--output", "x"}, "weave has no option --a.b; did you mean --set a.b=1?"},
       {{"loom", "--qqqqqqqq"}, "weave has no option --qqqqqqqq\n"},
       {{"loom", "-o", "x"}, "weave has no option --o"},

@@ -1,4 +1,4 @@
-"""A rank that gives up waiting leaves its memory to the messages that are open, and names the rank that hangs."""
+"""A rank whose wait fails keeps the buffers of messages in flight valid, and names the rank that hangs."""
 import re
 import subprocess
 import sys
@@ -8,7 +8,7 @@ MPIRUN = sys.argv[2:]
 
 WAIT = (r"ranks 1, 2 on \S+ have not answered rank 0 on \S+ for 1\.\d s: 4 bytes of i32 from rank 1 on \S+ and "
         r"4194304 bytes of i32 to rank 2 on \S+ in exchange \(operation 2\) on axis world\n")
-# What the victim is asked for, the job's code, what the output must have.
+# (the victim's argument, the job's exit code, patterns that the output must match)
 CASES = [
     ("deaf", 5, [WAIT, r"no word from ranks 1, 2 on \S+; 1 of 3 ranks have reported", r"rank 2 has received all"]),
     ("wait", 5, [WAIT, r"no word from rank 1 on \S+; 2 of 3 ranks have reported"]),
@@ -23,8 +23,8 @@ def main():
         output = job.stdout + job.stderr
         problems = [] if job.returncode == code else [f"mpirun returned {job.returncode}, not {code}"]
         problems += [f"the output lacks {text}" for text in wanted if not re.search(text, output)]
-        # A rank with an error of its own unwinds its memory before it can end the job; MPI of a peer that reads there just
-        # then says so ("Read -1 ... errno = 14"), and nothing worse.
+        # A rank that throws frees its buffers before it can end the job. If a peer's MPI reads them just then, it prints
+        # "Read -1 ... errno = 14", which is harmless.
         unwanted = ("Segmentation fault", "rubbish") + (() if way == "throw" else ("errno",))
         problems += [f"the output has {text}" for text in unwanted if text in output]
         if problems:

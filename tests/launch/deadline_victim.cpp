@@ -1,7 +1,7 @@
-// Rank 1 of three hangs. Rank 0 gives up waiting for it while rank 2 has yet to receive a long message of rank 0, whose
-// memory must still be there: MPI reads it from rank 2's process, or sends it from rank 0's. So it is with the word
-// "deaf": rank 2 does not ask whether another rank has failed. With "throw" rank 0 comes to an error of its own before
-// it waits. See deadline_test.py.
+// Rank 1 of three hangs, and rank 0's wait for it fails. With the argument "deaf", rank 2 does not check whether
+// another rank has failed, and receives a long message from rank 0 only afterwards. So rank 0's buffer must still be
+// valid: rank 2's MPI reads it from rank 0's memory, or rank 0's MPI sends it. With "throw", rank 0 throws an error
+// before it waits. See deadline_test.py.
 #include <unistd.h>
 
 #include <chrono>
@@ -18,7 +18,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int64_t kElements = 1 << 20;  // so long that the memory goes back to the system when it is freed
+constexpr int64_t kElements = 1 << 20;  // large enough that free() returns the memory to the system
 
 ExitCode work(Process& process, const std::string& way) {
   const bool deaf = way == "deaf" && process.rank() == 2;
@@ -26,7 +26,8 @@ ExitCode work(Process& process, const std::string& way) {
                            "world", false, process.failure_handler());
   world.barrier();
   if (world.rank() == 1) pause();
-  if (world.rank() == 2) std::this_thread::sleep_for(1500ms);  // rank 0 has given up, and listens for 2 s
+  if (world.rank() == 2)
+    std::this_thread::sleep_for(1500ms);  // rank 0's wait has failed, and it collects reports for 2 s
   std::vector<int32_t> long_one(kElements, world.rank() == 0 ? 7 : 0);
   int32_t word = 0;
   const Tensor data(long_one.data(), DType::kI32, Device{}, {kElements});

@@ -1,5 +1,5 @@
-// Writes a checkpoint of a model that was never trained, weights alone, into the configuration's output.directory: a
-// large one in no more memory than its weights take.
+// Writes a checkpoint with the initial weights of a model, without optimizer state, into the configuration's
+// output.directory. It needs no more memory than the weights.
 #include <cstdio>
 
 #include "kernels/kernels.h"

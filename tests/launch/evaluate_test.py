@@ -1,5 +1,5 @@
-"""`ropewalk evaluate`: the loss that training told, on any mesh, by ranks that hold the weights alone. With --large, after the
-other arguments: the memory of a model of 1.2 billion parameters (12 GiB of memory and 5 GB of disk, some minutes)."""
+"""`ropewalk evaluate` prints the same loss as training, on any mesh, with ranks that hold only the weights. With --large after the
+other arguments: the memory used for a model of 1.2 billion parameters (needs 12 GiB of memory, 5 GB of disk and some minutes)."""
 import json
 import os
 import subprocess
@@ -11,7 +11,7 @@ if LARGE:
 
 from program import CONFIG, PROGRAM, expect, main, prepare_long_text, ranks, ropewalk  # noqa: E402  (which reads the arguments)
 
-DRAW = os.environ.get("DRAW_CHECKPOINT")  # none: this build takes memory of its own
+DRAW = os.environ.get("DRAW_CHECKPOINT")  # not set in builds with a sanitizer, which needs memory of its own
 # A model of layers, width, hidden, vocabulary.
 SIZES = (20, 2048, 8192, 257) if LARGE else (6, 1024, 4096, 257)
 MODEL = """
@@ -23,11 +23,11 @@ data {{ prefix: "text" sequence_length: 256 }}
 training {{ steps: 2 batch: 1 }}
 output {{ directory: "large" }}
 """
-NEAR = 0.05  # of the peak: what the program itself takes is an estimate, the rest is exact
+NEAR = 0.05  # relative to the peak: the program's own memory is an estimate, the rest is exact
 
 
 def train(folder, *settings):
-    """A run on two ranks, with checkpoints after steps 3 and 6; -> its metrics by step."""
+    """Trains on two ranks, with checkpoints after steps 3 and 6; returns step -> metrics."""
     prepare_long_text(folder)
     (folder / "tiny.textproto").write_text(CONFIG.replace("validation {", "checkpoint { interval: 3 }\nvalidation { samples: 7"))
     done = ranks(2, "train", "tiny.textproto", "--set", "parallel.context_parallel=2", *settings, cwd=folder)
@@ -54,15 +54,15 @@ def the_loss_is_the_one_that_training_told(folder):
             sets = [word for name, size in zip(names, mesh) for word in ("--set", f"parallel.{name}_parallel={size}")]
             result, _ = evaluate(folder, mesh[0] * mesh[1] * mesh[2], "--step", str(step), *sets)
             expect(result["step"] == step and result["sequences"] == 7, result)
-            if mesh == [1, 2, 1]:  # the run's own
+            if mesh == [1, 2, 1]:  # the mesh of the run
                 expect(losses(result) == theirs, (result, theirs))
-            # Elsewhere a token's loss differs by the roundings of its pass: some 20 operations in a row for each of 4 layers, each on
-            # sums of at most 64 terms, so sqrt(80) * sqrt(64) * 2^-24 = 4e-6 of logits of about the loss's size.
+            # On other meshes a token's loss has other rounding errors: 4 layers of some 20 operations in sequence, each with sums of at
+            # most 64 terms, so sqrt(80) * sqrt(64) * 2^-24 = 4e-6 relative to logits, which are about as large as the loss.
             for ours, expected in zip(losses(result), theirs):
                 expect(abs(ours - expected) < 4e-6 * expected, (mesh, step, ours, expected))
     newest = ropewalk("evaluate", "tiny.textproto", cwd=folder)
     expect(newest.code == 0 and "after step 6: loss" in newest.out and "perplexity" in newest.out, newest)
-    # However the sequences are shared, and as many as there are.
+    # With any split of the sequences, and with more samples than exist.
     one, _ = evaluate(folder, 2, "--samples", "1", "--set", "parallel.data_parallel=2")
     expect(one["sequences"] == 1 and abs(one["loss"] - evaluate(folder, 1, "--samples", "1")[0]["loss"]) < 4e-6 * one["loss"], one)
     everything, _ = evaluate(folder, 1, "--samples", "9000000000000000000")
@@ -123,7 +123,7 @@ def what_is_not_there_is_told_once(folder):
 
 
 def peak_bytes(words, cwd):
-    """Of a process of its own; it must end well."""
+    """Peak memory of a child process, which must succeed."""
     process = subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

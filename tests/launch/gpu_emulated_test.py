@@ -1,4 +1,4 @@
-"""What gpu_test.py asks of a GPU, of the emulated device: a module in the place of the real one, which LD_LIBRARY_PATH names."""
+"""The tests of gpu_test.py on the emulated device: LD_LIBRARY_PATH names a folder with its module in place of the real CUDA backend."""
 import sys
 
 from gpu_tests import run_on

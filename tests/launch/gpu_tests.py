@@ -1,4 +1,4 @@
-"""The program with parallel.device CUDA: it learns what the cpu learns, on ranks that share a device too, and checkpoints go both ways."""
+"""The program with parallel.device CUDA: the losses of the CPU, also on ranks that share a device, and checkpoints between CPU and GPU."""
 import json
 
 from program import expect, main, metrics, ranks, ropewalk
@@ -18,8 +18,8 @@ output { directory: "run" }
 """
 CUDA = ["--set", "parallel.device=CUDA"]
 STAGED = [*CUDA, "--set", "parallel.device_transport=STAGED"]
-# Of losses of some nats: a logit is rounded to bf16 (2^-9 of it), and so are the weights of each step. Roundings that have gone into the
-# weights lead a run a way of its own, a little ahead of another's or behind: after the first steps only the mean of the distances is small.
+# Tolerance relative to losses of a few nats. Each step rounds logits and weights to bf16 (a relative error of 2^-9). These errors enter the
+# weights, so runs diverge slightly: after the FIRST steps only the mean of the differences is small.
 NEAR, FIRST = 2**-7, 4
 
 
@@ -34,7 +34,7 @@ def near(ours, theirs):
 
 
 def run_on(gpus, name, steps, nccl):
-    """The exit code. nccl: whether ranks of several devices can use it."""
+    """Runs the tests; returns the exit code. nccl: whether the backend supports it."""
 
     def train(folder, directory, count, *settings):
         words = ["train", "gpu.textproto", "--set", f"training.steps={steps}", "--set", f"output.directory={directory}", *settings]
@@ -48,7 +48,7 @@ def run_on(gpus, name, steps, nccl):
         (folder / "gpu.textproto").write_text(CONFIG)
 
     def it_learns_what_the_cpu_learns(folder):
-        """The same losses, but for roundings, alone and where ranks share it; the same bits twice; device and memory are told."""
+        """The same losses within rounding errors, alone and on ranks that share a device; the same bits twice; device and memory are printed."""
         prepare(folder)
         train(folder, "cpu", 1)
         result = train(folder, "gpu", 1, *CUDA)
@@ -71,10 +71,10 @@ def run_on(gpus, name, steps, nccl):
                 train(folder, f"nccl-{mesh}", 2, *CUDA, "--set", f"parallel.{mesh}_parallel=2")
                 expect(near(losses(folder, f"nccl-{mesh}"), losses(folder, "gpu")), mesh)
         elif nccl:
-            print("skipped: ranks over NCCL, for which there is one GPU only")
+            print("skipped: ranks over NCCL, which need two GPUs")
 
     def checkpoints_go_both_ways(folder):
-        """Begun on the device and finished on the cpu, and the other way."""
+        """A run that starts on the device and finishes on the CPU, and vice versa."""
         prepare(folder)
         train(folder, "whole", 1)
         for directory, first, second in (("down", CUDA, []), ("up", [], CUDA)):
@@ -85,7 +85,7 @@ def run_on(gpus, name, steps, nccl):
             expect(near(losses(folder, directory), losses(folder, "whole")), (directory, losses(folder, directory)))
 
     def what_stands_around_a_step_runs_there_too(folder):
-        """Validation and samples of text, as the cpu does them; recomputation with the same bits; micro-batches."""
+        """Validation and text samples as on the CPU; activation checkpointing with the same bits; micro-batches."""
         prepare(folder)
         around = ["--set", "validation.interval=2", "--set", "validation.sample_tokens=3"]
 
@@ -103,7 +103,7 @@ def run_on(gpus, name, steps, nccl):
         expect(near(losses(folder, "micro"), losses(folder, "gpu")), losses(folder, "micro"))
 
     def ranks_that_share_a_device_cannot_use_nccl(folder):
-        """More ranks than devices are told to share through host memory."""
+        """With more ranks than devices, the error suggests transfers through host memory (STAGED)."""
         prepare(folder)
         count = gpus + 1
         result = ranks(count, "train", "gpu.textproto", *CUDA, "--set", f"training.batch={count}", "--set", "training.steps=1", cwd=folder)
@@ -114,7 +114,7 @@ def run_on(gpus, name, steps, nccl):
         expect(result.code == 2 and "device_transport to STAGED" in result.err, result)
 
     def too_large_a_model_is_told_with_its_plan(folder):
-        """What was asked for, what there is, and what was planned."""
+        """The message has the requested, the available and the planned memory."""
         prepare(folder)
         sizes = ["--set", "training.steps=1", "--set", "model.layers=10000", "--set", "model.width=8192", "--set", "model.hidden=16384"]
         result = ropewalk("train", "gpu.textproto", *CUDA, *sizes, cwd=folder)

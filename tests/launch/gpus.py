@@ -1,14 +1,14 @@
-"""How many devices CUDA can use on this host; as a program it prints that, and ends with 1 where there are none."""
+"""The number of devices that CUDA can use on this host. As a program, it prints the number and exits with 1 if it is 0."""
 import ctypes
 import pathlib
 import subprocess
 import sys
 
-NO_DEVICE, OLD_DRIVER = 100, 35  # CUDA's codes
+NO_DEVICE, OLD_DRIVER = 100, 35  # error codes of CUDA
 
 
 def runtime():
-    """CUDA's runtime library: that of the archive (launch/bundle_gpu.sh), else the host's; None: there is none."""
+    """CUDA's runtime library: the GPU bundle's (launch/bundle_gpu.sh), else the host's; None if neither is found."""
     for name in (pathlib.Path(__file__).parents[2] / "lib/cuda/libcudart.so.13", "libcudart.so.13"):
         try:
             return ctypes.CDLL(str(name))
@@ -18,13 +18,13 @@ def runtime():
 
 
 def gpus_here():
-    """A host that has devices and cannot use them is an error. Where CUDA's runtime is not found, the driver's tool counts."""
+    """Counts the devices by CUDA's runtime, or by nvidia-smi if the runtime is not found. Raises RuntimeError if devices exist but are unusable."""
     library = runtime()
     if library:
         count = ctypes.c_int()
         code = library.cudaGetDeviceCount(ctypes.byref(count))
         if code not in (0, NO_DEVICE, OLD_DRIVER):
-            raise RuntimeError(f"looking for CUDA devices: code {code}")
+            raise RuntimeError(f"cannot count the CUDA devices: code {code}")
         return count.value if code == 0 else 0
     try:
         return subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout.count("GPU ")

@@ -1,31 +1,31 @@
-"""Who includes whom: the arrows between the folders, the fences around third-party headers, the size of files and folders,
-and the folders of tests, which mirror those of the product."""
+"""Include rules: which folder may include which, and which files may include which third-party headers. Also limits on the size of
+files and folders, and the rule that the folders of tests mirror those of the sources."""
 import pathlib
 import re
 import sys
 
 ROOT = pathlib.Path(sys.argv[1])
 FOLDERS = ["kernels", "parallel", "trainer", "launch"]  # each may include itself and those before it
-# Rooms of trainer/, each of which may include itself and those before it; of the files on top the loop comes last.
+# Subfolders of trainer/; each may include itself and those before it. Files directly in trainer/ are "the step" or "the loop".
 ROOMS = ["text", "tokenizer", "config", "files", "formats", "metrics", "data", "model", "checkpoint", "inference", "evaluation",
          "the step", "run", "the loop"]
 MOST_LINES = 500
-MOST_FILES = 12  # .h and .cpp directly in each folder of SMALL; everything else has a room of its own
+MOST_FILES = 12  # .h and .cpp files directly in each folder of SMALL; others belong in subfolders
 SMALL = ["parallel", "trainer"]
-OF_NO_FOLDER = {"benchmark", "end_to_end", "equivalence", "mutation", "support"}  # in tests/, about the whole product
-FACTORIES = {"parallel/cuda/module.cpp"}  # where a build decides what it has
-# What a processor has, behind a choice at run time; what Highway's compiling of one file several times asks for; and what
-# device code is compiled for (kernels/cuda/platform.h).
+OF_NO_FOLDER = {"benchmark", "end_to_end", "equivalence", "mutation", "support"}  # folders in tests/ without a counterpart in the sources
+FACTORIES = {"parallel/cuda/module.cpp"}  # files that may use conditional compilation for optional libraries
+# Other conditions that are allowed: on the processor, with a choice at run time; those that Highway needs to compile one file
+# several times; and those on the target of device code (kernels/cuda/platform.h).
 MACHINE = r"HWY|_INL_|__x86_64__|__CUDACC__|ROPEWALK_CUDA_EMULATED"
 
-# Headers whose path begins so may be included by files whose path matches; all else of the world may be included anywhere.
+# Prefix of a header -> pattern of the files that may include it. Other third-party headers may be included anywhere.
 FENCES = {
     "mpi": r"parallel/communicator/mpi_\w+\.cpp",
     "nccl": r"parallel/cuda/nccl_platform\.h",
     "cuda": r"kernels/cuda/.*",
     "cublas": r"kernels/cuda/.*",
     "nvtx3/": r"kernels/cuda/device/.*",
-    "configs/": r"trainer/(config/.*|checkpoint/manifest|metrics/event_writer).*\.cpp",  # the schemas' generated code
+    "configs/": r"trainer/(config/.*|checkpoint/manifest|metrics/event_writer).*\.cpp",  # generated from the schemas
     "google/protobuf/": r"trainer/(config/.*|checkpoint/manifest\.cpp|metrics/event_writer\.cpp)",
     "boost/": r".*\.cpp",
     "cub/": r"kernels/cuda/device/.*",
@@ -36,7 +36,7 @@ FENCES = {
 
 
 def room_of(path):
-    """Of a file in trainer/."""
+    """The subfolder of a file in trainer/, or its group if it is directly in trainer/."""
     parts = path.split("/")
     if len(parts) > 2:
         return parts[1]
@@ -44,7 +44,7 @@ def room_of(path):
 
 
 def problems_of(path, text):
-    """What is wrong with the file at `path` (from the root) that holds `text`."""
+    """The problems of the file `path` (relative to the root) with the contents `text`."""
     folder = path.split("/")[0]
     for number, line in enumerate(text.splitlines(), 1):
         found = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
@@ -54,7 +54,7 @@ def problems_of(path, text):
         first = header.split("/")[0]
         for prefix, allowed in FENCES.items():
             if header.startswith(prefix) and not re.fullmatch(allowed, path):
-                yield f"{place}: {header} belongs behind the fence {allowed}"
+                yield f"{place}: only files that match {allowed} may include {header}"
         if quote == "<":
             continue
         if first == "configs":
@@ -64,7 +64,7 @@ def problems_of(path, text):
         elif FOLDERS.index(first) > FOLDERS.index(folder):
             yield f"{place}: {folder} may not include {first}"
         elif folder == first == "trainer" and room_of(path) not in ROOMS:
-            yield f"{place}: {room_of(path)} is a new room: it has a place in the order of ROOMS"
+            yield f"{place}: {room_of(path)} is a new subfolder: add it to ROOMS"
         elif folder == first == "trainer" and ROOMS.index(room_of(header)) > ROOMS.index(room_of(path)):
             yield f"{place}: {room_of(path)} may not include {room_of(header)}"
         elif header.endswith(".cpp"):
@@ -77,20 +77,20 @@ def problems_of(path, text):
 
 
 def problems_of_folders(paths):
-    """What is wrong with where files lie; paths: of all files, from the root."""
+    """The problems of where files are; paths: all files, relative to the root."""
     folders = {str(parent) for path in paths for parent in pathlib.PurePosixPath(path).parents}
     for folder in SMALL:
         files = [path for path in paths if re.fullmatch(rf"{folder}/[^/]+\.(h|cpp)", path)]
         if len(files) > MOST_FILES:
-            yield f"{folder}/: {len(files)} files; give some a room ({MOST_FILES} at most lie directly in it)"
+            yield f"{folder}/: {len(files)} files; move some to subfolders (at most {MOST_FILES} directly in it)"
     for path in paths:
         found = re.fullmatch(r"tests/((\w+)(?:/\w+)*)/\w+_test\.cpp", path)
         if found and found[2] not in OF_NO_FOLDER and found[1] not in folders:
-            yield f"{path}: there is no {found[1]}/ to test; tests/ mirrors the folders of the product"
+            yield f"{path}: there is no {found[1]}/ to test; tests/ mirrors the source folders"
 
 
 def check_the_checker():
-    """Every rule rings on a file made to break it, and only then."""
+    """Every rule reports a file that breaks it, and accepts valid files."""
     broken = {
         ("kernels/a.cpp", '#include "parallel/mesh.h"'): "kernels may not include parallel",
         ("parallel/a.h", '#include "trainer/trainer.h"'): "parallel may not include trainer",
@@ -101,11 +101,11 @@ def check_the_checker():
         ("trainer/inference/a.cpp", '#include "trainer/trainer.h"'): "inference may not include the step",
         ("trainer/trainer.cpp", '#include "trainer/run/estimate.h"'): "the step may not include run",
         ("trainer/run/a.cpp", '#include "trainer/train_loop.h"'): "run may not include the loop",
-        ("trainer/attic/a.cpp", '#include "trainer/text/format.h"'): "new room",
-        ("trainer/a.cpp", "#include <mpi.h>"): "fence",
-        ("kernels/cpu/a.cpp", "#include <cuda_runtime.h>"): "fence",
-        ("trainer/trainer.cpp", '#include "configs/ropewalk.pb.h"'): "fence",
-        ("launch/a.h", "#include <boost/program_options.hpp>"): "fence",
+        ("trainer/attic/a.cpp", '#include "trainer/text/format.h"'): "new subfolder",
+        ("trainer/a.cpp", "#include <mpi.h>"): "may include mpi.h",
+        ("kernels/cpu/a.cpp", "#include <cuda_runtime.h>"): "may include cuda_runtime.h",
+        ("trainer/trainer.cpp", '#include "configs/ropewalk.pb.h"'): "may include configs/ropewalk.pb.h",
+        ("launch/a.h", "#include <boost/program_options.hpp>"): "may include boost/program_options.hpp",
         ("trainer/a.cpp", '#include "trainer/b.cpp"'): "a source file is included",
         ("trainer/a.cpp", "int x;\n" * 501): "501 lines",
         ("trainer/a.cpp", "#ifdef ROPEWALK_CUDA"): "conditional compilation",

@@ -1,4 +1,4 @@
-"""What the program takes over from whoever starts it: closed streams, blocked signals, limits, a folder that is gone."""
+"""State inherited from the parent process: closed streams, blocked signals, limits, a deleted working directory, odd variables."""
 import os
 import resource
 import signal
@@ -12,7 +12,7 @@ LONG = ["--set", "training.steps=100000", "--set", "validation.interval=0", "--s
 
 
 def started(folder, *words, at_start=lambda: None, env=None):
-    """The program's result, after at_start() in its process."""
+    """Runs the program, after at_start() in its process; returns its result."""
     done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False, preexec_fn=at_start)
     return Result(done)
 
@@ -25,7 +25,7 @@ def closed(*files):
 
 
 def closed_streams_do_not_become_files_of_the_run(folder):
-    """No log line gets into the data or the metrics, whichever of the three are closed."""
+    """No log line gets into the data or the metrics, whichever of stdin, stdout and stderr are closed."""
     right = (folder / "text.bin").read_bytes()
     for number, files in enumerate(((0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))):
         result = started(folder, PROGRAM, "prepare", "--input", "book.txt", "--output", f"p{number}", at_start=closed(*files))
@@ -37,7 +37,7 @@ def closed_streams_do_not_become_files_of_the_run(folder):
 
 
 def a_closed_output_is_an_error_where_it_is_the_result(folder):
-    """And a closed input is an empty one."""
+    """Closed stdout is an error for verbs that print their result; a closed stdin is empty."""
     for words in (["help"], ["schema"], ["version"], ["validate", "tiny.textproto"], ["plan", "tiny.textproto", "--json"]):
         result = started(folder, PROGRAM, *words, at_start=closed(1))
         expect(result.code == 1 and "cannot write to standard output: Bad file descriptor" in result.err, result)
@@ -50,17 +50,17 @@ def limit(kind, most):
 
 
 def a_file_beyond_its_limit_is_an_error_like_a_full_disk(folder):
-    """ulimit -f: the data are taken back, a checkpoint is missed and the run goes on."""
+    """ulimit -f: `prepare` removes its data; `train` continues without the checkpoint."""
     result = started(folder, PROGRAM, "prepare", "--input", "book.txt", "--output", "x", at_start=limit(resource.RLIMIT_FSIZE, 4096))
     expect(result.code == 3 and "x.bin.tmp: File too large" in result.err and not list(folder.glob("x.*")), result)
     result = started(folder, PROGRAM, "train", "tiny.textproto", "--set", "checkpoint.interval=2",
                      at_start=limit(resource.RLIMIT_FSIZE, 16384))
     expect(result.code == 4 and "File too large" in result.err and len(metrics(folder)) == 6, result)
-    expect(result.err.count("going on") == 2 and not list((folder / "run/checkpoints").glob("*")), result)
+    expect(result.err.count("the run continues") == 2 and not list((folder / "run/checkpoints").glob("*")), result)
 
 
 def a_signal_that_was_blocked_stops_the_run(folder):
-    """A mask is inherited, and would keep a stop away for ever."""
+    """The signal mask is inherited; a blocked signal would never stop the run."""
     for number in (signal.SIGTERM, signal.SIGUSR1):
         told = folder / f"run{number}/metrics.jsonl"
         job = subprocess.Popen([PROGRAM, "train", "tiny.textproto", *LONG, "--set", f"output.directory=run{number}"], cwd=folder,
@@ -77,7 +77,7 @@ def a_signal_that_was_blocked_stops_the_run(folder):
 
 
 def few_files_suffice_or_are_told(folder):
-    """ulimit -n: a rank needs a dozen; with fewer it says which file it cannot open."""
+    """ulimit -n: a rank needs a dozen files; with a lower limit, the message names the file that cannot be opened."""
     result = started(folder, PROGRAM, "train", "tiny.textproto", at_start=limit(resource.RLIMIT_NOFILE, 16))
     expect(result.code == 0, result)
     result = started(folder, PROGRAM, "train", "tiny.textproto", at_start=limit(resource.RLIMIT_NOFILE, 4))
@@ -85,7 +85,7 @@ def few_files_suffice_or_are_told(folder):
 
 
 def a_folder_that_is_gone_is_told(folder):
-    """Whole paths work there, others are told."""
+    """In a deleted working directory absolute paths work; relative ones are errors."""
     def leave():
         (folder / "gone").mkdir()
         os.chdir(folder / "gone")
@@ -100,7 +100,7 @@ def a_folder_that_is_gone_is_told(folder):
 
 
 def odd_variables_change_no_number(folder):
-    """No HOME, no folder for temporary files, a locale with commas or of no name: the same bits, and JSON."""
+    """No HOME, no TMPDIR, a locale with decimal commas or an unknown one: the same bits, and valid JSON."""
     expect(ropewalk("train", "tiny.textproto", cwd=folder).code == 0, "the plain run")
     odd = {key: value for key, value in os.environ.items() if key != "HOME"}
     odd |= {"TMPDIR": str(folder / "nowhere"), "LANG": "de_DE.UTF-8", "LC_ALL": "nonsense", "TZ": "Nowhere/None"}

@@ -1,4 +1,4 @@
-"""`cmake --install`: what it puts into a prefix is whole, wherever that is then moved."""
+"""`cmake --install`: the installation is complete, and works after the prefix is moved."""
 import os
 import pathlib
 import sys
@@ -16,7 +16,7 @@ def install(prefix, **variables):
 
 
 def a_prefix_trains_wherever_it_is_moved(folder):
-    """The program, alone and under mpirun, with a preset that was installed with it."""
+    """The installed program, alone and under mpirun, with an installed preset."""
     install(folder / "first")
     prefix = (folder / "first").rename(folder / "moved")
     program, preset = str(prefix / "bin/ropewalk"), str(prefix / "share/ropewalk/configs/quickstart.textproto")
@@ -33,7 +33,7 @@ def a_prefix_trains_wherever_it_is_moved(folder):
 
 
 def the_cuda_backend_is_found(folder):
-    """By the program's own path alone. One of another build does for that: it is refused, by its name."""
+    """The program finds the backend by its own path alone. The test uses a backend of another build: the error that refuses it has its path."""
     install(folder / "first")
     prefix = (folder / "first").rename(folder / "moved")
     module = prefix / os.environ["LIBRARIES"] / "libropewalk_cuda.so"
@@ -46,7 +46,7 @@ def the_cuda_backend_is_found(folder):
 
 
 def every_preset_and_document_is_there(folder):
-    """Those of the source, by name; nothing lies outside of the prefix, under DESTDIR either."""
+    """All presets and documents of the sources are installed. Nothing is outside the prefix, also under DESTDIR."""
     install("/opt/ropewalk", DESTDIR=str(folder / "stage"))
     prefix = folder / "stage/opt/ropewalk"
     presets = {path.name for path in (ROOT / "configs").glob("*.textproto")} | {"ropewalk.proto"}

@@ -1,5 +1,5 @@
-"""Every test that ctest knows has one label for its cost, and those of the folders that it stands in; those that want a GPU are what the
-archive for hosts with one has and runs."""
+"""Every test has one label for its cost, and one for each folder that it is in. The tests with the label gpu are those that bundle_gpu.sh
+packs and run_gpu_bundle.sh runs."""
 import json
 import pathlib
 import re
@@ -15,7 +15,7 @@ graph = told["backtraceGraph"]
 
 
 def folder_of(test):
-    """Where the command stands that registered it, outermost: in a CMakeLists.txt."""
+    """The folder in tests/ of the CMakeLists.txt that registers the test."""
     node = graph["nodes"][test["backtrace"]]
     files = []
     while node:
@@ -40,7 +40,7 @@ script = (ROOT / "launch/run_gpu_bundle.sh").read_text()
 ran = {*re.findall(r"^ +suite (\w+)", script, re.MULTILINE), *re.findall(r"^ +program=(gpu_test)\.py", script, re.MULTILINE)}
 if packed | {"gpu_test"} != ran:
     wrong.append(f"bundle_gpu.sh has the tests {sorted(packed)}, and run_gpu_bundle.sh runs {sorted(ran)}")
-if on_gpu != (ran if any("_device_" in name for name in on_gpu) else {"gpu_test"}):  # a build without nvcc has the program alone
+if on_gpu != (ran if any("_device_" in name for name in on_gpu) else {"gpu_test"}):  # a build without nvcc has only gpu_test
     wrong.append(f"tests with the label gpu are {sorted(on_gpu)}, and run_gpu_bundle.sh runs {sorted(ran)}")
 print("\n".join(wrong) or f"{len(told['tests'])} tests in {len(seen)} folders")
 sys.exit(1 if wrong or not seen <= FOLDERS else 0)

@@ -1,4 +1,4 @@
-"""Open MPI's files in shared memory: those of killed jobs are removed, those of a live one never; and too little room is told."""
+"""Open MPI's files in shared memory: those of killed jobs are removed, those of live jobs never; too little space is an error."""
 import contextlib
 import os
 import pathlib
@@ -13,18 +13,18 @@ PAIR = ["--set", "parallel.context_parallel=2"]
 
 
 def segments_of(job):
-    """That its ranks have mapped."""
+    """The segments that the job's ranks have mapped."""
     maps = "".join(pathlib.Path(f"/proc/{process}/maps").read_text() for process in ranks_of(job).values())
     return {pathlib.Path(path) for path in re.findall(r"/dev/shm/vader_segment\.\S+", maps)}
 
 
 def what_a_killed_job_leaves_is_removed(folder):
-    """By the next job, which leaves alone what a third one is using."""
+    """The next job removes the files of a killed job, but not those that a third job is using."""
     killed = running_job(folder, 2, *PAIR)
     left = segments_of(killed)
     processes = [killed.pid, *ranks_of(killed).values()]
     for process in processes:
-        with contextlib.suppress(ProcessLookupError):  # mpirun ends its ranks
+        with contextlib.suppress(ProcessLookupError):  # mpirun may have ended its ranks before
             os.kill(process, signal.SIGKILL)
     killed.communicate()
     expect(len(left) == 2 and all(path.exists() for path in left), left)
@@ -42,10 +42,10 @@ def what_a_killed_job_leaves_is_removed(folder):
 
 
 def too_little_shared_memory_is_told(folder):
-    """Before MPI_Init, which would abort; over the network the job runs."""
+    """The error comes before MPI_Init, which would abort. Over the network the job runs."""
     small = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"', "sh"]
     if subprocess.run([*small, "true"], capture_output=True, check=False).returncode:
-        print("skipped: too little shared memory, for which /dev/shm cannot be mounted here")
+        print("skipped: too little shared memory, because /dev/shm cannot be mounted here")
         return
 
     def job(*options):

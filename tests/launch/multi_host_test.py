@@ -1,5 +1,5 @@
-"""The documented line for several hosts, over network namespaces that act as hosts: own network, own host name, TCP between them,
-joined by launch/hosts_agent.sh. What they compute is what one host computes, to the bit."""
+"""The documented mpirun command for several hosts. Network namespaces act as hosts, each with its own network and host name, and
+launch/hosts_agent.sh takes the place of ssh. The results have the same bits as on one host."""
 import subprocess
 import sys
 
@@ -12,7 +12,7 @@ SKIPPED = 77
 
 
 def two_hosts_compute_what_one_does(folder):
-    """Context 2 across the hosts, tensor 2 inside each."""
+    """Context parallel 2 across the hosts, tensor parallel 2 within each."""
     mesh = ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]
     first, second = hosts.names
     before = [hosts.bytes_from(host) for host in hosts.names]

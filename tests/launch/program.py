@@ -1,4 +1,4 @@
-"""What the tests of the program share: running it, alone and under mpirun, and a model small enough for a second."""
+"""Helpers for tests of the program: run it, alone and under mpirun, on a model that trains in a second."""
 import json
 import pathlib
 import signal
@@ -13,11 +13,11 @@ from processes import pids_of_ranks  # noqa: E402
 
 PROGRAM, ROOT = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2])
 MPIRUN = sys.argv[3:]
-# Whoever started the tests may ignore these (a shell's background, nohup), and what they start would too.
+# These signals may be ignored if the tests were started by nohup or in a script's background, and the programs would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-JOBS = []  # that a test has started: they end with it
+JOBS = []  # jobs started by the current test; they are killed when it ends
 
 CONFIG = """
 model {
@@ -56,7 +56,7 @@ def ranks(count, *words, cwd=None, env=None):
 
 
 def running_job(folder, count, *words, options=()):
-    """A job of so many ranks that goes on until it is stopped, when it has made a step."""
+    """Starts a job of `count` ranks that trains until it is stopped; returns it after its first step."""
     endless = ["--set", "training.steps=100000", "--set", "checkpoint.interval=0", "--set", "validation.interval=0"]
     job = subprocess.Popen([*MPIRUN, "--quiet", *options, "-n", str(count), PROGRAM, "train", "tiny.textproto", *endless, *words], cwd=folder,
                            stderr=subprocess.PIPE, text=True)
@@ -68,7 +68,7 @@ def running_job(folder, count, *words, options=()):
 
 
 def ranks_of(job):
-    """Rank -> its process."""
+    """Rank -> process id."""
     return pids_of_ranks(job.pid, PROGRAM)
 
 
@@ -78,13 +78,13 @@ def expect(condition, result):
 
 
 def metrics(folder, directory="run"):
-    """The lines of a run's metrics.jsonl, without what a clock says."""
+    """The lines of a run's metrics.jsonl, without measured times."""
     lines = [json.loads(line) for line in (folder / directory / "metrics.jsonl").read_text().splitlines()]
     return [{key: line[key] for key in ("step", "loss", "gradient_norm", "learning_rate", "tokens")} for line in lines]
 
 
 def prepared(folder):
-    """A folder with a configuration and data for it."""
+    """Writes a configuration and its data into the folder."""
     folder = pathlib.Path(folder)
     (folder / "tiny.textproto").write_text(CONFIG)
     (folder / "book.txt").write_text("In the beginning was the word, and the word was short. " * 100)
@@ -94,20 +94,20 @@ def prepared(folder):
 
 
 def prepare_long_text(folder):
-    """text.bin and text.idx of 80,000 bytes."""
+    """Prepares text.bin and text.idx from 80,000 bytes of text."""
     (folder / "text.txt").write_text("All work and no play makes a dull text.\n" * 2000)
     expect(ropewalk("prepare", "--input", "text.txt", "--output", "text", "--overwrite", cwd=folder).code == 0, "prepare")
 
 
 def main(tests):
-    """Runs each test in a fresh folder; the exit code."""
+    """Runs each test in a fresh folder; returns the exit code."""
     failed = 0
     for test in tests:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 test(prepared(folder))
                 print(f"ok      {test.__name__}", flush=True)
-            except Exception:  # any failure is told, and the next test run
+            except Exception:  # print any failure, and run the next test
                 failed += 1
                 print(f"FAILED  {test.__name__}: {test.__doc__}\n{traceback.format_exc(limit=-2)}", flush=True)
             while JOBS:

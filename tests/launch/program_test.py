@@ -1,4 +1,4 @@
-"""The program as its users meet it: help, wrong command lines, wrong configurations, and what each ends with."""
+"""The program as users start it: help, wrong command lines, wrong configurations, and their exit codes."""
 import bz2
 import gzip
 import io
@@ -26,7 +26,7 @@ VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip
 
 
 def help_is_given_everywhere(_):
-    """Every verb explains itself, with all its options and an example."""
+    """Every verb prints help, with all its options and an example."""
     for words in (["help"], ["--help"], ["-h"]):
         overview = ropewalk(*words)
         expect(overview.code == 0 and overview.err == "", overview)
@@ -42,13 +42,13 @@ def help_is_given_everywhere(_):
 
 
 def wrong_command_lines_end_with_2(_):
-    """Each says what is wrong and names the nearest right word, on stderr."""
+    """Each prints the problem and the nearest valid word, on stderr."""
     for words, said in [([], "no verb is given"),
                         (["trian"], "'trian' is not a verb of ropewalk; did you mean train?"),
                         (["help", "prepar"], "did you mean prepare?"),
                         (["train"], "train needs CONFIG"),
                         (["train", ""], "train is given an empty name for CONFIG"),
-                        (["train", "a", "b"], "train has no use for 'b'"),
+                        (["train", "a", "b"], "train does not expect the argument 'b'"),
                         (["prepare", "--input", "", "--output", "b"], "the name of an --input is empty"),
                         (["prepare", "--input", "a", "--output", ""], "--output '' names no file"),
                         (["train", "a", "--resume-form"], "did you mean --resume-from?"),
@@ -61,13 +61,13 @@ def wrong_command_lines_end_with_2(_):
                         (["plan", CONFIG, "--mesh", "cp"], "cp must be a number from 1 to"),
                         (["plan", CONFIG, "--mesh", "cp=2x"], "cp must be a number from 1 to"),
                         (["plan", CONFIG, "--mesh", "tp=3"], "parallel.tensor_parallel"),
-                        (["schema", "now"], "schema has no use for 'now'")]:
+                        (["schema", "now"], "schema does not expect the argument 'now'")]:
         result = ropewalk(*words)
         expect(result.code == 2 and result.out == "" and said in result.err, result)
 
 
 def schema_and_version_are_in_the_program(folder):
-    """`ropewalk schema` prints configs/ropewalk.proto to the byte, from anywhere."""
+    """`ropewalk schema` prints exactly configs/ropewalk.proto, in any working directory."""
     schema = ropewalk("schema", cwd=folder)
     expect(schema.code == 0 and schema.out == (ROOT / "configs/ropewalk.proto").read_text(), schema)
     version = ropewalk("--version")
@@ -77,7 +77,7 @@ def schema_and_version_are_in_the_program(folder):
 
 
 def prepare_writes_or_says_why(folder):
-    """Plain lines when stderr is no terminal; an output that exists, bad text and missing files end with their codes."""
+    """Plain lines if stderr is not a terminal; an existing output, bad text and missing files have their exit codes."""
     done = ropewalk("prepare", "--input", "book.txt", "--output", "new", cwd=folder)
     expect(done.code == 0 and "\r" not in done.err and "\033" not in done.err, done)
     expect("1 document, 5501 tokens below 257 (u16), from 1 file" in done.err and "wrote new.bin" in done.err, done)
@@ -100,27 +100,27 @@ def prepare_writes_or_says_why(folder):
 
 
 def separators_are_written_as_in_c(folder):
-    """A shell hands over '\\n' as two characters; one that is nowhere in the text is warned about, a wrong one refused."""
+    """A shell passes '\\n' as two characters. A separator that does not occur in the text gives a warning, an invalid one an error."""
     (folder / "poems.txt").write_text("one\n\ntwo\n\nthree\tfour\\five")
     for separator, documents in [(r"\n\n", 3), (r"\x0a\n", 3), ("\n\n", 3), (r"\t", 2), (r"\\", 2), (r"o\n", 2)]:
         done = ropewalk("prepare", "--input", "poems.txt", "--output", "x", "--separator", separator, "--overwrite", cwd=folder)
         expect(done.code == 0 and f"{documents} documents, " in done.err and "warning" not in done.err, done)
     done = ropewalk("prepare", "--input", "poems.txt", "--output", "x", "--separator", r"\r", "--overwrite", cwd=folder)
-    expect(done.code == 0 and "warning: the --separator is nowhere in the text" in done.err, done)
+    expect(done.code == 0 and "warning: the --separator does not occur in the text" in done.err, done)
     for wrong in (r"\q", r"\x0", r"\xg0", "a\\"):
         result = ropewalk("prepare", "--input", "poems.txt", "--output", "y", "--separator", wrong, cwd=folder)
-        expect(result.code == 2 and "is no escape" in result.err, result)
+        expect(result.code == 2 and "is not a valid escape" in result.err, result)
 
 
 def prepare_reads_standard_input(folder):
-    """As - or /dev/stdin, among other inputs."""
+    """Standard input as - or /dev/stdin, together with other inputs."""
     for name in ("-", "/dev/stdin"):
         done = ropewalk("prepare", "--input", name, "book.txt", "--output", "x", "--overwrite", cwd=folder, input="some text")
         expect(done.code == 0 and "2 documents, 5511 tokens" in done.err, done)
 
 
 def a_signal_takes_back_what_prepare_wrote(folder):
-    """In the middle of the work, or in a wait for input; the exit code is 128 and the signal."""
+    """During the work, or during a wait for input; the exit code is 128 + the signal's number."""
     (folder / "old.txt").write_text("old")
     expect(ropewalk("prepare", "--input", "old.txt", "--output", "x", cwd=folder).code == 0, "the old data")
     before = {name: (folder / name).read_bytes() for name in ("x.bin", "x.idx")}
@@ -141,14 +141,14 @@ def a_signal_takes_back_what_prepare_wrote(folder):
 
 
 def one_prepare_at_a_time_writes_a_prefix(folder):
-    """The second is refused, and told who is at work; what a killed one left is in nobody's way."""
+    """A second one is refused, and its error names the first. Leftovers of a killed one do not block the next."""
     os.mkfifo(folder / "pipe")
     for ending in ("done", "killed"):
         first = subprocess.Popen([PROGRAM, "prepare", "--input", "pipe", "--output", "x", "--overwrite"], cwd=folder,
                                  stderr=subprocess.PIPE, text=True)
         with open(folder / "pipe", "w") as pipe:
             pipe.write("slow text")
-            pipe.flush()  # while there is a reader
+            pipe.flush()  # before the reader may be killed
             end = time.time() + 30
             while not (folder / "x.idx.tmp").exists() and time.time() < end:
                 time.sleep(0.01)
@@ -166,7 +166,7 @@ def one_prepare_at_a_time_writes_a_prefix(folder):
 
 
 def inputs_are_named_for_what_they_are(folder):
-    """Also where the extension lies, and on a pipe; nothing is written."""
+    """The error names the type of an input that is not text, whatever its extension, also on a pipe; nothing is written."""
     lines = b'{"text": "some text"}\n' * 20
     tarred = io.BytesIO()
     with tarfile.open(fileobj=tarred, mode="w") as archive:
@@ -193,7 +193,7 @@ def inputs_are_named_for_what_they_are(folder):
 
 
 def linked_folders_are_followed_or_told(folder):
-    """A folder of links gives every file once; a broken link is a missing file."""
+    """Links in a folder are followed, and each file is read once; a broken link is a missing file."""
     for name in ("in/real", "elsewhere/sub"):
         (folder / name).mkdir(parents=True)
         (folder / name / "a.txt").write_text(name)
@@ -201,14 +201,14 @@ def linked_folders_are_followed_or_told(folder):
     (folder / "in/loop").symlink_to(".")
     result = ropewalk("prepare", "--input", "in", "--output", "x", cwd=folder)
     expect(result.code == 0 and "2 documents, " in result.err, result)
-    expect("left out 1 entry of a folder:\n  in/loop is in, which is read already\n" in result.err, result)
+    expect("left out 1 entry of a folder:\n  in/loop is the same as in, which is read already\n" in result.err, result)
     (folder / "in/gone.txt").symlink_to("nowhere.txt")
     result = ropewalk("prepare", "--input", "in", "--output", "y", cwd=folder)
     expect(result.code == 3 and "cannot read in/gone.txt: No such file" in result.err and "a link to nowhere.txt" in result.err, result)
 
 
 def files_that_may_not_grow_are_an_error(folder):
-    """A limit of file sizes (ulimit -f), with its signal ignored, is told like a full disk, and leaves nothing."""
+    """A file size limit (ulimit -f), with its signal ignored, is an error like a full disk, and leaves no files."""
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
@@ -219,7 +219,7 @@ def files_that_may_not_grow_are_an_error(folder):
 
 
 def what_cannot_be_written_is_an_error(folder):
-    """A full disk behind standard output must not pass for success."""
+    """Standard output on a full disk is an error."""
     for words in (["help"], ["train", "--help"], ["version"], ["schema"], ["validate", "tiny.textproto"],
                   ["validate", "tiny.textproto", "--print"]):
         with open("/dev/full", "w") as full:
@@ -229,7 +229,7 @@ def what_cannot_be_written_is_an_error(folder):
 
 
 def validate_looks_at_every_token(folder):
-    """A file of the right size with the wrong contents is found, with the first bad token and its document."""
+    """A file of the right size with wrong contents is an error, which names the first bad token and its document."""
     sound = (folder / "text.bin").read_bytes()
     for at, value, said in [(0, b"\x60\xea", "token 0 (byte 0, in document 0) is 60000; tokens must be in [0, 257): raise"),
                             (5500, b"\xff\xff", "token 5500 (byte 11000, in document 0) is 65535")]:
@@ -240,7 +240,7 @@ def validate_looks_at_every_token(folder):
 
 
 def validate_tells_without_running(folder):
-    """Nothing is written; --print gives a configuration that loads; --data looks at the data."""
+    """Nothing is written; --print gives a configuration that can be loaded; --data checks the data."""
     result = ropewalk("validate", "tiny.textproto", "--ranks", "2", "--set", "parallel.tensor_parallel=2", cwd=folder)
     expect(result.code == 0 and "2 ranks (data 1 x context 1 x tensor 2)" in result.out, result)
     whole = ropewalk("validate", "tiny.textproto", "--print", cwd=folder)
@@ -273,7 +273,7 @@ def validate_tells_without_running(folder):
 
 
 def all_problems_come_at_once_and_once(folder):
-    """A wrong configuration ends with 2 and lists every problem; of several ranks, one speaks."""
+    """A wrong configuration gives exit code 2 and a list of all problems; only one of several ranks prints it."""
     (folder / "wrong.textproto").write_text(CONFIG_WITH_PROBLEMS)
     for result in (ropewalk("train", "wrong.textproto", cwd=folder), ropewalk("validate", "wrong.textproto", cwd=folder),
                    ranks(4, "train", "wrong.textproto", cwd=folder), ranks(4, "validate", "wrong.textproto", cwd=folder)):
@@ -297,7 +297,7 @@ ON_CUDA = ["--set", "parallel.device=CUDA", "--set", "model.head_size=64"]
 
 
 def a_device_that_is_not_there_is_told_once(folder):
-    """A build without CUDA, or a host without a device: one rank tells what to do."""
+    """A build without CUDA, or a host without a device: one rank prints what to do."""
     for count in (1, 2):
         result = ranks(count, "train", "tiny.textproto", *ON_CUDA, cwd=folder, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
         expect(result.code in (2, 7) and result.err.count("set parallel.device to CPU") == 1, result)
@@ -305,10 +305,10 @@ def a_device_that_is_not_there_is_told_once(folder):
 
 
 def a_module_of_another_build_is_not_called(folder):
-    """One that says that it is built of other headers, one that says nothing, and a file that is cut off."""
+    """A module built from other headers, one without an interface version, and a truncated file."""
     another = pathlib.Path(os.environ["ANOTHER_MODULE"]).read_bytes()
     silent = another.replace(b"ropewalk_cuda_interface", b"ropewalk_cuda_interfacf")
-    for name, module, said in (("another", another, "(interface 0123456789ab, this"), ("silent", silent, "(interface not told, this"),
+    for name, module, said in (("another", another, "(interface 0123456789ab, this"), ("silent", silent, "(interface unknown, this"),
                                ("cut", another[:40], "cannot be loaded")):
         (folder / name).mkdir()
         (folder / name / "libropewalk_cuda.so").write_bytes(module)
@@ -318,7 +318,7 @@ def a_module_of_another_build_is_not_called(folder):
 
 
 def failures_of_all_ranks_are_told_once(folder):
-    """A missing file, missing data, a mesh that does not fit, a wrong word: once, with their codes."""
+    """A missing file, missing data, a mesh that does not fit, a wrong word: one message each, with its exit code."""
     for words, code, said in [(["train", "absent.textproto"], 2, "cannot read absent.textproto: No such file"),
                               (["train", "tiny.textproto", "--set", "data.prefix=absent"], 3, "absent.idx"),
                               (["train", "tiny.textproto", "--set", "parallel.context_parallel=3"], 2, "number of ranks, which is 2"),
@@ -330,7 +330,7 @@ def failures_of_all_ranks_are_told_once(folder):
 
 
 def other_verbs_run_on_one_rank(folder):
-    """Under mpirun, what needs no ranks is done by rank 0 alone."""
+    """Under mpirun, verbs of one rank run on rank 0 only."""
     result = ranks(3, "version", cwd=folder)
     expect(result.code == 0 and result.out.count("ropewalk") == 1, result)
     result = ranks(3, "prepare", "--input", "book.txt", "--output", "new", cwd=folder)
@@ -344,7 +344,7 @@ def with_variables(**variables):
 
 
 def launchers_that_mpi_does_not_know_are_refused(folder):
-    """N processes that each believe to be alone would train over one another's files; MPI_Init would abort first."""
+    """Otherwise N processes would each train alone and overwrite each other's files. The error comes before MPI_Init, which would abort."""
     gone = {"PMIX_RANK": "1", "PMIX_NAMESPACE": "x", "PMIX_SERVER_URI2": "x.0;tcp4://127.0.0.1:1"}
     for variables, remedy in (({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "1"}, "srun --mpi=pmix"),
                               ({"WORLD_SIZE": "2", "RANK": "1"}, "env --unset=WORLD_SIZE"), ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "the mpirun"),
@@ -355,7 +355,7 @@ def launchers_that_mpi_does_not_know_are_refused(folder):
 
 
 def what_needs_no_ranks_is_done_whatever_the_environment_says(folder):
-    """Variables of a launcher may be left over in a shell: nothing is left out in silence."""
+    """Launcher variables may be left over in a shell: verbs of one rank run in spite of them."""
     others = with_variables(RANK="1", WORLD_SIZE="2", PMI_RANK="1", PMI_SIZE="2", SLURM_PROCID="1", SLURM_STEP_NUM_TASKS="2")
     result = ropewalk("prepare", "--input", "book.txt", "--output", "other", cwd=folder, env=others)
     expect(result.code == 0 and "wrote other.idx" in result.err and (folder / "other.bin").exists(), result)
@@ -368,7 +368,7 @@ def what_needs_no_ranks_is_done_whatever_the_environment_says(folder):
 
 
 def one_rank_needs_no_mpi(folder):
-    """One task of Slurm, torchrun or mpirun trains alone, and one in a larger batch job says so."""
+    """A single task of Slurm, torchrun or mpirun trains alone; inside a larger batch job it prints a note."""
     step = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
     for number, (variables, note) in enumerate(((step, ""), ({"WORLD_SIZE": "1", "RANK": "0"}, ""),
                                                 ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, "has 4 tasks"))):

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The scripts: they parse, the plot shows what it is given, the entropy is right, set-up installs exactly what is missing.
-# shellcheck disable=SC2016  # the stubs expand it
+# The scripts: syntax, plots, the entropy of quickstart.sh, the packages that setup.sh installs, and the GPU bundle's steps.
+# shellcheck disable=SC2016  # the stubs expand the variables
 set -euo pipefail
 cd "$1"
 work=$(mktemp -d)
@@ -10,7 +10,7 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 for script in launch/*.sh launch/slurm.sbatch .ci/run tests/launch/*.sh; do bash -n "$script" || fail "$script"; done
 if command -v shellcheck > /dev/null; then shellcheck launch/*.sh launch/slurm.sbatch .ci/run tests/launch/*.sh || fail shellcheck; fi
 
-# A straight line from 4 to 1, a validation on it, and a level below: the corners of the plot.
+# A straight line from 4 to 1, one validation on it, and a level below it, to check the corners of the plot.
 awk 'BEGIN { for (s = 1; s <= 720; ++s)
   printf "{\"step\":%d,\"loss\":%.6f%s}\n", s, 4 - 3 * (s - 1) / 719, s == 360 ? ",\"validation_loss\":2.5" : "" }' > "$work/m.jsonl"
 launch/plot.sh "$work/m.jsonl" 0.5 floor > "$work/plot"
@@ -22,7 +22,7 @@ grep -q 'step 1 *720$' "$work/plot" || fail "the steps"
 mkdir "$work/run"
 cp "$work/m.jsonl" "$work/run/metrics.jsonl"
 launch/plot.sh "$work/run" 0.5 floor | cmp - "$work/plot" || fail "a plot of a run's directory"
-printf '{"step":1,"loss":"nan"}\n{"step":2,"loss":2}\n{"step":3,"lo' > "$work/m.jsonl"  # being written
+printf '{"step":1,"loss":"nan"}\n{"step":2,"loss":2}\n{"step":3,"lo' > "$work/m.jsonl"  # the last line is incomplete
 launch/plot.sh "$work/m.jsonl" > /dev/null || fail "a plot of little"
 : > "$work/empty"
 launch/plot.sh "$work/empty" | grep -q 'no steps yet' || fail "a plot of nothing"
@@ -32,13 +32,13 @@ for path in absent new; do
   grep -q "^cannot read $work/$path" "$work/said" || fail "a plot of no file says $(cat "$work/said")"
 done
 
-# After a comes b or c, equally often; after those always a: half of the pairs have ln 2, half nothing.
+# a is followed by b or c, equally often; b and c always by a. So half of the pairs have entropy ln 2, the others 0.
 eval "$(sed -n '/^bigram_entropy()/,/^}/p' launch/quickstart.sh)"
 for _ in $(seq 1000); do printf 'abac'; done > "$work/text"
 entropy=$(bigram_entropy "$work/text")
 awk -v h="$entropy" 'BEGIN { exit !(h > 0.3456 && h < 0.3476) }' || fail "entropy $entropy, expected ln(2) / 2 = 0.3466"
 
-# Set-up, with a package archive that only takes notes.
+# setup.sh, with an apt-get that only records its arguments.
 mkdir "$work/bin"
 printf '#!/bin/sh\nfor last; do :; done\ncase $last in ninja-build | libhwy-dev) echo not-installed ;; *) printf installed ;; esac\n' \
   > "$work/bin/dpkg-query"
@@ -57,7 +57,7 @@ rc=0
 launch/test.sh --sanitizer 2> /dev/null || rc=$?
 [ $rc = 2 ] || fail "a sanitizer without a name"
 
-# The tests of some folders: what is built and run, with everything that builds and runs only taking notes.
+# test.sh: what it builds and runs, with stubs that only record their arguments.
 part=$work/part
 mkdir -p "$part"/{launch,bin,build/release,build/address} "$part"/tests/{support,kernels,trainer/data}
 cp launch/test.sh "$part/launch"
@@ -90,7 +90,7 @@ test_part --help || fail "help"
 [ ! -s "$CALLS" ] || fail "help ran $(cat "$CALLS")"
 grep -q -- '--only FOLDER' "$work/said" || fail "help says $(cat "$work/said")"
 
-# What goes to a host with a GPU: every program is run, a failure ends nothing, and what was skipped is told with its reason.
+# The GPU bundle: every program is run, a failure does not stop the others, and skipped tests are reported with their reason.
 gpu=$work/gpu
 mkdir -p "$gpu"/{bin,lib,tests/launch,path}
 cp launch/run_gpu_bundle.sh "$gpu/run.sh"
@@ -144,7 +144,7 @@ PYTHONPATH=$work/one:$work/two on_gpu tests "$work/logs"
   "$work/two/nvidia/b/lib/libcublasLt.so.13 $work/one/nvidia/a/lib/libcudart.so.13 $work/two/nvidia/b/lib/libnccl.so.2 " ] ||
   fail "libraries of two folders of Python's: $(ls -l "$gpu/lib/cuda")"
 
-# What a part's steps take at most, together, fits into the part, so that the last ones run too: each takes all its time here, at once.
+# The time limits of a part's steps fit into the part's limit. Here each step uses up all its time at once.
 mkdir -p "$gpu/variants/other"
 touch "$gpu"/{lib,variants/other}/libropewalk_cuda.so
 sed 's/^  timeout --kill-after=5 "$most" .*/  end=$((end - most))/; s/|| most=$left$/|| say "NOT RUN  so long"/' "$gpu/run.sh" > "$gpu/limits.sh"
@@ -159,9 +159,9 @@ on_gpu tests "$work/logs"
 on_gpu all "$work/logs"
 [ $rc = 2 ] || fail "an unknown part: $rc"
 
-# How many GPUs there are, by CUDA's runtime.
+# The number of GPUs, from CUDA's runtime.
 cp tests/launch/gpus.py "$gpu/tests/launch"
-for devices in 2:0:2 0:0:0 0:100:0 0:35:0 2:999:wrong; do  # what the library tells, by which code: how many there are
+for devices in 2:0:2 0:0:0 0:100:0 0:35:0 2:999:wrong; do  # the library's count : its return code : the expected result
   IFS=: read -r count code there <<< "$devices"
   echo "int cudaGetDeviceCount(int* count) { return *count = $count, $code; }" | gcc -shared -fPIC -x c - -o "$work/libcudart.so.13"
   mv "$work/libcudart.so.13" "$gpu/lib/cuda/libcudart.so.13"
@@ -173,7 +173,7 @@ for devices in 2:0:2 0:0:0 0:100:0 0:35:0 2:999:wrong; do  # what the library te
   esac
 done
 
-# The same on a machine that builds them.
+# test_gpu.sh, which builds the bundle on the machine with the GPU.
 here=$work/here
 mkdir -p "$here"/{launch,build/release/gpu}
 cp launch/test_gpu.sh "$here/launch"
@@ -197,7 +197,7 @@ for script in test_gpu.sh bundle_gpu.sh; do
   "launch/$script" --help | grep -q "launch/$script" || fail "help of $script"
 done
 
-# What an archive is not made of, nor put in the place of; all of it is told before anything is built.
+# Wrong options of bundle_gpu.sh are refused before anything is built.
 mkdir -p "$work/theirs"
 touch "$work/theirs/run.sh"
 refused() {  # WHY WORD...
@@ -208,7 +208,7 @@ refused() {  # WHY WORD...
 refused 'a=absent: there is no such file' --output "$work/" --variant a=absent
 refused 'is not NAME=MODULE' --output "$work/" --variant "$1/README.md"
 refused 'is not NAME=MODULE' --output "$work/" --variant "../a=$1/README.md"
-refused '--output wants a value' --output ''
+refused '--output needs a value' --output ''
 refused 'is a folder' --output "$work/theirs"
 refused 'was not made by this script' --output "$work/theirs/"
 [ -f "$work/theirs/run.sh" ] || fail "somebody's folder was removed"

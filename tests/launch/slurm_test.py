@@ -1,5 +1,5 @@
-"""The program under a real Slurm on this host: steps of one task and of several, with PMIx and without, and the batch script, which
-saves when it is warned, and queues itself again."""
+"""The program under a real Slurm on this host: steps of one task and of several, with PMIx and without. The batch script saves a checkpoint
+when Slurm warns it, and requeues itself."""
 import pathlib
 import subprocess
 import sys
@@ -20,17 +20,17 @@ def slurm_runs(folder, *words):
 
 
 def one_task_needs_no_mpi(folder):
-    """With PMIx and without; and in a shell of salloc, which says that it is alone."""
+    """One task, with PMIx and without. In a shell of salloc the program notes that it runs as one rank."""
     for number, (start, note) in enumerate(((["srun", "-n1"], ""), (["srun", "--mpi=pmix", "-n1"], ""),
                                             (["srun", "-n1", "--pty", "bash", "-c", '"$@"', "bash"], ""), (["salloc", "-n4"], "has 4 tasks"))):
         result = slurm_runs(folder, *start, *TRAIN, "--set", f"output.directory=run{number}")
-        said = result.out + result.err  # a terminal of srun's own has one stream
+        said = result.out + result.err  # with --pty both streams are one
         expect(result.code == 0 and "1 rank on 1 host" in said and "; no MPI" in said and note in said, result)
         expect(len(metrics(folder, f"run{number}")) == 6, result)
 
 
 def tasks_that_pmix_joins_are_one_job(folder):
-    """srun --mpi=pmix, and mpirun inside an allocation: the numbers of one run."""
+    """srun --mpi=pmix and mpirun inside an allocation give the same numbers."""
     result = slurm_runs(folder, "srun", "--mpi=pmix", "-N1", "-n2", *TRAIN, *PAIR)
     expect(result.code == 0 and "2 ranks on 1 host" in result.err, result)
     launcher = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--mca", "mpi_yield_when_idle", "1", "-n", "2"]
@@ -40,7 +40,7 @@ def tasks_that_pmix_joins_are_one_job(folder):
 
 
 def tasks_that_nobody_joins_are_told_how(folder):
-    """Before MPI_Init, which would abort; and what needs no ranks is done by each of them."""
+    """Without PMIx the error comes before MPI_Init, which would abort. Verbs of one rank run in every task."""
     for mpi in ("none", "pmi2"):
         result = slurm_runs(folder, "srun", f"--mpi={mpi}", "-N1", "-n2", *TRAIN, *PAIR)
         expect(result.code == 2 and result.err.count("start it with srun --mpi=pmix") == 2, result)
@@ -52,7 +52,7 @@ def tasks_that_nobody_joins_are_told_how(folder):
 
 
 def the_batch_script_queues_itself_again(folder):
-    """Warned by SIGUSR1 it saves and is queued again; the second time it goes on from there to the end."""
+    """On SIGUSR1 the job saves a checkpoint and requeues itself; then it resumes and trains to the end."""
     (folder / "tiny.textproto").write_text((folder / "tiny.textproto").read_text().replace("steps: 6", "steps: 400"))
     long = ["--set", "validation.interval=0", "--set", "validation.sample_tokens=0", "--set", "checkpoint.interval=0"]
     job = slurm_runs(folder, "sbatch", "--parsable", "--nodes=1", "--ntasks-per-node=2", f"--export=ALL,ROPEWALK={PROGRAM}",

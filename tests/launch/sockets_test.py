@@ -1,4 +1,4 @@
-"""Which sockets the ranks of a job on one host have open: none that another machine could reach."""
+"""The ranks of a job on one host open no socket that another machine could reach."""
 import os
 import pathlib
 import signal
@@ -13,7 +13,7 @@ LOOPBACK["udp6"] = LOOPBACK["tcp6"]
 
 
 def reachable_sockets(process):
-    """Those of it that are bound beyond loopback, as the kernel writes them."""
+    """The sockets of a process that are bound to more than loopback, as lines of /proc/PID/net."""
     files = pathlib.Path(f"/proc/{process}")
     own = {os.readlink(link) for link in (files / "fd").iterdir()}
     found = []
@@ -26,7 +26,7 @@ def reachable_sockets(process):
 
 
 def sockets_of_a_running_job(folder, *options):
-    """By rank."""
+    """The reachable sockets of each rank."""
     job = running_job(folder, 2, "--set", "parallel.context_parallel=2", options=options)
     found = [reachable_sockets(process) for process in ranks_of(job).values()]
     job.send_signal(signal.SIGUSR1)
@@ -37,17 +37,17 @@ def sockets_of_a_running_job(folder, *options):
 
 
 def a_job_of_one_host_is_off_the_network(folder):
-    """Without a flag; a choice of the user's own is left to him, and shows that this test sees sockets."""
+    """No option is needed. A transport that the user chooses is respected; this also shows that the test detects sockets."""
     expect(sockets_of_a_running_job(folder) == [[], []], "sockets")
     chosen = sockets_of_a_running_job(folder, "--mca", "btl", "self,vader,tcp")
     expect(all(any(" 0A " in line for _, line in rank) for rank in chosen), chosen)
 
 
 def a_job_runs_in_a_network_of_its_own(folder):
-    """Where mpirun cannot be reached either."""
+    """In its own network namespace, where mpirun cannot be reached either."""
     alone = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
-        print("skipped: a network of its own, which cannot be made here")
+        print("skipped: a network namespace cannot be created here")
         return
     result = run(*alone, *MPIRUN, "-n", "2", PROGRAM, "train", "tiny.textproto", "--set", "parallel.context_parallel=2", cwd=folder)
     expect(result.code == 0 and len(metrics(folder)) == 6, result)

@@ -1,4 +1,4 @@
-"""A rank that stands still while the ranks start, wherever it does so: the job ends with 5 in time, and says whom it waits for."""
+"""A rank that hangs during the start, at several places: the job ends in time with exit code 5, and reports which wait failed."""
 import os
 import re
 import subprocess
@@ -7,9 +7,9 @@ import time
 
 from program import MPIRUN, PROGRAM, Result, expect, main
 
-START, DEADLINE = 3, 6  # seconds: until there is a configuration, and then
-SLOW = 30  # for all else, on a busy machine
-# Where rank 1 stops; how the others are known to wait.
+START, DEADLINE = 3, 6  # deadlines in seconds: until the configuration is read, and after that
+SLOW = 30  # seconds for everything else, on a busy machine
+# PLACES: (call before which rank 1 stops, number of that call, message of the others)
 IN_MPI = r"rank [02] on \S+ has waited {}\.\d s in {}, for the ranks that print no such line"
 NAMED = r"rank 1 on .* has not answered rank [02] on \S+ for [34]\.\d s"
 EARLY, LATE = "[34]", "[67]"
@@ -22,7 +22,7 @@ TRAIN = ["train", "tiny.textproto", "--start-deadline", str(START), "--set", f"p
 
 
 def ranks_that_wait(folder, *words, **variables):
-    """The result of three ranks, one of which will not come."""
+    """Runs three ranks, one of which hangs; returns the result."""
     began = time.time()
     job = subprocess.run([*MPIRUN, "--quiet", "-n", "3", PROGRAM, *words], cwd=folder, env={**os.environ, **variables},
                          capture_output=True, text=True, timeout=120, check=False)
@@ -31,14 +31,14 @@ def ranks_that_wait(folder, *words, **variables):
 
 
 def a_rank_that_stands_still_is_waited_for_in_vain(folder):
-    """Before main, in MPI_Init, while hosts are told, in what MPI does for all at once, at the end."""
+    """Before main, in MPI_Init, while host names are gathered, in MPI's own collectives, and in MPI_Finalize."""
     for call, number, said in PLACES:
         result = ranks_that_wait(folder, *TRAIN, LD_PRELOAD=os.environ["STOP_IN_CALL"], STOP_RANK="1", STOP_CALL=call, STOP_NUMBER=str(number))
         expect(result.code == 5 and re.search(said, result.err), (call, number, result))
 
 
 def a_configuration_that_does_not_come_is_waited_for_in_vain(folder):
-    """Rank 0 reads from a pipe that nobody writes."""
+    """Rank 0 reads the configuration from a pipe that nobody writes."""
     os.mkfifo(folder / "pipe")
     result = ranks_that_wait(folder, "train", "pipe", "--start-deadline", str(START))
     expect(result.code == 5 and re.search(r"rank 0 on \S+ has not answered rank [12] on \S+ for [34]\.\d s: .* in broadcast", result.err), result)

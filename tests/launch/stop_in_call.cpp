@@ -1,5 +1,5 @@
-// Preloaded into ranks: the one that STOP_RANK names stops itself when it is about to make the call of MPI that
-// STOP_CALL names, the STOP_NUMBERth time; "main": before it has begun.
+// Preloaded into ranks: rank STOP_RANK stops itself (SIGSTOP) just before its STOP_NUMBERth call of the MPI function
+// STOP_CALL; "main": before main().
 #define OMPI_SKIP_MPICXX 1
 #include <mpi.h>
 

@@ -1,4 +1,4 @@
-"""`ropewalk train` as a process: what it says and writes, alone and under mpirun, and how it ends."""
+"""`ropewalk train` as a process, alone and under mpirun: its messages, files and exit codes."""
 import json
 import os
 import pty
@@ -12,7 +12,7 @@ from program import MPIRUN, PROGRAM, expect, main, metrics, ranks, ranks_of, rop
 
 
 def runs_to_its_end(folder):
-    """Four ranks, context 2 x tensor 2: exit code 0, the start line, a metric a step, the configuration, a checkpoint."""
+    """Four ranks, context 2 x tensor 2: exit code 0, the start line, metrics of each step, the configuration, a checkpoint."""
     mesh = ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]
     result = ranks(4, "train", "tiny.textproto", *mesh, cwd=folder)
     expect(result.code == 0, result)
@@ -34,11 +34,11 @@ def runs_to_its_end(folder):
 
 
 def a_second_signal_ends_at_once(folder):
-    """For whoever does not want to wait for the step; of one process, so that no launcher comes between."""
+    """A second signal does not wait for the step. The job is one process, without a launcher that would intercept signals."""
     job = subprocess.Popen([PROGRAM, "train", "tiny.textproto", "--set", "data.sequence_length=4096", "--set", "training.batch=512",
                             "--set", "data.validation_fraction=0"], cwd=folder, stderr=subprocess.PIPE, text=True)
     try:
-        job.stderr.readline()  # the start line: the signals are caught, and the first step, which takes far longer, begins
+        job.stderr.readline()  # the start line: signals are caught from now on, and the first step takes far longer than the test
         time.sleep(0.5)
         job.send_signal(signal.SIGTERM)
         time.sleep(0.2)
@@ -51,7 +51,7 @@ def a_second_signal_ends_at_once(folder):
 
 
 def one_failing_rank_ends_the_job(folder):
-    """Rank 0 alone cannot write: it says so, with rank and host, and the other does not wait for it for ever."""
+    """Only rank 0 cannot write: it reports that with rank and host, and the other rank does not wait forever."""
     (folder / "run").write_text("in the way")
     begin = time.monotonic()
     result = ranks(2, "train", "tiny.textproto", cwd=folder)
@@ -60,7 +60,7 @@ def one_failing_rank_ends_the_job(folder):
 
 
 def draws_its_progress_through_mpirun(folder):
-    """mpirun gives its ranks pipes, but stands itself on the terminal: the line is drawn in place, or not at all if so wished."""
+    """mpirun's ranks write to pipes, but mpirun to the terminal: the progress line is redrawn there, and --plain suppresses it."""
     for option, drawn in (([], True), (["--plain"], False)):
         terminal, ours = pty.openpty()
         environment = {**os.environ, "TERM": "xterm", "CI": ""}
@@ -71,14 +71,14 @@ def draws_its_progress_through_mpirun(folder):
         try:
             while chunk := os.read(terminal, 65536):
                 output += chunk
-        except OSError:  # the other end is closed
+        except OSError:  # the other end of the terminal is closed
             pass
         expect(job.wait() == 0, output)
         expect((b"\x1b[36m[" in output) == drawn and b"6/6" in output, output)  # the coloured bar
 
 
 def a_rank_that_hangs_is_named(folder):
-    """As the world counts it, with its host, by whoever waits for it; in few lines."""
+    """A waiting rank names the hanging one, with its world rank and host, in a few lines."""
     mesh = ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]
     words = [*MPIRUN, "--quiet", "-n", "4", PROGRAM, "train", "tiny.textproto", *mesh,
              "--set", "parallel.deadline_seconds=2", "--set", "training.steps=1000000"]
@@ -98,7 +98,7 @@ def a_rank_that_hangs_is_named(folder):
 
 
 def traces_show_what_overlaps(folder):
-    """One file a rank, in the Trace Event Format; messages of the ring are in flight while attention is computed."""
+    """One file per rank, in the Trace Event Format; messages of the ring are in flight during attention."""
     mesh = ["--set", "parallel.context_parallel=2"]
     result = ranks(2, "train", "tiny.textproto", *mesh, "--set", "output.trace_steps=2", "--set", "output.directory=traced", cwd=folder)
     expect(result.code == 0 and "traced/trace" in result.err, result)

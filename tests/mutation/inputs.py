@@ -1,5 +1,5 @@
-"""One class for each parser of the program: a mutated input for it, the commands that read it, and what must be true when they
-end with 0."""
+"""One class for each parser of the program: makes a mutated input, and has the commands that read it and the conditions that hold
+if they exit with 0."""
 import json
 import pathlib
 import re
@@ -25,8 +25,8 @@ TRAIN = ["train", "config.textproto", "--plain"]
 
 
 def make_baseline(folder, run):
-    """What all inputs begin from: text, data, a whole run, and one that has lost its last checkpoint. `run` is told the words of
-    the program's command lines."""
+    """Writes the files from which all inputs are made: text, data, a complete run, and a run without its last checkpoint. `run` runs the
+    program with the given arguments."""
     lines = [json.dumps({"id": n, "text": f"line {n} of a rope walk, " * (1 + n % 7), "more": {"a": [n / 3, None, True]}}) for n in range(60)]
     (folder / "text.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "other.jsonl").write_text("\r\n".join(json.dumps({"text": f"\u00e9\U0001f642 {n}\n", "n": -n}) for n in range(30)))
@@ -41,25 +41,25 @@ def make_baseline(folder, run):
 
 
 def last_tensors(run):
-    """File name -> bytes of the tensors after the last step, nothing if there are none."""
+    """File name -> contents, of the tensor files after the last step; empty if there are none."""
     return {path.name: path.read_bytes() for path in (run / f"checkpoints/step-{LAST_STEP:08d}").glob("*.safetensors")}
 
 
 class Input:
-    """A mutated input in `folder`, a copy of the baseline. `commands`: words after the program's name, run in order."""
+    """A mutated input in `folder`, a copy of the baseline. `commands`: lists of the program's arguments, run in order."""
     def __init__(self, draw, folder):
         self.folder = folder
         self.commands = []
         self.make(draw)
 
     def write(self, draw, name, *others):
-        """Mutates the file in its place; the others are valid ones of its kind."""
+        """Mutates the file in place; `others` are valid files of the same kind."""
         path = self.folder / name
         other = self.folder / draw.choice(others or (name,))
         path.write_bytes(mutated(draw, path.read_bytes(), other.read_bytes()))
 
     def problem(self, _codes):
-        """What is wrong although the commands ended with these codes; None if nothing."""
+        """A problem with the results of the commands, which ended with these exit codes; None if there is none."""
         return None
 
 
@@ -116,18 +116,18 @@ class Tokenizer(Input):
                          ["validate", "config.textproto", "--set", f"data.tokenizer={name}"]]
 
     def problem(self, codes):
-        return "a tokenizer that is not known is taken" if codes[0] == 0 and self.name != "bytes" else None
+        return "an unknown tokenizer was accepted" if codes[0] == 0 and self.name != "bytes" else None
 
 
 class PreparedInput(Input):
-    """Has `documents`: those that must come, a list of bytes; None: an error must come."""
+    """`documents`: the expected documents, a list of bytes; None: an error is expected."""
     def problem(self, codes):
         if codes[0] != 0:
             said = self.said[0]
             allowed = self.documents in (None, []) or " is " in said and "only UTF-8 text can be read" in said
             return None if allowed else f"valid input was refused: {len(self.documents)} documents"
         if self.documents is None:
-            return "invalid input was taken"
+            return "invalid input was accepted"
         expected = b"".join(struct.pack(f"<{len(text) + 1}H", *text, 256) for text in self.documents)
         return None if (self.folder / "new.bin").read_bytes() == expected else "the tokens are not those of the input"
 
@@ -194,7 +194,7 @@ def is_utf8(data):
 
 
 def text_of(line):
-    """The one string under "text", as bytes; None for a line that has none or is no JSON."""
+    """The only string under "text", as bytes; None if there is not exactly one, or the line is not JSON."""
     def refuse(word):
         raise ValueError(word)
 
@@ -216,7 +216,7 @@ def text_of(line):
 class Dataset(Input):
     def make(self, draw):
         changed = draw.choice(["text.idx", "text.bin"])
-        if draw.random() < 0.15:  # of two datasets
+        if draw.random() < 0.15:  # combine files of two datasets
             shutil.copy(self.folder / changed.replace("text", "other"), self.folder / changed)
         else:
             self.write(draw, changed, changed.replace("text", "other"))
@@ -226,7 +226,7 @@ class Dataset(Input):
     def problem(self, codes):
         if codes[0] != 0 or self.commands[0][0] == "train":
             return None
-        return None if self.is_sound() else "a damaged dataset passes for sound"
+        return None if self.is_sound() else "a damaged dataset was accepted"
 
     def is_sound(self):
         index, data = (self.folder / "text.idx").read_bytes(), (self.folder / "text.bin").read_bytes()
@@ -247,7 +247,7 @@ class Dataset(Input):
 
 
 class ResumedRun(Input):
-    """A run that goes on from damaged files and ends with 0 has come to the very bits of one that went on undamaged."""
+    """A run that resumes from damaged files and exits with 0 must have the same bits as one that resumed from undamaged files."""
     def make(self, draw):
         self.commands = [TRAIN]
         self.damage(draw)
@@ -255,7 +255,7 @@ class ResumedRun(Input):
     def problem(self, codes):
         if codes[0] != 0 or last_tensors(self.folder / "run") == last_tensors(self.folder / "clean"):
             return None
-        return "the run went on to other weights"
+        return "the resumed run has different weights"
 
 
 class Checkpoint(ResumedRun):
@@ -267,7 +267,7 @@ class Checkpoint(ResumedRun):
 
 
 class ForgedCheckpoint(Input):
-    """Damage behind right checksums: what it means cannot be told, but reading it must end well."""
+    """Damage with correct checksums: the right result is unknown, but the program must end with a documented exit code."""
     def make(self, draw):
         checkpoint = self.folder / "run/checkpoints/step-00000004"
         tensors, manifest = checkpoint / "rank-00000.safetensors", checkpoint / "manifest.textproto"
@@ -291,7 +291,7 @@ class ForgedCheckpoint(Input):
 
 
 class RunFiles(ResumedRun):
-    """What else a run finds in its directory."""
+    """The other files in a run's directory."""
     def damage(self, draw):
         events = next((self.folder / "run/events").iterdir())
         for _ in range(draw.choice([1, 1, 2])):

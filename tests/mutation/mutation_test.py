@@ -1,11 +1,11 @@
-"""Mutated inputs for every parser of the program: each runs the real program, which must end with a documented exit code, a message,
-and, where it can be told, the right results.
+"""Runs the program on mutated inputs for each of its parsers. It must end with a documented exit code, a message if it fails, and the
+right results if they are known.
 
-    mutation_test.py PROGRAM                                    the slice that ctest runs
-    mutation_test.py PROGRAM --count 4000 --seed 7 --jobs 2     a campaign, with its progress
-    mutation_test.py PROGRAM --seed 7 --first 123 --count 1 --keep kept     one input again, with its files
+    mutation_test.py PROGRAM                                    the inputs that ctest runs
+    mutation_test.py PROGRAM --count 4000 --seed 7 --jobs 2     a campaign, with progress
+    mutation_test.py PROGRAM --seed 7 --first 123 --count 1 --keep kept     repeats one input, and keeps its files
 
-An input is a function of seed and number. Under a sanitizer, say `launch/test.sh --sanitizer address` first to build it."""
+An input depends only on the seed and its number. To use a sanitizer, build the program with `launch/test.sh --sanitizer address` first."""
 import argparse
 import collections
 import concurrent.futures
@@ -22,9 +22,9 @@ import time
 
 from inputs import KINDS, make_baseline
 
-ALLOWED = {0, 2, 3, 4, 5, 6, 7}  # launch/README.md, without what only signals bring, and without 1
+ALLOWED = {0, 2, 3, 4, 5, 6, 7}  # exit codes in launch/README.md, without 1 and those caused by signals
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
-MEMORY = 16 << 30  # bytes; more than any input is worth
+MEMORY = 16 << 30  # address space limit in bytes
 
 
 class Program:
@@ -37,11 +37,11 @@ class Program:
 
     def limit(self):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if not self.sanitized:  # a sanitizer reserves more than there is
+        if not self.sanitized:  # a sanitizer reserves more address space
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
     def run(self, words, folder):
-        """-> (exit code, or None after the time limit; what was said on stderr)"""
+        """Returns (exit code, or None after the time limit; stderr)."""
         try:
             done = subprocess.run([self.path, *words], cwd=folder, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True,
                                   timeout=self.timeout, preexec_fn=self.limit, check=False)
@@ -51,7 +51,7 @@ class Program:
 
 
 def fault(code, said):
-    """What is wrong with how a command ended; None if nothing."""
+    """The problem with how a command ended; None if there is none."""
     if code is None:
         return "did not end"
     if any(report in said for report in REPORTS):
@@ -64,7 +64,7 @@ def fault(code, said):
 
 
 def try_input(program, baseline, seed, number, kinds, folder):
-    """-> (name of the kind, exit code of its last command, description of a failure or None)"""
+    """Returns (name of the kind, exit code of its last command, description of the failure or None)."""
     kind = kinds[number % len(kinds)]
     shutil.copytree(baseline, folder)
     tried = kind(random.Random(f"{seed}:{number}"), folder)
@@ -125,11 +125,11 @@ def main():
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--count", type=int, default=180)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--timeout", type=float, default=120, help="seconds for a command")
+    parser.add_argument("--timeout", type=float, default=120, help="time limit for each command, in seconds")
     parser.add_argument("--only", choices=[kind.__name__ for kind in KINDS])
     parser.add_argument("--keep", type=pathlib.Path, help="a folder to keep the inputs in")
     options = parser.parse_args()
-    sys.stdout.reconfigure(errors="backslashreplace")  # command lines of any bytes
+    sys.stdout.reconfigure(errors="backslashreplace")  # command lines may have arbitrary bytes
     with tempfile.TemporaryDirectory(prefix="ropewalk-mutation-") as root:
         return campaign(Program(options.program, options.timeout), options, pathlib.Path(root))
 

@@ -1,4 +1,4 @@
-"""How a valid input becomes a hostile one. Everything is drawn from the random.Random that is given, so that it repeats."""
+"""Mutations of valid inputs. All random choices come from the random.Random argument, so that they are reproducible."""
 import re
 
 NUMBERS = ["-1", "0", "00", "-0", "1e999", "-1e999", "1e-999", "nan", "inf", "0x10", "2147483648", "4294967296", "9223372036854775807",
@@ -16,7 +16,7 @@ def place(draw, data):
 
 def part(draw, data):
     begin, end = sorted((place(draw, data), place(draw, data)))
-    if draw.random() < 0.7:  # most often a short one
+    if draw.random() < 0.7:  # short in most cases
         end = min(end, begin + draw.randint(1, 40))
     return begin, end
 
@@ -100,11 +100,11 @@ MUTATIONS = [flip_bits, flip_bits, truncate, behead, cut_out, duplicate, move, s
              change_number, change_number, overwrite_integer, overwrite_integer, nest, empty]
 
 
-IN_PLACE = [flip_bits, overwrite_integer]  # what keeps the size gets past the first check of many a parser
+IN_PLACE = [flip_bits, overwrite_integer]  # these keep the size, so they pass the first check of many parsers
 
 
 def mutated(draw, data, other):
-    """`data` after one to four mutations; `other` is another valid input of its kind."""
+    """`data` after one to four mutations; `other` is another valid input of the same kind."""
     choices = IN_PLACE if draw.random() < 0.3 else MUTATIONS
     for _ in range(draw.choice([1, 1, 1, 2, 3, 4])):
         data = draw.choice(choices)(draw, data, other)
@@ -112,6 +112,6 @@ def mutated(draw, data, other):
 
 
 def mutated_word(draw, word):
-    """An argument of a command line: without NUL bytes, and not endless."""
+    """A mutated command-line argument: without NUL bytes, and at most 5000 bytes long."""
     data = mutated(draw, word.encode(errors="surrogateescape"), draw.choice(WORDS).encode())
     return data.replace(b"\0", b"")[:5000].decode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-// Every mesh of the world's size: its groups hold exactly the ranks that they should, in order.
+// For every mesh of the world's size: each group holds exactly the ranks that it should, in order.
 #include "parallel/mesh.h"
 
 #include <gtest/gtest.h>

@@ -14,7 +14,7 @@ using Units = std::vector<std::vector<int64_t>>;
 
 int64_t size_of(const std::vector<int64_t>& unit) { return std::accumulate(unit.begin(), unit.end(), int64_t{0}); }
 
-// Every element of every parameter is owned once; every rank owns as much of each bucket, in place and in order.
+// Every element of every parameter has one owner; all ranks own equal parts of each bucket, in order.
 void expect_a_whole_plan(const Units& units, int ranks, int64_t least_part) {
   const ShardPlan plan(units, ranks, least_part);
   std::vector<int64_t> sizes;
@@ -78,14 +78,15 @@ TEST(ShardPlan, OwnsEveryElementOnceInEvenParts) {
     };
     Units units(static_cast<size_t>(draw(6)));
     for (auto& unit : units)
-      for (int64_t parameters = draw(5); parameters > 0; --parameters) unit.push_back(draw(800));  // 0 among them
+      for (int64_t parameters = draw(5); parameters > 0; --parameters)
+        unit.push_back(draw(800));  // some have 0 elements
     for (int ranks = 1; ranks <= 9; ++ranks)
       for (const int64_t least_part : {0, 50, 200, 10000}) expect_a_whole_plan(units, ranks, least_part);
   }
 }
 
 TEST(ShardPlan, BucketsAreFilledAsTheBackwardGoes) {
-  const ShardPlan plan({{1000}, {300}, {300}, {300}, {700}}, 2, 250);  // 500 elements at the least
+  const ShardPlan plan({{1000}, {300}, {300}, {300}, {700}}, 2, 250);  // at least 500 elements per bucket
   ASSERT_EQ(plan.buckets().size(), 3u);
   EXPECT_EQ(plan.buckets()[2].first_unit, 4u);
   EXPECT_EQ(plan.buckets()[1].first_unit, 2u);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kColumns = 3;
 
-// A [rows, kColumns] of small integers, so that sums are exact in any order; drawn for this rank.
+// Random small integers [rows, kColumns], a function of name and rank; their sums are exact in any order.
 Tensor draw(Arena& arena, const char* name, int rank, int64_t rows) {
   const RandomStream random(static_cast<uint64_t>(rank), name);
   const Tensor x = arena.allocate(DType::kF64, {rows, kColumns});
@@ -33,7 +33,7 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
   return sum;
 }
 
-// All rows, of which this rank brings those that it holds outside.
+// enter() of all rows, of which this rank contributes its rows `outside`.
 Tensor entered(const TensorRegion& region, const Tensor& outside, int64_t rows, Arena& arena) {
   const Tensor all = arena.allocate(DType::kF64, {rows, kColumns});
   std::fill_n(all.data<double>(), all.elements(), std::nan(""));
@@ -63,9 +63,9 @@ TEST_P(Regions, HoldEveryRowOutsideOnceIfSplit) {
   });
 }
 
-// Outside, whole activations are the same on all ranks (a value that every rank holds counts once, so its dual is a
-// share on each rank); split ones differ. Inside, x is the same on all ranks and its gradient a partial sum on each.
-// <enter(x), y> = <x, enter_backward(y)>, where the left side is summed over the ranks' partial y.
+// The adjoint identity <enter(x), y> = <x, enter_backward(y)>. Inside the region every rank holds all of enter(x) and a
+// partial sum y, so the left side is summed over ranks. Outside, whole activations are the same on all ranks, and count
+// once; split activations differ, and the right side is summed over ranks.
 TEST_P(Regions, EnteringIsTheAdjointOfEnterBackward) {
   on_every_rank([](Communicator& group, const TensorRegion& region, int64_t rows, Arena& arena) {
     const bool split = region.token_split();
@@ -78,7 +78,7 @@ TEST_P(Regions, EnteringIsTheAdjointOfEnterBackward) {
   });
 }
 
-// <leave(p), y> = <p, leave_backward(y)>, where the right side is summed over the ranks' partial p.
+// <leave(p), y> = <p, leave_backward(y)>; here the right side is summed over the ranks' partial p.
 TEST_P(Regions, LeavingIsTheAdjointOfLeaveBackward) {
   on_every_rank([](Communicator& group, const TensorRegion& region, int64_t rows, Arena& arena) {
     const bool split = region.token_split();
@@ -91,7 +91,7 @@ TEST_P(Regions, LeavingIsTheAdjointOfLeaveBackward) {
   });
 }
 
-// What the adjoint identity cannot see: that the sums are the sums, and the rows the rows.
+// The adjoint identity does not show that the values are right: leaving must sum, entering must gather the right rows.
 TEST_P(Regions, LeavingSumsAndEnteringGathers) {
   on_every_rank([](Communicator& group, const TensorRegion& region, int64_t rows, Arena& arena) {
     std::vector<double> sums(static_cast<size_t>(rows * kColumns));

@@ -8,8 +8,8 @@
 
 namespace ropewalk {
 
-// While it lives, this process has no more rights than the user nobody, where it is root; elsewhere it has no more
-// anyway.
+// While it lives, a process that is root runs with the effective user nobody, so that file permissions apply to it.
+// Other processes keep their user.
 class AsNobody {
  public:
   AsNobody() {

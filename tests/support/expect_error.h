@@ -9,7 +9,7 @@
 
 namespace ropewalk {
 
-// Runs `body` and expects an error of type E whose message holds every one of `parts`.
+// Runs `body` and expects an exception of type E whose message contains each of `parts`.
 template <typename E, typename Body>
 void expect_error(const Body& body, const std::vector<std::string>& parts) {
   try {

@@ -1,4 +1,5 @@
-// A test double of a backend that passes everything on to another, for others to watch or change.
+// A base class for test doubles: it forwards every call to another backend. Subclasses override operations to observe
+// or alter them.
 #pragma once
 
 #include "kernels/kernels.h"

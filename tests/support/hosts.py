@@ -1,4 +1,4 @@
-"""Network namespaces of this machine that act as hosts: each with its own network, joined by a bridge. Only root makes them."""
+"""Network namespaces of this machine that act as hosts: each has its own network, and a bridge joins them. Needs root."""
 import os
 import pathlib
 import subprocess
@@ -7,7 +7,7 @@ AGENT = pathlib.Path(__file__).resolve().parents[2] / "launch/hosts_agent.sh"
 
 
 class NoHosts(Exception):
-    """Why there are none here."""
+    """Network namespaces cannot be created here; the message says why."""
 
 
 def _run(*words):
@@ -15,10 +15,10 @@ def _run(*words):
 
 
 class TwoHosts:
-    """Names are short and our own, so that two users at once, and leftovers, do not meet."""
+    """Two hosts. Their names contain the process id, so that concurrent tests and leftovers do not collide."""
 
     def __init__(self, slots, rate=None):
-        """slots: ranks of each host; rate: of what each sends, as tc writes it ("1gbit")."""
+        """slots: ranks on each host; rate: limit on what each host sends, in tc's notation ("1gbit")."""
         number = os.getpid()
         self.names = [f"rw{number % 100000}{letter}" for letter in "ab"]
         self.slots, self.rate = slots, rate
@@ -58,12 +58,12 @@ class TwoHosts:
             subprocess.run(["ip", *words], capture_output=True, check=False)
 
     def mpirun_options(self, folder):
-        """For as many ranks as there are slots; writes the file of hosts into the folder."""
+        """Options for as many ranks as there are slots; writes the hostfile into the folder."""
         hostfile = folder / "hosts"
         hostfile.write_text("".join(f"{name} slots={self.slots}\n" for name in self.names))
         return ["-n", str(2 * self.slots), "--hostfile", str(hostfile), "--map-by", "slot", "--mca", "plm_rsh_agent", str(AGENT),
                 "--mca", "btl_tcp_if_include", f"{self._network}.0/24", "--mca", "oob_tcp_if_include", f"{self._network}.0/24"]
 
     def bytes_from(self, name):
-        """What a host has sent over its cable."""
+        """Bytes that a host has sent over its network."""
         return int(pathlib.Path(f"/sys/class/net/{name}0/statistics/rx_bytes").read_text())

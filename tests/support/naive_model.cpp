@@ -18,7 +18,7 @@ class NaiveModel {
     }
   }
 
-  // The sum of the sample's losses over its targets, [1, 1].
+  // The sum of the losses over the sample's targets, [1, 1].
   Matrix loss_sum(const Sample& sample) {
     std::vector<int64_t> tokens(sample.tokens.begin(), sample.tokens.end());
     Matrix x = tape_.take_rows(weight("model.embed_tokens.weight"), tokens);
@@ -88,7 +88,7 @@ class NaiveModel {
     return linear(tape_.join_columns(outputs), prefix + "o_proj.weight");
   }
 
-  // One head of q or k: normed where the layer norms, then rotated where it rotates.
+  // One head of q or k: normalized if the layer has a q/k norm, then rotated if it has RoPE.
   Matrix prepare_head(const LayerKind& kind, Matrix x, int64_t head, const std::string& norm) {
     Matrix y = tape_.take_columns(x, head * model_.head_size, (head + 1) * model_.head_size);
     if (kind.qk_norm == LayerKind::QkNorm::kLayerNorm) y = layer_norm(y, tape_.take_rows(weight(norm), {head}));
@@ -96,7 +96,7 @@ class NaiveModel {
     return y;
   }
 
-  // Pairs (a, b) at position p turn by the angle p theta^(-2k/K): y = x * cos + (x turned by a quarter: (-b, a)) * sin.
+  // RoPE: pair k, (a, b), at position p is rotated by the angle p theta^(-2k/K): y = x cos + (-b, a) sin.
   Matrix rotate(Matrix x, double theta) {
     const int64_t length = tape_.rows(x), size = tape_.columns(x);
     std::vector<T> cosines, sines, quarter(static_cast<size_t>(size * size));
@@ -117,7 +117,7 @@ class NaiveModel {
                      tape_.multiply(turned, tape_.constant(length, size, sines)));
   }
 
-  // Query i sees key j iff j <= i, i - j < window, and both are of one document.
+  // Query i sees key j if and only if j <= i, i - j < window, and both are in the same document.
   static std::vector<bool> mask(const LayerKind& kind, const Sample& sample) {
     const size_t length = sample.tokens.size();
     std::vector<bool> visible;

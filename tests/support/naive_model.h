@@ -1,6 +1,6 @@
-// The judge: the model written a second time, from its formulas only, as plainly as possible. One rank, fp64, whole S x
-// S score matrices, an explicit mask, derivatives by a tape (tape.h). Slow on purpose, and sharing no code with the
-// program.
+// The reference model for tests: a second implementation from the formulas only, as simple as possible. It uses one
+// rank, fp64, full S x S score matrices, an explicit mask, and derivatives from a tape (tape.h). It is slow on purpose.
+// It shares only the types of configurations and samples with the program.
 #pragma once
 
 #include <complex>
@@ -13,12 +13,12 @@
 
 namespace ropewalk {
 
-// Whole tensors by their Hugging Face names, row-major.
+// Unsharded tensors by their Hugging Face names, row-major.
 template <typename T>
 using NaiveTensors = std::map<std::string, std::vector<T>>;
 using NaiveWeights = NaiveTensors<double>;
 
-// Names of all weights of a model, with their extents: {rows, columns}, a vector having one row.
+// The shape {rows, columns} of every weight of a model, by name; a vector has one row.
 std::map<std::string, std::pair<int64_t, int64_t>> naive_shapes(const ModelConfig& model);
 
 struct NaiveResult {
@@ -27,12 +27,12 @@ struct NaiveResult {
 };
 NaiveResult naive_gradients(const ModelConfig& model, const NaiveWeights& weights, const std::vector<Sample>& samples);
 
-// The loss alone, also of complex weights (for complex-step derivatives).
+// The loss alone; T may be complex, for complex-step derivatives.
 template <typename T>
 T naive_loss(const ModelConfig& model, const NaiveTensors<T>& weights, const std::vector<Sample>& samples);
 
 // AdamW (Loshchilov & Hutter, arXiv 1711.05101, algorithm 2) after clipping the gradient to a global norm of clip_norm
-// (0: no clipping). Norms do not decay.
+// (0: no clipping). The weights of norms do not decay.
 class NaiveAdamW {
  public:
   explicit NaiveAdamW(const TrainingConfig& training) : training_(training) {}

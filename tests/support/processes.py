@@ -4,7 +4,7 @@ import pathlib
 
 
 def pids_of_ranks(launcher, program):
-    """Rank -> process, of the ranks that an mpirun (its process) has started and that run `program` by now, in order."""
+    """Rank -> process id, in order of rank, of the ranks that already run `program`; launcher: process id of their mpirun."""
     found = {}
     for path in pathlib.Path("/proc").glob("[0-9]*"):
         try:
@@ -12,7 +12,7 @@ def pids_of_ranks(launcher, program):
             if parent != launcher or os.readlink(path / "exe") != program:
                 continue
             variables = (path / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended meanwhile
             continue
         for variable in variables:
             if variable.startswith(b"OMPI_COMM_WORLD_RANK="):

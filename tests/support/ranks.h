@@ -10,15 +10,15 @@
 
 namespace ropewalk {
 
-// A rank's device, and a world of ranks that serves its tensors.
+// A rank's device, and the world communicator that transfers this device's tensors.
 struct RankDevice {
   std::unique_ptr<Kernels> kernels;
   std::shared_ptr<Communicator> world;
 };
 
-// Calls body once per rank, each on a thread of its own with its communicator, and returns when all have finished. When
-// one throws, or fails a fatal assertion, the others' waits throw too, and what the first one threw is thrown here.
-// Assertions of GoogleTest may be used in the body; skipping may not.
+// Calls `body` once per rank, each on its own thread and with its own communicator, and returns when all have finished.
+// If a rank throws or fails a fatal assertion, waits on the other ranks throw too; run_ranks then throws the first
+// rank's exception. The body may use GoogleTest's assertions, but not GTEST_SKIP.
 void run_ranks(int size, const std::function<void(const std::shared_ptr<Communicator>& world)>& body,
                std::chrono::milliseconds deadline = std::chrono::seconds(60));
 

@@ -1,4 +1,4 @@
-"""A cluster of Slurm on this host: its controller, and two nodes that are daemons of their own. Only root starts one."""
+"""A Slurm cluster on this host: a controller, and one daemon for each of two nodes. Needs root."""
 import os
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ DAEMONS = ("munged", "slurmctld", "slurmd", "srun", "sbatch")
 
 
 class NoSlurm(Exception):
-    """Why there is none here."""
+    """Slurm cannot be started here; the message says why."""
 
 
 def _free_ports(count):
@@ -58,7 +58,7 @@ class Slurm:
 
     def _configure(self):
         folder, (control, *ports) = self._folder, _free_ports(3)
-        folder.chmod(0o755)  # munged refuses a socket that others cannot reach
+        folder.chmod(0o755)  # munged refuses a socket that other users cannot reach
         key = folder / "key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
@@ -93,15 +93,15 @@ ReturnToService=2
             time.sleep(0.2)
 
     def ask(self, *words):
-        """What a command of Slurm's prints; nothing where it fails."""
+        """The output of a Slurm command; empty if it fails."""
         return subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60, check=False).stdout
 
     def wait_for(self, job, states, seconds=120):
-        """Until the job is in one of these states."""
+        """Waits until the job is in one of these states."""
         def state():
             return self.ask("squeue", "--noheader", "--states=all", "--format=%T", "--jobs", job).strip()
         self._wait_for(lambda: state() in states, f"job {job} in {states}", seconds)
 
     def wait_for_text(self, path, text, seconds=60):
-        """Until the file holds the text."""
+        """Waits until the file contains the text."""
         self._wait_for(lambda: path.exists() and text in path.read_text(), f'"{text}" in {path}', seconds)

@@ -1,6 +1,6 @@
-// Reverse-mode derivatives of matrix formulas: a tape of plain matrices, for the tests' own model. It shares nothing
-// with the program. T is double, or std::complex<double> for complex-step checks of the tape itself (Squire & Trapp,
-// 1998): then only values are used.
+// Reverse-mode automatic differentiation of matrix formulas on a tape, for the naive model. It uses nothing of the
+// program but CHECK. T is double, or std::complex<double> for complex-step checks of the tape itself (Squire & Trapp,
+// 1998), which use only the values.
 #pragma once
 
 #include <cmath>
@@ -50,7 +50,7 @@ class Tape {
     return y;
   }
 
-  // Elementwise; an extent of one is repeated to fit the other's.
+  // Elementwise; an extent of one is broadcast to the other operand's.
   Matrix add(Matrix a, Matrix b) {
     return zip(
         a, b, [](T x, T z) { return x + z; }, [](T, T) { return T(1); }, [](T, T) { return T(1); });
@@ -103,7 +103,7 @@ class Tape {
   Matrix row_sums(Matrix a) {  // [rows, 1]
     return product(a, constant(columns(a), 1, std::vector<T>(static_cast<size_t>(columns(a)), T(1))));
   }
-  // The largest of each row [rows, 1], as a constant: what is subtracted before exp, and does not change the result.
+  // The maximum of each row, [rows, 1], as a constant. It is subtracted before exp, which does not change the result.
   Matrix row_maxima(Matrix a) {
     std::vector<T> maxima;
     for (int64_t i = 0; i < rows(a); ++i) {
@@ -147,7 +147,7 @@ class Tape {
     return y;
   }
 
-  // Sets every gradient to that of the [1, 1] matrix `y`.
+  // Computes dy/da into the gradient of every node a; y must be [1, 1].
   void backward(Matrix y) {
     CHECK(rows(y) == 1 && columns(y) == 1, "the derivative of [{}, {}]", rows(y), columns(y));
     at(y).gradient[0] = T(1);
@@ -160,7 +160,7 @@ class Tape {
   struct Node {
     int64_t rows, columns;
     std::vector<T> value, gradient;
-    std::function<void()> backward;  // adds to the gradients of what it was made of
+    std::function<void()> backward;  // adds to the gradients of its operands
     T& operator()(int64_t i, int64_t j) { return value[static_cast<size_t>(i * columns + j)]; }
     T& d(int64_t i, int64_t j) { return gradient[static_cast<size_t>(i * columns + j)]; }
   };

@@ -8,8 +8,8 @@
 
 namespace ropewalk {
 
-// In memory where that is possible, because an fsync there does not wait for what else a busy disk has to do. Every
-// user may write there. It goes with all that is in it.
+// The directory is in memory (/dev/shm) if possible, because an fsync there does not wait for a busy disk. Every user
+// may write in it. The destructor deletes it with its contents.
 class TemporaryDirectory {
  public:
   TemporaryDirectory();
@@ -18,7 +18,7 @@ class TemporaryDirectory {
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const std::filesystem::path& name) const { return path_ / name; }
-  std::vector<std::string> names() const;  // of what is in it, sorted
+  std::vector<std::string> names() const;  // of the entries, sorted
 
  private:
   std::filesystem::path path_;

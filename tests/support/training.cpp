@@ -9,7 +9,7 @@ Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t leng
   config.model = model;
   config.parallel.mesh = mesh;
   config.parallel.backend = BackendKind::kReferenceF64;
-  config.parallel.bucket_parameters = 0;  // small models have several buckets then
+  config.parallel.bucket_parameters = 0;  // one bucket per block, so that small models have several
   config.training.stages[0].sequence_length = length;
   config.training.steps = 10;
   config.training.stages[0].batch = batch;

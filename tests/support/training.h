@@ -1,4 +1,4 @@
-// A Trainer on one thread rank of a mesh, with the reference backend in fp64, for tests.
+// For tests of a Trainer: a configuration with the reference backend in fp64, and ranks as threads.
 #pragma once
 
 #include <memory>
@@ -11,10 +11,10 @@
 
 namespace ropewalk {
 
-// A configuration of `model` on `mesh` for sequences of `length` tokens.
+// A configuration of `model` on `mesh`, with `batch` sequences of `length` tokens per step.
 Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t length, int64_t batch);
 
-// What a rank owns; made inside run_ranks.
+// The objects that a rank owns; construct it inside run_ranks.
 class RankOnThread {
  public:
   RankOnThread(const Config& config, RankDevice device);

@@ -34,7 +34,7 @@ std::string message_of_a_step_with_nan(const MeshShape& mesh, int bad_rank, cons
       messages[static_cast<size_t>(world->rank())] = error.what();
     }
   });
-  for (const std::string& message : messages) EXPECT_EQ(message, messages[0]);  // all ranks stop, and say the same
+  for (const std::string& message : messages) EXPECT_EQ(message, messages[0]);  // all ranks stop with the same message
   return messages[0];
 }
 
@@ -68,8 +68,7 @@ TEST(FiniteCheck, AStepWithoutTargetsHasNoLossAndIsNoError) {
       const LossByPosition losses = evaluate(trainer.predictor(), batch, {1, 4}, here.mesh());
       EXPECT_EQ(losses.mean(), std::nullopt);
       EXPECT_EQ(losses.means(), std::vector<std::optional<double>>(4));
-      if (mesh.data_parallel == 2 && world->rank() == 1)
-        batch.samples[0].targets[0] = 3;  // one rank's are all there are
+      if (mesh.data_parallel == 2 && world->rank() == 1) batch.samples[0].targets[0] = 3;  // only one rank has a target
       if (mesh.data_parallel == 2) {
         EXPECT_GT(trainer.step(batch, 5).loss.value(), 0);
       }

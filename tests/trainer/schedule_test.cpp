@@ -50,7 +50,7 @@ TEST(Schedule, ConstantStaysAndNothingDividesByZero) {
   t.warmup_steps = 0;
   t.steps = 1;
   t.minimum_rate = 0;
-  EXPECT_DOUBLE_EQ(learning_rate_at(t, 0), 1.0);  // the only step of a run counts
+  EXPECT_DOUBLE_EQ(learning_rate_at(t, 0), 1.0);  // a run of one step still trains
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ std::string text_of(const Box& box) {
   return fmt::format("rows {}..{}, columns {}..{}", box.row_begin, box.row_end, box.column_begin, box.column_end);
 }
 
-// Rows where a part begins or ends cut the whole into bands; in a band all parts have the same rows, so that they must
+// The rows where a part begins or ends cut `whole` into bands. In a band all parts have the same rows, so they must
 // follow one another from the first column to the last.
 std::optional<CoverDefect> find_cover_defect(const Box& whole, std::span<const Box> parts) {
   std::vector<Box> waiting;

@@ -1,4 +1,4 @@
-// Boxes of global tensors: how they meet, and whether they make up a whole.
+// Boxes of global tensors: intersections, and whether boxes cover a tensor exactly once.
 #pragma once
 
 #include <optional>
@@ -10,16 +10,17 @@
 namespace ropewalk {
 
 Box whole_box(const Shape& shape);             // of [rows, columns] or [columns]
-Box intersection(const Box& a, const Box& b);  // without elements where they do not meet
+Box intersection(const Box& a, const Box& b);  // has no elements if they do not overlap
 bool contains(const Box& outer, const Box& inner);
 std::string text_of(const Box& box);  // "rows 0..64, columns 0..128"
 
-// A range of `whole` that is covered by none of the parts, or by more than one.
+// A range that no part covers, or that more than one part covers.
 struct CoverDefect {
   Box range;
-  bool missing;
+  bool missing;  // false: covered more than once
 };
-// The first defect, by rows; none if the parts, which lie inside `whole`, cover each of its elements exactly once.
+// Returns the first defect, in order of rows; nullopt if the parts, which must lie inside `whole`, cover each of its
+// elements exactly once.
 std::optional<CoverDefect> find_cover_defect(const Box& whole, std::span<const Box> parts);
 
 }  // namespace ropewalk

@@ -19,7 +19,7 @@ std::filesystem::path replaced_path(const std::filesystem::path& directory, int6
   return directory / (step_name(step) + std::string(kReplaced));
 }
 
-// A free name for what is never read and never removed.
+// A free name step-N.aside, step-N.aside-2, ...
 std::filesystem::path aside_path(const std::filesystem::path& directory, int64_t step) {
   const std::string name = step_name(step) + std::string(kAside);
   std::filesystem::path path = directory / name;
@@ -27,7 +27,7 @@ std::filesystem::path aside_path(const std::filesystem::path& directory, int64_t
   return path;
 }
 
-// The step of "step-N" + suffix, if `name` is exactly that.
+// N if `name` is exactly "step-N" + suffix.
 std::optional<int64_t> step_of(const std::string& name, std::string_view suffix) {
   if (!name.starts_with(kPrefix)) return std::nullopt;
   int64_t step = -1;
@@ -36,13 +36,13 @@ std::optional<int64_t> step_of(const std::string& name, std::string_view suffix)
   return step;
 }
 
-// A symbolic link to a directory counts as one: a checkpoint of another run may be linked into this one's.
+// True also for a symbolic link to a directory: a checkpoint of another run may be linked in.
 bool leads_to_directory(const std::filesystem::path& path) {
   std::error_code unreadable;
   return std::filesystem::is_directory(path, unreadable);
 }
 
-// The directory with its files; of a link, only the link.
+// Removes a directory with its files; of a symbolic link only the link.
 void remove_entry(FileSystem& system, const std::filesystem::path& path) {
   if (kind_of(path) == PathKind::kDirectory) return remove_directory(system, path);
   remove_file(system, path);
@@ -50,13 +50,13 @@ void remove_entry(FileSystem& system, const std::filesystem::path& path) {
 
 bool is_replaced(const CheckpointPath& checkpoint) { return checkpoint.path.extension() == kReplaced; }
 
-// As far as possible.
+// Removes temporary directories as far as possible.
 void remove_leftovers(FileSystem& system, const std::filesystem::path& directory) {
   for (const std::string& name : list_directory(directory))
     if (const auto leftover = step_of(name, kTemporary)) discard_checkpoint(system, directory, *leftover);
 }
 
-// By way of the temporary name, so that a checkpoint with half of its files is never taken for one.
+// Renames it to the temporary name first, so that a partly removed directory never counts as a checkpoint.
 void remove_checkpoint(FileSystem& system, const std::filesystem::path& directory, const CheckpointPath& checkpoint) {
   const std::filesystem::path temporary = temporary_path(directory, checkpoint.step);
   rename_path(system, checkpoint.path, temporary);
@@ -86,7 +86,7 @@ int64_t newest_step(const std::filesystem::path& directory) {
   try {
     const std::vector<CheckpointPath> checkpoints = list_checkpoints(directory);
     return checkpoints.empty() ? 0 : checkpoints.front().step;
-  } catch (const FileError&) {  // whoever loads one says so
+  } catch (const FileError&) {  // the load reports it
     return 0;
   }
 }
@@ -125,7 +125,7 @@ void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory
   make_directories(system, directory);
   remove_leftovers(system, directory);
   const std::filesystem::path temporary = temporary_path(directory, step);
-  // What could not be removed holds what is not ours, such as a folder.
+  // It could not be removed completely: it holds something that no save wrote, such as a directory.
   if (kind_of(temporary) != PathKind::kNone) rename_path(system, temporary, aside_path(directory, step));
   make_directory(system, temporary);
 }
@@ -138,16 +138,17 @@ void commit_checkpoint(FileSystem& system, const std::filesystem::path& director
   const bool replaces = kind_of(target) != PathKind::kNone;
   if (replaces) {
     if (!leads_to_directory(target)) {
-      throw CheckpointError(fmt::format("{} is in the way, and no checkpoint: move it", target.string()));
+      throw CheckpointError(fmt::format("{} is in the way and is not a checkpoint; move it", target.string()));
     }
-    // Both are there after a save that was interrupted when it had replaced the one by the other; the older can go.
+    // Both exist if a save was interrupted after it had replaced one by the other; the older one can go.
     if (kind_of(replaced) != PathKind::kNone) remove_entry(system, replaced);
     rename_path(system, target, replaced);
   }
   try {
     rename_path(system, temporary, target);
   } catch (const FileError&) {
-    if (replaces) system.rename(replaced.c_str(), target.c_str());  // under the other name it counts as well
+    if (replaces)
+      system.rename(replaced.c_str(), target.c_str());  // if this fails, it still counts under its name step-N.old
     throw;
   }
   sync_directory(system, directory);
@@ -167,7 +168,7 @@ void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& dir
   int64_t kept = 0, kept_step = -1;
   for (const CheckpointPath& checkpoint : list_checkpoints(directory)) {
     if (checkpoint.step > step) continue;
-    const bool is_stale = checkpoint.step == kept_step;  // replaced, and the one that replaced it stays
+    const bool is_stale = checkpoint.step == kept_step;  // step-N.old, whose replacement step-N is kept
     if (!is_stale && (keep == 0 || kept < keep)) {
       ++kept;
       kept_step = checkpoint.step;

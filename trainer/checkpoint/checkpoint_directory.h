@@ -1,9 +1,9 @@
-// The names in a directory of checkpoints, and the renames that make a checkpoint appear and disappear as a whole:
+// The names in a directory of checkpoints, and the renames by which a checkpoint appears and disappears atomically:
 //   step-00001000       a checkpoint
-//   step-00001000.tmp   one being written, or being removed: never read, removed by the next start or save
-//   step-00001000.old   what step-00001000 was before it was replaced: a checkpoint, until it is removed
-//   step-00001000.aside what a run left that went back to an earlier step, or what could not be removed of a .tmp:
-//                       never read, never removed
+//   step-00001000.tmp   a checkpoint that is being written or removed: never read, removed by the next start or save
+//   step-00001000.old   the checkpoint that a new step-00001000 is replacing: it counts until it is removed
+//   step-00001000.aside a checkpoint that was set aside when the run went back to an earlier step, or what could not be
+//                       removed of a .tmp: never read, never removed
 #pragma once
 
 #include <filesystem>
@@ -23,33 +23,34 @@ struct CheckpointPath {
 // Where a run keeps its checkpoints.
 std::filesystem::path checkpoints_of(const std::filesystem::path& output_directory);
 
-// The checkpoints, whole or not, newest first; none if there is no such directory.
+// The checkpoints, complete or not, newest first; empty if there is no such directory.
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory);
 
-// The step of the newest one, whole or not; 0 if there is none, or the directory cannot be read.
+// The step of the newest checkpoint, complete or not; 0 if there is none, or the directory cannot be read.
 int64_t newest_step(const std::filesystem::path& directory);
-// The names of what was set aside, and of what is called as a checkpoint and is no directory.
+// The names of the entries that were set aside (step-N.aside).
 std::vector<std::string> list_set_aside(const std::filesystem::path& directory);
+// The names of entries that are named like a checkpoint but are not directories.
 std::vector<std::string> list_strays(const std::filesystem::path& directory);
-// The step that the path of a checkpoint names, if it has such a name.
+// N if the last component of the path is step-N or step-N.old.
 std::optional<int64_t> step_named(const std::filesystem::path& checkpoint);
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& directory, int64_t step);
 std::filesystem::path temporary_path(const std::filesystem::path& directory, int64_t step);
 
-// Makes the directory durably, with its parents, removes leftovers as far as possible, and makes an empty
-// temporary_path; what is left there of one is set aside.
+// Makes the directory with its parents (fsynced), removes leftovers as far as possible, and makes an empty directory at
+// temporary_path. If something is still there, renames it to step-N.aside first.
 void begin_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
-// Lets temporary_path become checkpoint_path, durably. Whenever it ends early, the old or the new one is there under a
-// name that list_checkpoints knows.
+// Renames temporary_path to checkpoint_path, and fsyncs. If it is interrupted at any point, the old or the new
+// checkpoint exists under a name that list_checkpoints finds.
 void commit_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 // Removes temporary_path as far as possible; the next save tries again.
 void discard_checkpoint(FileSystem& system, const std::filesystem::path& directory, int64_t step);
-// Of the checkpoints up to `step`, removes all but the newest `keep` (0: removes none), and leftovers as far as
-// possible.
+// Removes the checkpoints of steps up to `step` except the newest `keep` of them (keep == 0: removes none), and
+// leftovers as far as possible.
 void remove_old_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step, int64_t keep);
 
-// Renames the checkpoints of steps after `step`, durably, so that they no longer count.
+// Renames the checkpoints of steps after `step` to step-N.aside, and fsyncs, so that they no longer count.
 void set_aside_later_checkpoints(FileSystem& system, const std::filesystem::path& directory, int64_t step);
 
 }  // namespace ropewalk

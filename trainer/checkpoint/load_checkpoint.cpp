@@ -1,5 +1,5 @@
-// Rank 0 looks for checkpoints and reads manifests; every rank reads the pieces that it wants; all agree before one is
-// taken.
+// Rank 0 lists the checkpoints and reads manifests. Every rank reads the pieces that it needs. A checkpoint is used
+// only if all ranks succeeded.
 #include <fmt/ranges.h>
 
 #include <algorithm>
@@ -21,10 +21,10 @@ constexpr int64_t kLargestManifest = 256 << 20;
 constexpr const char* kOtherModel =
     "use the model that it was saved with (its manifest has the whole configuration), or another output.directory";
 
-// "model" or "optimizer": what a tensor's name begins with.
+// "model" or "optimizer": a tensor's name up to the first dot.
 std::string group_of(const std::string& name) { return name.substr(0, name.find('.')); }
 
-// Which tensors of the manifest any rank wants.
+// 1 for each tensor of the manifest that any rank needs, else 0.
 std::vector<float> wanted_anywhere(const Manifest& manifest, std::span<const StateTensor> into, Communicator& world) {
   std::set<std::string> names;
   for (const StateTensor& tensor : into) names.insert(tensor.name);
@@ -35,8 +35,8 @@ std::vector<float> wanted_anywhere(const Manifest& manifest, std::span<const Sta
   return wanted;
 }
 
-// The manifest is of this program's version, has what this rank wants in the shapes that it wants, and, in the groups
-// of which any rank wants something, nothing that no rank wants.
+// Checks that the manifest has every tensor of this rank, in the right shape; and that in the groups of which any rank
+// needs a tensor, every saved tensor is needed by some rank.
 void check_model(const std::filesystem::path& checkpoint, const Manifest& manifest, std::span<const StateTensor> into,
                  std::span<const float> wanted) {
   std::unordered_map<std::string, const ManifestTensor*> by_name;
@@ -76,7 +76,7 @@ void check_version(const std::filesystem::path& checkpoint, const Manifest& mani
                   checkpoint.string(), manifest.version, kManifestVersion));
 }
 
-// What rank 0 checks for all: that every file is there, whoever wants it.
+// Rank 0 checks for all ranks that every file exists in its full size, even if no rank reads it.
 void check_files(FileSystem& files, const std::filesystem::path& checkpoint, const Manifest& manifest) {
   check_covered(manifest);
   for (const ManifestFile& expected : manifest.files) {
@@ -90,10 +90,10 @@ void check_files(FileSystem& files, const std::filesystem::path& checkpoint, con
 
 struct Outcome {
   LoadedCheckpoint checkpoint;
-  std::optional<std::string> refusal;  // why it is not whole; the same on all ranks
+  std::optional<std::string> refusal;  // why it cannot be used; the same on all ranks
 };
 
-// expected_step: what the directory's name says, if that counts.
+// expected_step: the step in the directory's name; nullopt: not checked.
 Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t> expected_step,
                  std::span<const StateTensor> into, Mesh& mesh, Kernels& kernels, FileSystem& files) {
   Communicator& world = mesh.world();
@@ -113,7 +113,8 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
 
   refusal = first_failure(world, [&] {
     if (expected_step && manifest.progress.step != *expected_step) {
-      throw CheckpointError(fmt::format("its manifest is of step {}; give it back its name", manifest.progress.step));
+      throw CheckpointError(
+          fmt::format("its manifest is of step {}; rename the directory back", manifest.progress.step));
     }
     if (leads) check_files(files, checkpoint, manifest);
     read_pieces(files, checkpoint, manifest, into, kernels);
@@ -121,7 +122,7 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
   return {{checkpoint, manifest.progress, manifest.mesh, manifest.run}, refusal};
 }
 
-// Lines of rank 0, on all ranks.
+// Returns on all ranks the text that make() returns on rank 0.
 std::string agreed_text(Communicator& world, const std::function<std::string()>& make) {
   std::string text;
   const auto failure = first_failure(world, [&] {
@@ -131,7 +132,7 @@ std::string agreed_text(Communicator& world, const std::function<std::string()>&
   return broadcast_text(world, text, 0);
 }
 
-// Rank 0's list, on all ranks: shared file systems may show others an older one.
+// Rank 0's list, on all ranks: a shared file system may show the others an older state.
 std::vector<CheckpointPath> agreed_list(const std::filesystem::path& directory, Communicator& world) {
   const std::string lines = agreed_text(world, [&] {
     std::string text;
@@ -150,18 +151,19 @@ std::vector<CheckpointPath> agreed_list(const std::filesystem::path& directory, 
   return checkpoints;
 }
 
-// "; those there are: step 12, step 8; set aside, until renamed, are step-00000004.aside": of a directory without the
-// one wanted.
+// "; existing checkpoints: step 12, step 8; set aside (rename to use): step-00000004.aside", for a directory without
+// the wanted checkpoint.
 std::string what_there_is(const std::filesystem::path& directory, int64_t wanted) {
   std::string text;
   if (kind_of(checkpoint_path(directory, wanted)) != PathKind::kNone)
-    text = fmt::format("; {} is no directory, so no checkpoint", checkpoint_path(directory, wanted).string());
+    text =
+        fmt::format("; {} is not a directory, so it is not a checkpoint", checkpoint_path(directory, wanted).string());
   std::vector<int64_t> steps;
   for (const CheckpointPath& checkpoint : list_checkpoints(directory))
     if (steps.empty() || steps.back() != checkpoint.step) steps.push_back(checkpoint.step);
-  text += steps.empty() ? "; there is none" : fmt::format("; those there are: step {}", fmt::join(steps, ", step "));
+  text += steps.empty() ? "; it has none" : fmt::format("; existing checkpoints: step {}", fmt::join(steps, ", step "));
   const std::vector<std::string> aside = list_set_aside(directory);
-  if (!aside.empty()) text += fmt::format("; set aside, until renamed, are {}", fmt::join(aside, ", "));
+  if (!aside.empty()) text += fmt::format("; set aside (rename to use): {}", fmt::join(aside, ", "));
   return text;
 }
 
@@ -183,8 +185,10 @@ std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::pa
   const std::string strays =
       agreed_text(mesh.world(), [&] { return fmt::format("{}", fmt::join(list_strays(directory), ", ")); });
   if (!strays.empty())
-    warn(fmt::format("warning: in {} these are no directories, so no checkpoints, and in the way of those to come: {}",
-                     directory.string(), strays));
+    warn(
+        fmt::format("warning: in {} these are named like checkpoints but are not directories; they are ignored, and no "
+                    "checkpoint of their step can be saved until they are moved: {}",
+                    directory.string(), strays));
   if (checkpoints.empty()) return std::nullopt;
   std::string newest_refusal;
   for (const CheckpointPath& candidate : checkpoints) {
@@ -197,8 +201,8 @@ std::optional<LoadedCheckpoint> load_newest_checkpoint(const std::filesystem::pa
     if (newest_refusal.empty()) newest_refusal = *outcome.refusal;
   }
   throw CheckpointError(fmt::format(
-      "none of the {} checkpoints in {} is whole; the newest, {}, is refused: {}. Restore one from a copy, or "
-      "start anew in another output.directory",
+      "none of the {} checkpoints in {} is complete; the newest, {}, is refused: {}. Restore one from a copy, or "
+      "start a new run in another output.directory",
       checkpoints.size(), directory.string(), checkpoints[0].path.filename().string(), newest_refusal));
 }
 

@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::string_view kVersionField = "format_version: ";
 constexpr std::string_view kChecksumField = "# crc32c: ";
-constexpr size_t kChecksumLine = kChecksumField.size() + 9;  // eight digits and the line's end
+constexpr size_t kChecksumLine = kChecksumField.size() + 9;  // eight digits and the newline
 constexpr int kDeepestNesting = 8;
 
 // Refuses the manifest unless `condition`.
@@ -32,7 +32,7 @@ void require(bool condition, fmt::format_string<Args...> format, Args&&... args)
 
 std::string checksum_line(std::string_view body) { return fmt::format("{}{:08x}\n", kChecksumField, crc32c(body)); }
 
-// Keeps the first error, which the parser would print.
+// Keeps the first error, instead of the parser's printing it.
 class FirstError : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, int column, const std::string& message) override {
@@ -45,7 +45,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   std::string text_;
 };
 
-// A name in the checkpoint's directory, and not a way out of it.
+// A file name in the checkpoint's directory that cannot lead out of it.
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name.size() <= 255 && name[0] != '.' &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
@@ -85,7 +85,7 @@ ManifestTensor tensor_of(const proto::Manifest::SavedTensor& from, size_t files)
   return tensor;
 }
 
-constexpr int64_t kMostCounted = int64_t{1} << 60;  // so that sums of them are numbers
+constexpr int64_t kMostCounted = int64_t{1} << 60;  // so that sums of them do not overflow
 
 Manifest from_proto(const proto::Manifest& from) {
   Manifest manifest;
@@ -173,7 +173,7 @@ proto::Manifest to_proto(const Manifest& from) {
   return to;
 }
 
-// The number on the first line; the rest may be of a later form.
+// The number on the first line. The rest of the manifest may have the form of a later version.
 int version_of(std::string_view text) {
   int version = 0;
   const char* const end = text.data() + text.size();

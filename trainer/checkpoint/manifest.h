@@ -1,4 +1,4 @@
-// What a checkpoint's manifest says, as plain structs; configs/manifest.proto describes the file.
+// A checkpoint's manifest as plain structs; configs/manifest.proto describes the file.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ inline constexpr int kManifestVersion = 1;
 inline constexpr const char* kManifestName = "manifest.textproto";
 
 struct ManifestFile {
-  std::string name;  // a plain name, in the checkpoint's directory
+  std::string name;  // a file name without a path, in the checkpoint's directory
   int64_t bytes;
   uint32_t header_crc32c;
 };
@@ -44,12 +44,12 @@ struct Manifest {
 
 std::string manifest_text(const Manifest& manifest);  // with its checksum
 
-// Throws CheckpointError unless the checksum is right and every part is valid in itself: names plain and unique, boxes
-// inside their tensors, indices inside their lists. Of another version only `version` is read; the caller must look at
-// it.
+// Throws CheckpointError unless the checksum is right and every part is valid in itself: file names without paths,
+// names unique, boxes inside their tensors, indices inside their lists. If the manifest has another version, fills only
+// `version`; the caller must check it.
 Manifest parse_manifest(std::string_view text);
 
-// Adds the files and tensors of `part`. Throws CheckpointError where both describe one tensor differently.
+// Adds the files and tensors of `part` to `whole`. Throws CheckpointError if they describe a tensor differently.
 void merge_manifest(Manifest& whole, const Manifest& part);
 
 // Throws CheckpointError, naming the tensor and the range, unless every element of every tensor is in exactly one

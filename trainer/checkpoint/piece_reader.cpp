@@ -18,10 +18,10 @@ constexpr int64_t kChunkBytes = 8 << 20;
 struct WantedPiece {
   const ManifestTensor* tensor;
   const ManifestPiece* piece;
-  std::vector<const StateTensor*> targets;  // that it overlaps
+  std::vector<const StateTensor*> targets;  // the tensors that the piece overlaps
 };
 
-// By file.
+// The pieces to read, by file.
 std::vector<std::vector<WantedPiece>> plan(const Manifest& manifest, std::span<const StateTensor> into) {
   std::unordered_map<std::string, std::vector<const StateTensor*>> by_name;
   for (const StateTensor& tensor : into) by_name[tensor.name].push_back(&tensor);
@@ -103,7 +103,7 @@ class PieceReader {
     return *found->second;
   }
 
-  // Copies what `part`, whose elements are in chunk_, and the target have in common.
+  // Copies the intersection of `part`, whose elements are in chunk_, with the target.
   void place(const Box& part, DType dtype, const StateTensor& target) {
     const Box common = intersection(part, target.box);
     if (common.elements() == 0) return;
@@ -111,7 +111,7 @@ class PieceReader {
     const Tensor rows = target.data.reshape({target.box.rows(), target.box.columns()})
                             .slice(common.row_begin - target.box.row_begin, common.row_end - target.box.row_begin);
     rows_.resize(static_cast<size_t>(rows.bytes()));
-    // The other columns of these rows come from other pieces, perhaps before.
+    // The other columns of these rows come from other pieces, which may have been read already.
     if (common.columns() < target.box.columns()) kernels_.download(rows, rows_.data());
     for (int64_t row = common.row_begin; row < common.row_end; ++row) {
       const int64_t from = (row - part.row_begin) * part.columns() + common.column_begin - part.column_begin;

@@ -1,4 +1,4 @@
-// Brings the pieces of a checkpoint to the tensors of this rank that they overlap, whatever mesh cut them.
+// Reads the pieces of a checkpoint, from any mesh, into the tensors of this rank that they overlap.
 #pragma once
 
 #include <filesystem>
@@ -11,9 +11,9 @@
 
 namespace ropewalk {
 
-// Every tensor of `into` is in the manifest, which covers it. Each piece of which anything is wanted is read once, in
-// file order, and its checksum verified; before, that of its file's header. Throws CheckpointError naming file and
-// tensor; `into` then holds a mixture.
+// Fills the tensors of `into`, which the manifest must contain and cover. Reads every piece that overlaps any of these
+// tensors, each once, file by file, and verifies the checksums of the file's header and of the piece. Throws
+// CheckpointError naming file and tensor; `into` is then partly overwritten.
 void read_pieces(FileSystem& files, const std::filesystem::path& checkpoint, const Manifest& manifest,
                  std::span<const StateTensor> into, Kernels& kernels);
 

@@ -1,5 +1,5 @@
-// Each rank writes the boxes that it saves to a file of its own; rank 0 writes the manifest and lets the directory
-// appear.
+// Each rank writes the boxes that it saves to its own file. Rank 0 writes the manifest and renames the directory to its
+// final name.
 #include <algorithm>
 
 #include "parallel/communicator/communicator.h"
@@ -14,16 +14,17 @@ namespace ropewalk {
 namespace {
 
 constexpr const char* kProgram = "ropewalk " ROPEWALK_VERSION;
-constexpr int64_t kChunkBytes = 8 << 20;  // of host memory, for what comes from the device
+constexpr int64_t kChunkBytes = 8 << 20;  // of host memory, through which device data pass
 
-// A whole tensor keeps its name, so that the checkpoint of a single rank is readable as a model by any tool.
+// A box that is the whole tensor keeps the tensor's name, so that any tool can read a single rank's checkpoint as a
+// model.
 std::string name_in_file(const StateTensor& tensor) {
   if (tensor.box == whole_box(tensor.shape)) return tensor.name;
   return fmt::format("{}[{}:{},{}:{}]", tensor.name, tensor.box.row_begin, tensor.box.row_end, tensor.box.column_begin,
                      tensor.box.column_end);
 }
 
-// Wider elements first, as the format wants it.
+// Wider elements first: safetensors_header() requires it.
 std::vector<const StateTensor*> saved_here(std::span<const StateTensor> tensors) {
   std::vector<const StateTensor*> saved;
   for (const StateTensor& tensor : tensors) {
@@ -61,14 +62,14 @@ uint32_t write_data(OutputFile& file, const Tensor& data, Kernels& kernels, std:
   return crc.value();
 }
 
-// Writes this rank's file, if it saves anything, and adds to the manifest what is in it.
+// Writes this rank's file, if it saves anything, and adds its contents to the manifest.
 void write_rank_file(FileSystem& files, const std::filesystem::path& directory, int rank, int64_t step,
                      std::span<const StateTensor> tensors, Kernels& kernels, Manifest& manifest) {
   const std::vector<const StateTensor*> saved = saved_here(tensors);
   if (saved.empty()) return;
   const std::vector<SafetensorsTensor> layout = layout_of(saved);
-  // "format" is what Hugging Face's loader asks for. Step and rank make each file's header its own, so that the
-  // header's checksum tells files of equal layout apart.
+  // Hugging Face's loader requires "format". Step and rank make each file's header unique, so that its checksum
+  // distinguishes files of equal layout.
   const std::string header = safetensors_header(
       layout,
       {{"format", "pt"}, {"program", kProgram}, {"step", std::to_string(step)}, {"rank", std::to_string(rank)}});
@@ -84,7 +85,7 @@ void write_rank_file(FileSystem& files, const std::filesystem::path& directory, 
   manifest.files.push_back({file.path().filename().string(), file.size(), crc32c(header)});
 }
 
-// This rank's part of the manifest: every tensor that it knows, so that one which no rank saves is noticed.
+// This rank's part of the manifest. It lists all tensors of the rank, so that one which no rank saves is noticed.
 Manifest write_part(FileSystem& files, const std::filesystem::path& directory, int rank, int64_t step,
                     std::span<const StateTensor> tensors, Kernels& kernels) {
   Manifest known;
@@ -95,7 +96,7 @@ Manifest write_part(FileSystem& files, const std::filesystem::path& directory, i
   }
   write_rank_file(files, directory, rank, step, tensors, kernels, known);
   Manifest part;
-  merge_manifest(part, known);  // joins what is said of one tensor
+  merge_manifest(part, known);  // joins the entries of each tensor
   return part;
 }
 
@@ -108,7 +109,7 @@ void write_manifest(FileSystem& files, const std::filesystem::path& directory, M
   file.close();
 }
 
-// Everything until the checkpoint is there; returns why it is not.
+// Does all steps up to the commit; returns the first failure, nullopt if there is none.
 std::optional<std::string> try_save(const std::filesystem::path& directory, const TrainingProgress& progress,
                                     std::span<const StateTensor> tensors, const RunDescription& run, Mesh& mesh,
                                     Kernels& kernels, FileSystem& files) {

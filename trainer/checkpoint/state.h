@@ -1,6 +1,6 @@
-// The state of training that a checkpoint holds beside the tensors (trainer/model/state_tensor.h): a few numbers. The
-// data order is a function of order_samples, the learning rate of step, random draws of seeds: nothing else needs
-// saving.
+// The state of training that a checkpoint holds beside the tensors (trainer/model/state_tensor.h): a few numbers.
+// Nothing else needs saving: the position in the data follows from (data.seed, order_begin, order_samples), the
+// learning rate from step, random draws from seeds.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace ropewalk {
 
-// What a checkpoint says of the run that wrote it, so that one that goes on from it can tell what changed.
+// Describes the run that wrote a checkpoint, so that a run that resumes from it can report what changed.
 struct RunDescription {
   std::string config_text;  // resolved
   std::vector<DataIdentity> data;
@@ -22,7 +22,7 @@ struct TrainingProgress {
   int64_t consumed_samples = 0;  // training sequences consumed, over all ranks
   int64_t consumed_tokens = 0;
   int64_t order_begin = 0;    // Stage::order_begin of the last step's stage
-  int64_t order_samples = 0;  // of consumed_samples, those taken in that order
+  int64_t order_samples = 0;  // of consumed_samples: those consumed in that order
   bool operator==(const TrainingProgress&) const = default;
 };
 

@@ -17,19 +17,20 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-// Where a run is started and what it says do not change what it computes.
+// Not reported: where a run executes and what it writes do not change what it learns.
 constexpr std::string_view kUntold[] = {"parallel.", "output.", "checkpoint."};
-// The model would compute another function with the same weights; the order of samples would be another.
+// Reported as warnings: with the same weights the model would compute another function, or the samples would come in
+// another order.
 constexpr std::string_view kGrave[] = {"model.", "data.", "training.batch", "training.seed"};
 
-// The device's choice where the configuration does not make one (loss_chunk.h), so it may be nobody's wish.
+// May have changed without the user's intention: its default depends on the device (loss_chunk.h).
 constexpr std::string_view kChosen = "training.loss_chunk";
 
 bool begins_with_any(const std::string& path, const auto& prefixes) {
   return std::ranges::any_of(prefixes, [&](std::string_view prefix) { return path.starts_with(prefix); });
 }
 
-// The fields of the stages that had begun when `step` steps were done.
+// Appends the fields of the stages that had begun when `step` steps were done.
 void append_begun_stages(const proto::Config& config, int64_t step, std::vector<std::string>& paths) {
   for (int i = 0; i < config.training().stages_size(); ++i)
     if (config.training().stages(i).first_step() < step)
@@ -37,7 +38,7 @@ void append_begun_stages(const proto::Config& config, int64_t step, std::vector<
         paths.push_back(fmt::format("training.stages.{}.{}", i, field));
 }
 
-// Every field that has a value, by its dotted path, its value as text.
+// Adds every field that has a value: its dotted path and its value as text.
 void flatten(const Message& message, const std::string& path, std::map<std::string, std::string>& out) {
   const auto* type = message.GetDescriptor();
   const auto* reflection = message.GetReflection();
@@ -62,7 +63,8 @@ std::vector<std::string> config_changes(const std::string& before, const std::st
   proto::Config old_config, new_config;
   if (!read_config_text(before, "the checkpoint's configuration", old_config, problems) || !problems.empty() ||
       !read_config_text(after, "this configuration", new_config, problems))
-    return {"warning: the checkpoint's configuration is not one of this program; what changed since is not known"};
+    return {
+        "warning: this program cannot read the checkpoint's configuration; changes since the checkpoint are not known"};
   std::map<std::string, std::string> old_fields, new_fields;
   flatten(old_config, "", old_fields);
   flatten(new_config, "", new_fields);
@@ -76,8 +78,7 @@ std::vector<std::string> config_changes(const std::string& before, const std::st
     const std::string was = found == old_fields.end() ? "nothing" : found->second;
     if (was == value || begins_with_any(path, kUntold)) continue;
     const std::string remedy =
-        path == kChosen ? fmt::format(" (other sums of the same numbers; --set {}={} for the same bits)", path, was)
-                        : "";
+        path == kChosen ? fmt::format(" (sums in another order; --set {}={} for the same bits)", path, was) : "";
     lines.push_back(fmt::format("{}changed since the checkpoint: {}: {} -> {}{}",
                                 begins_with_any(path, grave) ? "warning: " : "", path, was, value, remedy));
   }

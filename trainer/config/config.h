@@ -1,5 +1,5 @@
-// The configuration as the trainer uses it: resolved, checked, free of protobuf. Meaning, unit and default of every
-// field are described in configs/ropewalk.proto, under the same name; trainer/config/ reads and checks the text.
+// The configuration as the trainer uses it: resolved, checked, free of protobuf. configs/ropewalk.proto describes the
+// meaning, unit and default of every field under the same name; trainer/config/ reads and checks the text.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ struct LayerKind {
 };
 
 struct ModelConfig {
-  std::vector<LayerKind> layers;  // one of each layer: the pattern, written out
+  std::vector<LayerKind> layers;  // one entry per layer: model.pattern, repeated
   int64_t width = 0, hidden = 0, query_heads = 0, key_heads = 0, head_size = 0, vocabulary = 0;
   double norm_epsilon = 1e-5, logit_scale = 1.0, initializer_range = 0.02;
 };
@@ -37,14 +37,15 @@ struct DataConfig {
   uint64_t seed = 1234;
 };
 
-// A stage of the run, everything written out. What data and training say of these fields is the first stage.
+// A stage of the run, with all fields resolved. The groups `data` and `training` of the configuration give the first
+// stage, training.stages the later ones.
 struct Stage {
   int64_t first_step = 0;
   std::string prefix = {};
   int64_t sequence_length = 0, batch = 1, micro_batch = 1;
-  std::optional<double> theta = {};  // of all rotary layers; absent: each has its own
-  // first_step of the stage in which this one's order of samples began: the first of those in a row with one prefix and
-  // one sequence_length.
+  std::optional<double> theta = {};  // of all RoPE layers; absent: each layer has its own
+  // Consecutive stages with the same prefix and sequence_length share one order of samples. This is the first_step of
+  // the first of them.
   int64_t order_begin = 0;
 };
 
@@ -52,7 +53,7 @@ struct TrainingConfig {
   enum class Schedule { kCosine, kWarmupStableDecay, kConstant };
   enum class Recompute { kNothing, kBlock, kBlockButAttention };
   int64_t steps = 0;
-  // At least one; the first begins at step 0, each other one later than the one before.
+  // At least one. The first begins at step 0, each later one at a later step.
   std::vector<Stage> stages = {Stage()};
   double learning_rate = 3e-4, minimum_rate = 0;
   int64_t warmup_steps = 0, decay_steps = 0;
@@ -64,7 +65,7 @@ struct TrainingConfig {
 };
 
 struct ParallelConfig {
-  MeshShape mesh;  // data_parallel filled in from the world's size
+  MeshShape mesh;  // data_parallel resolved from the number of ranks
   bool sequence_parallel = true;
   BackendKind backend = BackendKind::kCpu;
   bool deterministic = true;

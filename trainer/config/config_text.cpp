@@ -16,7 +16,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-// Where an override leads: a field of a message in the configuration.
+// The field that an override sets, and the message that holds it.
 struct Target {
   Message* message = nullptr;
   const FieldDescriptor* field = nullptr;
@@ -27,7 +27,7 @@ bool is_index(std::string_view part) {
   return !part.empty() && part.size() <= 5 && part.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// Follows "model.pattern.0.window" down from the top. Null after a problem.
+// Finds the field with the path "model.pattern.0.window". The target's field is null after a problem.
 class PathWalk {
  public:
   PathWalk(const std::string& where, std::string_view path, Message& top, Problems& problems)
@@ -47,7 +47,7 @@ class PathWalk {
   }
 
  private:
-  // The part before the next dot, cut off the rest.
+  // Removes the part before the next dot from the rest, and returns it.
   std::string next_part() {
     const size_t dot = rest_.find('.');
     const std::string part(rest_.substr(0, dot));
@@ -94,7 +94,7 @@ class PathWalk {
   Problems& problems_;
 };
 
-// What protobuf would speak of as a wrong codepoint; empty: the text may be one.
+// Why `text` cannot be UTF-8 text, where protobuf would only report a wrong codepoint; empty if it may be.
 std::string not_text(std::string_view text) {
   if (text.starts_with("\xEF\xBB\xBF")) return "starts with a byte-order mark; save it as UTF-8 without one";
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
@@ -103,7 +103,7 @@ std::string not_text(std::string_view text) {
   return "";
 }
 
-// Writes out every field that has a default, here and below; a list's entries too.
+// Sets every field that is not set to its default, in this message and in all below it, list entries included.
 void make_explicit(Message& message) {
   const Reflection& reflection = *message.GetReflection();
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {

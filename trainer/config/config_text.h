@@ -1,6 +1,6 @@
-// Protobuf text into a message of the configuration. Unlike protobuf's own parser, which stops at the first unknown
-// name or wrong value, this one notes each problem with its place and reads on. Any bytes are safe: nesting cannot go
-// deeper than the schema, what is skipped is skipped without recursion, and lists are bounded.
+// Reads protobuf text into a configuration message. Protobuf's own parser stops at the first unknown name or wrong
+// value; this one records every problem with its place and continues. Any bytes are safe: nesting cannot go deeper than
+// the schema, unknown values are skipped without recursion, and lists are bounded.
 #pragma once
 
 #include <string>
@@ -14,16 +14,16 @@ namespace proto {
 class Config;
 }
 
-// Reads all of `text`, which messages call `name`, into the empty `config`. False after an error of syntax: the rest of
-// the text was not read then.
+// Reads `text` into the empty `config`; error messages call the text `name`. Returns false if it stopped before the
+// end, at a syntax error or after too many problems.
 bool read_config_text(std::string_view text, const std::string& name, proto::Config& config, Problems& problems);
 
-// Sets one field from "training.learning_rate=3e-4". Entries of a list are named by index:
-// "model.pattern.0.window=128"; the index after the last one adds an entry. Values are written as in the file; a string
-// needs no quotes.
+// Sets one field from "training.learning_rate=3e-4". A list entry is addressed by its index,
+// "model.pattern.0.window=128"; the index one past the last adds an entry. Values are written as in the file, but a
+// string needs no quotes.
 void apply_override(std::string_view assignment, proto::Config& config, Problems& problems);
 
-// All fields, those with a default written out. Reads back to the same message.
+// All fields as text, with defaults written out. Reading the text gives the same values.
 std::string write_config_text(const proto::Config& config);
 
 }  // namespace ropewalk

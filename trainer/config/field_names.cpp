@@ -15,7 +15,7 @@ using google::protobuf::Descriptor;
 using google::protobuf::EnumDescriptor;
 using google::protobuf::FieldDescriptor;
 
-// What Megatron, torchtitan and Hugging Face call our fields. Only suggested, never accepted: a name has one meaning.
+// What Megatron, torchtitan and Hugging Face call our fields. Only suggested, never accepted: a field has one name.
 constexpr std::pair<std::string_view, std::string_view> kOtherWords[] = {
     {"num_layers", "model.layers"},
     {"num_hidden_layers", "model.layers"},

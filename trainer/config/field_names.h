@@ -15,8 +15,9 @@ namespace ropewalk {
 std::vector<std::string> field_names(const google::protobuf::Descriptor& message);
 std::vector<std::string> value_names(const google::protobuf::EnumDescriptor& type);
 
-// The whole dotted name that the user may have meant by the unknown `name` in the message at `path` ("" is the top):
-// the nearest in that message, else another trainer's word for a field of ours, else the nearest field anywhere; or "".
+// The full dotted name of the field that the user probably meant by the unknown `name` in the message at `path` ("" is
+// the top): the nearest name in that message; else the field for which another trainer uses `name` ("lr":
+// training.learning_rate); else the nearest name in any message; else "".
 std::string suggest_field(const google::protobuf::Descriptor& message, const std::string& path, std::string_view name);
 
 // "model" + "width" = "model.width", "" + "model" = "model".

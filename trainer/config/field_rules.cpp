@@ -14,10 +14,10 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-// A range of numbers; infinity and NaN are in none.
+// A range of numbers. Infinity and NaN are in no range.
 struct Range {
   double minimum, maximum = std::numeric_limits<double>::max();
-  bool above_minimum = false, below_maximum = false;  // the end itself is not in it
+  bool above_minimum = false, below_maximum = false;  // the end itself is excluded
 
   bool holds(double x) const {
     return (above_minimum ? x > minimum : x >= minimum) && (below_maximum ? x < maximum : x <= maximum);
@@ -37,7 +37,7 @@ constexpr Range kNotNegative{0}, kPositive{0, std::numeric_limits<double>::max()
 struct NumberRule {
   const char* field;  // "*" stands for the index of any entry of a list
   Range range;
-  const char* example = nullptr;  // of a field that must be set
+  const char* example = nullptr;  // only for a field that must be set
 };
 
 constexpr NumberRule kNumberRules[] = {
@@ -85,7 +85,7 @@ constexpr NumberRule kNumberRules[] = {
     {"checkpoint.interval", kInterval},
     {"checkpoint.keep", kInterval},
     {"output.log_interval", {1, kMostSteps}},
-    {"output.trace_steps", {0, 1000}},  // each is some MB
+    {"output.trace_steps", {0, 1000}},  // each takes some MB
     {"output.trace_after", kInterval},
     {"output.peak_flops", kNotNegative},
 };
@@ -106,7 +106,7 @@ struct Found {
   bool is_set() const { return message->GetReflection()->HasField(*message, field); }
 };
 
-// Every field that "training.steps" or "training.stages.*.batch" names in the message at `path`.
+// Appends every field that `rule`, as "training.steps" or "training.stages.*.batch", names in the message at `path`.
 void find(const Message& message, const std::string& path, std::string_view rule, std::vector<Found>& out) {
   const size_t dot = rule.find('.');
   const std::string name(rule.substr(0, dot));
@@ -191,7 +191,7 @@ void check_fields(const proto::Config& config, Problems& problems) {
   }
   for (const PathRule& rule : kPathRules) {
     for (const Found& found : find(config, rule.field)) {
-      const bool optional = found.path != rule.field;  // of an entry of a list
+      const bool optional = found.path != rule.field;  // a field of a list entry
       if (problems.is_unreadable(found.path) || (optional && !found.is_set())) continue;
       const std::string path = found.message->GetReflection()->GetString(*found.message, found.field);
       if (path.empty())

@@ -1,4 +1,4 @@
-// What holds for single fields: which must be set, and the range of each number.
+// Rules for single fields: which fields must be set, and the range of each number.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +13,16 @@ class Config;
 }
 
 inline constexpr int64_t kMostPositions = (int64_t{1} << 31) - 1;  // positions and tokens are 32-bit integers
-inline constexpr double kMostParameters = 1ll << 50;  // times 16 bytes of weights and state: far from 63 bits
-inline constexpr double kMostTokens = 1ll << 60;      // of a run: counted in 64 bits
+// A parameter takes some 16 bytes with its gradient and optimizer state, so 2^50 take some 2^54 bytes, which fits
+// int64.
+inline constexpr double kMostParameters = 1ll << 50;
+inline constexpr double kMostTokens = 1ll << 60;  // consumed by a whole run; int64 counts them
 
-// Notes every field that is missing or out of its range; numbers among them become unreadable.
+// Records every field that is missing or out of range. Also marks the numeric fields among them as
+// Problems::unreadable(), so that later rules skip them.
 void check_fields(const proto::Config& config, Problems& problems);
 
-// "must be at least 1 and at most 10000", of a number with such a rule; else "".
+// The range of a numeric field: "must be at least 1 and at most 10000"; "" if the field has none.
 std::string range_rule(const std::string& field);
 
 }  // namespace ropewalk

@@ -17,7 +17,8 @@ namespace {
 
 constexpr size_t kMostBytes = 16 << 20;  // of a configuration
 
-// data_parallel 0 is what the number of ranks leaves; if that is no whole number, it stays 0 for the rules to find.
+// Replaces data_parallel 0 by world_size / (context_parallel x tensor_parallel). If that is not a whole number, 0
+// stays, and check_config() reports it.
 void resolve_data_parallel(proto::Parallel& parallel, std::optional<int> world_size) {
   const int64_t model_ranks = int64_t{1} * parallel.context_parallel() * parallel.tensor_parallel();
   if (parallel.data_parallel() != 0 || model_ranks < 1) return;

@@ -1,5 +1,5 @@
 // The configuration of a run: reads the protobuf text of configs/ropewalk.proto, applies overrides, checks everything,
-// and hands out a Config. All problems come at once, in one ConfigurationError.
+// and returns a Config. All problems are reported at once, in one ConfigurationError.
 #pragma once
 
 #include <filesystem>
@@ -12,15 +12,19 @@
 
 namespace ropewalk {
 
-// The file's bytes; at most 16 MiB of them. Throws ConfigurationError.
+// Returns the file's bytes; of a longer file only the first 16 MiB + 1, from which parse_config() sees that the file
+// exceeds its limit of 16 MiB. Throws ConfigurationError.
 std::string read_config_file(const std::filesystem::path& file);
 
-// text: protobuf text, which messages call `name`. overrides: "training.learning_rate=3e-4" (config_text.h), a later one wins.
-// world_size: ranks of the job; absent: as many as the mesh needs, where data_parallel 0 counts as 1.
-// steps_done: of the run that goes on; stages that are over need not fit the mesh. Throws ConfigurationError.
+// text: protobuf text; error messages call it `name`.
+// overrides: "training.learning_rate=3e-4" (config_text.h); the last one for a field wins.
+// world_size: ranks of the job; absent: as many as the mesh needs, with data_parallel 0 counted as 1.
+// steps_done: steps that a resumed run has done already; stages that ended by then need not fit the mesh.
+// Throws ConfigurationError.
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
                     std::optional<int> world_size, int64_t steps_done = 0);
-// output.directory of such a text, whatever is wrong with the rest of it; empty where it is not there.
+// Returns output.directory of a configuration that may have problems, which are not reported. Empty if it is not set,
+// or comes after a syntax error, where reading stops.
 std::string output_directory_in(std::string_view text, const std::string& name, std::span<const std::string> overrides);
 
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,

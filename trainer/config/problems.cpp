@@ -7,7 +7,7 @@ namespace ropewalk {
 
 namespace {
 
-constexpr int64_t kShown = 100;  // rules may be broken by each of thousands of layers
+constexpr int64_t kShown = 100;  // thousands of layers may each break a rule
 
 std::string line_of(const std::string& where, const Problem& problem) {
   std::string line = where;
@@ -37,7 +37,7 @@ const std::string* Problems::origin(const std::string& field) const {
 }
 
 bool Problems::is_unreadable(const std::string& field) const {
-  // A message that could not be read hides the fields below it.
+  // If a group of fields could not be read, neither could the fields below it.
   for (size_t dot = field.find('.'); dot != std::string::npos; dot = field.find('.', dot + 1))
     if (unreadable_.contains(field.substr(0, dot))) return true;
   return unreadable_.contains(field);

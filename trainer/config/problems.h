@@ -1,4 +1,4 @@
-// What is wrong with a configuration, collected so that all of it can be told at once.
+// Collects everything that is wrong with a configuration, to report it at once.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +11,26 @@
 namespace ropewalk {
 
 struct Problem {
-  std::string field;   // "training.steps", or empty where there is none (a syntax error)
+  std::string field;   // "training.steps"; empty for a syntax error
   std::string value;   // as the user gave it, or empty
-  std::string rule;    // what holds for it: "must be at least 1"
-  std::string remedy;  // what to do, or empty where the rule says it
+  std::string rule;    // what must hold, or is wrong: "must be at least 1", "is not set"
+  std::string remedy;  // what to do; empty if the rule says it
 };
 
 class Problems {
  public:
-  // Where the user set a field: "run.textproto:12:3" or "--set training.steps=0". Messages about it start with that.
+  // Where the user set a field: "run.textproto:12:3" or "--set training.steps=0". Messages about the field start with
+  // that place.
   void set_origin(const std::string& field, std::string origin) { origins_[field] = std::move(origin); }
-  // Forgets where `field`, and all below it, was set.
+  // Forgets where `field`, and all fields below it, were set.
   void forget_origins(const std::string& field);
   const std::string* origin(const std::string& field) const;
 
   void add(Problem problem);                               // at the field's origin
   void add_at(const std::string& where, Problem problem);  // at a place in the text
 
-  // A field whose value the user meant to give, but which could not be read, or is out of its range: that it is
-  // missing, or breaks a rule between fields, is no second problem.
+  // Marks a field about which a problem is recorded already: its value could not be read or is out of range, its name
+  // was misspelled, or it is missing. Later rules skip the field, so that one mistake is reported once.
   void unreadable(const std::string& field) { unreadable_.insert(field); }
   bool is_unreadable(const std::string& field) const;
 
@@ -41,11 +42,11 @@ class Problems {
  private:
   std::map<std::string, std::string> origins_;
   std::set<std::string> unreadable_;
-  std::vector<std::string> lines_;  // of the first ones
+  std::vector<std::string> lines_;  // of the first 100 problems; count_ counts all
   int64_t count_ = 0;
 };
 
-// A value of unknown origin made fit for a message: cut to a length, without control characters.
+// An untrusted value as a message shows it: at most 80 bytes, with '?' for all but printable ASCII.
 std::string excerpt(std::string_view value);
 
 }  // namespace ropewalk

@@ -12,7 +12,7 @@ namespace ropewalk {
 
 namespace {
 
-// A number that a stage works with, and the field that says so: its own, or that of a stage before.
+// A number that a stage uses, and the field that sets it: the stage's own, or that of an earlier stage.
 struct Setting {
   std::string field;
   int64_t value = 0;
@@ -64,7 +64,7 @@ class StageChecker {
   }
 
  private:
-  // The last stage never is: raising training.steps would go on with it.
+  // The last stage is never over: raising training.steps would continue it.
   bool is_over(size_t stage) const {
     return stage + 1 < stages_.size() && stages_[stage + 1].first_step.value <= steps_done_;
   }
@@ -91,7 +91,7 @@ class StageChecker {
     problem(length,
             fmt::format("must be at least 2 x parallel.context_parallel = {}: each rank holds two chunks of a sequence",
                         2 * context),
-            "make the sequence longer, or share it among fewer ranks");
+            "make the sequence longer, or split it over fewer ranks");
   }
 
   void check_batch(const StageSettings& stage) {
@@ -111,7 +111,7 @@ class StageChecker {
     if (!usable(length) || !usable(micro_batch) || micro_batch.value * length.value <= kMostPositions) return;
     problem(micro_batch,
             fmt::format("times {} = {} must be at most {} tokens", length.field, length.value, kMostPositions),
-            "make micro_batch smaller: the rest of the batch accumulates");
+            "make micro_batch smaller: gradients accumulate over the micro-batches of a batch");
   }
 
   void check_theta() {
@@ -129,7 +129,7 @@ class StageChecker {
     }
   }
 
-  // Sizes that are each in range can still make more tokens than can be counted.
+  // Even if each size is in range, their product may be more tokens than can be counted.
   void check_tokens() {
     const int64_t steps = config_.training().steps();
     if (!usable("training.steps")) return;
@@ -144,7 +144,7 @@ class StageChecker {
       problem({"training.steps", steps},
               fmt::format("makes, with batch and sequence_length, {:.3g} tokens; at most {:.3g} can be counted", tokens,
                           kMostTokens),
-              "check the sizes for a slip of the keyboard");
+              "check the sizes for a typing error");
   }
 
   void check_position_ranges() {
@@ -153,7 +153,7 @@ class StageChecker {
     const Setting& shortest = std::ranges::min_element(stages_, shorter)->length;
     if (usable("validation.position_ranges") && usable(shortest) && ranges > shortest.value)
       problem({"validation.position_ranges", ranges},
-              fmt::format("must be at most {} = {}", shortest.field, shortest.value), "usual are 4 to 16");
+              fmt::format("must be at most {} = {}", shortest.field, shortest.value), "usual values are 4 to 16");
   }
 
   const proto::Config& config_;

@@ -1,4 +1,4 @@
-// The stages of a run (training.stages): which one a step is in, how long it is, and what it makes of the model.
+// The stages of a run: which stage a step belongs to, how many steps of a stage are left, and whether it fits a mesh.
 #pragma once
 
 #include <string>
@@ -7,17 +7,18 @@
 
 namespace ropewalk {
 
-// The stage of the step that follows `steps_done` steps, as an index into training.stages.
+// The stage of the step that follows `steps_done` steps, as an index into TrainingConfig::stages.
 size_t stage_at(const TrainingConfig& training, int64_t steps_done);
 
-// The steps done before the last one of a run of `steps_done`: a checkpoint belongs to the stage of its last step,
-// which may just be over.
+// Returns max(steps_done - 1, 0): the steps that were done when the latest step began. A checkpoint belongs to the
+// stage of its last step, stage_at(before_last_step(steps_done)), even if the stage ends with that step.
 int64_t before_last_step(int64_t steps_done);
 
-// Steps of the stage, of those after the first `steps_done` of the run.
+// How many steps of the stage are left after `steps_done` steps of the run.
 int64_t steps_left_in(const TrainingConfig& training, size_t stage, int64_t steps_done = 0);
 
-// The mesh can share its sequences and its batch. A stage that is over when a run goes on need not.
+// Whether the mesh can split the stage: its sequence_length must be at least 2 x context_parallel, its batch a multiple
+// of data_parallel x micro_batch. A stage that ended before a run resumes need not fit.
 bool fits(const Stage& stage, const MeshShape& mesh);
 
 // "sequences of 32768 tokens, 8 a step, theta 500000".

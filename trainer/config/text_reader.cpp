@@ -16,7 +16,7 @@ namespace ropewalk {
 
 namespace {
 
-constexpr int64_t kMostProblems = 50;  // of a text; a hostile one may hold millions
+constexpr int64_t kMostProblems = 50;  // of a text; a hostile text may have millions
 
 using google::protobuf::EnumValueDescriptor;
 using google::protobuf::FieldDescriptor;
@@ -45,7 +45,7 @@ bool is_integer(const FieldDescriptor& field) {
          field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64;
 }
 
-// What holds for whole numbers that the field's type cannot hold. In no table are the seeds and the windows of layers.
+// The rule for a whole number that does not fit the field's type. Seeds and windows are not in the table of ranges.
 std::string integer_rule(const FieldDescriptor& field, const std::string& path) {
   if (const std::string rule = range_rule(path); !rule.empty()) return rule;
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_UINT64)
@@ -77,7 +77,7 @@ std::string type_rule(const FieldDescriptor& field) {
 
 TextReader::TextReader(google::protobuf::io::ZeroCopyInputStream& stream, Locate locate, Problems& problems)
     : locate_(std::move(locate)), problems_(problems), tokenizer_(&stream, this) {
-  // As protobuf's own text format has it.
+  // As in protobuf's own text format.
   tokenizer_.set_allow_f_after_float(true);
   tokenizer_.set_comment_style(Tokenizer::SH_COMMENT_STYLE);
   tokenizer_.Next();
@@ -194,8 +194,8 @@ void TextReader::read_braces(Message& message, const std::string& path) {
   read_fields(message, path, end);
 }
 
-// A scalar, or everything up to the bracket that closes the one here. Brackets are only counted: what kind they are
-// matters to nobody in a value that is already refused.
+// Skips a scalar, or everything up to the bracket that closes the current one. Brackets are counted but not matched by
+// kind, because the value is already refused.
 void TextReader::skip_value() {
   int64_t depth = 0;
   Scalar scalar;
@@ -258,8 +258,7 @@ bool TextReader::set_scalar(Message& message, const FieldDescriptor& field, cons
       return true;
     case FieldDescriptor::CPPTYPE_DOUBLE: {
       double value = 0;
-      const bool decimal =
-          text[0] != '0' || text.size() == 1;  // 0x10 and 010 have another base; a rate is no such number
+      const bool decimal = text[0] != '0' || text.size() == 1;  // 0x10 and 010 are integers in another base
       if (scalar.type == Tokenizer::TYPE_FLOAT || (integer && decimal))
         value = Tokenizer::ParseFloat(text);
       else if (word && (lower(text) == "inf" || lower(text) == "infinity"))

@@ -1,4 +1,4 @@
-// The reader behind config_text.h: a recursive descent over protobuf's tokenizer, driven by the schema.
+// The parser behind config_text.h: recursive descent over protobuf's tokenizer, driven by the schema.
 #pragma once
 
 #include <google/protobuf/io/tokenizer.h>
@@ -12,17 +12,18 @@
 
 namespace ropewalk {
 
-inline constexpr int kMostEntries = 10'000;  // of a list: more kinds of layers than any model has layers
+inline constexpr int kMostEntries = 10'000;  // of a list; model.layers is at most 10,000, too
 
 class TextReader : private google::protobuf::io::ErrorCollector {
  public:
   using Message = google::protobuf::Message;
   using FieldDescriptor = google::protobuf::FieldDescriptor;
-  using Locate = std::function<std::string(int line, int column)>;  // both from 0
+  using Locate = std::function<std::string(int line, int column)>;  // both count from 0
 
   TextReader(google::protobuf::io::ZeroCopyInputStream& stream, Locate locate, Problems& problems);
 
-  // The whole stream as the fields of a message, or as the value of one field. False after an error of syntax.
+  // Read the whole stream as the fields of a message, or as the value of one field. False if reading stopped before the
+  // end (broken_).
   bool read_message_text(Message& message);
   bool read_value_text(Message& message, const FieldDescriptor& field, const std::string& path);
 
@@ -39,21 +40,22 @@ class TextReader : private google::protobuf::io::ErrorCollector {
   void read_braces(Message& message, const std::string& path);
   void skip_value();
 
-  // One scalar: its text, and the setting of the field. False if the tokens do not spell a value of the field's type.
+  // take_scalar() reads one scalar; false after a syntax error. set_scalar() sets the field to it; false if it is not a
+  // value of the field's type.
   struct Scalar {
     Tokenizer::TokenType type;
     bool negative = false;
-    std::string text;  // of a string: the bytes it stands for
+    std::string text;  // of a string: its bytes, without quotes and escapes
   };
   bool take_scalar(Scalar& scalar);
   static bool set_scalar(Message& message, const FieldDescriptor& field, const Scalar& scalar);
 
-  // A bracket that is open, so that the end of the text can be told where it lacks one.
+  // An open bracket: a text that ends too early is reported at the bracket that is never closed.
   struct Bracket {
     std::string symbol;
     int line, column;
   };
-  void open_bracket();   // the one that is current
+  void open_bracket();   // the current token
   void close_bracket();  // likewise
 
   void AddError(int line, int column, const std::string& message) override;  // of the tokenizer
@@ -67,8 +69,10 @@ class TextReader : private google::protobuf::io::ErrorCollector {
 
   Locate locate_;
   Problems& problems_;
-  bool broken_ = false;           // after an error of syntax nothing more is read
-  bool in_second_group_ = false;  // of a group that is set twice: its fields add to the first one's, or replace them
+  bool broken_ = false;  // after a syntax error or too many problems: nothing more is read
+  // True while reading a group of fields that the text has set before. The repetition is reported once, for the group;
+  // its fields are merged into the first group.
+  bool in_second_group_ = false;
   std::vector<Bracket> open_;
   Tokenizer tokenizer_;
 };

@@ -19,7 +19,7 @@ namespace ropewalk {
 
 namespace {
 
-// "1, 2, 4 or 8": what can divide both.
+// "1, 2, 4 or 8": the common divisors of both, up to 1024.
 std::string common_divisors(int64_t a, int64_t b) {
   std::vector<std::string> divisors;
   for (int64_t d = 1; d <= std::min<int64_t>({a, b, 1024}); ++d)
@@ -48,7 +48,7 @@ class Checker {
   }
 
  private:
-  // All of these can be used in a rule between them.
+  // Whether a rule between these fields can be checked.
   bool usable(std::initializer_list<const char*> fields) const {
     return std::none_of(fields.begin(), fields.end(),
                         [&](const char* field) { return problems_.is_unreadable(field); });
@@ -72,7 +72,7 @@ class Checker {
     check_divides("model.query_heads", model.query_heads(), "parallel.tensor_parallel", tensor);
     check_divides("model.hidden", model.hidden(), "parallel.tensor_parallel", tensor);
     if (usable({"model.head_size"}) && model.head_size() % 2 != 0)
-      problem("model.head_size", model.head_size(), "must be even, because rotary positions turn pairs",
+      problem("model.head_size", model.head_size(), "must be even, because RoPE rotates pairs",
               fmt::format("set it to {}", model.head_size() + 1));
     if (usable({"model.key_heads", "parallel.tensor_parallel"}) && key % tensor != 0 && tensor % key != 0)
       problem(
@@ -85,7 +85,7 @@ class Checker {
     const auto& pattern = config_.model().pattern();
     if (pattern.empty() && !problems_.is_unreadable("model.pattern"))
       problems_.add(
-          {"model.pattern", "", "is empty: the model needs the kinds of its layers",
+          {"model.pattern", "", "is empty: it must list the kinds of layers",
            "add pattern { mask: SLIDING window: 4096 position: ROPE theta: 50000 } and the like to model { }"});
     for (int i = 0; i < pattern.size(); ++i) check_layer(pattern[i], fmt::format("model.pattern.{}", i));
   }
@@ -112,7 +112,7 @@ class Checker {
               "set position: ROPE, or leave theta out");
   }
 
-  // Sizes that are each in range can still make a model whose bytes do not fit in 63 bits.
+  // Even if each size is in range, the model's bytes may not fit in 63 bits.
   void check_parameter_count() {
     const proto::Model& model = config_.model();
     if (!usable({"model.layers", "model.width", "model.hidden", "model.query_heads", "model.key_heads",
@@ -127,7 +127,7 @@ class Checker {
       problem("model.layers", model.layers(),
               fmt::format("makes, with the other sizes, a model of {:.3g} parameters; at most {:.3g} can be addressed",
                           count, kMostParameters),
-              "check model's sizes for a slip of the keyboard");
+              "check the sizes of the model for a typing error");
   }
 
   void check_data() {
@@ -144,8 +144,8 @@ class Checker {
     }
   }
 
-  // What the backend cannot compute, so that it is told before a job waits for its machines. Whether this build has the
-  // backend is another matter: a plan needs none.
+  // The limits of the backend, checked here so that they are reported before a job queues for machines. Whether this
+  // build has the backend is not checked: a plan does not need it.
   void check_device() {
     const proto::Parallel& parallel = config_.parallel();
     const proto::Model& model = config_.model();
@@ -181,7 +181,7 @@ class Checker {
       problem("parallel.context_parallel", parallel.context_parallel(),
               fmt::format("times data_parallel = {} times tensor_parallel = {} is {:.3g} ranks; at most {} can be",
                           parallel.data_parallel(), parallel.tensor_parallel(), all, kMostRanks),
-              "check the three for a slip of the keyboard");
+              "check the three for a typing error");
       return;
     }
     if (!world_size_) return;

@@ -19,7 +19,7 @@ struct Signature {
   FileKind kind;
 };
 
-// Each holds a byte that no text has: one that is not UTF-8, or a control character.
+// Each contains a byte that text does not have: invalid UTF-8 or a control character.
 constexpr Signature kSignatures[] = {
     {"\x1f\x8b\x08"sv, {"compressed by gzip", "pipe it in: zcat FILE | ropewalk prepare --input -"}},
     {"\x28\xb5\x2f\xfd"sv, {"compressed by zstd", "pipe it in: zstdcat FILE | ropewalk prepare --input -"}},
@@ -58,38 +58,38 @@ bool digit_at(std::string_view text, size_t at) {
   return at < text.size() && std::isdigit(static_cast<unsigned char>(text[at]));
 }
 
-// "BZh9", then the digits of pi, or of its square root where nothing is compressed.
+// "BZh9", then the digits of pi; or, in an empty archive, those of its square root.
 bool is_bzip2(std::string_view text) {
   if (!text.starts_with("BZh") || !digit_at(text, 3)) return false;
   const std::string_view rest = text.substr(4);
   return rest.starts_with("\x31\x41\x59\x26\x53\x59") || rest.starts_with("\x17\x72\x45\x38\x50\x90");
 }
 
-// "%PDF-1.4" as a line of its own.
+// "%PDF-1.4" as the first line.
 bool is_pdf(std::string_view text) {
   return text.starts_with("%PDF-") && digit_at(text, 5) && text.substr(6, 1) == "." && digit_at(text, 7) &&
          (text.substr(8, 1) == "\n" || text.substr(8, 1) == "\r");
 }
 
-// The first entry's header: a name that NULs fill up, and a magic word.
+// The first entry's header: a name padded with NULs, and a magic word.
 bool is_tar(std::string_view text) {
   return text.size() > 512 && text.substr(257, 5) == "ustar" && text.find('\0') < 257;
 }
 
-// A mark, and the length of the schema that follows it, which is some kilobytes.
+// A marker, then the length of the schema: some kilobytes, so its highest byte is 0.
 bool is_arrow_stream(std::string_view text) {
   return text.size() > 7 && text.starts_with("\xff\xff\xff\xff") && text[7] == '\0';
 }
 
-// The share of the bytes begin, begin + step, ... that are below 8: control characters that are in no text, but are the
-// upper bytes of most alphabets' characters.
+// The fraction of the bytes begin, begin + step, ... that are below 8. Text has no such control characters, but they
+// are the upper bytes of most alphabets' characters in UTF-16 and UTF-32.
 double share_of_low_bytes(std::string_view text, size_t begin, size_t step) {
   size_t low = 0, count = 0;
   for (size_t i = begin; i < text.size(); i += step, ++count) low += static_cast<unsigned char>(text[i]) < 8;
   return count == 0 ? 0 : static_cast<double>(low) / static_cast<double>(count);
 }
 
-// Text of two or four bytes a character, without a byte order mark.
+// UTF-16 or UTF-32 without a byte order mark.
 std::optional<FileKind> wide_text(std::string_view text) {
   constexpr size_t kFewestBytes = 8;
   constexpr double kMost = 0.9, kFew = 0.1;

@@ -1,4 +1,4 @@
-// What a file is that holds no UTF-8 text, told by its first bytes, whatever its name says.
+// Recognizes files that are not UTF-8 text by their first bytes, whatever their names.
 #pragma once
 
 #include <cstddef>
@@ -9,15 +9,15 @@
 namespace ropewalk {
 
 struct FileKind {
-  std::string_view name, remedy;  // "a gzip file", "pipe it in: zcat FILE | ..."
+  std::string_view name, remedy;  // "compressed by gzip", "pipe it in: zcat FILE | ..."
 };
 
-inline constexpr size_t kKindBytes = 4096;  // of a file's beginning, which tell
+inline constexpr size_t kKindBytes = 4096;  // examined at the beginning of a file
 
-// Nothing for text, also for text that begins as another kind of file does.
+// Null for text, even for text that begins with the letters of a signature, such as "PK" or "BZh".
 std::optional<FileKind> foreign_kind(std::string_view beginning);
 
-// Throws DataError for a file of another kind, with what to do.
+// Throws DataError with the remedy if the file is not text.
 void refuse_foreign(const std::string& file, std::string_view beginning);
 
 }  // namespace ropewalk

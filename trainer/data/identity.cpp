@@ -14,11 +14,11 @@ namespace {
 
 constexpr int64_t kBlocks = 256, kBlockBytes = 64 << 10;
 
-// Size and checksum of the whole file, or of blocks spread evenly from its first byte to its last.
+// The file's size, and the checksum of all its bytes or of blocks spread evenly from its first byte to its last.
 std::pair<int64_t, uint32_t> sample_of(const std::string& path) {
   const InputFile file(real_file_system(FileOwner::kData), path);
   const int64_t size = file.size(), blocks = std::min(kBlocks, (size + kBlockBytes - 1) / kBlockBytes);
-  // From one block to the next; the last one ends with the file.
+  // From the beginning of one block to the next; the last block ends with the file.
   const int64_t stride = blocks < kBlocks ? kBlockBytes : (size - kBlockBytes) / (kBlocks - 1);
   std::vector<char> bytes(kBlockBytes);
   Crc32c crc;

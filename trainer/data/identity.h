@@ -1,4 +1,4 @@
-// Whether the data behind a prefix are those that a run was trained on.
+// Identifies the data that a run was trained on, to find out on resume whether they changed.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,9 @@
 
 namespace ropewalk {
 
-// Of the two files of a dataset: their sizes, and the CRC-32C of a sample of their bytes, which is all of them up to
-// 16 MiB, because data can have terabytes. Data that were prepared again from the same text have the same.
+// The sizes of a dataset's two files, and the CRC-32C of each: of the whole file up to 16 MiB, or else of 256 blocks of
+// 64 KiB spread evenly over it, because files can have terabytes. Preparing the same text again gives an equal
+// identity.
 struct DataIdentity {
   std::string prefix;
   int64_t index_bytes = 0, token_bytes = 0;
@@ -18,11 +19,12 @@ struct DataIdentity {
   bool operator==(const DataIdentity&) const = default;
 };
 
-// Of every prefix, once. Throws DataError.
+// One for each prefix of the stages. Throws DataError.
 std::vector<DataIdentity> identities_of(const std::vector<Stage>& stages);
 
-// A line for each prefix whose data are others than `before`, which a checkpoint after step `step` says; those of a
-// stage that had begun by then are a warning. What `before` does not know is not told.
+// One line for each prefix whose data changed since the checkpoint of step `step`, which stored `before`. The line
+// begins with "warning: " if the first stage with that prefix began before that step. Prefixes that are not in `before`
+// are not reported.
 std::vector<std::string> data_changes(const std::vector<DataIdentity>& before, const std::vector<DataIdentity>& now,
                                       const std::vector<Stage>& stages, int64_t step);
 

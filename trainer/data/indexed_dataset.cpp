@@ -15,7 +15,7 @@ using indexed::TokenType;
 
 namespace {
 
-constexpr int64_t kBlockBytes = int64_t{1} << 22;  // of a check of all tokens
+constexpr int64_t kBlockBytes = int64_t{1} << 22;  // that check_tokens() reads at a time
 
 template <typename T>
 T load_token(const std::byte* from, size_t i) {
@@ -24,8 +24,8 @@ T load_token(const std::byte* from, size_t i) {
   return token;
 }
 
-// Tokens before the first that is not in [0, vocabulary). One maximum over all, which compilers vectorise: as an
-// unsigned number, a negative token is above all that are not.
+// The number of tokens before the first that is not in [0, vocabulary). The maximum vectorises; as an unsigned number,
+// a negative token is larger than every other.
 template <typename T>
 size_t count_good(const std::byte* from, size_t count, int64_t vocabulary) {
   using Unsigned = std::make_unsigned_t<T>;
@@ -44,7 +44,7 @@ void widen(const std::byte* from, std::span<int32_t> to) {
   for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<int32_t>(load_token<T>(from, i));
 }
 
-// work.operator()<T>(), with the type that holds tokens of `type`.
+// Calls work.operator()<T>() with the C++ type of the tokens.
 auto with_type(TokenType type, const auto& work) {
   switch (type) {
     case TokenType::kU8:
@@ -65,12 +65,12 @@ auto with_type(TokenType type, const auto& work) {
   return work.template operator()<int64_t>();
 }
 
-// A file of the dataset; one that is not there is most often one that was not made yet.
+// Opens a file of the dataset. If it is missing, most likely it was not prepared yet.
 InputFile open(FileSystem& system, const std::string& prefix, const char* extension) {
   const std::string path = prefix + extension;
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(path, error);
-  if (std::filesystem::is_other(status))  // a pipe would be waited for
+  if (std::filesystem::is_other(status))  // opening a pipe would wait for its writer
     throw DataError(fmt::format("{} is no regular file; correct data.prefix", printable_name(path)));
   if (status.type() != std::filesystem::file_type::not_found) return InputFile(system, path);
   for (const std::string ending : {".bin", ".idx"})
@@ -80,7 +80,7 @@ InputFile open(FileSystem& system, const std::string& prefix, const char* extens
                       "files: set it to {}",
                       printable_name(path), printable_name(prefix.substr(0, prefix.size() - ending.size()))));
   throw DataError(
-      fmt::format("cannot read {}: No such file or directory; make it by `ropewalk prepare --input FILE... --output "
+      fmt::format("cannot read {}: No such file or directory; make it with `ropewalk prepare --input FILE... --output "
                   "{}`, or correct data.prefix",
                   printable_name(path), printable_name(prefix)));
 }
@@ -95,9 +95,9 @@ IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary, Fi
       vocabulary_(vocabulary),
       data_bytes_(data_.size()) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
-  if (!index_.has_name()) {  // the old index goes before a new .bin comes (indexed_writer.h)
-    throw DataError(fmt::format("{} was replaced while it was opened, so {} may be another's; start again", index_name_,
-                                data_name_));
+  if (!index_.has_name()) {  // a writer removes the old index before it renames a new .bin
+    throw DataError(fmt::format("{} was replaced while it was opened, so {} may belong to another index; start again",
+                                index_name_, data_name_));
   }
   read_header();
   check_sequences();
@@ -151,10 +151,10 @@ void IndexedDataset::read_header() {
   const auto room = static_cast<uint64_t>(size - indexed::kHeaderBytes);
   const std::string document_entries = counted(entries, "document entry", "document entries");
   if (sequences > room / 12 || entries > (room - 12 * sequences) / 8) {
-    throw DataError(fmt::format(
-        "{} has {} bytes, too few for the {} and {} that its header tells of: it was cut; copy it again, or "
-        "prepare the data again",
-        index_name_, size, counted(sequences, "sequence"), document_entries));
+    throw DataError(
+        fmt::format("{} has {} bytes, too few for the {} and {} in its header: it was cut; copy it again, or "
+                    "prepare the data again",
+                    index_name_, size, counted(sequences, "sequence"), document_entries));
   }
   const uint64_t extra = room - 12 * sequences - 8 * entries;
   if (extra != 0 && extra == sequences) {
@@ -163,7 +163,7 @@ void IndexedDataset::read_header() {
   }
   if (extra != 0) {
     throw DataError(
-        fmt::format("{} has {} more than the {} and {} that its header tells of: "
+        fmt::format("{} has {} more than the {} and {} in its header: "
                     "its header is wrong, or it was written over; prepare the data again",
                     index_name_, counted(extra, "byte"), counted(sequences, "sequence"), document_entries));
   }
@@ -201,7 +201,7 @@ void IndexedDataset::check_sequences() {
   }
   if (expected != data_bytes_) {
     throw DataError(
-        fmt::format("{} has {}, {} more than {} tells of: it is another dataset's; copy both again, or "
+        fmt::format("{} has {}, {} more than {} accounts for: it is another dataset's; copy both again, or "
                     "prepare the data again",
                     data_name_, counted(data_bytes_, "byte"), data_bytes_ - expected, index_name_));
   }

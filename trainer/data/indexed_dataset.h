@@ -1,5 +1,5 @@
-// Reads a Megatron dataset (indexed_format.h). Opening costs one pass over the index, which is mapped, and nothing per
-// token; tokens are read where they are asked for. Safe for several threads.
+// Reads a Megatron dataset (indexed_format.h). Opening makes one pass over the memory-mapped index and reads no tokens;
+// read() reads them from the file. Safe for several threads.
 #pragma once
 
 #include <cstddef>
@@ -25,30 +25,31 @@ class IndexedDataset {
   int64_t documents() const { return documents_; }
   indexed::TokenType token_type() const { return token_type_; }
 
-  // The tokens from `begin` on, as the sequences lie in the .bin. Throws DataError at one that is not in [0,
-  // vocabulary).
+  // Fills `tokens` with the tokens of the .bin from the `begin`-th on, counted from 0. Throws DataError if one is not
+  // in [0, vocabulary).
   void read(int64_t begin, std::span<int32_t> tokens) const;
-  // Reads every token, as training will; `progress`, which may be empty, is told how many are done.
+  // Reads every token and throws DataError if one is not in [0, vocabulary). Calls `progress`, which may be empty, with
+  // the number of tokens checked so far.
   void check_tokens(const std::function<void(int64_t tokens)>& progress = {}) const;
 
   // The position of a document's first token; document_begin(documents()) == tokens().
   int64_t document_begin(int64_t document) const;
-  int64_t document_at(int64_t token) const;  // the document that holds the token; O(log documents)
+  int64_t document_at(int64_t token) const;  // the document with the token; O(log documents)
 
  private:
   void read_header();
   void check_sequences();
   void check_documents() const;
-  void read_raw(int64_t begin, std::vector<std::byte>& bytes) const;  // as many tokens as they hold, all good
+  void read_raw(int64_t begin, std::vector<std::byte>& bytes) const;  // fills `bytes`; throws as read()
   template <typename T>
-  T load(int64_t offset) const;  // from the index, aligned or not
+  T load(int64_t offset) const;  // from the index; need not be aligned
   int32_t length(int64_t sequence) const;
   int64_t offset(int64_t sequence) const;
   int64_t document_entry(int64_t document) const;
 
   MappedFile index_;
   InputFile data_;
-  std::string index_name_, data_name_;  // as messages show them
+  std::string index_name_, data_name_;  // printable, for messages
   int64_t vocabulary_, data_bytes_;
   indexed::TokenType token_type_{};
   int64_t token_bytes_ = 0, tokens_ = 0, sequences_ = 0, documents_ = 0;

@@ -7,8 +7,9 @@
 //               18   S: number of sequences, u64
 //               26   D: length of the document array, u64 = documents + 1
 //               34   lengths of the sequences in tokens, i32 [S]
-//          34 + 4S   where each begins in the .bin, in bytes, i64 [S]
-//         34 + 12S   documents, i64 [D]: document d is the sequences [array[d], array[d + 1]); first 0, last S
+//          34 + 4S   byte offset of each sequence in the .bin, i64 [S]
+//         34 + 12S   documents, i64 [D]: document d has the sequences [array[d], array[d + 1]);
+//                   the first entry is 0, the last S
 #pragma once
 
 #include <bit>
@@ -27,12 +28,12 @@ inline constexpr int64_t kHeaderBytes = 34;
 
 enum class TokenType : uint8_t { kU8 = 1, kI8 = 2, kI16 = 3, kI32 = 4, kI64 = 5, kF64 = 6, kF32 = 7, kU16 = 8 };
 
-// Megatron's own choice for a vocabulary.
+// As Megatron's DType.optimal_dtype, except for a vocabulary of exactly 65,500: u16 here, i32 in Megatron.
 constexpr TokenType token_type_for(int64_t vocabulary) {
   return vocabulary <= 65500 ? TokenType::kU16 : TokenType::kI32;
 }
 
-// Bytes of a token; 0 for a type that holds none.
+// Bytes of a token; 0 for a type that tokens cannot have.
 constexpr int64_t size_of(TokenType type) {
   switch (type) {
     case TokenType::kU8:

@@ -9,10 +9,10 @@
 namespace ropewalk {
 namespace {
 
-constexpr size_t kBlockTokens = size_t{1} << 18;  // of a write
+constexpr size_t kBlockTokens = size_t{1} << 18;  // written at a time
 constexpr size_t kBlockEntries = size_t{1} << 16;
 
-// Collects the entries of an array of the index and writes them a block at a time.
+// Writes an array of the index, a block of entries at a time.
 class ArrayWriter {
  public:
   explicit ArrayWriter(OutputFile& file) : file_(file) { entries_.reserve(kBlockEntries); }
@@ -112,7 +112,7 @@ void IndexedWriter::end_document() {
   ++documents_;
 }
 
-// The offsets are the running sum of the lengths, which are read back; the document array counts the sequences.
+// The lengths are read back from the file. Offsets are their running sum; the document array counts sequences.
 void IndexedWriter::write_index() {
   index_.write(lengths_.data(), lengths_.size() * sizeof(int32_t));
   ArrayWriter array(index_);
@@ -154,8 +154,8 @@ void IndexedWriter::finish() {
   data_.close();
   index_.close();
 
-  // An index always belongs to the .bin beside it, whatever a crash leaves of these steps: the old one goes before the
-  // new .bin comes, and each step is on the device before the next.
+  // After a crash at any step an index, if there is one, belongs to the .bin beside it: the old index is removed before
+  // the new .bin is renamed, and each step is durable before the next.
   const std::string index = prefix_ + ".idx";
   if (remove_if_there(system_, index)) sync_parent(system_, index);
   data_.take_name();

@@ -1,4 +1,4 @@
-// The files that --input names: folders are walked, links followed.
+// Lists the files that --input names: walks folders, follows links.
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -22,7 +22,7 @@ bool is_hidden(const fs::path& path) { return path.filename().string().starts_wi
   throw_file_error(FileOwner::kData, what, path, error.value());
 }
 
-// Where a path leads. Throws DataError for one that leads nowhere.
+// The path without links. Throws DataError if it does not exist or is a broken link.
 fs::path real_path(const fs::path& path) {
   std::error_code error, no_link;
   fs::path real = fs::canonical(path, error);
@@ -33,8 +33,8 @@ fs::path real_path(const fs::path& path) {
                   no_link ? "check the path" : fmt::format("it is a link to {}: correct or remove it", shown(target))));
 }
 
-// All files below a folder. What is there itself comes before what links lead to, and links come in order, so that of
-// several paths to a file the same one is taken always. A path that leads to what is taken already ends there.
+// All files below a folder. Files and folders come before links, and links come in order, so if several paths lead to a
+// file, the same path is always taken. A second path to a file or folder is not followed, so the walk ends.
 class FolderWalk {
  public:
   FolderWalk(const fs::path& folder, LeftOut& left_out) : left_out_(left_out) {
@@ -63,7 +63,7 @@ class FolderWalk {
     }
   }
 
-  // A recursion of our own, because the library's does not say which folder it could not open.
+  // Not fs::recursive_directory_iterator, which does not say which folder it could not open.
   void add_folder(const fs::path& folder, const fs::path& real) {
     if (!is_new(folder, real)) return;
     std::error_code error;
@@ -82,12 +82,13 @@ class FolderWalk {
 
   bool is_new(const fs::path& path, const fs::path& real) {
     const auto [first, added] = taken_.emplace(real, path);
-    if (!added) left_out_.add(fmt::format("{} is {}, which is read already", shown(path), shown(first->second)));
+    if (!added)
+      left_out_.add(fmt::format("{} is the same as {}, which is read already", shown(path), shown(first->second)));
     return added;
   }
 
   LeftOut& left_out_;
-  std::map<fs::path, fs::path> taken_;  // files and folders: where they are, and the path that was taken to them
+  std::map<fs::path, fs::path> taken_;  // files and folders: their path without links -> the path taken to them
   std::vector<fs::path> files_, links_;
 };
 

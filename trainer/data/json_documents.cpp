@@ -1,6 +1,6 @@
-// JSON lines: an object a line, parsed whole, so that a broken end of a line is found too. simdjson reads the lines
-// that it has no objection to; what it refuses, or what has no text, is gone through again by the grammar alone
-// (json_scan.h), because numbers, depths and characters of members that nobody asks for need not be understood.
+// JSON lines: one object per line, parsed to its end, so that an error at the end of a line is found too. A line that
+// simdjson refuses, or in which it finds no text, is scanned again by the grammar alone (json_scan.h): simdjson also
+// refuses valid JSON for large numbers, deep nesting or lone surrogates in members that are not needed.
 #include <simdjson.h>
 
 #include <algorithm>
@@ -20,12 +20,12 @@ namespace {
 
 static_assert(TextBlocks::kPadding >= simdjson::SIMDJSON_PADDING);
 
-constexpr size_t kNamesTold = 8, kNameBytes = 40;  // of the members that a line without a text has instead
+constexpr size_t kNamesTold = 8, kNameBytes = 40;  // of other members, in the message about a line without a text
 constexpr std::string_view kBlanks = " \t\r";
 
 bool is_blank(std::string_view line) { return line.find_first_not_of(kBlanks) == std::string_view::npos; }
 
-// What a line that is not JSON, or no object, is most likely part of; "" where nothing is likely.
+// What a line that is not a JSON object is most likely part of, and the remedy; "" if nothing is likely.
 std::string whole_of(std::string_view line) {
   if (line.starts_with("\xEF\xBB\xBF")) return "; it begins with a byte order mark within the file: remove that";
   line.remove_prefix(line.find_first_not_of(kBlanks));
@@ -34,11 +34,11 @@ std::string whole_of(std::string_view line) {
   if (line.front() == '{' && (line.size() == 1 || line.back() == ',' || line.back() == '{' || line.back() == '['))
     return "; this looks like an object spread over lines: `jq -c . FILE` makes a line of each";
   if (line.front() == '{') return "";
-  return "; plain text is read by --format text, and of a table (CSV) lines are made by `python3 -c 'import csv, json, "
+  return "; use --format text for plain text; make JSON lines of a table (CSV) with `python3 -c 'import csv, json, "
          "sys; [print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]' < FILE`";
 }
 
-// The code of the \uXXXX that `text` begins with, or 0.
+// The code of \uXXXX at the beginning of `text`; 0 if there is none.
 unsigned escaped_code(std::string_view text) {
   unsigned code = 0;
   if (text.size() < 6 || !text.starts_with("\\u")) return 0;
@@ -46,7 +46,7 @@ unsigned escaped_code(std::string_view text) {
   return end == text.data() + 6 ? code : 0;
 }
 
-// The escape that is half of a surrogate pair without the other half; "" where there is none.
+// The first escape that is a lone surrogate; "" if there is none.
 std::string_view lone_surrogate(std::string_view line) {
   for (size_t at = line.find('\\'); at < line.size(); at = line.find('\\', at)) {
     const unsigned code = escaped_code(line.substr(at)),
@@ -64,7 +64,7 @@ class JsonLineReader {
   JsonLineReader(const DocumentOptions& options, const DocumentSink& sink)
       : key_(options.json_key.value_or("text")), block_bytes_(options.block_bytes), sink_(sink) {}
 
-  // Hands over the line's document; returns what is wrong with the line, or nothing.
+  // Gives the line's document to the sink. Returns what is wrong with the line, "" if nothing is.
   std::string read(std::string_view line) {
     simdjson::dom::element root, value;
     std::string_view text;
@@ -76,7 +76,7 @@ class JsonLineReader {
   }
 
  private:
-  // The same, for a line that simdjson refuses or that has not one text.
+  // The same, for a line that simdjson refuses or that does not have exactly one text.
   std::string read_by_grammar(std::string_view line) {
     if (!is_utf8(line)) return describe_invalid_utf8(line);
     std::string_view found;
@@ -104,7 +104,7 @@ class JsonLineReader {
     return read_string(found);
   }
 
-  // The document that a string of JSON, valid by the grammar, stands for.
+  // The same, for the document in a JSON string that is valid by the grammar.
   std::string read_string(std::string_view string) {
     std::string_view text;
     const auto error = parser_.parse(string.data(), string.size(), false).get(text);
@@ -122,13 +122,13 @@ class JsonLineReader {
     if (!text.empty()) sink_.end();
   }
 
-  // Readers differ in which of several they take, so none is.
+  // Whether the key is repeated. Such a line is refused, because readers differ in which member they take.
   bool is_repeated(const simdjson::dom::element& root) const {
     const simdjson::dom::object object(root);
     return std::count_if(object.begin(), object.end(), [&](const auto& field) { return field.key == key_; }) > 1;
   }
 
-  // `written` is in quotes, perhaps with escapes.
+  // `written`: with its quotes, perhaps with escapes.
   bool is_key(std::string_view written) {
     if (written.find('\\') == std::string_view::npos) return written.substr(1, written.size() - 2) == key_;
     std::string_view text;

@@ -12,7 +12,7 @@ namespace {
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_hexadecimal(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
-// Without recursion, so that depth costs a bit and no stack. Functions return false where there is a problem.
+// Works without recursion: a level of nesting costs one bit, no stack. Functions return false after a problem.
 class JsonScanner {
  public:
   using Member = std::function<void(std::string_view key, std::string_view value)>;
@@ -29,7 +29,7 @@ class JsonScanner {
   }
 
  private:
-  // In an array or object: its end, or what it holds next.
+  // In an array or object: scans its end, or its next entry.
   bool step() {
     blanks();
     const bool object = open_.back();
@@ -57,7 +57,7 @@ class JsonScanner {
     return true;
   }
 
-  // A whole value, or the beginning of one that holds others.
+  // Scans a scalar, or the opening bracket of an array or object.
   bool value() {
     if (open_.size() == 1) value_begin_ = at_;
     if (next_is('{') || next_is('[')) {
@@ -147,9 +147,9 @@ class JsonScanner {
   std::string_view text_;
   const Member& member_;
   size_t at_ = 0;
-  std::vector<bool> open_;  // what the place is in, outermost first: objects and arrays
-  bool begun_ = false;      // the innermost holds nothing yet
-  std::string_view key_;    // of the outermost object's last member
+  std::vector<bool> open_;  // enclosing values, outermost first; true: object, false: array
+  bool begun_ = false;      // just after the opening bracket of the innermost value
+  std::string_view key_;    // of the outermost object's current member
   size_t value_begin_ = 0;
   std::optional<JsonProblem> problem_;
 };

@@ -1,5 +1,5 @@
-// Whether text is JSON, by its grammar alone (RFC 8259): numbers of any size, nesting of any depth, halves of surrogate
-// pairs. simdjson is much faster, but refuses these, wherever in a line they stand.
+// Checks whether text is JSON by the grammar alone (RFC 8259). Accepts numbers of any size, nesting of any depth and
+// lone surrogates in escapes. simdjson is much faster, but refuses these anywhere in a line.
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,8 @@ struct JsonProblem {
   std::string what;
 };
 
-// Goes through `text`, valid UTF-8; returns what makes it no JSON, or nothing. `member` gets the members of the
-// outermost value, if that is an object, as they are written: the key in its quotes, the value.
+// Scans `text`, which must be valid UTF-8. Returns the first error, or null if it is JSON. If the outermost value is an
+// object, calls `member` for each of its members with key and value as they are written: the key with its quotes.
 std::optional<JsonProblem> scan_json(std::string_view text,
                                      const std::function<void(std::string_view key, std::string_view value)>& member);
 

@@ -22,7 +22,7 @@ constexpr double kSecondsBetweenReports = 0.1;
 
 void check_options(const PrepareOptions& options) {
   if (options.inputs.empty())
-    throw ConfigurationError("there is nothing to prepare: name files or folders of text by --input");
+    throw ConfigurationError("there is nothing to prepare: name files or folders of text with --input");
   const fs::path name = fs::path(options.prefix).filename();
   if (name.empty() || name == "." || name == "..") {
     throw ConfigurationError(
@@ -36,20 +36,20 @@ void check_options(const PrepareOptions& options) {
   if (!is_utf8(options.documents.json_key.value_or(""))) throw ConfigurationError("--json-key is not valid UTF-8");
 }
 
-// An option that no input can use is a mistake about the input.
+// An option that applies to none of the inputs is most likely a mistake.
 void check_formats(const DocumentOptions& documents, const std::vector<std::string>& files) {
   const auto texts = std::count_if(files.begin(), files.end(), [&](const std::string& file) {
     return format_of(file, documents.format) == InputFormat::kText;
   });
   if (texts == 0 && !documents.document_separator.empty())
     throw ConfigurationError(
-        "--separator is for text, and all input is JSON lines; leave it out, or say --format text");
+        "--separator is for text, and all input is JSON lines; leave it out, or use --format text");
   if (texts == std::ssize(files) && documents.json_key)
     throw ConfigurationError(
-        "--json-key is for JSON lines, and all input is text; leave it out, or say --format jsonl");
+        "--json-key is for JSON lines, and all input is text; leave it out, or use --format jsonl");
 }
 
-// No file that is read may be written to, and what cannot be replaced is found before the work begins.
+// Before the work begins: no input may be an output, and no output a folder.
 void check_output(const PrepareOptions& options, const std::vector<std::string>& inputs) {
   for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp", ".lock.tmp"}) {
     const std::string output = options.prefix + extension;
@@ -61,13 +61,13 @@ void check_output(const PrepareOptions& options, const std::vector<std::string>&
       if (fs::equivalent(input, output, error)) {
         throw ConfigurationError(
             fmt::format("{} is an input and would be an output; choose another --output{}", printable_name(output),
-                        output.ends_with(".tmp") ? ", or remove it if a prepare that was killed has left it" : ""));
+                        output.ends_with(".tmp") ? ", or remove it if a killed prepare has left it" : ""));
       }
     }
   }
 }
 
-// To be asked by who holds the prefix: another prepare may have ended since this one began.
+// Call while holding the prefix's lock: another prepare may have written it since this one began.
 void check_output_is_free(const std::string& prefix) {
   for (const char* extension : {".bin", ".idx"}) {
     std::error_code error;
@@ -77,8 +77,8 @@ void check_output_is_free(const std::string& prefix) {
   }
 }
 
-// The bytes of the regular files; each is opened once, so that a missing permission, or a file that is no text, is not
-// found hours later.
+// The bytes of the regular files. Opens each file once, so that a missing permission, or a file that is not text, is
+// found now and not hours later.
 int64_t check_inputs(const std::vector<std::string>& files) {
   int64_t bytes = 0;
   std::string beginning;
@@ -104,7 +104,7 @@ void create_folder_of(const std::string& prefix) {
   }
 }
 
-// Keeps the figures, and passes them on now and then.
+// Keeps the progress, and reports it at intervals.
 class Reporter {
  public:
   Reporter(int64_t bytes_total, const IndexedWriter& writer,
@@ -166,7 +166,7 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
   int64_t bytes_before = 0;  // of the files before the current one
   std::string file_now;
   const std::unique_ptr<Encoder> encoder = tokenizer.make_encoder();
-  // Says where a document is that the tokenizer cannot encode.
+  // Adds file and document number to the error for a document that the tokenizer cannot encode.
   const auto encoding = [&](const auto& encode) {
     try {
       encode();

@@ -1,4 +1,4 @@
-// Text to training data: reads documents, encodes them a piece at a time, ends each with end_of_document(), and
+// Turns text into training data: reads documents, encodes them piece by piece, ends each with end_of_document(), and
 // writes PREFIX.bin and PREFIX.idx (indexed_writer.h).
 #pragma once
 
@@ -14,9 +14,9 @@ namespace ropewalk {
 
 struct PrepareOptions {
   std::vector<std::string> inputs;  // files and folders (list_input_files)
-  std::string prefix;               // of the output; nothing is added to it but .bin and .idx
+  std::string prefix;               // of the output files PREFIX.bin and PREFIX.idx
   DocumentOptions documents;
-  bool overwrite = false;  // replace PREFIX.bin and PREFIX.idx where they exist
+  bool overwrite = false;  // replace PREFIX.bin and PREFIX.idx if they exist
 };
 
 struct PrepareProgress {
@@ -32,16 +32,16 @@ struct PrepareSummary {
   std::string token_type;            // in PREFIX.bin: "u16" or "i32"
   LeftOut skipped;                   // lines, with documents.skip_bad_lines
   LeftOut left_out;                  // entries of folders (list_input_files)
-  int64_t separators = 0;            // that stood in text files
-  LeftOut json_as_text;              // files that were read as text by their extension, and look like JSON lines
+  int64_t separators = 0;            // found in text files
+  LeftOut json_as_text;              // files read as text because of their extension, but they look like JSON lines
   std::vector<std::string> written;  // paths
-  bool durable = true;               // false: their file system cannot make names outlive a power cut
+  bool durable = true;               // false: the file system cannot make their names survive a power cut
 };
 
-// Throws ConfigurationError (nothing to read, output that exists or is also an input) or DataError.
-// On an exception, also one thrown by `progress` and Interrupted (trainer/files/input_file.h), nothing is written; with
-// `overwrite`, one in the last moment, while the files take their names, may have removed the old index. `progress`
-// may be empty; it is called about ten times a second, and last before the files take their names.
+// Throws ConfigurationError (nothing to read, output that exists or is also an input), DataError, Interrupted
+// (trainer/files/input_file.h), or what `progress` throws. After an exception the output is as it was before, unless
+// the final renames failed: then the old index may be gone, and the new files may have their names already.
+// `progress` may be empty. It is called about ten times a second, and a last time before the final renames.
 PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
                        const std::function<void(const PrepareProgress&)>& progress = {});
 

@@ -15,11 +15,11 @@
 namespace ropewalk {
 namespace {
 
-// A part of the token stream, in windows of S + 1 tokens that share one: window p is [p S, p S + S + 1), so that each
-// token but the first is a target once. What does not fill a window is left out.
+// A part of the token stream, in windows of S + 1 tokens that overlap by one token: window p is [p S, p S + S + 1). So
+// each token but the first is a target once. Tokens at the end that do not fill a window are left out.
 class WindowSamples : public Samples {
  public:
-  // order: the name of a shuffled order, of which each epoch has one of its own; empty: as they lie.
+  // order: the name that seeds the shuffling; each epoch is shuffled differently. Empty: not shuffled.
   WindowSamples(std::shared_ptr<const IndexedDataset> dataset, int64_t begin, int64_t end, int64_t sequence_length,
                 std::string order, uint64_t seed)
       : dataset_(std::move(dataset)),
@@ -49,7 +49,7 @@ class WindowSamples : public Samples {
     Sample sample;
     sample.targets.assign(tokens.begin() + 1, tokens.end());
     sample.document_begin.resize(length);
-    for (int64_t position = 0; position < sequence_length_;) {  // a document at a time
+    for (int64_t position = 0; position < sequence_length_;) {  // one document at a time
       const int64_t document = dataset_->document_at(begin + position);
       const int64_t document_end = dataset_->document_begin(document + 1) - begin;
       if (document_end <= sequence_length_) sample.targets[static_cast<size_t>(document_end - 1)] = -1;
@@ -70,7 +70,7 @@ class WindowSamples : public Samples {
   uint64_t seed_;
 };
 
-// The field that gives the stage its length, for messages.
+// The field with the stage's sequence length, for messages.
 std::string length_field(const Stage& stage) {
   if (stage.first_step == 0) return "data.sequence_length";
   return fmt::format("the sequence_length of the stage from step {} on", stage.first_step);
@@ -93,8 +93,8 @@ void check(const DataConfig& data, const Stage& stage, int64_t vocabulary) {
   }
 }
 
-// Whether any of the tokens [begin, end) is followed there by one of its own document, which then is its target.
-// Usually the first documents decide; only data without any target are gone through to the end.
+// Whether any of the tokens [begin, end) has a target: a next token, also in [begin, end), of the same document.
+// Usually the first documents decide; only data without any target are searched to the end.
 bool has_targets(const IndexedDataset& file, int64_t begin, int64_t end) {
   for (int64_t document = file.document_at(begin), first = begin; first < end; ++document) {
     const int64_t next = file.document_begin(document + 1);
@@ -122,15 +122,16 @@ Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfi
                     stage.prefix, counted(tokens, "token"), validation, data.validation_fraction, length, needed));
   }
 
-  const int64_t seen = (training - 1) / stage.sequence_length * stage.sequence_length + 1;  // what fills sequences
+  const int64_t seen =
+      (training - 1) / stage.sequence_length * stage.sequence_length + 1;  // tokens that fill sequences
   if (!has_targets(*file, 0, seen)) {
     throw DataError(fmt::format(
-        "{}.bin has nothing to train on: in none of the {} for training that fill sequences of {} = {} does "
-        "a document have a second token, so that there is no target; prepare longer documents",
+        "{}.bin has nothing to train on: in the {} for training that fill sequences of {} = {}, no document "
+        "has a second token, so there is no target; prepare longer documents",
         stage.prefix, counted(seen, "token"), length, stage.sequence_length));
   }
 
-  // Another order for each that begins, so that none repeats the beginning of one before it.
+  // Every order has another name, so that none repeats the beginning of an earlier one.
   const std::string order =
       stage.order_begin == 0 ? "sample order" : fmt::format("sample order from step {} on", stage.order_begin);
   Dataset dataset;

@@ -1,5 +1,7 @@
-// Where batches come from. Sample i of the endless training order of a stage is a pure function of (seed, stage, i):
-// resuming needs only the count of samples consumed of it, on any mesh.
+// Makes the batches. The order of training samples is endless: after an epoch comes the next, in another order. Sample
+// i is a pure function of i, data.seed, data.validation_fraction, and the stage's order_begin, data and
+// sequence_length. So resuming on any mesh needs only the number of samples that were consumed from the order.
+// Consecutive stages may share an order (Stage).
 #pragma once
 
 #include <cstdint>
@@ -15,24 +17,25 @@ class IndexedDataset;
 class Samples {
  public:
   virtual ~Samples() = default;
-  virtual Sample at(uint64_t index) const = 0;  // any index: after an epoch comes the next, in another order
+  virtual Sample at(uint64_t index) const = 0;  // any index, also beyond an epoch
   virtual uint64_t samples_per_epoch() const = 0;
 };
 
-// The training part and the validation part (perhaps null) of a stage's data, in sequences of its length.
+// The training part and the validation part (null if there is none) of a stage's data, in sequences of the stage's
+// length.
 struct Dataset {
   std::unique_ptr<Samples> training, validation;
   std::shared_ptr<const IndexedDataset> file;
   int64_t tokens = 0, documents = 0;
 };
-// Of every stage; those with one prefix share the file. Throws DataError or ConfigurationError.
+// One for each stage; stages with the same prefix share the file. Throws DataError or ConfigurationError.
 std::vector<Dataset> open_datasets(const Config& config);
-Dataset open_dataset(const Config& config, const Stage& stage);  // of one of them
+Dataset open_dataset(const Config& config, const Stage& stage);  // for one stage
 
-// The share of data rank `data_rank` in the `batch` samples that follow the first `consumed` ones: samples
-// consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
+// The samples of data-parallel rank `data_rank` in the global batch of `batch` samples that begins at sample
+// `consumed`: samples consumed + data_rank * (batch / data_parallel) + [0, batch / data_parallel).
 Batch batch_at(const Samples& samples, int64_t consumed, int64_t batch, int data_rank, int data_parallel);
-// Samples [begin, end), which may be none.
+// Samples [begin, end), which may be empty.
 Batch batch_between(const Samples& samples, int64_t begin, int64_t end);
 
 }  // namespace ropewalk

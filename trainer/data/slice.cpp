@@ -23,7 +23,7 @@ Tensor gather(std::span<const Sample> samples, std::vector<int32_t> Sample::*mem
   return tensor;
 }
 
-// What AttentionSpan asks of them, and no kernel finds out.
+// Checks what AttentionSpan requires and no kernel checks.
 void check_documents(const std::vector<int32_t>& begin) {
   for (size_t i = 0; i < begin.size(); ++i)
     CHECK(begin[i] >= (i > 0 ? begin[i - 1] : 0) && begin[i] <= static_cast<int64_t>(i),

@@ -1,4 +1,5 @@
-// A rank's share of a micro-batch: its pieces of the layout, cut out of global sequences and brought to its device.
+// A context-parallel rank's part of a micro-batch: the pieces of each sequence that the layout assigns to the rank,
+// copied to the rank's device.
 #pragma once
 
 #include <span>
@@ -10,7 +11,7 @@
 
 namespace ropewalk {
 
-// All samples have layout.length() tokens. The tensors are the arena's; `layout` must outlive the result.
+// All samples must have layout.length() tokens. The tensors are in the arena; `layout` must outlive the result.
 Sequences slice(std::span<const Sample> samples, const SequenceLayout& layout, int context_rank, Kernels& kernels,
                 Arena& arena);
 

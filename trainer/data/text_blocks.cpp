@@ -23,12 +23,13 @@ TextBlocks::TextBlocks(const std::string& path, End end, size_t block_bytes, siz
   position_ = static_cast<int64_t>(begin_);
 }
 
-// What was read of a file that is written meanwhile is partly the old and partly the new.
+// If the file is written while it is read, old and new contents would be mixed.
 void TextBlocks::check_unchanged() const {
   const InputFile::Version now = file_.version();
   if (now == version_) return;
   throw DataError(fmt::format(
-      "{} changed while it was read{}; prepare it again when nobody writes it", printable_name(file_.path().string()),
+      "{} changed while it was read{}; prepare it again when nothing writes to it",
+      printable_name(file_.path().string()),
       now.size == version_.size ? "" : fmt::format(" (it had {} bytes, and has {})", version_.size, now.size)));
 }
 
@@ -56,8 +57,8 @@ std::string_view TextBlocks::next() {
   while (length == 0 && !at_end_) {
     if (end_ - begin_ > max_line_bytes_) {
       throw DataError(
-          fmt::format("{} has a line of more than {} bytes, and lines of JSON, or with --skip-bad-lines, are "
-                      "held in memory whole; break it into several",
+          fmt::format("{} has a line of more than {} bytes, and lines of JSON, or of text with "
+                      "--skip-bad-lines, must fit in memory; break it into several",
                       printable_name(file_.path().string()), max_line_bytes_));
     }
     buffer_.resize(2 * buffer_.size());

@@ -1,4 +1,4 @@
-// Plain text: blocks of it, checked for UTF-8, cut into documents at the separator.
+// Plain text: read in blocks, checked for UTF-8, split into documents at the separator.
 #include <algorithm>
 
 #include "trainer/data/document_readers.h"
@@ -20,7 +20,7 @@ class DocumentSplitter {
     split(pending_.size());
   }
 
-  // Of a line that is left out only the separators count, also where they begin before it or end after it.
+  // Leaves out a line. Separators in it still count, also those that begin before it or end after it.
   void drop(std::string_view line) {
     if (separator_.empty()) return;
     const size_t kept = pending_.size();
@@ -36,9 +36,8 @@ class DocumentSplitter {
   int64_t separators() const { return separators_; }
 
  private:
-  // Hands over what is pending of [dropped_, end), up to the beginning of what may be a separator. No separator has
-  // bytes on both sides of a dropped line, because that has a byte which is not UTF-8; so what is dropped of what
-  // remains pending comes first.
+  // Gives the bytes [dropped_, end) of pending_ to the sink, up to the beginning of what may be a separator. A dropped
+  // line contains a byte that is not UTF-8, so no separator spans it, and dropped bytes that stay pending come first.
   void split(size_t end) {
     const std::string_view all = pending_;
     size_t begin = 0;
@@ -68,7 +67,7 @@ class DocumentSplitter {
     has_text_ = false;
   }
 
-  // Bytes at the end of the text that may be the beginning of a separator.
+  // How many bytes at the end of the text may be the beginning of a separator.
   size_t separator_begun_at_end_of(std::string_view text) const {
     size_t length = std::min(separator_.size() - 1, text.size());
     while (!text.ends_with(std::string_view(separator_).substr(0, length))) --length;
@@ -78,15 +77,15 @@ class DocumentSplitter {
   const std::string& separator_;
   size_t block_bytes_;
   const DocumentSink& sink_;
-  std::string pending_;  // between calls: the beginning of a separator, perhaps
-  size_t dropped_ = 0;   // bytes in front of it that belong to a dropped line
+  std::string pending_;  // between calls: bytes that may begin a separator
+  size_t dropped_ = 0;   // bytes at its beginning that belong to a dropped line
   bool has_text_ = false;
   int64_t separators_ = 0;
 };
 
-// Where the reader stands in its file.
+// The reader's position in its file.
 struct LinePosition {
-  int64_t line = 1, bytes = 0;  // bytes of the line that were read
+  int64_t line = 1, bytes = 0;  // bytes of the line read so far
 
   void advance(std::string_view text) {
     const size_t newline = text.rfind('\n');
@@ -95,7 +94,7 @@ struct LinePosition {
   }
 };
 
-// As a file of JSON lines does.
+// Whether the first line is a JSON object, as in a file of JSON lines.
 bool begins_with_json_object(std::string_view text) {
   const std::string_view line = text.substr(0, text.find('\n'));
   return line.starts_with('{') && line.size() > 2 && !scan_json(line, [](std::string_view, std::string_view) {});
@@ -105,7 +104,7 @@ bool begins_with_json_object(std::string_view text) {
 
 ReadFacts read_text(const std::string& file, const DocumentOptions& options, const DocumentSink& sink,
                     BadLines bad_lines) {
-  // A line is known to be good when all of it was seen, so it must not be cut where bad ones are dropped.
+  // To drop a bad line, all of it must be seen before any of it is given to the sink, so blocks end after lines.
   TextBlocks blocks(file, bad_lines.skips() ? TextBlocks::End::kLine : TextBlocks::End::kCharacter,
                     options.block_bytes);
   DocumentSplitter splitter(options, sink);
@@ -116,7 +115,7 @@ ReadFacts read_text(const std::string& file, const DocumentOptions& options, con
     if (is_utf8(block)) {
       splitter.add(block);
       position.advance(block);
-    } else {  // line by line, to drop or to name the bad ones
+    } else {  // line by line, to drop or report the bad ones
       while (!block.empty()) {
         const std::string_view line = block.substr(0, std::min(block.find('\n'), block.size() - 1) + 1);
         if (is_utf8(line)) {

@@ -30,7 +30,7 @@ LossByPosition evaluate(const Predictor& predictor, const Samples& samples, int6
   const int64_t share = options.micro_batch, round = share * mesh.shape().data_parallel;
   LossByPosition total;
   for (int64_t first = 0; first < all; first += round) {
-    const int64_t begin = std::min(all, first + share * mesh.data_rank());  // of the last round, perhaps nothing
+    const int64_t begin = std::min(all, first + share * mesh.data_rank());  // in the last round perhaps no samples
     total += evaluate(predictor, batch_between(samples, begin, std::min(all, begin + share)), options, mesh);
   }
   return total;

@@ -1,4 +1,5 @@
-// The loss of a model on samples: of the same ones whatever the mesh and the micro-batch, and equal to rounding.
+// The loss of a model on a set of samples. The set does not depend on the mesh or the micro-batch, and neither does the
+// loss, up to rounding.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +13,17 @@
 namespace ropewalk {
 
 struct EvaluationOptions {
-  int64_t micro_batch = 1;      // sequences that go through the model together, on a data rank
-  int64_t position_ranges = 1;  // equal ranges of positions by which losses are summed
+  int64_t micro_batch = 1;      // sequences per forward pass of a data rank
+  int64_t position_ranges = 1;  // number of equal ranges of positions; losses are summed for each
 };
 
-// Losses summed over all ranks; both collective over the mesh.
+// Both functions return losses summed over all ranks, and are collective over the mesh.
 
-// Of this data rank's batch, which may be empty; all samples of all ranks have one length.
+// Evaluates the batches of all data ranks. batch: this data rank's, perhaps empty; all samples on all ranks have the
+// same length.
 LossByPosition evaluate(const Predictor& predictor, const Batch& batch, const EvaluationOptions& options,
                         const Mesh& mesh);
-// Of the first `count` samples, or of all if there are fewer in an epoch; the data ranks share them.
+// Evaluates the first `count` samples, or one epoch if that has fewer; the data ranks share them.
 LossByPosition evaluate(const Predictor& predictor, const Samples& samples, int64_t count,
                         const EvaluationOptions& options, const Mesh& mesh);
 

@@ -1,4 +1,4 @@
-// Losses by where in the sequence they stand: what a longer context is good for shows here first.
+// Loss by position in the sequence. The benefit of a longer context shows up here first.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,11 @@
 
 namespace ropewalk {
 
-// Sums over equal ranges of positions.
+// Sums over each of several equal ranges of positions.
 struct LossByPosition {
-  std::vector<double> loss;      // summed, in nats
-  std::vector<int64_t> targets;  // counted
-  // Over all ranges, and of each; absent where nothing was counted.
+  std::vector<double> loss;      // sums, in nats
+  std::vector<int64_t> targets;  // counts
+  // The mean over all ranges, and the means of each; nullopt where there are no targets.
   std::optional<double> mean() const;
   std::vector<std::optional<double>> means() const;
   LossByPosition& operator+=(const LossByPosition& other);

@@ -22,12 +22,12 @@ void AppendFile::close() {
   if (file_ >= 0) system_.close(std::exchange(file_, -1));
 }
 
-// Opens the file unless it is open and still the one of that name: whoever rotates logs moves it away.
+// Opens the file, unless it is open and path_ still leads to it: log rotation may have moved it away.
 void AppendFile::open() {
   if (file_ >= 0 && leads_to(path_, file_)) return;
   close();
   make_directories(system_, path_.parent_path());
-  // A pipe would let open() wait for its reader; O_NONBLOCK changes nothing for a regular file.
+  // O_NONBLOCK: open() of a pipe would wait for a reader. It changes nothing for a regular file.
   const int file = open_file(system_, "write", path_, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
   struct stat here {};
   if (::fstat(file, &here) != 0 || !S_ISREG(here.st_mode)) {

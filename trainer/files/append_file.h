@@ -1,5 +1,5 @@
-// A file that only grows, a whole record at a time: what a reader sees never ends in the middle of a record, also after
-// the disk was full. What cannot be written waits.
+// A file that only grows, by whole records. A record that was written in part, because the disk was full, is cut off at
+// once, or before the next record is written. Records that cannot be written stay in memory, up to 16 MiB.
 #pragma once
 
 #include <cstdint>
@@ -14,21 +14,21 @@ namespace ropewalk {
 
 class AppendFile {
  public:
-  // Touches nothing yet. The file, and its directory, are made by the first flush, and again after someone has moved
-  // the file away.
+  // Does not touch the disk. The first flush() creates the file and its directory; a later one does so again if the
+  // file was moved away.
   explicit AppendFile(std::filesystem::path path, FileSystem& system = real_file_system());
   ~AppendFile();
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  void add(std::string record);  // to what waits
-  // Writes what waits. Throws FileError; then the file ends with a whole record, or with half of one that the next call
-  // cuts off before it writes, and the rest waits.
+  void add(std::string record);  // to the queue; drops the oldest records above 16 MiB
+  // Writes the queued records. Throws FileError; then the records that were not written stay queued, and the file ends
+  // after a whole record, or with a partial record that the next call cuts off before it writes.
   void flush();
-  // The same, and makes it durable, the file's name too.
+  // flush(), then makes the records and the file's name durable.
   void sync();
-  // Records that have waited for so long that there was no more room for them.
+  // How many records were dropped because the queue was full.
   int64_t lost() const { return lost_; }
 
  private:
@@ -41,7 +41,7 @@ class AppendFile {
   FileSystem& system_;
   int file_ = -1;
   bool name_durable_ = false;
-  std::optional<int64_t> torn_at_;  // where half a record begins that could not be cut off
+  std::optional<int64_t> torn_at_;  // where a partial record begins that is still to be cut off
   std::deque<std::string> waiting_;
   size_t waiting_bytes_ = 0;
   int64_t lost_ = 0;

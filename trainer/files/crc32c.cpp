@@ -13,7 +13,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "words are read in the order of their bytes");
 
-// tables[k][b]: what byte b contributes when k more bytes of its word follow it (slicing by 8; Kounavis & Berry 2005).
+// tables[k][b]: the contribution of byte b if k more bytes of its word follow (slicing by 8; Kounavis & Berry 2005).
 using Tables = std::array<std::array<uint32_t, 256>, 8>;
 
 constexpr Tables make_tables() {

@@ -9,7 +9,7 @@
 
 namespace ropewalk {
 
-// The checksum of bytes that come in pieces.
+// The checksum of bytes that are given piece by piece.
 class Crc32c {
  public:
   void update(const void* data, size_t bytes);
@@ -22,7 +22,7 @@ class Crc32c {
 uint32_t crc32c(const void* data, size_t bytes);
 inline uint32_t crc32c(std::string_view bytes) { return crc32c(bytes.data(), bytes.size()); }
 
-// The same by tables, on any processor: what crc32c() uses where SSE4.2 is missing.
+// The same, computed with tables: what crc32c() does on processors without SSE4.2.
 uint32_t crc32c_by_tables(const void* data, size_t bytes);
 
 }  // namespace ropewalk

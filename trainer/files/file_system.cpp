@@ -156,7 +156,7 @@ bool rename_durably(FileSystem& system, const std::filesystem::path& from, const
 }
 
 void make_directories(FileSystem& system, const std::filesystem::path& path) {
-  std::error_code ignored;  // whatever is wrong with the path, making it says so
+  std::error_code ignored;  // mkdir() below reports what is wrong with the path
   if (path.empty() || std::filesystem::is_directory(path, ignored)) return;
   if (!path.has_filename()) return make_directories(system, path.parent_path());  // "runs/"
   make_directories(system, path.parent_path());

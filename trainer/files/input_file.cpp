@@ -18,10 +18,10 @@ struct stat status_of(FileSystem& system, int file, const std::filesystem::path&
 }
 
 int open_input(FileSystem& system, const std::filesystem::path& path) {
-  // A pipe would let open() wait for its writer; O_NONBLOCK changes nothing for a regular file.
+  // O_NONBLOCK: open() of a pipe would wait for a writer. It changes nothing for a regular file.
   if (system.owner() == FileOwner::kRun) return open_file(system, "open", path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   const int file = system.open(path.c_str(), O_RDONLY | O_CLOEXEC, 0);
-  if (file < 0 && errno == EINTR) throw Interrupted();  // out of that wait
+  if (file < 0 && errno == EINTR) throw Interrupted();  // while waiting for a pipe's writer
   if (file < 0) throw_file_error(system.owner(), "read", path);
   return file;
 }

@@ -1,4 +1,4 @@
-// Files that are read.
+// Files to read.
 #pragma once
 
 #include <cstddef>
@@ -12,15 +12,16 @@
 
 namespace ropewalk {
 
-// Thrown where a signal that is caught without SA_RESTART breaks a wait for input; nobody else catches such signals.
+// Thrown if a signal interrupts the opening of training data, or read_next(). InputFile::read() tries again instead.
+// Happens only with signal handlers installed without SA_RESTART, as those of `ropewalk prepare` are.
 struct Interrupted : std::exception {
   const char* what() const noexcept override { return "interrupted by a signal"; }
 };
 
 class InputFile {
  public:
-  // A run's file is regular, and not reached through a symbolic link. Data are what a user names, also through links: a
-  // regular file, a pipe, a device, but no folder.
+  // FileOwner::kRun: the path must be a regular file, and no symbolic link. FileOwner::kData: a regular file, a pipe or
+  // a device, also through symbolic links, but not a folder.
   InputFile(FileSystem& system, std::filesystem::path path);
   InputFile(InputFile&& other) noexcept;
   InputFile& operator=(const InputFile&) = delete;
@@ -28,20 +29,21 @@ class InputFile {
 
   FileOwner owner() const { return system_.owner(); }
   const std::filesystem::path& path() const { return path_; }
-  int64_t size() const { return size_; }  // when it was opened
+  int64_t size() const { return size_; }  // when the file was opened
   int descriptor() const { return file_; }
 
-  // `bytes` bytes from `offset` on. Throws where the file ends before.
+  // Reads `bytes` bytes from `offset` on. Throws if the file ends before.
   void read(int64_t offset, void* data, size_t bytes) const;
-  // The next bytes, fewer only at the end. Throws Interrupted, as opening a pipe does.
+  // Reads the next bytes, and returns how many: fewer than bytes.size() only at the end of the file. Throws
+  // Interrupted, as opening a pipe may.
   size_t read_next(std::span<char> bytes);
 
-  struct Version {  // tells whether a regular file was written; of others, nothing does
+  struct Version {  // changes if a regular file is modified; always 0 for pipes and devices
     int64_t size = 0, seconds = 0, nanoseconds = 0;
     bool operator==(const Version&) const = default;
   };
   Version version() const;
-  bool has_name() const;  // leads_to() of its path: it was not replaced or removed
+  bool has_name() const;  // whether path() still leads to this file (leads_to())
 
  private:
   FileSystem& system_;
@@ -50,10 +52,10 @@ class InputFile {
   int64_t size_ = 0;
 };
 
-// The whole file, which may have at most `limit` bytes.
+// The whole file. Throws if it has more than `limit` bytes.
 std::string read_text(FileSystem& system, const std::filesystem::path& path, int64_t limit);
 
-// A file's bytes as memory, read-only. The file must not shrink meanwhile.
+// A file mapped into memory, read-only. The file must not shrink while it is mapped.
 class MappedFile {
  public:
   explicit MappedFile(InputFile file);

@@ -16,18 +16,18 @@
 namespace ropewalk {
 namespace {
 
-constexpr std::string_view kMark = "process ";  // what the text of a lock begins with
+constexpr std::string_view kMark = "process ";  // the text in a lock file begins with it
 
 std::string this_process() { return fmt::format("{}{} on {}", kMark, ::getpid(), host_name()); }
 
-// The file's first bytes; a stranger's file is not believed to be short.
+// The file's first bytes; a file that is not a lock may be long.
 std::string beginning_of(int file) {
   char bytes[300];
   const ssize_t count = ::pread(file, bytes, sizeof bytes, 0);
   return std::string(bytes, count > 0 ? static_cast<size_t>(count) : 0);
 }
 
-// Who has just taken the lock is about to write its name.
+// Waits for the holder's name: a process writes it just after it has taken the lock.
 std::string holder_in(int file) {
   constexpr int kTries = 50;
   for (int tries = 0; tries < kTries; ++tries) {
@@ -60,7 +60,7 @@ LockFile::~LockFile() { close(); }
 
 LockFile::State LockFile::try_again() {
   if (state_ == State::kHeld) return state_;
-  // A file that its holder removed between our open() and our lock is nobody's: another may have made the next.
+  // If the holder removed the file between our open() and our flock(), our lock is worthless: try again.
   do open();
   while (state_ == State::kHeld && !leads_to(path_, file_));
   if (state_ == State::kHeldByAnother) {
@@ -82,8 +82,9 @@ void LockFile::open() {
   const bool ours = text.empty() || text.starts_with(kMark);
   if (::fstat(file_, &status) != 0 || !S_ISREG(status.st_mode) || !ours) {
     system_.close(std::exchange(file_, -1));
-    throw_file_error(system_.owner(), fmt::format("{} is in the way: a lock has that name, and this is none; rename it",
-                                                  printable_name(path_.string())));
+    throw_file_error(system_.owner(),
+                     fmt::format("{} is in the way: it has the name of a lock, but is not a lock; rename it",
+                                 printable_name(path_.string())));
   }
   state_ = try_to_lock(system_, file_);
 }

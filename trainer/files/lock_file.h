@@ -1,4 +1,4 @@
-// A file that one process at a time holds: the system lets go of it when the process ends, however it does.
+// A lock that one process at a time holds, by flock() on a file. The system releases it however the process ends.
 #pragma once
 
 #include <filesystem>
@@ -10,19 +10,20 @@ namespace ropewalk {
 
 class LockFile {
  public:
-  enum class AtEnd { kStays, kRemoved };  // what becomes of the file when the holder lets go of it
+  enum class AtEnd { kStays, kRemoved };  // what happens to the file when the holder releases the lock
 
-  // Makes the file where there is none, and tries to hold it. Throws the owner's error (FileError for a run): it cannot be opened or written, or it
-  // is there and is no lock (`reason` 0), which is never written to.
+  // Creates the file if it does not exist, and tries to lock it. Throws the owner's error (FileError for a run) if the
+  // file cannot be opened, or cannot be written for another reason than a full disk. Also throws (with `reason` 0), and
+  // does not change the file, if a file of that name is not a lock.
   LockFile(std::filesystem::path path, AtEnd at_end, FileSystem& system = real_file_system());
   ~LockFile();
   LockFile(const LockFile&) = delete;
   LockFile& operator=(const LockFile&) = delete;
 
-  enum class State { kHeld, kHeldByAnother, kNoLocks };  // kNoLocks: this file system has none
+  enum class State { kHeld, kHeldByAnother, kNoLocks };  // kNoLocks: the file system has no locks
   State state() const { return state_; }
   State try_again();
-  // Who holds it, as it wrote itself: "process 17 on node1"; printable.
+  // Who holds the lock, as written in the file by the holder: "process 17 on node1"; printable.
   const std::string& holder() const { return holder_; }
 
  private:
@@ -37,7 +38,8 @@ class LockFile {
   int file_ = -1;
 };
 
-// The name in a lock only tells who holds it, so a disk too full to write it is no error.
+// Whether errno `reason` means a full disk or quota. LockFile ignores that when it writes the holder's name, which
+// other processes only print.
 inline bool is_no_room(int reason) { return reason == ENOSPC || reason == EDQUOT; }
 
 }  // namespace ropewalk

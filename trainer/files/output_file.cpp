@@ -9,7 +9,7 @@
 namespace ropewalk {
 namespace {
 
-// Returns `temporary`, when nothing of that name is in the way.
+// Returns `temporary` when nothing of that name exists (any more).
 const std::filesystem::path& cleared(FileSystem& system, const std::filesystem::path& temporary,
                                      NewFile::Leftover leftover) {
   if (leftover == NewFile::Leftover::kRemove) {
@@ -39,7 +39,7 @@ void OutputFile::write(const void* data, size_t bytes) {
   while (bytes > 0) {
     const ssize_t written = retry([&] { return system_.write(file_, next, bytes); });
     if (written < 0) throw_file_error(system_.owner(), "write", path_);
-    // A regular file never does this; do not try for ever.
+    // Does not happen with regular files; do not repeat it forever.
     if (written == 0) throw_file_error(system_.owner(), "write", path_, EIO);
     next += written;
     bytes -= static_cast<size_t>(written);
@@ -72,8 +72,7 @@ void OutputFile::read(int64_t offset, void* data, size_t bytes) const {
 
 void OutputFile::close() {
   sync_file(system_, file_, path_);
-  // Linux has released the descriptor even where close() was interrupted, and fsync() has reported all errors of
-  // writing.
+  // EINTR is harmless: Linux has released the descriptor, and fsync() has reported all write errors.
   if (system_.close(std::exchange(file_, -1)) < 0 && errno != EINTR) throw_file_error(system_.owner(), "close", path_);
 }
 

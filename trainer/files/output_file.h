@@ -1,4 +1,4 @@
-// Files that are written: where they stay, or beside the name that they take when they are whole.
+// Files to write: in place (OutputFile), or under a temporary name until they are complete (NewFile).
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 
 namespace ropewalk {
 
-// A new file, never through a link; one that exists already is an error. close() makes it durable; a file that is not
-// closed is abandoned.
+// Creates a new file; an existing file, or a link, is an error. close() makes its contents durable; the destructor does
+// not.
 class OutputFile {
  public:
   OutputFile(FileSystem& system, std::filesystem::path path);
@@ -19,12 +19,12 @@ class OutputFile {
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;
 
-  void write(const void* data, size_t bytes);  // after what was written
+  void write(const void* data, size_t bytes);  // appends
   void write(std::string_view bytes) { write(bytes.data(), bytes.size()); }
-  void write_at(int64_t offset, const void* data, size_t bytes);  // over what was written
-  void read(int64_t offset, void* data, size_t bytes) const;      // of what was written
+  void write_at(int64_t offset, const void* data, size_t bytes);  // overwrites
+  void read(int64_t offset, void* data, size_t bytes) const;      // reads back
   void close();                                                   // fsync and close
-  int64_t size() const { return size_; }                          // bytes that were written one after the other
+  int64_t size() const { return size_; }                          // bytes appended by write()
   const std::filesystem::path& path() const { return path_; }
 
  protected:
@@ -37,26 +37,28 @@ class OutputFile {
   int64_t size_ = 0;
 };
 
-// A file that is written beside its name: it takes the name when it is whole, or is removed. Whenever that ends early,
-// what had the name is there, or the new file. Whether what is there may be replaced is for the caller to know.
+// Writes a file under a temporary name. take_name() renames it to its final name; without that, the destructor removes
+// it. At whatever moment the program ends, the final name has either its old file or the complete new one. take_name()
+// replaces an existing file; the caller must know that this is allowed.
 class NewFile : public OutputFile {
  public:
-  // What is to be done about something at `temporary`, which may be a link from elsewhere and is never written to.
-  // kRemove only where a lock, or the name, says that nobody is writing it.
+  // What to do if `temporary` exists: remove it, or throw. The existing file is never written to, because it may be a
+  // link to another file. Use kRemove only if a lock, or a name that only this program uses, guarantees that nothing is
+  // writing to it.
   enum class Leftover { kRemove, kRefuse };
   NewFile(FileSystem& system, std::filesystem::path path, const std::filesystem::path& temporary, Leftover leftover);
   ~NewFile();
-  bool take_name();               // after close(); as rename_durably()
-  void stay() { stays_ = true; }  // it is no longer removed, but stays where it is until someone renames it
+  bool take_name();               // after close(); returns as rename_durably()
+  void stay() { stays_ = true; }  // the destructor does not remove it; the caller renames it
 
  private:
   std::filesystem::path final_path_;
   bool stays_ = false;
 };
 
-// Where a run's file is written before it takes its name: a name that only this program gives.
+// The temporary name for a run's file `path`, a name that only this program uses.
 std::filesystem::path beside(const std::filesystem::path& path);
-// Writes PATH by way of that.
+// Replaces the file at `path`: writes beside(path), then renames it.
 void replace_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace ropewalk

@@ -13,7 +13,7 @@
 namespace ropewalk {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "lengths and data are written as they stand in memory");
+static_assert(std::endian::native == std::endian::little, "lengths and data are written as they are in memory");
 
 constexpr int64_t kLengthBytes = 8;
 constexpr uint64_t kLongestHeader = 100'000'000;  // the limit of the format's own library
@@ -24,7 +24,7 @@ template <typename... Args>
   throw CheckpointError(fmt::format(format, std::forward<Args>(args)...));
 }
 
-// Bits of an element; 0 for a dtype that the format has not.
+// Bits of an element; 0 for a dtype that the format does not know.
 int bits_of(std::string_view dtype) {
   struct Type {
     std::string_view name;
@@ -41,8 +41,7 @@ int bits_of(std::string_view dtype) {
   return 0;
 }
 
-// Takes the header's JSON piece by piece and accepts one shape of it only, so depth and memory are bounded by the
-// rules:
+// Receives the header's JSON as events, and accepts only the following structure, which bounds depth and memory:
 //   { "__metadata__": {string: string...}, name: {"dtype": string, "shape": [...], "data_offsets": [begin, end]}... }
 class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -143,7 +142,7 @@ class HeaderHandler : public nlohmann::json_sax<nlohmann::json> {
 
   SafetensorsHeader& header_;
   Place place_ = Place::kOutside;
-  std::string name_, field_;  // the keys that we are at
+  std::string name_, field_;  // the current keys
   std::unordered_set<std::string> names_, fields_;
   SafetensorsEntry entry_{};
   std::vector<int64_t> numbers_;
@@ -168,7 +167,7 @@ void check_size(const SafetensorsEntry& entry) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_bytes) {
   if (json.empty() || json[0] != '{') refuse("the header does not begin with '{{'");
-  // The parser would take a zero byte for the end of the text and not see what follows it.
+  // The parser would take a zero byte for the end of the text and ignore the rest.
   if (json.find('\0') != std::string_view::npos) refuse("a zero byte in the header");
   SafetensorsHeader header;
   HeaderHandler handler(header);

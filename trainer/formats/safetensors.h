@@ -2,9 +2,9 @@
 // header, a JSON object padded with spaces; the data, row-major and little-endian. The header maps each tensor's name
 // to its dtype, shape and data_offsets, and "__metadata__" to strings.
 //
-// The reader trusts nothing: it checks everything before it allocates, and takes only files whose data are covered by
-// the tensors exactly once. It is stricter than the format's own library in two places: the header begins with '{', and
-// no key comes twice.
+// The reader trusts nothing: it checks everything before it allocates, and accepts only files in which the tensors
+// cover the data exactly once. It is stricter than the format's own library in two points: the header must begin with
+// '{', and no key may occur twice.
 #pragma once
 
 #include <map>
@@ -29,8 +29,8 @@ struct SafetensorsTensor {
   std::vector<int64_t> shape;
 };
 
-// What a file begins with; the data of `tensors` follow, one after another without gaps, in this order. Wider elements
-// must come before narrower ones, so that all data are aligned.
+// Returns the beginning of a file: header length and header. The data of `tensors` must follow in this order, without
+// gaps. Tensors of wider elements must come before those of narrower ones, so that all data are aligned.
 std::string safetensors_header(std::span<const SafetensorsTensor> tensors, const SafetensorsMetadata& metadata);
 
 // ---- reading --------------------------------------------------------------------------------------------------------
@@ -39,7 +39,7 @@ struct SafetensorsEntry {
   std::string name;
   std::string dtype;           // one of the format's names: "F32", "BF16", ...
   std::vector<int64_t> shape;  // empty for a scalar
-  int64_t begin, end;          // bytes of its data, counted from where the data begin
+  int64_t begin, end;          // byte range of its data, relative to data_begin
 };
 
 struct SafetensorsHeader {
@@ -49,11 +49,11 @@ struct SafetensorsHeader {
   uint32_t crc32c = 0;     // of the file's first data_begin bytes
 };
 
-// Throw CheckpointError, saying which rule is broken.
+// Both throw CheckpointError naming the broken rule.
 SafetensorsHeader read_safetensors_header(const InputFile& file);
-SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_bytes);  // data_begin, crc32c stay 0
+SafetensorsHeader parse_safetensors_header(std::string_view json, int64_t data_bytes);  // leaves data_begin, crc32c 0
 
 const char* safetensors_name(DType dtype);                         // "F32"
-std::optional<DType> dtype_of_safetensors(std::string_view name);  // nullopt: a type that we have not
+std::optional<DType> dtype_of_safetensors(std::string_view name);  // nullopt: a type that DType lacks
 
 }  // namespace ropewalk

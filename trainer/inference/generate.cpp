@@ -8,7 +8,7 @@
 namespace ropewalk {
 namespace {
 
-// Draws from softmax(logits / temperature) with the uniform number u in [0, 1).
+// Draws from softmax(logits / temperature); u: a uniform random number in [0, 1).
 int32_t draw(const std::vector<double>& logits, double temperature, double u) {
   const auto likeliest = std::max_element(logits.begin(), logits.end());
   if (temperature <= 0) return static_cast<int32_t>(likeliest - logits.begin());

@@ -1,4 +1,4 @@
-// Text from a model: one token after another, each from a whole forward pass.
+// Autoregressive sampling. There is no KV cache: each token takes a forward pass over the complete sequence.
 #pragma once
 
 #include "trainer/inference/predictor.h"
@@ -6,13 +6,13 @@
 namespace ropewalk {
 
 struct SamplingOptions {
-  int64_t tokens = 200;      // at most
-  double temperature = 0.8;  // 0: the likeliest token
+  int64_t tokens = 200;      // generates at most this many
+  double temperature = 0.8;  // 0: always the likeliest token
   uint64_t seed = 1;
-  int32_t end = -1;  // the token to stop before
+  int32_t end = -1;  // stops before this token; -1: never
 };
 
-// The continuation of `prompt` (at least one token); the same on all ranks. Collective.
+// Returns the continuation of `prompt` (at least one token), without it; the same on all ranks. Collective.
 std::vector<int32_t> generate(const Predictor& predictor, std::vector<int32_t> prompt, const SamplingOptions& options);
 
 }  // namespace ropewalk

@@ -42,7 +42,7 @@ std::vector<double> Predictor::next_token_logits(const std::vector<int32_t>& tok
   Mesh& mesh = rank.mesh;
   ArenaScope scope(rank.arena);
 
-  // Padded behind the last token, which the causal mask keeps out of its sight, so that every rank has rows.
+  // Padding after the last token, which cannot see it (causal mask), so that every rank has rows.
   const int64_t unit = 8 * mesh.shape().context_parallel * mesh.shape().tensor_parallel;
   const int64_t last = static_cast<int64_t>(tokens.size()) - 1, length = (last / unit + 1) * unit;
   Sample sample{tokens, std::vector<int32_t>(static_cast<size_t>(length), -1),

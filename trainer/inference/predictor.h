@@ -1,5 +1,5 @@
-// What a model is asked without being trained: losses of sequences, logits of the next token. It needs a replica's
-// weights and the arena's working memory, no gradients, optimizer state or kept activations.
+// Inference: per-token losses of sequences, and next-token logits. It needs a replica's weights and working memory of
+// the arena, but no gradients, optimizer state or saved activations.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +12,23 @@
 namespace ropewalk {
 
 struct TokenLoss {
-  int64_t position;  // in its sequence, of the token whose target it is
+  int64_t position;  // in the sequence, of the input token that predicts the target
   double loss;       // -log p(target), in nats
 };
 
 class Predictor {
  public:
-  // A view: replica and sync must outlive this, and answers are those of the weights as they are when asked. sync: of a
-  // trainer whose weights may still be on their way; null: they are in place.
+  // A view: replica and sync must outlive this, and each call uses the weights as they are then. sync: the optimizer of
+  // a trainer, whose all-gathers of weights may still be in flight; null: the weights are complete.
   explicit Predictor(const ModelReplica& replica, ParameterSync* sync = nullptr) : replica_(replica), sync_(sync) {}
 
-  // Losses of the samples' targets at the positions that this rank holds, in order of sample and position. The samples
-  // go through the model together and have one length, layout.length(). Collective over the tensor and sequence groups.
+  // Losses of the samples' targets at the positions that this context rank holds, sample by sample in the order of its
+  // pieces. The samples form one micro-batch, each of length layout.length(). Collective over mesh.tensor() and
+  // mesh.sequence().
   std::vector<TokenLoss> losses(std::span<const Sample> samples, const SequenceLayout& layout) const;
 
-  // Logits of the token after `tokens` (at least one), logit scale applied, over the whole vocabulary [V]; the same on
-  // all ranks. Collective over the tensor and sequence groups; each data rank computes them.
+  // The logits [V] (the whole vocabulary, logit scale applied) for the token that follows `tokens`, which are at least
+  // one; the same on all ranks. Collective over mesh.tensor() and mesh.sequence(); each data rank computes them itself.
   std::vector<double> next_token_logits(const std::vector<int32_t>& tokens) const;
 
  private:

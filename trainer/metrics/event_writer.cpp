@@ -24,12 +24,12 @@ std::string bytes_of(Integer value) {
 uint32_t masked_crc(std::string_view bytes) { return std::rotr(crc32c(bytes), 15) + 0xa282ead8u; }
 
 constexpr std::string_view kPrefix = "events.out.tfevents.";
-constexpr int64_t kLatest = 9999999998;  // in ten digits, with room for one more
+constexpr int64_t kLatest = 9999999998;  // the latest time after which one more fits in ten digits
 
-// The time in the name of the newest event file there; nothing if there is none.
+// The time in the name of the newest event file in the directory; nullopt if there is none.
 std::optional<int64_t> newest_in(const std::filesystem::path& directory) {
   std::optional<int64_t> newest;
-  std::error_code unreadable;  // a directory that is not there yet; of any other, the first flush tells
+  std::error_code unreadable;  // or not there yet; if it stays unreadable, the first flush reports that
   for (std::filesystem::directory_iterator entry(directory, unreadable), end; !unreadable && entry != end;
        entry.increment(unreadable)) {
     const std::string name = entry->path().filename().string();
@@ -41,15 +41,15 @@ std::optional<int64_t> newest_in(const std::filesystem::path& directory) {
   return newest;
 }
 
-// Readers ask for "tfevents" in a name and sort by it, so that the time must not go back; nor has another file the
-// name.
+// Readers look for "tfevents" in file names and sort by name, so the time in it must increase from file to file. That
+// also makes the name unique.
 std::filesystem::path path_after(std::optional<int64_t> newest, const std::filesystem::path& directory,
                                  double unix_time) {
   const int64_t time = std::max(static_cast<int64_t>(unix_time), newest ? *newest + 1 : 0);
   return directory / fmt::format("{}{:010}.{}.{}.0", kPrefix, time, host_name(), getpid());
 }
 
-// TensorBoard renders text as Markdown; four leading blanks make a line code, shown as it is.
+// TensorBoard renders text as Markdown; four leading blanks make a line code, which is shown verbatim.
 std::string as_code(std::string_view sample) {
   std::string out = "    ";
   for (char c : printable_text(sample)) {
@@ -72,7 +72,7 @@ EventWriter::EventWriter(const std::filesystem::path& directory, std::optional<i
   version.set_file_version("brain.Event:2");
   add(version);
   if (!newest) return;
-  // Twice: TensorBoard takes the first that it meets for the start of all, and voids nothing then.
+  // Twice: TensorBoard takes the first START that it reads for the beginning of the run, and discards nothing then.
   for (int i = 0; i < 2; ++i) {
     events::Event start;
     start.set_step(resumed_step + 1);

@@ -23,26 +23,26 @@ class Event;
 
 class EventWriter {
  public:
-  // A new file in `directory`, which comes after those that are there, also where the clock was set back. It tells
-  // TensorBoard to forget what they say of steps after `resumed_step` (0: a run from its start).
+  // A new file in `directory`; its name sorts after those of the existing event files, even if the clock was set back.
+  // It tells TensorBoard to discard what they contain for steps after `resumed_step` (0: a run from its start).
   EventWriter(const std::filesystem::path& directory, int64_t resumed_step, Clock unix_time = unix_seconds,
               FileSystem& system = real_file_system());
 
-  // Each is one record, added to what waits.
+  // Each call buffers one record.
   void scalars(int64_t step, std::span<const std::pair<std::string, double>> values);
-  void text(int64_t step, std::string_view tag, std::string_view sample);  // shown as it is, not as Markdown
-  // Writes whole records, or makes them durable. Throw FileError; then the file ends with a whole record, and the
-  // others wait.
+  void text(int64_t step, std::string_view tag, std::string_view sample);  // shown verbatim, not as Markdown
+  // flush() writes the buffered records; sync() also fsyncs them. They throw FileError; unwritten records then stay
+  // buffered, and a half-written one is cut off at once or by the next call.
   void flush() { file_.flush(); }
   void sync() { file_.sync(); }
-  int64_t lost() const { return file_.lost(); }  // records that have waited for too long
+  int64_t lost() const { return file_.lost(); }  // records that were dropped because the buffer was full
 
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:
   EventWriter(const std::filesystem::path& directory, std::optional<int64_t> newest, int64_t resumed_step,
               Clock unix_time, FileSystem& system);
-  void add(events::Event& event);  // stamped with the time
+  void add(events::Event& event);  // sets the event's time, and buffers it
 
   Clock unix_time_;
   AppendFile file_;

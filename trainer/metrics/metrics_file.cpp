@@ -16,11 +16,11 @@
 namespace ropewalk {
 namespace {
 
-constexpr int64_t kLongestLine = 1 << 20;  // bytes; ours have less than a thousand
-constexpr int64_t kBlock = 4 << 20;        // of a read; holds a longest line
-constexpr size_t kMostRanges = 5;          // of lines or steps, in one message
+constexpr int64_t kLongestLine = 1 << 20;  // bytes; lines of a run have less than a thousand
+constexpr int64_t kBlock = 4 << 20;        // bytes per read; more than a longest line
+constexpr size_t kMostRanges = 5;          // of lines or steps, that a message lists
 
-// The step of a line, or nothing if the line is not one of ours.
+// The step of a line; nullopt if the line is damaged.
 std::optional<int64_t> step_of(std::string_view line) {
   const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object() || !object.contains("step") || !object["step"].is_number_integer()) return std::nullopt;
@@ -54,10 +54,10 @@ struct Line {
   int64_t step, begin, end;  // bytes, with its newline
 };
 
-// What a file holds of the steps up to a resumed one.
+// The contents of a file up to the resumed step.
 struct Found {
-  std::vector<Line> kept;      // of steps that increase
-  std::vector<Range> damaged;  // numbers of lines that are none of ours
+  std::vector<Line> kept;      // in increasing order of steps
+  std::vector<Range> damaged;  // numbers of damaged lines
   bool whole = true;           // the kept lines are the beginning of the file
   int64_t end() const { return kept.empty() ? 0 : kept.back().end; }
 };
@@ -68,7 +68,7 @@ class Scan {
 
   Found run() {
     std::string buffer;
-    int64_t begin = 0;  // of the buffer's first byte, which begins a line
+    int64_t begin = 0;  // offset in the file of the buffer's first byte, where a line begins
     bool too_long = false;
     for (int64_t read = 0; read < file_.size();) {
       const int64_t count = std::min(kBlock, file_.size() - read);
@@ -89,7 +89,7 @@ class Scan {
       begin += static_cast<int64_t>(buffer.size());
       buffer.clear();
     }
-    // Without a newline: half of a line of ours, which is cut off, or damage.
+    // A last line without a newline: if it is the beginning of a valid one it is cut off, else it counts as damage.
     if (too_long || (!buffer.empty() && !buffer.starts_with(std::string_view(kHead).substr(0, buffer.size()))))
       extend(found_.damaged, number_);
     return std::move(found_);
@@ -103,7 +103,7 @@ class Scan {
     if (!step) {
       extend(found_.damaged, number_);
     } else if (*step <= resumed_step_) {
-      // A step that is told again was done again.
+      // The step was repeated after a resume: its later line counts.
       while (!found_.kept.empty() && found_.kept.back().step >= *step) found_.kept.pop_back();
       found_.whole = found_.whole && begin == found_.end();
       found_.kept.push_back({*step, begin, end});
@@ -125,7 +125,7 @@ void write_kept(const InputFile& from, const Found& found, OutputFile& out) {
   }
 }
 
-// Steps that no line tells between the first one that is told and the one that was resumed from.
+// The steps without a line, from the first line's step to the resumed one.
 std::vector<Range> gaps_in(const std::vector<Line>& lines, int64_t resumed_step) {
   std::vector<Range> gaps;
   int64_t next = lines.empty() ? 1 : lines.front().step;
@@ -147,7 +147,7 @@ void MetricsFile::start() {
   if (started_) return;
   const PathKind kind = kind_of(path());
   if (kind == PathKind::kDirectory || kind == PathKind::kOther)
-    throw FileError(0, fmt::format("cannot write {}: it is no regular file; move it away", path().string()));
+    throw FileError(0, fmt::format("cannot write {}: it is not a regular file; move it away", path().string()));
   if (resumed_step_ > 0) {
     go_on();
   } else if (kind == PathKind::kFile && InputFile(system_, path()).size() > 0) {
@@ -157,7 +157,7 @@ void MetricsFile::start() {
 }
 
 void MetricsFile::go_on() {
-  // A start that was killed between the two renames below has left the good lines, whole, without the name.
+  // A start that was killed between the two renames below has left all valid lines under the temporary name.
   if (kind_of(path()) == PathKind::kNone && kind_of(beside(path())) == PathKind::kFile)
     rename_durably(system_, beside(path()), path());
   Found found;
@@ -168,21 +168,22 @@ void MetricsFile::go_on() {
       NewFile good(system_, path(), beside(path()), NewFile::Leftover::kRemove);
       write_kept(file, found, good);
       good.close();
-      good.stay();  // from here on a start that is killed leaves it to the next one
+      good.stay();  // from here on, if this start is killed, the next start uses the file
       const std::filesystem::path kept = keep_aside(system_, path());
       good.take_name();
-      tell_(found.damaged.empty()
-                ? fmt::format("{} told steps twice; it goes on with the later ones, and is kept as it was as {}",
-                              path().string(), kept.string())
-                : fmt::format("warning: {} is damaged (line {}); it goes on without that, and is kept as it was as {}",
-                              path().string(), text_of(found.damaged), kept.string()));
+      tell_(found.damaged.empty() ? fmt::format("{} had several lines for some steps; it continues with the later "
+                                                "ones, and the old file is kept as {}",
+                                                path().string(), kept.string())
+                                  : fmt::format("warning: {} is damaged (line {}); it continues without these lines, "
+                                                "and the old file is kept as {}",
+                                                path().string(), text_of(found.damaged), kept.string()));
     } else if (file.size() > found.end()) {
       cut_file(system_, path(), found.end());
     }
   }
   const std::vector<Range> gaps = gaps_in(found.kept, resumed_step_);
   if (!gaps.empty())
-    tell_(fmt::format("{} has no lines of step {}, before the checkpoint", path().string(), text_of(gaps)));
+    tell_(fmt::format("{} has no lines for step {}, which the checkpoint includes", path().string(), text_of(gaps)));
 }
 
 void MetricsFile::add(const StepMetrics& metrics) { file_.add(json_line(metrics) + "\n"); }

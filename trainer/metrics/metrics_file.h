@@ -1,4 +1,4 @@
-// metrics.jsonl: a line a step, as json_line() makes it, that outlives restarts, power cuts and full disks.
+// metrics.jsonl: one json_line() per step. The file survives restarts, power cuts and full disks.
 #pragma once
 
 #include <cstdint>
@@ -13,23 +13,24 @@ namespace ropewalk {
 
 class MetricsFile {
  public:
-  // Goes on after step `resumed_step`, 0: a run from its start. tell: hears what was done with the lines that were
-  // there.
+  // Continues after step `resumed_step`; 0: a run from its start. tell: called with messages about what was done with
+  // an existing file.
   MetricsFile(std::filesystem::path path, int64_t resumed_step, std::function<void(const std::string&)> tell,
               FileSystem& system = real_file_system());
 
-  // Brings the file that is there into order, once. Lines of later steps, which an interrupted run left behind, and a
-  // half-written last line are cut off. Where there is a line that is none of ours, a new file gets the good ones. A
-  // file with such lines, or of a run that starts anew where there was another one, is kept as PATH.1, PATH.2, ...
-  // Tells the damage, and the steps that are missing. Throws FileError; the next call tries again.
+  // Repairs an existing file, once. A resumed run cuts off the lines of later steps, which an interrupted run has left,
+  // and a half-written last line. If a line is damaged, or lines repeat a step, the valid lines (the later one of each
+  // step) go to a new file, and the old file is kept as PATH.1 (or .2, ...). A run from its start keeps an existing
+  // file in the same way. Reports damaged lines and missing steps through `tell`. Throws FileError; the next call then
+  // tries again.
   void start();
 
-  void add(const StepMetrics& metrics);  // to what waits
-  // Writes whole lines, visible to readers at once, or durable. Throw FileError; then the file ends with a whole line,
-  // and the others wait.
+  void add(const StepMetrics& metrics);  // buffers the step's line
+  // flush() writes the buffered lines, which readers then see; sync() also fsyncs them. Both call start() first. They
+  // throw FileError; unwritten lines then stay buffered, and a half-written one is cut off at once or by the next call.
   void flush();
   void sync();
-  int64_t lost() const { return file_.lost(); }  // lines that have waited for too long
+  int64_t lost() const { return file_.lost(); }  // lines that were dropped because the buffer was full
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:

@@ -19,7 +19,7 @@ constexpr double kSecondsBetweenDrawings = 0.1, kSecondsBetweenLines = 10;
 constexpr int kBarWidth = 16;
 constexpr std::string_view kColour = "\x1b[36m", kPlain = "\x1b[0m", kClearLine = "\r\x1b[K";
 
-// Characters of valid UTF-8, which is what terminals count (wide and combining characters apart).
+// The number of characters of valid UTF-8: the columns on a terminal, except for wide and combining characters.
 size_t characters(std::string_view text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
 }
@@ -37,8 +37,8 @@ bool is_set(const char* variable) {
   return value && *value;
 }
 
-// The terminal that stderr ends up on, or -1. mpirun gives its ranks pipes, and is the parent of those on its host; the
-// ranks of other hosts have a daemon without a terminal for a parent.
+// The terminal on which stderr appears, or -1. mpirun gives its ranks pipes. It is the parent of the ranks on its own
+// host; the parent of ranks on other hosts is a daemon without a terminal.
 int terminal_behind_stderr() {
   if (isatty(STDERR_FILENO)) return STDERR_FILENO;
   if (!is_set("OMPI_COMM_WORLD_RANK")) return -1;
@@ -60,7 +60,7 @@ Terminal Terminal::of_stderr() {
   const char* kind = std::getenv("TERM");
   const bool capable = kind && *kind && std::string_view(kind) != "dumb";
   Terminal terminal;
-  static const int behind = terminal_behind_stderr();  // stays open to the end, to be asked for its size
+  static const int behind = terminal_behind_stderr();  // stays open, so that columns() can query its size
   terminal.redraws = behind >= 0 && capable && !is_set("CI");
   terminal.colours = terminal.redraws && !is_set("NO_COLOR");
   terminal.columns = [] { return columns_of(behind); };

@@ -1,4 +1,4 @@
-// What a person sees of a long job. On a terminal: one status line, drawn again in place, below whatever else is
+// The progress output of a long job. On a terminal: one status line, redrawn in place, below everything else that is
 // printed. In a file or a pipe: plain lines at intervals, without carriage returns or escape codes.
 #pragma once
 
@@ -15,14 +15,14 @@
 
 namespace ropewalk {
 
-// Where the output goes, and what it can show.
+// What the output can show.
 struct Terminal {
-  bool redraws = false;  // a status line may be drawn again in place
+  bool redraws = false;  // a status line can be redrawn in place
   bool colours = false;
-  std::function<int()> columns = [] { return 80; };  // asked at every drawing: windows change size
+  std::function<int()> columns = [] { return 80; };  // called at every redraw, because windows change size
 
-  // Redraws if stderr is a terminal, or a pipe to a launcher (mpirun) that copies it to its own, which is one; if TERM
-  // is not "dumb" and CI is not set. Colours if NO_COLOR is not set either.
+  // redraws: stderr is a terminal (or a pipe to mpirun, whose own stderr is a terminal), TERM is set and not "dumb",
+  // and CI is not set. colours: NO_COLOR is not set either.
   static Terminal of_stderr();
 };
 
@@ -35,10 +35,10 @@ class StatusLine {
   StatusLine& operator=(const StatusLine&) = delete;
 
   bool redraws() const { return terminal_.redraws; }
-  // On a terminal: shows as many of the parts as fit, the first of them coloured, at most ten times a second.
-  // Elsewhere: nothing.
+  // Shows as many of the parts as fit, the first of them coloured, and redraws at most ten times a second. Does nothing
+  // unless redraws().
   void show(std::vector<std::string> parts);
-  void print(std::string_view text);  // a line that stays, above the status line, as printable_text()
+  void print(std::string_view text);  // prints printable_text(text) as a line above the status line
   void clear();
 
  private:
@@ -67,7 +67,7 @@ class StepProgress {
 // A job with a known amount of work (bytes to read, tokens to write): a status line, or a plain line every ten seconds.
 class WorkProgress {
  public:
-  // amount_text turns amounts into text, e.g. bytes_text. what: "tokenising".
+  // what: "tokenising". amount_text: formats an amount, e.g. bytes_text.
   WorkProgress(StatusLine& line, std::string what, double total, std::function<std::string(double)> amount_text,
                Clock clock = steady_seconds);
   void at(double done);  // the amount done so far

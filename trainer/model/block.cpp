@@ -3,7 +3,7 @@
 namespace ropewalk {
 namespace {
 
-// x [N, h, K] seen as a matrix [N, h * K].
+// A view of x [N, h, K] as a matrix [N, h * K].
 Tensor matrix(const Tensor& x) { return x.reshape({x.rows(), x.extent(1) * x.extent(2)}); }
 
 Tensor keys(const Tensor& kv) { return kv.slice(0, 1).reshape({kv.extent(1), kv.extent(2), kv.extent(3)}); }
@@ -47,7 +47,7 @@ void Block::project_inputs(const ParameterValues& weights, const Sequences& sequ
   k.linear_forward(saved.n, weights[at_.up], saved.up, Write::kSet);
 }
 
-// Blocks of keys are merged in the accumulator type; what is kept is what W_o reads.
+// Attention merges blocks of keys in the accumulator type; saved.o is the result in the compute type, which W_o reads.
 void Block::attend(const Sequences& sequences, BlockActivations& saved) const {
   const DType accumulator = saved.lse.dtype();
   ArenaScope scratch(rank_.arena);
@@ -91,16 +91,16 @@ void Block::backward(const ParameterValues& weights, const Sequences& sequences,
   const Shape& heads = saved.o.shape();
 
   ArenaScope scratch(arena);
-  const Tensor& dy = dx;  // until the last line
+  const Tensor& dy = dx;  // dx holds dy until the last line
   const Tensor dsum = region_.leave_backward(dy, rows, arena);
   const Tensor dn = arena.allocate(type, {rows, D});
 
   {  // dn = the MLP's part
     ArenaScope mlp(arena);
     const Tensor h = arena.allocate(type, saved.gate.shape());
-    k.swiglu_forward(saved.gate, saved.up, h);  // cheaper to make again than to keep
+    k.swiglu_forward(saved.gate, saved.up, h);  // cheaper to recompute than to save
     k.linear_backward_weight(dsum, h, gradients[at_.down], write);
-    const Tensor &dh = h, &dgate = saved.gate, &dup = saved.up;  // each in the place of what has served
+    const Tensor &dh = h, &dgate = saved.gate, &dup = saved.up;  // each overwrites a tensor that is no longer needed
     k.linear_backward_input(dsum, weights[at_.down], dh, Write::kSet);
     k.swiglu_backward(dh, saved.gate, saved.up, dgate, dup);
     k.linear_backward_weight(dgate, saved.n, gradients[at_.gate], write);
@@ -122,7 +122,7 @@ void Block::backward(const ParameterValues& weights, const Sequences& sequences,
                         gradients[at_.norm], write);
 }
 
-// q, k, v = W n; then QK-Norm and the rotation, where the layer has them.
+// q, k, v = W n; then QK-Norm and RoPE, if the layer has them.
 void Block::attention_inputs(const ParameterValues& weights, const Sequences& sequences,
                              BlockActivations& saved) const {
   Kernels& k = rank_.kernels;
@@ -181,7 +181,7 @@ void Block::attention_inputs_backward(const ParameterValues& weights, const Sequ
   project_back(value, at_.v);
 }
 
-// Each piece of each sequence by its own global positions; nothing in a layer without positions.
+// Rotates each piece of each sequence by its global positions; does nothing in a layer without RoPE.
 void Block::rotate(const Tensor& heads, const Sequences& sequences, Rotation direction) const {
   if (kind_.position != LayerKind::Position::kRope) return;
   for (int64_t b = 0; b < sequences.count; ++b)

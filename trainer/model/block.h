@@ -2,8 +2,10 @@
 //
 //     n = LN(x)     y = x + W_o attention(n) + W_down (silu(W_gate n) * W_up n)
 //
-// Attention and MLP read the same norm and are summed before they leave the tensor group, so a block costs one gather
-// and one reduction per pass. Rows: N = B * T inside the tensor region, N' = this rank's share of them between blocks.
+// Attention and MLP read the same norm, and their partial sums are added before the reduction over the tensor group. So
+// a block needs one enter and one leave per pass (parallel/tensor_parallel.h). Rows between enter and leave: N = B * T
+// (B sequences, T positions of each on this context rank). Rows of x and y on this tensor rank: N', less than N only
+// with sequence_parallel.
 #pragma once
 
 #include <memory>
@@ -15,17 +17,17 @@
 
 namespace ropewalk {
 
-// What a block's forward computes and its backward needs; tensors of the step's arena. h = heads here, g = key heads
-// here.
+// What a block's forward computes and its backward needs; tensors of the step's arena. On this tensor rank there are
+// h query heads, g KV heads and F hidden units of the MLP. D = width, K = head size.
 struct BlockActivations {
   Tensor x;                               // [N', D] input
   Tensor mean, rstd;                      // [N']
   Tensor n;                               // [N, D] the norm's output
-  Tensor q_raw, k_raw;                    // [N, h, K], [N, g, K] before QK-Norm; absent without it
+  Tensor q_raw, k_raw;                    // [N, h, K], [N, g, K] before QK-Norm; empty without it
   Tensor q_mean, q_rstd, k_mean, k_rstd;  // [N * h], [N * g]; likewise
-  Tensor q, kv;                           // [N, h, K], [2, N, g, K] as attention reads them
-  Tensor o, lse;                          // [N, h, K], [N, h] attention's output
-  Tensor gate, up;                        // [N, F here]
+  Tensor q, kv;                           // [N, h, K], [2, N, g, K] as attention reads them: after QK-Norm and RoPE
+  Tensor o, lse;                          // [N, h, K], [N, h] attention's output and its log-sum-exp
+  Tensor gate, up;                        // [N, F]
 };
 
 class Block {
@@ -33,25 +35,26 @@ class Block {
   Block(const ModelConfig& model, const LayerKind& kind, const BlockParameters& parameters, Rank rank,
         TensorRegion region);
 
-  // Of a rotary layer: the base of its angles from now on; absent: its kind's.
+  // Sets the RoPE base of a layer with RoPE; nullopt: the base that the configuration gives the layer.
   void set_theta(std::optional<double> theta) { theta_ = theta.value_or(kind_.theta); }
 
   bool is_full() const { return kind_.mask == LayerKind::Mask::kFull; }
 
-  // Allocates saved.o and saved.lse before forward(), so that they can outlive the rest.
+  // Allocates saved.o and saved.lse. Call it before forward() to let them outlive the other activations.
   void allocate_attention(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
   // x -> y, both [N', D]; fills `saved`, from the arena.
   void forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, const Tensor& y,
                BlockActivations& saved) const;
-  // Fills `saved` again, of which saved.x was kept, and perhaps saved.o and saved.lse.
+  // Activation checkpointing: recomputes `saved` from saved.x. If saved.o and saved.lse were kept, attention is not
+  // recomputed.
   void recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
-  // dy -> dx in place, [N', D]; writes the gradients of the block's parameters. Uses up `saved`: gradients take the
-  // place of what has served.
+  // dy -> dx in place, [N', D]; writes the gradients of the block's parameters. Overwrites gate and up of `saved` with
+  // their gradients.
   void backward(const ParameterValues& weights, const Sequences& sequences, const BlockActivations& saved,
                 const Tensor& dx, const ParameterValues& gradients, Write write) const;
 
  private:
-  // Norm, attention's inputs, the MLP's inner products: all that a backward needs but attention's output.
+  // Computes the norm, q, k, v, gate and up: all that a backward needs except attention's output.
   void project_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
   void attend(const Sequences& sequences, BlockActivations& saved) const;
   void attention_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;

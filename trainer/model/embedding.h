@@ -1,5 +1,5 @@
-// Tokens to activations: x = table[token]. The vocabulary is split over the tensor group; each rank looks up its own
-// rows and the sum over the group is the embedding.
+// Tokens to activations: x = table[token]. The vocabulary is split over the tensor group: each rank looks up the
+// tokens in its own rows, and the sum over the group is the embedding.
 #pragma once
 
 #include "parallel/attention/sequences.h"

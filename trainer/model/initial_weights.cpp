@@ -13,10 +13,10 @@
 namespace ropewalk {
 namespace {
 
-constexpr int64_t kElementsOfAThread = 1 << 16;  // at a time, some milliseconds of work
-constexpr int64_t kMostThreads = 16;             // ranks of a host that are not bound to cores share them
+constexpr int64_t kElementsOfAThread = 1 << 16;  // drawn by a thread at a time: some milliseconds of work
+constexpr int64_t kMostThreads = 16;             // ranks that are not bound to cores share all cores of the host
 
-// Calls work(begin, end) for consecutive parts of [0, count), side by side.
+// Calls work(begin, end) for consecutive parts of [0, count), in parallel.
 template <typename Work>
 void in_parallel(int64_t count, int64_t threads, const Work& work) {
   const int64_t parts = std::clamp<int64_t>(count / kElementsOfAThread, 1, threads);
@@ -26,7 +26,7 @@ void in_parallel(int64_t count, int64_t threads, const Work& work) {
     for (; part < parts; ++part)
       others.emplace_back(
           [&work, begin = part * count / parts, end = (part + 1) * count / parts] { work(begin, end); });
-  } catch (const std::system_error&) {  // a limit of threads: this one does the rest
+  } catch (const std::system_error&) {  // no more threads allowed: this one does the rest
     work(part * count / parts, count);
   }
   work(0, count / parts);
@@ -38,7 +38,7 @@ void draw(const Parameter& parameter, const StateTensor& weight, double deviatio
   const RandomStream stream(seed, parameter.name);
   const Box& box = weight.box;
   const int64_t count = box.elements(), threads = std::clamp<int64_t>(std::ssize(allowed_cpus()), 1, kMostThreads);
-  const int64_t at_once = threads * kElementsOfAThread;  // on the host: a table of a large vocabulary has gigabytes
+  const int64_t at_once = threads * kElementsOfAThread;  // bounds host memory: a large embedding has gigabytes
   std::vector<T> drawn(static_cast<size_t>(std::min(count, at_once)));
   for (int64_t begin = 0; begin < count; begin += at_once) {
     const int64_t end = std::min(begin + at_once, count);

@@ -1,6 +1,6 @@
-// Initial weights: matrices are normal(0, ModelConfig::initializer_range), norms one. A weight is a function of the
-// seed, the parameter's name and the element's place in the whole tensor, so every mesh starts from the same ones, and
-// a rank draws only the part that it holds.
+// Initial weights: normal(0, ModelConfig::initializer_range) for matrices, 1 for norms. Each weight is a function of
+// the seed, the parameter's name and the element's index in the whole tensor. So every mesh starts from the same
+// weights, and a rank draws only the part that it holds.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@
 
 namespace ropewalk {
 
-// Fills `weights`, boxes of parameters of the table, on up to 16 threads. Values are drawn in fp64 and rounded to fp32,
-// unless the boxes are fp64, and then to the compute type: master weights begin at what the model computes with.
+// Fills `weights`, boxes of parameters of the table, on up to 16 threads. Values are drawn in fp64, rounded to the
+// compute type, and stored in the element type of the StateTensor. So master weights start equal to the weights that
+// the model uses.
 void draw_initial_weights(std::span<const StateTensor> weights, const ParameterTable& table, const ModelConfig& model,
                           uint64_t seed, Kernels& kernels);
 

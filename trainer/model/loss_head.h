@@ -1,7 +1,8 @@
-// The end of the model: final norm, logits against the tied embedding, cross-entropy. The logits are made, used and
-// thrown away a chunk of rows at a time: while a chunk is here, its loss and both of its products of the backward are
-// computed, so no more than [loss_chunk, V here] of them ever exist, on any rank. The vocabulary is split over the
-// tensor group; three numbers a row are exchanged, never logits.
+// The end of the model: final norm, logits against the tied embedding, cross-entropy. Logits are computed a chunk of
+// rows at a time. For each chunk, the loss and both matrix products of the backward (gradients of the norm's output and
+// of the embedding) are computed before the logits are freed, so at most [loss_chunk, V / tensor ranks] logits exist on
+// a rank. The vocabulary is split over the tensor group; for the loss, ranks exchange three numbers per row and no
+// logits.
 #pragma once
 
 #include "parallel/attention/sequences.h"
@@ -14,7 +15,7 @@ namespace ropewalk {
 struct LossActivations {
   Tensor x;           // [N', D] the last block's output
   Tensor mean, rstd;  // [N']
-  Tensor dn;          // [N, D] gradient of the norm's output, this rank's vocabulary's part
+  Tensor dn;          // [N, D] gradient of the norm's output: the partial sum over this rank's vocabulary
 };
 
 class LossHead {
@@ -24,21 +25,22 @@ class LossHead {
 
   // losses [N] (accumulator type, from the arena): -log p(target), 0 where the target is -1.
   Tensor losses(const ParameterValues& weights, const Sequences& sequences, const Tensor& x) const;
-  // The same, with the gradient of loss_scale * sum(losses): writes the embedding's and fills `saved` for backward.
+  // The same for training: also fills `saved` for backward(), and writes the embedding's part of the gradient of
+  // loss_scale * sum(losses).
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, double loss_scale,
                  LossActivations& saved, const ParameterValues& gradients, Write write) const;
   // -> dx [N', D], from the arena; writes the norm's gradient.
   Tensor backward(const ParameterValues& weights, LossActivations& saved, const ParameterValues& gradients,
                   Write write) const;
 
-  // Logits of row `row` of the N over the whole vocabulary, logit scale applied: [V] on the host. Collective over the
-  // tensor group.
+  // Logits of row `row` of x over the whole vocabulary, with the logit scale: [V] on the host. rows: N.
+  // Collective over the tensor group, which all-gathers the logits of this row.
   std::vector<double> logits(const ParameterValues& weights, int64_t rows, const Tensor& x, int64_t row) const;
 
  private:
   Tensor normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean,
                 const Tensor& rstd) const;
-  // log_sum and losses of `targets` from the logits of this rank's vocabulary.
+  // Computes log_sum (the log-sum-exp over the whole vocabulary) and the losses of `targets` from this rank's logits.
   void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, const Tensor& losses) const;
 
   const ModelConfig& model_;

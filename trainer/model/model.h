@@ -1,4 +1,4 @@
-// The whole model: embedding, blocks, loss head; each forward beside its backward, no tape.
+// The model: embedding, blocks, loss head. Each forward has a backward written by hand; there is no autograd.
 #pragma once
 
 #include <memory>
@@ -11,7 +11,8 @@
 
 namespace ropewalk {
 
-// What a micro-batch's forward keeps for its backward; with recomputation, of a block only the beginning.
+// What a micro-batch's forward saves for its backward. With activation checkpointing it saves only the input x of each
+// block (kBlockButAttention: also o and lse of layers of full attention).
 struct Activations {
   std::vector<BlockActivations> blocks;
   LossActivations loss;
@@ -19,21 +20,23 @@ struct Activations {
 
 class Model {
  public:
-  // config, table and what rank refers to must outlive this.
+  // config, table and the objects that `rank` refers to must outlive this.
   Model(const ModelConfig& config, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk,
         TrainingConfig::Recompute recompute);
 
-  // The base of the angles of all rotary layers from now on; absent: each has its kind's.
+  // Sets the RoPE base of all layers with RoPE; nullopt: the base that the configuration gives each layer.
   void set_theta(std::optional<double> theta);
 
-  // In all passes: sync is told about each unit of parameters; null: weights are in place and gradients stay here.
+  // sync, in all passes below: its hooks are called for each unit of parameters. Null: no communication; the weights
+  // must be complete, and the gradients stay local.
 
   // Tokens -> the last block's output [N', D].
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
                  ParameterSync* sync) const;
-  // The same without a backward: keeps no activations, so the memory of one block serves the next.
+  // The same without a backward: saves no activations, so each block reuses the memory of the one before.
   Tensor infer(const ParameterValues& weights, const Sequences& sequences, ParameterSync* sync) const;
-  // From the loss head's `saved.loss` back to the tokens; writes all gradients, the embedding's after the loss head.
+  // From the loss head's `saved.loss` back to the tokens. Writes all gradients; that of the tied embedding is added to
+  // what LossHead::forward() has written.
   void backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
                 const ParameterValues& gradients, Write write, ParameterSync* sync) const;
 

@@ -11,7 +11,7 @@ namespace {
 
 ParameterTable whole_table(const ModelConfig& model) { return ParameterTable(model, MeshShape(), 0, false, 0); }
 
-// Of a whole sequence. document_begin: of every position, or empty: one document.
+// Visible (query, key) pairs of a whole sequence. document_begin: of every position; empty: one document.
 double visible_pairs(const LayerKind& kind, int64_t length, const Tensor& document_begin) {
   AttentionSpan span;
   span.document_begin = document_begin;
@@ -53,7 +53,7 @@ double ModelFlops::of_batch(const Batch& batch) const {
     for (size_t layer = 0; layer < layers.size(); ++layer) {
       const auto first = std::find(layers.begin(), layers.end(), layers[layer]);
       if (first != layers.begin() + static_cast<std::ptrdiff_t>(layer))
-        continue;  // counted with the first of its kind
+        continue;  // was counted with the first layer of its kind
       const auto alike = std::count(layers.begin(), layers.end(), layers[layer]);
       pairs += static_cast<double>(alike) * visible_pairs(layers[layer], length, document_begin);
     }

@@ -1,4 +1,4 @@
-// How much arithmetic a batch is: the numerator of model FLOP utilisation (MFU).
+// Model FLOPs: the numerator of model FLOPs utilization (MFU).
 #pragma once
 
 #include "trainer/config/config.h"
@@ -6,24 +6,23 @@
 
 namespace ropewalk {
 
-// Elements of all parameters; of those, the matrices'.
-int64_t parameter_count(const ModelConfig& model);
-int64_t matrix_elements(const ModelConfig& model);
+int64_t parameter_count(const ModelConfig& model);  // elements of all parameters
+int64_t matrix_elements(const ModelConfig& model);  // elements of the matrices among them
 
-// Forward and backward: 6 per token and matrix element (the tied embedding counts once, as the head) and 12 * H * K per
-// visible pair of tokens and layer. Masked pairs and recomputation do not count.
+// Forward and backward: 6 per token and matrix element (the tied embedding counts once, as the head), and 12 * query
+// heads * head size per visible (query, key) pair and layer. Masked pairs and recomputation do not count.
 class ModelFlops {
  public:
-  explicit ModelFlops(const ModelConfig& model);  // which must outlive this
+  explicit ModelFlops(const ModelConfig& model);  // `model` must outlive this
 
   double of_batch(const Batch& batch) const;
-  // Of a step of the stage, over all ranks, if every sequence were one document.
+  // A step of the stage, over all ranks, as if every sequence were one document.
   double of_step(const Stage& stage) const;
-  // Of all steps of the run after the first `steps_done`, likewise.
+  // All steps of the run after the first `steps_done`, likewise.
   double left(const TrainingConfig& training, int64_t steps_done) const;
 
  private:
-  double of(double tokens, double pairs) const;  // pairs: visible ones, over all layers
+  double of(double tokens, double pairs) const;  // pairs: visible pairs, summed over all layers
 
   const ModelConfig& model_;
   double matrix_elements_;

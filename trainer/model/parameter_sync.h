@@ -1,6 +1,6 @@
-// How a pass over the model and the ranks that share its parameters meet, unit by unit (ParameterTable): the embedding,
-// each block. Communication hides behind the pass this way: weights may still be on their way when a forward begins,
-// and a gradient leaves for the other ranks while the backward goes on. The sharded optimizer implements it.
+// Hooks that a pass over the model calls for each unit of parameters (ParameterTable): the embedding, each block. They
+// let communication overlap with the pass: a forward may begin while weights are still being all-gathered, and
+// gradients are reduce-scattered while the backward continues. The sharded optimizer implements them.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,9 @@ namespace ropewalk {
 class ParameterSync {
  public:
   virtual ~ParameterSync() = default;
-  // A forward is about to read the unit's weights; returns when they have arrived.
+  // Called before a forward reads the unit's weights; returns when they are complete.
   virtual void before_forward(size_t unit) = 0;
-  // The backward has completed this rank's gradients of the unit. Units come from the last to the first.
+  // Called when the backward has completed this rank's gradients of the unit, from the last unit to the first.
   virtual void after_backward(size_t unit) = 0;
 };
 

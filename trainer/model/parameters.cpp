@@ -5,7 +5,7 @@
 namespace ropewalk {
 namespace {
 
-// Builds the table entry by entry, in the order in which a forward pass meets the parameters.
+// Builds the table entry by entry, in the order in which a forward pass uses the parameters.
 class TableBuilder {
  public:
   TableBuilder(const ModelConfig& model, const MeshShape& mesh, int tensor_rank, bool token_split)
@@ -16,7 +16,7 @@ class TableBuilder {
     key_replicas_ = std::max<int64_t>(1, ranks / heads);
   }
 
-  // The weight [D] of a norm over the model's width: whole on every rank.
+  // The weight [D] of a norm over the model's width: complete on every tensor rank.
   int norm(const std::string& name) {
     return push({.name = name,
                  .shape = {model_.width},
@@ -25,7 +25,7 @@ class TableBuilder {
                  .gradient_sum = token_split_ ? GradientSum::kTensor : GradientSum::kNone,
                  .is_primary_replica = rank_ == 0});
   }
-  // A matrix [rows, columns], cut over the tensor group by rows or by columns.
+  // A matrix [rows, columns], split over the tensor group by rows or by columns.
   int split_rows(const std::string& name, int64_t rows, int64_t columns) {
     const Partition cut = Partition::even(rows, tensor_ranks_);
     return push({.name = name, .shape = {rows, columns}, .box = {cut.begin(rank_), cut.end(rank_), 0, columns}});
@@ -34,8 +34,8 @@ class TableBuilder {
     const Partition cut = Partition::even(columns, tensor_ranks_);
     return push({.name = name, .shape = {rows, columns}, .box = {0, rows, cut.begin(rank_), cut.end(rank_)}});
   }
-  // `unit` rows for each query head, or for each key head: a head never leaves its rank, and where there are more ranks
-  // than key heads, several ranks in a row hold the same one. is_matrix: else the weight of a norm over each head.
+  // `unit` rows for each query head, or for each KV head. A head is never split; if there are more ranks than KV heads,
+  // consecutive ranks hold the same KV head. is_matrix: false for the weights of a norm over each head.
   int query_heads(const std::string& name, int64_t unit, int64_t columns, bool is_matrix) {
     const int index = split_rows(name, model_.query_heads * unit, columns);
     table_[static_cast<size_t>(index)].is_matrix = is_matrix;
@@ -74,7 +74,7 @@ ParameterTable::ParameterTable(const ModelConfig& model, const MeshShape& mesh, 
                                int64_t bucket_parameters) {
   TableBuilder build(model, mesh, tensor_rank, token_split);
   const int64_t D = model.width, F = model.hidden, K = model.head_size, HK = model.query_heads * K;
-  std::vector<int> ends;  // of units: the table's sizes then
+  std::vector<int> ends;  // of each unit: the index after its last parameter
   embedding_ = build.split_rows("model.embed_tokens.weight", model.vocabulary, D);
   for (size_t layer = 0; layer < model.layers.size(); ++layer) {
     const std::string prefix = fmt::format("model.layers.{}.", layer);

@@ -1,5 +1,5 @@
-// One table of parameters, which everything else walks: allocation, initial values, gradient sums, weight decay,
-// sharding, checkpoints, export. Names and shapes are those of Hugging Face's Cohere2.
+// The parameter table. Allocation, initialization, gradient reduction, weight decay, sharding and checkpoints iterate
+// over it. Names and shapes are those of Hugging Face's Cohere2.
 #pragma once
 
 #include <memory>
@@ -14,11 +14,12 @@
 
 namespace ropewalk {
 
-// Over which ranks a gradient must still be summed after the backward (the gradient group sums all of them besides).
+// The ranks over which a gradient is summed after the backward, in addition to the gradient group, which sums all
+// gradients.
 enum class GradientSum {
-  kNone,         // split by the tensor group, or computed whole by each of its ranks
-  kTensor,       // each tensor rank saw only its tokens (norms, when tokens are split between blocks)
-  kKeyReplicas,  // each rank that holds this key head saw only its query heads
+  kNone,         // the tensor group splits the parameter, or each of its ranks computes the complete gradient
+  kTensor,       // each tensor rank saw only its own tokens (norms over the width, with sequence_parallel)
+  kKeyReplicas,  // each rank that holds this KV head saw only its own query heads
 };
 
 struct Parameter {
@@ -26,17 +27,18 @@ struct Parameter {
   Shape shape;         // of the whole tensor: [rows, columns] or [columns]
   Box box;             // the part that this tensor rank holds
   int64_t offset = 0;  // of that part in the flat buffer, in elements
-  // A matrix begins normal(0, initializer_range), decays, and multiplies activations, which counts as FLOPs. The weight
-  // of a norm begins at one, and does none of that.
+  // Matrices: initialized normal(0, initializer_range), with weight decay, counted in model FLOPs. The others are
+  // weights of norms: initialized to 1, without decay, not counted.
   bool is_matrix = true;
   GradientSum gradient_sum = GradientSum::kNone;
-  bool is_primary_replica =
-      true;  // of the tensor ranks that hold this part, the first: it saves it, counts it in norms
+  // Whether this rank is the first of the tensor ranks that hold this part. Only the first rank saves the part, and
+  // counts it in the gradient norm.
+  bool is_primary_replica = true;
   int64_t rows() const { return shape.rank() == 2 ? shape[0] : 1; }
   int64_t columns() const { return shape.rank() == 2 ? shape[1] : shape[0]; }
 };
 
-// Indices into the table of one block's parameters.
+// One block's parameters, as indices into the table.
 struct BlockParameters {
   int norm, q, k, v, o, gate, up, down;
   int q_norm = -1, k_norm = -1;  // only with QK-Norm
@@ -44,7 +46,7 @@ struct BlockParameters {
 
 class ParameterTable {
  public:
-  // bucket_parameters: of ParallelConfig.
+  // token_split: TensorRegion::token_split(). bucket_parameters: ParallelConfig::bucket_parameters.
   ParameterTable(const ModelConfig& model, const MeshShape& mesh, int tensor_rank, bool token_split,
                  int64_t bucket_parameters);
 
@@ -52,7 +54,7 @@ class ParameterTable {
   const Parameter& operator[](int index) const { return parameters_[static_cast<size_t>(index)]; }
   const ShardPlan& shards() const { return *shards_; }  // of the flat buffer
 
-  // Units, as ShardPlan has them: the embedding; each block, the last one with the final norm.
+  // The units of ShardPlan: the embedding; each block, the last one with the final norm.
   static constexpr size_t kEmbeddingUnit = 0;
   static size_t unit_of_block(size_t layer) { return layer + 1; }
   int first_of_unit(size_t unit) const { return shards_->first_of_unit(unit); }  // its parameters are consecutive
@@ -69,14 +71,14 @@ class ParameterTable {
   std::optional<ShardPlan> shards_;
 };
 
-// Values for the table (weights, or gradients) in one flat buffer. What pads it is 0, the rest uninitialised.
+// Values for the table (weights, or gradients) in one flat buffer. Padding is 0, the rest uninitialized.
 class ParameterValues {
  public:
   ParameterValues(const ParameterTable& table, DType dtype, Kernels& kernels);
   const ParameterTable& table() const { return table_; }
   const Tensor& flat() const { return flat_; }
   Tensor operator[](int index) const;  // [rows, columns] of this rank's box
-  // All of them, as a checkpoint names them.
+  // All parameters, under the names that a checkpoint uses.
   std::vector<StateTensor> state() const;
 
  private:

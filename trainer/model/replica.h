@@ -1,6 +1,5 @@
-// One rank's part of a replica of the model, its weights with their forward and backward: all that a trainer, an
-// evaluator, a server and an exporter have in common. A trainer adds gradients and an optimizer; nothing here keeps
-// activations.
+// One rank's part of a replica of the model: its weights with their forward and backward, which training and evaluation
+// share. A trainer adds gradients and an optimizer; nothing here stores activations.
 #pragma once
 
 #include <vector>
@@ -15,14 +14,15 @@
 namespace ropewalk {
 
 struct ModelReplica {
-  // The weights are uninitialised until a checkpoint is loaded into state() or they are drawn
-  // (trainer/model/initial_weights.h). config and what rank refers to must outlive this.
+  // The weights are uninitialized until a checkpoint is loaded into state() or they are drawn
+  // (trainer/model/initial_weights.h). config and the objects that `rank` refers to must outlive this.
   ModelReplica(const Config& config, Rank rank);
   ModelReplica(const ModelReplica&) = delete;
   ModelReplica& operator=(const ModelReplica&) = delete;
 
-  // The weights of this tensor rank, of the compute type, as a checkpoint names them: to be loaded into, or drawn.
-  // Every rank of the gradient group holds the same ones; saved_here is true on its first.
+  // The weights of this tensor rank in the compute type, under the names that a checkpoint uses. Load a checkpoint into
+  // them, or pass them to draw_initial_weights(). Every rank of the gradient group holds the same weights. saved_here
+  // is true only on its rank 0, and there only for primary replicas (Parameter::is_primary_replica).
   std::vector<StateTensor> state() const;
 
   const Config& config;

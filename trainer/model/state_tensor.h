@@ -1,4 +1,4 @@
-// A named box of a global tensor on one rank: what checkpoints save and load, whatever mesh cut it.
+// A named box of a global tensor on one rank: the unit in which checkpoints save and load, on any mesh.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ struct StateTensor {
   Shape shape;       // of the whole tensor
   Box box;           // the part that this rank holds
   Tensor data;       // its elements, on the device
-  bool saved_here;   // false where another rank holds the same box and saves it; loading fills both
+  bool saved_here;   // false if another rank holds the same box and saves it; loading fills both
 };
 
 }  // namespace ropewalk

@@ -20,8 +20,10 @@ enum class Purpose {
 
 struct StepEstimate {
   MemoryUse memory;
-  int64_t batch_bytes = 0;                                  // the sequences, on the host
-  int64_t tokens = 0;                                       // of a micro-batch, here: what the activations are of
+  int64_t program_bytes = 0;  // libraries, and MPI where the job has several ranks: measured once, not counted
+  int64_t batch_bytes = 0;    // the sequences, in host memory
+  int64_t message_bytes = 0;  // scratch of sums over ranks in host memory; 0 where a GPU sums
+  int64_t tokens = 0;         // of a micro-batch, here: what the activations are of
   std::vector<std::pair<std::string, int64_t>> bytes_sent;  // by axis; payload
   std::vector<std::vector<int64_t>> collective_bytes;       // by axis, and by rank of its group: sent in collectives
   Flops flops;                                              // what is recomputed counts again
@@ -32,10 +34,7 @@ struct StepEstimate {
   }
 };
 
-// What the program itself takes on a rank besides: libraries, MPI, message buffers. An estimate.
-constexpr int64_t kProgramBytes = 28 << 20;
-
-int64_t process_bytes(const StepEstimate& estimate);  // of a rank's process at its fullest, about
+int64_t process_bytes(const StepEstimate& estimate);  // a rank's process at its peak, approximately
 
 // Of a step, or a pass, of `stage` on one rank of config.parallel.mesh. Every sequence is one document: with more of
 // them, less is sent and computed. Throws ConfigurationError for a mesh that cannot be.

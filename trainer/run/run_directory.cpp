@@ -19,11 +19,11 @@ namespace {
 
 constexpr std::string_view kConfigMark = "# Written by ropewalk train, and again by every start; crc32c of the rest: ";
 constexpr int64_t kMostConfig = 64 << 20;  // bytes
-constexpr double kMoment = 1;              // seconds to wait for a lock without a word
+constexpr double kMoment = 1;              // seconds to wait for a lock before saying so
 
 std::string marked(std::string_view config) { return fmt::format("{}{:08x}\n{}", kConfigMark, crc32c(config), config); }
 
-// The text below the mark; nothing if there is no mark.
+// The text below the mark; nullopt if there is no mark.
 std::optional<std::string_view> below_mark(std::string_view text) {
   const size_t line = text.find('\n');
   if (!text.starts_with(kConfigMark) || line == std::string_view::npos) return std::nullopt;
@@ -47,13 +47,13 @@ RunDirectory::RunDirectory(std::filesystem::path path, std::string config, std::
   }
 }
 
-// Ranks of a job that was killed hold the lock until the system has done with them.
+// The ranks of a killed job hold the lock until the system has ended them.
 void RunDirectory::take_lock(std::chrono::milliseconds patience, const Tell& tell) {
   try {
     lock_.emplace(path_ / "lock", LockFile::AtEnd::kStays, system_);
   } catch (const FileError& error) {
     if (!is_no_room(error.reason)) throw;
-    return;  // a run goes on on a full disk, and starts on one
+    return;  // a run continues on a full disk, so it also starts on one
   }
   const double began = steady_seconds();
   for (bool told = false; lock_->state() == LockFile::State::kHeldByAnother; lock_->try_again()) {
@@ -76,7 +76,7 @@ void RunDirectory::check_writable(const std::string& subdirectory) const {
   if (std::filesystem::symlink_status(path, none).type() == std::filesystem::file_type::not_found) return;
   const bool directory = std::filesystem::is_directory(path, none);
   if (directory && access(path.c_str(), W_OK | X_OK) == 0) return;
-  throw ConfigurationError(fmt::format("{} cannot be written to ({}); mend that, or name another output.directory",
+  throw ConfigurationError(fmt::format("{} cannot be written to ({}); fix that, or name another output.directory",
                                        path.string(), directory ? std::strerror(errno) : "not a directory"));
 }
 
@@ -85,13 +85,14 @@ void RunDirectory::check_config() const {
   if (kind == PathKind::kNone) return;
   if (kind == PathKind::kFile) {
     const std::string text = read_text(system_, config_path(), kMostConfig);
-    // No mark: written before there were marks (then it must equal ours), or empty because the disk was full.
+    // A file without a mark may be from before there were marks (then it must equal this run's), or empty because the
+    // disk was full.
     if (below_mark(text) || text == config_ || text.empty()) return;
   }
-  throw ConfigurationError(
-      fmt::format("{} is in the way: a run keeps its whole configuration under that name, and this file does not say "
-                  "that one wrote it; rename it, or name another output.directory",
-                  config_path().string()));
+  throw ConfigurationError(fmt::format(
+      "{} is in the way: a run writes its resolved configuration under that name, and no run wrote this file; "
+      "rename it, or name another output.directory",
+      config_path().string()));
 }
 
 void RunDirectory::write_config(const Tell& tell) const {
@@ -111,7 +112,7 @@ void RunDirectory::write_config(const Tell& tell) const {
 
 void RunDirectory::fail(std::string_view reason) const {
   throw ConfigurationError(fmt::format(
-      "output.directory is {}: it cannot be written to ({}); name a directory that can", path_.string(), reason));
+      "output.directory is {}: it cannot be written to ({}); name a writable directory", path_.string(), reason));
 }
 
 }  // namespace ropewalk

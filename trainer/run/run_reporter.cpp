@@ -59,7 +59,7 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
                            const Batch& batch) {
   const double seconds = steady_seconds() - started_;
   const auto counters = rank_.mesh.counters();
-  // The ranks of a data rank share its batch: one of them counts it.
+  // All ranks of a data rank have the same batch: one of them counts it.
   const bool first_of_batch = rank_.mesh.context_rank() == 0 && rank_.mesh.tensor_rank() == 0;
   std::vector<double> sums = {first_of_batch ? flops_.of_batch(batch) : 0.0, peak_flops_, peak_flops_ > 0 ? 0.0 : 1.0};
   const size_t first_axis = sums.size();
@@ -90,7 +90,7 @@ void RunReporter::end_step(const StepResult& result, const TrainingProgress& pro
     step_.bytes_sent[counters[axis].first] = static_cast<int64_t>(sums[first_axis + axis]);
   step_.peak_memory_bytes = static_cast<int64_t>(peak_memory);
   step_.peak_device_memory_bytes = device_peak;
-  // A running mean. The work is counted, not the steps, because those of other stages cost more or less.
+  // A running mean per FLOP, not per step, because the steps of other stages cost more or less.
   const double seconds_per_flop = seconds / flops_.of_step(stage);
   seconds_per_flop_ = seconds_per_flop_ > 0 ? 0.9 * seconds_per_flop_ + 0.1 * seconds_per_flop : seconds_per_flop;
   step_.seconds_remaining = seconds_per_flop_ * flops_.left(config_.training, progress.step);
@@ -129,9 +129,10 @@ void RunReporter::attempt(bool& failing, const Output& output, const std::functi
   const bool failed = failing;
   failing = fails(write, failed);
   if (failing || !failed) return;
-  const std::string lost =
-      output.lost() > 0 ? fmt::format(", without {}, which waited for too long", counted(output.lost(), "record")) : "";
-  say(fmt::format("{} is written again{}", output.path().string(), lost));
+  const std::string lost = output.lost() > 0 ? fmt::format(", without {} that no longer fitted into the buffer",
+                                                           counted(output.lost(), "record"))
+                                             : "";
+  say(fmt::format("{} can be written again{}", output.path().string(), lost));
 }
 
 bool RunReporter::fails(const std::function<void()>& write, bool told) {
@@ -139,7 +140,9 @@ bool RunReporter::fails(const std::function<void()>& write, bool told) {
     write();
     return false;
   } catch (const FileError& error) {
-    if (!told) say(fmt::format("warning: {}. Going on; what was not written is kept for the next try.", error.what()));
+    if (!told)
+      say(fmt::format("warning: {}. The run continues; what was not written is kept, and will be tried again.",
+                      error.what()));
     return true;
   }
 }

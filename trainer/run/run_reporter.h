@@ -1,5 +1,5 @@
-// What a run tells the world: metrics.jsonl, TensorBoard events, samples of text, and the progress line. Rank 0 writes;
-// every rank calls, because the numbers are gathered from all.
+// The output of a run: metrics.jsonl, TensorBoard events, text samples, and the progress line. Rank 0 writes; every
+// rank calls, because the numbers are reduced over all ranks.
 #pragma once
 
 #include <functional>
@@ -18,31 +18,33 @@ namespace ropewalk {
 
 class RunReporter {
  public:
-  // `directory`: on rank 0, else null. `resumed_step` > 0: goes on after that step, and forgets what an interrupted run
-  // said of later ones. No file keeps a run from training. status_line: one that is drawn in place, on a terminal that
-  // can show it.
+  // directory: on rank 0, else null. resumed_step: if > 0, the output continues after that step, and what an
+  // interrupted run wrote about later steps is discarded. status_line: redraw a status line in place, if stderr can
+  // show it. A file that cannot be written never stops training.
   RunReporter(const Config& config, Rank rank, const RunDirectory* directory, int64_t resumed_step, bool status_line);
   ~RunReporter();
 
-  // Around what counts as the step. batch: this data rank's; progress: after the step.
+  // Call these around the work whose time counts as the step's. batch: this data rank's; progress: after the step.
   void start_step();
   void end_step(const StepResult& result, const TrainingProgress& progress, const Stage& stage,
-                const Batch& batch);                                                 // collective
-  void validation(const ValidationMetrics& metrics) { step_.validation = metrics; }  // after that step, if there is one
-  // Writes and shows the step. A file that cannot be written (a full disk, a directory in its place) is told of, and
-  // tried again at the next.
+                const Batch& batch);  // collective
+  // Call after end_step() if validation ran.
+  void validation(const ValidationMetrics& metrics) { step_.validation = metrics; }
+  // Writes the step's metrics, and shows its progress. If a file cannot be written (a full disk, a directory in its
+  // place), warns, and tries again at the next step.
   void write_step();
-  // Before a checkpoint: what was said of the steps up to it outlives a power cut, if it does.
+  // Call before saving a checkpoint: fsyncs metrics and events, so that they survive a power cut if the checkpoint
+  // does.
   void make_durable();
   void sample(int64_t step, std::string_view text);
   void say(std::string_view line);  // on rank 0, above the progress line
 
  private:
   struct Files;
-  // Writes, and tells when that begins to fail and when it works again. output: metrics or events.
+  // Calls write(), and reports when it begins to fail and when it works again. output: metrics or events.
   template <typename Output>
   void attempt(bool& failing, const Output& output, const std::function<void()>& write);
-  bool fails(const std::function<void()>& write, bool told);
+  bool fails(const std::function<void()>& write, bool told);  // told: an earlier failure was already reported
   void write_config();
 
   const Config& config_;
@@ -54,7 +56,7 @@ class RunReporter {
   std::vector<std::pair<std::string, CommunicationCounters>> counters_before_;
   double started_ = 0, seconds_per_flop_ = 0;
   StepMetrics step_;
-  bool config_fails_ = false, metrics_fail_ = false, events_fail_ = false;  // the latest write, which was told of
+  bool config_fails_ = false, metrics_fail_ = false, events_fail_ = false;  // whether the latest write of each failed
 };
 
 }  // namespace ropewalk

@@ -13,7 +13,7 @@
 namespace ropewalk {
 namespace {
 
-// What Trace::write_json begins with.
+// The beginning of what Trace::write_json writes.
 constexpr std::string_view kTraceMark = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
 
 bool begins_as_trace(const InputFile& file) {
@@ -32,7 +32,7 @@ StepTracer::StepTracer(const Config& config, Rank rank, int64_t resumed_step)
 
 void StepTracer::before_step(int64_t steps_done) {
   if (!rank_.trace || begin_ >= end_ || steps_done != begin_) return;
-  rank_.mesh.world().barrier();  // so that all ranks count time from the same moment
+  rank_.mesh.world().barrier();  // so that the times of all ranks start at the same moment
   origin_ = steady_seconds();
   rank_.trace->record(true);
 }
@@ -54,7 +54,7 @@ std::string StepTracer::write() const {
     std::filesystem::create_directories(directory, made_by_another);
     FileSystem& files = real_file_system();
     if (kind_of(path) != PathKind::kNone && !begins_as_trace(InputFile(files, path)))
-      throw FileError(0, fmt::format("{} is in the way, and no trace: rename it", path.string()));
+      throw FileError(0, fmt::format("{} is in the way and is not a trace; rename it", path.string()));
     std::ostringstream text;
     rank_.trace->write_json(text, world.rank(), host_name(), origin_);
     replace_file(files, path, text.view());

@@ -1,4 +1,4 @@
-// The steps of a run that are traced, and the files that come of it: <output.directory>/trace/rank-N.json.
+// Traces some steps of a run into files: <output.directory>/trace/rank-N.json, N in five digits.
 #pragma once
 
 #include <optional>
@@ -11,11 +11,12 @@ namespace ropewalk {
 
 class StepTracer {
  public:
-  // Traces output.trace_steps steps, from `resumed_step` + output.trace_after on; nothing if rank.trace is null.
+  // Traces output.trace_steps steps, from step `resumed_step` + output.trace_after on; nothing if rank.trace is null.
   StepTracer(const Config& config, Rank rank, int64_t resumed_step);
 
   void before_step(int64_t steps_done);  // collective
-  // Returns what to tell, when the last traced step is done: where the files are, or why there are none. Collective.
+  // After the last traced step, writes the files and returns a message: where they are, or why there are none.
+  // Collective.
   std::optional<std::string> after_step(int64_t steps_done);
 
  private:
@@ -24,7 +25,7 @@ class StepTracer {
   const Config& config_;
   Rank rank_;
   int64_t begin_, end_;  // steps [begin_, end_) are traced
-  double origin_ = 0;    // of the times in the files, in steady seconds
+  double origin_ = 0;    // zero of the times in the files, in steady seconds
 };
 
 }  // namespace ropewalk

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
 
-// Value in the largest unit that leaves at least 1, with three digits at most.
+// The value in the largest unit in which it is at least 1, with at most three digits.
 std::string scaled_text(double value, double base, std::initializer_list<const char*> units) {
   if (!std::isfinite(value)) return "?";
   auto unit = units.begin();
@@ -20,8 +20,7 @@ std::string scaled_text(double value, double base, std::initializer_list<const c
   return fmt::format("{:.{}f}{}", value, digits, *unit);
 }
 
-// Bytes of the control character with which valid UTF-8 begins (U+0000..1F, 7F, 80..9F), 0 if it begins with something
-// else.
+// Length of the control character (U+0000..1F, 7F, 80..9F) at the beginning of valid UTF-8; 0 if there is none.
 size_t control_bytes(std::string_view text) {
   const auto first = static_cast<unsigned char>(text[0]);
   if (first < 0x20 || first == 0x7f) return 1;

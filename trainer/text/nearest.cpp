@@ -23,7 +23,7 @@ int edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::string nearest_name(std::string_view name, std::span<const std::string> candidates) {
-  constexpr size_t kLongestName = 64;  // a longer one is no slip of the pen, and the search takes |name| x |candidate|
+  constexpr size_t kLongestName = 64;  // longer names are no typing errors; time grows with |name| x |candidate|
   if (name.size() > kLongestName) return "";
   std::string nearest;
   int nearest_distance = 0;

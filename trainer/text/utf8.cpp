@@ -7,7 +7,7 @@
 namespace ropewalk {
 namespace {
 
-// Length that the first byte of a character promises; 0 for a byte that begins none.
+// Length of a character by its first byte; 0 for a byte that cannot begin a character.
 size_t promised_length(unsigned char first) {
   if (first < 0x80) return 1;
   if (first >= 0xC2 && first < 0xE0) return 2;
@@ -18,7 +18,7 @@ size_t promised_length(unsigned char first) {
 
 bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-// Length of the character at the beginning of `text`, or 0 where it is not one: cut, overlong, a surrogate or above
+// Length of the character at the beginning of `text`; 0 if it is invalid: incomplete, overlong, a surrogate or above
 // U+10FFFF.
 size_t character_length(std::string_view text) {
   const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int32_t kEndOfDocument = 256;
 
-// A byte is certain at once.
+// Holds nothing back: the id of a byte does not depend on the bytes that follow.
 class ByteEncoder : public Encoder {
  public:
   void append(std::string_view piece, std::vector<int32_t>& ids) override {

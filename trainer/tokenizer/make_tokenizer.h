@@ -1,4 +1,4 @@
-// The tokenizers that there are, by the names under which users ask for them.
+// The available tokenizers, by name.
 #pragma once
 
 #include <memory>
@@ -12,16 +12,16 @@ namespace ropewalk {
 std::unique_ptr<Tokenizer> make_byte_tokenizer();
 
 struct TokenizerKind {
-  std::string_view name, summary;  // the summary as a help text shows it
+  std::string_view name, summary;  // summary: for help texts
   std::unique_ptr<Tokenizer> (*make)();
 };
 inline constexpr TokenizerKind kTokenizerKinds[] = {
     {"bytes", "the 256 bytes and the end of a document, 257 tokens", make_byte_tokenizer}};
 
-// Throws ConfigurationError for a name that is not among them, with the choices.
+// Throws ConfigurationError, with the choices, for an unknown name.
 std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name);
 
-// "bytes: the 256 bytes and the end of a document, 257 tokens", one after the other: for a help text.
+// All names and summaries, for a help text: "bytes: the 256 bytes and the end of a document, 257 tokens".
 std::string tokenizer_choices();
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-// What both forms of attention's backward begin with.
+// delta, which both forms of attention's backward need first.
 #include "kernels/cuda/attention/operands.h"
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda_backend.h"
@@ -6,7 +6,7 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-// delta [rows] = rowsum(d_o * o) over K; K / 8 threads of a warp for each row
+// delta [rows] = rowsum(d_o * o) over K; K / 8 threads of a warp share a row
 template <int K>
 __global__ void delta_kernel(int64_t rows, const Bf16* d_o, const Bf16* o, float* delta) {
   const int64_t i = first_of_thread<8>(), row = i / K;

@@ -1,5 +1,6 @@
-// Which rows a block of attention has, and which keys they see: integers alone, the same for every form of the kernels.
-// A block of rows (t, r), query t of the r-th of the R heads that read one key head, meets the keys in tiles.
+// Which rows a block of attention has, and which keys they see: index arithmetic, shared by the portable and the Hopper
+// kernels. Row (t, r) is query t of the r-th of the R = H / G query heads that share a KV head. A block of such rows
+// visits the keys tile by tile.
 #pragma once
 
 #include "kernels/cuda/platform.h"
@@ -8,15 +9,14 @@
 namespace ROPEWALK_CUDA {
 
 struct AttentionShape {
-  int64_t T, U, H, G, K;
-  int64_t q_begin, k_begin;
+  int64_t T, U, H, G, K;          // queries, keys, query heads, KV heads, head size
+  int64_t q_begin, k_begin;       // positions of the first query and of the first key
   bool sliding;                   // a query sees only `window` keys, itself included
-  int64_t window;                 // where sliding; far from overflow
-  const int32_t* document_begin;  // [T] on the device, or null
+  int64_t window;                 // if sliding; small enough that sums with it do not overflow
+  const int32_t* document_begin;  // [T] in device memory, or null
 };
 
-// The rows of the key piece, counted from its start, that query t sees: AttentionMask::of_query of
-// kernels/attention_mask.h.
+// The keys that query t sees, as indices into the given U keys: AttentionMask::of_query of kernels/attention_mask.h.
 __device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t t) {
   const int64_t i = s.q_begin + t;
   int64_t first = s.document_begin ? s.document_begin[t] : 0;
@@ -25,7 +25,8 @@ __device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t 
   return {clamped(first - s.k_begin), clamped(i + 1 - s.k_begin)};
 }
 
-// Where among `queries` documents begin behind `position`: they begin later and later.
+// The first of `queries` whose document begins after `position`, or queries.end. A binary search, since document_begin
+// never decreases.
 __device__ __forceinline__ int64_t queries_before(const AttentionShape& s, Range queries, int64_t position) {
   while (queries.begin < queries.end) {
     const int64_t middle = (queries.begin + queries.end) / 2;
@@ -37,8 +38,8 @@ __device__ __forceinline__ int64_t queries_before(const AttentionShape& s, Range
   return queries.begin;
 }
 
-// The queries among which all are that see any of `exist` keys from u on. Those before are too early; those behind have
-// windows or documents that begin later.
+// The queries that see at least one of the keys [u, u + exist). Earlier queries precede these keys; the windows or
+// documents of later queries begin after them.
 __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_t u, int exist) {
   const int64_t first = s.k_begin + u, last = first + exist - 1;
   Range queries{first > s.q_begin ? first - s.q_begin : 0, s.T};
@@ -47,7 +48,7 @@ __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_
   return queries;
 }
 
-// Among those, the queries that see all `count` keys from u on, so that nothing there needs a mask.
+// The queries that see all of the keys [u, u + count), so that they need no mask there. Empty if U < u + count.
 __device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, int64_t u, int count) {
   const int64_t first = s.k_begin + u, last = first + count - 1;
   Range queries{last > s.q_begin ? last - s.q_begin : 0, s.T};
@@ -57,7 +58,7 @@ __device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, in
   return queries;
 }
 
-// Rows (t, r) from query t0 on, as many as fit into kMost of them.
+// Rows (t, r) of consecutive queries from t0 on: as many whole queries, of R rows each, as fit into kMost rows.
 template <int kMost>
 struct Rows {
   __device__ Rows(const AttentionShape& s, int64_t t0_)
@@ -69,19 +70,19 @@ struct Rows {
   int queries;
   __device__ int count() const { return queries * R; }
   __device__ int64_t query(int row) const { return t0 + row / R; }
-  // Of row (t, r) in [T, H].
+  // The index of the row in [T, H].
   __device__ int64_t at(const AttentionShape& s, int64_t g, int row) const {
     return query(row) * s.H + g * R + row % R;
   }
 };
 
-// What a row sees; nothing where there is no such row.
+// The keys that a row sees; empty if there is no such row.
 template <int kMost>
 __device__ __forceinline__ Range keys_of_row(const AttentionShape& s, const Rows<kMost>& rows, int row) {
   return row < rows.count() ? keys_of_query(s, rows.query(row)) : Range{};
 }
 
-// How many of a tile's keys, from u on, there are.
+// The number of keys in the tile that begins at key u; the last tile may be cut short.
 __device__ __forceinline__ int keys_from(const AttentionShape& s, int64_t u, int tile_keys) {
   return static_cast<int>(s.U - u < tile_keys ? s.U - u : tile_keys);
 }

@@ -1,5 +1,5 @@
-// What one piece of keys gives, merged into what earlier pieces gave (Milakov & Gimelshein, arXiv 1805.02867; Dao,
-// arXiv 2307.08691).
+// Merges the attention output and log-sum-exp of one piece of the keys into those of earlier pieces (Milakov &
+// Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691).
 #pragma once
 
 #include "kernels/cuda/block.h"
@@ -7,13 +7,17 @@
 
 namespace ROPEWALK_CUDA {
 
-// Row `at` of (o, lse): L = log(exp(lse) + exp(piece)),  o = exp(lse - L) o + exp(piece - L) out / sum; `before` is
-// what lse was. The row is number i of the two of which four threads have `out`, as OnlineSoftmax has them. By all
-// threads of the warp, whether the row is there or not.
+// Updates row `at` of (o, lse), whose lse was `before`:
+//
+//     lse = L = log(exp(before) + exp(piece)),  o = exp(before - L) o + exp(piece - L) out / sum
+//
+// piece: the row's log-sum-exp over this piece; out: its output before normalization; sum: its softmax denominator. i
+// (0 or 1) selects one of the two rows of which this thread holds a part, laid out as in OnlineSoftmax. All threads of
+// the warp must call; where not `exists`, nothing is merged.
 template <int K>
 __device__ __forceinline__ void merge_row(const float (&out)[K / 8][4], int i, float piece, float sum, bool exists,
                                           int64_t at, float before, float* o, float* lse) {
-  __syncwarp();  // all of the row have read lse before one of them writes it
+  __syncwarp();  // all four threads of the row have read lse before one of them writes it
   if (!exists) return;
   const bool is_first = before == -INFINITY;
   const float larger = fmaxf(before, piece);

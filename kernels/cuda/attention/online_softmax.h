@@ -1,6 +1,6 @@
-// The softmax of rows whose scores come in tiles (Milakov & Gimelshein, arXiv 1805.02867), in units of log 2. Scores
-// lie in registers as tensor cores leave them: of each 8 columns a thread has two neighbours in each of two rows, 8
-// apart, and four threads have a row.
+// The softmax of rows whose scores arrive tile by tile (Milakov & Gimelshein, arXiv 1805.02867), in base 2: scores are
+// multiplied by log2(e). They lie in registers as tensor cores leave them: a thread holds two adjacent columns of every
+// 8, in each of two rows, 8 apart. Four threads share a row.
 #pragma once
 
 #include "kernels/cuda/block.h"
@@ -8,14 +8,16 @@
 
 namespace ROPEWALK_CUDA {
 
-// Of this thread's two rows. The largest weight is 1, which is not rounded: exponentials relative to anything but the
-// largest score would spare most of the shrinking, but err more than twice as much where one key outweighs the others.
+// The state of this thread's two rows. Exponentials are relative to the running maximum, so that the largest weight is
+// exactly 1 and is not rounded in bf16. Following the maximum only when it has grown by a threshold would avoid most of
+// the rescaling. But where one key outweighs the others, the error would be more than twice as large.
 struct OnlineSoftmax {
-  float largest[2] = {-INFINITY, -INFINITY};  // score so far
-  float sum[2] = {};                          // of exponentials relative to it, this thread's
+  float largest[2] = {-INFINITY, -INFINITY};  // largest score so far
+  float sum[2] = {};                          // of 2^(score - largest), over this thread's columns
 
-  // Products q k, of which `scale` > 0 makes scores, become exponentials; -inf is what a row does not see. What was
-  // summed so far must shrink by `shrink` to fit.
+  // Replaces products q k in `score` by 2^(scale * q k - largest), where scale > 0 includes the factor log2(e). Keys
+  // that a row does not see must be -inf. Sets `shrink` to the factors by which the caller must multiply its outputs so
+  // far; `sum` is rescaled here.
   template <int kParts>
   __device__ __forceinline__ void take(float (&score)[kParts][4], float scale, float (&shrink)[2]) {
     float base[2];
@@ -39,7 +41,7 @@ struct OnlineSoftmax {
       }
   }
 
-  // Of all four threads of row i.
+  // The sum of row i over its four threads.
   __device__ __forceinline__ float whole_sum(int i) const {
     float whole = sum[i];
     for (int mask = 1; mask <= 2; mask *= 2) whole += __shfl_xor_sync(~0u, whole, mask);

@@ -1,4 +1,4 @@
-// Attention's operands, checked and made into what its kernels take.
+// Checks attention's operands and converts them to the arguments of its kernels.
 #pragma once
 
 #include <algorithm>
@@ -37,14 +37,15 @@ inline AttentionShape shape_of(const Tensor& q, const Tensor& k, const Attention
           .document_begin = span.document_begin.empty() ? nullptr : at<int32_t>(span.document_begin)};
 }
 
-// Of Hopper's kernels, which count rows in 32 bits, and keys and queries from each other's first.
+// Checks the limits of the Hopper kernels: indices of rows, and differences between positions of queries and keys, are
+// 32-bit.
 inline void check_counts(const AttentionShape& s) {
   constexpr int64_t kMost = int64_t{1} << 30;
   CHECK(s.T * s.H < kMost && s.U + s.T + std::abs(s.q_begin - s.k_begin) < kMost,
         "attention of {} queries of {} heads from {} and {} keys from {} on cuda", s.T, s.H, s.q_begin, s.U, s.k_begin);
 }
 
-// Calls f(std::integral_constant<int, K>{}) for the K that there are.
+// Calls f(std::integral_constant<int, K>{}) if K is a supported head size.
 template <typename F>
 void with_head_size(int64_t K, F&& f) {
   if (K == 64)

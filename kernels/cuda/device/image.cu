@@ -18,13 +18,13 @@ bool has_image() {
     cudaGetLastError();
     return false;
   }
-  check(error, "its kernels");
+  check(error, "looking up its kernels");
   return true;
 }
 
 bool has_hopper_instructions() {
   bool has = false;
-  check(cudaMemcpyFromSymbol(&has, of_image, sizeof(has)), "what its kernels are built for");
+  check(cudaMemcpyFromSymbol(&has, of_image, sizeof(has)), "reading what its kernels are built for");
   return has;
 }
 

@@ -13,7 +13,7 @@ class Nvtx final : public RangeMarker {
 
 }  // namespace
 
-// Without a profiler a call is a jump to nothing.
+// Without a profiler, these calls do almost nothing.
 RangeMarker* range_marker() {
   static Nvtx nvtx;
   return &nvtx;

@@ -22,7 +22,7 @@ SortedTokens sort_tokens(Runtime& runtime, int64_t N, const int32_t* tokens) {
     check(cub::DeviceRadixSort::SortPairs(at, scratch, tokens, sorted, rows, sorted_rows, N, 0, 32, runtime.stream()),
           "sorting tokens");
   };
-  sort(nullptr, nullptr, nullptr, nullptr);  // only tells what scratch it needs
+  sort(nullptr, nullptr, nullptr, nullptr);  // only computes the size of its scratch
   const int64_t part = aligned(static_cast<size_t>(N) * sizeof(int32_t));
   auto* memory = static_cast<unsigned char*>(runtime.workspace(3 * part + aligned(scratch)));
   auto *sorted = reinterpret_cast<int32_t*>(memory), *sorted_rows = reinterpret_cast<int32_t*>(memory + part),

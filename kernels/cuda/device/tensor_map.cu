@@ -10,7 +10,8 @@
 namespace ropewalk::cuda {
 namespace {
 
-// The driver's, found through the runtime: programs need not be linked with the driver's library.
+// The driver's cuTensorMapEncodeTiled, looked up through the runtime, so that programs need not link the driver's
+// library.
 auto encode_function() {
   static const auto encode = [] {
     void* function = nullptr;
@@ -43,7 +44,7 @@ TensorMap encoded(const void* base, CUtensorMapDataType type, size_t element_byt
                         CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS)
-    throw DeviceError(fmt::format("a tensor map of extents {} and strides {}, box {}: error {} of the driver",
+    throw DeviceError(fmt::format("a tensor map of extents {} and strides {}, box {}: the driver returned error {}",
                                   fmt::join(extents, " x "), fmt::join(strides, ", "), fmt::join(box, " x "),
                                   static_cast<int>(result)));
   TensorMap map;

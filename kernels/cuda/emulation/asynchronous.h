@@ -1,5 +1,5 @@
-// What goes on beside the threads of a block, as Hopper's engines do it: barriers that count bytes, copies and sums of
-// tiles, products of warpgroups. hopper.h says what threads ask of them.
+// Hopper's asynchronous engines, which work beside the threads of a block: barriers that count bytes, copies and bulk
+// additions of tiles, products of warpgroups. hopper.h declares the instructions that threads issue to them.
 #pragma once
 
 #include <map>
@@ -11,23 +11,24 @@ namespace ropewalk::simt {
 
 constexpr unsigned kWarpgroup = 128;
 
-// Where a piece of 16 bytes is: the swizzle of 128 bytes exchanges those of a row by the row's number modulo 8
-// ("Tensors: Swizzling Modes").
+// The swizzled address of a 16-byte piece: the 128-byte swizzle XORs the piece's index in its row with the row's index
+// modulo 8 ("Tensors: Swizzling Modes").
 inline uint32_t swizzled(uint32_t address) { return address ^ (address >> 7 & 7) << 4; }
 
-// proxies.cpp. Shared memory as the asynchronous proxy sees it: what threads store is not there before they fence.
-// Addresses are those of the shared window, whose first KiB is the system's.
+// proxies.cpp. Shared memory as the async proxy sees it. Stores of threads become visible to it at the next fence of
+// any thread. Addresses are those of the shared window, whose first KiB is reserved by the system.
 class AsyncView {
  public:
   explicit AsyncView(Block& block) : block_(block), seen_(block.shared_bytes(), kPoison) {}
 
   uint32_t address(const void* shared) const;
   const unsigned char* at(uint32_t address, size_t bytes) const;
-  void check(const void* shared, size_t bytes, size_t alignment) const;  // that it is there
-  // By the engines, for everybody.
+  // Fails unless the range lies in shared memory and is aligned.
+  void check(const void* shared, size_t bytes, size_t alignment) const;
+  // Writes by the engines, visible to threads and engines.
   void write(uint32_t address, const void* from, size_t bytes);
   void poison(const void* shared, size_t bytes);
-  void publish();  // what threads have stored
+  void publish();  // makes all stores of threads visible to the engines
 
  private:
   size_t offset(uint32_t address, size_t bytes) const;
@@ -35,12 +36,12 @@ class AsyncView {
   std::vector<unsigned char> seen_;
 };
 
-// asynchronous.cpp. What the engines have still to do, in any order: at drawn times, some of it only when all threads
-// wait.
+// asynchronous.cpp. The pending work of the engines. It is done in random order and at random times, some of it only
+// when all threads wait.
 class Steps {
  public:
   void add(std::function<void()> step) { (one_in(2) ? soon_ : at_last_).push_back(std::move(step)); }
-  bool do_one(bool all_wait);  // false: there is none
+  bool do_one(bool all_wait);  // false: there was nothing to do
 
  private:
   std::vector<std::function<void()>> soon_, at_last_;
@@ -56,16 +57,16 @@ class Mbarriers {
   void arrive(uint64_t* word, uint32_t bytes);
   void wait(uint64_t* word, uint32_t parity);
   void check_published(uint64_t* word);
-  void complete(uint64_t* word, uint32_t bytes);  // by a copy
+  void complete(uint64_t* word, uint32_t bytes);  // called by a copy
   void end();
 
  private:
   struct Mbarrier {
-    int64_t expected, pending;  // arrivals: in a phase, and still in this one
-    int64_t bytes = 0;          // announced and not there yet
+    int64_t expected, pending;  // arrivals: per phase, and still missing in this one
+    int64_t bytes = 0;          // announced and not copied yet
     uint64_t phase = 0;
     bool published = false;
-    uint64_t word() const;  // what lies in shared memory
+    uint64_t word() const;  // the barrier's content in shared memory
   };
   Mbarrier& find(uint64_t* word);
   void update(uint64_t* word, Mbarrier& barrier);
@@ -88,7 +89,7 @@ class NamedBarriers {
   std::array<Named, 16> named_;
 };
 
-// bulk.cpp. Tiles that come piece by piece.
+// bulk.cpp. Copies of tiles, which arrive piece by piece.
 class TileCopies {
  public:
   TileCopies(Block& block, AsyncView& view, Steps& steps, Mbarriers& barriers)
@@ -109,10 +110,10 @@ class TileCopies {
   AsyncView& view_;
   Steps& steps_;
   Mbarriers& barriers_;
-  size_t under_way_ = 0;  // pieces
+  size_t under_way_ = 0;  // pieces in flight
 };
 
-// bulk.cpp. Sums into device memory: read at one time, added at another.
+// bulk.cpp. Bulk additions to device memory, which read shared memory at one time and add at another.
 class BulkSums {
  public:
   BulkSums(Block& block, AsyncView& view, Steps& steps)
@@ -134,8 +135,8 @@ class BulkSums {
   };
   using Group = std::vector<std::shared_ptr<Sum>>;
   struct Thread {
-    std::deque<Group> groups;  // under way
-    Group open;
+    std::deque<Group> groups;  // committed, and not waited for
+    Group open;                // not yet committed
   };
   void read(const std::shared_ptr<Sum>& sum);
   void add(Sum& sum);
@@ -151,7 +152,7 @@ class Warpgroup {
   struct Call {
     float* sums;
     unsigned columns;
-    const uint32_t* a_registers;  // null: a is a descriptor
+    const uint32_t* a_registers;  // null if a is a descriptor
     uint64_t a;
     bool a_transposed;
     uint64_t b;
@@ -165,33 +166,33 @@ class Warpgroup {
   void check_end_of_thread();
 
  private:
-  // Accumulators of products under way; the threads' registers are poisoned meanwhile.
+  // Accumulators of products in flight; meanwhile the threads' registers are poisoned.
   struct Sums {
     unsigned columns;
-    bool early;                 // operands are read when the product is asked for; otherwise at a drawn time
+    bool early;                 // operands are read when the product is issued; otherwise at a random later time
     std::vector<float> values;  // [64, columns]
-    // Calls f(number in values, number in the registers) for what thread t has.
+    // Calls f(index in values, index in the thread's registers) for each accumulator of thread t.
     template <typename F>
     void of_thread(size_t t, const F& f) const;
   };
   struct Product {
     Call call;
     std::shared_ptr<Sums> sums;
-    bool first;  // of its sums
+    bool first;  // the first product that adds to `sums`
     std::array<const uint32_t*, kWarpgroup> a_registers;
-    unsigned asked = 0, delivered = 0;  // threads
+    unsigned asked = 0, delivered = 0;  // threads that have issued it, and that have its result
     bool computed = false;
   };
   struct Link {
     float* registers;
     std::shared_ptr<Sums> sums;
-    size_t last;  // product that adds to them
+    size_t last;  // index of the last product that adds to them
   };
   struct Thread {
-    size_t asked = 0, delivered = 0;  // products
-    std::deque<size_t> groups;        // products asked for at each commit, of those not yet waited for
+    size_t asked = 0, delivered = 0;  // products issued, and products whose results it has
+    std::deque<size_t> groups;        // for each group not yet waited for: `asked` when it was committed
     std::vector<Link> links;
-    bool fenced = false;  // since registers may have been touched
+    bool fenced = false;  // since its last wait, after which it may touch its registers
   };
 
   Thread& me() { return threads_[block_.thread() % kWarpgroup]; }
@@ -207,11 +208,11 @@ class Warpgroup {
   AsyncView& view_;
   Steps& steps_;
   std::array<Thread, kWarpgroup> threads_;
-  std::deque<Product> products_;  // under way
-  size_t first_ = 0;              // the number of the first of them
+  std::deque<Product> products_;  // in flight
+  size_t first_ = 0;              // the index of the first of them
 };
 
-// registers.cpp. Registers that warps hand to each other.
+// registers.cpp. Registers that warps hand to each other (setmaxnreg).
 class Registers {
  public:
   explicit Registers(Block& block);
@@ -220,13 +221,13 @@ class Registers {
  private:
   Block& block_;
   int64_t free_ = 0;
-  std::vector<int> threads_;  // what each has
+  std::vector<int> threads_;  // registers of each thread
 };
 
 // asynchronous.cpp
 struct Asynchronous {
   explicit Asynchronous(Block& block);
-  Warpgroup& warpgroup();  // of the running thread
+  Warpgroup& warpgroup();  // the running thread's
   void check_end_of_thread();
   void end();
 

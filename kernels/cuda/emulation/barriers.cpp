@@ -10,7 +10,7 @@ constexpr int64_t kMost = (1 << 20) - 1;  // arrivals and bytes: "Contents of th
 
 }  // namespace
 
-// An image of the state, so that garbage and what is stored over a barrier are noticed.
+// Encodes the state, so that uses of memory without a barrier, and stores over a barrier, are detected.
 uint64_t Mbarriers::Mbarrier::word() const {
   return phase % 2 << 63 | static_cast<uint64_t>(bytes + kMost) << 40 | static_cast<uint64_t>(pending) << 20 |
          static_cast<uint64_t>(expected);
@@ -24,7 +24,7 @@ void Mbarriers::init(uint64_t* word, int arrivals) {
   *word = at->second.word();
 }
 
-// "membar / fence": fence.mbarrier_init orders initialisations before what the asynchronous proxy does.
+// "membar / fence": fence.mbarrier_init orders initializations before accesses by the async proxy.
 void Mbarriers::publish() {
   for (auto& [word, barrier] : barriers_) barrier.published = true;
 }
@@ -39,7 +39,7 @@ Mbarriers::Mbarrier& Mbarriers::find(uint64_t* word) {
   return at->second;
 }
 
-// A phase is complete when nobody and no byte is pending; then the next one begins.
+// A phase is complete when no arrivals and no bytes are pending; then the next phase begins.
 void Mbarriers::update(uint64_t* word, Mbarrier& barrier) {
   if (barrier.pending == 0 && barrier.bytes == 0) {
     ++barrier.phase;
@@ -64,7 +64,7 @@ void Mbarriers::complete(uint64_t* word, uint32_t bytes) {
   update(word, barrier);
 }
 
-// test_wait.parity tells the phase under way from the one before it, no more.
+// test_wait.parity can only distinguish the current phase from the one before it.
 void Mbarriers::wait(uint64_t* word, uint32_t parity) {
   if (parity > 1) block_.fail(fmt::format("waits for a phase of parity {}", parity));
   const Mbarrier& barrier = find(word);

@@ -41,7 +41,7 @@ class Stacks {
 
 }  // namespace
 
-// Each device of a process draws something else, and the same in each process.
+// Seeded differently for each device of a process, and the same in every process.
 std::minstd_rand& draw() {
   static std::atomic<unsigned> threads = 0;
   thread_local std::minstd_rand generator(++threads);
@@ -59,8 +59,8 @@ Block::Block(unsigned threads, size_t shared_bytes)
   for (Fiber& fiber : fibers_) fiber.self = std::make_unique<Context>();
   for (size_t begin = 0; begin < threads; begin += kWarp) warps_.push_back(begin);
 }
-// Fibers that are not done are left by an exception; the address sanitizer does not know their stacks, so that frames
-// would leave their marks there.
+// After a failure some fibers are not done, and are unwound by an exception. The address sanitizer does not know their
+// stacks, and would leave the poisoned redzones of their frames there.
 Block::~Block() {
   for (const Fiber& fiber : fibers_)
     if (fiber.state != State::kDone) {
@@ -113,10 +113,11 @@ void Block::wait(State barrier) {
 void Block::fail(const std::string& why) {
   CHECK(in_thread_, "block ({}, {}): {}", index_.x, index_.y, why);
   failure_ = fmt::format("thread {} of block ({}, {}): {}", current_, index_.x, index_.y, why);
-  while (true) wait(State::kWaiting);  // left when the fiber is destroyed
+  while (true) wait(State::kWaiting);  // until the fiber is destroyed
 }
 
-// One barrier does for a shuffle: what a lane gives next lies elsewhere, and after that it waits for all who read.
+// A shuffle needs only one barrier: a lane's next value goes to the other buffer, and in that shuffle it waits for all
+// lanes, which by then have read this one.
 uint64_t Block::from_lane(uint64_t mine, unsigned lane) {
   auto& given = given_[me().shuffles++ % 2];
   given[current_] = mine;
@@ -150,7 +151,7 @@ const Fiber* Block::waiting() const {
   return &*std::ranges::find_if(fibers_, [](const Fiber& fiber) { return fiber.state != State::kDone; });
 }
 
-// Runs those of a warp that can; false where there are none.
+// Runs the threads of a warp that can run; false if none can.
 bool Block::run_warp(size_t begin) {
   std::array<size_t, kWarp> ready;
   size_t count = 0;
@@ -173,7 +174,7 @@ bool Block::run_warp(size_t begin) {
   return count > 0;
 }
 
-// Lets go on those who have all come to the same barrier.
+// Releases the threads from `barrier` if all that are not done have reached it.
 void Block::release(size_t begin, size_t end, State barrier) {
   for (size_t i = begin; i < end; ++i)
     if (fibers_[i].state != barrier && fibers_[i].state != State::kDone) return;

@@ -1,4 +1,4 @@
-// A block of the emulated device: its threads, which are fibers, their waiting for each other, and its shared memory.
+// A block of the emulated device: its threads, which are fibers, their synchronization, and its shared memory.
 #pragma once
 
 #include <array>
@@ -13,13 +13,13 @@
 
 namespace ropewalk::simt {
 
-struct Context;       // where who does not run goes on
-struct Asynchronous;  // what goes on beside the threads (asynchronous.h); only kernels for Hopper have it
+struct Context;       // the saved state of a suspended fiber, or of the scheduler
+struct Asynchronous;  // the asynchronous engines (asynchronous.h); only for kernels that use them
 
-std::minstd_rand& draw();
+std::minstd_rand& draw();  // this thread's random generator
 inline bool one_in(unsigned n) { return draw()() % n == 0; }
 
-constexpr unsigned char kPoison = 0xff;  // of bf16 and fp32, bytes of NaNs
+constexpr unsigned char kPoison = 0xff;  // repeated, a NaN in bf16 and fp32
 
 struct Copy {
   void* to;
@@ -32,10 +32,10 @@ enum class State { kReady, kAtBlockBarrier, kAtWarpBarrier, kWaiting, kDone };
 struct Fiber {
   std::unique_ptr<Context> self;
   State state = State::kDone;
-  std::function<bool()> over;  // while kWaiting: whether it may go on
+  std::function<bool()> over;  // while kWaiting: whether it may continue
   Index index;
   size_t shuffles = 0;
-  std::deque<std::vector<Copy>> copies;  // groups on their way; the newest is still open
+  std::deque<std::vector<Copy>> copies;  // groups in flight; the newest is still open
 };
 
 class Block {
@@ -44,16 +44,16 @@ class Block {
   ~Block();
 
   void begin(Index at, const std::function<void()>& thread);
-  // Lets each warp go on, in a drawn order, as far as it can or, where something is asynchronous, to a drawn barrier;
-  // false where none could. Throws what a thread has failed with.
+  // Runs each warp, in random order, until it must wait; in kernels with asynchronous operations a warp may stop
+  // earlier, at a random barrier. Returns false if nothing could run. Throws the failure of a thread.
   bool go_on();
   bool is_done() const;
-  const Fiber* waiting() const;  // one of those that are not done
+  const Fiber* waiting() const;  // one that is not done
   Index index() const { return index_; }
 
-  // For the running thread.
+  // The following are called by the running thread.
   void wait(State barrier);
-  // Until over(), which is asked again and again.
+  // Waits until over() returns true; it is polled.
   template <typename Over>
   void wait_until(const Over& over) {
     while (!over()) {
@@ -61,10 +61,11 @@ class Block {
       wait(State::kWaiting);
     }
   }
-  // Where a rule is broken the kernel ends: this throws from go_on(), as exceptions do not leave fibers.
+  // Reports that the kernel breaks a rule, and ends it: go_on() throws, because exceptions cannot leave a fiber.
   [[noreturn]] void fail(const std::string& why);
   uint64_t from_lane(uint64_t mine, unsigned lane);
-  // Calls work(what each lane of this warp gives in the same call) when the last has come. Lane has a bool `served`.
+  // Calls work(array of pointers to every lane's `mine`) when the last lane of this warp has called. Lane must have a
+  // member `bool served`.
   template <typename Lane, typename Work>
   void with_warp(Lane& mine, const Work& work) {
     const size_t warp = current_ / kWarp;
@@ -96,14 +97,14 @@ class Block {
   std::vector<unsigned char> shared_;
   std::unique_ptr<Context> scheduler_;
   std::vector<Fiber> fibers_;
-  std::array<std::vector<uint64_t>, 2> given_;  // by each thread, in a shuffle and in the one before
-  std::vector<void*> passed_;                   // by each thread, in a call of its whole warp
-  std::vector<size_t> arrived_;                 // of each warp, at such a call
-  std::vector<size_t> warps_;                   // where they begin, in the order of their turns
+  std::array<std::vector<uint64_t>, 2> given_;  // each thread's value, in a shuffle and in the one before
+  std::vector<void*> passed_;                   // each thread's argument of with_warp()
+  std::vector<size_t> arrived_;                 // per warp: lanes that have called with_warp()
+  std::vector<size_t> warps_;                   // the first thread of each warp, in the order in which they run
   std::unique_ptr<Asynchronous> asynchronous_;
   Index index_;
   size_t current_ = 0;
-  bool in_thread_ = false;  // or in what goes on beside the threads
+  bool in_thread_ = false;  // true while a thread runs; false in the scheduler and the asynchronous engines
   std::string failure_;
 };
 

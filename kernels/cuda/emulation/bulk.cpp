@@ -18,8 +18,8 @@ int rows_of_box(Block& block, const TensorMap& map, int dimensions) {
   return rows;
 }
 
-// Where row `row` of the box at the coordinates begins, in elements from the tensor's base, were its column 0; -1: not
-// in the tensor.
+// The offset in elements, from the tensor's base, of column 0 of row `row` of the box at coordinates `at`; -1 if the
+// row is outside the tensor.
 int64_t row_of_box(const TensorMap& map, const int* at, int row) {
   int64_t from = 0;
   for (int d = 1, rest = row; d < map.dimensions; rest /= map.box[d], ++d) {
@@ -118,7 +118,7 @@ void BulkSums::add(Sum& sum) {
   sum.added = true;
 }
 
-// Nobody may leave before shared memory has been read.
+// A thread must not end before its additions have read shared memory.
 void BulkSums::check_end_of_thread() {
   const Thread& me = threads_[block_.thread()];
   const auto is_read = [](const Group& group) {

@@ -1,19 +1,20 @@
-// What Hopper's instructions do, on the host: what kernels/cuda/hopper describes. Each follows the section of NVIDIA's
-// PTX ISA that its file cites (asynchronous.h says which file has which). What goes on beside the threads does so at
-// drawn times:
+// Hopper's instructions on the host, with the interface of kernels/cuda/hopper. Each follows the section of NVIDIA's
+// PTX ISA that its file cites (asynchronous.h says which file implements which). Asynchronous operations happen at
+// random times:
 //
-// - Tiles come in pieces, at the latest when all threads wait; what they are to replace is poisoned at once.
-// - Products read their operands, registers of the left one included, when they are asked for or later, at the latest
-//   when all threads wait; their sums are poisoned until they are waited for. So operands in registers stay as they
-//   are, as C++ objects too.
-// - Products and bulk sums read shared memory as it was when some thread last fenced its stores.
-// - Bulk sums read shared memory at one time and add at another, at the latest where they are waited for.
+// - Tiles arrive in pieces, at the latest when all threads wait. The memory that they are copied to is poisoned at
+//   once.
+// - Products read their operands when they are issued or later, at the latest when all threads wait. This includes left
+//   operands in registers: the C++ variables that hold them must stay alive and unchanged until the product is waited
+//   for. Accumulators are poisoned until then.
+// - Products and bulk additions read shared memory as it was when some thread last fenced its stores.
+// - Bulk additions read shared memory at one time and add at another, at the latest when all threads wait.
 //
-// Not imitated: fences between device memory's proxies (fence.proxy.async.global). So that a block's sums in device
-// memory are there before another block's follow is not checked, but for the order of the blocks.
+// Not emulated: fences between the proxies of device memory (fence.proxy.async.global). The emulation checks that
+// blocks add in their order, but not that the additions of one block are visible before those of the next.
 //
-// What breaks a rule, or is under way when a thread or the block ends, fails CHECK; waiting for what cannot come does
-// as it does for other barriers.
+// Breaking a rule fails CHECK, and so do operations that are in flight when a thread or the block ends, except bulk
+// additions that have read shared memory. A wait that cannot end fails CHECK, as at __syncthreads().
 #pragma once
 
 #include "kernels/cuda/emulation/simt.h"
@@ -43,18 +44,18 @@ void commit_bulk();
 void wait_bulk_read(int newest_groups);
 void wait_bulk(int newest_groups);
 
-uint32_t shared_address(const void* shared);  // as matrix descriptors hold it
+uint32_t shared_address(const void* shared);  // as in matrix descriptors
 void fence_operands();
 void commit_products();
 void wait_products(int newest_groups);
 void fence_shared_writes();
-// sums: c[columns / 8][4]; a: a descriptor, or registers
+// sums: c[columns / 8][4]; a: a descriptor or registers
 void multiply_async(float* sums, int columns, uint64_t a, bool a_transposed, uint64_t b, bool b_transposed, bool add);
 void multiply_async(float* sums, int columns, const uint32_t (&a)[4], uint64_t b, bool b_transposed, bool add);
 
-void change_registers(int registers, bool raise);  // of a thread
+void change_registers(int registers, bool raise);  // per thread
 
-// Until *value is `expected`, which another block sees to.
+// Waits until *value is `expected`, which another block sets.
 void wait_for_value(const int* value, int expected);
 
 }  // namespace ropewalk::simt

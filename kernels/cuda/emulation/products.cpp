@@ -9,7 +9,7 @@ namespace ropewalk::cuda_emulated {
 
 namespace {
 
-// rows x columns, widened; `transposed`: what is given is columns x rows.
+// Widens to a matrix [rows, columns]; if `transposed`, `data` is [columns, rows].
 std::vector<float> widened(const void* data, bool transposed, int64_t rows, int64_t columns) {
   const auto* x = static_cast<const Bf16*>(data);
   std::vector<float> out(static_cast<size_t>(rows * columns));
@@ -20,7 +20,7 @@ std::vector<float> widened(const void* data, bool transposed, int64_t rows, int6
   return out;
 }
 
-// Sums of each element in order of `inner`.
+// Each element is summed in the order of the inner dimension.
 void run(const Product& p) {
   const std::vector<float> a = widened(p.a, p.a_transposed, p.rows, p.inner),
                            b = widened(p.b, p.b_transposed, p.inner, p.columns);

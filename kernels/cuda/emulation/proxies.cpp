@@ -43,8 +43,9 @@ void AsyncView::poison(const void* shared, size_t bytes) {
   std::memset(seen_.data() + to, kPoison, bytes);
 }
 
-// A fence makes visible what is stored by then: by its thread, and by others that a barrier has put before it. Others
-// that have not fenced come later often enough, as the order of threads is drawn.
+// On a device, a fence makes visible what its own thread has stored, and what others have stored before a barrier that
+// precedes the fence. Here it publishes the stores of all threads. Threads that do not fence are detected all the same,
+// because threads run in random order: often enough they store after the last fence.
 void AsyncView::publish() { std::memcpy(seen_.data(), block_.shared(), seen_.size()); }
 
 }  // namespace ropewalk::simt

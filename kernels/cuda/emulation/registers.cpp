@@ -5,7 +5,7 @@
 
 namespace ropewalk::simt {
 
-constexpr int64_t kRegisters = 64 << 10;  // of a multiprocessor; the block has it alone
+constexpr int64_t kRegisters = 64 << 10;  // of a multiprocessor, which runs only this block
 
 Registers::Registers(Block& block)
     : block_(block),

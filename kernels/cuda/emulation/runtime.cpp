@@ -39,8 +39,10 @@ Runtime::~Runtime() {
 }
 
 Device Runtime::device() const { return {Device::Kind::kCuda, index_}; }
-int Runtime::multiprocessors() const { return 1 + static_cast<int>(simt::draw()() % 6); }  // results do not tell
-// It has everything. Where nothing is asked for it takes the portable form, which is quicker to imitate.
+// Random, because results must not depend on it.
+int Runtime::multiprocessors() const { return 1 + static_cast<int>(simt::draw()() % 6); }
+// The emulation supports both forms of attention. has_hopper() is false so that the automatic choice is the portable
+// form, which is faster to emulate; check_hopper() accepts an explicit choice of the Hopper form.
 bool Runtime::has_hopper() const { return false; }
 bool Runtime::lacks_hopper() const { return false; }
 void Runtime::check_hopper() const {}
@@ -85,7 +87,7 @@ DeviceStatus Runtime::status() const {
 
 namespace {
 
-// Full of NaNs, as nobody may count on what new memory holds.
+// Filled with NaNs, because no code may depend on the content of new memory.
 void* poisoned(int64_t bytes) {
   const size_t size = (static_cast<size_t>(std::max<int64_t>(bytes, 1)) + 255) / 256 * 256;
   void* memory = std::aligned_alloc(256, size);
@@ -107,7 +109,7 @@ void* Runtime::allocate(int64_t bytes) {
 }
 void* Runtime::allocate_pinned(int64_t bytes) { return poisoned(bytes); }
 
-// As cudaFree does, when all work is done.
+// Waits until all work is done, as cudaFree does.
 void Runtime::release(void* memory, int64_t bytes) noexcept {
   state_->streams.drain();
   std::free(memory);
@@ -131,7 +133,7 @@ void Runtime::clear(void* memory, int64_t bytes) const {
   stream()->run([=] { std::memset(memory, 0, static_cast<size_t>(bytes)); });
 }
 
-// New for each operation, so that none finds what an earlier one left.
+// New memory for each call, so that no operation finds data of an earlier one.
 void* Runtime::workspace(int64_t bytes) {
   stream()->run([old = workspace_] { std::free(old); });
   return workspace_ = poisoned(bytes);

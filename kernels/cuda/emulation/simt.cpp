@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kMostBlocks = 8;  // at a time
 
-// The blocks of a grid, which begin one after another in a drawn order.
+// The blocks of a grid, which start one after another in random order.
 class Blocks {
  public:
   Blocks(Index grid, Index block, size_t shared_bytes, const std::function<void()>& thread)
@@ -42,7 +42,8 @@ class Blocks {
     return any;
   }
 
-  // Whether a block is to begin although others can go on: now and then, where they may meet.
+  // Whether to start a block although others can continue: at random, in kernels with asynchronous operations, whose
+  // blocks may wait for each other.
   bool is_early() const { return !begun_.empty() && begun_.front()->is_asynchronous() && one_in(32); }
   void begin_another() {
     if (idle_.empty()) idle_.push_back(std::make_unique<Block>(block_.x, shared_bytes_));
@@ -56,7 +57,7 @@ class Blocks {
   const Index grid_, block_;
   const size_t shared_bytes_;
   const std::function<void()>& thread_;
-  std::vector<size_t> left_;  // their numbers; the last begins next
+  std::vector<size_t> left_;  // indices of blocks that have not started; the last starts next
   std::vector<std::unique_ptr<Block>> begun_, idle_;
 };
 

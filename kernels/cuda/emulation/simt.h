@@ -1,8 +1,8 @@
-// CUDA's execution model on the host: the threads of a block are fibers of one thread. Blocks begin in a drawn order,
-// the next one when those before it are done or wait for others, and now and then before, where something is
-// asynchronous. A warp runs as far as it can before another does, and which is next is drawn anew each time: where code
-// forgets a barrier, some warp is far ahead of the others. Shared memory is full of NaNs when a block begins. Threads
-// that wait for each other at different barriers fail CHECK.
+// CUDA's execution model on the host. The threads of a block are fibers of one host thread. Blocks start in random
+// order, each when the blocks that have started are done or wait; in kernels with asynchronous operations some start
+// earlier, at random. A warp runs until it must wait before another warp runs, and the order of warps is random: if
+// code forgets a barrier, some warp runs far ahead of the others. Shared memory is filled with NaNs when a block
+// starts. Threads that wait for each other at different barriers fail CHECK.
 #pragma once
 
 #include <algorithm>
@@ -26,16 +26,17 @@ struct Index {
 };
 inline constexpr unsigned kWarp = 32;
 
-// Of the running thread. (constinit: so that no wrapper stands before each access, whose pointer sanitizers misjudge.)
+// Of the running thread. Without constinit, thread_local variables are accessed through a wrapper function, about which
+// sanitizers give false reports.
 extern constinit thread_local Index thread_index, block_index, block_size, grid_size;
 
-// Runs `thread` for each thread of each block. A block's threads are a multiple of a warp.
+// Runs `thread` for each thread of each block. Blocks consist of whole warps.
 void run(Index grid, Index block, size_t shared_bytes, const std::function<void()>& thread);
 
-unsigned char* shared_memory();  // of the running block
+unsigned char* shared_memory();  // the running block's
 void sync_block();
 void sync_warp();
-// What lane `lane` of this warp gave in the same call.
+// The value of `mine` that lane `lane` of this warp passes in the same call.
 uint64_t from_lane(uint64_t mine, unsigned lane);
 
 template <typename T>
@@ -49,9 +50,9 @@ T shuffled(T value, unsigned lane) {
 }
 inline unsigned lane() { return thread_index.x % kWarp; }
 
-void check_aligned(const void* at, size_t bytes);  // or a device would fail
+void check_aligned(const void* at, size_t bytes);  // fails if `at` is not a multiple of `bytes`, as a device does
 
-// What tensor_core.h describes. Copies arrive at once or when they are waited for, as is drawn.
+// The instructions of tensor_core.h. A copy arrives either at once or when it is waited for, at random.
 void multiply_add(float (&c)[4], const uint32_t (&a_and_b)[6]);
 void load_matrices(uint32_t (&r)[4], const void* row, bool transposed);
 void copy_async(void* shared, const void* from, bool exists);
@@ -67,7 +68,7 @@ void wait(int newest_groups);
 
 inline void __syncthreads() { ropewalk::simt::sync_block(); }
 inline void __syncwarp() { ropewalk::simt::sync_warp(); }
-// Whole warps only.
+// Shuffles of whole warps only.
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return ropewalk::simt::shuffled(value, ropewalk::simt::lane() ^ static_cast<unsigned>(mask));

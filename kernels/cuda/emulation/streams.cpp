@@ -7,7 +7,7 @@
 namespace ropewalk::simt {
 namespace {
 
-constexpr std::chrono::microseconds kPause{20};  // while every stream waits for something else
+constexpr std::chrono::microseconds kPause{20};  // while no stream can continue
 
 }  // namespace
 
@@ -79,7 +79,7 @@ bool Streams::take_turns(std::unique_lock<std::mutex>& lock) {
     if (!stream->queue_.empty()) turns.push_back(stream.get());
   std::shuffle(turns.begin(), turns.end(), draw_);
   for (Stream* stream : turns) {
-    Stream::Work& first = stream->queue_.front();  // stays where it is while others are added behind it
+    Stream::Work& first = stream->queue_.front();  // the reference stays valid while work is added behind it
     lock.unlock();
     bool done = false;
     std::exception_ptr error;

@@ -1,6 +1,6 @@
-// The streams of a device on the host: one thread does what is given to them, each stream's work in its order. Which of
-// several streams goes on is drawn anew each time, and the host does not wait: code that forgets an event reads what is
-// not there yet, or writes over what is still needed.
+// The streams of a device on the host. One thread executes their work, each stream's in order. Which of several streams
+// continues is random, and the host does not wait: code that forgets an event reads data before it is written, or
+// overwrites data that is still needed.
 #pragma once
 
 #include <atomic>
@@ -20,12 +20,12 @@ class Streams;
 
 class Stream {
  public:
-  // False: it cannot go on yet, and is to be asked again.
+  // Returns true when it is done; false if it cannot continue yet and must be called again.
   using Work = std::function<bool()>;
 
   explicit Stream(Streams& device) : device_(device) {}
   void enqueue(Work work);
-  void run(std::function<void()> work);  // that can always go on
+  void run(std::function<void()> work);  // enqueues work that never waits
 
  private:
   friend class Streams;
@@ -36,20 +36,20 @@ class Stream {
 class Streams {
  public:
   Streams();
-  ~Streams();  // when all work is done, or some has failed
+  ~Streams();  // waits until all work is done, or some has failed
   Streams(const Streams&) = delete;
   Streams& operator=(const Streams&) = delete;
 
   Stream* create();
-  // Throws what a piece of work has thrown. After that nothing more is done: all work counts as done.
+  // Throws the exception that work has thrown, if any. After an exception, all other work is dropped.
   void check();
-  // Waits until nothing is left to do.
+  // Waits until no work is left.
   void drain();
 
  private:
   friend class Stream;
   void work();
-  bool take_turns(std::unique_lock<std::mutex>& lock);  // whether any stream went on
+  bool take_turns(std::unique_lock<std::mutex>& lock);  // returns whether any work was completed
   bool idle() const;
 
   mutable std::mutex mutex_;

@@ -1,4 +1,4 @@
-// The instructions that tensor_core.h describes.
+// The instructions of tensor_core.h.
 #include <cstring>
 
 #include "kernels/cuda/emulation/block.h"

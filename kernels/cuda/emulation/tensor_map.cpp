@@ -7,7 +7,7 @@
 namespace ropewalk::cuda_emulated {
 namespace {
 
-// What cuTensorMapEncodeTiled demands where the swizzle is of 128 bytes.
+// Checks what cuTensorMapEncodeTiled requires with the 128-byte swizzle.
 TensorMap encoded(const void* base, int element_bytes, std::initializer_list<int64_t> extents,
                   std::initializer_list<int64_t> strides, std::initializer_list<int> box) {
   const size_t n = extents.size();
@@ -21,7 +21,7 @@ TensorMap encoded(const void* base, int element_bytes, std::initializer_list<int
           "a tensor map with a stride of {}", stride);
   for (const int rows : box) CHECK(rows >= 1 && rows <= 256, "a tensor map with a box of {}", rows);
   CHECK(*box.begin() * element_bytes == 128, "a tensor map with rows of {}",
-        *box.begin());  // what the kernels' tiles have
+        *box.begin());  // stricter: what the kernels' tiles have
   TensorMap map;
   map.base = base;
   map.element_bytes = element_bytes;

@@ -2,7 +2,8 @@
 // Memory Matrix Layouts", "Strides", "Matrix Descriptor Format", "wgmma.mma_async", "wgmma.fence",
 // "wgmma.commit_group", "wgmma.wait_group".
 //
-// A thread that asks for a product goes on at once; it meets the others of its warpgroup where it waits.
+// A thread that issues a product continues at once. A product is computed when all threads of the warpgroup have issued
+// it, or later.
 #include <algorithm>
 #include <cstring>
 
@@ -20,8 +21,8 @@ bool is_poison(const float* registers, size_t count) {
   return std::all_of(bytes, bytes + count * sizeof(float), [](unsigned char byte) { return byte == kPoison; });
 }
 
-// "Matrix Descriptor Format": bits 0-13 the start, 16-29 and 32-45 offsets, in 16 bytes; 49-51 the base offset; 62-63
-// the swizzling mode.
+// "Matrix Descriptor Format": bits 0-13 are the start address, 16-29 and 32-45 the leading and stride offsets, all in
+// units of 16 bytes; 49-51 the base offset; 62-63 the swizzling mode.
 struct Descriptor {
   uint32_t start, leading, stride, base, mode;
   bool reserved_are_zero;
@@ -34,7 +35,7 @@ Descriptor decoded(uint64_t bits) {
           field(49, 3),      field(62, 2),       (field(14, 2) | field(30, 2) | field(46, 3) | field(52, 10)) == 0};
 }
 
-// c [64, columns] += a b. Plain loops that compilers make into vectors.
+// c [64, columns] += a b. Plain loops that compilers vectorize.
 void multiply_add(float* c, const float (&a)[kRows][kInner], const float* b, unsigned columns) {
   constexpr unsigned kStep = 16;
   for (unsigned row = 0; row < kRows; ++row)
@@ -83,7 +84,7 @@ void Warpgroup::multiply(const Call& call) {
     steps_.add([this, index] { compute_up_to(index); });
 }
 
-// The product that this thread asks for: new, or what others have already asked for.
+// The product that this thread issues: a new one, or one that other threads have already issued.
 Warpgroup::Product& Warpgroup::product_of(size_t index, const Call& call, const Link* link) {
   if (index == first_ + products_.size())
     products_.push_back(
@@ -132,9 +133,10 @@ void Warpgroup::check_end_of_thread() {
   if (me().delivered != me().asked) block_.fail("ends while its products are under way");
 }
 
-// Calls f(outer, inner, eight numbers, as they follow each other in memory) for all of an operand of 16 of the inner
-// dimension. "Strides": K-major, 8 rows follow each other and `stride` leads to the next 8; MN-major, `stride` leads
-// from 8 of the inner dimension to the next 8, and `leading` from 64 of the outer one to the next 64.
+// Calls f(outer index, inner index, eight elements that are adjacent in memory) for all of an operand, which has 16 of
+// the inner dimension. "Strides": K-major, 8 rows are adjacent, and `stride` is the distance to the next 8; MN-major,
+// `stride` is the distance between groups of 8 of the inner dimension, and `leading` between groups of 64 of the outer
+// one.
 template <typename F>
 void Warpgroup::for_each_eight(uint64_t descriptor, bool transposed, unsigned outer, const F& f) const {
   const Descriptor d = decoded(descriptor);
@@ -167,7 +169,7 @@ void Warpgroup::read(float (&a)[kRows][kInner], const Product& product) const {
   }
 }
 
-// They are done in their order.
+// Products are computed in the order in which they were issued.
 void Warpgroup::compute_up_to(size_t index) {
   for (size_t i = first_; i <= index; ++i)
     if (!products_[i - first_].computed) compute(products_[i - first_]);

@@ -1,5 +1,5 @@
-// Barriers that count arrivals and bytes (mbarrier), and named barriers of some of a block's threads. NVIDIA's PTX ISA,
-// "Parallel Synchronization and Communication Instructions: mbarrier" and "barrier".
+// Barriers that count arrivals and bytes (mbarrier), and named barriers for a subset of a block's threads. NVIDIA's PTX
+// ISA, "Parallel Synchronization and Communication Instructions: mbarrier" and "barrier".
 #pragma once
 
 #include "kernels/cuda/block.h"
@@ -10,7 +10,8 @@
 
 namespace ROPEWALK_CUDA {
 
-// Whether what is compiled here may use the instructions that only sm_90a has; a kernel that does not, traps.
+// Whether the target of this compilation has the instructions of sm_90a. Hopper kernels compiled for other targets
+// trap.
 #if defined(__CUDACC__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
 constexpr bool kHasHopperInstructions = false;
 #else
@@ -24,13 +25,14 @@ __device__ __forceinline__ void trap() {
 #endif
 }
 
-// In shared memory. Its phases are numbered from 0; one is completed when all who arrive in a phase have done so and
-// the bytes that they announced have come.
+// An mbarrier, in shared memory. Its phases are numbered from 0. A phase is complete when all of its arrivals have been
+// made and all bytes announced in it have been copied.
 struct alignas(8) Barrier {
   uint64_t bits;
 };
 
-// By one thread; then publish_barriers() by it, and __syncthreads().
+// `arrivals`: the number per phase. One thread calls init() and then publish_barriers(); then all threads call
+// __syncthreads().
 __device__ __forceinline__ void init(Barrier* barrier, int arrivals) {
 #ifdef __CUDACC__
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
@@ -53,12 +55,12 @@ __device__ __forceinline__ void arrive(Barrier* barrier) {
   simt::arrive(&barrier->bits);
 #endif
 }
-// One arrival for a warp, when all of it is done.
+// One arrival for a warp, after all its lanes have reached this point.
 __device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
   __syncwarp();
   if (lane() == 0) arrive(barrier);
 }
-// Also announces bytes of copies that are to be asked for.
+// Arrives, and announces the bytes of copies that are to complete in this phase.
 __device__ __forceinline__ void arrive_expecting(Barrier* barrier, uint32_t bytes) {
 #ifdef __CUDACC__
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
@@ -68,7 +70,8 @@ __device__ __forceinline__ void arrive_expecting(Barrier* barrier, uint32_t byte
 #endif
 }
 
-// Until the phase of this parity is completed: the one that is under way, or the one before it.
+// Waits until the phase with this parity is complete. The parity is that of the current phase, or of the previous
+// phase: then wait() returns at once.
 __device__ __forceinline__ void wait(Barrier* barrier, uint32_t parity) {
 #ifdef __CUDACC__
   uint32_t completed = 0;
@@ -85,7 +88,7 @@ __device__ __forceinline__ void wait(Barrier* barrier, uint32_t parity) {
 #endif
 }
 
-// Barrier `id`, 1 to 15, of so many threads (whole warps), which wait for each other.
+// Named barrier `id`, 1 to 15: waits until `threads` threads (whole warps) have arrived.
 __device__ __forceinline__ void sync_threads_of(int id, int threads) {
 #ifdef __CUDACC__
   asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");

@@ -1,11 +1,11 @@
-// Registers that warpgroups hand to each other. NVIDIA's PTX ISA, "setmaxnreg".
+// Moves registers from one warpgroup to another. NVIDIA's PTX ISA, "setmaxnreg".
 #pragma once
 
 #include "kernels/cuda/hopper/barrier.h"
 
 namespace ROPEWALK_CUDA {
 
-// Sets how many registers each thread of this warpgroup has; all 128 threads call. n: 24 to 256, a multiple of 8.
+// Sets the number of registers of each thread of this warpgroup, 24 to 256 and a multiple of 8. All 128 threads call.
 template <int n>
 __device__ __forceinline__ void raise_registers() {
 #ifdef __CUDACC__

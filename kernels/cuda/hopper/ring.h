@@ -1,17 +1,17 @@
-// Rings of places in shared memory that are used again and again, each with a barrier of its own.
+// Ring buffers of stages in shared memory, each stage with its own barriers.
 #pragma once
 
 #include "kernels/cuda/platform.h"
 
 namespace ROPEWALK_CUDA {
 
-// A place, and the parity of its barrier's phase.
+// A position in the ring: the stage, and the parity of its barriers' current phase.
 template <int kStages>
 struct RingPlace {
   int stage = 0;
   uint32_t parity = 0;
 
-  // Of the i-th use.
+  // The position of the i-th item that goes through the ring.
   __device__ static RingPlace of(int i) { return {i % kStages, static_cast<uint32_t>(i / kStages % 2)}; }
   __device__ void next() {
     if (++stage < kStages) return;

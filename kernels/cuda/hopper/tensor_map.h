@@ -1,5 +1,6 @@
-// Copies of boxes of tensors, and sums, that one thread asks for (TMA). NVIDIA's PTX ISA, "Tensors",
-// "cp.async.bulk.tensor" and "cp.reduce.async.bulk.tensor".
+// TMA: asynchronous copies of boxes of tensors into shared memory, and additions from shared memory to boxes of
+// tensors. One thread issues each. NVIDIA's PTX ISA, "Tensors", "cp.async.bulk.tensor" and
+// "cp.reduce.async.bulk.tensor".
 #pragma once
 
 #include <initializer_list>
@@ -8,10 +9,10 @@
 
 namespace ROPEWALK_CUDA {
 
-// A tensor of bf16 or fp32 and the box of it that a copy moves: rows of 128 bytes, whose 16-byte pieces are exchanged
-// in shared memory by the row's number modulo 8 (a swizzle of 128 bytes; so the box begins at a multiple of 1024). What
-// lies outside of the tensor comes as zeros, and its bytes are counted too; what goes there is left out. Kernels take
-// it as `const __grid_constant__ TensorMap`.
+// A tensor of bf16 or fp32, and the box of it that a copy moves: rows of 128 bytes. In shared memory the box begins at
+// a multiple of 1024 bytes and is XOR-swizzled (CUDA's 128-byte swizzle): 16-byte piece p of row i is at p ^ (i mod 8).
+// Reads outside the tensor give zeros, whose bytes count for the barrier too; additions outside it are dropped. Kernels
+// take the map as `const __grid_constant__ TensorMap`.
 #ifdef ROPEWALK_CUDA_EMULATED
 using TensorMap = simt::TensorMap;
 #else
@@ -20,18 +21,18 @@ struct alignas(64) TensorMap {
 };
 #endif
 
-// Dimensions from the innermost on, whose stride is 1; strides, in elements, are those of the others. (device/ and
-// emulation/ have each its own.)
+// Dimensions are listed innermost first. `strides`, in elements, leave out the innermost one, which is 1. Defined in
+// device/tensor_map.cu and in emulation/tensor_map.cpp.
 TensorMap tensor_map(const Bf16* base, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides,
                      std::initializer_list<int> box);
 TensorMap tensor_map(const float* base, std::initializer_list<int64_t> extents, std::initializer_list<int64_t> strides,
                      std::initializer_list<int> box);
 
-// Where in shared memory a piece of a row is.
+// The position within its row of 16-byte piece `piece`, 0 to 7, in shared memory.
 __device__ __forceinline__ int swizzled_piece(int row, int piece) { return piece ^ row % 8; }
 
-// Asks for the box at the coordinates, innermost first. By one thread, which has announced, or announces in the same
-// phase, the bytes.
+// Issues the copy of the box at coordinates `at`, innermost first. Called by one thread, which announces the box's
+// bytes to the barrier, before or after, in the same phase.
 template <int n>
 __device__ __forceinline__ void copy_tile_async(void* shared, const TensorMap& map, Barrier* barrier,
                                                 const int (&at)[n]) {
@@ -54,9 +55,9 @@ __device__ __forceinline__ void copy_tile_async(void* shared, const TensorMap& m
 #endif
 }
 
-// The tensor's box at the coordinates += what lies in shared memory, by one thread. What a thread has asked for up to
-// commit_bulk() is one group; wait_bulk<n>() waits until at most its n newest groups are on their way,
-// wait_bulk_read<n>() only until shared memory has been read.
+// Issues the bulk addition of a box in shared memory to the tensor's box at coordinates `at`. Called by one thread.
+// commit_bulk() closes a group of the additions that the thread has issued. wait_bulk<n>() waits until at most its n
+// newest groups are in flight; wait_bulk_read<n>() only until the older groups have read shared memory.
 __device__ __forceinline__ void add_tile_async(const TensorMap& map, const float* shared, const int (&at)[3]) {
 #ifdef __CUDACC__
   asm volatile(

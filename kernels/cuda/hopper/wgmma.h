@@ -1,10 +1,10 @@
-// A warpgroup's products of bf16 matrices in shared memory (wgmma), which go on while its threads do other things. A
-// warpgroup is 128 threads, four warps from a multiple of four on, and all of them call. NVIDIA's PTX ISA,
+// A warpgroup's asynchronous products of bf16 matrices in shared memory (wgmma). A warpgroup is 128 threads: four
+// warps, the first of which is a multiple of four. All its threads call these functions. NVIDIA's PTX ISA,
 // "Asynchronous Warpgroup Level Matrix Instructions".
 //
-// Sums c [64, N]: each of the four warps has 16 rows, laid out among its lanes as tensor_core.h has them: c[i] is of
-// columns 8i to 8i + 7. Matrices in shared memory consist of panels of rows of 64 numbers, 128 bytes, swizzled as
-// TensorMap says; a panel begins at a multiple of 1024.
+// Accumulators c [64, N]: each of the four warps holds 16 rows; c[i] holds columns 8i to 8i + 7, distributed over the
+// lanes as described in tensor_core.h. Matrices in shared memory consist of panels, whose rows have 64 elements (128
+// bytes), swizzled as described at TensorMap. A panel begins at a multiple of 1024 bytes.
 #pragma once
 
 #include <type_traits>
@@ -15,7 +15,7 @@ namespace ROPEWALK_CUDA {
 
 inline constexpr int kWarpgroup = 128, kPanel = 64;  // threads; columns of a panel
 
-// Where a matrix is in shared memory ("Matrix Descriptor Format"): address, strides, swizzle of 128 bytes.
+// A matrix in shared memory ("Matrix Descriptor Format"): address, strides, 128-byte swizzle.
 struct Operand {
   uint64_t bits;
 };
@@ -31,18 +31,20 @@ __device__ __forceinline__ Operand operand(const Bf16* tile, int panel_bytes) {
   return {(address & 0x3ffff) >> 4 | static_cast<uint64_t>(panel_bytes) >> 4 << 16 | kEightRows >> 4 << 32 |
           kSwizzle128 << 62};
 }
-// The inner dimension runs along the rows of one panel; those 16 further are 32 bytes further.
+// K-major: the inner dimension runs along the rows of one panel; 16 elements of it are 32 bytes (for advanced()). The
+// hardware ignores the distance to the next panel.
 __device__ __forceinline__ Operand rows_operand(const Bf16* tile) { return operand(tile, 16); }
-// Transposed: the inner dimension runs from row to row, those 16 further are 2048 bytes further; the outer one goes on
-// in the next panel after 64.
+// MN-major (transposed): the inner dimension runs from row to row; 16 rows are 2048 bytes. A panel has 64 elements of
+// the outer dimension.
 __device__ __forceinline__ Operand columns_operand(const Bf16* tile, int panel_bytes) {
   return operand(tile, panel_bytes);
 }
+// The operand that begins `bytes` later in shared memory.
 __device__ __forceinline__ Operand advanced(Operand operand, int bytes) {
   return {operand.bits + static_cast<uint64_t>(bytes >> 4)};
 }
 
-// Before the first product, and whenever registers that a product reads or adds to were touched since.
+// Needed before the first product, and again when registers that a product reads or accumulates into have been touched.
 __device__ __forceinline__ void fence_operands() {
 #ifdef __CUDACC__
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -50,7 +52,7 @@ __device__ __forceinline__ void fence_operands() {
   simt::fence_operands();
 #endif
 }
-// What was asked for up to here is one group.
+// Closes a group of the products issued so far.
 __device__ __forceinline__ void commit_products() {
 #ifdef __CUDACC__
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
@@ -58,7 +60,8 @@ __device__ __forceinline__ void commit_products() {
   simt::commit_products();
 #endif
 }
-// Until at most the n newest groups are under way. Sums may be touched, and operands be overwritten, only then.
+// Waits until at most the n newest groups are in flight. Only then may the accumulators of the older groups be touched,
+// and their operands be overwritten.
 template <int n>
 __device__ __forceinline__ void wait_products() {
 #ifdef __CUDACC__
@@ -67,7 +70,7 @@ __device__ __forceinline__ void wait_products() {
   simt::wait_products(n);
 #endif
 }
-// Registers are what they are here: the compiler moves nothing of them across.
+// A compiler barrier: no access to these registers is moved across this point.
 template <typename T, int kParts, int n>
 __device__ __forceinline__ void pin([[maybe_unused]] T (&registers)[kParts][n]) {
 #ifdef __CUDACC__
@@ -82,7 +85,7 @@ __device__ __forceinline__ void pin([[maybe_unused]] T (&registers)[kParts][n]) 
 }
 
 #ifdef __CUDACC__
-// The operands of inline assembly: c's registers, their names in its text.
+// For inline assembly: OF lists the registers of c as operands, SUMS names them in the instruction's text.
 #define ROPEWALK_OF_8(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
 #define ROPEWALK_OF_32(i) ROPEWALK_OF_8(i), ROPEWALK_OF_8(i + 1), ROPEWALK_OF_8(i + 2), ROPEWALK_OF_8(i + 3)
 #define ROPEWALK_OF_64 ROPEWALK_OF_32(0), ROPEWALK_OF_32(4)
@@ -96,8 +99,8 @@ __device__ __forceinline__ void pin([[maybe_unused]] T (&registers)[kParts][n]) 
   "%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
 #endif
 
-// c [64, N] = a [64, 16] b [16, N], or += where `add`. A side is transposed where its inner dimension runs from row to
-// row: its operand is a columns_operand.
+// Issues c [64, N] = a [64, 16] b [16, N], or += if `add`. An operand is transposed if it is a columns_operand, whose
+// inner dimension runs from row to row.
 template <int N, bool left_transposed, bool right_transposed>
 __device__ __forceinline__ void multiply_async(float (&c)[N / 8][4], Operand a, Operand b, bool add) {
   static_assert(N == 64 || N == 128);
@@ -120,8 +123,8 @@ __device__ __forceinline__ void multiply_async(float (&c)[N / 8][4], Operand a, 
   simt::multiply_async(&c[0][0], N, a.bits, left_transposed, b.bits, right_transposed, add);
 #endif
 }
-// The same with a in registers, in each warp as tensor_core.h has it; they are not to be touched until the product is
-// done.
+// The same with a in registers, laid out in each warp as in tensor_core.h. They must not be touched until the product
+// is complete.
 template <int N, bool right_transposed>
 __device__ __forceinline__ void multiply_async(float (&c)[N / 8][4], const uint32_t (&a)[4], Operand b, bool add) {
   static_assert(N == 64 || N == 128);

@@ -19,12 +19,12 @@ namespace ropewalk::cuda_emulated {
 
 struct EmulatedNccl {
   int rank, size;
-  std::string name;  // of the group, for its parts' names
+  std::string name;  // from which the names of its subgroups are made
   std::shared_ptr<ThreadWorld> world;
-  std::shared_ptr<Communicator> messages;  // used in the device's thread alone
+  std::shared_ptr<Communicator> messages;  // used only by the device's thread
   int splits = 0;
-  int busy = 0;                      // answers of "in progress" still to give
-  std::function<void()> afterwards;  // when they are given
+  int busy = 0;                      // how many more times it reports ncclInProgress
+  std::function<void()> afterwards;  // called when it becomes idle
   std::atomic<bool> aborted = false, broken = false;
 };
 
@@ -73,7 +73,7 @@ void add(ncclDataType_t type, std::byte* sum, const std::byte* x, size_t count) 
   }
 }
 
-// What a stream is given at the end of a group of calls: messages, and what is done with them when they have come.
+// What the end of a group of calls enqueues on a stream: messages, and what is done when they have arrived.
 struct Job {
   EmulatedNccl* comm = nullptr;
   Stream stream = nullptr;
@@ -98,7 +98,8 @@ struct Job {
       if (!exchange) exchange = comm->messages->start_exchange(sends, receives);
       if (!exchange->progress()) return false;
     } catch (const CommunicationError& error) {
-      // The device waits until it is aborted. NCCL reports a peer that has left, but not one that makes another call.
+      // The device waits until the group is aborted. NCCL reports a peer that has left, but not one that makes a
+      // different call.
       if (error.what() == kAborted) comm->broken = true;
       hung = true;
       return false;
@@ -108,8 +109,8 @@ struct Job {
   }
 };
 
-thread_local int depth = 0;                       // of groups of calls
-thread_local ncclResult_t failure = ncclSuccess;  // of the next group
+thread_local int depth = 0;                       // of nested groups of calls
+thread_local ncclResult_t failure = ncclSuccess;  // of the next group of calls
 thread_local const char* last_error = "";
 thread_local std::shared_ptr<Job> group;
 
@@ -124,16 +125,16 @@ Job& job(EmulatedNccl* comm, Stream stream) {
   return *group;
 }
 
-// Now and then a call goes on after it returns.
+// Makes a call continue after it returns, at random.
 ncclResult_t sometimes_busy(EmulatedNccl* comm) {
   thread_local std::minstd_rand draw;
   comm->busy = draw() % 2 ? static_cast<int>(draw() % 3) : 0;
   return comm->busy > 0 ? ncclInProgress : ncclSuccess;
 }
 
-// Groups that are being made: whoever comes waits for the others.
+// Groups that are being made. Each rank waits in join() for all others.
 struct Forming {
-  std::map<int, std::pair<int, int>> colors;  // of each rank here: color and key
+  std::map<int, std::pair<int, int>> colors;  // by rank: color and key
   std::map<int, std::shared_ptr<ThreadWorld>> worlds;
   int left = 0;
 };
@@ -166,7 +167,7 @@ EmulatedNccl* join(const std::string& name, int ranks, int rank, int color, int 
   return comm;
 }
 
-// The sum of all ranks' x begins with the rank after `last`, and goes around.
+// A sum of all ranks' x, which begins at the rank after the receiver and goes around.
 void send_for_sum(Job& job, const std::byte* x, size_t bytes, int to) {
   if (to != job.comm->rank) job.sends.push_back(Job::message(to, x, bytes));
 }
@@ -220,7 +221,7 @@ ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* part
   sometimes_busy(comm);
   comm->busy += 1;
   comm->afterwards = [=] { *part = made; };
-  return ncclSuccess;  // as NCCL does, although it goes on
+  return ncclSuccess;  // as NCCL does, although the call continues
 }
 
 ncclResult_t ncclCommFinalize(ncclComm_t comm) { return sometimes_busy(comm); }
@@ -230,7 +231,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   return ncclSuccess;
 }
 
-// Kept for work that is still in streams.
+// The group is kept, because work in streams may still refer to it.
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
   comm->aborted = true;
   comm->world->fail(kAborted);
@@ -276,7 +277,7 @@ ncclResult_t ncclRecv(void* to, size_t count, ncclDataType_t type, int peer, ncc
 
 ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t, ncclComm_t comm,
                            Stream stream) {
-  // From the last rank to the first, and the same bits everywhere.
+  // Sums from the last rank to the first, so that all ranks get the same bits.
   Job& here = job(comm, stream);
   const size_t bytes = bytes_of(type, count);
   std::vector<std::byte*> rooms;

@@ -1,6 +1,7 @@
-// NCCL's interface, as far as it is used, between threads of one process whose devices are emulated: an operation waits
-// in its stream until all its ranks have come to it, and calls on the host sometimes go on after they return. Sums
-// begin with another rank in each part, as on NCCL's rings. NCCL's documentation says what the functions do.
+// The part of NCCL's interface that is used, between threads of one process whose devices are emulated. An operation
+// waits in its stream until all its ranks have reached it. Host calls sometimes return ncclInProgress before they are
+// complete, like those of NCCL's nonblocking communicators. In a reduce-scatter the sum of each part begins at a
+// different rank, as in NCCL's rings. For the functions, see NCCL's documentation.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +32,7 @@ struct ncclConfig_t {
 struct EmulatedNccl;
 using ncclComm_t = EmulatedNccl*;
 
-// This thread's next group of calls fails so, and in these words.
+// Makes this thread's next group of calls return `result`, and ncclGetLastError() return `words`.
 void fail_next_group(ncclResult_t result, const char* words);
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id);

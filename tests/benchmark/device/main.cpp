@@ -1,11 +1,11 @@
-// Times operations of a backend on its device, one for each line of JSON that it reads:
+// Times operations of a backend on its device, one for each line of JSON on standard input:
 //
 //     {"operation": "attention_forward", "length": 16384, "heads": 32, "key_heads": 8, "head_size": 128,
 //      "window": 4096, "deterministic": true, "form": "portable"}
 //     {"seconds": 0.0021, "flops": 1.1e12, "bytes": 0}
 //
-// The driver (tests/benchmark/device_report.py) asks for the same again and again, in turn with a peer or with another
-// request: the tensors of two are kept, until "rest" is asked for.
+// The driver (tests/benchmark/device_report.py) repeats a request several times, alternating with a peer or with a
+// second request. So the tensors of the last two requests are kept; the request "rest" frees them.
 #include <boost/program_options.hpp>
 #include <iostream>
 #include <map>
@@ -20,7 +20,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Of one run: of so many in a row that the clock is exact enough.
+// Seconds of one run, averaged over enough runs to take `at_least` seconds.
 double seconds_of(const Operation& operation, Kernels& kernels, double at_least) {
   const auto seconds_of_runs = [&](int64_t runs) {
     kernels.synchronize();
@@ -37,18 +37,19 @@ double seconds_of(const Operation& operation, Kernels& kernels, double at_least)
 AttentionForm form_of(const std::string& name) {
   for (const AttentionForm form : {AttentionForm::kAutomatic, AttentionForm::kPortable, AttentionForm::kHopper})
     if (name == name_of(form)) return form;
-  throw ConfigurationError("no such form of attention: " + name);
+  throw ConfigurationError("unknown form of attention: " + name);
 }
 
 int run(int argc, char** argv) {
   namespace po = boost::program_options;
   std::string device;
   double at_least = 0;
-  po::options_description options("ropewalk_device_benchmark: times the operations that it reads, a line of JSON each");
+  po::options_description options(
+      "ropewalk_device_benchmark: times operations, one for each line of JSON on standard input");
   auto add = options.add_options();
   add("help", "this text");
-  add("device", po::value(&device)->default_value("cuda"), "cuda, or cpu to try it out");
-  add("seconds", po::value(&at_least)->default_value(0.1), "that a measurement takes at the least");
+  add("device", po::value(&device)->default_value("cuda"), "cuda, or cpu to try the program");
+  add("seconds", po::value(&at_least)->default_value(0.1), "minimum duration of a measurement");
   po::variables_map given;
   po::store(po::parse_command_line(argc, argv, options), given);
   po::notify(given);
@@ -56,7 +57,7 @@ int run(int argc, char** argv) {
     std::cout << options;
     return 0;
   }
-  if (device != "cuda" && device != "cpu") throw ConfigurationError("no such device: " + device);
+  if (device != "cuda" && device != "cpu") throw ConfigurationError("unknown device: " + device);
   const BackendKind backend = device == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
   std::map<std::pair<bool, AttentionForm>, std::unique_ptr<Kernels>> made;
   std::string line;
@@ -73,8 +74,9 @@ int run(int argc, char** argv) {
       Kernels& kernels = *kernels_of_request;
       if (!kept.contains(line)) {
         const std::string name = request.value("operation", "");
-        if (kept.size() == 2 || name == "rest" || name == "step") kept.clear();  // before there is another
-        if (name == "rest") {  // the device is wanted by somebody else
+        if (kept.size() == 2 || name == "rest" || name == "step")
+          kept.clear();        // frees memory before the next allocation
+        if (name == "rest") {  // the driver needs the device's memory
           std::cout << "{}" << std::endl;
           continue;
         }

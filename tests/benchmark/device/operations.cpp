@@ -119,7 +119,7 @@ struct Maker {
     return {[=, t = t] { t->kernels.swiglu_backward(h, gate, up, dgate, dup); }, 0,
             bytes_of({h, gate, up, dgate, dup})};
   }
-  // Both passes over the logits: they are read, read again and written.
+  // Both passes over the logits: one reads them, the other reads and writes them.
   Operation cross_entropy() {
     const int64_t N = number("rows"), V = number("width");
     const Tensor logits = t->drawn(type, {N, V}, 1), targets = t->integers(N, V);
@@ -178,7 +178,7 @@ Operation make_operation(const Json& request, Kernels& kernels) {
       {"adamw", [&] { return make.adamw(); }},
   };
   const auto found = operations.find(request.value("operation", ""));
-  if (found == operations.end()) throw ConfigurationError("no such operation: " + request.dump());
+  if (found == operations.end()) throw ConfigurationError("unknown operation: " + request.dump());
   return found->second();
 }
 

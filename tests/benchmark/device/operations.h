@@ -1,4 +1,4 @@
-// One operation of a backend, or a whole step, to be timed on its device: what a line of the driver asks for.
+// One operation of a backend, or a training step, to be timed on its device: what one request of the driver asks for.
 #pragma once
 
 #include <functional>
@@ -11,11 +11,11 @@ namespace ropewalk::benchmark {
 
 struct Operation {
   std::function<void()> run;
-  double flops = 0, bytes = 0;  // of a run; bytes: every tensor once for reading and once for writing, as it must be
-  nlohmann::json facts = nlohmann::json::object();  // what else is told of it
+  double flops = 0, bytes = 0;  // of one run; bytes: each tensor once if it must be read, once if written
+  nlohmann::json facts = nlohmann::json::object();  // more members for the answer
 };
 
-// Throws ConfigurationError for a request that it does not know. The operation keeps its tensors.
+// Throw ConfigurationError for an unknown request. The operation owns its tensors.
 Operation make_operation(const nlohmann::json& request, Kernels& kernels);
 Operation make_ring(const nlohmann::json& request, Kernels& kernels);  // ring_forward, ring_backward
 Operation make_step(const nlohmann::json& request, Kernels& kernels, BackendKind backend);

@@ -1,5 +1,6 @@
-// What the ranks of a ring compute in attention over one causal sequence, without what they send: all ranks' visits,
-// one after another on one device. Beside the same sequence on one rank it shows what cutting costs the kernels.
+// The computation of ring attention over one causal sequence, without the messages: the visits of all ranks, one after
+// another on one device. The ratio to the same sequence on one rank shows what splitting the sequence costs in the
+// kernels.
 #include "kernels/arena.h"
 #include "kernels/flops.h"
 #include "parallel/attention/attention_pass.h"
@@ -29,13 +30,14 @@ struct Ring {
         dq(device, {rows, H, K}, 0, 1, sums),
         dkv(device, kv.tensor.shape(), 0, 1, sums) {
     if (layout.length() % (2 * ranks) != 0)
-      throw ConfigurationError("a ring whose ranks have unlike pieces is not timed: " + request.dump());
+      throw ConfigurationError("the length must be a multiple of 2 * ranks, so that all ranks have equal pieces: " +
+                               request.dump());
     sequences.layout = &layout;
     sequences.count = 1;
     sequences.local_length = rows;
   }
 
-  // All ranks have the same rows here: the values do not matter, and the memory is one rank's.
+  // All ranks use the same rows, since the values do not matter and memory for one rank is enough.
   template <typename Visit>
   void for_each_pair(int rank, const Visit& visit) const {
     for (int step = 0; step < ranks; ++step)
@@ -61,7 +63,7 @@ struct Ring {
       });
     }
   }
-  double flops(Pass pass) const {  // of the whole sequence
+  double flops(Pass pass) const {  // of the full sequence
     const int64_t S = layout.length();
     const Device device = kernels.device();
     const Tensor whole(nullptr, type, device, {S, H, K}), keys(nullptr, type, device, {S, kv.tensor.extent(2), K});
@@ -73,7 +75,7 @@ struct Ring {
   int ranks;
   SequenceLayout layout;
   int64_t rows;
-  std::vector<int32_t> documents;  // one
+  std::vector<int32_t> documents;  // all zero: a single document
   int64_t H, K;
   DType type = kernels.dtype(), sums = accumulator_of(type);
   Filled q, kv, d_o, out, o, lse, dq, dkv;

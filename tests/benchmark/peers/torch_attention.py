@@ -1,6 +1,6 @@
-"""Scaled dot-product attention of PyTorch, forward and backward, causal within a window given as a mask (as transformers' Cohere2
-runs its window layers), fp32, one thread. Prints GFLOP/s per CPU-second of visible (query, key) pairs: 4 K a pair and head forward,
-10 K backward. Needs torch."""
+"""PyTorch's scaled dot-product attention, forward and backward, in fp32 on one thread: causal, with the window as an explicit mask,
+as in the sliding-window layers of transformers' Cohere2. Prints GFLOP/s of CPU time, counting visible query-key pairs only: 4 K FLOPs
+per pair and head forward, 10 K backward. Needs torch."""
 import argparse
 import time
 

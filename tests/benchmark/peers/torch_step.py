@@ -1,6 +1,6 @@
-"""One training step (forward, loss, backward, AdamW) of transformers' Cohere2ForCausalLM in fp32 on one thread, the model of
-step_cases.cpp. Prints GFLOP/s of model work per CPU-second: 6 a token and matrix element, 12 * heads * head size a visible pair.
-Needs torch and transformers."""
+"""One training step (forward, loss, backward, AdamW) of transformers' Cohere2ForCausalLM in fp32 on one thread, with the model of
+step_cases.cpp. Prints GFLOP/s of CPU time, counting model FLOPs: 6 per token and matrix element, 12 * heads * head size per visible
+query-key pair. Needs torch and transformers."""
 import argparse
 import time
 
@@ -33,7 +33,7 @@ for _ in range(3):
     optimizer.step()
     optimizer.zero_grad()
     best = min(best, time.process_time() - began)
-matrices = sum(w.numel() for w in model.parameters() if w.dim() == 2)  # the tied embedding once, as the head
+matrices = sum(w.numel() for w in model.parameters() if w.dim() == 2)  # counts the tied embedding once, as the output layer
 pairs = sum(S * (S + 1) // 2 if kind == "full_attention" else sum(min(i + 1, WINDOW) for i in range(S)) for kind in config.layer_types)
 flops = 6 * matrices * S + 12 * pairs * WIDTH
 print(f"length={S} loss={loss.item():.4f} cpu_seconds={best:.3f} gflops_per_cpu_second={flops / best / 1e9:.2f}")

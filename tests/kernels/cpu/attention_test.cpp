@@ -1,4 +1,4 @@
-// Attention of the cpu backend against the reference.
+// The cpu backend's attention against the reference.
 #include <limits>
 
 #include "kernels/make_kernels.h"
@@ -10,11 +10,11 @@ namespace {
 class CpuAttention : public CpuSuite {};
 
 struct Case {
-  int64_t q_begin, T;         // the queries' place in the sequence
+  int64_t q_begin, T;         // queries [q_begin, q_begin + T) of the sequence
   std::vector<int64_t> keys;  // keys [keys[0], keys[1]), then [keys[1], keys[2]), ...
   int64_t H, G, K;
   std::optional<int64_t> window;
-  int64_t document_length;  // documents begin at its multiples; 0: not given
+  int64_t document_length;  // documents begin at multiples of it; 0: absent
 };
 
 std::string text(const Case& c) {
@@ -30,14 +30,14 @@ const Case kCases[] = {
     {0, 7, {0, 7}, 3, 3, 2, {}, 0},                       // the smallest head
     {0, 150, {0, 150}, 2, 1, 8, {}, 0},                   // several tiles of rows and of keys
     {0, 300, {0, 300}, 1, 1, 16, 40, 0},                  // a window below a tile
-    {0, 300, {0, 300}, 2, 2, 8, 128, 0},                  // as wide as a tile
-    {0, 300, {0, 300}, 2, 1, 8, 200, 0},                  // above a tile
-    {0, 40, {0, 40}, 2, 1, 8, 1, 0},                      // itself only
+    {0, 300, {0, 300}, 2, 2, 8, 128, 0},                  // a window of 128, above one tile and below two
+    {0, 300, {0, 300}, 2, 1, 8, 200, 0},                  // a window above two tiles
+    {0, 40, {0, 40}, 2, 1, 8, 1, 0},                      // a query sees only itself
     {0, 260, {0, 260}, 2, 1, 8, {}, 37},                  // documents
     {0, 260, {0, 260}, 4, 2, 8, 50, 83},                  // documents and a window
     {100, 64, {0, 164}, 3, 1, 6, {}, 0},                  // queries behind their keys; groups of three
     {130, 70, {20, 64, 130, 200}, 4, 2, 24, 90, 0},       // halo pieces
-    {200, 50, {0, 60, 100, 170, 250}, 5, 1, 10, {}, 45},  // some pieces are other documents
+    {200, 50, {0, 60, 100, 170, 250}, 5, 1, 10, {}, 45},  // some pieces are in other documents
     {50, 60, {40, 200}, 2, 1, 8, {}, 0},                  // keys beyond the last query
     {10, 20, {60, 90}, 2, 1, 8, {}, 0},                   // all keys beyond: nothing is visible
     {500, 20, {0, 90}, 2, 1, 8, 100, 0},                  // all keys behind the window
@@ -92,8 +92,8 @@ void backward(const Case& c, Operands& x, Kernels& kernels, const std::function<
   });
 }
 
-// A score is a sum of K products, of size up to 6 for these numbers, in units of log 2 up to 9; P has its absolute
-// error as a relative one. Sums over keys (or queries, for dk and dv) follow.
+// A score is a sum of K products, up to 6 for these numbers, so up to 9 in log2 units. Its absolute error is the
+// relative error of P. Sums over keys (or queries, for dk and dv) follow.
 double tolerance(const Case& c) {
   return 9 * sum_tolerance(c.K) + sum_tolerance(std::max(c.keys.back() - c.keys.front(), c.T * c.H / c.G));
 }
@@ -113,14 +113,14 @@ TEST_P(CpuAttention, EqualsTheReference) {
     for (size_t i = 0; i < x.lse.exact_values().size(); ++i) {
       const double exact = x.lse.exact_values()[i], got = x.lse.fast_values()[i];
       if (std::isinf(exact))
-        EXPECT_EQ(got, exact) << text(c);  // saw nothing
+        EXPECT_EQ(got, exact) << text(c);  // the row sees nothing
       else
         EXPECT_TRUE(within("attention: lse", std::abs(got - exact), tolerance(c))) << text(c);
     }
   }
 }
 
-// Keys and values that no query of the call may see hold NaN. They must not be read.
+// Keys and values that no query sees are NaN: they must not be read.
 TEST_P(CpuAttention, DoesNotTouchWhatNoQuerySees) {
   for (const Case& c : kCases) {
     Operands x(c);
@@ -160,7 +160,7 @@ TEST_P(CpuAttention, GivesTheSameBitsTwice) {
   }
 }
 
-// Scores far from 0: the running maximum must carry them.
+// Scores far from 0, whose exponentials overflow without the running maximum.
 TEST_P(CpuAttention, HoldsLargeScores) {
   const Case c{0, 140, {0, 140}, 1, 1, 8, {}, 0};
   Operands x(c);

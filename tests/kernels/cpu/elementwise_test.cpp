@@ -1,4 +1,4 @@
-// SwiGLU, AdamW, and the operations on every element, of the cpu backend against the reference.
+// The cpu backend's SwiGLU, AdamW and elementwise operations against the reference.
 #include <limits>
 
 #include "tests/kernels/cpu/suite.h"
@@ -22,14 +22,14 @@ TEST_P(CpuElementwise, AddAndSums) {
       sums[which][1] = k.sum_of_squares(of(a));
     });
     EXPECT_TRUE(within("add, twice", y.error(), 2 * kRounding));  // two sums
-    // Both add the same numbers in fp64: n roundings of 1.1e-16, relative to the sum of absolute values, which is below
+    // Both add the same numbers in fp64: n roundings of 1.1e-16, relative to the sum of absolute values, which is about
     // n.
     EXPECT_NEAR(sums[0][0], sums[1][0], 1.1e-16 * static_cast<double>(count * count));
     EXPECT_NEAR(sums[0][1], sums[1][1], 1.1e-16 * static_cast<double>(count * count));
   }
 }
 
-// The same bits on every machine: 16 partial sums, added in order.
+// 16 partial sums, added in order: the same bits on every machine.
 TEST_P(CpuElementwise, SumsDoNotDependOnTheWidthOfVectors) {
   std::vector<double> values = normal_values(1003, "x");
   double partials[16] = {}, total = 0;
@@ -39,9 +39,9 @@ TEST_P(CpuElementwise, SumsDoNotDependOnTheWidthOfVectors) {
   EXPECT_EQ(cpu->sum_of_squares(x.fast()), total);
 }
 
-// Where exp(-g) is off by 2 ulp, s = 1 / (1 + exp(-g)) is by 2 and the roundings of the sum and the quotient; three
-// products follow. Without fused multiply-add, exp's argument is rounded too: |g| / 2 ulp more. Relative to each
-// result, since small ones matter: outputs are divided by what the reference gives.
+// exp(-g) is off by 2 ulp, so s = 1 / (1 + exp(-g)) is off by 2 ulp and the roundings of the sum and the quotient;
+// three products follow. Without fused multiply-add, exp's argument is rounded too: |g| / 2 ulp more. The bound is
+// relative to each result, because small results matter.
 void expect_relative(const char* result, const Twin& twin, const std::vector<double>& gate, double extra) {
   for (size_t i = 0; i < gate.size(); ++i) {
     const double exact = twin.exact_values()[i], got = twin.fast_values()[i];
@@ -84,8 +84,7 @@ TEST_P(CpuElementwise, SwiGluAtTheEndsOfTheRange) {
   EXPECT_TRUE(std::isnan(out.fast_values()[0]) && std::isnan(out.fast_values()[1])) << "a NaN must not be lost";
 }
 
-// Every number is the result of at most ten roundings; w is compared as the change it made, which is 1e-2 of it, so the
-// rounding of w itself is 100 of the change's.
+// Every number is the result of at most ten roundings.
 TEST_P(CpuElementwise, AdamW) {
   for (const int64_t count : kCounts) {
     for (const int64_t step : {1, 2, 1000}) {

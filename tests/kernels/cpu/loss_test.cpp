@@ -1,4 +1,4 @@
-// Cross-entropy of the cpu backend against the reference.
+// The cpu backend's cross-entropy against the reference.
 #include <limits>
 
 #include "tests/kernels/cpu/suite.h"
@@ -11,8 +11,8 @@ class CpuLoss : public CpuSuite {};
 constexpr int64_t kVocabularies[] = {1, 2, 7, 16, 33, 1000};
 constexpr double kLogitScale = 0.25;
 
-// Logits of size 16, scaled to 4. The error of s l - m is a rounding of numbers below 32, that is of 32 ulp of 1, in
-// all exponentials alike or not; their sum, its logarithm and the gradient have it relative to themselves.
+// Logits of size 16, scaled to 4. The absolute error of s l - m is one rounding of a number below 32, at most 32
+// roundings at 1. It is the relative error of the exponential, and so of the sum, its logarithm and the gradient.
 constexpr double kExponent = 32 * kRounding;
 
 Twin logits_of(int64_t N, int64_t V) {
@@ -24,7 +24,7 @@ Twin logits_of(int64_t N, int64_t V) {
 TEST_P(CpuLoss, PartialsOfEveryPiece) {
   for (const int64_t V : kVocabularies) {
     for (const int64_t N : {0, 1, 13}) {
-      std::vector<int32_t> ids = integer_values(N, -1, 40, "targets");  // ignored, here and other ranks'
+      std::vector<int32_t> ids = integer_values(N, -1, 40, "targets");  // ignored, on this rank, on others
       const Tensor targets = tensor_of(ids, {N});
       Twin logits = logits_of(N, V), partials = Twin::poison({N, 3});
       on_both([&](Kernels& k, const View& of) {
@@ -33,7 +33,7 @@ TEST_P(CpuLoss, PartialsOfEveryPiece) {
       for (size_t n = 0; n < static_cast<size_t>(N); ++n) {
         const auto got = [&](size_t i) { return static_cast<double>(partials.fast_values()[3 * n + i]); };
         const auto exact = [&](size_t i) { return partials.exact_values()[3 * n + i]; };
-        EXPECT_EQ(got(0), exact(0)) << "s is a power of two, so that the largest is exact";
+        EXPECT_EQ(got(0), exact(0)) << "s is a power of two, so the maximum is exact";
         EXPECT_TRUE(
             within("loss: sum of exponentials", std::abs(got(1) - exact(1)) / exact(1), kExponent + sum_tolerance(V)));
         EXPECT_EQ(got(2), exact(2));
@@ -55,7 +55,7 @@ TEST_P(CpuLoss, PieceWithoutVocabularyIsNeutral) {
   }
 }
 
-// Two pieces of one row of V columns, cut at a third; losses and gradients from the merged sums.
+// Rows of V columns, cut into two pieces at a third; losses and gradients from the merged sums.
 TEST_P(CpuLoss, MergedLossAndGradient) {
   for (const int64_t V : kVocabularies) {
     const int64_t N = 9, cut = V / 3;
@@ -75,7 +75,7 @@ TEST_P(CpuLoss, MergedLossAndGradient) {
     EXPECT_EQ(losses.fast_values()[0], 0);
     EXPECT_TRUE(within("loss: log_sum", log_sum.error(), kExponent + sum_tolerance(V)));
     EXPECT_TRUE(within("loss: losses", losses.error(), 2 * kExponent + sum_tolerance(V)));
-    // Relative to s * loss_scale, the gradient's largest: exponents are off by log_sum's error too.
+    // Relative to s * loss_scale, the gradient's largest entry. The exponents also have log_sum's error.
     const double tolerance = (4 * kExponent + sum_tolerance(V)) * kLogitScale * 0.01;
     for (const Twin* gradient : {&left, &right})
       for (size_t i = 0; i < gradient->exact_values().size(); ++i)

@@ -1,4 +1,4 @@
-// Layer norm and rotation of the cpu backend against the reference.
+// The cpu backend's layer norm and RoPE against the reference.
 #include "tests/kernels/cpu/suite.h"
 
 namespace ropewalk {
@@ -12,8 +12,8 @@ struct Sizes {
 constexpr Sizes kSizes[] = {{0, 4, 1},   {1, 1, 1},   {3, 2, 1},   {7, 17, 3},
                             {20, 64, 4}, {5, 100, 1}, {3, 513, 2}, {40, 8, 8}};
 
-// Numbers of size 1 around a mean of 3: the mean's error of a few roundings is one of 3 units in x - mean, and so in
-// xhat.
+// Numbers of size 1 around a mean of 3: a few roundings of the mean are three times as large relative to x - mean, and
+// so to xhat.
 TEST_P(CpuNorm, LayerNormForward) {
   for (const auto& [N, D, M] : kSizes) {
     std::vector<double> values = normal_values(N * D, "x");
@@ -36,7 +36,7 @@ TEST_P(CpuNorm, LayerNormBackward) {
         Twin mean = Twin::poison({N}), rstd = Twin::poison({N});
         Twin dy = Twin::normal({N, D}, "dy"), through = Twin::normal({N, D}, "through");
         Twin apart = Twin::poison({N, D}), added = Twin::normal({M, D}, "dw"), set = Twin::poison({M, D});
-        const bool first = in_place;  // of what is summed
+        const bool first = in_place;  // dw is set, not added to
         Twin& dw = first ? set : added;
         Twin& dx = !in_place ? apart : with_through ? through : dy;
         on_both([&](Kernels& k, const View& of) {
@@ -44,7 +44,7 @@ TEST_P(CpuNorm, LayerNormBackward) {
           k.layer_norm_backward(of(dy), of(x), of(w), of(mean), of(rstd), with_through ? of(through) : Tensor(), of(dx),
                                 of(dw), first ? Write::kSet : Write::kAdd);
         });
-        // dx ends in differences of sums over D, dw sums over the N / M rows that use a weight.
+        // dx is a difference of sums over D; dw is a sum over the N / M rows that use a weight.
         EXPECT_TRUE(within("layer norm: dx", dx.error(), 4 * sum_tolerance(D))) << N << " x " << D << " by " << M;
         EXPECT_TRUE(within("layer norm: dw", dw.error(), 4 * sum_tolerance(D) + sum_tolerance(N / M)))
             << N << " x " << D << " by " << M;
@@ -53,7 +53,7 @@ TEST_P(CpuNorm, LayerNormBackward) {
   }
 }
 
-// The table's numbers are rounded once, the products and the sum once each: four roundings of numbers below the
+// The table's numbers are rounded once, the two products and the sum once each: four roundings of numbers below the
 // largest.
 TEST_P(CpuNorm, Rotate) {
   for (const int64_t K : {2, 4, 6, 16, 24, 64, 80, 128}) {
@@ -69,7 +69,7 @@ TEST_P(CpuNorm, Rotate) {
   }
 }
 
-// One table after another, with the same head size or the same theta.
+// Several tables in one backend, which share the head size or theta.
 TEST_P(CpuNorm, RotateKeepsTablesApart) {
   for (int round = 0; round < 2; ++round) {
     for (const auto& [K, theta] : {std::pair<int64_t, double>{8, 1e4}, {8, 1e5}, {16, 1e4}}) {

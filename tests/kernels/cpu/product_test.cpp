@@ -1,4 +1,4 @@
-// Products and embedding of the cpu backend against the reference.
+// The cpu backend's matrix products and embedding against the reference.
 #include "tests/kernels/cpu/suite.h"
 
 namespace ropewalk {
@@ -20,8 +20,8 @@ constexpr Sizes kSizes[] = {{1, 1, 1},
                             {1, 300, 257},
                             {257, 129, 96},
                             {4, 385, 32},
-                            {8, 770, 193},  // ends of strips, of blocks of the inner dimension and of
-                                            // columns
+                            {8, 770, 193},  // ends of strips, and of blocks of the inner dimension
+                                            // and of columns
                             {1537, 391, 33},
                             {5, 33, 1537}};  // more rows than a block
 
@@ -64,7 +64,7 @@ TEST_P(CpuProduct, LinearBackwardWeight) {
   }
 }
 
-// What a rank computes of its tokens is what one rank computes of them among all: the same bits.
+// A rank that has some of the tokens computes the same bits for them as one rank that has all.
 TEST_P(CpuProduct, ARowDoesNotDependOnTheOthers) {
   const int64_t I = 391, O = 210;
   for (const int64_t N : {1, 2, 4, 7, 11, 12, 13, 24, 61}) {
@@ -77,7 +77,7 @@ TEST_P(CpuProduct, ARowDoesNotDependOnTheOthers) {
   }
 }
 
-// Tokens repeat, and some are other ranks'. The sums run in the same order: n terms of fp32 at most.
+// Tokens repeat, and other ranks hold some of them. The sums are in fp32, in the same order as the reference's.
 TEST_P(CpuProduct, Embedding) {
   for (const int64_t D : {1, 8, 19, 64}) {
     for (const int64_t N : {0, 1, 200}) {

@@ -1,4 +1,5 @@
-// Ranks that are threads of one process: each has its own kernels, computes alone and gets the bits it would get alone.
+// Ranks as threads of one process: each has its own kernels, starts no threads, and computes the same bits as it would
+// alone.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -39,7 +40,7 @@ TEST(CpuRankThreads, ComputeOnTheirOwnThreadOnly) {
 
 TEST(CpuRankThreads, GetTheSameBitsTogetherAsAlone) {
   const std::vector<float> alone = compute();
-  EXPECT_EQ(compute(), alone) << "twice the same call";
+  EXPECT_EQ(compute(), alone) << "the same call twice";
   std::vector<std::vector<float>> together(4);
   std::vector<std::thread> ranks;
   for (auto& result : together) ranks.emplace_back([&result] { result = compute(); });

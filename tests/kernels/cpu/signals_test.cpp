@@ -1,6 +1,6 @@
 // A signal that is handled while an operation runs must not change its result. Handlers of profilers, timers and
-// libraries run on the stack of the operation, which they overwrite below the stack pointer (and below the 128 bytes
-// that the ABI leaves to a function): code that keeps something else in that register, or data further below, breaks.
+// libraries run on the operation's stack, and overwrite it below the stack pointer (and below the ABI's 128-byte red
+// zone). Code that keeps another value in the stack pointer, or data below the red zone, breaks.
 #include <gtest/gtest.h>
 #include <sys/time.h>
 
@@ -15,14 +15,14 @@ namespace {
 
 volatile std::sig_atomic_t handled = 0;
 
-// Writes over as much of the stack as a handler that is called with a large frame of the vector registers would.
+// Overwrites as much of the stack as a handler with a large frame for the vector registers would.
 void scribble(int) {
   volatile char below[4096];
   for (volatile char& byte : below) byte = 0x5a;
   handled = handled + 1;
 }
 
-// SIGALRM every 200 microseconds, handled on the stack of whoever runs.
+// SIGALRM every 200 microseconds, handled on the running thread's stack.
 class Storm {
  public:
   Storm() {
@@ -47,7 +47,7 @@ class Storm {
 
 class CpuSignals : public CpuSuite {};
 
-// Products in the three directions, and attention forward and backward; all results one after the other.
+// The three products of a linear layer, and attention forward and backward; returns all results, concatenated.
 std::vector<float> compute(Kernels& kernels) {
   constexpr int64_t N = 500, I = 256, O = 352, T = 160, H = 4, G = 2, K = 64;
   Twin x = Twin::normal({N, I}, "x"), w = Twin::normal({O, I}, "w"), dy = Twin::normal({N, O}, "dy");

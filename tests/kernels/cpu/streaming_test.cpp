@@ -1,5 +1,5 @@
-// Outputs too large for the caches are written past them (kernels/cpu/streaming.h). The bits must be those of the same
-// rows in two halves, which are written through the caches.
+// Outputs too large for the caches are streamed past them (kernels/cpu/streaming.h). The bits must be the same as for
+// two halves of the rows, which are written through the caches.
 #include "kernels/cpu/streaming.h"
 
 #include <cstring>
@@ -10,7 +10,7 @@ namespace ropewalk {
 namespace {
 
 constexpr int64_t kWidth = 256;
-constexpr int64_t kRows = kStreamedBytes / (kWidth * static_cast<int64_t>(sizeof(float))) + 2;  // just too large
+constexpr int64_t kRows = kStreamedBytes / (kWidth * static_cast<int64_t>(sizeof(float))) + 2;  // just streamed
 
 class CpuStreaming : public CpuSuite {
  protected:
@@ -27,7 +27,7 @@ class CpuStreaming : public CpuSuite {
     Tensor tensor;
   };
 
-  // Runs the call on all rows of `whole`, then on each half of those of `halves`. Rows [begin, end) of a tensor.
+  // Runs the call on all rows, then on each half of the rows of another output. Rows: selects these rows of a tensor.
   using Rows = std::function<Tensor(const Tensor&)>;
   void whole_and_halves(const std::function<void(Large& output, const Rows&)>& call) {
     Large whole(*cpu, 1), halves(*cpu, 2);
@@ -59,7 +59,7 @@ TEST_P(CpuStreaming, LayerNorm) {
   whole_and_halves([&](Large& y, const Rows& rows) {
     cpu->layer_norm_forward(rows(x.tensor), w.fast(), 1e-5, rows(y.tensor), rows(mean.fast()), rows(rstd.fast()));
   });
-  std::vector<Twin> dw(2, Twin::filled({1, kWidth}, 0));  // of the whole, of the halves
+  std::vector<Twin> dw(2, Twin::filled({1, kWidth}, 0));  // of all rows, of the halves
   whole_and_halves([&](Large& dx, const Rows& rows) {
     const bool whole = rows(dx.tensor).rows() == kRows;
     cpu->layer_norm_backward(rows(dy.tensor), rows(x.tensor), w.fast(), rows(mean.fast()), rows(rstd.fast()), Tensor(),
@@ -68,7 +68,7 @@ TEST_P(CpuStreaming, LayerNorm) {
   EXPECT_EQ(dw[0].fast_values(), dw[1].fast_values());
 }
 
-// Some tokens are other ranks'.
+// Other ranks hold some of the tokens.
 TEST_P(CpuStreaming, EmbeddingForward) {
   std::vector<int32_t> ids = integer_values(kRows, 0, 40, "tokens");
   const Tensor tokens = tensor_of(ids, {kRows});
@@ -77,7 +77,7 @@ TEST_P(CpuStreaming, EmbeddingForward) {
       [&](Large& x, const Rows& rows) { cpu->embedding_forward(rows(tokens), table.fast(), 10, rows(x.tensor)); });
 }
 
-// In place, the lines are in the cache already; and rows that do not begin on a boundary cannot be streamed.
+// Not in place, where the lines are cached already, and not for rows that do not begin on a 64-byte boundary.
 TEST_P(CpuStreaming, IsOnlyForOutputsThatCanBe) {
   const Large x(*cpu, 997);
   EXPECT_TRUE(worth_streaming(x.tensor, {}));

@@ -14,7 +14,7 @@ struct Measured {
   double share() const { return error == 0 ? 0 : error / bound; }
 };
 
-// By instruction set and result.
+// Keyed by instruction set and result.
 std::map<std::pair<std::string, std::string>, Measured>& largest_errors() {
   static std::map<std::pair<std::string, std::string>, Measured> errors;
   return errors;
@@ -24,7 +24,7 @@ class TellsErrors : public testing::Environment {
  public:
   void TearDown() override {
     fmt::print("largest errors against the reference in fp64\n{:8} {:28} {:>9} {:>9} {:>9}\n", "", "", "error", "bound",
-               "share");
+               "fraction");
     for (const auto& [name, e] : largest_errors())
       fmt::print("{:8} {:28} {:9.2e} {:9.2e} {:9.2f}\n", name.first, name.second, e.error, e.bound, e.share());
   }
@@ -68,7 +68,7 @@ void CpuSuite::on_both(const std::function<void(Kernels&, const View&)>& call) {
   call(*reference, [](Twin& twin) { return twin.exact(); });
 }
 
-// Those that kernels/CMakeLists.txt compiles and this machine has.
+// The instruction sets that kernels/CMakeLists.txt compiles and this machine supports.
 std::vector<int64_t> instruction_sets() {
   std::vector<int64_t> sets = {HWY_SCALAR};
   for (int64_t set : {HWY_SSE4, HWY_AVX2, HWY_AVX3})

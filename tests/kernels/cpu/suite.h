@@ -14,7 +14,7 @@ namespace ropewalk {
 
 inline constexpr double kRounding = 0x1p-24;  // half an ulp of fp32
 
-// A tensor that both backends have: inputs are the same numbers, outputs are compared.
+// A tensor for both backends, in fp32 and fp64: inputs are the same numbers, outputs are compared.
 class Twin {
  public:
   Twin(Shape shape, const std::vector<double>& values)
@@ -23,14 +23,15 @@ class Twin {
   static Twin filled(Shape shape, double value) {
     return Twin(shape, std::vector<double>(static_cast<size_t>(shape.elements()), value));
   }
-  static Twin poison(Shape shape) { return filled(shape, std::nan("")); }  // what an output that is set must not keep
+  // For outputs that are set: no NaN may remain.
+  static Twin poison(Shape shape) { return filled(shape, std::nan("")); }
 
   Tensor fast() { return tensor_of(fast_, shape_); }
   Tensor exact() { return tensor_of(exact_, shape_); }
   const std::vector<float>& fast_values() const { return fast_; }
   const std::vector<double>& exact_values() const { return exact_; }
 
-  // The largest difference, relative to the largest entry; infinite where a result is no number.
+  // The largest difference, relative to the largest entry; infinity if a difference is NaN.
   double error() const;
 
  private:
@@ -39,22 +40,22 @@ class Twin {
   std::vector<float> fast_;
 };
 
-// The error of a sum of n terms: its roundings walk at random, each relative to the sum so far. Two standard deviations
-// for the thousands of sums of a test to stay inside, and four roundings for what is done with the sum.
+// The error of a sum of n terms. Its roundings, each relative to the sum so far, form a random walk: two standard
+// deviations, which bound the thousands of sums of a test, and four roundings for the use of the sum.
 inline double sum_tolerance(int64_t n) { return (4 + 2 * std::sqrt(static_cast<double>(n))) * kRounding; }
 
-// Whether an error is within its bound. The largest error of each result in units of its bound is told when all tests
-// have run, by instruction set.
+// Whether an error is within its bound. After all tests, the largest error of each result is printed for each
+// instruction set, with its bound and as a fraction of it.
 testing::AssertionResult within(const std::string& result, double error, double bound);
 
-// The parameter is a Highway target, to which dispatch is held.
+// The parameter is the Highway target to which dispatch is restricted.
 class CpuSuite : public testing::TestWithParam<int64_t> {
  protected:
   CpuSuite();
   ~CpuSuite() override;
 
   using View = std::function<Tensor(Twin&)>;
-  // Runs the call on both backends, with the views of the twins that belong to each.
+  // Runs the call on both backends, each with its view of the twins.
   void on_both(const std::function<void(Kernels&, const View&)>& call);
 
   std::unique_ptr<Kernels> cpu = make_kernels(BackendKind::kCpu);

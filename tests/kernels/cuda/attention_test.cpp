@@ -1,4 +1,5 @@
-// Attention on cuda over every kind of mask, whole and in pieces as rings and halos cut it.
+// Attention on cuda with every kind of mask, at once and in pieces of keys, as context parallelism (ring, halo)
+// produces.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -14,7 +15,7 @@ namespace ropewalk {
 namespace {
 
 struct Piece {
-  int64_t begin, rows;  // of keys, in their sequence
+  int64_t begin, rows;  // position of the first key, number of keys
 };
 
 struct Case {
@@ -23,9 +24,9 @@ struct Case {
   int64_t q_begin, T;
   std::vector<Piece> pieces;
   std::optional<int64_t> window;
-  std::vector<int32_t> documents;  // where they begin; none: one
-  double before = 0.1;             // the size of gradients that those of this call are added to
-  double q_scale = 1;              // far from 1: some scores stand out, among later tiles too
+  std::vector<int32_t> documents;  // positions where they begin; empty: a single document
+  double before = 0.1;             // scale of the gradients to which those of this call are added
+  double q_scale = 1;              // if large, some scores dominate, in later tiles too
 };
 
 BackendOptions in_any_order(BackendOptions options) {
@@ -88,8 +89,8 @@ class CudaAttentionForm : public CudaSuite, public testing::WithParamInterface<A
   BackendOptions options() const override { return {.attention = GetParam()}; }
 };
 
-// The mean of what the named tensors err by, relative to their largest entries.
 using Tensors = std::map<std::string, std::vector<double>>;
+// The mean absolute error, relative to the largest entry.
 double mean_error(const std::vector<double>& actual, const std::vector<double>& exact) {
   double sum = 0, largest = 0;
   for (size_t i = 0; i < exact.size(); ++i) {
@@ -99,7 +100,7 @@ double mean_error(const std::vector<double>& actual, const std::vector<double>& 
   return sum / static_cast<double>(exact.size()) / largest;
 }
 
-// Keys in `pieces` equal pieces, the last first, as a ring brings them.
+// Attention over keys in `pieces` equal pieces, the last one first, as in a ring.
 Tensors causal_attention(Kernels& kernels, int64_t pieces, int64_t T = 256) {
   const int64_t H = 2, G = 1, K = 64, rows = T / pieces;
   Operands x(kernels);
@@ -124,8 +125,9 @@ Tensors causal_attention(Kernels& kernels, int64_t pieces, int64_t T = 256) {
   return results;
 }
 
-// What pieces are merged into, and gradients are added in, is fp32: the design's bound for 8 ranks in place of one. If
-// it were bf16, its rounding would be about that of P, and show over more ranks. Each merge rounds in fp32 besides.
+// Pieces are merged, and gradients are added, in fp32. The design bounds the error with 8 ranks relative to that with
+// one. In bf16 the rounding of merges would be about as large as that of P, and would show with more ranks. The second
+// term of the bound is the fp32 rounding of each merge.
 TEST_P(CudaAttentionForm, OverARingErrsHardlyMoreThanAtOnce) {
   const Tensors exact = causal_attention(*make_kernels(BackendKind::kReferenceF64), 1);
   const Tensors at_once = causal_attention(*cuda, 1);
@@ -138,9 +140,9 @@ TEST_P(CudaAttentionForm, OverARingErrsHardlyMoreThanAtOnce) {
   }
 }
 
-// Of the sums that are in another order only dq is, and whoever has not asked for it gets none.
+// Without determinism only dq is summed in another order; with it, nothing is.
 TEST_P(CudaAttentionForm, AddsInAnyOrderOnlyWhereAsked) {
-  const int64_t T = 640;  // some rows see tiles enough that their order shows
+  const int64_t T = 640;  // some rows see so many tiles that the order of additions shows
   const Tensors in_order = causal_attention(*cuda, 1, T);
   const Tensors in_any = causal_attention(*make_cuda_under_test(in_any_order(options())), 1, T);
   for (const auto& [name, values] : in_order) {
@@ -150,7 +152,7 @@ TEST_P(CudaAttentionForm, AddsInAnyOrderOnlyWhereAsked) {
   }
 }
 
-// Each has an order, a workspace and numbers of rows of its own.
+// Each backend has its own order, workspace and counter of row blocks.
 TEST_P(CudaAttentionForm, BackendsInTurnsDoAsEachAlone) {
   const auto other = make_cuda_under_test(in_any_order(options()));
   std::map<int64_t, Tensors> alone;
@@ -163,7 +165,7 @@ TEST_P(CudaAttentionForm, BackendsInTurnsDoAsEachAlone) {
   }
 }
 
-// Neither queries nor keys, as ranks have them that own nothing of a sequence.
+// No queries or no keys, as on ranks that own no part of a sequence.
 TEST_P(CudaAttentionForm, WithoutRowsLeavesResultsAsTheyAre) {
   const int64_t T = 96, H = 2, G = 1, K = 64;
   Operands x(*cuda);
@@ -193,15 +195,15 @@ TEST_P(CudaAttentionForm, WithoutRowsLeavesResultsAsTheyAre) {
 struct Hidden {
   std::optional<int64_t> window;
   std::vector<int32_t> documents;
-  Range poisoned;                // rows of q, k, v, do
-  std::vector<Range> untouched;  // rows that neither see those nor are seen by them, by whole tiles
+  Range poisoned;                // rows of q, k, v and do that are NaN
+  std::vector<Range> untouched;  // whole tiles of rows that neither see poisoned rows nor are seen by them
 };
 
 struct HiddenTiles {
   int64_t K;
   std::vector<Hidden> cases;
 };
-// Hopper's tiles are of 128 keys; the forward's begin with the first key that their rows see.
+// In the Hopper form tiles have 128 keys, and the forward's first tile begins with the first key that its rows see.
 HiddenTiles hidden_from(AttentionForm form) {
   if (form == AttentionForm::kPortable)
     return {64,
@@ -216,7 +218,7 @@ HiddenTiles hidden_from(AttentionForm form) {
            {200, {0, 128, 256}, {128, 256}, {{0, 128}, {256, 384}}}}};
 }
 
-// Work is left out where a mask hides all of a tile: what is there is not even read.
+// Tiles that the mask hides completely are skipped: they are not even read.
 TEST_P(CudaAttentionForm, ReadsNoTileThatIsHidden) {
   const int64_t H = 2, G = 1;
   const auto& [K, cases] = hidden_from(GetParam());
@@ -279,7 +281,7 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"WholeTiles", 1, 1, 64, 0, 192, {{0, 192}}, {}, {}},
                         Case{"Window", 2, 1, 64, 0, 200, {{0, 200}}, 17, {}},
                         Case{"WideWindow", 2, 1, 64, 0, 260, {{0, 260}}, 130, {}},
-                        // Its dq and dk are 0, but for what rounding leaves of do v^T - delta.
+                        // Its exact dq and dk are 0: only the rounding error of do v^T - delta is left.
                         Case{"WindowOfOne", 1, 1, 64, 0, 70, {{0, 70}}, 1, {}, 1.0},
                         Case{"WindowOfTiles", 4, 1, 64, 0, 150, {{0, 150}}, 64, {}},
                         Case{"Documents", 2, 2, 64, 0, 150, {{0, 150}}, {}, {0, 3, 4, 63, 127, 149}},
@@ -293,7 +295,7 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"WideHeadsWindowAndDocuments", 3, 1, 128, 0, 150, {{0, 150}}, 70, {0, 63, 100}},
                         Case{"WideHeadsRing", 4, 2, 128, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
                         Case{"WideHeadsHalo", 2, 1, 128, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
-                        // Tiles of keys enough that their places in shared memory are used again and again.
+                        // So many key tiles that their stages in shared memory are reused many times.
                         Case{"LongPast", 4, 1, 64, 1500, 50, {{0, 1550}}, {}, {}},
                         Case{"WideHeadsLongPast", 2, 1, 128, 1000, 70, {{0, 1070}}, {}, {}},
                         Case{"ThreeKeyHeads", 6, 3, 64, 0, 150, {{0, 150}}, {}, {}},
@@ -304,7 +306,7 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"PieceThatNobodySees", 1, 1, 64, 0, 40, {{0, 40}, {40, 40}, {80, 8}}, {}, {}})),
     name_of_case);
 
-// So many tiles that all their places are used again.
+// So many tiles that all stages are reused.
 INSTANTIATE_TEST_SUITE_P(
     ManyTiles, CudaAttention,
     testing::Combine(testing::Values(AttentionForm::kHopper),

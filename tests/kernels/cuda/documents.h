@@ -5,8 +5,8 @@
 
 namespace ropewalk {
 
-// AttentionSpan::document_begin of T queries from q_begin on, of the documents that begin at the given positions; none:
-// of one.
+// AttentionSpan::document_begin of T queries from q_begin on, where documents begin at the given positions. No
+// positions: a single document.
 inline std::vector<int32_t> document_of_queries(const std::vector<int32_t>& documents, int64_t q_begin, int64_t T) {
   std::vector<int32_t> begins;
   for (int64_t t = 0; t < T; ++t) {

@@ -1,4 +1,4 @@
-// What is said of devices that cannot be used.
+// The error messages for devices that cannot be used.
 #include "kernels/cuda/requirements.h"
 
 #include <gtest/gtest.h>
@@ -19,10 +19,10 @@ std::string error_of(const std::function<void()>& check) {
 
 TEST(CudaRequirements, TheDriverIsNoOlderThanTheRuntime) {
   EXPECT_EQ(error_of([] { check_driver(12080, 13000); }),
-            "the NVIDIA driver of this host serves CUDA up to 12.8, and this program was built with CUDA 13.0; update "
-            "the driver, or build with an older CUDA");
+            "the NVIDIA driver of this host supports CUDA up to 12.8, and this program was built with CUDA 13.0; "
+            "update the driver, or build with an older CUDA");
   EXPECT_EQ(error_of([] { check_driver(13000, 13000); }), "");
-  EXPECT_EQ(error_of([] { check_driver(0, 13000); }), "") << "none at all is told as no device";
+  EXPECT_EQ(error_of([] { check_driver(0, 13000); }), "") << "no driver at all is reported as no device";
 }
 
 TEST(CudaRequirements, ThereIsADevice) {
@@ -34,7 +34,7 @@ TEST(CudaRequirements, TheDeviceMultipliesBf16) {
   EXPECT_EQ(error_of([] {
               check_age({1, "Tesla V100", 7, 0});
             }),
-            "CUDA device 1 is a Tesla V100 of compute capability 7.0; 8.0 and later multiply bf16");
+            "CUDA device 1 is a Tesla V100 of compute capability 7.0; bf16 needs 8.0 or later");
   EXPECT_EQ(error_of([] { check_age({0, "NVIDIA A100", 8, 0}); }), "");
 }
 
@@ -52,11 +52,11 @@ TEST(CudaRequirements, HoppersFormOfAttentionRunsOnHopperAlone) {
   for (const DeviceFacts& other : {DeviceFacts{1, "NVIDIA A100", 8, 0}, DeviceFacts{1, "NVIDIA B200", 10, 0}})
     EXPECT_EQ(
         error_of([&] { check_hopper(other, true, "90a-real"); }),
-        fmt::format("CUDA device 1 is a {} of compute capability {}.0, and attention in its Hopper form is for 9.0; "
+        fmt::format("CUDA device 1 is a {} of compute capability {}.0, and the Hopper form of attention needs 9.0; "
                     "set parallel.attention to PORTABLE",
                     other.name, other.major));
   EXPECT_EQ(error_of([&] { check_hopper(hopper, false, "80, 90"); }),
-            "attention in its Hopper form needs kernels for 90a, and this program's are built for 80, 90; configure it "
+            "the Hopper form of attention needs kernels for 90a, and this program's are built for 80, 90; configure it "
             "with -DROPEWALK_CUDA_ARCHITECTURES=90a-real, or set parallel.attention to PORTABLE");
   EXPECT_EQ(error_of([&] { check_hopper(hopper, true, "90a-real"); }), "");
 }

@@ -1,4 +1,4 @@
-// Operations on elements and rows, at widths that packs of 16 bytes divide and at others.
+// Operations on elements and rows, with widths that are and are not multiples of 16-byte packs.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -42,7 +42,7 @@ TEST_F(CudaRows, SumsAndWhatIsNotFinite) {
     double sum = 0, squares = 0;
     for (double value : values) sum += value, squares += value * value;
     const Tensor wide = x.given("x", {count}, values, Kind::kAccumulator);
-    // fp64 sums in another order, each addition of which rounds once.
+    // The fp64 sums are in different orders; each addition rounds once.
     const double tolerance = static_cast<double>(count) * 0x1p-53 * squares;
     EXPECT_NEAR(cuda->sum(wide), sum, tolerance);
     EXPECT_NEAR(cuda->sum_of_squares(wide), squares, tolerance);
@@ -91,8 +91,8 @@ TEST_P(CudaNorm, ForwardAndBackward) {
       {"y", "mean", "rstd", "dx", "dw", "dw set"});
 }
 
-// Teams of a warp and of a block, one round of packs and several, ends of rows inside a pack's reach; more rows than
-// teams; heads in turn.
+// Teams of a warp and of a block; one round of packs and several; rows that end within a round; more rows than teams;
+// several weights used in turn (M > 1).
 INSTANTIATE_TEST_SUITE_P(Rows, CudaNorm,
                          testing::Values(NormCase{3, 8, 1, false}, NormCase{9, 33, 1, true}, NormCase{5, 768, 1, true},
                                          NormCase{3, 1024, 1, false}, NormCase{2, 1032, 1, true},
@@ -131,8 +131,8 @@ TEST_F(CudaRows, Rotation) {
 }
 
 TEST_F(CudaRows, Embedding) {
-  // One row of a token, and about as many as are read at once or twice that; and tokens of other ranks before and
-  // behind.
+  // Tokens that occur once, about as often as the rows that the kernel reads at once, and twice that; tokens of the
+  // ranks before and after this one.
   std::vector<int32_t> tokens(60);
   size_t i = 0;
   for (const auto& [token, count] : {std::pair{0, 1}, {1, 2}, {5, 7}, {6, 8}, {9, 9}, {10, 16}, {19, 17}})
@@ -180,7 +180,7 @@ TEST_F(CudaRows, CrossEntropyOfNoRowsOfTheVocabulary) {
   }
 }
 
-// Whole packs of them, at the beginning, where a thread has seen nothing else, and later.
+// Whole packs of -inf: at the beginning of a row, where a thread has seen nothing else yet, and later.
 TEST_F(CudaRows, LogitsOfMinusInfinityAreNothing) {
   for (const size_t first : {size_t{0}, size_t{4096}}) {
     std::vector<double> logits = normal_values(2 * 8192, "logits");
@@ -228,7 +228,7 @@ TEST_F(CudaRows, AdamW) {
         {"w", "m", "v", "narrow"});
 }
 
-// Rows of whole packs of 16 bytes, and others: a vocabulary of bytes and one more, numbers that nothing divides.
+// Rows of whole 16-byte packs, and others: a vocabulary of 256 bytes and one more, and odd widths.
 TEST_F(CudaRows, Products) {
   for (const auto& [N, I, O] : {std::array<int64_t, 3>{19, 24, 10}, {64, 64, 257}, {33, 7, 5}, {1, 257, 64}})
     check(
@@ -244,7 +244,7 @@ TEST_F(CudaRows, Products) {
         {"y", "more", "dx", "more dx", "dw", "more dw"});
 }
 
-// Ranks without tokens, and pieces of the vocabulary without rows.
+// As on ranks without tokens, or whose shard of the vocabulary has no rows.
 TEST_F(CudaRows, ProductsOverNothing) {
   check(
       [](Kernels& k, Operands& x) {
@@ -266,7 +266,7 @@ TEST_F(CudaRows, ProductsOverNothing) {
   EXPECT_EQ(x.values("dnorm"), std::vector<double>(8));
 }
 
-// A row that its memory does not let come in packs, and one too long for that.
+// Rows whose alignment rules out packs, and one that is too long to be read without packs.
 TEST_F(CudaRows, NormOfRowsThatAreNotAligned) {
   check(
       [](Kernels& k, Operands& x) {

@@ -1,13 +1,14 @@
-"""What the compiler made of attention's kernels for sm_90a, against the limits written here.
+"""Checks the compiled code of attention's kernels for sm_90a against the limits below.
 
     sass_test.py [--table] NVCC OBJECT:OBJECT...
 
-A kernel's main loop is that of the innermost loops which has the most tensor-core instructions. A loop ends with a branch
-back that has a condition: what waits again at a barrier stands behind the kernel and branches back without one. Its cost
-is the number of instructions that stand in it for each of those, with what only edges and rare cases run. (Shared memory
-is what the compiler lays out; what a launch asks for besides is not in an object.) Exits with 77, which is to be skipped, where there
-is nothing to disassemble or nothing to do it with: cuobjdump and nvdisasm come with CUDA's toolkit, and as the wheels
-nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm."""
+A kernel's main loop is the innermost loop with the most tensor-core instructions. Only conditional backward branches
+count as the end of a loop: the code that waits again at a barrier is placed after the kernel, and branches back
+unconditionally. A loop's cost is its number of instructions per tensor-core instruction, including those that run
+only at edges and in rare cases. (The table's shared memory is what the compiler allocates; an object does not contain
+the dynamic shared memory of a launch.) Exits with 77, so that the test is skipped, if there is nothing to disassemble
+or no disassembler: cuobjdump and nvdisasm come with CUDA's toolkit, and as the wheels nvidia-cuda-cuobjdump and
+nvidia-cuda-nvdisasm."""
 import glob
 import os
 import re
@@ -15,9 +16,9 @@ import shutil
 import subprocess
 import sys
 
-# Of each kernel, by how its name begins: the cost of its main loop and the bytes of its stack, at most. A tensor-core
-# instruction is one warp's m16n8k16 in the portable form, and four warps' m64nNk16 in Hopper's. The loop of Hopper's backward
-# has both variants of a tile, the whole one and the masked one, of which each tile runs one.
+# By the beginning of a kernel's name: the limits of its main loop's cost and of its stack in bytes. A tensor-core
+# instruction is one warp's m16n8k16 in the portable form, and four warps' m64nNk16 in the Hopper form. The loop of the
+# Hopper backward contains the code for unmasked and for masked tiles; each tile runs one of them.
 LIMITS = {
     "attention_forward_kernel<64>": (7.0, 0),
     "attention_forward_kernel<128>": (4.6, 0),
@@ -38,7 +39,7 @@ ARCHITECTURE = "sm_90a"
 
 
 def folder_of_disassembler(nvcc):
-    """Beside nvcc, on the path, or where Python's wheels put it."""
+    """Looks beside nvcc, on the path, and where Python's wheels install it."""
     sites = sys.path + glob.glob(os.path.expanduser("~/.local/lib/python3*/site-packages"))
     wheels = [folder for site in sites for folder in glob.glob(f"{site}/nvidia/cu*/bin")]
     for folder in [os.path.dirname(os.path.realpath(nvcc)), *os.environ["PATH"].split(os.pathsep), *wheels]:
@@ -54,14 +55,14 @@ def cuobjdump(folder, option, path):
 
 
 def short_names(mangled):
-    """Of each, by c++filt, without namespaces and parameters."""
+    """Maps each name to the one that c++filt gives, without namespaces and parameters."""
     text = subprocess.run(["c++filt"], input="\n".join(mangled), capture_output=True, text=True, check=True).stdout
     plain = [re.sub(r"^void |ropewalk::cuda::|\(anonymous namespace\)::", "", line) for line in text.splitlines()]
     return {name: line.split("(")[0] for name, line in zip(mangled, plain)}
 
 
 def resources(lines):
-    """Of each kernel: {"REG": 255, "STACK": 0, "SHARED": 1024, ...}."""
+    """Per kernel: {"REG": 255, "STACK": 0, "SHARED": 1024, ...}."""
     found, kernel = {}, None
     for line in lines:
         if match := re.match(r"\s*Function (\S+):", line):
@@ -72,7 +73,7 @@ def resources(lines):
 
 
 def instructions(lines):
-    """Of each kernel: its instructions' addresses and texts."""
+    """Per kernel: (address, text) of each instruction."""
     found, code = {}, None
     for line in lines:
         if match := re.search(r"Function : (\S+)", line):
@@ -87,7 +88,7 @@ def is_product(text):
 
 
 def main_loop(code):
-    """(instructions, those of the tensor cores)."""
+    """(number of instructions, number of tensor-core instructions) of the main loop."""
     loops = []
     for address, text in code:
         match = re.match(r"@!?U?P\w+ BRA\b.*\b0x([0-9a-f]+)", text)
@@ -103,7 +104,7 @@ def main_loop(code):
 
 
 def measures(objects, folder):
-    """(name, its resources, instructions that spill, those of the main loop, its products) of each kernel."""
+    """Per kernel: (name, resources, spill instructions, instructions and tensor-core instructions of the main loop)."""
     found = []
     for path in objects:
         used = resources(cuobjdump(folder, "-res-usage", path))
@@ -129,16 +130,16 @@ def print_table(kernels):
 
 def faults(kernels):
     names = [kernel[0] for kernel in kernels]
-    found = [f"no kernel is {begin}..." for begin in LIMITS if not any(name.startswith(begin) for name in names)]
+    found = [f"no kernel is named {begin}..." for begin in LIMITS if not any(name.startswith(begin) for name in names)]
     for name, used, spills, length, products in kernels:
         if not limits_of(name):
             found.append(f"{name} has no limits here")
             continue
         cost, stack = limits_of(name)
         if used["STACK"] > stack or (spills and not stack):
-            found.append(f"{name} has {used['STACK']} bytes of stack, and {spills} instructions that use it")
+            found.append(f"{name} has {used['STACK']} bytes of stack and {spills} spill instructions; the limit is {stack}")
         if length > cost * products:
-            found.append(f"{name} takes {length / products:.2f} instructions for each of the tensor cores: more than {cost}")
+            found.append(f"{name} has {length / products:.2f} instructions per tensor-core instruction; the limit is {cost}")
     return found
 
 
@@ -150,7 +151,7 @@ def main(words):
         return SKIPPED
     folder = folder_of_disassembler(words[0])
     if not folder:
-        print("no cuobjdump with nvdisasm beside nvcc, on the path or in Python's wheels")
+        print("found no cuobjdump with nvdisasm beside nvcc, on the path or in Python's wheels")
         return SKIPPED
     kernels = measures(words[1].split(":"), folder)
     if not kernels:
@@ -159,7 +160,7 @@ def main(words):
     if table:
         print_table(kernels)
     found = faults(kernels)
-    print("\n".join(found) or f"{len(LIMITS)} kernels as they should be")
+    print("\n".join(found) or "all kernels are within their limits")
     return 1 if found else 0
 
 

@@ -91,7 +91,7 @@ void CudaSuite::SetUp() {
   cuda = make_cuda_under_test(options());
   if (!cuda) {
     const std::string none = why_no_ranks(1, DeviceTransport::kStaged);
-    GTEST_SKIP() << (none.empty() ? "this GPU is no Hopper" : none);
+    GTEST_SKIP() << (none.empty() ? "this GPU is not a Hopper" : none);
   }
   EXPECT_TRUE(cuda->deterministic());
 }
@@ -108,14 +108,14 @@ void CudaSuite::check(const Call& call, const std::vector<std::string>& results)
   auto fast = run(*cuda), again = run(*cuda);
   for (const std::string& name : results) {
     ASSERT_GT(largest_of(exact[name]), 0) << name << " is all zeros";
-    // Sums in fp32 are in another order than the plain version's, whose roundings may happen to cancel: those of some
-    // hundred terms, 32 roundings, and twice as much where tensor cores add, as they truncate (Fasi, Higham, Mikaitis &
-    // Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 2021).
+    // The second term allows for fp32 sums in another order than the bf16 reference's, whose roundings may happen to
+    // cancel: 32 roundings for sums of some hundred terms, doubled because tensor cores truncate (Fasi, Higham,
+    // Mikaitis & Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 2021).
     const double allowed = 2 * error_of(plain[name], exact[name]) + 64 * kRounding;
     EXPECT_LE(error_of(fast[name], exact[name]), allowed) << name;
     const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
     EXPECT_TRUE(!cuda->deterministic() || std::equal(fast[name].begin(), fast[name].end(), again[name].begin(), same))
-        << name << " has other bits the second time";
+        << name << " has different bits in the second run";
   }
 }
 

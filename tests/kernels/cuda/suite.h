@@ -1,5 +1,5 @@
-// Suites that run the cuda backend beside the reference, on an emulated device or on a real one. The rule: against fp64
-// it may err at most twice as much as the plain version of the same precision, the reference in bf16.
+// Test suites that compare the cuda backend, on an emulated or a real device, with the reference. The rule: its error
+// against the fp64 reference is at most twice that of the bf16 reference.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,19 +16,19 @@ namespace ropewalk {
 
 enum class Kind { kCompute, kAccumulator };
 
-// Named tensors of a call on one backend. Numbers are functions of the name, and bf16 holds them exactly.
+// The named tensors of a call on one backend. Random values depend only on the name, and are exact in bf16.
 class Operands {
  public:
   explicit Operands(Kernels& kernels) : kernels_(kernels) {}
 
   Tensor normal(const std::string& name, Shape shape, Kind kind = Kind::kCompute, double scale = 1);
   Tensor given(const std::string& name, Shape shape, const std::vector<double>& values, Kind kind = Kind::kCompute);
-  Tensor filled(const std::string& name, Shape shape, double value = 0);            // accumulators
-  Tensor poison(const std::string& name, Shape shape, Kind kind = Kind::kCompute);  // NaN: what must not be kept
-  Tensor rounded(const std::string& name);  // a copy of what it is now, of the compute type
+  Tensor filled(const std::string& name, Shape shape, double value = 0);            // of accumulators
+  Tensor poison(const std::string& name, Shape shape, Kind kind = Kind::kCompute);  // NaN: the call must overwrite it
+  Tensor rounded(const std::string& name);  // a copy of its current values in the compute type
   Tensor integers(Shape shape, const std::vector<int32_t>& values);
 
-  std::vector<double> values(const std::string& name) const;  // now
+  std::vector<double> values(const std::string& name) const;  // current values
 
  private:
   Tensor allocate(DType dtype, Shape shape);
@@ -44,8 +44,8 @@ class CudaSuite : public testing::Test {
   virtual BackendOptions options() const { return {}; }  // of `cuda`
 
   using Call = std::function<void(Kernels&, Operands&)>;
-  // Runs the call on the reference in fp64, on the reference in bf16 and on cuda, and judges the named tensors by the
-  // rule. Twice on cuda, which gives the same bits where it says that it is deterministic.
+  // Runs the call on the reference in fp64 and in bf16 and on cuda, and checks the named tensors by the rule. Runs it
+  // twice on cuda, and checks that a deterministic backend gives the same bits.
   void check(const Call& call, const std::vector<std::string>& results);
 
   std::unique_ptr<Kernels> cuda;

@@ -1,4 +1,4 @@
-// What attention's device code leaves out, enumerated on the host against the definition of the mask.
+// Which keys and tiles attention's device code skips, enumerated on the host against the definition of the mask.
 #include "kernels/cuda/attention/tiles.h"
 
 #include <gtest/gtest.h>
@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kTileKeys = 64;
 
-// Each query's keys are those of the mask; a tile of keys meets no query more, at either end, than those that see some
-// of it; and is left unmasked for those that see all of it.
+// Each query's keys are those of the mask. A key tile is visited by exactly the queries that see any of it, and is left
+// unmasked for exactly those that see all of it.
 void check_piece(const cuda_emulated::AttentionShape& s) {
   const AttentionMask mask(s.U, s.q_begin, s.k_begin, s.sliding ? std::optional(s.window) : std::nullopt,
                            s.document_begin);

@@ -1,5 +1,5 @@
-// The reference's attention: against a softmax written out here, in one piece and in several, and its backward against
-// derivatives by the complex step.
+// The reference's attention, in one piece and in several: the forward against a softmax written out here, the backward
+// against derivatives by the complex step.
 #include "kernels/operations/attention.h"
 
 #include <gtest/gtest.h>
@@ -15,9 +15,9 @@ struct Case {
   const char* name;
   int64_t q_begin, T, S, H, G, K;  // queries [q_begin, q_begin + T) of a sequence of S keys
   std::optional<int64_t> window;
-  std::vector<int32_t> documents;   // where documents begin; empty: not given
-  std::vector<int64_t> key_pieces;  // where pieces of keys begin, in the order they are visited; each ends at `ends`
-  std::vector<int64_t> ends;
+  std::vector<int32_t> documents;   // where documents begin; empty: absent
+  std::vector<int64_t> key_pieces;  // where pieces of keys begin, in the order of the visits
+  std::vector<int64_t> ends;        // where these pieces end
 };
 
 const std::vector<Case> kCases = {
@@ -106,7 +106,7 @@ class ReferenceAttention : public testing::TestWithParam<Case> {
   std::vector<double> k = normal_values(c.S * c.G * c.K, "k"), v = normal_values(c.S * c.G * c.K, "v");
 };
 
-// A dozen keys and numbers of size 1: some tens of roundings of 1.1e-16 each.
+// At most 11 keys and numbers of size 1: some tens of roundings of 1.1e-16 each.
 TEST_P(ReferenceAttention, EqualsASoftmaxWrittenOut) {
   const Result<double> got = forward(c, q, k, v), expected = naive(c, q, k, v);
   for (size_t i = 0; i < got.o.size(); ++i) EXPECT_NEAR(got.o[i], expected.o[i], 1e-14);
@@ -128,7 +128,7 @@ TEST_P(ReferenceAttention, BackwardIsTheDerivative) {
     for (double g : gradient) largest = std::max(largest, std::abs(g));
     const bool constant = c.window == 1 && which != 2;  // the softmax of one score is 1
     if (!constant) {
-      ASSERT_GT(largest, 1e-3) << name << ": a test with no gradient";
+      ASSERT_GT(largest, 1e-3) << name << ": the gradient is too small to test";
     }
     std::array<std::vector<Complex>, 3> x = {std::vector<Complex>(q.begin(), q.end()),
                                              std::vector<Complex>(k.begin(), k.end()),

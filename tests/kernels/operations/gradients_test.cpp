@@ -1,5 +1,5 @@
 // The reference's backward functions against the derivatives of its forward functions by the complex step
-// (Squire & Trapp, SIAM Review 40, 1998): f'(x) = Im f(x + ih) / h without cancellation, so both sides are exact to
+// (Squire & Trapp, SIAM Review 40, 1998): f'(x) = Im f(x + ih) / h has no cancellation, so both sides are exact to
 // rounding.
 #include <gtest/gtest.h>
 
@@ -28,15 +28,15 @@ Complex weighted_sum(const Values& weights, const Complexes& y) {
 }
 
 // Compares `gradient` with the derivative of loss(x) by each entry of x. Both are sums of at most some thousand
-// products, each exact to a few eps = 2.2e-16: 1e-12 of the largest entry is 30 times sqrt(10^3) * eps * the dozen
-// operations in a product.
+// products, each exact to a few eps = 2.2e-16. The tolerance, 1e-12 of the largest entry, is 30 times sqrt(10^3) * eps
+// * the dozen operations in a product.
 template <typename Loss>
 void expect_gradient(const char* name, const Values& gradient, const Values& x, Loss&& loss) {
   constexpr double kStep = 1e-30;
   ASSERT_EQ(gradient.size(), x.size()) << name;
   double largest = 0;
   for (double g : gradient) largest = std::max(largest, std::abs(g));
-  ASSERT_GT(largest, 1e-3) << name << ": a test with no gradient";
+  ASSERT_GT(largest, 1e-3) << name << ": the gradient is too small to test";
   Complexes moved(x.begin(), x.end());
   for (size_t i = 0; i < x.size(); ++i) {
     moved[i] += Complex(0, kStep);
@@ -80,7 +80,7 @@ TEST(ReferenceGradients, LinearAdds) {
 TEST(ReferenceGradients, Embedding) {
   const operations::EmbeddingSizes s{6, 4, 3};
   const int64_t v_begin = 4;
-  const std::vector<int32_t> tokens = {4, 7, 4, 3, 8, 5};  // 3 and 8 are other ranks'
+  const std::vector<int32_t> tokens = {4, 7, 4, 3, 8, 5};  // other ranks hold 3 and 8
   const Values table = normal(s.V * s.D, "table"), dx = normal(s.N * s.D, "dx");
   Values dtable(table.size(), 0);
   operations::embedding_backward(s, tokens.data(), dx.data(), v_begin, dtable.data());
@@ -91,7 +91,8 @@ TEST(ReferenceGradients, Embedding) {
   });
 }
 
-// M weights used in turn by N rows that are no multiple of M; the residual path's gradient; outputs in place of inputs.
+// M rows of weights for N rows, where N need not be a multiple of M; the residual path's gradient; outputs in place of
+// inputs.
 void check_layer_norm(int64_t N, int64_t D, int64_t M, bool with_through, bool in_place) {
   const operations::LayerNormSizes s{N, D, M};
   const double epsilon = 1e-3;
@@ -132,8 +133,8 @@ TEST(ReferenceGradients, Rotate) {
   });
 }
 
-// The formula of kernels.h, written out for one pair, and the property that gave rotary positions their use: the
-// product of two rotated vectors depends on the difference of their positions alone.
+// The formula of kernels.h, written out for two pairs; and the property for which RoPE is used: the dot product of two
+// rotated vectors depends only on the difference of their positions.
 TEST(ReferenceGradients, RotateTurnsPairsByPositionTimesFrequency) {
   std::vector<double> x = {1, 0, 1, 0};
   operations::rotate(operations::RotateSizes{1, 1, 4}, x.data(), 3, 100.0, Rotation::kForward);

@@ -1,4 +1,4 @@
-// What is told of the ranks' devices, and which are refused.
+// The summary of the ranks' devices, the warnings, and the devices that are refused.
 #include "launch/process/devices.h"
 
 #include <gtest/gtest.h>
@@ -55,7 +55,7 @@ TEST(Devices, ThatRanksShareAreRefusedWithNccl) {
     summarize_devices(shared, DeviceTransport::kNccl);
     FAIL() << "not refused";
   } catch (const ConfigurationError& error) {
-    EXPECT_EQ(std::string(error.what()).find("ranks 2, 3 on b share one device (H100), and NCCL wants one for each"),
+    EXPECT_EQ(std::string(error.what()).find("ranks 2, 3 on b share one device (H100), and NCCL needs one for each"),
               0u)
         << error.what();
   }

@@ -1,4 +1,4 @@
-// What the variables of each launcher are taken for: a job, one rank alone, or a job whose ranks would not find each
+// What each launcher's variables mean: a job of several ranks, one rank alone, or a job whose ranks cannot find each
 // other.
 #include "launch/process/launcher.h"
 
@@ -75,7 +75,7 @@ TEST(Launcher, WithAServerMakesAJob) {
     EXPECT_EQ(launcher.job_size(), 4);
     EXPECT_EQ(refusal(launcher) + note_on(launcher), "");
   }
-  const Launcher unknown = launcher_in(pmix("0"));  // of a launcher that says no size; MPI will
+  const Launcher unknown = launcher_in(pmix("0"));  // a launcher that does not give the size; MPI will
   EXPECT_TRUE(unknown.is_of_a_job());
   EXPECT_FALSE(unknown.leaves_it_to_rank_0());
   EXPECT_EQ(unknown.job_size(), std::nullopt);
@@ -89,7 +89,7 @@ TEST(Launcher, KnowsAJobOfOneHost) {
   EXPECT_FALSE(on_one_host(open_mpi("4", "1")));
   EXPECT_TRUE(on_one_host(slurm_step("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "1"}}));
   EXPECT_FALSE(on_one_host(slurm_step("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "2"}}));
-  // mpirun in a step of one host reaches others.
+  // mpirun inside a Slurm step on one host may start ranks on other hosts.
   EXPECT_FALSE(on_one_host(open_mpi("4", "1") + Variables{{"SLURM_STEP_NUM_NODES", "1"}}));
   EXPECT_FALSE(on_one_host({}));
 }
@@ -121,7 +121,7 @@ TEST(Launcher, WithoutAServerStartsNoRanks) {
     const Launcher launcher = launcher_in(variables);
     EXPECT_FALSE(launcher.is_of_a_job());
     EXPECT_TRUE(has(refusal(launcher), said)) << refusal(launcher);
-    // What takes no ranks is done: each of these tasks may be asked for something else.
+    // Verbs of one rank run in every task, since each task may run a different one.
     EXPECT_FALSE(launcher.leaves_it_to_rank_0());
     EXPECT_EQ(launcher.job_size(), std::nullopt);
   }
@@ -141,7 +141,7 @@ TEST(Launcher, SpeaksOfTasksThatNobodyStarted) {
   const Variables batch = {{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "16"}, {"SLURM_PROCID", "0"}};
   EXPECT_EQ(refusal(launcher_in(batch)), "");
   EXPECT_TRUE(has(note_on(launcher_in(batch)), "the Slurm job around it has 16 tasks (SLURM_NTASKS)"));
-  // The shell of salloc, as a step of its own.
+  // The shell of salloc, which is a step itself.
   EXPECT_TRUE(has(note_on(launcher_in(slurm_step("1", "0") + batch)), "16 tasks"));
   EXPECT_EQ(note_on(launcher_in(batch + pmix("0") + open_mpi("4", "0"))), "");
 }

@@ -1,4 +1,4 @@
-// What killed jobs have left is removed; what anybody uses is not.
+// Leftovers of killed jobs are removed, unless a process uses them.
 #include "launch/process/leftovers.h"
 
 #include <fcntl.h>
@@ -35,7 +35,7 @@ class Leftovers : public testing::Test {
   fs::path folder_;
 };
 
-// Another process, which has the file mapped, as a rank has a segment, until this is destroyed.
+// Another process that keeps the file mapped, like a rank its segment, until this object is destroyed.
 class Mapping {
  public:
   explicit Mapping(const fs::path& path) {
@@ -101,7 +101,7 @@ TEST_F(Leftovers, OfALauncherAreRemovedAsAWhole) {
   file("pid.1/contact.txt");
   const fs::path shared = file("pid.1/pmix_dstor_ds21_1/initial-pmix_shared-segment-0");
   ASSERT_EQ(mkfifo((folder_ / "pid.1/debugger_attach_fifo").c_str(), 0600), 0);
-  file("pid.2/contact.txt");  // of one that has just begun, or is none
+  file("pid.2/contact.txt");  // a launcher that has just started, or another program's folder
   file("pid.3/pmix_dstor_ds12_3/initial-pmix_shared-segment-0");
   {
     const Mapping launcher(shared);

@@ -1,4 +1,4 @@
-// The process around a rank, as far as one process shows it: hosts, signals, failures and their codes.
+// The parts of Process that one process can test: hosts, signals, failures and their exit codes.
 #include "launch/process/process.h"
 
 #include <gtest/gtest.h>
@@ -85,14 +85,15 @@ TEST(TextOfRankZero, ReachesAllAsTextOrAsTheError) {
 }
 
 TEST(StopSignals, SetTheFlagAndAreGivenBack) {
-  for (const int signal : {SIGINT, SIGHUP}) std::signal(signal, SIG_DFL);  // whoever started the tests may ignore them
+  for (const int signal : {SIGINT, SIGHUP})
+    std::signal(signal, SIG_DFL);  // may be ignored, depending on how the tests were started
   for (int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) {
     const StopSignals signals;
     EXPECT_FALSE(StopSignals::requested());
     std::raise(signal);
     EXPECT_TRUE(StopSignals::requested());
     EXPECT_EQ(StopSignals::signal(), signal);
-    std::raise(SIGPIPE);  // nothing
+    std::raise(SIGPIPE);  // ignored
     EXPECT_EQ(StopSignals::signal(), signal);
   }
   struct sigaction action {};
@@ -103,13 +104,13 @@ TEST(StopSignals, SetTheFlagAndAreGivenBack) {
 }
 
 TEST(StopSignals, LeaveWhatIsIgnored) {
-  for (const int signal : {SIGHUP, SIGINT}) {  // by nohup, and in the background of a script
+  for (const int signal : {SIGHUP, SIGINT}) {  // ignored by nohup, and in a script's background jobs
     std::signal(signal, SIG_IGN);
     {
       const StopSignals signals;
       std::raise(signal);
       EXPECT_FALSE(StopSignals::requested());
-      std::raise(SIGTERM);  // makes the second one kill, but not what is ignored
+      std::raise(SIGTERM);  // a second SIGTERM or SIGINT would kill, but not an ignored SIGINT
       std::raise(signal);
       EXPECT_EQ(StopSignals::signal(), SIGTERM);
     }
@@ -122,8 +123,8 @@ TEST(StopSignals, BreakAWaitForInputWhereAsked) {
   ASSERT_EQ(pipe(ends), 0);
   std::signal(SIGINT, SIG_DFL);
   const StopSignals signals(StopSignals::Waits::kInterrupted);
-  for (const int signal : {SIGINT, SIGTERM, SIGTERM}) {  // the second one kills no more than the first
-    std::raise(signal);                                  // just before the wait, which is not to outlast it
+  for (const int signal : {SIGINT, SIGTERM, SIGTERM}) {  // a second signal does not kill either
+    std::raise(signal);                                  // just before the wait, which must be interrupted all the same
     char byte;
     EXPECT_EQ(read(ends[0], &byte, 1), -1);
     EXPECT_EQ(errno, EINTR);
@@ -142,9 +143,9 @@ TEST(StopSignalsDeathTest, TheSecondTermOrIntKills) {
   };
   EXPECT_EXIT(raise_after(SIGTERM, SIGTERM), testing::KilledBySignal(SIGTERM), "");
   EXPECT_EXIT(raise_after(SIGTERM, SIGINT), testing::KilledBySignal(SIGINT), "");
-  raise_after(SIGUSR1, SIGTERM);  // a batch system's warning, then its request
+  raise_after(SIGUSR1, SIGTERM);  // a batch system's warning, then its request to end
   raise_after(SIGUSR1, SIGUSR1);
-  raise_after(SIGHUP, SIGHUP);  // of a shell, and of its terminal
+  raise_after(SIGHUP, SIGHUP);  // from a shell and from its terminal
 }
 
 template <typename Exception>

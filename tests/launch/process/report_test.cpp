@@ -1,4 +1,4 @@
-// What the user reads of a job that has failed, on 8 hosts of 8 ranks.
+// The message about a failed job, on 8 hosts of 8 ranks.
 #include "launch/process/report.h"
 
 #include <gtest/gtest.h>
@@ -27,7 +27,7 @@ TEST(Report, SurvivesTheJourney) {
   EXPECT_EQ(decode(encode({ExitCode::kData, "", {}})).message, "");
 }
 
-// Rank 9 hangs. Its neighbours wait for it, and all others for ranks that wait; rank 10 has begun to only now.
+// Rank 9 hangs. Its neighbours wait for it, and all other ranks for waiting ranks; rank 10 has only just begun to wait.
 TEST(Report, NamesTheSilentRankNotItsVictims) {
   Reports reports(kRanks);
   for (int rank = 0; rank < kRanks; ++rank) reports[rank] = waits_for({rank ^ 1}, fmt::format("{} waits", rank));

@@ -1,5 +1,5 @@
-// That the comparison of the equivalence tests notices what could go wrong: a row that is not delivered, a block that
-// does not move on, a visit that is left out.
+// Faults are injected, and the comparison of the equivalence tests must notice each: a row that is not delivered, a
+// block that does not move on, a visit that is left out.
 #include <gtest/gtest.h>
 
 #include "kernels/make_kernels.h"
@@ -17,7 +17,7 @@ constexpr double kAlarm = 1e6 * kTolerance;
 const AttentionCase kHalo{1, 26, 2, 1, 4, 4, {}, 11};
 const AttentionCase kRing{1, 26, 2, 1, 4, std::nullopt, {}, 11};
 
-// Calls `spoil` when the exchange has been waited for.
+// Calls `spoil` after the wait for the exchange.
 class SpoiledExchange final : public Transfer {
  public:
   SpoiledExchange(std::unique_ptr<Transfer> inner, std::function<void()> spoil)
@@ -33,7 +33,7 @@ class SpoiledExchange final : public Transfer {
   std::function<void()> spoil_;
 };
 
-// Numbers the rows that arrive from other ranks, over all exchanges, and makes one of them zero; counts them all.
+// Counts the rows that arrive from other ranks, over all exchanges, and sets row number `dropped_row` to zero.
 class RowDroppingCommunicator final : public ForwardingCommunicator {
  public:
   RowDroppingCommunicator(Communicator& inner, int64_t dropped_row)
@@ -55,7 +55,7 @@ class RowDroppingCommunicator final : public ForwardingCommunicator {
   int64_t dropped_row_, rows_ = 0;
 };
 
-// At one exchange the rank keeps what it has: it receives what it sends.
+// In one exchange the rank receives its own block: the tensors that it sends.
 class StalledCommunicator final : public ForwardingCommunicator {
  public:
   StalledCommunicator(Communicator& inner, int64_t stalled_exchange)
@@ -80,7 +80,7 @@ class StalledCommunicator final : public ForwardingCommunicator {
 // Leaves out one visit of a pair of pieces.
 class SkippingBackend final : public ForwardingBackend {
  public:
-  // visits: counted there.
+  // visits: the number of visits so far.
   SkippingBackend(Backend& inner, int64_t skipped_visit, int64_t& visits)
       : ForwardingBackend(inner), skipped_visit_(skipped_visit), visits_(visits) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
@@ -98,7 +98,7 @@ class SkippingBackend final : public ForwardingBackend {
   int64_t& visits_;
 };
 
-// Runs the problem with one rank's attention given to `run` with the kernels and group that it may replace.
+// Runs the problem. On one rank `spoil` calls run(kernels, group), and may replace either argument.
 using RunRank = std::function<void(Kernels&, Communicator&)>;
 AttentionTensors run_spoiled(const AttentionCase& problem, int spoiled_rank,
                              const std::function<void(Kernels&, Communicator&, const RunRank& run)>& spoil) {
@@ -120,8 +120,8 @@ AttentionTensors run_spoiled(const AttentionCase& problem, int spoiled_rank,
   return out;
 }
 
-// Spoils event after event of each rank until it has no more, and expects the comparison to notice every one.
-// `spoil_one` spoils the given event of the rank that calls it and returns how many events there were.
+// Spoils each event of each rank in turn, and expects the comparison to notice every one. `spoil_one` spoils the given
+// event of the rank that calls it, and returns how many events that rank has.
 void expect_every_alarm(
     const AttentionCase& problem,
     const std::function<int64_t(Kernels&, Communicator&, const RunRank&, int64_t event)>& spoil_one) {

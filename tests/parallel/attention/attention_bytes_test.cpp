@@ -30,7 +30,7 @@ std::vector<Sent> bytes_sent(const AttentionCase& problem, int ranks) {
   return sent;
 }
 
-// Values of keys and values in one row.
+// Number of elements in one row of keys and values.
 int64_t row_values(const AttentionCase& problem) { return 2 * problem.key_heads * problem.head_size; }
 
 TEST(BytesSent, HaloEqualsThePlan) {
@@ -83,8 +83,9 @@ TEST(BytesSent, RingSendsEveryBlockOnceAround) {
                      : (length - layout.local_length(left_out)) * problem.sequences * row_values(problem) * kBytes;
         };
         const Sent& mine = sent[static_cast<size_t>(rank)];
-        EXPECT_EQ(mine.forward, all_but((rank + 1) % ranks));  // the block of the next rank stays there
-        EXPECT_EQ(mine.backward, all_but((rank + 1) % ranks) + all_but(rank));  // the own sums are not sent
+        EXPECT_EQ(mine.forward, all_but((rank + 1) % ranks));  // the block of the next rank is not sent to it
+        EXPECT_EQ(mine.backward,
+                  all_but((rank + 1) % ranks) + all_but(rank));  // nor are the gradients of its own block
         if (length % (2 * ranks) == 0) {
           EXPECT_EQ(mine.forward * ranks, (ranks - 1) * length * problem.sequences * row_values(problem) * kBytes);
           EXPECT_EQ(mine.backward, 2 * mine.forward);

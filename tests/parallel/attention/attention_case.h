@@ -1,4 +1,4 @@
-// One problem of attention over a shared sequence, and its answers: by ranks as threads, and by plain loops.
+// A problem of attention over a shared sequence, and its solution: by ranks as threads, and by plain loops.
 #pragma once
 
 #include <optional>
@@ -13,7 +13,7 @@ namespace ropewalk {
 struct AttentionCase {
   int64_t sequences, length;  // B, S
   int64_t heads, key_heads, head_size;
-  std::optional<int64_t> window;                // sliding over the halo; nullopt: full over the ring
+  std::optional<int64_t> window;                // sliding attention, by halos; nullopt: full attention, by the ring
   std::vector<std::vector<int32_t>> documents;  // B x [S], or empty
   uint64_t seed;
 
@@ -27,8 +27,7 @@ struct AttentionTensors {
   std::vector<double> o, lse, dq, dk, dv;
 };
 
-// One rank's part of a problem, ready to be run in the kernels' type. All memory that the attention is to set starts as
-// NaN.
+// One rank's part of a problem, in the kernels' compute type. All memory that the attention must set starts as NaN.
 class RankAttention {
  public:
   RankAttention(const AttentionCase& problem, Kernels& kernels, Communicator& group);
@@ -38,7 +37,7 @@ class RankAttention {
   const Sequences& sequences() const { return sequences_; }
 
  private:
-  // Rows of this rank from a tensor [B, S, heads, K] of the whole problem, drawn by name.
+  // This rank's rows of a random tensor [B, S, heads, K] of the whole problem; `name` is part of the seed.
   void draw(const char* name, int64_t heads, const Tensor& into);
   Tensor unset(DType type, Shape shape);
   template <typename Visit>
@@ -61,9 +60,9 @@ AttentionTensors run_attention(const AttentionCase& problem, int ranks,
 // Softmax attention and its gradients from the formulas, one query at a time.
 AttentionTensors naive_attention(const AttentionCase& problem);
 
-// The largest difference in any tensor, relative to that tensor's largest entry; infinite where something is not
-// finite. Where queries see only themselves dq and dk are zero up to rounding, so the largest entry counts as 0.1 at
-// least.
+// The largest difference in any tensor, relative to that tensor's largest entry; infinite if any value is not
+// finite. If queries see only themselves, dq and dk are zero up to rounding, so the largest entry counts as at least
+// 0.1.
 double worst_error(const AttentionTensors& actual, const AttentionTensors& expected);
 
 // Bound on worst_error between two orders of summation of the same terms, for the shapes of these tests: entries are
@@ -71,7 +70,7 @@ double worst_error(const AttentionTensors& actual, const AttentionTensors& expec
 // of n terms errs by at most n u times the sum of their magnitudes. Scores are the same in both, so o and lse err by
 // about n u. In dS = P (do v - delta) the difference errs by (n + K) u times |do| |v| K, and dq, dk, dv sum such terms
 // again: (2 n + K) u * 2 * 25 K = 520 * 1.1e-16 * 400 = 2.3e-11 if all entries were at their bound and all roundings of
-// one sign. Both are random, which takes off a factor of at least sqrt(n) = 16.
+// one sign. Both are random, so the actual error is smaller by a factor of at least sqrt(n) = 16.
 inline constexpr double kTolerance = 1.5e-12;
 inline constexpr double kToleranceF32 = kTolerance * 0x1p29;  // the same with u = 2^-24
 

@@ -83,7 +83,7 @@ TEST_P(Equivalence, HaloOfRandomCases) {
   }
 }
 
-// Every window around the size of a chunk, and of the whole, on a length that no chunk divides.
+// All windows near the size of a chunk and near the length, on a length that 2P does not divide.
 TEST_P(Equivalence, HaloOfEveryWindow) {
   const int64_t length = 33, chunk = std::max<int64_t>(length / (2 * GetParam()), 2);
   for (int64_t window : {int64_t{1}, int64_t{2}, chunk - 1, chunk, chunk + 1, chunk + 2, 2 * chunk + 1, length,
@@ -92,8 +92,8 @@ TEST_P(Equivalence, HaloOfEveryWindow) {
   }
 }
 
-// Pieces that are visited in several parts, of which the last is shorter. kTolerance is linear in the number of terms,
-// 256 there and kLength here.
+// Pieces that are visited in several parts, the last of which is shorter. kTolerance is linear in the number of terms,
+// at most 256 where it is defined and kLength here.
 TEST(DistributedAttention, LongPieces) {
   constexpr int64_t kLength = 4 * kQueriesPerProgress + 250;
   const double tolerance = kTolerance * (kLength / 256.0);
@@ -105,7 +105,7 @@ TEST(DistributedAttention, LongPieces) {
   }
 }
 
-// Fewer tokens than chunks: some ranks hold nothing, and take part.
+// Fewer tokens than chunks: some ranks hold no token, but make all calls.
 TEST_P(Equivalence, HardlyAnyTokens) {
   for (int64_t length : {0, 1, 2, 3, 5}) {
     expect_equal_to_one_rank({2, length, 2, 2, 4, std::nullopt, {}, 8}, GetParam());
@@ -113,7 +113,7 @@ TEST_P(Equivalence, HardlyAnyTokens) {
   }
 }
 
-// The kernels that train, in fp32: pieces that begin anywhere, blocks and halos of every size.
+// The fast CPU kernels, in fp32: pieces that begin anywhere, blocks and halos of every size.
 TEST_P(Equivalence, CpuBackend) {
   for (uint64_t trial = 0; trial < 12; ++trial) {
     const AttentionCase problem =

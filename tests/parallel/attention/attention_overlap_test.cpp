@@ -1,5 +1,5 @@
-// That work lies between the start of each exchange and the wait for it, and that nothing is used before its wait,
-// shown by the order of events on one rank.
+// Checks by the order of events on each rank that work lies between the start of each exchange and the wait for it, and
+// that no received data is used before its wait.
 #include <gtest/gtest.h>
 
 #include "kernels/make_kernels.h"
@@ -12,8 +12,9 @@
 namespace ropewalk {
 namespace {
 
-// S an exchange starts, d it is polled, W it is waited for; visits of a piece of queries and a piece of keys: H keys
-// before the queries, I others; A an addition. Repeated events are one, and so are repeated pairs of a visit and d.
+// Events as letters. S: an exchange starts; d: it is polled; W: its wait ends; H: a visit whose keys are all before
+// the queries; I: any other visit; A: an addition. Repetitions of an event, and of a visit followed by d, are recorded
+// once.
 class Events {
  public:
   void add(char event) {
@@ -24,7 +25,7 @@ class Events {
   }
   std::string take() { return std::exchange(text_, {}); }
 
-  // The most queries that were visited at once while an exchange was open.
+  // The most queries of one visit while an exchange was outstanding.
   int64_t most_queries = 0;
   bool open = false;
 
@@ -124,8 +125,7 @@ TEST(Overlap, HaloTravelsBehindInteriorQueries) {
 }
 
 TEST(Overlap, TheNextBlockTravelsBehindThisOne) {
-  // Every step has visits before its wait, of keys before the queries where the block is another rank's. The last
-  // blocks' sums (A) are added as they arrive.
+  // Every step has visits (v) before its wait. Gradients are added (A) when they have arrived.
   const auto visits_as_v = [](const std::string& text) {
     Events out;
     for (char event : text) out.add(event == 'H' || event == 'I' ? 'v' : event);

@@ -15,7 +15,7 @@ std::vector<HaloPlan> plans_of(const SequenceLayout& layout, int64_t window, con
   return plans;
 }
 
-// The rows that a rank holds, as the positions they stand for.
+// The position of each row that a rank holds.
 std::vector<int64_t> positions_of(const SequenceLayout& layout, int rank) {
   std::vector<int64_t> out;
   for (const Piece& piece : layout.pieces(rank)) {
@@ -24,8 +24,9 @@ std::vector<int64_t> positions_of(const SequenceLayout& layout, int rank) {
   return out;
 }
 
-// Carries the plan out with positions as data: messages between two ranks match in the order in which both list them.
-// Each rank's halo buffer then holds positions; -1 where nothing was written. Counts what no executor could carry out.
+// Executes the plan with positions as data: messages between two ranks match in the order in which both list them.
+// Returns each rank's halo buffer, which holds positions, or -1 where nothing was written. `impossible` counts the
+// ranges that cannot be executed.
 std::vector<std::vector<int64_t>> move_rows(const SequenceLayout& layout, const std::vector<HaloPlan>& plans,
                                             int64_t& impossible) {
   std::vector<std::vector<int64_t>> halos;
@@ -62,7 +63,7 @@ std::vector<std::vector<int64_t>> move_rows(const SequenceLayout& layout, const 
       if (range.from != rank || range.to != rank) ++impossible;
       write(range, range);
     }
-    for (size_t from = 0; from < plans.size(); ++from) {  // nothing may be sent that nobody receives
+    for (size_t from = 0; from < plans.size(); ++from) {  // every send must have a receive
       const std::vector<HaloRange>& sends = plans[from].sends;
       for (size_t i = next_send[from]; i < sends.size(); ++i) impossible += sends[i].to == rank;
     }
@@ -71,7 +72,7 @@ std::vector<std::vector<int64_t>> move_rows(const SequenceLayout& layout, const 
   return halos;
 }
 
-// Everything that may be wrong with the plans of all ranks; 0 is right.
+// The number of mistakes in the plans of all ranks; 0 if they are right.
 int64_t count_mistakes(const SequenceLayout& layout, int64_t window, const std::vector<int32_t>& documents,
                        const std::vector<HaloPlan>& plans) {
   int64_t mistakes = 0;
@@ -90,7 +91,7 @@ int64_t count_mistakes(const SequenceLayout& layout, int64_t window, const std::
       next_row += span.size();
       for (int64_t i = 0; i < span.size(); ++i) {
         const int64_t position = halo[static_cast<size_t>(span.halo + i)];
-        mistakes += position != span.begin + i;                             // the right row is there
+        mistakes += position != span.begin + i;                             // the row is right
         mistakes += !sees(piece.begin, span.begin + i, window, documents);  // and needed: the first query sees it
       }
       counts.visit(piece.begin, piece.end, piece.begin, piece.end, window, documents);
@@ -160,7 +161,7 @@ TEST(HaloPlan, DocumentsMayBeginAtChunkEdges) {
   }
 }
 
-// 2P chunks have a halo, but not the first chunk, and that of chunk P is on its own rank: 2P-2 times window-1 rows.
+// All 2P chunks but the first have a halo, and the halo of chunk P is on its own rank: (2P-2) (window-1) rows are sent.
 TEST(HaloPlan, RowsOnTheWireDoNotDependOnTheLength) {
   for (int ranks = 1; ranks <= 8; ++ranks) {
     for (int64_t window : {1, 2, 16, 64}) {

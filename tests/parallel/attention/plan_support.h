@@ -1,4 +1,4 @@
-// What the tests of plans share: patterns of documents, and a count of how often each (query, key) pair is visited.
+// Shared by the tests of plans: patterns of documents, and a count of how often each (query, key) pair is visited.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +20,11 @@ class PairCounts {
  public:
   explicit PairCounts(int64_t length) : length_(length), counts_(static_cast<size_t>(length * length)) {}
 
-  // Visits the pairs of queries [q_begin, q_end) and keys [k_begin, k_end) that see each other.
+  // Visits the pairs of queries [q_begin, q_end) and keys [k_begin, k_end) in which the query sees the key.
   void visit(int64_t q_begin, int64_t q_end, int64_t k_begin, int64_t k_end, std::optional<int64_t> window,
              const std::vector<int32_t>& document_begin);
-  // Pairs that were not visited once though they see each other, or visited though they do not.
+  // Number of pairs in which the query sees the key but that were not visited exactly once, or in which it does not but
+  // that were visited.
   int64_t wrong_pairs(std::optional<int64_t> window, const std::vector<int32_t>& document_begin) const;
 
  private:

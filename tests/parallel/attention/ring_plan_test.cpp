@@ -7,7 +7,7 @@
 namespace ropewalk {
 namespace {
 
-// All visits of all ranks at all steps, less the one that `skip` names (rank, step).
+// All visits of all ranks at all steps, except those of (rank, step) = `skip`.
 PairCounts walk(const SequenceLayout& layout, const std::vector<int32_t>& documents,
                 std::pair<int, int> skip = {-1, -1}) {
   PairCounts counts(layout.length());

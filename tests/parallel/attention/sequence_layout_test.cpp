@@ -58,7 +58,8 @@ TEST(SequenceLayout, RefusesWhatIsNoLayout) {
   EXPECT_THROW(SequenceLayout(8, 0), std::logic_error);
 }
 
-// The (query, key) pairs that a rank computes: its queries, each with every key that it sees. The measure of balance.
+// The number of (query, key) pairs that a rank computes: its queries, each with every key that it sees. Measures
+// balance.
 int64_t pairs_of_rank(const SequenceLayout& layout, int rank, std::optional<int64_t> window,
                       const std::vector<int32_t>& document_begin = {}) {
   int64_t pairs = 0;
@@ -102,9 +103,9 @@ double slowest_over_mean(int64_t length, int ranks, std::optional<int64_t> windo
   return static_cast<double>(slowest) * ranks / static_cast<double>(total);
 }
 
-// Causal work is equal but for chunks that differ by one token: a rank's pairs change by at most about S where the mean
-// is S^2 / 2P, so slowest / mean <= 1 + 2P / S. For windows the ranks that hold the beginning lack about W^2 / 2 pairs
-// of S W: slowest / mean <= 1 / (1 - W / 2S), plus the token of a ragged chunk, again 2P / S.
+// Full attention: work is equal except that chunks may differ by one token. That changes a rank's pairs by at most
+// about S, of a mean of S^2 / 2P, so slowest / mean <= 1 + 2P / S. Window W: the ranks that hold the beginning lack
+// about W^2 / 2 of S W pairs, so slowest / mean <= 1 / (1 - W / 2S), plus 2P / S for chunks that differ by a token.
 TEST(PairsOfRanks, AreBalanced) {
   for (int ranks = 2; ranks <= 8; ++ranks) {
     for (int64_t length : {8192, 8191, 32768 + 17, 262144}) {

@@ -1,6 +1,6 @@
-// Test doubles of the communicator. ForwardingCommunicator passes everything on, for others to change.
-// StrictCommunicator holds its user to the contract of an exchange: receives hold NaN until wait() returns, sends may
-// not change before.
+// Test doubles of the communicator. ForwardingCommunicator forwards all calls; it is a base for others.
+// StrictCommunicator enforces the contract of an exchange: until wait() returns, received tensors hold NaN, and tensors
+// that are sent must not change.
 #pragma once
 
 #include <gtest/gtest.h>

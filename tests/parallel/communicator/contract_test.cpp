@@ -1,5 +1,4 @@
-// What every transport promises: design section 8, rung 3. Integers make all sums exact, so everything is compared
-// bitwise.
+// The contract of every transport. Integers make all sums exact, so everything is compared bitwise.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -90,7 +89,7 @@ TEST_P(Contract, BFloat16IsCarriedInF32AndRoundedOnce) {
   });
 }
 
-// Whatever the order is.
+// In any order of addition.
 TEST_P(Contract, TheSameSumHasTheSameBitsOnAllRanksAndAgain) {
   run_world(size(), [](const auto& world) {
     const auto sum = [&] {
@@ -246,7 +245,7 @@ TEST_P(Contract, TheFailureOfTheLowestRankIsKnownToAll) {
   });
 }
 
-// Every rank sends every rank, itself too, several messages of different types and lengths, some of them empty.
+// Every rank sends every rank, itself included, several messages of different types and lengths, some of them empty.
 TEST_P(Contract, ExchangeMatchesMessagesOfAPairInOrder) {
   run_world(size(), [this](const auto& world) {
     constexpr int kMessages = 3;
@@ -289,7 +288,7 @@ TEST_P(Contract, BigMessages) {
   });
 }
 
-// No rank leaves before all have come: each adds one to a counter that travels with rank order behind the barrier.
+// No rank leaves the barrier before all have entered it: no departure is earlier than the last arrival.
 TEST_P(Contract, BarrierHoldsEveryoneBack) {
   run_world(size(), [this](const auto& world) {
     using Clock = std::chrono::steady_clock;
@@ -321,7 +320,7 @@ TEST_P(Contract, SplitOrdersByKeyThenRank) {
     const auto nested = reversed->split(reversed->rank() / 2, 0);
     EXPECT_EQ(sum_of(*nested, rank),
               reversed->rank() / 2 * 2 + 1 < size() ? 2 * (size() - 1) - 4 * (reversed->rank() / 2) - 1 : 0.0);
-    expect_exact_sums<int32_t>(*world, 100);  // the parent goes on working
+    expect_exact_sums<int32_t>(*world, 100);  // the parent group still works
   });
 }
 

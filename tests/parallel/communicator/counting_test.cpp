@@ -1,4 +1,4 @@
-// Groups of one rank alone: they count the bytes, and know the places, of groups whose ranks are all there.
+// A CountingCommunicator counts the same bytes, and a counting mesh has the same groups, as if all ranks existed.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -13,7 +13,7 @@ namespace {
 
 using Action = std::function<void(Communicator&)>;
 
-// All kinds of operations, sizes that do not divide, nothing at all; `numbers` is large enough for each.
+// All kinds of operations, with sizes that the ranks do not divide and empty ones; `numbers` is large enough for each.
 std::vector<Action> actions(std::vector<float>& numbers) {
   const auto tensor = [&](int64_t begin, int64_t rows, int64_t columns) {
     return Tensor(numbers.data() + begin, DType::kF32, Device{}, {rows, columns});
@@ -32,7 +32,7 @@ std::vector<Action> actions(std::vector<float>& numbers) {
     out.push_back([=](Communicator& group) {
       for (int root = 0; root < group.size(); ++root) group.broadcast(tensor(0, rows, 3), root);
     });
-    out.push_back([=](Communicator& group) {  // around a ring, and to itself
+    out.push_back([=](Communicator& group) {  // to the next rank, and to itself
       const int next = (group.rank() + 1) % group.size(), previous = (group.rank() + group.size() - 1) % group.size();
       const Message sends[] = {{next, tensor(0, rows, 3)}, {group.rank(), tensor(0, 2, 3)}};
       const Message receives[] = {{previous, tensor(100, rows, 3)}, {group.rank(), tensor(200, 2, 3)}};

@@ -1,4 +1,4 @@
-// Worlds of ranks with a device each, whose tensors go through host memory or, with DEVICE_NCCL, by NCCL.
+// Worlds of ranks with one device each. Device tensors go through host memory or, with DEVICE_NCCL, by NCCL.
 #include <gtest/gtest.h>
 
 #include "tests/parallel/communicator/mirrored_communicator.h"

@@ -1,4 +1,4 @@
-// Calls that cannot finish: every one must end with an error that names the operation and the peer, and none may hang.
+// Calls that cannot complete: each must end with an error that names the operation and the peer, and none may hang.
 #include <gtest/gtest.h>
 
 #include "parallel/communicator/logged_communicator.h"
@@ -12,8 +12,8 @@ using testing::AssertionResult;
 using testing::AssertionSuccess;
 
 constexpr auto kShort = std::chrono::milliseconds(100);  // for tests that wait for the deadline
-constexpr auto kLong = std::chrono::seconds(60);         // for tests that must not
-constexpr double kSoon = 10.0;                           // seconds; most of it for a machine that is busy
+constexpr auto kLong = std::chrono::seconds(60);         // for tests that must not wait for it
+constexpr double kSoon = 10.0;                           // seconds; generous, because the machine may be busy
 
 AssertionResult contains(const std::string& text, const std::vector<std::string>& parts) {
   for (const std::string& part : parts) {
@@ -34,7 +34,7 @@ class Failure : public testing::TestWithParam<int> {
   int last() const { return size() - 1; }
 };
 
-// The last rank never makes the call. The others must hear of it not before the deadline and soon after.
+// The last rank never makes the call. The others must report it soon after the deadline, and not before.
 void expect_named_when_absent(int size, const std::string& operation, const std::vector<std::string>& named,
                               const std::function<void(Communicator&)>& call) {
   run_world(
@@ -46,7 +46,7 @@ void expect_named_when_absent(int size, const std::string& operation, const std:
         EXPECT_TRUE(contains(message, {operation, "not answered"})) << operation;
         EXPECT_TRUE(contains(message, named)) << operation;
         const bool is_own = contains(message, {"not answered rank " + std::to_string(world->rank()) + " for"});
-        EXPECT_GE(seconds, is_own ? 0.099 : 0.0);  // threads hear of each other's failures
+        EXPECT_GE(seconds, is_own ? 0.099 : 0.0);  // a thread may report the failure of another at once
         EXPECT_LE(seconds, kSoon);
         EXPECT_NE(communication_error_of([&] { call(*world); }), "nothing was thrown") << "the group is not usable now";
         std::vector<float> x(1);
@@ -82,7 +82,7 @@ TEST_P(Failure, ARankThatNeverJoinsIsNamed) {
     const Message receive{last(), tensor_of(x)};
     group.start_exchange({}, {&receive, 1})->wait();
   });
-  // In these two not everyone waits for the absent rank itself.
+  // In these two calls some ranks do not wait for the absent rank itself.
   expect_named_when_absent(size(), "barrier", {"rank"}, [](Communicator& group) { group.barrier(); });
   expect_named_when_absent(size(), "broadcast", {"8 bytes of f32 from it"}, [&](Communicator& group) {
     std::vector<float> x(2);
@@ -90,7 +90,7 @@ TEST_P(Failure, ARankThatNeverJoinsIsNamed) {
   });
 }
 
-// Rank 0 sends, rank 1 expects something else and must say so at once, not when the deadline has passed.
+// Rank 0 sends, rank 1 expects something else and must report it at once, not after the deadline.
 template <typename Sent, typename Expected>
 void expect_refused(int size, int64_t sent, int64_t expected, const std::vector<std::string>& named) {
   run_world(
@@ -106,13 +106,13 @@ void expect_refused(int size, int64_t sent, int64_t expected, const std::vector<
           EXPECT_FALSE(contains(message, {"answered"})) << message;
           EXPECT_EQ(incoming, std::vector<Expected>(incoming.size(), Expected(7))) << "something was received";
         }
-        // What the sender learns depends on the transport: a short message may have left before anyone looked at it.
+        // The error of the sender depends on the transport: a short message may have left before it was checked.
         if (world->rank() == 0) communication_error_of([&] { world->start_exchange({&send, 1}, {})->wait(); });
       },
       std::chrono::seconds(2));
 }
 
-// Short messages, which a transport may send ahead, and long ones, which MPI libraries treat in another way.
+// Short messages, which a transport may send eagerly, and long ones, which MPI libraries treat differently.
 TEST_P(Failure, SizesThatDoNotMatchAreNamed) {
   expect_refused<float, float>(size(), 10, 12, {"40 bytes of f32", "48 bytes of f32"});
   expect_refused<float, float>(size(), 12, 10, {"48 bytes of f32", "40 bytes of f32"});
@@ -125,7 +125,7 @@ TEST_P(Failure, TypesThatDoNotMatchAreNamed) {
   expect_refused<double, float>(size(), 10, 20, {"80 bytes of f64", "80 bytes of f32"});
 }
 
-// Two messages of a pair, listed by one side in the other order.
+// Two messages between the same ranks, which the receiver lists in the other order.
 TEST_P(Failure, OrdersThatDoNotMatchAreNamed) {
   run_world(
       size(),
@@ -142,7 +142,7 @@ TEST_P(Failure, OrdersThatDoNotMatchAreNamed) {
       std::chrono::seconds(2));
 }
 
-// Within a collective the transport cannot know at once that a message will never be waited for.
+// Within a collective the transport cannot know at once that a message will never be received.
 TEST_P(Failure, CollectivesOfDifferentSizesAreNamed) {
   run_world(
       size(),
@@ -163,15 +163,14 @@ TEST_P(Failure, DifferentOperationsAreNamed) {
           if (world->rank() == 0) world->broadcast(tensor_of(x), 1);
           if (world->rank() != 0) world->all_reduce(tensor_of(x), Reduction::kSum);
         });
-        if (world->rank() != 0) return;  // the others may only have waited for rank 0
+        if (world->rank() != 0) return;  // the others may only report that rank 0 did not respond
         EXPECT_TRUE(contains(message, {"broadcast (operation 1)", "all_reduce (operation 1)"}));
         EXPECT_FALSE(contains(message, {"answered"})) << message;
       },
       std::chrono::seconds(1));
 }
 
-// The same operation, but not the same one: rank 0 has left one out. Without sequence numbers this would give wrong
-// data.
+// The same operation, but rank 0 has skipped the one before. Without sequence numbers the result would be wrong data.
 TEST_P(Failure, ASkippedOperationIsNoticed) {
   run_world(
       size(),
@@ -203,7 +202,7 @@ TEST_P(Failure, MessagesToOneselfMustMatchToo) {
   });
 }
 
-// One rank asks for something else, and checked groups say who, before any data has moved.
+// One rank makes a different call, and checked groups name it before any data has moved.
 TEST_P(Failure, CheckedGroupsRefuseDifferentCallsByName) {
   struct Case {
     std::vector<std::string> named;
@@ -263,7 +262,7 @@ TEST_P(Failure, ErrorsCarryTheLastOperationsOfTheAxis) {
       kShort);
 }
 
-// In a group whose first rank is the last of the world, and absent.
+// A group whose first rank is the last rank of the world; that rank is absent.
 TEST_P(Failure, RanksOfAGroupAreNamedAsTheWorldCounts) {
   run_world(
       size(),
@@ -281,7 +280,7 @@ TEST_P(Failure, RanksOfAGroupAreNamedAsTheWorldCounts) {
       kShort);
 }
 
-// A rank that polls learns of a failure as one that waits does.
+// After a failure of the group progress() throws, as wait() does.
 TEST_P(Failure, ProgressTellsOfAGroupThatHasFailed) {
   run_world(
       size(),
@@ -299,7 +298,7 @@ TEST_P(Failure, ProgressTellsOfAGroupThatHasFailed) {
       kShort);
 }
 
-// What the messages that are open refer to is still there when the failure is told of.
+// When the failure handler is called, the buffers of outstanding messages still exist.
 TEST_P(Failure, IsShownToTheHandlerBeforeAnythingIsUnwound) {
   run_world(
       size(),

@@ -1,4 +1,4 @@
-// The counters of an axis are what left this rank, and the formulas of host_communicator.h.
+// The counters of an axis equal the bytes that left this rank, and the formulas of host_communicator.h.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,8 +18,8 @@ class Logged : public testing::TestWithParam<int> {
   int size() const { return GetParam(); }
 };
 
-// An innermost communicator of our own would prove little: here the transport's own count is compared with the
-// formulas, and the sum over all ranks with what all ranks must have received.
+// A fake inner communicator would prove little: the real transport's count is compared with the formulas, and for a
+// broadcast the sum over all ranks with the bytes that all ranks must receive.
 TEST_P(Logged, CountersEqualTheFormulas) {
   run_world(size(), [this](const auto& world) {
     LoggedCommunicator group(world, "gradient");
@@ -90,7 +90,7 @@ TEST_P(Logged, ExchangesOutliveTheirPlaceInTheLog) {
   });
 }
 
-// A span in flight ends when the messages were seen to be there; polling counts as time of the rank.
+// A span in flight ends when the rank has seen that the messages arrived; polling counts as the rank's time.
 TEST_P(Logged, MessagesAreInFlightUntilTheyArrive) {
   run_world(size(), [this](const auto& world) {
     LoggedCommunicator group(world, "sequence");
@@ -121,7 +121,7 @@ TEST_P(Logged, MessagesAreInFlightUntilTheyArrive) {
   });
 }
 
-// All bytes of a sum, also of the segments that were sent while it was polled.
+// A span in flight has all bytes of a sum, also those of segments that were sent while it was polled.
 TEST_P(Logged, BytesInFlightAreThoseThatWereSent) {
   run_world(size(), [this](const auto& world) {
     LoggedCommunicator group(world, "gradient");
@@ -184,7 +184,7 @@ class FailingTransfer final : public Transfer {
   void wait() override { progress(); }
 };
 
-// Whose sums fail when they are polled, and whose barriers poll.
+// Its reduce-scatters fail when they are polled, and its barriers poll.
 class FailingSums final : public ForwardingCommunicator {
  public:
   using ForwardingCommunicator::ForwardingCommunicator;
@@ -227,7 +227,7 @@ TEST_P(LoggedWaits, SecondsAreThoseOfWaiting) {
       EXPECT_GE(waited, 0.05);
     }
 
-    // Work between the start and the wait is not waiting.
+    // The time between the start and the wait does not count.
     std::vector<float> x(10), y(10);
     const Message send{(group.rank() + 1) % group.size(), tensor_of(x)};
     const Message receive{(group.rank() + group.size() - 1) % group.size(), tensor_of(y)};

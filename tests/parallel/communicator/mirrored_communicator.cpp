@@ -14,7 +14,7 @@ class Mirror {
   Tensor on_device() const { return Tensor(buffer_->data(), host_.dtype(), kernels_.device(), host_.shape()); }
   void bring_back() const { kernels_.download(on_device(), host_.raw()); }
 
-  // `part`, which may be rows of the host's tensor: then of this mirror.
+  // The rows of this mirror that correspond to `part`; nullopt unless `part` is rows of the host's tensor.
   std::optional<Tensor> rows_of(const Tensor& part) const {
     const auto offset = static_cast<const std::byte*>(part.raw()) - static_cast<const std::byte*>(host_.raw());
     if (offset < 0 || offset + part.bytes() > host_.bytes() || part.bytes() == 0) return std::nullopt;
@@ -27,7 +27,7 @@ class Mirror {
   std::unique_ptr<Buffer> buffer_;
 };
 
-// A transfer between mirrors, of which some come back when it is done.
+// A transfer between mirrors; results_ are copied back to the host after the wait.
 class MirroredTransfer final : public Transfer {
  public:
   ~MirroredTransfer() override {
@@ -39,7 +39,7 @@ class MirroredTransfer final : public Transfer {
   bool progress() override { return inner_->progress(); }
   bool needs_polling() const override { return inner_->needs_polling(); }
   void wait() override {
-    if (!inner_ || std::exchange(waited_, true)) return;  // null: it could not be started
+    if (!inner_ || std::exchange(waited_, true)) return;  // null: the start threw
     inner_->wait();
     for (const Mirror& mirror : results_) mirror.bring_back();
   }
@@ -74,7 +74,7 @@ class MirroredCommunicator final : public Communicator {
     return transfer;
   }
   void all_reduce(const Tensor& x, Reduction reduction) override {
-    if (reduction == Reduction::kMax) return device_->all_reduce(x, reduction);  // of the host
+    if (reduction == Reduction::kMax) return device_->all_reduce(x, reduction);  // maxima take host tensors
     const Mirror mirror = of(x);
     device_->all_reduce(mirror.on_device(), reduction);
     mirror.bring_back();
@@ -117,7 +117,7 @@ class MirroredCommunicator final : public Communicator {
  private:
   Mirror of(const Tensor& x) const { return Mirror(*kernels_, x); }
 
-  // start(mirror of all, mirror of mine), which may be rows of it.
+  // Calls start(mirror of all, mirror of mine); if `mine` is rows of `all`, so are the mirrors.
   template <typename Start>
   std::unique_ptr<Transfer> collective(const Tensor& all, const Tensor& mine, Start start) const {
     auto transfer = std::make_unique<MirroredTransfer>();

@@ -1,5 +1,5 @@
-// A communicator of device tensors behind the interface of host tensors: what a call gives is copied to the device, and
-// back what it sets. So one suite serves both.
+// Makes a communicator of device tensors accept host tensors: arguments are copied to the device before a call, and
+// results back after it. So one test suite serves both kinds of tensor.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace ropewalk {
 
-// `device` serves tensors of the kernels' device; the kernels live as long as it does.
+// `device` serves tensors of the kernels' device. The result keeps both alive.
 std::shared_ptr<Communicator> make_mirrored(std::shared_ptr<Kernels> kernels, std::shared_ptr<Communicator> device);
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-"""A job of which one rank dies ends within seconds, says which rank it was, and does not return 0."""
+"""A job in which one rank dies ends within seconds, names the rank, and does not return 0."""
 import subprocess
 import sys
 import time
@@ -7,8 +7,8 @@ VICTIM = sys.argv[1]
 MPIRUN = sys.argv[2:]
 LIMIT_S = 20.0  # mpirun takes 1 to 2 s to notice; the machine may be busy
 
-# How rank 1 ends, what the output must say, and mpirun's code where that is ours to choose. mpirun loses its own paragraph about
-# MPI_Abort at times ("Data unpack would read past end of buffer").
+# How rank 1 ends, what the output must contain, and mpirun's exit code if the program determines it. mpirun sometimes loses its own
+# paragraph about MPI_Abort ("Data unpack would read past end of buffer"), so that text is not required.
 CASES = [
     ("kill", ["process rank 1", "signal 9"], None),
     ("exit", ["Process name: [[", ",1]", "Exit code:    7"], 7),

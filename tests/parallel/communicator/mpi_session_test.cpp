@@ -1,4 +1,4 @@
-// What only MPI has: a session, a machine, and messages beyond 2 GiB.
+// Tests for MPI alone: the world by its transport, and messages of more than 2 GiB.
 #include <gtest/gtest.h>
 
 #include "parallel/communicator/make_communicator.h"
@@ -29,7 +29,7 @@ TEST(MpiWorld, DISABLED_HugeMessage) {
   EXPECT_EQ(wrong, 0);
   EXPECT_EQ(world->bytes_sent(), world->rank() == 0 ? kBytes : 0);
 
-  // Sizes are compared exactly there, too.
+  // Sizes are compared exactly beyond 2 GiB, too.
   const Tensor all = tensor_of(x), fewer = all.slice(0, kBytes - 1);
   const std::string message = communication_error_of([&] {
     const Message send{1, fewer}, receive{0, all};

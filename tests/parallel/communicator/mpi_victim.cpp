@@ -1,4 +1,4 @@
-// A job of which rank 1 comes to the end named by the first argument while the others wait for it. See
+// A job in which rank 1 ends, in the way that the first argument names, while the others wait for it. See
 // mpi_death_test.py.
 #include <fmt/format.h>
 #include <signal.h>

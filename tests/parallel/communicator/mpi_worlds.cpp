@@ -1,5 +1,5 @@
-// The suite under mpirun: every process runs every test, as one rank. The first failure ends the job, because after it
-// the ranks may not be in the same test any more.
+// The suite under mpirun: every process runs every test, as one rank. The first failure ends the job, because the ranks
+// may be in different tests after it.
 #include <gtest/gtest.h>
 
 #include <cstdio>

@@ -45,13 +45,13 @@ TEST(ProgressEngine, PollsNeitherWhatIsWaitedForNorWhatIsDestroyed) {
   auto second = engine.track(std::make_unique<Counting>(dropped, 9));
   const auto third = engine.track(std::make_unique<Counting>(other, 9));
   second.reset();
-  first->wait();  // which polls the rest
+  first->wait();  // its wait polls the others
   EXPECT_EQ(waited, 0);
   EXPECT_EQ(dropped, 0);
   EXPECT_EQ(other, 1);
 }
 
-// A transfer that fails in a poll waits for the messages that it cannot take back, and that wait polls.
+// A transfer that fails in a poll waits for messages that it cannot take back; that wait calls poll() again.
 TEST(ProgressEngine, IsNotPolledByWhatItPolls) {
   ProgressEngine engine;
   int outer = 0, other = 0;
@@ -75,7 +75,7 @@ TEST(ProgressEngine, GoesOnBehindOneThatFails) {
   EXPECT_GT(engine.seconds(), 0);
 }
 
-// A device moves its transfers itself.
+// Transfers of a device need no polling.
 TEST(ProgressEngine, LeavesAloneWhatNeedsNoPolling) {
   struct Device final : Transfer {
     bool progress() override { throw std::logic_error("polled"); }

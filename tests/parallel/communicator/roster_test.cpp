@@ -1,4 +1,4 @@
-// Ranks as messages call them.
+// The names of ranks in messages.
 #include "parallel/communicator/roster.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What only ranks in one process can do: see each other fail.
+// Tests for threads alone: ranks in one process see each other fail.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -32,7 +32,8 @@ TEST(ThreadWorld, ARankThatThrowsFreesTheOthersAndIsHeard) {
   EXPECT_EQ(freed, 4);
 }
 
-// The tensors of a message may go as soon as its exchange has failed: nobody may copy from or to them any more.
+// The tensors of a message may be freed as soon as its exchange has failed: no rank may copy from or to them after
+// that.
 TEST(ThreadWorld, NobodyTouchesAFailedExchange) {
   for (int repetition = 0; repetition < 200; ++repetition) {
     EXPECT_THROW(run_ranks(3,

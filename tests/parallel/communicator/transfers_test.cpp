@@ -1,4 +1,4 @@
-// What every transport promises of exchanges and collectives that are in flight while a rank does something else.
+// The contract of every transport for exchanges and collectives that are in flight while a rank does other things.
 // Integers make all sums exact, so everything is compared bitwise.
 #include <gtest/gtest.h>
 
@@ -28,12 +28,13 @@ TEST_P(Transfers, ExchangesInFlightDoNotMeetOtherCalls) {
       const auto index = static_cast<size_t>(i);
       const Message send{next, tensor_of(outgoing[index])}, receive{previous, tensor_of(incoming[index])};
       exchanges.push_back(world->start_exchange({&send, 1}, {&receive, 1}));
-      if (world->rank() % 2 == 1) {  // polls what the others do not
+      if (world->rank() % 2 == 1) {  // only these ranks poll
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
         exchanges.back()->progress();
       }
       if (i % 2 == 0) {
-        EXPECT_EQ(maximum_of(*world, world->rank()), size() - 1);  // in host memory, where the others may not be
+        EXPECT_EQ(maximum_of(*world, world->rank()),
+                  size() - 1);  // a host tensor; the exchanges may be of device tensors
       }
       EXPECT_EQ(sum_of(*world, 1.0), size());
     }
@@ -57,7 +58,7 @@ TEST_P(Transfers, ProgressMovesMessagesWhileRanksCompute) {
     const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     bool done = false;
     while (!done && std::chrono::steady_clock::now() < patience) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // what stands for work
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // stands for work
       done = exchange->progress();
     }
     ASSERT_TRUE(done) << "nothing moves but in the wait";
@@ -67,8 +68,8 @@ TEST_P(Transfers, ProgressMovesMessagesWhileRanksCompute) {
   });
 }
 
-// Sums and gathers in flight over other calls, of many segments (host_communicator.cpp: 1 MiB) and of few, polled by
-// some ranks and not by others, waited for in any order: what the optimizer does.
+// Reduce-scatters and all-gathers in flight during other calls, of many segments (host_communicator.cpp: 1 MiB) and of
+// few, polled by some ranks only, waited for in any order: what the optimizer does.
 TEST_P(Transfers, CollectivesInFlightDoNotMeetOtherCalls) {
   run_world(size(), [this](const auto& world) {
     const std::vector<int64_t> parts = {int64_t{5 << 16} + 3, 7, int64_t{3 << 17}, 0, 1000};
@@ -102,7 +103,7 @@ TEST_P(Transfers, CollectivesInFlightDoNotMeetOtherCalls) {
     for (size_t piece = 0; piece < pieces; ++piece) {
       const auto input = [&](int rank, int64_t count) { return integers<double>(value(rank, piece), count); };
       const auto sum = sum_in_rank_order<double>(size(), cut[piece].total(), input);
-      auto expected = input(world->rank(), cut[piece].total());  // what is another's was left as it was
+      auto expected = input(world->rank(), cut[piece].total());  // rows of other ranks are unchanged
       std::copy(sum.begin() + cut[piece].begin(world->rank()), sum.begin() + cut[piece].end(world->rank()),
                 expected.begin() + cut[piece].begin(world->rank()));
       EXPECT_TRUE(same_bits(sums[piece], expected)) << "piece " << piece;
@@ -148,8 +149,7 @@ TEST_P(Transfers, ASumThatIsDroppedIsWaitedFor) {
   });
 }
 
-// A rank that has started later calls while another still waits for an earlier one is no sign of an error, however long
-// it takes.
+// A rank may start later calls while another still waits for an earlier one, for any time: that is no error.
 TEST_P(Transfers, ARankMayBeAhead) {
   if (size() == 1) return;
   run_world(size(), [](const auto& world) {
@@ -185,8 +185,8 @@ TEST_P(Transfers, AnExchangeThatIsDroppedIsWaitedFor) {
   });
 }
 
-// A sum that cannot be finished yet, because a rank is late, holds up nothing that was called after it: the late rank
-// comes only when it has heard of that.
+// A sum that cannot complete, because a rank is late, does not hold up later calls: the late rank starts the sum only
+// after a message that the others send when their later calls are complete.
 TEST_P(Transfers, WhatIsNeededNowGoesPastThem) {
   if (size() < 3 || !starts_are_overtaken()) return;
   run_world(size(), [this](const auto& world) {
@@ -195,8 +195,8 @@ TEST_P(Transfers, WhatIsNeededNowGoesPastThem) {
     const Partition cut = Partition::even(500'000, size());
     auto all = integers<float>(world->rank(), cut.total());
     std::vector<float> mine(static_cast<size_t>(cut.size(world->rank())));
-    const auto others = world->split(0, 0);  // a group of its own, so that all make the same calls in each
-    world->reduce_scatter(tensor_of(all), cut, tensor_of(mine));  // the first time ranks may wait for each other
+    const auto others = world->split(0, 0);  // a separate group, so that all ranks make the same calls in each
+    world->reduce_scatter(tensor_of(all), cut, tensor_of(mine));  // in the first call ranks may wait for each other
     std::vector<float> signal = {1.0f};
     if (world->rank() == late) {
       const Message receive{0, tensor_of(signal)};
@@ -218,8 +218,8 @@ TEST_P(Transfers, WhatIsNeededNowGoesPastThem) {
   });
 }
 
-// Rank 0 waits for a sum of many segments while the others wait for rank 0, in another group: in their wait they poll
-// the sum, or nobody could go on.
+// Rank 0 waits for a sum of many segments while the others wait for rank 0 in another group. Their wait must poll the
+// sum, or no rank could continue.
 TEST_P(Transfers, WhoWaitsForAnotherPollsWhatIsInFlight) {
   run_world(size(), [this](const auto& world) {
     const auto group = world->split(0, 0);
@@ -238,7 +238,7 @@ TEST_P(Transfers, WhoWaitsForAnotherPollsWhatIsInFlight) {
       group->start_exchange({}, {&receive, 1})->wait();
       sum->wait();
     }
-    auto expected = integers<double>(world->rank(), cut.total());  // what is another's was left as it was
+    auto expected = integers<double>(world->rank(), cut.total());  // rows of other ranks are unchanged
     const auto total = sum_in_rank_order<double>(size(), cut.total(), integers<double>);
     std::copy(total.begin() + cut.begin(world->rank()), total.begin() + cut.end(world->rank()),
               expected.begin() + cut.begin(world->rank()));

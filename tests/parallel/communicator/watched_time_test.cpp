@@ -1,4 +1,4 @@
-// A wait's time: what passes between two looks counts, unless it is so long that the process cannot have run.
+// The time between two looks counts in full, unless it is so long that the process cannot have run.
 #include "parallel/communicator/watched_time.h"
 
 #include <gtest/gtest.h>

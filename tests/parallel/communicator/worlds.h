@@ -1,4 +1,5 @@
-// The contract suite is written once, over this; a *_worlds.cpp says what a world of ranks is.
+// The test suite of communicators is written once, on these functions; each *_worlds.cpp implements them for a
+// transport.
 #pragma once
 
 #include <chrono>
@@ -16,12 +17,12 @@ namespace ropewalk {
 
 using RankBody = std::function<void(const std::shared_ptr<Communicator>& world)>;
 
-// Of the worlds that this process can run: all of them, and a few of more than one rank for tests that take their time.
+// The sizes of worlds that this process can run; and some of them with more than one rank, for slow tests.
 std::vector<int> world_sizes();
 std::vector<int> world_sizes_with_peers();
-// Whether sums are taken in rank order, and those of bf16 in fp32.
+// Whether sums are added in rank order, and bf16 in fp32.
 bool sums_in_rank_order();
-// Whether what is needed now goes past a collective that was started before and cannot be finished yet.
+// Whether a blocking call overtakes a collective that was started before it and cannot complete yet.
 bool starts_are_overtaken();
 // Runs the body on every rank of a fresh world; under MPI this process is one of them.
 void run_world(int size, const RankBody& body, std::chrono::milliseconds deadline = std::chrono::seconds(60));
@@ -42,8 +43,7 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
-// What rank `rank` puts into a test: integers small enough for sums over 8 ranks to be exact in every type that is not
-// bf16.
+// The input of rank `rank`: integers, small enough for sums over 8 ranks to be exact in every type except bf16.
 template <typename T>
 std::vector<T> integers(int rank, int64_t count) {
   std::vector<T> out;

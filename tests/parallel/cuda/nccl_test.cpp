@@ -1,5 +1,6 @@
-// What of NCCL's groups the contract does not show. When a peer does not come, asks for something else, or the job is
-// ending, the device is freed, and the rank that waits for it is told; and what is needed later holds up nothing.
+// The behaviour of NCCL communicators that the contract suite does not cover. When a peer does not respond, makes
+// another call, or the job is ending, the device is freed, and the waiting rank gets an error. Calls whose results are
+// needed later do not delay others.
 #include "parallel/cuda/emulation/nccl.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +17,7 @@ namespace ropewalk {
 namespace {
 
 constexpr std::chrono::milliseconds kShort{100}, kLong{60'000};
-constexpr double kSoon = 10.0;  // seconds; most of it for a machine that is busy
+constexpr double kSoon = 10.0;  // seconds; generous, for busy machines
 
 struct NcclRankOnThread {
   explicit NcclRankOnThread(const std::shared_ptr<Communicator>& host, const WorldOptions& options)
@@ -33,7 +34,7 @@ struct NcclRankOnThread {
   std::shared_ptr<Communicator> world;
 };
 
-// What a rank learns when it waits for its device.
+// The error that a rank gets from the call or from waiting for its device.
 PeerError error_of(NcclRankOnThread& rank, const std::function<void()>& call) {
   try {
     call();
@@ -52,7 +53,7 @@ TEST(NcclFailure, ARankThatNeverJoinsIsWaitedForUntilTheDeadline) {
     const double begin = steady_seconds();
     const PeerError error = error_of(rank, [&] { rank.world->all_reduce(x, Reduction::kSum); });
     const std::string message = error.what();
-    if (message.find("remote process exited") == std::string::npos) {  // the other one was quicker to give up
+    if (message.find("remote process exited") == std::string::npos) {  // the other rank gave up first
       EXPECT_NE(
           message.find("rank " + std::to_string(host->rank()) + " has not finished all_reduce of 4000 bytes of f32"),
           std::string::npos)
@@ -80,7 +81,7 @@ TEST(NcclFailure, WorkOfTheDeviceItselfHasAllTheTimeItTakes) {
   });
 }
 
-// Rank 2 begins the sum only when it has heard that the others are through with what they called after it.
+// Rank 2 starts its reduce-scatter only after the others have completed an all-reduce that they called after theirs.
 TEST(NcclLanes, WhatIsNeededNowGoesPastWhatIsNeededLater) {
   run_ranks(3, [](const auto& host) {
     NcclRankOnThread rank(host, {kLong});
@@ -104,7 +105,7 @@ TEST(NcclLanes, WhatIsNeededNowGoesPastWhatIsNeededLater) {
   });
 }
 
-// Calls of one group stay in their order, whenever they are needed.
+// Calls of one group keep their order, whenever their results are needed.
 TEST(NcclLanes, CallsOfAGroupKeepTheirOrder) {
   run_ranks(2, [](const auto& host) {
     NcclRankOnThread rank(host, {kLong});
@@ -124,7 +125,7 @@ TEST(NcclLanes, CallsOfAGroupKeepTheirOrder) {
   });
 }
 
-// Of what is needed later, too: a rank that does not come is waited for until the deadline.
+// For calls whose results are needed later, too, a rank waits for its peers only until the deadline.
 TEST(NcclLanes, ASumThatNobodyJoinsIsTold) {
   run_ranks(2, [](const auto& host) {
     NcclRankOnThread rank(host, {kShort});
@@ -139,7 +140,7 @@ TEST(NcclLanes, ASumThatNobodyJoinsIsTold) {
   });
 }
 
-// A rank without messages cannot know that those of the others are on devices.
+// A rank without messages cannot know that the others' messages are on devices.
 TEST(NcclLanes, AnExchangeOfSomeRanksLeavesTheHostsInStep) {
   run_ranks(3, [](const auto& host) {
     NcclRankOnThread rank(host, {kLong});
@@ -156,7 +157,7 @@ TEST(NcclLanes, AnExchangeOfSomeRanksLeavesTheHostsInStep) {
   });
 }
 
-// NCCL does not tell of it: it hangs.
+// NCCL does not report different sizes: it hangs.
 TEST(NcclFailure, RanksThatDisagreeEndWithTheDeadline) {
   run_ranks(2, [](const auto& host) {
     NcclRankOnThread rank(host, {kShort});
@@ -171,7 +172,7 @@ TEST(NcclFailure, APeerThatHasGivenUpIsToldOfAtOnce) {
     NcclRankOnThread rank(host, {host->rank() == 0 ? kLong : kShort});
     const Tensor x = rank.tensor(10);
     const double begin = steady_seconds();
-    const Message receive{1 - host->rank(), x};  // that nobody sends
+    const Message receive{1 - host->rank(), x};  // which nobody sends
     const std::string message = error_of(rank, [&] { rank.world->start_exchange({}, {&receive, 1})->wait(); }).what();
     if (host->rank() == 0) {
       EXPECT_NE(message.find("NCCL: remote process exited"), std::string::npos) << message;
@@ -180,7 +181,7 @@ TEST(NcclFailure, APeerThatHasGivenUpIsToldOfAtOnce) {
   });
 }
 
-// Of several operations that hang, in several groups; and the handler hears of it before anything is unwound.
+// Several operations hang, in several groups. The handler gets the error before the stack is unwound.
 TEST(NcclFailure, IsShownToTheHandlerFirst) {
   run_ranks(2, [](const auto& host) {
     std::string told;
@@ -198,7 +199,7 @@ TEST(NcclFailure, IsShownToTheHandlerFirst) {
   });
 }
 
-// Of its own buffers: no peer is at fault, and the others learn of a rank that has left.
+// For NCCL's own buffers. No peer has failed; the others get the error that a rank has left.
 TEST(NcclFailure, NoMemoryIsToldAsSuch) {
   for (const char* words : {"Cuda failure 2 'out of memory'", "Failed to CUDA calloc async 4194304 bytes"})
     run_ranks(2, [&](const auto& host) {
@@ -225,7 +226,7 @@ TEST(NcclFailure, NoMemoryIsToldAsSuch) {
     });
 }
 
-// A group that is left because something else has failed takes all of the rank's groups with it: they are not used.
+// When an exception destroys a group, all of the rank's groups are aborted and cannot be used any more.
 TEST(NcclFailure, AGroupThatIsLeftInAFailureLeavesNoneBehind) {
   run_ranks(2, [](const auto& host) {
     NcclRankOnThread rank(host, {kLong});

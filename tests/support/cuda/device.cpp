@@ -10,27 +10,28 @@
 namespace ropewalk {
 namespace {
 
-// A host that has devices and cannot use them fails its tests.
+// Throws on a host that has devices but cannot use them, so that its tests fail.
 int device_count() {
   int devices = 0;
   const cudaError_t error = cudaGetDeviceCount(&devices);
   if (error == cudaSuccess) return devices;
   if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver) return 0;
-  throw DeviceError(fmt::format("looking for CUDA devices: {}", cudaGetErrorString(error)));
+  throw DeviceError(fmt::format("cannot count the CUDA devices: {}", cudaGetErrorString(error)));
 }
 
-// The first device, which the tests of one rank use.
+// Of the first device, which tests of one rank use.
 bool has_hopper() {
   cuda::DeviceFacts device;
   for (const auto& [attribute, to] : {std::pair{cudaDevAttrComputeCapabilityMajor, &device.major},
                                       {cudaDevAttrComputeCapabilityMinor, &device.minor}}) {
     const cudaError_t error = cudaDeviceGetAttribute(to, attribute, 0);
-    if (error != cudaSuccess) throw DeviceError(fmt::format("asking a CUDA device: {}", cudaGetErrorString(error)));
+    if (error != cudaSuccess)
+      throw DeviceError(fmt::format("reading the compute capability of a CUDA device: {}", cudaGetErrorString(error)));
   }
   return cuda::is_hopper(device);
 }
 
-// NCCL 2.30 lets several ranks of a process share a GPU, where the environment allows it.
+// From NCCL 2.30 on, several ranks of a process may share a GPU if the environment allows it.
 bool nccl_shares_a_device() {
   constexpr int kFirst = 23000;
   const char* allowed = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
@@ -53,7 +54,7 @@ bool is_emulated() { return false; }
 std::string why_no_ranks(int ranks, DeviceTransport transport) {
   if (device_count() == 0) return "no CUDA device here";
   if (transport == DeviceTransport::kNccl && device_count() < ranks && !nccl_shares_a_device())
-    return fmt::format("{} CUDA devices here, and NCCL before 2.30 wants one for each of {} ranks", device_count(),
+    return fmt::format("{} CUDA devices here, but NCCL before 2.30 needs one for each of {} ranks", device_count(),
                        ranks);
   return {};
 }

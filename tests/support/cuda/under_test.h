@@ -1,4 +1,4 @@
-// The CUDA backend that a test program is about: on an emulated device (emulated.cpp), or on the devices of this host
+// The CUDA backend that a test program tests: on an emulated device (emulated.cpp) or on this host's devices
 // (device.cpp).
 #pragma once
 
@@ -11,14 +11,14 @@
 
 namespace ropewalk {
 
-// Null where it needs a device and there is none that it can use.
+// Null if it needs a device and there is none that it can use.
 std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options = {});
 
 bool is_emulated();
 
-// Why there cannot be so many ranks with devices that speak so; empty: there can.
+// The reason why this host cannot run `ranks` ranks with this transport; empty if it can.
 std::string why_no_ranks(int ranks, DeviceTransport transport);
-// A rank of the host's world, with its device.
+// Makes the device, kernels and communicator of this rank of the host's world.
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
                                 const WorldOptions& options);
 

@@ -1,4 +1,4 @@
-// Against counting every element.
+// Compares find_cover_defect() with counting every element.
 #include "trainer/checkpoint/box_cover.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ TEST(BoxCover, NamesTheMissingOrDoubledRange) {
   EXPECT_FALSE(find_cover_defect({0, 0, 0, 6}, {}));
 }
 
-// Cuts the box at random, again and again.
+// Cuts the box repeatedly, at random places.
 void cut(const Box& box, std::mt19937& random, std::vector<Box>& out) {
   if (box.elements() <= 1 || random() % 4 == 0) return out.push_back(box);
   Box first = box, second = box;

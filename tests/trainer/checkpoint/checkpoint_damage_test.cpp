@@ -1,5 +1,5 @@
-// Every flipped bit, every lost byte, every exchanged file is noticed; the checkpoint is refused by name and the older
-// one used.
+// Every flipped bit, lost byte and exchanged file is noticed: the checkpoint is refused with its name, and the older
+// one is used.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr MeshShape kMesh{2, 1, 2};
 
-// Checkpoints of steps 1 and 2 by four ranks; a reader of one rank, who wants everything.
+// Four ranks save checkpoints of steps 1 and 2; one rank reads everything.
 class CheckpointDamage : public testing::Test {
  protected:
   CheckpointDamage()
@@ -46,7 +46,7 @@ class CheckpointDamage : public testing::Test {
   fs::path newest(const std::string& name) const { return directory_ / "step-00000002" / name; }
   fs::path older(const std::string& name) const { return directory_ / "step-00000001" / name; }
 
-  // Why the newest checkpoint is refused; empty if it is not.
+  // The message with which the newest checkpoint is refused; empty if it is not refused.
   std::string refusal() {
     try {
       load_checkpoint(directory_ / "step-00000002", state_.tensors(), mesh_, kernels_);
@@ -56,7 +56,8 @@ class CheckpointDamage : public testing::Test {
     }
   }
 
-  // On all ranks of a mesh: the newest is refused, saying all of `because`, and the older one is used.
+  // Expects on all ranks of a mesh that the newest checkpoint is refused with a message that contains all of `because`,
+  // and that the older one is used.
   void expect_older_used(const std::vector<std::string>& because, MeshShape shape = {1, 1, 1}) {
     run_ranks(shape.size(), [&](const World& world) {
       Mesh mesh(shape, world);
@@ -83,8 +84,8 @@ class CheckpointDamage : public testing::Test {
   ShardedState state_;
 };
 
-// Flips one bit in every `stride`-th byte of every file of a checkpoint; returns how many flips were refused, all of
-// which must be.
+// Flips one bit in every `stride`-th byte of every file of a checkpoint, and expects each to be refused. Returns the
+// number of flips.
 int64_t flip_bits(const fs::path& checkpoint, size_t stride, const std::function<std::string()>& refusal) {
   int64_t flips = 0;
   EXPECT_EQ(refusal(), "");
@@ -108,7 +109,7 @@ TEST_F(CheckpointDamage, AFlippedBitIsNoticedWhereverItIs) {
   EXPECT_GT(flip_bits(directory_ / "step-00000002", 101, [&] { return refusal(); }), 150);
 }
 
-// One matrix of whole numbers, by rows on two ranks.
+// One matrix of integers, split by rows over two ranks.
 void save_matrix(const fs::path& directory, int64_t step, const std::vector<float>& values) {
   run_ranks(2, [&](const World& world) {
     Mesh mesh({2, 1, 1}, world);
@@ -186,7 +187,7 @@ TEST_F(CheckpointDamage, AMissingFileIsNamed) {
   expect_older_used({"manifest.textproto: No such file"}, kMesh);
 }
 
-// Also a file of which nobody wants anything must be there.
+// A file from which no rank reads must exist, too.
 TEST_F(CheckpointDamage, AMissingFileThatNobodyReadsIsNoticed) {
   std::erase_if(state_.tensors(), [](const StateTensor& tensor) { return !tensor.name.starts_with("model.embed"); });
   Manifest manifest = parse_manifest(read_file(newest(kManifestName)));
@@ -277,7 +278,7 @@ TEST_F(CheckpointDamage, WithoutAWholeOneThereIsAnError) {
   });
 }
 
-// ---- hostile directories: the manifest's checksum is right
+// ---- hostile directories, whose manifest has the right checksum
 
 TEST_F(CheckpointDamage, WhatIsNoRegularFileIsNotOpened) {
   const fs::path file = newest("rank-00001.safetensors");
@@ -287,7 +288,7 @@ TEST_F(CheckpointDamage, WhatIsNoRegularFileIsNotOpened) {
   EXPECT_NE(refusal().find(file.string()), std::string::npos);
   fs::remove(file);
   ASSERT_EQ(mkfifo(file.c_str(), 0600), 0);
-  EXPECT_NE(refusal().find("no regular file"), std::string::npos);  // and does not wait for a writer
+  EXPECT_NE(refusal().find("no regular file"), std::string::npos);  // the load does not wait for a writer to the pipe
   fs::remove(file);
   fs::create_directory(file);
   EXPECT_NE(refusal().find("no regular file"), std::string::npos);
@@ -332,7 +333,7 @@ TEST_F(CheckpointDamage, AManifestThatLiesAboutItsFilesIsRefused) {
   EXPECT_EQ(after([](Manifest&) {}), "");
 }
 
-// The same bytes under the same checksums, said to be of another shape.
+// The manifest gives another shape for the same bytes and checksums.
 TEST_F(CheckpointDamage, AManifestThatReshapesATensorIsRefused) {
   save_matrix(directory_ / "small", 1, std::vector<float>(16, 3.0f));
   const fs::path checkpoint = directory_ / "small" / "step-00000001";

@@ -1,5 +1,5 @@
-// Whatever call fails, wherever the job is killed, whenever the power goes: afterwards the old checkpoint or the new
-// one is there, whole, and never neither.
+// Whichever system call fails, and wherever the job is killed or the power fails: afterwards the old or the new
+// checkpoint exists and is complete.
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -25,7 +25,7 @@ using Mode = CallCounter::Mode;
 
 constexpr MeshShape kMesh{2, 1, 1};
 
-// A save over an old checkpoint: of another step, or of the same.
+// A save when an old checkpoint exists: of another step, or of the same.
 struct Scenario {
   const char* name;
   int64_t old_step, new_step, keep;
@@ -35,7 +35,7 @@ constexpr uint64_t kOldSeed = 1, kNewSeed = 2;
 
 int no_fault(const char*) { return 0; }
 
-// Saves on both ranks, and removes the older checkpoints; returns what each says, which is empty when it succeeds.
+// Saves on both ranks, and removes the older checkpoints. Returns the error message of each rank, empty on success.
 std::vector<std::string> save(const std::filesystem::path& directory, int64_t step, uint64_t seed, int64_t keep,
                               const FilesOfRank& files) {
   std::vector<std::string> messages(2);
@@ -56,7 +56,7 @@ std::vector<std::string> save(const std::filesystem::path& directory, int64_t st
 }
 
 void save_without_fault(const std::filesystem::path& directory, int64_t step, uint64_t seed, int64_t keep) {
-  FaultyFileSystem files(no_fault);  // spares the disk the fsync
+  FaultyFileSystem files(no_fault);  // skips fsync on the real disk
   for (const std::string& message : save(directory, step, seed, keep, [&](int) -> FileSystem& { return files; })) {
     EXPECT_EQ(message, "");
   }
@@ -64,7 +64,7 @@ void save_without_fault(const std::filesystem::path& directory, int64_t step, ui
 
 enum class Found { kNeither, kOld, kNew };
 
-// Which of the two loads, whole.
+// Which of the two checkpoints loads, with all its values.
 Found found_in(const std::filesystem::path& directory, const Scenario& scenario) {
   Found found = Found::kNeither;
   ThreadWorld world(1, std::chrono::seconds(60));
@@ -81,7 +81,7 @@ Found found_in(const std::filesystem::path& directory, const Scenario& scenario)
   return found;
 }
 
-// Nothing that has the name of a checkpoint is half a checkpoint.
+// Expects that every directory named like a checkpoint is a complete one.
 void expect_all_whole(const std::filesystem::path& directory) {
   ThreadWorld world(1, std::chrono::seconds(60));
   Mesh mesh({1, 1, 1}, world.communicator(0));
@@ -92,14 +92,14 @@ void expect_all_whole(const std::filesystem::path& directory) {
   }
 }
 
-// Whatever was left behind, the next save succeeds and leaves nothing behind.
+// Expects that the next save succeeds and removes all leftovers.
 void expect_next_save_works(const std::filesystem::path& directory) {
   save_without_fault(directory, 9, 3, 1);
   EXPECT_EQ(list_directory(directory), (std::vector<std::string>{"step-00000009"}));
 }
 
-// Lets each call of one rank fail in turn until a save has no call left to fail. Returns how many failed saves were
-// seen.
+// Makes a system call of one rank fail (by `mode` also the calls after it): the first call in the first save, the
+// second in the next, until a save has fewer calls. Returns the number of saves that failed.
 int fail_every_call(const Scenario& scenario, int failing_rank, Mode mode, int error, const std::string& reason) {
   int failed_saves = 0;
   for (int64_t call = 0;; ++call) {
@@ -127,7 +127,7 @@ int fail_every_call(const Scenario& scenario, int failing_rank, Mode mode, int e
       EXPECT_NE(messages[0].find(directory.path().string()), std::string::npos) << messages[0];
     }
     if (!saved) {
-      // Only the last step of the commit, making the rename durable, can fail when the new one is there already.
+      // If the new checkpoint exists, only the last call of the commit, the fsync after the rename, can have failed.
       if (found == Found::kNew) {
         EXPECT_NE(messages[0].find(" " + directory.path().string() + ": "), std::string::npos) << messages[0];
       }
@@ -164,7 +164,7 @@ TEST(CheckpointFaults, TheFirstFailingRankIsNamed) {
   EXPECT_NE(messages[0].find("checkpoint.keep"), std::string::npos) << messages[0];
 }
 
-// The whole job stops at a call, whichever rank makes it: nothing more reaches the disk.
+// All ranks stop at a call of any rank: nothing more reaches the disk.
 TEST(CheckpointFaults, AJobThatIsKilledAtAnyCallLeavesOneWhole) {
   for (const Scenario& scenario : kScenarios) {
     for (int64_t call = 0;; ++call) {
@@ -198,7 +198,7 @@ TEST(CheckpointFaults, APowerCutAtAnyCallLeavesOneWhole) {
       const Found found = found_in(directory.path(), scenario);
       EXPECT_NE(found, Found::kNeither);
       if (messages[0].empty()) {
-        EXPECT_EQ(found, Found::kNew);  // what is said to be saved is durable
+        EXPECT_EQ(found, Found::kNew);  // a save that reported success is durable
       }
       (found == Found::kOld ? found_old : found_new) += 1;
       expect_next_save_works(directory.path());
@@ -247,7 +247,7 @@ TEST(CheckpointFaults, AProcessThatIsKilledAtAnyCallLeavesOneWhole) {
 }
 
 TEST(CheckpointFaults, InterruptedAndShortCallsAreContinued) {
-  // Every call is interrupted once, and writes and reads take a few bytes only.
+  // Every call is interrupted once, and writes and reads transfer only a few bytes.
   class Reluctant : public FaultyFileSystem {
    public:
     Reluctant() : FaultyFileSystem([this](const char*) { return ++calls_ % 2 ? EINTR : 0; }) {}
@@ -309,7 +309,7 @@ TEST(CheckpointFaults, EveryReadThatFailsMakesAllRanksUseTheOlderOne) {
       steps[rank] = loaded->progress.step;
     });
     EXPECT_EQ(steps[0], steps[1]);
-    EXPECT_EQ(warnings[0], steps[0] == 1 ? 2 : 0);  // what is refused, what is used
+    EXPECT_EQ(warnings[0], steps[0] == 1 ? 2 : 0);  // the refused one and the used one
     EXPECT_EQ(warnings[0], warnings[1]);
     older += steps[0] == 1;
     if (!counter.reached()) break;
@@ -367,7 +367,7 @@ TEST(CheckpointFaults, BoxesThatDoNotMakeUpTheirTensorAreNotSaved) {
   EXPECT_NE(message_after([](auto& tensors) { tensors[0].shape = {99, 10}; }).find("ranks save"), std::string::npos);
 }
 
-// A small disk, mounted at a directory as long as this lives.
+// A small disk that is mounted at a directory while this object lives.
 class SmallDisk {
  public:
   explicit SmallDisk(std::filesystem::path at)
@@ -382,7 +382,7 @@ class SmallDisk {
   bool mounted_;
 };
 
-// A real disk without room. The old checkpoint stays and the new one fits when there is room again.
+// A real full disk. The old checkpoint stays; the new one is saved when there is space again.
 TEST(CheckpointFaults, ADiskThatIsFullLeavesTheOldOne) {
   const TemporaryDirectory directory;
   const SmallDisk disk(directory.path());

@@ -1,5 +1,5 @@
-// What is saved is what is loaded: on the same mesh, on any other, on devices, in other precisions; and what is not the
-// same model is refused.
+// A load returns what was saved: on the same mesh, on any other mesh, on devices, in other precisions. Another model's
+// checkpoint is refused.
 #include "trainer/checkpoint/checkpoint.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ void ignore(const std::string&) {}
 const std::vector<DataIdentity> kData = {{"text", 100, 2000, 0x12345678, 0xfedcba98}, {"more", 1, 0, 0, 0xffffffff}};
 TrainingProgress progress_of(int64_t step) { return {step, 8 * step, 4096 * step}; }
 
-// Saves fill(step) on this mesh as step `step`, and then keeps the newest `keep`.
+// Saves fill(step) on this mesh as step `step`, then keeps only the newest `keep` checkpoints.
 void save_on(MeshShape shape, const std::filesystem::path& directory, int64_t step, int64_t keep = 0,
              DType dtype = DType::kF32, Sharding sharding = Sharding::kOverGradientGroup,
              Rounding rounding = Rounding::kToFloat) {
@@ -37,7 +37,7 @@ void save_on(MeshShape shape, const std::filesystem::path& directory, int64_t st
   });
 }
 
-// Loads the newest on this mesh and expects it to be fill(step).
+// Loads the newest checkpoint on this mesh, and expects fill(step).
 void expect_loads(MeshShape shape, const std::filesystem::path& directory, int64_t step, DType dtype = DType::kF32,
                   Sharding sharding = Sharding::kOverGradientGroup, Rounding rounding = Rounding::kToFloat) {
   run_ranks(shape.size(), [&](const World& world) {
@@ -90,7 +90,7 @@ TEST(Checkpoint, PrecisionIsConverted) {
   expect_loads({1, 1, 2}, wide.path(), 1, DType::kF32, Sharding::kOverGradientGroup, Rounding::kNone);
 }
 
-// More than a chunk of 8 MiB in a piece, narrow and wide rows, a column range that another rank loads.
+// Pieces of more than a chunk of 8 MiB; narrow and wide rows; a range of columns that another rank loads.
 TEST(Checkpoint, LargeTensorsGoInChunks) {
   const TemporaryDirectory directory;
   const Shape shape{1100, 2500};
@@ -201,7 +201,7 @@ TEST(Checkpoint, AReplacedOneCountsUntilTheNewOneIsThere) {
   const TemporaryDirectory directory;
   save_on({1, 1, 1}, directory.path(), 1);
   save_on({1, 1, 1}, directory.path(), 2);
-  // A save of step 2 that ended between its two renames.
+  // The state after a save of step 2 that ended between its two renames.
   std::filesystem::rename(directory / "step-00000002", directory / "step-00000002.old");
   expect_loads({2, 1, 1}, directory.path(), 2);
   save_on({1, 1, 1}, directory.path(), 3, 2);
@@ -246,7 +246,7 @@ TEST(Checkpoint, LaterOnesAreSetAsideAndNoLongerCount) {
   EXPECT_EQ(list_directory(directory.path()),
             (Names{"step-00000020.aside", "step-00000020.aside-2", "step-00000030.aside"}));
   set_aside_after(0);
-  run_ranks(1, [&](const World& world) {  // nothing there, and no directory either
+  run_ranks(1, [&](const World& world) {  // not even the directory exists
     Mesh mesh({1, 1, 1}, world);
     set_aside_later_checkpoints(directory / "none", 0, mesh);
   });
@@ -254,7 +254,7 @@ TEST(Checkpoint, LaterOnesAreSetAsideAndNoLongerCount) {
 
 // ---- other models
 
-// What loading says, on all of two ranks the same, when `change` has been made to the wanted tensors.
+// The error of a load after `change` was made to the tensors to load; expects the same on both ranks.
 std::string refusal_after(const std::filesystem::path& directory,
                           const std::function<void(std::vector<StateTensor>&, int rank)>& change) {
   std::vector<std::string> messages(2);
@@ -291,7 +291,7 @@ TEST(Checkpoint, AnotherModelIsRefusedByName) {
       << other_shape;
   EXPECT_NE(other_shape.find("output.directory"), std::string::npos) << other_shape;
 
-  // Only the last rank knows of it.
+  // Only the last rank has this tensor.
   const std::string more = refusal_after(directory.path(), [](std::vector<StateTensor>& tensors, int rank) {
     if (rank == 0) return;
     tensors.push_back(tensors.back());

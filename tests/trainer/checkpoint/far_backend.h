@@ -1,5 +1,5 @@
-// A device whose memory the host cannot touch: its pointers lie where nothing is mapped, and only upload() and
-// download() know the way. Code that reads a tensor past the kernels crashes.
+// A device whose memory the host cannot access: its pointers refer to unmapped addresses, which only upload() and
+// download() can translate. Code that reads a tensor other than through the kernels crashes.
 #pragma once
 
 #include <cstring>

@@ -1,4 +1,4 @@
-// What is written is read; what is damaged or hostile is refused.
+// A manifest is read as it was written; a damaged or hostile one is refused.
 #include "trainer/checkpoint/manifest.h"
 
 #include <gtest/gtest.h>
@@ -63,7 +63,7 @@ TEST(Manifest, IsReadAsItWasWritten) {
   check_covered(after);
 }
 
-// Checkpoints from before there were stages: all their samples are of the one order that there was.
+// Checkpoints from versions without stages: all their samples belong to the only order.
 TEST(Manifest, WithoutAnOrderCountsAllSamples) {
   std::string body = body_of(some_manifest());
   for (const std::string field : {"order_begin: 900", "order_samples: 500"}) {
@@ -102,7 +102,7 @@ TEST(Manifest, OfAnotherVersionOnlyTheVersionIsRead) {
   }
 }
 
-// The checksum is no protection against intent, so everything behind it is checked as well.
+// The checksum does not protect against intent, so the contents are checked, too.
 TEST(Manifest, IsRefusedForItsForm) {
   const std::string body = body_of(some_manifest());
   expect_refused(with_checksum(body + "nonsense: 1\n"), "nonsense");

@@ -16,7 +16,7 @@ struct GlobalTensor {
   Cut cut;  // over the tensor group
 };
 
-// Odd sizes, so that parts differ in size; a matrix of one column and one of one row.
+// Odd sizes, so that parts have different sizes; a matrix of one column, and one of one row.
 const GlobalTensor kTensors[] = {
     {"embed_tokens.weight", {23, 10}, Cut::kRows},    {"layers.0.norm.weight", {10}, Cut::kNone},
     {"layers.0.q_proj.weight", {13, 10}, Cut::kRows}, {"layers.0.o_proj.weight", {10, 13}, Cut::kColumns},

@@ -1,6 +1,6 @@
-// A small model's state, cut over a mesh the way training cuts it: tensor parallelism by rows or columns, then what a
-// tensor rank holds over its gradient group. Values are a function of (seed, name, row, column), so any rank
-// of any mesh can say what an element must be.
+// A small model's state, split over a mesh as in training: by rows or columns over the tensor group, then each tensor
+// rank's part over its gradient group. Values are a function of (seed, name, row, column), so any rank of any mesh
+// knows what an element must be.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@ namespace ropewalk {
 
 enum class Sharding {
   kOverGradientGroup,  // every rank holds and saves its own part
-  kReplicated,         // every data and context rank holds all of its tensor rank's part; the first saves it
+  kReplicated,         // every data and context rank holds its tensor rank's complete part; the first rank saves it
 };
 
 enum class Rounding { kToFloat, kNone };  // of the values, so that fp32 holds them exactly
@@ -24,7 +24,7 @@ class ShardedState {
   ShardedState(const Mesh& mesh, Kernels& kernels, DType dtype, Sharding sharding = Sharding::kOverGradientGroup);
 
   void fill(uint64_t seed, Rounding rounding = Rounding::kToFloat);
-  // How many elements here differ from those that fill(seed) gives, cast to this state's type.
+  // The number of elements that differ from those of fill(seed), cast to this state's type.
   int64_t differences(uint64_t seed, Rounding rounding = Rounding::kToFloat) const;
   const std::vector<StateTensor>& tensors() const { return tensors_; }
   std::vector<StateTensor>& tensors() { return tensors_; }

@@ -29,7 +29,7 @@ TEST(ConfigChanges, WarnsOfWhatChangesTheModelOrTheSamples) {
 
 TEST(ConfigChanges, TellHowToKeepWhatADeviceChooses) {
   EXPECT_EQ(config_changes(resolved({"training.loss_chunk=4096"}), resolved({}), 10),
-            Lines{"changed since the checkpoint: training.loss_chunk: 4096 -> 1024 (other sums of the same numbers; "
+            Lines{"changed since the checkpoint: training.loss_chunk: 4096 -> 1024 (sums in another order; "
                   "--set training.loss_chunk=4096 for the same bits)"});
 }
 
@@ -39,7 +39,7 @@ TEST(ConfigChanges, LeavesOutWhereAndHowOftenARunWrites) {
             Lines());
 }
 
-// A stage to come may be changed at will; one that had begun had samples that a change makes others.
+// A stage that has not begun may be changed freely; changes of a stage that had begun are warnings.
 TEST(ConfigChanges, WarnsOfStagesThatHadBegun) {
   const std::string before = resolved({"training.stages.0.first_step=40", "training.stages.0.batch=2",
                                        "training.stages.1.first_step=80", "training.stages.1.theta=1e5"});
@@ -54,7 +54,7 @@ TEST(ConfigChanges, WarnsOfStagesThatHadBegun) {
                fmt::format("{}changed since the checkpoint: training.stages.1.sequence_length: nothing -> 256", two),
                fmt::format("{}changed since the checkpoint: training.stages.1.theta: 100000 -> nothing", two)}));
   };
-  lines_after(40, false, false);  // exactly at the boundary no step of the stage has been done
+  lines_after(40, false, false);  // at its first_step, no step of the stage is done
   lines_after(41, true, false);
   lines_after(70, true, false);
   lines_after(71, true, true);

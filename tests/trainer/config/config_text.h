@@ -1,4 +1,4 @@
-// The smallest configuration, and what becomes of changes to it.
+// The smallest configuration, and helpers that parse changed versions of it.
 #pragma once
 
 #include <initializer_list>
@@ -27,7 +27,7 @@ inline Config config_with(std::initializer_list<std::string> overrides, std::opt
   return parse_config(kSmallest, "smallest", list, world_size);
 }
 
-// The message of a text that is refused, or "" if it is not.
+// The error message for `text`, or "" if it is accepted.
 inline std::string refusal(std::string_view text, const std::vector<std::string>& overrides = {},
                            std::optional<int> world_size = std::nullopt, int64_t steps_done = 0) {
   try {

@@ -1,4 +1,4 @@
-// Reading: every field arrives in the Config, overrides, unknown names, places of errors, and the resolved text.
+// Parsing: every field reaches the Config; overrides, unknown names, places of errors, and the resolved text.
 #include "tests/trainer/config/config_text.h"
 
 #include <google/protobuf/text_format.h>
@@ -193,7 +193,7 @@ TEST(ResolvedText, HoldsEveryFieldAndLoadsToItself) {
   const Config again = parse_config(config.resolved_text, "again", {}, 4);
   EXPECT_EQ(again.resolved_text, config.resolved_text);
   EXPECT_EQ(again.model.layers, config.model.layers);
-  EXPECT_EQ(again.model.norm_epsilon, config.model.norm_epsilon);  // to the bit
+  EXPECT_EQ(again.model.norm_epsilon, config.model.norm_epsilon);  // bitwise
   EXPECT_EQ(again.training.learning_rate, config.training.learning_rate);
   EXPECT_EQ(again.validation.prompt, config.validation.prompt);
   EXPECT_EQ(again.training.stages[0].prefix, config.training.stages[0].prefix);
@@ -201,7 +201,7 @@ TEST(ResolvedText, HoldsEveryFieldAndLoadsToItself) {
 
 TEST(Overrides, LaterOnesWin) {
   EXPECT_EQ(config_with({"training.steps=5", "training.steps=6"}).training.steps, 6);
-  // A good value given last takes the place of a bad one, but the bad one is still told.
+  // A valid value replaces an earlier one that is out of range.
   EXPECT_EQ(refusal(kSmallest, {"training.steps=0", "training.steps=6"}), "");
 }
 
@@ -298,10 +298,10 @@ TEST(Text, IsRefusedWithLineAndColumn) {
   };
   for (const auto& [text, said] : cases) expect_contains(refusal(text), said);
   expect_contains(refusal(std::string("m\0o\0d\0e\0l\0", 10)), "run.textproto: is not text: it has NUL bytes");
-  expect_contains(refusal(""), "has 12 problems:");  // all that must be set
+  expect_contains(refusal(""), "has 12 problems:");  // every field that must be set
 }
 
-// What is wrong in the second one is told, and what only the second one sets is not missing.
+// Problems in the second group are reported, and fields that only the second group sets are not missing.
 TEST(Text, AGroupSetTwiceIsReadTwice) {
   const std::string message = refusal(
       "model { layers: 8 width: 64 }\n"
@@ -313,19 +313,19 @@ TEST(Text, AGroupSetTwiceIsReadTwice) {
   expect_contains(message, "run.textproto:2:49: model.head_size = many: must be a whole number");
   expect_contains(message, "run.textproto:2:81: model.layers = 0: must be at least 1");
   expect_contains(message, "run.textproto:2:91: model.patern is not a field");
-  expect_contains(message, "training.steps is set twice, first at run.textproto:3:");  // outside of it nothing changes
+  expect_contains(message, "training.steps is set twice, first at run.textproto:3:");  // as outside such a group
 }
 
 TEST(Text, SpeaksOfWhatIsMissingOnlyWhereItWasNotMeant) {
   const std::string message = refusal(std::string(kSmallest) + "checkpoint { kep: 1 }", {"training.steps=many"});
   expect_contains(message, "has 2 problems:");
-  // Nor of the fields of a group that could not be read.
+  // Fields of a group that could not be read are not reported as missing.
   std::string text = kSmallest;
   text.replace(text.find("training { steps: 100 }"), 23, "training: 5");
   expect_contains(refusal(text), "has 1 problem:\n  1. run.textproto:8:1: training = 5: is a group of fields");
 }
 
-// The place in the file is not that of a list which an override has replaced.
+// After an override has replaced a list, messages do not name the old list's place in the file.
 TEST(Overrides, TakeThePlaceOfWhatTheyReplace) {
   expect_contains(refusal(kSmallest, {"model.pattern={ mask: SLIDING }"}), "\n  1. model.pattern.0.window is not set");
   expect_contains(refusal(kSmallest, {"model.pattern.0.window=0"}),

@@ -1,5 +1,4 @@
-// Any bytes at all: a Config or a ConfigurationError, never anything else; and the reader agrees with protobuf's own
-// parser.
+// Any bytes give a Config or a ConfigurationError, and nothing else; and the reader agrees with protobuf's own parser.
 #include <google/protobuf/io/tokenizer.h>
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
@@ -19,11 +18,11 @@ std::vector<std::string> preset_texts() {
   std::vector<std::string> texts;
   for (const auto& entry : std::filesystem::directory_iterator(ROPEWALK_CONFIGS))
     if (entry.path().extension() == ".textproto") texts.push_back(read_config_file(entry.path()));
-  std::sort(texts.begin(), texts.end());  // the folder's order is not fixed
+  std::sort(texts.begin(), texts.end());  // directory order is not fixed
   return texts;
 }
 
-// Small damage to a text: of bytes, of pieces, of tokens.
+// Damages a text a little: bytes, pieces, tokens.
 class Mutator {
  public:
   explicit Mutator(uint64_t seed) : random_(seed) {}
@@ -138,12 +137,12 @@ TEST(HostileText, MutatedPresetsGiveAConfigOrAConfigurationError) {
       EXPECT_NE(std::string(error.what()).find(" problem"), std::string::npos);
     }
   }
-  // Both ends of the road were travelled.
+  // Both outcomes occurred often.
   EXPECT_GT(accepted, 500);
   EXPECT_GT(refused, 2000);
 }
 
-// What protobuf's parser accepts is accepted with the same values, and what it refuses is refused.
+// Accepts exactly the texts that protobuf's parser accepts, with the same values.
 TEST(HostileText, ReaderAgreesWithProtobuf) {
   struct UnresponsivePeers : google::protobuf::io::ErrorCollector {
     void AddError(int, int, const std::string&) override {}

@@ -1,4 +1,4 @@
-// The presets of configs/: all load, and are the systems that they say they are.
+// The presets of configs/: all load, and are the systems that their comments describe.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ LayerKind rope(double theta, QkNorm norm = QkNorm::kOff) { return {Mask::kFull, 
 LayerKind window(int64_t keys, double theta) { return {Mask::kSliding, keys, Position::kRope, theta, QkNorm::kOff}; }
 const LayerKind kNope{};
 
-// Three of a kind, then a full layer without positions, to the last layer.
+// Repeats three layers of one kind and a full-attention layer without positions, up to the last layer.
 std::vector<LayerKind> three_to_one(const LayerKind& kind, size_t layers) {
   std::vector<LayerKind> out;
   for (size_t i = 0; i < layers; ++i) out.push_back(i % 4 == 3 ? kNope : kind);
@@ -62,7 +62,7 @@ TEST(Presets, AreTheSystemsOfThePaper) {
   for (const auto& [name, layers] : systems) EXPECT_EQ(preset(name).model.layers, layers) << name;
 }
 
-// They differ in the kinds of their layers only, so that their losses can be compared.
+// They differ only in the kinds of their layers, so that their losses can be compared.
 TEST(Presets, OfThePaperShareTheirSizes) {
   const auto without_layers = [](Config config) {
     config.output.directory.clear();
@@ -83,7 +83,7 @@ TEST(Presets, OfThePaperShareTheirSizes) {
     EXPECT_EQ(without_layers(preset(name)), expected) << name;
 }
 
-// A plan is what a run takes (tests/equivalence/plan_test.cpp, tests/launch/plan_test.py), but for some 50 MiB a rank.
+// A plan is accurate up to some 50 MiB per rank (tests/equivalence/plan_test.cpp, tests/launch/plan_test.py).
 TEST(Presets, LongSequencesFitFourRanks) {
   for (const auto& [name, gib] : {std::pair{"long_65k", 12}, {"long_262k", 8}}) {
     const Config config = preset(name);

@@ -1,5 +1,5 @@
-// Every rule of the configuration: what breaks it, and that the message names field, value, rule and remedy; and only
-// that.
+// Every rule of the configuration: what breaks it, and that the message names field, value, rule and remedy, and
+// reports nothing else.
 #include <gtest/gtest.h>
 
 #include "tests/trainer/config/config_text.h"
@@ -140,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(
               "model.hidden=65536", "data.sequence_length=131072"},
              {"times data_parallel = 1 times tensor_parallel = 65536 is 4.29e+09 ranks; at most 1048576 can be"}}));
 
-// Two stages that are in order, and what breaks them.
+// Two valid stages, and overrides that make them invalid.
 Case staged(std::vector<std::string> overrides, std::vector<std::string> said,
             std::optional<int> world = std::nullopt) {
   Case c{{"training.stages.0.first_step=40", "training.stages.0.sequence_length=256", "training.stages.1.first_step=80",
@@ -173,7 +173,7 @@ INSTANTIATE_TEST_SUITE_P(
             {"training.stages.1.micro_batch=4"},
             {"training.stages.1.batch = 2: must be a multiple of data_parallel = 1 x training.stages.1.micro_batch = 4",
              "set training.stages.1.batch to 4"}),
-        // The first stage's batch, in a later one with larger micro-batches.
+        // A later stage inherits the first stage's batch, and has larger micro-batches.
         staged({"training.stages.0.micro_batch=2", "training.batch=5"},
                {"training.batch = 5: must be a multiple of data_parallel = 1 x training.stages.0.micro_batch = 2",
                 "set training.batch to 4 or 6"}),
@@ -215,7 +215,7 @@ TEST(Rules, ProblemsOfStagesComeAtOnceWithTheirPlaces) {
     EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
 }
 
-// On four ranks: four data ranks, or two that share a sequence.
+// On four ranks: data_parallel 4, or context_parallel 4.
 TEST(Rules, StagesThatAreOverNeedNotFitTheMesh) {
   const std::vector<std::string> batches = {"training.batch=2", "training.stages.0.first_step=10",
                                             "training.stages.0.batch=6", "training.stages.1.first_step=20",
@@ -230,7 +230,7 @@ TEST(Rules, StagesThatAreOverNeedNotFitTheMesh) {
   }
   EXPECT_EQ(told(batches, 20), "");
   EXPECT_EQ(told(batches, 1000), "");
-  // What a stage to come has from one that is over counts for it.
+  // Values that a later stage inherits from a stage that has ended are checked.
   const std::vector<std::string> inherited = {"training.batch=2", "training.stages.0.first_step=10",
                                               "training.stages.0.theta=7"};
   EXPECT_NE(told(inherited, 50).find("training.batch = 2"), std::string::npos);
@@ -301,7 +301,7 @@ TEST(Rules, LossChunkThatIsNotSetIsTheDevicesChoice) {
   EXPECT_EQ(chunk("CUDA", 256000, {"training.loss_chunk=9"}), 9);
 }
 
-// A run writes what was chosen, and keeps it: on another device, in later stages, and where 1024 was it before.
+// A run writes the chosen value and keeps it on another device and in later stages; likewise the 1024 chosen on a CPU.
 TEST(Rules, LossChunkThatWasChosenStays) {
   const std::vector<std::string> on_cuda = {"parallel.device=CUDA", "model.head_size=64", "model.vocabulary=257",
                                             "training.stages.0.first_step=4", "training.stages.0.batch=2"};
@@ -323,8 +323,8 @@ TEST(Rules, LimitsThemselvesAreAllowed) {
       config_with({"training.schedule=WARMUP_STABLE_DECAY", "training.decay_steps=60", "training.warmup_steps=40"}));
   EXPECT_NO_THROW(config_with({"training.learning_rate=0", "training.clip_norm=0", "training.beta1=0"}));
   EXPECT_NO_THROW(config_with({"model.pattern.0.window=1"}));
-  EXPECT_NO_THROW(config_with({"model.pattern.0.window=100000"}));  // longer than the sequence: all of it
-  EXPECT_NO_THROW(config_with({"parallel.tensor_parallel=12", "model.hidden=96"}));  // key heads held three times
+  EXPECT_NO_THROW(config_with({"model.pattern.0.window=100000"}));  // longer than the sequence: allowed
+  EXPECT_NO_THROW(config_with({"parallel.tensor_parallel=12", "model.hidden=96"}));  // each KV head on three ranks
   EXPECT_NO_THROW(config_with({"data.tokenizer=none", "validation.sample_tokens=0", "model.vocabulary=2"}));
 }
 

@@ -1,4 +1,4 @@
-// training.stages as the trainer sees them: everything written out, and the stage of each step.
+// training.stages as the trainer sees them: all fields resolved, and the stage of each step.
 #include "trainer/config/stages.h"
 
 #include <gtest/gtest.h>
@@ -38,7 +38,7 @@ TEST(Stages, ChangeWhatTheyNameAndKeepTheRest) {
     int64_t order_begin;
   };
   const Expected expected[] = {{0, "text", 128, 8, 2, std::nullopt, 0},
-                               {10, "text", 128, 4, 2, std::nullopt, 0},  // the same samples: their order goes on
+                               {10, "text", 128, 4, 2, std::nullopt, 0},  // same data and length: the order continues
                                {20, "text", 256, 4, 2, 5e5, 20},
                                {21, "text", 256, 4, 4, 5e5, 20},
                                {30, "long", 256, 4, 4, 4e6, 30}};

@@ -13,7 +13,7 @@ namespace ropewalk {
 struct Collected {
   std::vector<std::string> documents;
   size_t longest_piece = 0;
-  int64_t bytes = 0;  // the last that was reported
+  int64_t bytes = 0;  // the last progress report
   LeftOut skipped;
 };
 

@@ -14,7 +14,7 @@ std::vector<DataIdentity> identities(const std::vector<std::string>& prefixes) {
   return identities_of(stages);
 }
 
-// The bytes of a file of a large dataset, of which `at` is another than usual.
+// The bytes of a large dataset's file, with a different byte at `at`.
 void write_large(const std::string& path, int64_t size, int64_t at) {
   std::string bytes(static_cast<size_t>(size), 'x');
   if (at >= 0) bytes[static_cast<size_t>(at)] = 'y';
@@ -39,7 +39,7 @@ TEST(DataIdentity, IsOfTheBytesAndNotOfTheFile) {
   expect_error<DataError>([&] { identities({folder / "b"}); }, {"b.bin"});
 }
 
-// Every byte counts up to 16 MiB; beyond, the first and the last ones, and blocks between.
+// Up to 16 MiB every byte counts; above, the first and last blocks, and blocks in between.
 TEST(DataIdentity, SeesWhatChanged) {
   const TemporaryDirectory folder;
   write_file(folder / "x.idx", "");
@@ -54,7 +54,7 @@ TEST(DataIdentity, SeesWhatChanged) {
       EXPECT_NE(identities({folder / "x"}), before) << at << " of " << size;
     }
   }
-  // Other text differs everywhere.
+  // Other text changes all parts of the identity.
   write_large(folder / "x.bin", large, -1);
   const std::vector<DataIdentity> before = identities({folder / "x"});
   std::string bytes(static_cast<size_t>(large), 'x');

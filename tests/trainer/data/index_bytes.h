@@ -1,4 +1,4 @@
-// Datasets as bytes, for tests to make and to spoil.
+// Datasets as bytes, for tests to build and to corrupt.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace ropewalk {
 
-// The bytes of values, one after the other.
+// The bytes of the values, concatenated.
 template <typename T>
 std::string bytes_of(const std::vector<T>& values) {
   return std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));

@@ -1,4 +1,4 @@
-// A spoilt .idx or .bin is refused, with what is wrong and where, whatever byte was spoilt.
+// A corrupt .idx or .bin is refused with what is wrong and where, whichever byte is corrupt.
 #include <functional>
 
 #include "tests/support/expect_error.h"
@@ -31,7 +31,7 @@ class Corruption : public ::testing::Test {
     spoil(index);
     expect_refused(index.text(), kData, parts);
   }
-  // The header with other counts, whatever follows it.
+  // Refuses a header with these counts, with the rest of the index unchanged.
   void expect_counts_refused(uint64_t sequences, uint64_t entries, const std::vector<std::string>& parts) {
     std::string index = small_index().text();
     std::memcpy(index.data() + 18, &sequences, 8);
@@ -122,8 +122,8 @@ TEST_F(Corruption, ExtraBytes) {
   }
 }
 
-// Each bit of the index turned over: refused, but for the few that make another sound index, and those must be read in
-// full.
+// Flips each bit of the index. It must be refused, except for the few flips that give another valid index; such an
+// index must be readable to its end.
 TEST_F(Corruption, EveryBit) {
   const std::string index = small_index().text();
   std::vector<size_t> survivors;
@@ -141,7 +141,7 @@ TEST_F(Corruption, EveryBit) {
     } catch (const DataError&) {
     }
   }
-  // Boundaries between documents that are sound elsewhere too: entry 1 (1 -> 0, 3) and entry 2 (3 -> 2, 1).
+  // Document boundaries that are also valid at other places: entry 1 (1 -> 0, 3) and entry 2 (3 -> 2, 1).
   const size_t entry1 = 8 * (34 + 12 * 4 + 8), entry2 = entry1 + 64;
   EXPECT_EQ(survivors, (std::vector<size_t>{entry1, entry1 + 1, entry2, entry2 + 1}));
 }

@@ -45,7 +45,7 @@ TEST(IndexedDataset, ReadsMegatronsBytes) {
   EXPECT_EQ(dataset.document_begin(2), 5);
 }
 
-// One sequence a document; token values of type T.
+// One sequence per document; token values of type T.
 template <typename T>
 void write_dataset(const std::string& prefix, uint8_t type, const std::vector<T>& tokens) {
   IndexBytes index;
@@ -77,7 +77,7 @@ void expect_type_is_read(uint8_t code) {
       {"large.bin", "token 2 (byte " + std::to_string(2 * sizeof(T)) + ", in document 0) is 100", "[0, 100)"});
   expect_error<DataError>([&] { dataset.read(2, std::span(tokens).first(1)); }, {"token 2"});
   expect_error<DataError>([&] { dataset.check_tokens(); }, {"token 2 ", "is 100"});
-  dataset.read(0, std::span(tokens).first(2));  // the others are whole
+  dataset.read(0, std::span(tokens).first(2));  // the tokens before it can be read
   dataset.read(3, std::span(tokens).first(1));
   EXPECT_EQ(tokens[0], 3);
 
@@ -106,7 +106,7 @@ TEST(IndexedDataset, AnI64TokenDoesNotWrapIntoTheVocabulary) {
   expect_error<DataError>([&] { IndexedDataset(folder / "wrap", 100).read(0, tokens); }, {"token 1", "is 4294967299"});
 }
 
-// Whatever its place in the blocks that are read, a bad token is found, with its document.
+// A bad token is found, with its document, wherever it is in the blocks that are read.
 TEST(IndexedDataset, ACheckOfAllTokensFindsEachBadOne) {
   const TemporaryDirectory folder;
   constexpr int64_t kTokens = 5'000'000;  // more than two blocks
@@ -173,7 +173,7 @@ TEST(IndexedDataset, AFileCutWhileInUseIsAnErrorAndNotGarbage) {
   expect_error<DataError>([&] { dataset.read(0, tokens); }, {"cut.bin", "ends at byte 4", "byte 8"});
 }
 
-// To open a pipe would be to wait for who writes it.
+// Opening a pipe would wait for its writer.
 TEST(IndexedDataset, WhatIsNoRegularFileIsRefused) {
   for (const char* extension : {".bin", ".idx"}) {
     const TemporaryDirectory folder;

@@ -65,7 +65,7 @@ TEST(IndexedWriter, TheVocabularyChoosesTheType) {
   EXPECT_EQ(read(folder / "i32", 65501), documents);
 }
 
-// More documents, and more tokens in one, than the writer's blocks hold.
+// More documents than fit in one of the writer's blocks, and more tokens in a document.
 TEST(IndexedWriter, RoundTripOfManyAndOfLongDocuments) {
   const TemporaryDirectory folder;
   const RandomStream random(1, "round trip");
@@ -123,7 +123,7 @@ TEST(IndexedWriter, FoldersThatCannotBeWrittenToAreNamed) {
   expect_error<DataError>([&] { IndexedWriter(folder / "x", 10); }, {"x.lock.tmp", "Permission denied"});
 }
 
-// A disk that fills up in the middle, at several sizes: within the tokens, within the index.
+// A disk that fills up at several sizes: while tokens are written, and while the index is.
 TEST(IndexedWriter, DiskThatFillsUp) {
   const TemporaryDirectory folder;
   for (const int kilobytes : {64, 600, 1000, 1100}) {

@@ -1,4 +1,4 @@
-// What --input stands for, and what files are whatever their names say.
+// The files that --input names, and the recognition of files by their contents, not by their names.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,7 +39,7 @@ TEST(InputFiles, WhatCannotBeReadIsNamed) {
   EXPECT_EQ(list_input_files({"-"}).files, (Texts{"/dev/stdin"}));
   write_file(folder / "a.txt.GZ", "\x1f\x8b\x08");
   expect_error<DataError>([&] { collect(folder / "a.txt.GZ"); }, {"a.txt.GZ", "compressed by gzip"});
-  write_file(folder / "notes.gz", "plain\n");  // the name says nothing
+  write_file(folder / "notes.gz", "plain\n");  // the name does not matter
   EXPECT_EQ(collect(folder / "notes.gz").documents, Texts{"plain\n"});
   write_file(folder / "secret.txt", "x");
   ASSERT_EQ(::chmod((folder / "secret.txt").c_str(), 0), 0);
@@ -65,7 +65,7 @@ class LinkedInputs : public ::testing::Test {
     fs::create_directories(fs::path(folder_ / name).parent_path());
     ASSERT_EQ(::symlink(target.c_str(), (folder_ / name).c_str()), 0);
   }
-  // Relative to the folder "in".
+  // With paths relative to the folder "in".
   Texts list() {
     const InputFiles found = list_input_files({folder_ / "in"});
     left_out_ = found.left_out;
@@ -116,9 +116,9 @@ TEST_F(LinkedInputs, CyclesEndAndAreTold) {
   link("../elsewhere", "in/there");
   link("../in/sub", "elsewhere/back");
   EXPECT_EQ(list(), (Texts{"a.txt", "sub/b.txt", "there/c.txt"}));
-  expect_left_out(
-      {"in/here is " + (folder_ / "in").string() + ", which is read already", "in/sub/up is ", "in/there/back is "});
-  // A link above the input brings what is there, and not the input again.
+  expect_left_out({"in/here is the same as " + (folder_ / "in").string() + ", which is read already", "in/sub/up is ",
+                   "in/there/back is "});
+  // A link to a folder above the input adds that folder's files, but not the input again.
   link("../../..", "in/sub/outside/all");
   EXPECT_EQ(list().size(), 3u);
   expect_left_out({"in/here", "in/sub/up", "elsewhere/back", "outside/all/in is ", "in/there is "});
@@ -127,15 +127,16 @@ TEST_F(LinkedInputs, CyclesEndAndAreTold) {
 TEST_F(LinkedInputs, AreReadOnceByTheFirstPath) {
   make("in/m.txt");
   make("elsewhere/x.txt");
-  link("m.txt", "in/a.txt");  // what is there itself comes before links
+  link("m.txt", "in/a.txt");  // files come before links
   link("../elsewhere/x.txt", "in/c.txt");
   link("../elsewhere/x.txt", "in/b.txt");
   link("../elsewhere", "in/z");
-  fs::create_hard_link(folder_ / "in/m.txt", folder_ / "in/n.txt");  // two files, as far as names tell
+  fs::create_hard_link(folder_ / "in/m.txt", folder_ / "in/n.txt");  // a hard link counts as a file of its own
   EXPECT_EQ(list(), (Texts{"b.txt", "m.txt", "n.txt"}));
-  expect_left_out({"in/a.txt is " + (folder_ / "in/m.txt").string(), "in/c.txt is " + (folder_ / "in/b.txt").string(),
-                   "in/z/x.txt is "});
-  EXPECT_EQ(list_input_files({folder_ / "in/m.txt", folder_ / "in/m.txt"}).files.size(), 2u);  // as it was said
+  expect_left_out({"in/a.txt is the same as " + (folder_ / "in/m.txt").string(),
+                   "in/c.txt is the same as " + (folder_ / "in/b.txt").string(), "in/z/x.txt is "});
+  EXPECT_EQ(list_input_files({folder_ / "in/m.txt", folder_ / "in/m.txt"}).files.size(),
+            2u);  // named twice, read twice
 }
 
 TEST_F(LinkedInputs, WhatIsNoRegularFileIsTold) {
@@ -194,7 +195,7 @@ struct Foreign {
   std::string bytes, name, remedy;
 };
 
-// Beginnings as the formats' own programs write them.
+// First bytes as the formats' own programs write them.
 const std::vector<Foreign> kForeign = {
     {"\x1f\x8b\x08\0\0\0\0\0"s, "compressed by gzip", "zcat FILE"},
     {"\x28\xb5\x2f\xfd\x04\x58"s, "compressed by zstd", "zstdcat FILE"},
@@ -296,13 +297,13 @@ TEST(FileKinds, BadTextIsNoOtherKind) {
     options.skip_bad_lines = true;
     EXPECT_EQ(collect(folder / "a.txt", options).documents, Texts{"line\n"});
   }
-  for (size_t length = 1; length <= 8; ++length) {  // shorter than what a kind begins with
+  for (size_t length = 1; length <= 8; ++length) {  // shorter than a signature
     write_file(folder / "a.txt", std::string(length, '\xff'));
     expect_error<DataError>([&] { collect(folder / "a.txt"); }, {"a.txt"});
   }
 }
 
-// A few bytes of a second alphabet or of padding do not hide the first.
+// Wide text is recognized even if a few characters are of another alphabet, or padding.
 TEST(FileKinds, WideTextIsKnownByMostOfIt) {
   std::string text = in_utf16(std::string(2000, 'a'), true);
   for (size_t i = 0; i < 150; ++i) text[2 * 13 * i + 1] = '\x20';

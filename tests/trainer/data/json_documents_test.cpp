@@ -60,7 +60,7 @@ TEST_F(JsonDocuments, TheFormatCanBeChosen) {
   EXPECT_EQ(collect(folder_ / "upper.JSON").documents, (Texts{"one"}));
 }
 
-// Lines of all lengths around and above a block, so that they begin and end everywhere in it.
+// Lines of all lengths around and above the block size, so that they begin and end at every place in a block.
 TEST_F(JsonDocuments, LinesAcrossBlocks) {
   const RandomStream random(2, "lines");
   Texts expected;
@@ -110,7 +110,7 @@ TEST_F(JsonDocuments, HalvesOfSurrogatePairsAreNamed) {
   expect_refused(R"({"text":"\ud83d\u0041"})", {R"(\ud83d is a lone)"});
   expect_refused(R"({"text":"\ude42"})", {R"(\ude42 is a lone)"});
   expect_refused(R"({"text":"\ud83d\ude42\\\uDE42"})", {R"(\uDE42 is a lone)"});
-  expect_refused(R"({"text":"\\ud83d \ud83d\ude42)", {"not JSON: "});  // an escaped backslash, and a whole pair
+  expect_refused(R"({"text":"\\ud83d \ud83d\ude42)", {"not JSON: "});  // an escaped backslash, and a complete pair
 }
 
 TEST_F(JsonDocuments, JsonThatIsNotInLinesIsRecognised) {
@@ -120,14 +120,14 @@ TEST_F(JsonDocuments, JsonThatIsNotInLinesIsRecognised) {
     expect_refused(object, {"hold one object a line; this looks like an object spread over lines: `jq -c . FILE`"});
 }
 
-// Which of two a reader takes is its own affair (Python and jq the last, others the first), so it is a mistake.
+// Readers differ in which of two members they take (Python and jq the last, others the first), so this is an error.
 TEST_F(JsonDocuments, AnAmbiguousTextIsRefused) {
   expect_refused(R"({"text":"one","text":"two"})", {"more than one member \"text\""});
   expect_refused(R"({"text":"one","id":1,"\u0074ext":"one"})", {"more than one member \"text\""});
   EXPECT_EQ(read(R"({"text":"one","id":1,"id":2})").documents, (Texts{"one"}));
 }
 
-// What simdjson refuses wherever it stands, though it is JSON.
+// Valid JSON that simdjson refuses anywhere in a line.
 const Texts kUnusual = {"340282366920938463463374607431768211455",
                         "-98765432109876543210",
                         "1e999",
@@ -150,7 +150,7 @@ TEST_F(JsonDocuments, MembersThatNobodyAskedForNeedNotBeUnderstood) {
   EXPECT_EQ(read(R"({"\ud83d":1,"text":"a","\ude42":2})").documents, (Texts{"a"}));
 }
 
-// The rules of the member asked for, and of JSON, hold beside them too.
+// In lines with such values, the rules of JSON and of the text's member still hold.
 TEST_F(JsonDocuments, UnusualMembersHideNothing) {
   for (const std::string& value : kUnusual) {
     SCOPED_TRACE(value.substr(0, 50));
@@ -198,13 +198,13 @@ TEST_F(JsonDocuments, TheMessageSaysWhereAndWhat) {
   expect_refused("{\"text\":\"one\"} ,{}", {"not JSON: a comma after the value at byte 16"});
   expect_refused("{\"text\":\"one\"}\r{\"text\":\"two\"}", {"not JSON: something after the value at byte 16"});
   expect_refused("{'text':'one'}", {"not JSON: no member's name in double quotes at byte 2"});
-  expect_refused("text,label", {"plain text is read by --format text", "csv.DictReader"});
-  expect_refused("\"text\",\"label\"", {"plain text is read by --format text", "csv.DictReader"});
+  expect_refused("text,label", {"use --format text for plain text", "csv.DictReader"});
+  expect_refused("\"text\",\"label\"", {"use --format text for plain text", "csv.DictReader"});
   expect_refused("\xEF\xBB\xBF{\"text\":\"two\"}", {"a byte order mark within the file"});
   expect_refused("{\"a\\nb\\u0007\":1,\"c\x7F\":1}", {R"(only "a\nb\u0007", "c\x7f")"});
 }
 
-// On texts around valid JSON, the scanner and simdjson differ in nothing but what simdjson does not take.
+// On texts close to valid JSON, the scanner and simdjson agree except on what simdjson does not support.
 TEST(JsonScan, AgreesWithSimdjson) {
   const RandomStream random(3, "scan");
   const std::string sound = R"({"text":"a\u00e9\n","n":[0,-1.5e+3,true,false,null,{"x":{}}],"e":[ ]})";

@@ -36,7 +36,7 @@ class Prepare : public ::testing::Test {
     return false;
   }
 
-  // The documents of the output; every one ends in the end-of-document token.
+  // The documents of the output; each must end with the end-of-document token.
   Texts output() {
     const IndexedDataset dataset(folder_ / "out", 257);
     Texts texts;
@@ -72,8 +72,8 @@ TEST_F(Prepare, BytesOfTheOutput) {
   EXPECT_EQ(summary.written, (Texts{folder_ / "out.bin", folder_ / "out.idx"}));
 }
 
-// For a tokenizer whose ids depend on neighbours: those of each document as a whole, whatever is read at a time. Texts
-// are longer than kKindBytes, the least that is.
+// With a tokenizer whose ids depend on neighbours, the ids are those of each document as a whole, whatever the block
+// size. Texts are longer than kKindBytes, the smallest block size.
 TEST_F(Prepare, TokensDoNotDependOnHowTextIsCut) {
   const RandomStream random(6, "documents");
   const WordTokenizer words;
@@ -277,7 +277,7 @@ TEST_F(Prepare, AnErrorInTheMiddleLeavesWhatWasThere) {
   EXPECT_FALSE(has_leftovers());
 }
 
-// Refuses a document with a '!' as it comes, and one with a '?' at its end.
+// Refuses a document with a '!' in append(), and a document with a '?' in finish().
 class Refusing : public WordTokenizer {
   class RefusingEncoder : public WordEncoder {
     void append(std::string_view piece, std::vector<int32_t>& ids) override {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kVocabulary = 1000;
 
-// A dataset, and what it holds: token i of document d.
+// A dataset and its contents: token i of document d.
 struct Corpus {
   explicit Corpus(const std::vector<int64_t>& lengths) {
     IndexedWriter writer(folder / "x", kVocabulary);
@@ -38,7 +38,7 @@ struct Corpus {
     return config;
   }
 
-  // The sample of the tokens [begin, begin + length], from the definition.
+  // The sample of the tokens [begin, begin + length], by the definition.
   Sample window(int64_t begin, int64_t length) const {
     Sample sample;
     for (int64_t i = begin; i < begin + length; ++i) {
@@ -57,7 +57,7 @@ struct Corpus {
   std::vector<int64_t> document;
 };
 
-// Of a run of one stage.
+// The dataset of a run with one stage.
 Dataset open_dataset(Config config, int64_t vocabulary) {
   config.model.vocabulary = vocabulary;
   return std::move(open_datasets(config).front());
@@ -67,7 +67,7 @@ bool same(const Sample& a, const Sample& b) {
   return a.tokens == b.tokens && a.targets == b.targets && a.document_begin == b.document_begin;
 }
 
-// The windows that the samples [first, first + count) are, found by their contents.
+// The windows of the samples [first, first + count), found by their contents.
 std::vector<int64_t> windows_of(const Samples& samples, const std::vector<Sample>& windows, uint64_t first,
                                 uint64_t count) {
   std::vector<int64_t> found;
@@ -79,8 +79,8 @@ std::vector<int64_t> windows_of(const Samples& samples, const std::vector<Sample
   return found;
 }
 
-// Documents shorter and longer than a sample, of one token, of none; all lengths of samples, with and without
-// validation: every epoch is every window once, and each is what the definition says.
+// Documents shorter and longer than a sample, of one token and of none; samples of all lengths, with and without
+// validation: every epoch has every window once, and each sample is as defined.
 TEST(Samples, AnEpochIsEveryWindowOnce) {
   const Corpus corpus({3, 1, 1, 0, 9, 2, 0, 0, 30, 5, 1, 4, 0});
   for (int64_t length = 1; length <= 24; ++length) {
@@ -115,8 +115,8 @@ TEST(Samples, AnEpochIsEveryWindowOnce) {
   }
 }
 
-// Written out by hand: the end-of-document token is its document's last and has no target; the part after the cut
-// begins anew.
+// By hand: the end-of-document token is the last of its document and has no target; the part after the cut begins a new
+// document.
 TEST(Samples, DocumentsAtBoundaries) {
   const Corpus corpus({3, 4, 2, 3});
   const auto& t = corpus.tokens;
@@ -132,7 +132,7 @@ TEST(Samples, DocumentsAtBoundaries) {
   EXPECT_EQ(second.document_begin, (std::vector<int32_t>{0, 1, 1, 3, 3}));
   EXPECT_EQ(second.target_count(), 3);
 
-  // A document that ends with the sample: its last token has no target, though a token follows.
+  // If a document ends with the sample, its last token has no target, although a token follows.
   const Dataset exact = open_dataset(corpus.config(3, 0), kVocabulary);
   const std::vector<Sample> windows = {corpus.window(0, 3), corpus.window(3, 3), corpus.window(6, 3)};
   for (uint64_t i = 0; i < 3; ++i) {
@@ -158,7 +158,7 @@ TEST(Samples, OrderIsAFunctionOfSeedAndIndex) {
   EXPECT_EQ(orders.size(), 6u);  // all of them differ
   EXPECT_EQ(order(1, 0), order(1, 0));
   EXPECT_EQ(order(1, 2), order(1, 2));
-  // Part of the format of a run: another order would make a resumed run see samples twice.
+  // The order is part of a run's format: with another order, a resumed run would see samples twice.
   EXPECT_EQ(windows_of(*open_dataset(corpus.config(5, 0, 1234), kVocabulary).training, windows, 0, 8),
             (std::vector<int64_t>{65, 82, 83, 7, 50, 60, 2, 91}));
   EXPECT_EQ(windows_of(*open_dataset(corpus.config(5, 0, 1234), kVocabulary).training, windows, 100, 8),
@@ -216,7 +216,7 @@ TEST(Samples, DataWithoutATargetAreRefused) {
   };
   const std::vector<int64_t> single(40, 1);
   refused(single, 8);
-  std::vector<int64_t> late = single;  // the only pair is in what does not fill a sequence, or in the validation part
+  std::vector<int64_t> late = single;  // the only pair is in the unused rest, or in the validation part
   late.push_back(2);
   refused(late, 20);
   refused(late, 4, 0.25);
@@ -244,8 +244,8 @@ TEST(Samples, WrongConfigurationIsRefused) {
   expect_error<ConfigurationError>([&] { open_dataset(corpus.config(4, 0), 0); }, {"model.vocabulary is 0"});
 }
 
-// Each stage has windows of its own length, of its own data; a stage that changes neither has the order of the one
-// before, and an order that begins is another one each time.
+// Each stage has windows of its own length from its own data. A stage that changes neither continues the order of the
+// stage before; every new order differs from the earlier ones.
 TEST(Samples, OfStages) {
   const Corpus corpus({501}), other({333});
   Config config = corpus.config(5, 0);

@@ -23,7 +23,7 @@ std::vector<int32_t> download(Kernels& kernels, const Tensor& tensor) {
   return host;
 }
 
-// Put together again by the layout's pieces, the ranks' shares are the samples: every token is on exactly one rank.
+// Joined by the layout's pieces, the ranks' slices give the samples again: every token is on exactly one rank.
 TEST(Slice, EveryTokenIsOnOneRank) {
   const auto kernels = make_kernels(BackendKind::kReferenceF32);
   for (int ranks = 1; ranks <= 5; ++ranks) {

@@ -50,7 +50,7 @@ TEST(TextDocuments, SeparatorsAreDroppedAndEmptyDocumentsLeftOut) {
   EXPECT_EQ(documents_of("a\xC3\xA9z\xC3\xA8", "\xC3\xA9"), (Texts{"a", "z\xC3\xA8"}));
 }
 
-// A separator anywhere around the end of a block, with and without newlines for the block to end at.
+// A separator at every place around the end of a block, with and without newlines at which a block can end.
 TEST(TextDocuments, SeparatorsAcrossBlocks) {
   for (const std::string separator : {"<|end|>", "\n\n\n", "\n--\n", "x"}) {
     for (const bool lines : {false, true}) {
@@ -67,7 +67,7 @@ TEST(TextDocuments, SeparatorsAcrossBlocks) {
   }
 }
 
-// Characters of several bytes across the end of a block that has no newline; pieces stay valid and bounded.
+// Multi-byte characters across the end of a block without newlines; pieces stay valid and bounded.
 TEST(TextDocuments, CharactersAcrossBlocks) {
   const TemporaryDirectory folder;
   for (const std::string character : {"\xC3\xA9", "\xE6\xBC\xA2", "\xF0\x9F\x99\x82"}) {
@@ -119,7 +119,7 @@ TEST(TextDocuments, BadLinesCanBeSkippedAndAreCounted) {
   EXPECT_NE(collected.skipped.messages[1].find("bad.txt:4: "), std::string::npos);
 }
 
-// Not a hole in it, and counted once, however many blocks it goes over and wherever its bad byte is.
+// A bad line is dropped as a whole and counted once, however many blocks it spans and wherever its bad byte is.
 TEST(TextDocuments, ABadLineGoesWholeHoweverLongItIs) {
   const TemporaryDirectory folder;
   DocumentOptions options;
@@ -156,7 +156,7 @@ TEST(TextDocuments, LongGoodLinesStayWhereBadOnesAreSkipped) {
   EXPECT_LE(collected.longest_piece, kBlock);
 }
 
-// Documents end where they do in the file, whatever lines of it are dropped.
+// Documents end where they end in the file, whichever lines are dropped.
 TEST(TextDocuments, SeparatorsCountInDroppedLinesAndAcrossThem) {
   const TemporaryDirectory folder;
   const auto skipping = [&](const std::string& text, const std::string& separator) {
@@ -178,7 +178,7 @@ TEST(TextDocuments, SeparatorsCountInDroppedLinesAndAcrossThem) {
   EXPECT_EQ(skipping("\xFF||\xFE", "||"), Texts{});
 }
 
-// Against the plain definition: separators are found in the whole text, and bytes of bad lines are then left out.
+// Compared with the definition: find separators in the whole text, then leave out the bytes of bad lines.
 TEST(TextDocuments, DroppedLinesAmongSeparatorsOfEveryKind) {
   const TemporaryDirectory folder;
   const RandomStream random(4, "dropped");
@@ -235,7 +235,7 @@ TEST(TextBlocks, AFileThatChangesMeanwhileIsNoText) {
         });
       },
       {"a.txt changed while it was read; prepare it again"});
-  // What takes the file's name is another file.
+  // Renaming another file to this name does not change the open file.
   EXPECT_EQ(read_with([&] {
               write_file(folder / "b.txt", "another");
               std::filesystem::rename(folder / "b.txt", path);

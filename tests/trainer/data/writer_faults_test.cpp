@@ -1,4 +1,4 @@
-// What is at a prefix when writers meet there, when one is killed, when a call fails, and where someone has put links.
+// The files at a prefix when two writers use it, when a writer is killed, when a call fails, and when links are there.
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,8 +27,8 @@ FileSystem& kDisk = real_file_system(FileOwner::kData);
 constexpr int64_t kLongest = 1000;  // tokens of a sequence
 const Names kWhole = {"x.bin", "x.idx"};
 
-// 24 tokens of one value, in documents of `length` tokens: two of these have files of equal size where they differ, so
-// that only the contents tell whether an index belongs to its .bin.
+// 24 tokens of one value, in documents of `length` tokens. All their .bin files have the same size, so only the
+// contents show whether an index belongs to its .bin.
 void write(const std::string& prefix, int32_t value, size_t length, FileSystem& system) {
   IndexedWriter writer(prefix, 100, kLongest, system);
   for (size_t tokens = 0; tokens < 24; tokens += length) {
@@ -40,7 +40,7 @@ void write(const std::string& prefix, int32_t value, size_t length, FileSystem& 
 void write_old(const std::string& prefix) { write(prefix, 1, 2, kDisk); }
 void write_new(const std::string& prefix, FileSystem& system = kDisk) { write(prefix, 2, 3, system); }
 
-// The value of the dataset's tokens, where index and .bin belong together; 0 where there is no index.
+// The value of the dataset's tokens; fails if index and .bin do not belong together. 0 if there is no index.
 int32_t value_at(const std::string& prefix) {
   if (!fs::exists(prefix + ".idx")) return 0;
   const IndexedDataset dataset(prefix, 100);
@@ -69,7 +69,7 @@ TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
   EXPECT_EQ(value_at(folder / "x"), 2);
 }
 
-// The second has opened the lock's file, and the first ends and removes it before the second holds it.
+// The second writer opens the lock file; then the first ends and removes it, before the second locks it.
 TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
   const TemporaryDirectory folder;
   auto first = std::make_optional<IndexedWriter>(folder / "x", 100);
@@ -84,7 +84,7 @@ TEST(WritersThatMeet, ALockOfARemovedFileHoldsNothing) {
   expect_error<ConfigurationError>([&] { IndexedWriter(folder / "x", 100); }, {"is being written"});
 }
 
-// The first has just taken the lock, and writes its name a moment later.
+// The first writer has just taken the lock, and writes its name a moment later.
 TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
   const TemporaryDirectory folder;
   std::jthread second;
@@ -152,7 +152,7 @@ TEST(WritersThatMeet, WhoReadsGoesOnReadingWhatItOpened) {
   EXPECT_EQ(dataset.document_begin(11), 22);
 }
 
-// Between the opening of the index and that of the .bin.
+// The dataset is replaced after its index is opened and before its .bin is.
 TEST(WritersThatMeet, WhoOpensWhileFilesAreReplacedIsTold) {
   const TemporaryDirectory folder;
   write_old(folder / "x");
@@ -168,7 +168,7 @@ TEST(WritersThatMeet, WhoOpensWhileFilesAreReplacedIsTold) {
   EXPECT_EQ(value_at(folder / "x"), 2);
 }
 
-// A process that is killed before each of its calls in turn.
+// A process that is killed before each of its system calls in turn.
 TEST(WritersThatFail, KilledAtAnyCallTheIndexBelongsToItsBin) {
   bool done = false;
   int old_ones = 0, none = 0, new_ones = 0;
@@ -197,8 +197,8 @@ TEST(WritersThatFail, KilledAtAnyCallTheIndexBelongsToItsBin) {
     EXPECT_EQ(value_at(folder / "x"), 1) << n;
   }
   EXPECT_GT(old_ones, 8);
-  EXPECT_GT(none, 2);      // between the old index's going and the new one's coming
-  EXPECT_GT(new_ones, 1);  // the one that was not killed, and those killed at the end
+  EXPECT_GT(none, 2);      // after the old index is removed, before the new one has its name
+  EXPECT_GT(new_ones, 1);  // the process that was not killed, and those killed at the end
 }
 
 TEST(WritersThatFail, AnyCallMayFail) {
@@ -234,7 +234,7 @@ TEST(WritersThatFail, AnyCallMayFail) {
   }
 }
 
-// As `ulimit -f` does it, for each of the two files.
+// A limit on file sizes, as by `ulimit -f`, for each of the two files.
 TEST(WritersThatFail, AFileThatMayNotGrowIsNamed) {
   struct rlimit before {};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);

@@ -30,7 +30,7 @@ LossByPosition evaluated(const MeshShape& mesh, int64_t count, const EvaluationO
   return out;
 }
 
-// In fp64: a dozen operations in a row on sums of at most 64 terms err by less than 1e3 * 2^-53 ~ 1e-13.
+// In fp64: the error of a dozen consecutive operations on sums of at most 64 terms is below 1e3 * 2^-53 ~ 1e-13.
 void expect_same(const LossByPosition& a, const LossByPosition& b) {
   EXPECT_EQ(a.targets, b.targets);
   ASSERT_EQ(a.loss.size(), b.loss.size());

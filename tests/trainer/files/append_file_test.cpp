@@ -1,4 +1,4 @@
-// What waits, what is cut off, and whose file is written.
+// Queued records, partial records, and files that were moved or replaced.
 #include "trainer/files/append_file.h"
 
 #include <gtest/gtest.h>
@@ -76,7 +76,7 @@ TEST(AppendFile, AShortWriteThatFailsIsCutOff) {
   EXPECT_EQ(read_file(file.path()), "one\ntwo\nthree\n");
 }
 
-// Half of a record that could not be cut off either is gone before the next is written.
+// A partial record that could not be cut off at once is cut off before the next record is written.
 TEST(AppendFile, HalfARecordIsCutOffLater) {
   struct Failing : FileSystem {
     ssize_t write(int file, const void* data, size_t bytes) override {
@@ -123,7 +123,7 @@ TEST(AppendFile, FollowsTheNameWhenTheFileIsMovedAway) {
   std::filesystem::rename(directory / "other", file.path());
   append(file, "three\n");
   EXPECT_EQ(read_file(file.path()), "three\n");
-  std::filesystem::resize_file(file.path(), 0);  // copied and emptied
+  std::filesystem::resize_file(file.path(), 0);  // log rotation by copy and truncate
   append(file, "four\n");
   EXPECT_EQ(read_file(file.path()), "four\n");
 }

@@ -1,4 +1,4 @@
-// Known answers, and both ways of computing against each other.
+// Known answers, and both implementations against each other.
 #include "trainer/files/crc32c.h"
 
 #include <gtest/gtest.h>

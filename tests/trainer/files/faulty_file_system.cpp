@@ -145,7 +145,7 @@ void PowerCutFileSystem::cut() {
   for (auto name = new_names_.rbegin(); name != new_names_.rend(); ++name) {
     const auto known = paths();
     const auto entry = known.find(name->entry);
-    if (entry == known.end()) continue;  // removed since
+    if (entry == known.end()) continue;  // removed meanwhile
     if (name->from.empty()) {
       std::filesystem::remove_all(entry->second);
     } else if (entry->second == name->to) {

@@ -1,4 +1,4 @@
-// File systems that go wrong on purpose.
+// File systems that fail on purpose.
 #pragma once
 
 #include <atomic>
@@ -16,9 +16,9 @@
 
 namespace ropewalk {
 
-// Asks `fault` before every call (an open() that may make the file is "create") that changes something on the disk, or
-// opens or reads; an error number other than 0 is the call's result and the disk stays as it is. fsync() only asks, for
-// speed.
+// Calls `fault` before every call that opens, reads or changes something on the disk (an open() that may create the
+// file is named "create"). If `fault` returns an error number other than 0, the call fails with it and the disk does
+// not change. fsync() only calls `fault`, for speed.
 class FaultyFileSystem : public FileSystem {
  public:
   using Fault = std::function<int(const char* call)>;
@@ -33,7 +33,7 @@ class FaultyFileSystem : public FileSystem {
   int ftruncate(int file, int64_t bytes) override;
   int fsync(int file) override;
   int flock(int file, int operation) override;
-  int close(int file) override;  // closes in any case, as Linux does
+  int close(int file) override;  // always closes, as Linux does
   int rename(const char* from, const char* to) override;
   int mkdir(const char* path, mode_t mode) override;
   int unlink(const char* path) override;
@@ -44,7 +44,7 @@ class FaultyFileSystem : public FileSystem {
   Fault fault_;
 };
 
-// Counts calls, also those of several ranks together, and lets the one with number `at` fail, or all from there on.
+// Counts calls, of several ranks together if they share it; call number `at` fails, or all calls from there on.
 class CallCounter {
  public:
   enum class Mode { kOnce, kFromThereOn };
@@ -62,16 +62,16 @@ class CallCounter {
   int error_;
 };
 
-// A disk whose power fails. Until call number `at` it works; from then on every call fails. After cut() it is as such a
-// disk may be at the worst: of what was not made durable, files are empty and new names, new directories and renames
-// are gone, while removals have all happened. A file's data are durable after its fsync(), a directory's new names
-// after the directory's.
+// A disk whose power fails: it works until call number `at`; from then on every call fails. cut() then leaves the disk
+// in the worst state that is possible after a power cut: without fsync(), files are empty, and new names, new
+// directories and renames are lost, but all removals have happened. A file's data are durable after fsync() of the
+// file, its name after fsync() of the directory.
 class PowerCutFileSystem : public FileSystem {
  public:
   PowerCutFileSystem(std::filesystem::path root, int64_t at)
       : root_(std::move(root)), power_(at, CallCounter::Mode::kFromThereOn, EIO) {}
   bool reached() const { return power_.reached(); }
-  void cut();  // when all ranks have ended
+  void cut();  // call when all ranks have ended
 
   int open(const char* path, int flags, mode_t mode) override;
   ssize_t write(int file, const void* data, size_t bytes) override;
@@ -84,10 +84,10 @@ class PowerCutFileSystem : public FileSystem {
   int rmdir(const char* path) override;
 
  private:
-  struct NewName {  // a name that its directory's fsync() makes durable
+  struct NewName {  // a name that fsync() of its directory makes durable
     ino_t directory, entry;
-    std::string from, to;                 // of a rename
-    std::optional<std::string> replaced;  // what the file held that a rename took the place of
+    std::string from, to;                 // for a rename
+    std::optional<std::string> replaced;  // contents of the file that a rename replaced
   };
   bool fails();
   std::map<ino_t, std::filesystem::path> paths() const;  // of everything below root_

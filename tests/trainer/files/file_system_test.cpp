@@ -1,4 +1,4 @@
-// The errors of the small classes, by their words.
+// Error messages of the file classes.
 #include "trainer/files/file_system.h"
 
 #include <gtest/gtest.h>
@@ -121,7 +121,7 @@ TEST(FileSystem, ReplacesAFileAsAWholeAndNeverThroughALink) {
   const TemporaryDirectory directory;
   write_file(directory / "victim", "mine");
   std::filesystem::create_symlink(directory / "victim", directory / "file");
-  std::filesystem::create_symlink(directory / "victim", beside(directory / "file"));  // what a job left that was killed
+  std::filesystem::create_symlink(directory / "victim", beside(directory / "file"));  // left by a killed job
   replace_file(real_file_system(), directory / "file", "new");
   EXPECT_EQ(read_file(directory / "victim"), "mine");
   EXPECT_EQ(kind_of(directory / "file"), PathKind::kFile);
@@ -178,7 +178,7 @@ TEST(FileSystem, ANewFileIsGoneUnlessItTookItsNameOrStays) {
   EXPECT_EQ(read_file(directory / "file"), "new");
 }
 
-// A run's files are not reached through links, and are regular; data may be anything that can be read.
+// A run's files must be regular and not links; data may be anything that can be read.
 TEST(FileSystem, TheOwnerDecidesWhatMayBeReadAndWhichErrorItIs) {
   const TemporaryDirectory directory;
   FileSystem& data = real_file_system(FileOwner::kData);
@@ -204,7 +204,7 @@ TEST(FileSystem, KeepsAsideUnderTheFirstFreeName) {
   }
 }
 
-// Two runs of a sweep make their common parent at the same time.
+// Two runs of a sweep create their common parent directory at the same time.
 TEST(FileSystem, ADirectoryThatAnotherRunMakesMeanwhileIsThere) {
   struct Late : FileSystem {
     int mkdir(const char* path, mode_t mode) override {

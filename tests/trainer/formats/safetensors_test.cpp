@@ -1,4 +1,4 @@
-// The bytes that the format's own library writes, and everything that a hostile or damaged file can say.
+// Compares with the bytes that the format's own library writes, and reads hostile and damaged files.
 #include "trainer/formats/safetensors.h"
 
 #include <gtest/gtest.h>
@@ -34,7 +34,7 @@ class SafetensorsFile : public testing::Test {
     const InputFile file(real_file_system(), directory_ / "file");
     return read_safetensors_header(file);
   }
-  // Why the reader refuses these bytes; empty if it does not.
+  // The message with which the reader refuses these bytes; empty if it accepts them.
   std::string refusal(const std::string& bytes) {
     try {
       read(bytes);
@@ -43,7 +43,7 @@ class SafetensorsFile : public testing::Test {
       return error.what();
     }
   }
-  // The same of this header, before `data_bytes` of data.
+  // The same for this header, followed by `data_bytes` of data.
   std::string refusal_of(const std::string& json, size_t data_bytes = 0) {
     return refusal(length_prefix(json.size()) + json + std::string(data_bytes, 'x'));
   }
@@ -207,7 +207,7 @@ TEST_F(SafetensorsFile, IsRefusedForItsForm) {
                                   std::string(R"({"__metadata__":{"a":["b"]}})")}) {
     EXPECT_NE(refusal_of(json), "") << json;
   }
-  // The parser takes a zero byte for the end of its input, so what follows would be hidden.
+  // The parser takes a zero byte for the end of its input, and would ignore what follows.
   expect_refused(std::string("{}\0{hidden", 10), 0, "a zero byte");
   expect_refused("{" + a + std::string("}\0", 2), 1, "a zero byte");
 }
@@ -226,7 +226,7 @@ TEST_F(SafetensorsFile, NamesWithControlCharactersAreShownHarmlessly) {
   EXPECT_EQ(message.find('\x1b'), std::string::npos);
 }
 
-// Whatever one byte is replaced by, the reader either takes the file or throws its own error.
+// Whatever value replaces one byte, the reader either accepts the file or throws its own error.
 TEST_F(SafetensorsFile, SurvivesEveryByteAtEveryPlaceOfTheHeader) {
   int taken = 0;
   for (size_t at = 0; at < kGoldenJson.size(); ++at) {
@@ -240,7 +240,7 @@ TEST_F(SafetensorsFile, SurvivesEveryByteAtEveryPlaceOfTheHeader) {
       }
     }
   }
-  EXPECT_GT(taken, 0);  // other names, and spaces
+  EXPECT_GT(taken, 0);  // changed names, and changed padding
 }
 
 }  // namespace

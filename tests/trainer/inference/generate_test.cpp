@@ -44,7 +44,7 @@ TEST(Generate, DrawsByTheSeedAndStopsBeforeTheEnd) {
   EXPECT_TRUE(std::equal(ended.begin(), ended.end(), text.begin()));
 }
 
-// At temperature 0 each token is the likeliest one after those before it.
+// At temperature 0 each token is the likeliest one given the tokens before it.
 TEST(Generate, TemperatureZeroTakesTheLikeliest) {
   const Config config = test_config(small_model({full_nope()}), {}, 64, 1);
   run_ranks(1, [&](const std::shared_ptr<Communicator>& world) {

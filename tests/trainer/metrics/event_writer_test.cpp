@@ -20,7 +20,7 @@ std::string from_hex(const std::string& hex) {
   return out;
 }
 
-// Frames of the file, by their lengths alone: the golden bytes below prove the checksums.
+// The records of the file, split by their lengths alone: the golden bytes below test the checksums.
 std::vector<events::Event> events_in(const std::filesystem::path& path) {
   const std::string bytes = read_file(path);
   std::vector<events::Event> out;
@@ -56,8 +56,9 @@ TEST(EventWriter, BeginsWithTheVersion) {
   EXPECT_TRUE(writer.path().filename().string().starts_with("events.out.tfevents.1700000000."));
 }
 
-// What TensorBoard shows of the files of a directory, by the rules of its EventAccumulator: files in the order of their
-// names; the first START is that of the run, each later one voids what was seen of its step and later ones.
+// What TensorBoard shows for the files of a directory, by the rules of its EventAccumulator: it reads files in the
+// order of their names. The first START begins the run; each later START discards the events of its step and later
+// steps.
 std::vector<std::pair<int64_t, float>> shown_in(const std::filesystem::path& directory) {
   std::vector<std::filesystem::path> paths;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) paths.push_back(entry.path());
@@ -85,13 +86,13 @@ void run_of(const std::filesystem::path& directory, int64_t resumed, int64_t las
 }
 
 TEST(EventWriter, ARunThatGoesOnVoidsWhatWasGivenUp) {
-  for (const double later : {+3600.0, 0.0, -3600.0}) {  // the clock may be set back in between
+  for (const double later : {+3600.0, 0.0, -3600.0}) {  // the clock may be set back between starts
     const TemporaryDirectory scratch;
     run_of(scratch.path(), 0, 4, 1, 1e9);
-    run_of(scratch.path(), 2, 4, 2, 1e9 + later);  // the first restart too
+    run_of(scratch.path(), 2, 4, 2, 1e9 + later);  // the first restart, too
     const std::vector<std::pair<int64_t, float>> resumed = {{1, 1}, {2, 1}, {3, 2}, {4, 2}};
     EXPECT_EQ(shown_in(scratch.path()), resumed) << later;
-    run_of(scratch.path(), 0, 2, 3, 1e9 + 2 * later);  // from the start again
+    run_of(scratch.path(), 0, 2, 3, 1e9 + 2 * later);  // a run from step 0 again
     const std::vector<std::pair<int64_t, float>> anew = {{1, 3}, {2, 3}};
     EXPECT_EQ(shown_in(scratch.path()), anew) << later;
     run_of(scratch.path(), 1, 2, 4, 1e9 + 3 * later);
@@ -159,7 +160,7 @@ TEST(EventWriter, AFullDiskLeavesWholeRecords) {
   }
   writer.scalars(2, values);
   writer.flush();
-  EXPECT_EQ(events_in(writer.path()).at(1).step(), 1);  // has waited
+  EXPECT_EQ(events_in(writer.path()).at(1).step(), 1);  // was buffered
   EXPECT_EQ(events_in(writer.path()).at(2).step(), 2);
 }
 

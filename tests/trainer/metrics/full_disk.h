@@ -1,4 +1,4 @@
-// What a full disk does to those who write there.
+// Emulates a full disk.
 #pragma once
 
 #include <sys/resource.h>
@@ -8,7 +8,8 @@
 
 namespace ropewalk {
 
-// While it lives, no file of this process may grow beyond `bytes`: writes come up short, then fail, as on a full disk.
+// While this object lives, no file of this process can grow beyond `bytes`: a write is short, the next fails, as on a
+// full disk.
 class FullDisk {
  public:
   explicit FullDisk(uint64_t bytes) {

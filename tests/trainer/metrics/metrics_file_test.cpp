@@ -35,7 +35,7 @@ StepMetrics metrics_of(int64_t step) {
 
 nlohmann::json parsed(const StepMetrics& metrics) { return nlohmann::json::parse(json_line(metrics)); }
 
-// A file that is gone on with after a step, and what it tells.
+// A file that continues after a step, and its messages.
 struct Opened {
   Opened(const std::filesystem::path& path, int64_t resumed_step, FileSystem& system = real_file_system())
       : file(
@@ -139,7 +139,7 @@ TEST(Scalars, HaveATagForEveryNumber) {
 
 TEST(MetricsFile, ShowsEachLineAtOnce) {
   const TemporaryDirectory scratch;
-  const auto path = scratch.path() / "run" / "metrics.jsonl";  // the directory is made
+  const auto path = scratch.path() / "run" / "metrics.jsonl";  // the directory is created
   Opened run(path, 0);
   run.write(1);
   EXPECT_EQ(read_file(path), line_of(1));
@@ -179,11 +179,11 @@ TEST(MetricsFile, ARunFromItsStartKeepsWhatThereWas) {
 TEST(MetricsFile, DropsAHalfWrittenLineOfAnEarlierStepAndTellsThatItIsMissing) {
   const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";
-  write_file(path, line_of(1) + json_line(metrics_of(2)));  // whole but for its newline
+  write_file(path, line_of(1) + json_line(metrics_of(2)));  // complete except for its newline
   Opened run(path, 3);
   run.file.start();
   EXPECT_EQ(read_file(path), line_of(1));
-  EXPECT_EQ(run.told, path.string() + " has no lines of step 2-3, before the checkpoint\n");
+  EXPECT_EQ(run.told, path.string() + " has no lines for step 2-3, which the checkpoint includes\n");
 }
 
 TEST(MetricsFile, GoesOnWithoutDamagedLinesAndKeepsTheFileAsItWas) {
@@ -200,8 +200,9 @@ TEST(MetricsFile, GoesOnWithoutDamagedLinesAndKeepsTheFileAsItWas) {
     EXPECT_EQ(read_file(path), lines_of(1, 2) + lines_of(5, 8)) << bad.substr(0, 20);
     EXPECT_EQ(read_file(path.string() + ".1"), before);
     EXPECT_EQ(run.told, "warning: " + path.string() +
-                            " is damaged (line 3); it goes on without that, and is kept as it was as " + path.string() +
-                            ".1\n" + path.string() + " has no lines of step 3-4, before the checkpoint\n");
+                            " is damaged (line 3); it continues without these lines, and the old file is kept as " +
+                            path.string() + ".1\n" + path.string() +
+                            " has no lines for step 3-4, which the checkpoint includes\n");
   }
 }
 
@@ -215,7 +216,7 @@ TEST(MetricsFile, LosesNothingOfAFileThatIsNotOurs) {
     EXPECT_EQ(read_file(path), line_of(3));
     EXPECT_EQ(read_file(path.string() + ".1"), other);
     EXPECT_NE(run.told.find("is damaged (line 1"), std::string::npos) << run.told;
-    EXPECT_NE(run.told.find("has no lines of step 1-2"), std::string::npos) << run.told;
+    EXPECT_NE(run.told.find("has no lines for step 1-2"), std::string::npos) << run.told;
   }
 }
 
@@ -226,8 +227,8 @@ TEST(MetricsFile, ToldTwiceTheLaterLineCounts) {
   Opened run(path, 6);
   run.file.start();
   EXPECT_EQ(read_file(path), lines_of(1, 4) + line_of(6));
-  EXPECT_NE(run.told.find("told steps twice"), std::string::npos) << run.told;
-  EXPECT_NE(run.told.find("no lines of step 5,"), std::string::npos) << run.told;
+  EXPECT_NE(run.told.find("had several lines for some steps"), std::string::npos) << run.told;
+  EXPECT_NE(run.told.find("no lines for step 5,"), std::string::npos) << run.told;
 }
 
 TEST(MetricsFile, ARunThatBeganElsewhereMissesNothing) {
@@ -236,7 +237,7 @@ TEST(MetricsFile, ARunThatBeganElsewhereMissesNothing) {
   write_file(path, lines_of(41, 44) + lines_of(47, 47));
   Opened run(path, 48);
   run.file.start();
-  EXPECT_EQ(run.told, path.string() + " has no lines of step 45-46, 48, before the checkpoint\n");
+  EXPECT_EQ(run.told, path.string() + " has no lines for step 45-46, 48, which the checkpoint includes\n");
 }
 
 TEST(MetricsFile, WhatIsInTheWayIsNamedAndWaitedFor) {
@@ -276,10 +277,11 @@ TEST(MetricsFile, AFullDiskLeavesWholeLinesAndLosesNone) {
     EXPECT_EQ(read_file(path), line_of(1));
   }
   run.write(3);
-  EXPECT_EQ(read_file(path), lines_of(1, 3));  // the one that did not fit has waited
+  EXPECT_EQ(read_file(path), lines_of(1, 3));  // the line that did not fit was buffered
 }
 
-// Each call of a resume over a damaged file fails in turn; the next try goes on, and no line is lost or told twice.
+// Each system call of a resume with a damaged file fails in turn; the next try continues, and no line is lost or
+// repeated.
 TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
   int failures = 0;
   for (const std::string& bad : {std::string(), std::string("torn\n")}) {
@@ -307,7 +309,7 @@ TEST(MetricsFile, AnyCallThatFailsAtTheStartIsTriedAgain) {
   EXPECT_GT(failures, 12);
 }
 
-// Killed between the two renames of a repair: the good lines have no name yet.
+// Killed between the two renames of a repair: the valid lines are still under the temporary name.
 TEST(MetricsFile, ARepairThatWasInterruptedIsFinished) {
   const TemporaryDirectory scratch;
   const auto path = scratch.path() / "metrics.jsonl";

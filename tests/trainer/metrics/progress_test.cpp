@@ -19,7 +19,7 @@ Terminal terminal_of(int columns, bool colours = false) {
   return terminal;
 }
 
-// What a terminal of unlimited width shows after `output`: its rows, the last one being where the cursor stands.
+// The rows that a terminal of unlimited width shows after `output`; the cursor is in the last one.
 std::vector<std::string> shown(const std::string& output) {
   std::vector<std::string> rows(1);
   for (size_t i = 0; i < output.size(); ++i) {
@@ -188,7 +188,7 @@ TEST(WorkProgress, NothingToDoIsDone) {
 }
 
 TEST(Terminal, StandardErrorOfATestIsPlain) {
-  // ctest and pipes: no terminal. (On a terminal this test has nothing to say.)
+  // Under ctest and in pipes there is no terminal. (On a terminal this test checks nothing.)
   if (isatty(2)) GTEST_SKIP() << "run on a terminal";
   EXPECT_FALSE(Terminal::of_stderr().redraws);
   EXPECT_FALSE(Terminal::of_stderr().colours);

@@ -59,8 +59,8 @@ TEST(InitialWeights, HasTheRightSpread) {
   EXPECT_EQ(kernels->sum(values[table.final_norm()]), static_cast<double>(model.width));
 }
 
-// More than is drawn at once, on several threads where there are cores, and a box that begins and ends inside rows of
-// the tensor.
+// More elements than are drawn at a time, on several threads if there are cores; and a box that begins and ends inside
+// rows of the tensor.
 TEST(InitialWeights, AreThoseOfTheStreamWhereverTheBoxIs) {
   ModelConfig model = small_model({full_nope()});
   model.vocabulary = 100'000;
@@ -81,7 +81,7 @@ TEST(InitialWeights, AreThoseOfTheStreamWhereverTheBoxIs) {
   }
 }
 
-// Master weights begin at what the model computes with.
+// Master weights start equal to the weights in the compute type.
 TEST(InitialWeights, AreRoundedToTheTypeInUse) {
   const ModelConfig model = model_with_qk_norm();
   const ParameterTable table = table_of(model, 1, 0);

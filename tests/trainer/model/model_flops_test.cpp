@@ -24,7 +24,7 @@ TEST(ModelFlops, PairsAreThoseTheMaskShows) {
 }
 
 TEST(ModelFlops, CountsCommandR7b) {
-  ModelConfig model;  // the shape and the count of model-card figures: 8,028,033,024 parameters
+  ModelConfig model;  // Command R7B's shape; 8,028,033,024 parameters according to its model card
   const LayerKind sliding = sliding_rope(4096, 50000);
   for (int layer = 0; layer < 32; ++layer) model.layers.push_back(layer % 4 == 3 ? full_nope() : sliding);
   model.width = 4096;
@@ -35,7 +35,7 @@ TEST(ModelFlops, CountsCommandR7b) {
   model.vocabulary = 256000;
   EXPECT_EQ(parameter_count(model), 8'028'033'024);
 
-  // One sequence of 8192: 53.4 GFLOP a token (6 N + 12 * 4096 * (8 * 4096.5 + 24 * 3072.25)).
+  // One sequence of 8192: 53.4 GFLOP per token (6 N + 12 * 4096 * (8 * 4096.5 + 24 * 3072.25)).
   Sample sample;
   sample.tokens.resize(8192);
   sample.targets.resize(8192);
@@ -46,7 +46,7 @@ TEST(ModelFlops, CountsCommandR7b) {
   EXPECT_NEAR(per_token / 1e9, 53.4, 0.1);
 }
 
-// What is left of a run: whole sequences of one document, stage by stage.
+// The remaining FLOPs of a run: stage by stage, as if each sequence were one document.
 TEST(ModelFlops, LeftIsTheSumOverTheStages) {
   Config config;
   config.model = small_model({sliding_rope(5), sliding_rope(100), full_nope(), sliding_rope(5)});

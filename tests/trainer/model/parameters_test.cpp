@@ -12,7 +12,7 @@
 namespace ropewalk {
 namespace {
 
-// Over the ranks of a tensor group the primary boxes of each parameter cover every element exactly once.
+// The primary boxes of each parameter, over the ranks of a tensor group, cover every element exactly once.
 TEST(ParameterTable, PrimaryReplicasCoverEachElementOnce) {
   for (const int ranks : {1, 2, 4}) {
     const ModelConfig model = model_with_qk_norm();
@@ -38,7 +38,7 @@ TEST(ParameterTable, PrimaryReplicasCoverEachElementOnce) {
   }
 }
 
-// The embedding, and each block, the last one with the final norm.
+// Units: the embedding, and each block, the last one with the final norm.
 TEST(ParameterTable, UnitsHoldAllParametersInOrder) {
   const ParameterTable table = table_of(model_with_qk_norm(), 4, 3);
   EXPECT_EQ(table.first_of_unit(ParameterTable::kEmbeddingUnit), table.embedding());
@@ -78,7 +78,7 @@ TEST(ParameterValues, ArePaddedWithZeros) {
 }
 
 TEST(ParameterTable, RanksBeyondTheKeyHeadsShareThem) {
-  const ModelConfig model = model_with_qk_norm();  // 4 query heads, 2 key heads of size 4
+  const ModelConfig model = model_with_qk_norm();  // 4 query heads, 2 KV heads of size 4
   for (int rank = 0; rank < 4; ++rank) {
     const ParameterTable table = table_of(model, 4, rank);
     const Parameter& k = table[table.block(0).k];
@@ -94,7 +94,8 @@ TEST(ParameterTable, NormsAreSummedOverTokensOnlyWhereTokensAreSplit) {
   const ParameterTable split = table_of(model, 2, 1, true), whole = table_of(model, 2, 1, false);
   EXPECT_EQ(split[split.final_norm()].gradient_sum, GradientSum::kTensor);
   EXPECT_EQ(whole[whole.final_norm()].gradient_sum, GradientSum::kNone);
-  EXPECT_EQ(split[split.block(1).q_norm].gradient_sum, GradientSum::kNone);  // split by head: every token was seen
+  EXPECT_EQ(split[split.block(1).q_norm].gradient_sum,
+            GradientSum::kNone);  // split by head: each rank sees every token
 }
 
 TEST(ParameterTable, NamesAreHuggingFaces) {

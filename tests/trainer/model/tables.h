@@ -1,4 +1,4 @@
-// The model and the tables of parameters that the tests of this folder share.
+// The model and the parameter tables that the tests of this directory share.
 #pragma once
 
 #include "tests/support/models.h"

@@ -51,11 +51,9 @@ TEST(MemoryAdvice, HasThePriceOfEachSetting) {
       EXPECT_NEAR(change.arithmetic_more, 0, 1e-9) << "two ranks share what one did";
     }
   }
-  for (const char* expected :
-       {"training.recompute=BLOCK", "training.recompute=BLOCK_BUT_ATTENTION", "training.micro_batch=1",
-        "parallel.context_parallel=2", "parallel.tensor_parallel=4", "parallel.data_parallel=2"})
+  for (const char* expected : {"training.recompute=BLOCK", "training.recompute=BLOCK_BUT_ATTENTION",
+                               "training.micro_batch=1", "parallel.context_parallel=2", "parallel.tensor_parallel=4"})
     EXPECT_TRUE(settings.contains(expected)) << expected;
-  EXPECT_FALSE(settings.contains("parallel.data_parallel=4")) << "the batch is two micro-batches";
   EXPECT_FALSE(settings.contains("parallel.tensor_parallel=8")) << "there are 4 query heads";
   const auto price = [](const Change& change) {
     return std::tuple(change.ranks_more, change.arithmetic_more, change.sent_more);

@@ -1,4 +1,4 @@
-// Whose the files of a run's directory are, and who may write there.
+// Which files in a run's directory a run may replace, and which job may write there.
 #include "trainer/run/run_directory.h"
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ using std::chrono::milliseconds;
 
 constexpr const char* kConfig = "model {\n  width: 32\n}\n";
 
-// What a run says when it begins in a directory, and the error if it cannot.
+// The messages of a run that starts in a directory, and its error if it cannot start.
 struct Begun {
   explicit Begun(const std::filesystem::path& path, const std::string& config = kConfig,
                  FileSystem& system = real_file_system(), milliseconds patience = milliseconds(0)) {
@@ -51,7 +51,7 @@ TEST(RunDirectory, ReplacesTheConfigurationThatARunWrote) {
 }
 
 TEST(RunDirectory, TakesOverWhatHasNoMarkButCanOnlyBeOfARun) {
-  for (const char* before : {"", kConfig}) {  // cut off, and the same in the form of old
+  for (const char* before : {"", kConfig}) {  // empty (the disk was full), and the same text without a mark
     const TemporaryDirectory scratch;
     write_file(scratch / "config.textproto", before);
     const Begun run(scratch.path());
@@ -96,7 +96,7 @@ TEST(RunDirectory, RefusesADirectoryThatCannotBeWritten) {
   EXPECT_THROW(run.directory->check_writable("checkpoints"), ConfigurationError);
   EXPECT_NO_THROW(run.directory->check_writable("events"));
 
-  const TemporaryDirectory mounted;  // what root may not write either
+  const TemporaryDirectory mounted;  // a place where root cannot write either
   if (mount("tmpfs", mounted.path().c_str(), "tmpfs", 0, "size=64k") != 0) GTEST_SKIP() << "only root can mount";
   EXPECT_EQ(Begun(mounted.path()).error, "");
   EXPECT_EQ(mount("tmpfs", mounted.path().c_str(), "tmpfs", MS_REMOUNT | MS_RDONLY, ""), 0);
@@ -115,7 +115,8 @@ TEST(RunDirectory, KeepsAConfigurationThatWasEdited) {
   EXPECT_TRUE(read_file(scratch / "config.textproto").ends_with(kConfig));
 }
 
-// Whatever call fails, or if power goes at it: afterwards the old configuration is there or the new one, whole.
+// Whichever call fails, or if the power fails at it: afterwards the old or the new configuration exists and is
+// complete.
 TEST(RunDirectory, TheConfigurationIsWholeWhateverFails) {
   const std::string other = "model {\n  width: 64\n}\n";
   for (const int reason : {EIO, ENOSPC}) {
@@ -165,7 +166,7 @@ TEST(RunDirectory, SaysWhereNamesCannotBeMadeDurable) {
   EXPECT_TRUE(RunDirectory(scratch.path(), kConfig, milliseconds(0), [](const std::string&) {}).durable());
 }
 
-// A child that holds the lock until it is killed, as a rank does whose job is ending.
+// A child that holds the lock until it is killed, like a rank of a job that is ending.
 class Holder {
  public:
   explicit Holder(const std::filesystem::path& directory) {

@@ -8,7 +8,7 @@
 namespace ropewalk {
 namespace {
 
-// The definition, from the other side: the encoding of every scalar value is valid, and nothing else is.
+// Valid UTF-8 is, by definition, the encodings of all scalar values, and nothing else.
 std::string encode(uint32_t value) {
   const auto byte = [](uint32_t bits) { return static_cast<char>(bits); };
   if (value < 0x80) return {byte(value)};
@@ -35,7 +35,7 @@ TEST(Utf8, EveryScalarValueIsValidAndCutOnlyAtItsEnd) {
   }
 }
 
-// Whether `text` is the encoding of one scalar value: decoded by the form of its length, it comes back.
+// Whether `text` is the encoding of one scalar value: decoding and encoding it gives `text` again.
 bool is_character(const std::string& text) {
   if (text.empty() || text.size() > 4) return false;
   constexpr std::array<uint32_t, 5> kPayloadOfFirst = {0, 0x7F, 0x1F, 0x0F, 0x07};
@@ -44,8 +44,8 @@ bool is_character(const std::string& text) {
   return value < 0x110000 && !(value >= 0xD800 && value < 0xE000) && encode(value) == text;
 }
 
-// All strings of two bytes, and of three and four whose bytes stand at the bounds of the grammar's ranges: those that
-// are no sequence of encodings are invalid, by both validators.
+// All strings of two bytes, and all of three and four whose bytes are at the bounds of the grammar's ranges. Both
+// validators must refuse those that are not a sequence of encodings.
 TEST(Utf8, NothingElseIsValid) {
   const auto check = [&](const std::string& text) {
     size_t at = 0;

@@ -15,7 +15,7 @@ TEST(ByteTokenizer, EveryByteIsItsOwnIdAndComesBack) {
   encoder->append(text, ids);
   encoder->finish(ids);
   ASSERT_EQ(ids.size(), 257u);
-  EXPECT_EQ(ids[0], 7);  // what was there stays
+  EXPECT_EQ(ids[0], 7);  // append() keeps earlier ids
   for (int byte = 0; byte < 256; ++byte) ASSERT_EQ(ids[static_cast<size_t>(byte) + 1], byte);
   EXPECT_EQ(tokenizer->encode(text), std::vector<int32_t>(ids.begin() + 1, ids.end()));
   EXPECT_EQ(tokenizer->decode(std::span(ids).subspan(1)), text);
@@ -39,7 +39,7 @@ TEST(Tokenizer, UnknownNameIsRefusedWithTheChoices) {
 int32_t word(std::string_view text) { return static_cast<int32_t>(crc32c(text) % WordEncoder::kWords); }
 using Ids = std::vector<int32_t>;
 
-// The tests' own tokenizer does what it says it does.
+// The tests' own tokenizer works as documented.
 TEST(WordTokenizer, LooksAtWhatFollowsWhiteSpace) {
   const WordTokenizer tokenizer;
   EXPECT_EQ(tokenizer.encode("ab  cd"), (Ids{word("ab"), word(" "), word(" cd")}));
@@ -50,7 +50,8 @@ TEST(WordTokenizer, LooksAtWhatFollowsWhiteSpace) {
   EXPECT_EQ(tokenizer.encode(""), Ids{});
 }
 
-// The ids that an encoder gives for a document in pieces of 0 to 9 bytes, cut by the numbers from `first` on.
+// The ids of a document that is given to an encoder in pieces of 0 to 9 bytes; random numbers from `first` on choose
+// the cuts.
 Ids encode_in_pieces(Encoder& encoder, std::string_view text, const RandomStream& random, uint64_t first) {
   Ids ids;
   for (uint64_t i = first; !text.empty(); ++i) {
@@ -64,7 +65,7 @@ Ids encode_in_pieces(Encoder& encoder, std::string_view text, const RandomStream
 
 void expect_ids_not_to_depend_on_cuts(const Tokenizer& tokenizer) {
   const RandomStream texts(5, "texts"), cuts(5, "cuts");
-  const auto one = tokenizer.make_encoder(), other = tokenizer.make_encoder();  // which know nothing of each other
+  const auto one = tokenizer.make_encoder(), other = tokenizer.make_encoder();  // independent of each other
   for (uint64_t round = 0; round < 2000; ++round) {
     const std::string text = text_of_words(texts, 100 * round, round % 60);
     const Ids whole = tokenizer.encode(text);

@@ -1,6 +1,6 @@
-// A tokenizer for tests whose ids depend on their neighbours, as those of byte-pair encoders do: it splits a document
-// by " ?\S+|\s+(?!\S)|\s" over characters, and the id of a word is a checksum of its bytes. Simple rather than linear in
-// time.
+// A tokenizer for tests whose ids depend on neighbouring text, as with byte-pair encoding: it splits a document by
+// " ?\S+|\s+(?!\S)|\s" over characters, and the id of a word is a checksum of its bytes. It is simple, and not linear
+// in time.
 #pragma once
 
 #include <algorithm>
@@ -24,13 +24,13 @@ class WordEncoder : public Encoder {
   void finish(std::vector<int32_t>& ids) override { take_words(true, ids); }
 
  private:
-  // Bytes of the white space that `text` begins with; some of it has three bytes: U+3000.
+  // Bytes of white space at the beginning of `text`. The character U+3000 has three bytes.
   static size_t space_bytes(std::string_view text) {
     if (text.starts_with(' ') || text.starts_with('\n')) return 1;
     return text.starts_with("\xE3\x80\x80") ? 3 : 0;
   }
 
-  // Length of the first word, 0 where more text could change it. `text` ends between characters.
+  // Length of the first word; 0 if more text could change it. `text` must end between characters.
   static size_t word_length(std::string_view text, bool whole) {
     size_t end = 0, last_space = 0;
     for (size_t bytes; (bytes = space_bytes(text.substr(end))) > 0; end += bytes) last_space = end;
@@ -60,7 +60,7 @@ class WordTokenizer : public Tokenizer {
   int32_t end_of_document() const override { return WordEncoder::kWords; }
 };
 
-// Text of `characters` letters, some of several bytes, and much white space.
+// Text of `characters` characters, some of several bytes, with much white space.
 inline std::string text_of_words(const auto& random, uint64_t first, size_t characters) {
   constexpr std::string_view kCharacters[] = {"a", "b", " ", " ", "\n", "\xE3\x80\x80", "\xC3\xA9", "\xF0\x9F\x99\x82"};
   std::string text;

@@ -1,5 +1,6 @@
-// Attention's backward on Hopper (Shah et al., FlashAttention-3, arXiv 2407.08608): a block has a tile of keys and
-// values of one key head in shared memory, and all rows (t, r) that see some of them come by, a tile of them at a time.
+// Attention's backward on Hopper (Shah et al., FlashAttention-3, arXiv 2407.08608). A thread block keeps a tile of keys
+// and values of one KV head in shared memory, and streams all rows (t, r) that see any of these keys, one row tile at a
+// time.
 #include "kernels/cuda/attention/hopper/backward_moves.h"
 #include "kernels/cuda/attention/hopper/backward_sums.h"
 #include "kernels/cuda/attention/operands.h"
@@ -10,11 +11,12 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-// Rows of a tile for which R heads leave no place: a P of 0 times them must be 0.
+// Zeros the rows at the end of the row tiles' stages that are never loaded, where R does not divide kRows: their P is
+// 0, and 0 times what they hold must be 0.
 template <int K>
 __device__ __forceinline__ void clear_unused_rows(int used, BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  const int unused = (Tiles::kRows - used) * kPanel;  // numbers in a panel
+  const int unused = (Tiles::kRows - used) * kPanel;  // elements in a panel
   for (int i = static_cast<int>(threadIdx.x) * 8; i < unused * (K / kPanel); i += Tiles::kThreads * 8) {
     const int at = (i / unused * Tiles::kRows + used) * kPanel + i % unused;
     for (int stage = 0; stage < Tiles::kStages; ++stage) {
@@ -41,7 +43,7 @@ __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
     clear_unused_rows<K>(Tiles::kRows / R * R, shared);
     __syncthreads();
 
-    // Roles of warps; known to be a warp's.
+    // The role of this warp; the shuffle tells the compiler that it is uniform over the warp.
     const int group = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / kWarpgroup, 0);
     if (group == 0) {
       lower_registers<40>();
@@ -64,7 +66,7 @@ void CudaBackend::hopper_attention_backward(const AttentionShape& shape, const T
                                             const Tensor& v, const Tensor& d_o, const Tensor& lse, const Tensor& delta,
                                             const Tensor& dq, const Tensor& dk, const Tensor& dv) {
   AttentionShape s = shape;
-  s.window = std::min(s.window, int64_t{1} << 30);  // the kernel counts keys and rows in 32 bits
+  s.window = std::min(s.window, int64_t{1} << 30);  // the kernel's indices of keys and rows are 32-bit
   check_counts(s);
   if (s.T == 0 || s.U == 0) return;
   with_head_size(s.K, [&](auto K) {

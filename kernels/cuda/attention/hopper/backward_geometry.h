@@ -1,4 +1,4 @@
-// Which tiles of rows a tile of keys meets in the Hopper backward, and in which order: integers alone.
+// Which row tiles a key tile visits in the Hopper backward, and in which order: index arithmetic.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
@@ -11,28 +11,30 @@ struct TileRange {
   __device__ bool has(int i) const { return i >= begin && i < end; }
 };
 
-// The work of a block. Tiles of rows go by their numbers from query 0 on.
+// The work of a thread block: a key tile of one KV head, and the row tiles that it visits. Row tiles are numbered from
+// query 0 on.
 struct KeyTile {
-  int g, u, exist;  // key head, first key, how many keys there are
-  int diagonal;     // query 0 sees up to this one of the keys, counted from the first
-  TileRange rows;   // tiles of rows that see some of the keys
-  TileRange whole;  // those whose rows, as many as exist, see all kKeys
-  int first_met;
+  int g, u, exist;  // KV head, first key, number of keys that exist
+  int diagonal;     // query t sees no key after u + diagonal + t
+  TileRange rows;   // row tiles that see any of the keys
+  TileRange whole;  // row tiles whose existing rows all see all kKeys keys, so that they need no mask
+  int first_met;    // the row tile visited first
 
-  // The i-th that is met: downwards from the first one, and then from the last.
+  // The i-th row tile visited: from first_met down to rows.begin, then from rows.end - 1 down to first_met + 1.
   __device__ int met(int i) const {
     const int number = first_met - i;
     return number >= rows.begin ? number : number + rows.count();
   }
 };
 
-// Of a tile of rows.
+// The number of queries in a row tile.
 template <int kRows>
 __device__ __forceinline__ int queries_of_tile(const AttentionShape& s) {
   return kRows / static_cast<int>(s.H / s.G);
 }
 
-// Those of a tile's keys that query t sees, counted from the tile's first one, which may be far outside of it.
+// The tile's keys that query t sees, relative to tile.u. Not clamped to the tile, except that end <= tile.exist:
+// `begin` may be negative, and `end` less than `begin`.
 __device__ __forceinline__ TileRange keys_in_tile(const AttentionShape& s, const KeyTile& tile, int t) {
   TileRange seen{-tile.u, tile.diagonal + t + 1};
   if (s.sliding && seen.end - static_cast<int>(s.window) > seen.begin)
@@ -45,22 +47,24 @@ __device__ __forceinline__ TileRange keys_in_tile(const AttentionShape& s, const
   return seen;
 }
 
-// How many tiles of keys before this one the tile of rows from query t on sees.
+// The number of earlier key tiles that the row tile beginning at query t sees too.
 template <int kKeys>
 __device__ __forceinline__ int tiles_of_keys_before(const AttentionShape& s, const KeyTile& tile, int t) {
   return tile.u / kKeys - (keys_in_tile(s, tile, t).begin + tile.u) / kKeys;
 }
 
-// Number `number` of the (tile of keys, key head)s. Some heads come before the next; of each the first tile of keys,
-// which most rows see, comes first.
+// The (key tile, KV head) of index `number`. KV heads are taken in sections of kSection; within a section, key tiles
+// ascend: under the causal mask, the most rows see the first ones.
 //
-// Blocks that begin together meet the same tile of rows at a time, as far as they see it, so that the L2 cache has it:
-// the last one first. With windows no row tile is met by all blocks. So each begins at a row tile whose number follows
-// a multiple of `period` downwards: as `period` is how many row tiles a tile of keys meets, every block has at most one
-// such place, neighbours have the same one, and they go round from there.
+// Blocks that start together should visit a row tile that they share at the same time, so that it stays in the L2
+// cache. Without a window, a block begins with its last row tile. This is the same tile for all blocks, unless a
+// document ends earlier. With a window, last row tiles differ. A block then begins with the largest n among its row
+// tiles for which n + 1 is a multiple of `period` (or with its last row tile if there is no such n), visits tiles in
+// descending order and wraps around. `period` is about the number of row tiles that a key tile visits, so that
+// neighbouring key tiles mostly begin with the same row tile.
 template <int kKeys, int kRows>
 __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number) {
-  constexpr int kSection = 2;  // heads at a time: measured at 16k and 64k, with and without a window
+  constexpr int kSection = 2;  // KV heads at a time: measured at 16k and 64k tokens, with and without a window
   const int tiles = static_cast<int>((s.U + kKeys - 1) / kKeys), queries = queries_of_tile<kRows>(s);
   const int first = number / (tiles * kSection) * kSection, rest = number % (tiles * kSection);
   const int heads = static_cast<int>(s.G) - first < kSection ? static_cast<int>(s.G) - first : kSection;

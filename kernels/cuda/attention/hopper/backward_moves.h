@@ -1,4 +1,4 @@
-// The warps of the Hopper backward that move data.
+// The producer warps of the Hopper backward, which move data.
 #pragma once
 
 #include "kernels/cuda/attention/hopper/backward_tiles.h"
@@ -7,7 +7,7 @@
 
 namespace ROPEWALK_CUDA {
 
-// By one thread: keys and values, and q and do of each tile of rows.
+// By one thread: loads the keys and values, and q and do of each row tile.
 template <int K>
 __device__ __forceinline__ void load_tiles(const TensorMap& q_map, const TensorMap& k_map, const TensorMap& v_map,
                                            const TensorMap& do_map, const AttentionShape& s,
@@ -36,7 +36,8 @@ __device__ __forceinline__ void load_tiles(const TensorMap& q_map, const TensorM
   }
 }
 
-// By one warp. lse and delta are asked for before their place is free.
+// By one warp: loads each row tile's lse and delta, and computes its mask bounds. The loads are issued before the wait
+// for a free stage, so that they overlap with it.
 template <int K>
 __device__ __forceinline__ void load_facts(const AttentionShape& s, const BackwardOperands& x,
                                            BackwardShared<K>& shared) {
@@ -72,8 +73,9 @@ __device__ __forceinline__ void load_facts(const AttentionShape& s, const Backwa
   }
 }
 
-// dq += what was computed of it; each of two threads has every other tile of rows, as it takes long until sums are
-// there and those of another block may follow.
+// dq += the block's part of it for each row tile, by bulk additions. Two threads call this, with `first` 0 and 1, and
+// take row tiles alternately. If dq is added in a fixed order (Turns), another block may add to the same rows only when
+// this block's addition is complete. A thread waits long for that, and the other handles the next row tile meanwhile.
 template <int K>
 __device__ __forceinline__ void add_dq(const TensorMap& dq_map, const AttentionShape& s, const Turns& turns, int first,
                                        BackwardShared<K>& shared) {

@@ -1,6 +1,6 @@
-// The warpgroups of the Hopper backward that compute: each 64 of the tile's keys, and half of dq. What is computed is
-// transposed: rows are keys. Five products for each tile of rows: S = k q^T, dP = v do^T, dv += P do, dk += dS q and
-// dq = dS k. Only for the last the warpgroups need each other's dS.
+// The compute warpgroups of the Hopper backward. Each handles 64 of the tile's keys, and half of dq. There are five
+// products per row tile: S^T = k q^T, dP^T = v do^T, dv += P^T do, dk += dS^T q and dq = dS k. S, P, dP and dS are held
+// transposed: their rows are keys. Only dq needs the dS of the other warpgroup.
 #pragma once
 
 #include "kernels/cuda/attention/hopper/backward_tiles.h"
@@ -12,13 +12,13 @@
 
 namespace ROPEWALK_CUDA {
 
-// What a warpgroup has of dk and dv.
+// This thread's part of the accumulators of dk and dv.
 template <int K>
 struct KeySums {
   float dk[K / 8][4] = {}, dv[K / 8][4] = {};
 };
 
-// c [64, kRows] = 64 keys (or values) times the rows of a tile, asked for
+// Issues c [64, kRows] = 64 keys (or values) times the transpose of the rows of a tile.
 template <int K>
 __device__ __forceinline__ void multiply_rows(float (&c)[BackwardTiles<K>::kRows / 8][4], const Bf16* keys,
                                               const Bf16* rows) {
@@ -34,7 +34,7 @@ __device__ __forceinline__ void multiply_rows(float (&c)[BackwardTiles<K>::kRows
   commit_products();
 }
 
-// c [64, K] += left [64, kRows] times the rows of a tile, asked for
+// Issues c [64, K] += left [64, kRows] times the rows of a tile.
 template <int K>
 __device__ __forceinline__ void add_rows(float (&c)[K / 8][4], const uint32_t (&left)[BackwardTiles<K>::kRows / 16][4],
                                          const Bf16* rows) {
@@ -47,14 +47,14 @@ __device__ __forceinline__ void add_rows(float (&c)[K / 8][4], const uint32_t (&
   commit_products();
 }
 
-// Where a warpgroup's half of dq is: 64 rows and 64 columns from these on.
+// A warpgroup's half of dq: the 64 x 64 part that begins at (row, column).
 template <int K>
 struct DqHalf {
   int row, column;
   __device__ explicit DqHalf(int group) : row(K == 64 ? group * 64 : 0), column(K == 64 ? 0 : group * 64) {}
 };
 
-// dq [64, 64] = dS k, asked for
+// Issues dq [64, 64] = dS k.
 template <int K>
 __device__ __forceinline__ void multiply_keys(float (&dq)[8][4], const Bf16* ds, const Bf16* k, int group) {
   using Tiles = BackwardTiles<K>;
@@ -70,8 +70,9 @@ __device__ __forceinline__ void multiply_keys(float (&dq)[8][4], const Bf16* ds,
   commit_products();
 }
 
-// scale * dq into the tile that is added from. Rows of odd number have the parts of 8 columns exchanged in time, so
-// that the four rows that a store reaches at once lie in different banks.
+// Stores scale * dq into `tile`, from which add_dq() adds it to device memory. Odd rows store their parts of 8 columns
+// in another order (part ^ 2): a warp's 8-byte store takes two passes of half a warp, and the four rows of a pass
+// should lie in different banks.
 template <int K>
 __device__ __forceinline__ void store_dq(const float (&dq)[8][4], float scale, int group, float* tile) {
   using Tiles = BackwardTiles<K>;
@@ -90,7 +91,7 @@ __device__ __forceinline__ void store_dq(const float (&dq)[8][4], float scale, i
   }
 }
 
-// 16 of the 64 columns, from `column` on, of the warp's 16 rows, from `row` on, of a swizzled panel.
+// Stores a warp's left operand [16, 16] into a swizzled panel of 64 columns, from (row, column) on.
 __device__ __forceinline__ void store_left(const uint32_t (&left)[4], Bf16* panel, int row, int column) {
 #ifdef __CUDACC__
   const int to_row = row + lane() % 16, piece = column / 8 + lane() / 16;
@@ -107,7 +108,7 @@ __device__ __forceinline__ void store_left(const uint32_t (&left)[4], Bf16* pane
 #endif
 }
 
-// The i-th tile of rows that is met.
+// Processes the i-th row tile visited. kWhole: it needs no mask.
 template <int K, bool kWhole>
 __device__ __forceinline__ void meet_rows(int i, float scale, int group, BackwardShared<K>& shared, KeySums<K>& sums) {
   using Tiles = BackwardTiles<K>;
@@ -159,8 +160,8 @@ __device__ __forceinline__ void meet_rows(int i, float scale, int group, Backwar
   fence_shared_writes();
 
   add_rows<K>(sums.dv, p_left, shared.d_o[stage]);
-  // Both have stored; and neither stores the dS of the tile after the next before both have met here again, having done
-  // with this one's.
+  // Waits until both warpgroups have stored their dS. This stage of ds is overwritten two row tiles later, after the
+  // next pass of this barrier. A warpgroup reaches that pass only after its product dq has read the stage.
   sync_threads_of(1, Tiles::kComputing * kWarpgroup);
   multiply_keys<K>(dq, shared.ds[stage], shared.k, group);
   wait_products<1>();
@@ -178,14 +179,14 @@ __device__ __forceinline__ void meet_rows(int i, float scale, int group, Backwar
   arrive_as_warp(&shared.q_empty[stage]);
 }
 
-// to [.., K] += factor * sum, for this thread's two keys
+// to [.., K] += factor * sum, for this thread's part of its two keys
 template <int K>
 __device__ __forceinline__ void add_sums(const AttentionShape& s, const KeyTile& tile, int key, float factor,
                                          const float (&sum)[K / 8][4], float* to) {
   for (int i = 0; i < 2; ++i) {
     if (key + i * 8 >= tile.exist) continue;
     float* row = to + (int64_t{tile.u + key + i * 8} * s.G + tile.g) * K + lane() % 4 * 2;
-    Pack<float, 2> pairs[K / 8];  // all are asked for before the first one is there
+    Pack<float, 2> pairs[K / 8];  // all loads are issued before the first result is used
     ROPEWALK_UNROLL
     for (int part = 0; part < K / 8; ++part) pairs[part] = load<2>(row + part * 8);
     ROPEWALK_UNROLL
@@ -199,7 +200,7 @@ __device__ __forceinline__ void add_sums(const AttentionShape& s, const KeyTile&
 template <int K>
 __device__ __forceinline__ void compute(const AttentionShape& s, const BackwardOperands& x, int group,
                                         BackwardShared<K>& shared) {
-  const KeyTile& tile = shared.tile;  // read when needed: registers are few
+  const KeyTile& tile = shared.tile;  // a reference: read when needed, which saves registers
   const int count = tile.rows.count();
   if (count == 0) return;
   const float scale = 1 / sqrtf(static_cast<float>(K));

@@ -1,4 +1,4 @@
-// What the warps of a block of the Hopper backward share, and how they tell each other what is there.
+// The shared memory of a thread block of the Hopper backward, and the barriers by which its warps synchronize.
 #pragma once
 
 #include "kernels/cuda/attention/hopper/backward_geometry.h"
@@ -11,23 +11,23 @@ namespace ROPEWALK_CUDA {
 
 template <int K>
 struct BackwardTiles {
-  static constexpr int kDqPanel = 32;    // columns of a panel of fp32
-  static constexpr int kRowBytes = 128;  // of a panel
+  static constexpr int kDqPanel = 32;    // columns of an fp32 panel
+  static constexpr int kRowBytes = 128;  // bytes in a row of a panel
   static constexpr int kKeys = 128, kRows = 8192 / K;
-  static constexpr int kComputing = 2;  // warpgroups
+  static constexpr int kComputing = 2;  // compute warpgroups
   static constexpr int kThreads = (1 + kComputing) * kWarpgroup;
   static constexpr int kStages = 2;
 };
 
-// What a tile's scores are shifted by and where they are masked. Of rows that do not exist P is 0.
+// Per row of a row tile. Rows that do not exist have base = +inf, so that their P is 0.
 template <int kRows>
 struct RowFacts {
-  float base[kRows];  // lse in units of log 2
+  float base[kRows];  // lse in base 2, subtracted from scores
   float delta[kRows];
-  int begin[kRows], end[kRows];  // of the tile's keys that are seen; only where the tile of rows is not whole
+  int begin[kRows], end[kRows];  // the key tile's keys that the row sees; set only if the row tile needs a mask
 };
 
-// Tiles are panels of rows of 128 bytes, swizzled as TensorMap says.
+// Tiles consist of panels with rows of 128 bytes, swizzled as described at TensorMap.
 template <int K>
 struct BackwardShared {
   using Tiles = BackwardTiles<K>;
@@ -37,11 +37,12 @@ struct BackwardShared {
   alignas(1024) Bf16 d_o[Tiles::kStages][Tiles::kRows * K];
   alignas(1024) Bf16 ds[Tiles::kStages][Tiles::kKeys * Tiles::kRows];  // dS^T: its rows are keys
   alignas(1024) float dq[Tiles::kRows * K];
-  RowFacts<Tiles::kRows> facts[Tiles::kStages];  // come and go with q
+  RowFacts<Tiles::kRows> facts[Tiles::kStages];  // loaded and released with q
   Barrier keys_full;
   Barrier q_full[Tiles::kStages], q_empty[Tiles::kStages];
   Barrier do_full[Tiles::kStages], do_empty[Tiles::kStages];
-  // dq_full[i % 2]: row tile i is in `dq`. Two threads send, one the even and one the odd tiles.
+  // dq_full[i % 2]: dq of the i-th row tile is in `dq`. One thread adds the even ones to device memory, another the
+  // odd.
   Barrier dq_full[2], dq_empty;
   KeyTile tile;
 };
@@ -49,7 +50,7 @@ struct BackwardShared {
 template <int K>
 __device__ __forceinline__ void init_barriers(BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  constexpr int kWarps = Tiles::kComputing * kWarpgroup / kWarp;  // that compute
+  constexpr int kWarps = Tiles::kComputing * kWarpgroup / kWarp;  // compute warps
   init(&shared.keys_full, 1);
   for (int stage = 0; stage < Tiles::kStages; ++stage) {
     init(&shared.q_full[stage], 2);

@@ -1,6 +1,7 @@
-// Attention's forward on Hopper (Shah et al., FlashAttention-3, arXiv 2407.08608): one thread asks for tiles,
-// warpgroups of consumers multiply them. While one's tensor cores work, another computes its softmax; and each has its
-// next scores computed before it sums by the present ones.
+// Attention's forward on Hopper (Shah et al., FlashAttention-3, arXiv 2407.08608). One producer thread issues the loads
+// of tiles, consumer warpgroups multiply them. While the tensor cores work for one warpgroup, another computes its
+// softmax. Each warpgroup issues q k^T of the next key tile together with p v of the present one, and computes the next
+// softmax while p v runs.
 #include "kernels/cuda/attention/hopper/schedule.h"
 #include "kernels/cuda/attention/merge.h"
 #include "kernels/cuda/attention/online_softmax.h"
@@ -15,38 +16,39 @@
 namespace ROPEWALK_CUDA {
 namespace {
 
-// How the kernel is cut, for head size K.
+// Tile sizes for head size K.
 template <int K_, int kConsumers_, int kKeys_, int kStages_>
 struct Cut {
   static constexpr int K = K_;
   static constexpr int kConsumers = kConsumers_;  // warpgroups of 64 rows each
   static constexpr int kRows = 64 * kConsumers;
   static constexpr int kKeys = kKeys_;      // of a tile
-  static constexpr int kStages = kStages_;  // tiles of keys that are there or on their way; of values as many
+  static constexpr int kStages = kStages_;  // key tiles in shared memory, and as many tiles of values
   static constexpr int kPanels = K / kPanel;
-  static constexpr bool kAsksToShrink = K == 128;  // whether that costs less than shrinking in vain
+  // Tests whether outputs need rescaling, where the test costs less than a needless rescaling.
+  static constexpr bool kAsksToShrink = K == 128;
   static constexpr int kThreads = kWarpgroup * (1 + kConsumers);
-  // Of a thread: the loading warpgroup leaves to the others what it does not need of what the block was given.
+  // Registers per thread: the loading warpgroup hands those that it does not need to the consumers.
   static constexpr int kLoaderRegisters = kConsumers == 2 ? 24 : 32, kConsumerRegisters = kConsumers == 2 ? 240 : 160;
   static_assert(kLoaderRegisters + kConsumers * kConsumerRegisters <= (1 + kConsumers) * (65536 / kThreads / 8 * 8));
 };
 
-// A block of rows, and the tiles of keys that it meets: from the last to the first, which begins at u0.
+// A row block and its key tiles, which are visited from the last to the first.
 struct Visit {
-  int t0, g, u0;
+  int t0, g, u0;               // first query, KV head, first key of the first key tile
   int whole_begin, whole_end;  // the keys that all rows see
-  int tiles;                   // 0: there are no more visits
+  int tiles;                   // number of key tiles; 0: there is no more work
 };
 
 template <typename Cut>
 struct Shared {
-  alignas(1024) Bf16 q[2][Cut::kPanels][Cut::kRows * kPanel];  // of this visit and of the next
+  alignas(1024) Bf16 q[2][Cut::kPanels][Cut::kRows * kPanel];  // of this visit and the next
   alignas(1024) Bf16 k[Cut::kStages][Cut::kPanels][Cut::kKeys * kPanel];
   alignas(1024) Bf16 v[Cut::kStages][Cut::kPanels][Cut::kKeys * kPanel];
   Barrier q_full[2], q_empty[2];
   Barrier k_full[Cut::kStages], k_empty[Cut::kStages];
   Barrier v_full[Cut::kStages], v_empty[Cut::kStages];
-  Visit visit[2];  // comes and goes with q
+  Visit visit[2];  // written and released with q
 };
 
 template <typename Cut>
@@ -60,7 +62,7 @@ __device__ __forceinline__ Visit visit_of(const AttentionShape& s, const Schedul
           static_cast<int>(first.end),   keys > 0 ? (keys + Cut::kKeys - 1) / Cut::kKeys : 0};
 }
 
-// The thread that asks for all tiles.
+// The producer: one thread issues the loads of all tiles.
 template <typename Cut>
 __device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule& schedule, const TensorMap& q,
                                      const TensorMap& k, const TensorMap& v, Shared<Cut>& shared) {
@@ -107,7 +109,7 @@ __device__ __forceinline__ void load(const AttentionShape& s, const RowSchedule&
   }
 }
 
-// score [64, kKeys] = q k^T, asked for
+// Issues score [64, kKeys] = q k^T.
 template <typename Cut>
 __device__ __forceinline__ void ask_for_scores(float (&score)[Cut::kKeys / 8][4], const Shared<Cut>& shared,
                                                int consumer, int q_stage, int stage) {
@@ -122,7 +124,7 @@ __device__ __forceinline__ void ask_for_scores(float (&score)[Cut::kKeys / 8][4]
   commit_products();
 }
 
-// out [64, K] += p v, asked for
+// Issues out [64, K] += p v.
 template <typename Cut>
 __device__ __forceinline__ void ask_for_sums(float (&out)[Cut::K / 8][4], const uint32_t (&p)[Cut::kKeys / 16][4],
                                              const Shared<Cut>& shared, int stage) {
@@ -134,10 +136,11 @@ __device__ __forceinline__ void ask_for_sums(float (&out)[Cut::K / 8][4], const 
   commit_products();
 }
 
+// The consumers: each warpgroup computes 64 rows of every visit.
 template <typename Cut>
 __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& shared, float* o, float* lse) {
   const int consumer = static_cast<int>(threadIdx.x) / kWarpgroup - 1;
-  const int row0 = consumer * 64 + warp() % 4 * 16 + lane() / 4;  // this thread's, and the one 8 further
+  const int row0 = consumer * 64 + warp() % 4 * 16 + lane() / 4;  // this thread's rows are row0 and row0 + 8
   const float scale = kLog2e / sqrtf(static_cast<float>(Cut::K));
 
   RingPlace<Cut::kStages> k_place, v_place;
@@ -146,7 +149,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     const Visit visit = shared.visit[q_place.stage];
     if (visit.tiles == 0) break;
     const Rows<Cut::kRows> rows(s, visit.t0);
-    int seen_begin[2], seen_end[2], at[2];  // of this thread's rows; at < 0: there is none
+    int seen_begin[2], seen_end[2], at[2];  // of this thread's rows; at < 0: no such row
     float lse_before[2];
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
@@ -162,7 +165,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     const auto take_scores = [&](int i) {
       const int u = visit.u0 + (visit.tiles - 1 - i) * Cut::kKeys;
       if (u < visit.whole_begin || u + Cut::kKeys > visit.whole_end) {
-        const int column0 = u + lane() % 4 * 2;  // this thread's first
+        const int column0 = u + lane() % 4 * 2;  // this thread's first column
         ROPEWALK_UNROLL
         for (int part = 0; part < Cut::kKeys / 8; ++part)
           for (int j = 0; j < 4; ++j) {
@@ -195,7 +198,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       arrive_as_warp(&shared.k_empty[k_place.stage]);
       k_place.next();
       take_scores(i);
-      // The wait for keys stands here so that ptxas does not move the softmax behind the wait for sums.
+      // The wait for keys is here to keep ptxas from moving the softmax after wait_products<0>().
       if (i + 1 < visit.tiles) wait(&shared.k_full[k_place.stage], k_place.parity);
       wait_products<0>();
       pin(out);
@@ -218,7 +221,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
       const float sum = softmax.whole_sum(i);
-      const bool mine = at[i] >= 0 && sum != 0;  // 0: sees none of these keys
+      const bool mine = at[i] >= 0 && sum != 0;  // sum 0: the row sees none of these keys
       merge_row<Cut::K>(out, i, kLn2 * softmax.largest[i] + logf(sum), sum, mine, at[i], lse_before[i], o, lse);
     }
   }
@@ -258,7 +261,7 @@ __global__ void __launch_bounds__(Cut::kThreads, 1)
   }
 }
 
-// At most so many bytes of keys and values are in use at a time, so that they stay in the L2 cache.
+// The most bytes of keys and values that a section of several heads reads, so that they stay in the L2 cache.
 constexpr int64_t kSectionBytes = 32 << 20;
 
 template <typename Cut>

@@ -1,32 +1,35 @@
-// Which rows a block computes next. A thread block stays on its multiprocessor and takes one block of rows after
-// another, the ones that see the most keys first; so all thread blocks end at about the same time.
+// Which row block a thread block of the forward computes next. Thread blocks are persistent: each takes one row block
+// after another. Row blocks that see the most keys come first within a section of KV heads, so that all thread blocks
+// end at about the same time.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
 
 namespace ROPEWALK_CUDA {
 
-// The blocks of rows of all key heads, in order: some heads, whose keys and values the L2 cache holds, before the next.
+// The order of the row blocks of all KV heads. Heads are taken in sections. A section is one head, or several heads
+// whose keys and values (with a window, those in one window) fit into the L2 cache.
 struct RowSchedule {
-  unsigned count;  // of blocks of rows
-  unsigned row_blocks, heads;
-  unsigned section;  // heads at a time
-  unsigned* taken;   // counts who has asked; 0 before a launch and after it
+  unsigned count;              // row_blocks * heads
+  unsigned row_blocks, heads;  // row blocks of a KV head; KV heads
+  unsigned section;            // KV heads in a section
+  unsigned* taken;             // in device memory: numbers taken in this launch; 0 before and after each launch
 };
 
-// A number that nobody else of this launch gets. Each of the grid's blocks asks until one is not below schedule.count,
-// and then no more: the last to ask makes it 0 again.
+// Returns 0, 1, 2, ..., each once in a launch. Every thread block must call it until it gets a number that is not below
+// schedule.count, and not again: the last of these count + gridDim.x calls sets the counter back to 0.
 __device__ __forceinline__ unsigned take_number(const RowSchedule& schedule) {
   const unsigned last = schedule.count + gridDim.x - 1;
 #ifndef ROPEWALK_CUDA_EMULATED
   return atomicInc(schedule.taken, last);
-#else  // Blocks change only where they wait, so this is not interrupted.
+#else  // The emulation switches between blocks only where they wait, so this is atomic.
   const unsigned number = *schedule.taken;
   *schedule.taken = number == last ? 0 : number + 1;
   return number;
 #endif
 }
 
+// A row block of a KV head.
 struct ScheduledRows {
   unsigned row_block, head;
 };

@@ -1,14 +1,14 @@
-// The order in which the blocks of the backward add to dq, so that the same bits come twice. A tile of rows is added to
-// by the tiles of keys that it sees, from the first to the last: a count for each (tile of rows, key head) says how
-// many have.
+// The order in which the blocks of the Hopper backward add to dq, so that dq is bitwise reproducible. The key tiles
+// that a row tile sees add to its dq in ascending order. A counter for each (row tile, KV head) holds how many have
+// added.
 //
-// No deadlock: blocks take numbers as they begin, of each key head the tiles of keys from the first to the last, and a
-// block waits only for blocks of smaller numbers. These run, or are done: the one of the smallest number waits for
-// none. And each turn comes: the tiles of keys that a tile of rows sees follow each other without a gap, as documents
-// begin at a query's own position at the latest, and never earlier than the query's before it (AttentionSpan).
+// No deadlock: blocks take numbers as they start, and the key tiles of a KV head have ascending numbers, so that a
+// block waits only for blocks that have started before it. Of the blocks that are not done, the one with the smallest
+// number waits for none. Every count that a block waits for is reached: the key tiles that a row tile sees are
+// contiguous, because document_begin[t] never decreases and is at most the position of query t (AttentionSpan).
 //
-// Short waits: blocks meet the tiles of rows that they share in one order (KeyTile), and so follow each other at the
-// distance of about one of them.
+// Short waits: blocks visit the row tiles that they share in the same order (KeyTile), each about one row tile behind
+// the block before it.
 #pragma once
 
 #include "kernels/cuda/block.h"
@@ -17,11 +17,13 @@
 namespace ROPEWALK_CUDA {
 
 struct Turns {
-  int* counts;  // of who has had a turn, at each place; before them the number of the next block; null: no order
+  // In device memory, zeroed before each launch. counts[0]: the number of the next block. counts[1 + place], with place
+  // = row tile * G + KV head: how many key tiles have added there. Null: blocks add in any order.
+  int* counts;
 
   __device__ bool are_kept() const { return counts != nullptr; }
 
-  // By one thread of each block, once.
+  // The index of this block's work (key_tile). Called once, by one thread of the block.
   __device__ int number_of_block() const {
     if (!are_kept()) return static_cast<int>(blockIdx.x);
 #ifdef __CUDACC__
@@ -31,7 +33,8 @@ struct Turns {
 #endif
   }
 
-  // Where turns are kept, by the thread that asks for the bulk sums of this one, before.
+  // Waits until `turn` key tiles have added at `place`. Called only if are_kept(), by the thread that then issues
+  // this block's addition.
   __device__ void await(int place, int turn) const {
 #ifdef __CUDACC__
     int had = 0;
@@ -43,7 +46,7 @@ struct Turns {
     simt::wait_for_value(counts + 1 + place, turn);
 #endif
   }
-  // By the same thread, after it has waited for them.
+  // Lets the next key tile add. Called by the same thread, once its addition is complete (wait_bulk<0>).
   __device__ void end(int place) const {
 #ifdef __CUDACC__
     asm volatile("fence.proxy.async.global;" ::: "memory");

@@ -1,6 +1,7 @@
-// Attention's backward by tiles (Dao, arXiv 2307.08691): P is computed again from lse. Deterministic, it goes once by
-// blocks of rows, for dq, and once by tiles of keys, for dk and dv: seven products, and no two blocks add to one place.
-// Otherwise it goes by tiles of keys alone: five products, and dq is added to as blocks come.
+// Attention's backward by tiles (Dao, arXiv 2307.08691); P is recomputed from lse. The deterministic mode has two
+// kernels: one in which each block has rows, for dq, and one in which each block has a key tile, for dk and dv. They
+// compute seven products, and no two blocks add to the same element. Otherwise there is one kernel, in which each block
+// has a key tile: five products, and dq is added to atomically, in any order.
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/operands.h"
 #include "kernels/cuda/attention/portable/met_rows.h"
@@ -13,7 +14,7 @@ namespace {
 template <int K>
 using QueryTiles = RowTiles<K, 2, 32, 2, 2, 2>;
 
-// dq += dS k / sqrt(K),  dS = P * (do v^T - delta); a block for each (block of rows, key head)
+// dq += dS k / sqrt(K), dS = P * (do v^T - delta); one thread block per (block of rows, KV head)
 template <int K>
 __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlocks)
     query_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
@@ -68,8 +69,8 @@ __global__ void __launch_bounds__(QueryTiles<K>::kThreads, QueryTiles<K>::kBlock
   }
 }
 
-// Shared memory: tiles of rows; where dq is wanted, the tile of keys and two of dS^T [kKeys, kRows], the second of
-// which is written while the first is read; and what is known of rows.
+// Shared memory: row tiles; if dq is computed, the key tile and two buffers of dS^T [kKeys, kRows], one of which is
+// written while the other is read; and MetRows::Shared.
 template <typename Tiles, bool kWithQueries>
 struct KeyShared {
   static constexpr int kDs = Tiles::kKeys * Tiles::kRows;
@@ -78,9 +79,9 @@ struct KeyShared {
   static_assert(kBytes <= kMostShared);
 };
 
-// to [2] += (first, second), where other blocks may be adding too
+// to [2] += (first, second), while other blocks may add to it too
 __device__ __forceinline__ void add_pair_atomically(float* to, float first, float second) {
-#if defined(ROPEWALK_CUDA_EMULATED)  // blocks run one after another
+#if defined(ROPEWALK_CUDA_EMULATED)  // which switches between blocks only where they wait
   add_pair(to, 1, first, second);
 #elif __CUDA_ARCH__ >= 900
   atomicAdd(reinterpret_cast<float2*>(to), make_float2(first, second));
@@ -90,8 +91,8 @@ __device__ __forceinline__ void add_pair_atomically(float* to, float first, floa
 #endif
 }
 
-// dq += dS k / sqrt(K) for the rows from query t on and the keys of a tile; ds_tile is dS^T. Each warp has its K /
-// kWarps columns of all rows.
+// dq += dS k / sqrt(K) for the row tile that begins at query t and the block's key tile; ds_tile is dS^T. Each warp
+// computes K / kWarps columns of all rows.
 template <typename Tiles>
 __device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, int t, const Bf16* ds_tile,
                                                    const Bf16* k_tile, float* dq) {
@@ -101,7 +102,7 @@ __device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, i
   const int count = rows.count(t), first = warp() * kColumns, me = worked_out_here(lane());
   const float scale = 1 / sqrtf(static_cast<float>(K));
   float* const to = dq + rows.first(t) * K + first + me % 4 * 2;
-  constexpr int kParts = 2;  // 16 rows each, which share what is loaded of keys
+  constexpr int kParts = 2;  // of 16 rows each; the keys that are loaded serve all of them
   ROPEWALK_UNROLL
   for (int row0 = 0; row0 < Tiles::kRows; row0 += 16 * kParts) {
     float sum[kParts][kColumns / 8][4] = {};
@@ -124,8 +125,8 @@ __device__ __forceinline__ void add_query_gradient(const MetRows<Tiles>& rows, i
   }
 }
 
-// dv += P^T do,  dk += dS^T q / sqrt(K); a block for each (tile of keys, key head). What is computed is transposed:
-// rows are keys. kWithQueries: dq as well, which is not touched otherwise.
+// dv += P^T do, dk += dS^T q / sqrt(K); one thread block per (key tile, KV head). P and dS are computed transposed:
+// their rows are keys. kWithQueries: computes dq too, which is not touched otherwise.
 template <int K, bool kWithQueries>
 __global__ void __launch_bounds__(KeyTiles<K, kWithQueries>::kThreads, KeyTiles<K, kWithQueries>::kBlocks)
     key_gradient_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, const Bf16* d_o,
@@ -142,8 +143,8 @@ __global__ void __launch_bounds__(KeyTiles<K, kWithQueries>::kThreads, KeyTiles<
                             *reinterpret_cast<typename MetRows<Tiles>::Shared*>(row_tiles + Shared::kTiles));
   if (rows.empty()) return;
 
-  // The warp's keys and values stay in registers, by way of where rows come later; keys that dq is computed of stay in
-  // shared memory.
+  // The warp's values stay in registers, loaded by way of the shared memory of the row tiles. So do its keys, unless dq
+  // is computed: then they stay in shared memory.
   const int mine = warp() * 16;
   LeftRows<K> key, value;
   const auto bring = [&](const Bf16* x, Bf16* tile) {
@@ -163,7 +164,7 @@ __global__ void __launch_bounds__(KeyTiles<K, kWithQueries>::kThreads, KeyTiles<
 
   float dk_sum[1][K / 8][4] = {}, dv_sum[1][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  int t_before = -1, half = 0;  // the tile whose dS^T is in ds_tiles
+  int t_before = -1, half = 0;  // the row tile whose dS^T is in ds_tiles, and in which buffer
   rows.each_tile(q, d_o, lse, delta, row_tiles, [&](int t, const Tile<K>& tile, const auto& facts) {
     if constexpr (kWithQueries) {
       if (t_before >= 0) add_query_gradient(rows, t_before, ds_tiles + half * Shared::kDs, k_tile, dq);
@@ -181,7 +182,7 @@ __global__ void __launch_bounds__(KeyTiles<K, kWithQueries>::kThreads, KeyTiles<
         add_product_of_rows<K>(p, key, tile, step);
       }
       const int me = kWithQueries ? worked_out_here(lane()) : lane();
-      const int row0 = step + me % 4 * 2;  // this thread's first
+      const int row0 = step + me % 4 * 2;  // this thread's first row
       if (facts.masked) {
         const int key0 = kWithQueries ? worked_out_here(warp()) * 16 + worked_out_here(lane()) / 4
                                       : worked_out_here(mine + lane() / 4);

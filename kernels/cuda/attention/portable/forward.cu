@@ -1,5 +1,5 @@
 // Attention's forward by tiles (Dao, arXiv 2307.08691), merged into (o, lse). Scores exist one tile at a time, in
-// registers and in units of log 2.
+// registers and in base 2.
 #include "kernels/cuda/attention/merge.h"
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/operands.h"
@@ -12,7 +12,7 @@ namespace {
 template <int K>
 using ForwardTiles = RowTiles<K, 2, 64, 2, 2, 1>;
 
-// A block for each (block of rows, key head).
+// One thread block per (block of rows, KV head).
 template <int K>
 __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kBlocks)
     attention_forward_kernel(AttentionShape s, const Bf16* q, const Bf16* k, const Bf16* v, float* o, float* lse) {
@@ -34,7 +34,7 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
     for (int part = 0; part < Tiles::kParts; ++part) {
       float shrink[2];
       softmax[part].take(score[part], scale, shrink);
-      if (shrink[0] != 1 || shrink[1] != 1) shrink_rows(out[part], shrink);  // seldom, once most keys have been seen
+      if (shrink[0] != 1 || shrink[1] != 1) shrink_rows(out[part], shrink);  // rare, once most keys have been seen
     }
     add_product<K>(out, score, keys, Tiles::kKeys);
   });
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
     for (int i = 0; i < 2; ++i) {
       const float sum = softmax[part].whole_sum(i);
       const int row = block.row(part, i);
-      const bool mine = row < rows.count() && sum != 0;  // 0: sees none of these keys
+      const bool mine = row < rows.count() && sum != 0;  // sum 0: the row sees none of these keys
       const int64_t at = mine ? rows.at(s, blockIdx.y, row) : 0;
       merge_row<K>(out[part], i, kLn2 * softmax[part].largest[i] + logf(sum), sum, mine, at, mine ? lse[at] : 0, o,
                    lse);

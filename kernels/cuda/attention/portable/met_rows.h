@@ -1,5 +1,5 @@
-// The rows (t, r) that meet a tile of keys, as they come through shared memory, tile by tile: q, do, and what is known
-// of each.
+// The rows (t, r) that see any key of a key tile, streamed through shared memory in row tiles: q, do, and each row's
+// lse, delta and mask bounds.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
@@ -9,21 +9,22 @@
 
 namespace ROPEWALK_CUDA {
 
-// How the backward by tiles of keys is cut: 16 keys a warp, as its two sums of K numbers a key fill the registers;
-// kRows rows at a time, of which kStep are computed at once; kStages tiles of them, all but one of which are on their
-// way; kBlocks blocks share an SM. kWithQueries: dq as well.
+// Tile sizes of the backward kernels in which each block owns one key tile. A warp has 16 keys, because its
+// accumulators of dk and dv, 2 K floats per key, fill the registers. A row tile has kRows rows, kStep of which are
+// computed at once; shared memory holds kStages row tiles, all but one of them in flight. kBlocks blocks share an SM.
+// kWithQueries: computes dq too.
 template <int K_, bool kWithQueries>
 struct KeyTiles {
   static constexpr int K = K_, kWarps = K == 64 || kWithQueries ? 4 : 8, kBlocks = 8 / kWarps;
   static constexpr int kThreads = kWarps * kWarp, kKeys = 16 * kWarps;
   static constexpr int kRows = 64, kStep = 16, kStages = kWarps == 8 ? 3 : 2;
-  static constexpr int kRow = kRows * K, kKey = kKeys * K;  // numbers in a tile
+  static constexpr int kRow = kRows * K, kKey = kKeys * K;  // elements of a tile
 };
 
-// A row's lse in units of log 2, to take from scores: 0 where it sees nothing, as -inf less -inf is no number.
+// A row's lse in base 2, to be subtracted from its scores; 0 if the row sees nothing, since -inf - (-inf) is NaN.
 __device__ __forceinline__ float softmax_base(float lse) { return lse == -INFINITY ? 0 : kLog2e * lse; }
 
-// Queries and keys are counted in 32 bits: 2^31 of them fit into no device's memory.
+// Indices of queries and keys are 32-bit: no device's memory holds 2^31 of them.
 template <typename Tiles>
 class MetRows {
   static constexpr int K = Tiles::K, kRows = Tiles::kRows;
@@ -31,20 +32,21 @@ class MetRows {
   static_assert(kRows <= Tiles::kThreads);
 
  public:
-  // Of the rows of a tile.
+  // Per row of a row tile.
   struct alignas(16) Facts {
-    float base[kRows], minus_delta[kRows];  // lse in units of log 2
-    int16_t begin[kRows], end[kRows];       // of the tile's keys, those that it sees; where masked
-    int masked;                             // not all rows see all keys
+    float base[kRows], minus_delta[kRows];  // base: softmax_base(lse)
+    int16_t begin[kRows], end[kRows];       // the key tile's keys that the row sees; set only if masked
+    int masked;                             // whether some row of the tile does not see all keys, or does not exist
   };
   struct Shared {
     Facts facts[Tiles::kStages];
-    int place[Copy::kStep][Copy::kCount];  // of row (i, j) = i + j kStep, from the first of head r = 0 on
-    int all_begin, all_end;                // of the queries that see all keys
+    // [i][j]: the index in [T, H] of the tile's row i + j * Copy::kStep, relative to row 0's.
+    int place[Copy::kStep][Copy::kCount];
+    int all_begin, all_end;  // the queries that see all keys of the key tile
   };
-  static constexpr int kTiles = 2 * Tiles::kStages * Tiles::kRow;  // numbers, q and do of each stage
+  static constexpr int kTiles = 2 * Tiles::kStages * Tiles::kRow;  // elements: q and do of each stage
 
-  // Keys from u on, of which `exist` are there.
+  // The key tile is [u, u + exist) of KV head g.
   __device__ __forceinline__ MetRows(const AttentionShape& s, int g, int u, int exist, Shared& shared)
       : s_(s), g_(g), u_(u), R_(static_cast<int>(s.H / s.G)), per_tile_(kRows / R_), shared_(shared) {
     const Range some = queries_of_keys(s, u, exist);
@@ -53,25 +55,26 @@ class MetRows {
   }
 
   __device__ bool empty() const { return begin_ >= end_; }
-  // Rows of the tile from query t on.
+  // The number of rows in the row tile whose first query is t.
   __device__ __forceinline__ int count(int t) const {
     const int queries = static_cast<int>(s_.T) - t;
     return (queries < per_tile_ ? queries : per_tile_) * R_;
   }
-  // In [T, H], row r = 0 of query t; and from there on, of its tile's rows.
+  // first(t): the index in [T, H] of row (t, 0). place(row): the index of row `row` of the tile that begins at t,
+  // relative to first(t).
   __device__ __forceinline__ int64_t first(int t) const { return int64_t{t} * static_cast<int>(s_.H) + g_ * R_; }
   __device__ __forceinline__ int place(int row) const { return shared_.place[row % Copy::kStep][row / Copy::kStep]; }
 
-  // Calls f(t, rows, facts) for the tiles from query t on: its kRows rows of q, and behind them those of do. Such tiles
-  // begin at `tiles`.
+  // Calls f(t, rows, facts) for each row tile, whose first query is t. `rows` holds its kRows rows of q, followed by
+  // its kRows rows of do. `tiles` is the shared memory for kStages of these.
   template <typename F>
   __device__ __forceinline__ void each_tile(const Bf16* q, const Bf16* d_o, const float* lse, const float* delta,
                                             Bf16* tiles, const F& f) const {
-    const int mine = static_cast<int>(threadIdx.x);  // this thread's row, where there are so many
+    const int mine = static_cast<int>(threadIdx.x);  // this thread's row, if < kRows
     if (mine < kRows)
       shared_.place[mine % Copy::kStep][mine / Copy::kStep] = static_cast<int>(mine / R_ * s_.H + mine % R_);
     const Range all = queries_of_all_keys(s_, u_, Tiles::kKeys);
-    shared_.all_begin = static_cast<int>(all.begin);  // all write the same
+    shared_.all_begin = static_cast<int>(all.begin);  // all threads write the same value
     shared_.all_end = static_cast<int>(all.end);
     __syncthreads();
 
@@ -87,9 +90,9 @@ class MetRows {
           note_bounds(t, mine < exist, shared_.facts[stage]);
         }
       }
-      commit();  // of nothing behind the last tile, so that as many newer groups are on their way as before it
+      commit();  // an empty group after the last tile, so that wait<kStages - 2>() still waits for the right one
     };
-    // lse and delta have time to come while a tile is computed.
+    // Called after a tile is computed, so that the loads of lse and delta overlap with it.
     const auto note = [&](int stage) {
       const int row = worked_out_here(mine);
       if (row >= kRows) return;
@@ -103,7 +106,7 @@ class MetRows {
     int stage = 0;
     for (int t = begin_; t < end_; t += per_tile_) {
       wait<Tiles::kStages - 2>();
-      __syncthreads();  // the tile is all here, and the one before it done with
+      __syncthreads();  // all threads' copies of this tile are complete, and nobody reads the previous one any more
       const int free = stage == 0 ? Tiles::kStages - 1 : stage - 1;
       ask(t + (Tiles::kStages - 1) * per_tile_, free);
       f(t, Tile<K>(tiles + stage * 2 * Tiles::kRow), shared_.facts[stage]);
@@ -114,7 +117,7 @@ class MetRows {
 
  private:
   __device__ __forceinline__ void ask_for_tile(int t, int exist, const Bf16* q, const Bf16* d_o, Bf16* to) const {
-    constexpr int kTogether = Copy::kCount < 4 ? Copy::kCount : 4;  // what one instruction loads
+    constexpr int kTogether = Copy::kCount < 4 ? Copy::kCount : 4;  // ints that one instruction loads
     Pack<int, kTogether> places[Copy::kCount / kTogether];
     ROPEWALK_UNROLL
     for (int i = 0; i < Copy::kCount / kTogether; ++i)
@@ -129,7 +132,7 @@ class MetRows {
     Copy::ask(to, exist, of(q));
     Copy::ask(to + Tiles::kRow, exist, of(d_o));
   }
-  // By the thread that has a row of the tile.
+  // Called by one thread for each row of the tile.
   __device__ __forceinline__ void note_bounds(int t, bool exists, Facts& facts) const {
     const int row = static_cast<int>(threadIdx.x);
     const bool masked = t < shared_.all_begin || t + per_tile_ > shared_.all_end;
@@ -147,7 +150,7 @@ class MetRows {
   const AttentionShape& s_;
   const int g_, u_, R_, per_tile_;
   Shared& shared_;
-  int begin_, end_;  // queries among which all are that see some of the keys, from a whole tile on
+  int begin_, end_;  // the queries that see any of the keys; begin_ is rounded down to the start of a row tile
 };
 
 }  // namespace ROPEWALK_CUDA

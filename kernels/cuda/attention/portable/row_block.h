@@ -1,5 +1,5 @@
-// A block of rows (t, r) that meets, tile by tile, the keys that any of its rows sees: what the forward and the
-// backward's dq have in common.
+// A block of rows (t, r) that visits, tile by tile, the keys that any of its rows sees. Shared by the forward and the
+// kernel of dq.
 #pragma once
 
 #include "kernels/cuda/attention/geometry.h"
@@ -8,28 +8,28 @@
 
 namespace ROPEWALK_CUDA {
 
-// How such a block is cut: kParts_ times 16 rows a warp, which share what the warp loads of keys; kKeys_ keys at a
-// time, of which kStages_ tiles are in shared memory, all but one of them on their way; kBlocks_ blocks share an SM;
-// kLefts_ tiles of the rows' own stay.
+// Tile sizes. A warp has kParts_ times 16 rows, and uses each key that it loads for all of them. A key tile has kKeys_
+// keys. Shared memory holds kStages_ key tiles with their values, all but one of them in flight. For the whole kernel,
+// it also holds kLefts_ tiles of the block's own rows (q, and do in the backward). kBlocks_ blocks share an SM.
 template <int K_, int kParts_, int kKeys_, int kStages_, int kBlocks_, int kLefts_>
 struct RowTiles {
   static constexpr int K = K_, kParts = kParts_, kKeys = kKeys_, kStages = kStages_, kBlocks = kBlocks_;
   static constexpr int kWarps = 4, kThreads = kWarps * kWarp;
   static constexpr int kWarpRows = 16 * kParts, kRows = kWarpRows * kWarps;
-  static constexpr int kLeft = kRows * K, kKey = kKeys * K;  // numbers in a tile
+  static constexpr int kLeft = kRows * K, kKey = kKeys * K;  // elements of a tile
   static constexpr int kTiles = kLefts_ * kLeft + 2 * kStages * kKey;
   static constexpr int64_t kBytes = kTiles * int64_t{sizeof(Bf16)} + (2 * kRows + 2) * int64_t{sizeof(int)};
   static_assert(kBytes <= kMostShared);
 };
 
-// In shared memory: where the keys that each row sees begin and end, none where there is no such row; and those that
-// all rows see.
+// In shared memory: the range of keys that each row sees, empty if there is no such row, and the range that all rows
+// see.
 template <typename Tiles>
 struct RowBounds {
   Pack<int, 2> row[Tiles::kRows], all;
 };
 
-// Keys of the piece are counted in 32 bits: 2^31 of them fit into no device's memory.
+// Indices of keys are 32-bit: no device's memory holds 2^31 of them.
 template <typename Tiles>
 class RowBlock {
  public:
@@ -42,18 +42,18 @@ class RowBlock {
   }
 
   __device__ bool empty() const { return begin_ == end_; }
-  // The blocks that see the most keys begin first.
+  // Rows in reverse order of blockIdx.x, so that the blocks that see the most keys start first.
   __device__ __forceinline__ Rows<Tiles::kRows> rows() const {
     const int per_block = Tiles::kRows / (static_cast<int>(s_.H) / static_cast<int>(s_.G));
     const auto block = static_cast<int>(gridDim.x) - 1 - worked_out_here(static_cast<int>(blockIdx.x));
     return {s_, int64_t{block} * per_block};
   }
-  // Of this thread, which has numbers 2i and 2i + 1 of each part's sums in its row i of two.
+  // The row, within the block, of this thread's accumulators 2i and 2i + 1 (i: 0 or 1) of 16-row part `part`.
   __device__ __forceinline__ int row(int part, int i) const {
     return warp() * Tiles::kWarpRows + 16 * part + 8 * i + lane() / 4;
   }
 
-  // Asks for these rows of x [T, H, K] as a tile.
+  // Issues the copy of the block's rows of x [T, H, K] into a tile.
   __device__ __forceinline__ void copy_rows(Bf16* tile, const Bf16* x) const {
     using Copy = TileCopy<K, Tiles::kRows, Tiles::kThreads>;
     const auto mine = rows();
@@ -62,7 +62,8 @@ class RowBlock {
     });
   }
 
-  // sums += the warp's rows of a tile times rows of `right` from `row` on.
+  // sums += the warp's rows of `tile` times the transpose of rows [row, row + 8 kColumnParts) of `right`. The inner
+  // dimension is K.
   template <int kColumnParts>
   __device__ __forceinline__ void add_product_of_rows(float (&sums)[Tiles::kParts][kColumnParts][4], const Bf16* tile,
                                                       const Tile<K>& right, int row) const {
@@ -71,8 +72,8 @@ class RowBlock {
         sums, [&](uint32_t(&a)[4], int part, int column) { mine.load_left(a, 16 * part, column); }, right, row);
   }
 
-  // Calls f(u, tile) for the kKeys keys from u on, and behind them in the tile their values; such tiles begin at
-  // `tiles`. What was asked for before has come.
+  // Calls f(u, tile) for each key tile, whose first key is u. `tile` holds its kKeys keys, followed by their values.
+  // `tiles` is the shared memory for kStages of these. Copies issued earlier (copy_rows) are complete when f is called.
   template <typename F>
   __device__ __forceinline__ void each_tile(const Bf16* k, const Bf16* v, Bf16* tiles, RowBounds<Tiles>& bounds,
                                             const F& f) const {
@@ -87,20 +88,20 @@ class RowBlock {
         Copy::ask(to, exist, [&](int i) { return k + from + i * Copy::kStep * stride; });
         Copy::ask(to + Tiles::kKey, exist, [&](int i) { return v + from + i * Copy::kStep * stride; });
       }
-      commit();  // of nothing behind the last tile, so that as many newer groups are on their way as before it
+      commit();  // an empty group after the last tile, so that wait<kStages - 2>() still waits for the right one
     };
     for (int stage = 0; stage < Tiles::kStages - 1; ++stage) ask(begin_ + stage * kKeys, stage);
     int stage = 0;
     for (int u = begin_; u < end_; u += kKeys) {
       wait<Tiles::kStages - 2>();
-      __syncthreads();  // the tile is all here, and the one before it done with
+      __syncthreads();  // all threads' copies of this tile are complete, and nobody reads the previous one any more
       ask(u + (Tiles::kStages - 1) * kKeys, stage == 0 ? Tiles::kStages - 1 : stage - 1);
       f(u, Tile<K>(tiles + stage * 2 * Tiles::kKey));
       stage = stage == Tiles::kStages - 1 ? 0 : stage + 1;
     }
   }
 
-  // Makes -inf of the scores, of keys from u on, that rows do not see.
+  // Applies the mask: sets to -inf the scores of keys that a row does not see. `score` is of the key tile from u on.
   template <int kColumnParts>
   __device__ __forceinline__ void hide(float (&score)[Tiles::kParts][kColumnParts][4], int u,
                                        const RowBounds<Tiles>& bounds) const {
@@ -133,9 +134,9 @@ class RowBlock {
       bounds.row[row] = packed(seen.begin, seen.end);
     }
     const Ends seen = seen_by_ends();
-    bounds.all = packed(seen.last.begin, seen.first.end);  // all write the same
+    bounds.all = packed(seen.last.begin, seen.first.end);  // all threads write the same value
   }
-  // What the first and the last row see.
+  // The keys that the first and the last row see.
   struct Ends {
     Range first, last;
   };
@@ -145,7 +146,7 @@ class RowBlock {
   }
 
   const AttentionShape& s_;
-  int begin_, end_;  // of what any row sees, from a whole tile on
+  int begin_, end_;  // the keys that any row sees; begin_ is rounded down to a multiple of kKeys
 };
 
 }  // namespace ROPEWALK_CUDA

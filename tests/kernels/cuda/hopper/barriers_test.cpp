@@ -1,5 +1,5 @@
-// Barriers of the emulated device that count arrivals and bytes, named ones, registers, and tiles that come: what uses
-// them rightly is right whatever is drawn, and mistakes put in on purpose are noticed.
+// The emulated device's mbarriers, named barriers, register moves and tile copies. Correct code gives correct results
+// in every random order, and planted mistakes are detected.
 #include "tests/kernels/cuda/hopper/emulated.h"
 
 namespace ropewalk::cuda_emulated {
@@ -7,7 +7,7 @@ namespace {
 
 enum class Fault { kNone, kPhase, kFewerBytes, kMoreBytes, kNoBytes, kNoRelease, kEarlyRelease, kNotPublished };
 
-// One warp brings tiles [64, 64] to two places by turns, another one sums them up.
+// One warp loads tiles [64, 64] into two stages in turn, another warp sums them.
 struct Pipe {
   static constexpr int kTiles = 7, kStages = 2, kTile = 64 * 64;
   static constexpr uint32_t kBytes = kTile * sizeof(Bf16);
@@ -49,7 +49,7 @@ struct Pipe {
       wait(full + stage, static_cast<uint32_t>(i / kStages % 2 ^ (fault == Fault::kPhase)));
       if (fault == Fault::kEarlyRelease) arrive(empty + stage);
       for (int row = lane(); row < 64; row += kWarp) {
-        __syncwarp();  // others may come between
+        __syncwarp();  // lets other warps run
         for (int column = 0; column < 64; ++column)
           sums[static_cast<size_t>(row * 64 + column)] += widen(tiles[stage * kTile + in_panel(row, column)]);
       }
@@ -83,7 +83,7 @@ TEST(HopperBarriers, NoticeWrongPhasesAndBytes) {
   EXPECT_LT(times_right_with(Fault::kEarlyRelease), kRuns / 2);
 }
 
-// One thread uses a barrier of two arrivals.
+// A kernel in which one thread uses a barrier of two arrivals.
 std::function<void()> with_barrier(const std::function<void(Barrier*)>& use) {
   return [use] {
     auto* barrier = shared_memory<Barrier>();
@@ -107,7 +107,7 @@ TEST(HopperBarriers, CountWhatTheyAreInitialisedFor) {
                    wait(b, 0);
                  }));
   expect_failure(kDeadlock, kWarp, 64, with_barrier([](Barrier* b) {
-                   for (int i = 0; i < 4; ++i) arrive(b);  // two phases: the one under way is of parity 0 again
+                   for (int i = 0; i < 4; ++i) arrive(b);  // two phases: the current one has parity 0 again
                    wait(b, 0);
                  }));
   expect_failure("more than 2 arrive", kWarp, 64, with_barrier([](Barrier* b) {
@@ -126,7 +126,8 @@ TEST(HopperBarriers, CountWhatTheyAreInitialisedFor) {
                  }));
 }
 
-// A map's box [64, 2, 3] from negative coordinates on and beyond the end: rows of what is there, zeros elsewhere.
+// A box [64, 2, 3] that begins at negative coordinates or extends beyond the end holds the tensor's rows, and zeros
+// elsewhere.
 TEST(HopperTiles, AreZeroOutsideOfTheirTensor) {
   const int R = 2, heads = 3, tokens = 4, K = 64;
   const std::vector<Bf16> numbers = small_integers(tokens * heads * R * K, 2);
@@ -192,7 +193,7 @@ TEST(HopperTiles, HaveMapsThatADriverTakes) {
   EXPECT_THROW(tensor_map(numbers, {64, 8}, {64}, {64, 257}), std::logic_error) << "box";
 }
 
-// Two warps write and read a number by turns; a third one has nothing to do with it.
+// Two warps write and read an integer in turn; a third one takes no part.
 TEST(HopperNamedBarriers, AreOfSomeThreads) {
   bool right = true;
   const auto turns = [&right](bool first_syncs, bool second_syncs, int threads) {
@@ -238,7 +239,7 @@ TEST(HopperRegisters, AreHandedOver) {
   expect_failure("20 registers", 384, 0, change(20, 240));
 }
 
-// What a block waits for, later ones do; they begin when it waits.
+// Blocks wait for blocks of higher index, which must be able to start meanwhile.
 TEST(HopperBlocks, WaitForEachOther) {
   int turn = 3;
   const auto in_turn = [&] {

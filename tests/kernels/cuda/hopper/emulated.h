@@ -1,4 +1,4 @@
-// Kernels of a few lines on the emulated device, and what they fail with.
+// Runs small kernels on the emulated device, and returns their failures.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,12 +16,12 @@
 
 namespace ropewalk::cuda_emulated {
 
-inline constexpr int kRuns = 24;  // of what is drawn
+inline constexpr int kRuns = 24;  // of each kernel, with different random orders
 inline constexpr const char* kDeadlock = "waits at a barrier that others do not come to";
 
 inline int thread() { return static_cast<int>(threadIdx.x); }
 
-// What a kernel fails with; nothing where it does not.
+// The message with which a kernel fails; empty if it does not fail.
 inline std::string failure_of(unsigned threads, int64_t shared_bytes, const std::function<void()>& kernel,
                               unsigned blocks = 1) {
   try {
@@ -32,7 +32,7 @@ inline std::string failure_of(unsigned threads, int64_t shared_bytes, const std:
   return {};
 }
 
-// It fails whatever is drawn, and says why.
+// Expects that the kernel fails in every random order, with a message that contains `why`.
 inline void expect_failure(const std::string& why, unsigned threads, int64_t shared_bytes,
                            const std::function<void()>& kernel) {
   for (int run = 0; run < kRuns; ++run) {
@@ -41,7 +41,7 @@ inline void expect_failure(const std::string& why, unsigned threads, int64_t sha
   }
 }
 
-// In how many of kRuns `is_right(run)`.
+// In how many of kRuns runs is_right() returns true.
 template <typename Run>
 int times_right(const Run& is_right) {
   int count = 0;
@@ -49,7 +49,7 @@ int times_right(const Run& is_right) {
   return count;
 }
 
-// Small, so that sums of products are exact in any order.
+// Small integers, so that sums of products are exact in any order.
 inline std::vector<Bf16> small_integers(int count, int seed) {
   std::vector<Bf16> values;
   for (int i = 0; i < count; ++i)
@@ -57,7 +57,7 @@ inline std::vector<Bf16> small_integers(int count, int seed) {
   return values;
 }
 
-// Number `column` of a row of a panel, swizzled.
+// The index of element (row, column) in a swizzled panel.
 inline int in_panel(int row, int column) { return row * 64 + swizzled_piece(row, column / 8) * 8 + column % 8; }
 
 }  // namespace ropewalk::cuda_emulated

@@ -1,4 +1,4 @@
-// Which work the blocks of Hopper's attention have, and in which order, enumerated against the definition of the mask.
+// The work of the blocks of Hopper's attention, and its order, enumerated against the definition of the mask.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kKeys = 128;
 
-// What a tile of rows sees of a tile of keys.
+// Whether a row tile sees some, and whether it sees all, of a key tile.
 struct Seen {
   bool some = false, all = true;
 };
@@ -28,12 +28,12 @@ class Backward {
         queries_(kRows / (s.H / s.G)) {}
 
   void check() const {
-    std::map<int, int> next_key;  // of each key head
+    std::map<int, int> next_key;  // per KV head
     const int64_t blocks = (s_.U + kKeys - 1) / kKeys * s_.G;
     for (int number = 0; number < blocks; ++number) {
       const KeyTile tile = key_tile<kKeys, kRows>(s_, number);
       ASSERT_TRUE(tile.g >= 0 && tile.g < s_.G);
-      ASSERT_EQ(tile.u, next_key[tile.g]) << "tiles of a head begin in order, or blocks would wait for ever";
+      ASSERT_EQ(tile.u, next_key[tile.g]) << "key tiles of a head must be in order, or blocks would wait for ever";
       ASSERT_EQ(tile.exist, std::min<int64_t>(kKeys, s_.U - tile.u));
       next_key[tile.g] += kKeys;
       check_rows(tile);
@@ -45,7 +45,7 @@ class Backward {
   void check_rows(const KeyTile& tile) const {
     std::set<int> met;
     for (int i = 0; i < tile.rows.count(); ++i) met.insert(tile.met(i));
-    ASSERT_EQ(static_cast<int>(met.size()), tile.rows.count()) << "keys from " << tile.u << " meet rows twice";
+    ASSERT_EQ(static_cast<int>(met.size()), tile.rows.count()) << "keys from " << tile.u << " meet a row tile twice";
     for (int row_tile = 0; row_tile * queries_ < s_.T; ++row_tile) {
       const Seen seen = seen_of(row_tile, tile.u);
       ASSERT_EQ(met.contains(row_tile), seen.some) << "keys from " << tile.u << ", tile of rows " << row_tile;
@@ -116,13 +116,13 @@ TEST(HopperGeometry, SectionsHaveEachBlockOfRowsOnce) {
     for (const unsigned row_blocks : {1u, 4u})
       for (unsigned section = 1; section <= heads; ++section) {
         const RowSchedule schedule{row_blocks * heads, row_blocks, heads, section, nullptr};
-        std::map<unsigned, unsigned> left;  // of a head
+        std::map<unsigned, unsigned> left;  // per head: row blocks not yet taken
         for (unsigned number = 0; number < schedule.count; ++number) {
           const ScheduledRows block = row_block(schedule, number);
           ASSERT_LT(block.head, heads);
-          ASSERT_EQ(block.head / section, number / (row_blocks * section)) << "a section comes before the next";
+          ASSERT_EQ(block.head / section, number / (row_blocks * section)) << "sections must be in order";
           const unsigned expected = left.try_emplace(block.head, row_blocks).first->second -= 1;
-          ASSERT_EQ(block.row_block, expected) << "those that see the most keys come first";
+          ASSERT_EQ(block.row_block, expected) << "row blocks that see the most keys must come first";
         }
         ASSERT_EQ(left.size(), heads);
       }

@@ -1,5 +1,5 @@
-// Products of warpgroups on the emulated device: what uses them rightly is right whatever is drawn, and mistakes put in
-// on purpose are noticed.
+// The emulated device's products of warpgroups. Correct code gives correct results in every random order, and planted
+// mistakes are detected.
 #include "tests/kernels/cuda/hopper/emulated.h"
 
 namespace ropewalk::cuda_emulated {
@@ -18,10 +18,10 @@ enum class Fault {
   kOverwriteLeft,
   kTouchSums,
   kThreadsDiffer,
-  kBits  // of the right side's descriptor
+  kBits  // wrong bits in the right operand's descriptor
 };
 
-// c [64, N] = a [64, 64] b [64, N] twice over: the second time it is added.
+// c [64, N] = 2 a [64, 64] b [64, N]: the product is computed twice, and added the second time.
 template <int N, bool kLeftTransposed, bool kRightTransposed, bool kLeftInRegisters = false>
 struct Products {
   static constexpr int64_t kShared = (1 + N / 64) * kTile * int64_t{sizeof(Bf16)} + 1024;
@@ -91,7 +91,7 @@ struct Products {
         fence_shared_writes();
       }
       if (time == 0 || fault == Fault::kWaitForOlder)
-        wait_products<1>();  // nothing yet
+        wait_products<1>();  // not for the newest group
       else if (fault != Fault::kNoWait)
         wait_products<0>();
       if (time == 0 && fault != Fault::kNoFenceAfterWait) fence_operands();
@@ -143,7 +143,7 @@ TEST(HopperProducts, NoticeWrongDescriptors) {
                  base = uint64_t{1} << 49, reserved = uint64_t{1} << 55;
   EXPECT_EQ(times_right_with<Rows>(Fault::kBits, start), 0);
   EXPECT_EQ(times_right_with<Rows>(Fault::kBits, stride), 0);
-  EXPECT_EQ(times_right_with<Rows>(Fault::kBits, leading), kRuns) << "which a swizzled K-major operand does not have";
+  EXPECT_EQ(times_right_with<Rows>(Fault::kBits, leading), kRuns) << "swizzled K-major operands have no leading offset";
   EXPECT_EQ(times_right_with<Columns>(Fault::kBits, start << 6), 0);
   EXPECT_EQ(times_right_with<Columns>(Fault::kBits, leading), 0);
   EXPECT_EQ(times_right_with<Columns>(Fault::kBits, stride), 0);
@@ -159,18 +159,18 @@ TEST(HopperProducts, NoticeWrongDescriptors) {
 TEST(HopperProducts, NoticeWhatIsNotWaitedFor) {
   expect_failure_with<Rows>("without a fence", Fault::kNoFence);
   expect_failure_with<InRegisters>("without a fence", Fault::kNoFenceAfterWait);
-  EXPECT_EQ(times_right_with<Rows>(Fault::kNoFenceAfterWait), kRuns) << "the same sums go on";
+  EXPECT_EQ(times_right_with<Rows>(Fault::kNoFenceAfterWait), kRuns) << "the same accumulators continue";
   expect_failure_with<Rows>("under way", Fault::kNoCommit);
   expect_failure_with<Rows>("under way", Fault::kNoWait);
   expect_failure_with<Rows>("under way", Fault::kWaitForOlder);
   expect_failure_with<Rows>("sums were touched", Fault::kTouchSums);
 }
 
-// Operands are read at once or late.
+// Operands are read at once or later, at random.
 TEST(HopperProducts, NoticeOperandsThatAreOverwritten) {
   EXPECT_LT(times_right_with<Rows>(Fault::kOverwriteRight), kRuns / 2);
   EXPECT_LT(times_right_with<InRegisters>(Fault::kOverwriteLeft), kRuns);
-  EXPECT_EQ(times_right_with<Columns>(Fault::kOverwriteLeft), kRuns) << "which are not in registers";
+  EXPECT_EQ(times_right_with<Columns>(Fault::kOverwriteLeft), kRuns) << "its left operand is not in registers";
 }
 
 TEST(HopperProducts, AreOfWholeWarpgroups) {

@@ -1,4 +1,4 @@
-// What threads store into shared memory, and products and bulk sums that read it on the emulated device.
+// Threads' stores to shared memory, and the products and bulk additions that read them on the emulated device.
 #include "tests/kernels/cuda/hopper/emulated.h"
 
 namespace ropewalk::cuda_emulated {
@@ -6,7 +6,7 @@ namespace {
 
 enum class Fault { kNone, kNoFence, kFenceBefore, kOneFences, kNoBarrier };
 
-// Threads store, fence and meet.
+// Threads store, fence and synchronize, with one of the faults.
 template <typename Store>
 void publish(Fault fault, const Store& store) {
   if (fault == Fault::kFenceBefore) fence_shared_writes();
@@ -16,7 +16,7 @@ void publish(Fault fault, const Store& store) {
   if (fault != Fault::kNoBarrier) __syncthreads();
 }
 
-// a [64, 64] is stored by the threads of two warpgroups, one of which multiplies it by itself.
+// The threads of two warpgroups store a [64, 64]; one of them multiplies it by itself.
 bool square_is_right(Fault fault) {
   const std::vector<Bf16> a = small_integers(64 * 64, 1);
   std::vector<float> c(64 * 64, NAN);
@@ -52,14 +52,14 @@ TEST(HopperProxies, ProductsSeeWhatIsFenced) {
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kNone); }), kRuns);
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kNoFence); }), 0);
   EXPECT_EQ(times_right([] { return square_is_right(Fault::kFenceBefore); }), 0);
-  // Once in 128 times one of the two that fence is the last to store, so that its fence is for all.
+  // Once in 128 runs, one of the two threads that fence is the last to store, so that its fence publishes all stores.
   EXPECT_LE(times_right([] { return square_is_right(Fault::kOneFences); }), 3);
   EXPECT_LT(times_right([] { return square_is_right(Fault::kNoBarrier); }), kRuns);
 }
 
 enum class SumFault { kNone, kNoCommit, kNoWait, kWaitForOlder, kOverwriteBeforeRead };
 
-// Each warp adds its 256 numbers to the same place in turns, from one of two buffers.
+// Each warp adds 256 floats to the same tensor several times, alternating between two buffers.
 struct Turns {
   static constexpr int kTurns = 6, kWarps = 2, kNumbers = 256;  // 8 rows
 
@@ -110,7 +110,7 @@ TEST(HopperBulkSums, NoticeWhatIsNotWaitedFor) {
   EXPECT_LT(times_right_with(Fault::kNone, SumFault::kOverwriteBeforeRead), kRuns);
 }
 
-// wait_bulk_read<>() does not say that sums are there, wait_bulk<>() does.
+// After wait_bulk<>() additions are complete; after wait_bulk_read<>() they may not be.
 TEST(HopperBulkSums, AreThereWhenWaitedFor) {
   const auto is_there = [](bool whole) {
     alignas(16) float sums[32] = {};
@@ -134,7 +134,8 @@ TEST(HopperBulkSums, AreThereWhenWaitedFor) {
   EXPECT_LT(times_right([&] { return is_there(false); }), kRuns);
 }
 
-// Of a tensor [2, 3, 40] in rows of 48, all around: what is beside it stays as it is. Numbers lie swizzled.
+// Boxes at all edges of a tensor [2, 3, 40], whose rows are 48 floats apart: memory outside the tensor is not touched.
+// The boxes are swizzled.
 TEST(HopperBulkSums, GoWhereTheTensorIs) {
   for (const int column : {-8, 0, 32})
     for (const int middle : {-1, 0, 2})
