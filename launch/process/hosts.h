@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/process/start.h"
 #include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
@@ -15,6 +16,7 @@ struct Place {
   std::vector<int> cpus;         // that the rank may use
   int64_t memory_needed = 0;     // by the rank, in bytes
   int64_t memory_available = 0;  // on the host when the rank looked, in bytes; 0: not known
+  bool yields = true;            // ranks_yield()
 };
 
 // What the host can still give, in bytes, or the control group (version 2) that this process is in; 0: not known.
@@ -27,6 +29,7 @@ struct HostSummary {
   std::string text;                   // "2 hosts (node1 x4, node2 x4)"
   std::vector<std::string> warnings;  // more ranks than CPUs, ranks bound to one CPU, too little memory
 };
-HostSummary summarize_hosts(const std::vector<Place>& places);
+// start: of rank 0; warnings about one host end in the line that starts the ranks well.
+HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start);
 
 }  // namespace ropewalk

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "launch/process/start.h"
+
 namespace ropewalk {
 
 // Variables are inherited: those of a shell inside a job look like those of a rank. Certain is only that MPI finds the
@@ -37,10 +39,10 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 
 // Ranks that were started as a job but find nobody (a launcher and an MPI library that do not know each other) would
 // each train alone, over one another's files. Both throw ConfigurationError: before MPI is asked, and after.
-void check_server(const Launcher& launcher);
-void check_world(const Launcher& launcher, int world_size);
+void check_server(const Launcher& launcher, const Start& start);
+void check_world(const Launcher& launcher, int world_size, const Start& start);
 
 // What may surprise in a run of one rank; empty: nothing.
-std::string note_on(const Launcher& launcher);
+std::string note_on(const Launcher& launcher, const Start& start);
 
 }  // namespace ropewalk
