@@ -40,12 +40,12 @@ struct Beginning {
 };
 
 // The line that starts as many ranks as the configuration needs, if that is all that is wrong; else empty.
-std::string right_start(const std::string& text, const std::string& file, const std::vector<std::string>& settings,
-                        int64_t steps_done, int ranks) {
+std::string right_start(const Launcher& launcher, const std::string& text, const std::string& file,
+                        const std::vector<std::string>& settings, int64_t steps_done, int ranks) {
   try {
     const int needed = parse_config(text, file, settings, std::nullopt, steps_done).parallel.mesh.size();
     if (needed == ranks) return "";
-    return fmt::format("\n  to start {}:\n    {}", counted(needed, "rank"), mpirun_line(needed, this_start()));
+    return fmt::format("\n  to start {}:\n    {}", counted(needed, "rank"), start_line(launcher, needed, this_start()));
   } catch (const ConfigurationError&) {
     return "";
   }
@@ -70,7 +70,7 @@ Beginning read_configuration(const Arguments& arguments, const Launcher& launche
     return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
   } catch (const ConfigurationError& error) {
     if (process.size() > 1 && !launcher.on_one_host) throw;  // other hosts have options of their own
-    throw ConfigurationError(error.what() + right_start(text, file, settings, steps_done, process.size()));
+    throw ConfigurationError(error.what() + right_start(launcher, text, file, settings, steps_done, process.size()));
   }
 }
 

@@ -44,7 +44,7 @@ std::string crowd_warning(const std::string& name, const Host& host, const std::
   const bool bound = start ? start->cpus > cpus : cpus == 1;  // the host has more
   std::string out = bound ? fmt::format("the {} ranks on {} are bound to {}", host.ranks, name, counted(cpus, "CPU"))
                           : fmt::format("{} ranks share {} on {}", host.ranks, counted(cpus, "CPU"), name);
-  if (!host.yields) out += ", and a rank that waits keeps its CPU busy";
+  if (!host.yields) out += ", and a rank that waits inside MPI keeps its CPU busy";
   if (!bound && host.yields) return out + "; a rank is one thread, so fewer ranks are faster";
   if (start) return fmt::format("{}; start them like this:\n    {}", out, mpirun_line(host.ranks, *start, bound));
   return fmt::format("{}; start mpirun with {}{}", out, bound ? "--bind-to none" : "",

@@ -129,6 +129,11 @@ Launcher read_launcher(const Environment& environment, const std::function<bool(
   return launcher;
 }
 
+std::string start_line(const Launcher& launcher, int ranks, const Start& start) {
+  return is_variable_of_slurm(launcher.variable) && launcher.size.value_or(1) > 1 ? srun_line(ranks, start)
+                                                                                  : mpirun_line(ranks, start);
+}
+
 void check_server(const Launcher& launcher, const Start& start) {
   if (launcher.has_server || launcher.size.value_or(1) == 1) return;
   throw ConfigurationError(fmt::format(

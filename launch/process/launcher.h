@@ -42,6 +42,9 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 void check_server(const Launcher& launcher, const Start& start);
 void check_world(const Launcher& launcher, int world_size, const Start& start);
 
+// The line that starts so many ranks with the launcher that started this process, or else with mpirun.
+std::string start_line(const Launcher& launcher, int ranks, const Start& start);
+
 // What may surprise in a run of one rank; empty: nothing.
 std::string note_on(const Launcher& launcher, const Start& start);
 

@@ -149,7 +149,7 @@ Verb prepare_verb() {
              {"tokenizer", "NAME", tokenizer_choices() + ". Default: bytes"},
              {"overwrite", "",
               "replace PREFIX.bin and PREFIX.idx if they are there; who reads them meanwhile goes on with the old"}}}},
-      .examples = {"ropewalk prepare --input book.txt --output data/book",
+      .examples = {"ropewalk prepare --input book.txt --output data/book      # all files here are yours",
                    "ropewalk prepare --input notes/ more.jsonl --output data/mine --json-key body",
                    "ropewalk prepare --input poems.txt --separator '\\n\\n' --output data/poems",
                    "zcat big.jsonl.gz | ropewalk prepare --input - --format jsonl --output data/big"},

@@ -53,7 +53,9 @@ Verb train_verb() {
           "sequences,\n"
           "parallel.context_parallel ranks share each sequence, parallel.tensor_parallel ranks share each weight; "
           "their\n"
-          "product is the number of ranks. (sequence_parallel is Megatron's word for splitting the activations "
+          "product is the number of ranks. Without mpirun, a configuration that needs several ranks is answered with "
+          "the\n"
+          "mpirun line for this user and machine. (sequence_parallel is Megatron's word for splitting the activations "
           "between\n"
           "blocks among the tensor ranks; to share a sequence is context_parallel.)\n\n"
           "The run's directory (output.directory) gets the whole configuration, metrics.jsonl (an object a step),\n"
@@ -69,10 +71,12 @@ Verb train_verb() {
           "use SIGUSR1.",
       .groups = {{"Options", options()}},
       .examples =
-          {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",
-           "mpirun -n 8 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=4 \\\n"
-           "      --set data.prefix=data/mine --set output.directory=runs/mine --set model.pattern.0.window=256",
-           "ropewalk train configs/nope.textproto --set training.steps=10      # one rank needs no mpirun"},
+          {"# data/text: ropewalk prepare --input book.txt --output data/text",
+           "ropewalk train configs/nope.textproto      # one rank needs no mpirun",
+           "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk train configs/rnope_swa.textproto \\\n"
+           "      --set parallel.context_parallel=2 --set output.directory=runs/mine --set training.learning_rate=3e-4",
+           "ropewalk train configs/quickstart.textproto      # needs 4 ranks: exit code 2, and the mpirun line to use "
+           "here"},
       .ranks = Verb::Ranks::kAll,
       .run = run};
 }

@@ -387,7 +387,7 @@ def ranks_that_share_a_cpu_get_a_line(folder):
     cpu = str(min(os.sched_getaffinity(0)))
     result = run("mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--quiet", "-n", "2", "taskset", "-c", cpu, PROGRAM,
                  "train", "tiny.textproto", cwd=folder, env=without_permissions())
-    expect(result.code == 0 and "the 2 ranks on " in result.err and "are bound to 1 CPU, and a rank that waits keeps its CPU busy" in result.err, result)
+    expect(result.code == 0 and "the 2 ranks on " in result.err and "are bound to 1 CPU, and a rank that waits inside MPI keeps its CPU busy" in result.err, result)
     result = run("sh", "-c", line_in(result.err) + " --set output.directory=again", cwd=folder, env=without_permissions())
     expect(result.code == 0 and "warning" not in result.err, result)
 

@@ -166,6 +166,13 @@ TEST(Launcher, MustAgreeWithMpi) {
   EXPECT_EQ(refuses(launcher_in(pmix("0")), 7), "");
 }
 
+TEST(Launcher, StartsOtherRanksAsItStartedThese) {
+  EXPECT_EQ(start_line(launcher_in(pmix("1") + slurm_step("4", "1")), 2, kStart),
+            "srun --mpi=pmix -n 2 ropewalk train a.textproto");
+  for (const Variables& variables : {Variables{}, slurm_step("1", "0"), pmix("1") + open_mpi("4", "1")})
+    EXPECT_EQ(start_line(launcher_in(variables), 2, kStart), "mpirun -n 2 ropewalk train a.textproto");
+}
+
 TEST(Launcher, KnowsWhetherAServerListens) {
   const int file = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};

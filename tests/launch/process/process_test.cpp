@@ -53,20 +53,22 @@ TEST(Hosts, ThatAreCrowdedAreToldHowToStart) {
     return all.size() == 1 ? all.front() : std::to_string(all.size()) + " warnings";
   };
   const Place free{"a", {0, 1}, 0, 0, false}, bound{"a", {0}, 0, 0, true}, alone{"a", {0}, 0, 0, false};
-  EXPECT_EQ(warning({free, free, free}, kStart),
-            "warning: 3 ranks share 2 CPUs on a, and a rank that waits keeps its CPU busy; start them like this:\n"
-            "    mpirun -n 3 --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 ropewalk train a.textproto");
+  EXPECT_EQ(
+      warning({free, free, free}, kStart),
+      "warning: 3 ranks share 2 CPUs on a, and a rank that waits inside MPI keeps its CPU busy; start them like this:\n"
+      "    mpirun -n 3 --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 ropewalk train a.textproto");
   EXPECT_EQ(warning({bound, bound}, kStart),
             "warning: the 2 ranks on a are bound to 1 CPU; start them like this:\n"
             "    mpirun -n 2 --bind-to none ropewalk train a.textproto");
   EXPECT_EQ(
       warning({alone, alone}, {kStart.command, true, 1, 1}),
-      "warning: 2 ranks share 1 CPU on a, and a rank that waits keeps its CPU busy; start them like this:\n"
+      "warning: 2 ranks share 1 CPU on a, and a rank that waits inside MPI keeps its CPU busy; start them like this:\n"
       "    mpirun -n 2 --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 ropewalk train "
       "a.textproto");
-  EXPECT_EQ(warning({free, free, free, {"b", {7}}}, kStart),
-            "warning: 3 ranks share 2 CPUs on a, and a rank that waits keeps its CPU busy; start mpirun with "
-            "--mca mpi_yield_when_idle 1");
+  EXPECT_EQ(
+      warning({free, free, free, {"b", {7}}}, kStart),
+      "warning: 3 ranks share 2 CPUs on a, and a rank that waits inside MPI keeps its CPU busy; start mpirun with "
+      "--mca mpi_yield_when_idle 1");
 }
 
 TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
