@@ -1,6 +1,6 @@
 """Every command that a document or `--help` shows works.
 
-    commands_test.py PROGRAM ROOT MPIRUN... [-v]
+    commands_test.py PROGRAM ROOT MPIRUN... [-v]      with AS_NOBODY=1 in root's environment, commands are run by the user nobody
 
 Commands are found, not listed: those of all fenced `sh` blocks, of indented blocks, of code in a line, and of the examples in the program's
 help. A command has one of these fates, which -v prints and BUILD/tests/launch/commands.txt keeps:

@@ -347,7 +347,8 @@ def launchers_that_mpi_does_not_know_are_refused(folder):
     """N processes that each believe to be alone would train over one another's files; MPI_Init would abort first."""
     gone = {"PMIX_RANK": "1", "PMIX_NAMESPACE": "x", "PMIX_SERVER_URI2": "x.0;tcp4://127.0.0.1:1"}
     for variables, remedy in (({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "1"}, "srun --mpi=pmix -n 2 " + PROGRAM),
-                              ({"WORLD_SIZE": "2", "RANK": "1"}, f"env --unset=WORLD_SIZE {PROGRAM} train tiny.textproto"), ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "mpirun -n 2 "),
+                              ({"WORLD_SIZE": "2", "RANK": "1"}, f"env --unset=WORLD_SIZE {PROGRAM} train tiny.textproto"),
+                              ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "mpirun -n 2 "),
                               ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", **gone}, "mpirun -n 2 ")):
         result = ropewalk("train", "tiny.textproto", cwd=folder, env=with_variables(**variables))
         expect(result.code == 2 and "the job has 2 ranks" in result.err and remedy in result.err, result)
@@ -387,7 +388,7 @@ def ranks_that_share_a_cpu_get_a_line(folder):
     cpu = str(min(os.sched_getaffinity(0)))
     result = run("mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--quiet", "-n", "2", "taskset", "-c", cpu, PROGRAM,
                  "train", "tiny.textproto", cwd=folder, env=without_permissions())
-    expect(result.code == 0 and "the 2 ranks on " in result.err and "are bound to 1 CPU, and a rank that waits inside MPI keeps its CPU busy" in result.err, result)
+    expect(result.code == 0 and "are bound to 1 CPU, and a rank that waits inside MPI keeps its CPU busy" in result.err, result)
     result = run("sh", "-c", line_in(result.err) + " --set output.directory=again", cwd=folder, env=without_permissions())
     expect(result.code == 0 and "warning" not in result.err, result)
 
