@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "launch/process/start.h"
+
 namespace ropewalk {
 
 // Environment variables alone prove nothing, because they are inherited: a shell inside a job has those of a rank. The
@@ -40,10 +42,13 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 // Throw ConfigurationError if the ranks of a job cannot find each other, because the launcher and the MPI library do
 // not fit together. Otherwise each rank would train alone and overwrite the files of the others. check_server is called
 // before MPI_Init; check_world after it, with the size that MPI reports.
-void check_server(const Launcher& launcher);
-void check_world(const Launcher& launcher, int world_size);
+void check_server(const Launcher& launcher, const Start& start);
+void check_world(const Launcher& launcher, int world_size, const Start& start);
+
+// The command that starts so many ranks: with the launcher that started this process, or else with mpirun.
+std::string start_line(const Launcher& launcher, int ranks, const Start& start);
 
 // A note for the user of a run of one rank inside a larger Slurm job; empty: none.
-std::string note_on(const Launcher& launcher);
+std::string note_on(const Launcher& launcher, const Start& start);
 
 }  // namespace ropewalk
