@@ -8,13 +8,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=python3
-if [ "${1:-}" = --help ]; then
-  sed -n '2,6s/^# \{0,1\}//p' "$0"
-  exec "$python" tests/benchmark/device_report.py --help
-fi
+report=tests/benchmark/device_report.py
+case "${1:-}" in
+  --help | -h)
+    sed -n '2,/^set /s/^# \{0,1\}//p' "launch/${0##*/}"
+    exec "$python" $report --help ;;
+esac
 if [ "${1:-}" = --peers ]; then
-  python=${2:?--peers needs an interpreter}
+  [ -n "${2:-}" ] || { echo "benchmark_gpu: --peers needs an interpreter" >&2; exit 2; }
+  python=$2
   shift 2
 fi
+# A wrong option is refused before anything is installed or built.
+if command -v "$python" > /dev/null; then "$python" $report ropewalk_device_benchmark "$@" --check; fi
 launch/build_gpu.sh ropewalk_device_benchmark
-exec "$python" tests/benchmark/device_report.py build/release/tests/benchmark/ropewalk_device_benchmark --json build/release/benchmark_gpu.json "$@"
+exec "$python" $report build/release/tests/benchmark/ropewalk_device_benchmark --json build/release/benchmark_gpu.json "$@"

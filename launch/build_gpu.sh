@@ -3,6 +3,13 @@
 #   launch/build_gpu.sh                all
 #   launch/build_gpu.sh TARGET...      these, and the CUDA backend
 set -euo pipefail
+
+for word in "$@"; do
+  case $word in
+    --help | -h) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "build_gpu: there is no option '$word'; --help lists what there is" >&2; exit 2 ;;
+  esac
+done
 cd "$(dirname "$0")/.."
 
 if ! capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | sort -u) || [ -z "$capability" ]; then

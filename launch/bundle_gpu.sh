@@ -13,7 +13,7 @@ help() { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 output='' folder='' build='' text='' emulated='' variants=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --help) help; exit 0 ;;
+    --help | -h) help; exit 0 ;;
     --emulated) emulated=1; shift; continue ;;
     --output | --build | --variant | --text) [ -n "${2:-}" ] || { echo "bundle_gpu: $1 needs a value" >&2; exit 2; } ;;
     *) echo "bundle_gpu: there is no option '$1'" >&2; help >&2; exit 2 ;;

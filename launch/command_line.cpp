@@ -133,9 +133,10 @@ std::string help_text(std::span<const Verb> verbs) {
       "usage: ropewalk VERB [ARGUMENT]...\n\nVerbs:\n";
   for (const Verb& verb : verbs) out += fmt::format("  {:<10}{}\n", verb.name, verb.summary);
   out +=
-      "\n`ropewalk VERB --help` explains a verb. A first run:\n"
+      "\n`ropewalk VERB --help` explains a verb. A first run (book.txt: any text):\n"
       "  ropewalk prepare --input book.txt --output data/text\n"
-      "  mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=2\n";
+      "  mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk train configs/rnope_swa.textproto \\\n"
+      "      --set parallel.context_parallel=2\n";
   return out;
 }
 

@@ -1,4 +1,4 @@
-// What a rank will need, as people and scripts read it.
+// Formats the estimate of a rank's memory, FLOPs and bytes sent, as text for people and as JSON for scripts.
 #pragma once
 
 #include <optional>

@@ -160,7 +160,8 @@ Machine machine_of(const Arguments& arguments, const Config& config) {
   }
   if (arguments.has("links")) {
     if (!out.device)
-      refuse("links", arguments.value("links"), "links tell the time of a step, which needs --device (h100, cpu, ...)");
+      refuse("links", arguments.value("links"),
+             "links are for the time of a step, which needs --device (h100, cpu, ...)");
     read_links(arguments, gpu, out.links);
   }
   if (out.device)

@@ -2,11 +2,16 @@
 # Draws a run's loss in the terminal:  launch/plot.sh RUN [LEVEL [NAME]], where RUN is its directory or metrics.jsonl
 #   *  the loss of the training steps, averaged over a column     o  a validation     -  LEVEL, called NAME
 set -euo pipefail
+help() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; }
+case "${1:-}" in
+  --help | -h) help; exit 0 ;;
+  -*) echo "plot: there is no option '$1'" >&2; help >&2; exit 2 ;;
+esac
 metrics=${1:-}
 if [ -d "$metrics" ]; then metrics=$metrics/metrics.jsonl; fi
 if [ ! -r "$metrics" ]; then
   if [ $# -gt 0 ]; then echo "cannot read $metrics" >&2; fi
-  sed -n '2,3s/^# \{0,1\}//p' "$0" >&2
+  help >&2
   exit 2
 fi
 

@@ -1,8 +1,15 @@
 #!/bin/bash
 # From a bare Debian 12 to a trained model: installs, builds, takes the King James Bible from the package archive, trains a small
 # RNoPE-SWA model on it with four ranks (context 2 x tensor 2), stops it once and lets it go on, and shows what it learned.
-# Everything it makes is in build/ and runs/quickstart/.
+# Everything it makes is in build/ and runs/quickstart/. It takes no options:  launch/quickstart.sh
 set -euo pipefail
+
+help() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; }
+case "${1:-}" in
+  '') ;;
+  --help | -h) help; exit 0 ;;
+  *) echo "quickstart: there is no option '$1'" >&2; help >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 
 run=runs/quickstart

@@ -10,6 +10,7 @@
 #include "launch/process/devices.h"
 #include "launch/process/hosts.h"
 #include "launch/process/process.h"
+#include "launch/process/start.h"
 #include "parallel/communicator/make_communicator.h"
 #include "parallel/mesh.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -38,7 +39,20 @@ struct Beginning {
   int64_t steps_done;  // by the run so far: stages that ended before need not fit the mesh
 };
 
-Beginning read_configuration(const Arguments& arguments, Process& process, const RankJob& job) {
+// The line that starts as many ranks as the configuration needs, if that is all that is wrong; else empty.
+std::string right_start(const Launcher& launcher, const std::string& text, const std::string& file,
+                        const std::vector<std::string>& settings, int64_t steps_done, int ranks) {
+  try {
+    const int needed = parse_config(text, file, settings, std::nullopt, steps_done).parallel.mesh.size();
+    if (needed == ranks) return "";
+    return fmt::format("\n  to start {}:\n    {}", counted(needed, "rank"), start_line(launcher, needed, this_start()));
+  } catch (const ConfigurationError&) {
+    return "";
+  }
+}
+
+Beginning read_configuration(const Arguments& arguments, const Launcher& launcher, Process& process,
+                             const RankJob& job) {
   LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
   const std::string& file = arguments.positional().front();
   const std::vector<std::string> settings = arguments.values("set");
@@ -52,7 +66,12 @@ Beginning read_configuration(const Arguments& arguments, Process& process, const
   start.barrier();
   const int64_t taken = std::stoll(step);
   const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : before_last_step(taken);
-  return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
+  try {
+    return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
+  } catch (const ConfigurationError& error) {
+    if (process.size() > 1 && !launcher.on_one_host) throw;  // other hosts have options of their own
+    throw ConfigurationError(error.what() + right_start(launcher, text, file, settings, steps_done, process.size()));
+  }
 }
 
 // Prints where the ranks run and on which devices. Collective: unusable devices must end all ranks.
@@ -60,7 +79,8 @@ void announce(const Process& process, const Config& config, const StepEstimate& 
               Communicator& start) {
   const std::optional<DeviceStatus> device = kernels.device_status();
   const int64_t on_host = device ? estimate.program_bytes + estimate.batch_bytes : process_bytes(estimate);
-  const std::vector<Place> places = gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory()});
+  const std::vector<Place> places =
+      gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory(), ranks_yield()});
   const std::vector<DevicePlace> devices =
       device ? gather_devices(start, {process.host(), *device, estimate.memory.total()}) : std::vector<DevicePlace>();
   std::vector<std::string> warnings;
@@ -71,7 +91,7 @@ void announce(const Process& process, const Config& config, const StepEstimate& 
     return fmt::format("{}, {}{}", kernels.name(), summary.text, kernels.deterministic() ? "" : ", not deterministic");
   });
   if (process.rank() != 0) return;
-  const HostSummary hosts = summarize_hosts(places);
+  const HostSummary hosts = summarize_hosts(places, this_start());
   say(fmt::format("{} on {}; mesh: {}; device: {}; {}", counted(process.size(), "rank"), hosts.text,
                   mesh_text(config.parallel.mesh), device_text, process.transport()));
   say("memory of rank 0: " + memory_line(estimate));
@@ -96,8 +116,8 @@ ExitCode run_on_device(Process& process, const Config& config, const StepEstimat
   return job.run(config, {mesh, kernels, arena, traces ? &trace : nullptr});
 }
 
-ExitCode run_session(Process& process, const Arguments& arguments, const RankJob& job) {
-  const auto [config, steps_done] = read_configuration(arguments, process, job);
+ExitCode run_session(Process& process, const Arguments& arguments, const Launcher& launcher, const RankJob& job) {
+  const auto [config, steps_done] = read_configuration(arguments, launcher, process, job);
   const std::chrono::milliseconds deadline =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
   if (job.open) job.open(config);
@@ -126,14 +146,14 @@ ExitCode run_session(Process& process, const Arguments& arguments, const RankJob
 }  // namespace
 
 ExitCode run_on_ranks(const Arguments& arguments, const Launcher& launcher, const RankJob& job) {
-  if (const std::string note = note_on(launcher); !note.empty()) say(note);
+  if (const std::string note = note_on(launcher, this_start()); !note.empty()) say(note);
   std::chrono::seconds deadline = kStartDeadline;
   try {
     deadline = start_deadline(arguments);
   } catch (const ConfigurationError&) {  // run_session() throws it again, on all ranks together
   }
   return run_process(
-      launcher, [&](Process& process) { return run_session(process, arguments, job); }, deadline);
+      launcher, [&](Process& process) { return run_session(process, arguments, launcher, job); }, deadline);
 }
 
 std::vector<Option> rank_options() {

@@ -15,7 +15,7 @@ set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 help() { sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
-[ "${1:-}" != --help ] || { help; exit 0; }
+case "${1:-}" in --help | -h) help; exit 0 ;; esac
 part=${1:-} logs=${2:-}
 case $part in tests) seconds=275 ;; sanitize) seconds=300 ;; speed) seconds=530 ;; tune) seconds=170 ;; train) seconds=220 ;; *) help >&2; exit 2 ;; esac
 [ -n "$logs" ] || { help >&2; exit 2; }

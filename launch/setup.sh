@@ -9,6 +9,9 @@
 # Says what it will run; needs root or sudo only if something is missing.
 set -euo pipefail
 
+for group in "$@"; do
+  case $group in --help | -h) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
+done
 packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libhwy-dev
           libfmt-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev)
 for group in "$@"; do

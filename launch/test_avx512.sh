@@ -3,6 +3,10 @@
 # one emulated instruction by instruction (Bochs, a Skylake-X), which shows what is right, not what is fast.
 #   launch/test_avx512.sh [FILTER]      FILTER: of GoogleTest, default *AVX3*, the name of these instructions in Highway
 set -euo pipefail
+case "${1:-}" in
+  --help | -h) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -*) echo "test_avx512: '$1' is no filter; --help shows the usage" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/.."
 filter=${1:-*AVX3*}
 

@@ -6,14 +6,15 @@
 # What runs, and what is told of it, is launch/run_gpu_bundle.sh's; for a host without a network or Debian's packages, launch/bundle_gpu.sh
 # makes an archive of the same. Exits 0 only if all that ran passed.
 set -euo pipefail
+help() { sed -n '2,/^set /s/^# \{0,1\}//p' "launch/${0##*/}"; }
 cd "$(dirname "$0")/.."
 
 parts=(tests sanitize)
 case ${1:-} in
   '') ;;
   --quick) parts=(tests) ;;
-  --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  --help | -h) help; exit 0 ;;
+  *) echo "test_gpu: there is no option '$1'" >&2; help >&2; exit 2 ;;
 esac
 launch/build_gpu.sh
 launch/bundle_gpu.sh --build build/release --output build/release/gpu/

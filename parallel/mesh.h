@@ -1,4 +1,5 @@
-// The mesh of ranks: data x context x tensor, tensor varying fastest. Groups are named by purpose, not by axis number.
+// The mesh of ranks: data x context x tensor, tensor varying fastest. Groups are named by purpose; a group's name is
+// called its axis.
 #pragma once
 
 #include <array>
@@ -20,8 +21,8 @@ constexpr int64_t kMostRanks = 1 << 20;  // far above any job; the size of a mes
 
 struct MeshShape {
   int data_parallel = 1;     // replicas of the model, which see different sequences
-  int context_parallel = 1;  // ranks that share one sequence
-  int tensor_parallel = 1;   // ranks that share each weight
+  int context_parallel = 1;  // ranks over which each sequence is split
+  int tensor_parallel = 1;   // ranks over which the weight matrices are split
   int size() const { return data_parallel * context_parallel * tensor_parallel; }
   bool operator==(const MeshShape&) const = default;
 };
@@ -49,18 +50,18 @@ class Mesh {
 
   // This rank's groups:
   Communicator& world() const { return *world_; }        // all ranks
-  Communicator& tensor() const { return *tensor_; }      // ranks that share each weight
-  Communicator& sequence() const { return *sequence_; }  // ranks that share each sequence
+  Communicator& tensor() const { return *tensor_; }      // ranks over which the weight matrices are split
+  Communicator& sequence() const { return *sequence_; }  // ranks over which each sequence is split
   Communicator& batch() const { return *batch_; }        // ranks along the data axis, which see different sequences
-  Communicator& gradient() const { return *gradient_; }  // data x context: the same weights, whose gradients are summed
+  Communicator& gradient() const { return *gradient_; }  // data x context: hold the same weights, sum their gradients
   // Ranks of the tensor group that hold the same KV head; of size 1 if tensor_parallel <= key_heads.
   Communicator& key_replicas() const { return *key_replicas_; }
 
   // Calls, bytes and seconds of this rank since the mesh was made, by group: world, tensor, sequence, batch, gradient,
   // key_replicas.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
-  static constexpr size_t kAxes = 6, kSequenceAxis = 2;
-  // World rank `rank`'s rank in each of its groups, in the order of counters().
+  static constexpr size_t kAxes = 6, kSequenceAxis = 2;  // number of groups; index of "sequence" in counters()
+  // The ranks that world rank `rank` has within its groups, in the order of counters().
   static std::array<int, kAxes> places(const MeshShape& shape, int rank, int key_heads);
   void set_trace(Trace* trace);  // for all groups; see LoggedCommunicator
 
@@ -71,7 +72,7 @@ class Mesh {
   }
 
   using Color = std::function<int(int rank)>;
-  // Makes the group of the ranks whose color is this rank's; without a color, of all ranks.
+  // Makes the group of all ranks that have the same color as this rank. If `color` is null: the group of all ranks.
   using MakeGroup = std::function<std::unique_ptr<LoggedCommunicator>(const char* axis, const Color& color)>;
   Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group);
 

@@ -10,7 +10,7 @@ namespace ropewalk {
 
 class Partition {
  public:
-  Partition() = default;  // of nothing into no parts
+  Partition() = default;  // no parts, total 0
   // Parts whose sizes differ by at most one: part p is [p * total / parts, (p + 1) * total / parts). Takes no memory.
   static Partition even(int64_t total, int parts) {
     CHECK(total >= 0 && parts > 0, "{} elements in {} parts", total, parts);

@@ -51,13 +51,13 @@ struct ShardSegment {
 
 class ShardPlan {
  public:
-  // A rank's part of a bucket is a multiple of this many elements, so every part begins at a multiple of 128 bytes,
-  // whatever the element type.
+  // A rank's part of a bucket is a multiple of this many elements. So every part begins at a multiple of 128 bytes, in
+  // bf16 and in wider types.
   static constexpr int64_t kAlignment = 64;
 
   // units[u][p]: the number of elements of parameter p of unit u. Buckets are filled from the last unit to the first,
-  // in the order of the backward: each takes units until every rank's part has at least `least_part` elements (0: one
-  // unit per bucket). So only the first bucket may have fewer.
+  // in the order of the backward. Each bucket takes units until every rank's part has at least `least_part` elements
+  // (0: one unit per bucket). Bucket 0 has the first units and is filled last, so only bucket 0 may have smaller parts.
   ShardPlan(const std::vector<std::vector<int64_t>>& units, int ranks, int64_t least_part);
 
   int64_t elements() const { return buckets_.empty() ? 0 : buckets_.back().end; }           // of the flat buffer

@@ -1,7 +1,8 @@
-// The collectives with which activations enter and leave the tensor-parallel region of a block, as adjoint pairs. With
-// token_split (sequence_parallel in the configuration) each rank holds only its part of the tokens between blocks:
+// The collectives with which activations enter and leave the tensor-parallel region of a block, as adjoint pairs.
+// Between blocks each rank holds all tokens, or, with token_split (sequence_parallel in the configuration), only its
+// part of the tokens:
 //
-//                     whole tokens between blocks         tokens split between blocks
+//                     without token_split                 with token_split
 //     enter           identity                            all-gather of token rows
 //     enter_backward  all-reduce (sum)                    reduce-scatter (sum) of token rows
 //     leave           all-reduce (sum)                    reduce-scatter (sum) of token rows

@@ -22,6 +22,7 @@ struct Host {
   int ranks = 0;
   std::set<int> cpus;  // that any of its ranks may use
   int64_t needed = 0, available = 0;
+  bool yields = true;  // all of its ranks
 };
 
 // The number after the word in a file (an empty word: the first number); nullopt if there is none.
@@ -36,15 +37,24 @@ std::optional<int64_t> number_after(const std::string& file, const std::string& 
   return std::nullopt;
 }
 
-std::vector<std::string> warnings_of(const std::string& name, const Host& host) {
+// More ranks than CPUs: what mpirun could do about it, and else that fewer ranks are faster. start: where the job has
+// no other host.
+std::string crowd_warning(const std::string& name, const Host& host, const std::optional<Start>& start) {
+  const auto cpus = static_cast<int>(host.cpus.size());
+  const bool bound = start ? start->cpus > cpus : cpus == 1;  // the host has more
+  std::string out = bound ? fmt::format("the {} ranks on {} are bound to {}", host.ranks, name, counted(cpus, "CPU"))
+                          : fmt::format("{} ranks share {} on {}", host.ranks, counted(cpus, "CPU"), name);
+  if (!host.yields) out += ", and a rank that waits inside MPI keeps its CPU busy";
+  if (!bound && host.yields) return out + "; a rank is one thread, so fewer ranks are faster";
+  if (start) return fmt::format("{}; start them like this:\n    {}", out, mpirun_line(host.ranks, *start, bound));
+  return fmt::format("{}; start mpirun with {}{}", out, bound ? "--bind-to none" : "",
+                     host.yields ? "" : fmt::format("{}--mca mpi_yield_when_idle 1", bound ? " " : ""));
+}
+
+std::vector<std::string> warnings_of(const std::string& name, const Host& host, const std::optional<Start>& start) {
   std::vector<std::string> out;
   const auto cpus = static_cast<int>(host.cpus.size());
-  if (cpus == 1 && host.ranks > 1)
-    out.push_back(
-        fmt::format("the {} ranks on {} are bound to one CPU; start mpirun with --bind-to none", host.ranks, name));
-  else if (cpus > 0 && host.ranks > cpus)
-    out.push_back(fmt::format("{} ranks share {} CPUs on {}; a rank is one thread, so fewer ranks are faster",
-                              host.ranks, cpus, name));
+  if (cpus > 0 && host.ranks > cpus) out.push_back(crowd_warning(name, host, start));
   if (host.available > 0 && host.needed > host.available)
     out.push_back(fmt::format(
         "{} on {} will need about {}, and it has {} left; share sequences or weights among more hosts, or set "
@@ -73,16 +83,16 @@ int64_t available_memory() {
 }
 
 std::vector<Place> gather_places(Communicator& world, const Place& mine) {
-  const nlohmann::json text = {mine.host, mine.cpus, mine.memory_needed, mine.memory_available};
+  const nlohmann::json text = {mine.host, mine.cpus, mine.memory_needed, mine.memory_available, mine.yields};
   std::vector<Place> places;
   for (const std::string& theirs : gather_texts(world, text.dump())) {
     const nlohmann::json place = nlohmann::json::parse(theirs);
-    places.push_back({place[0], place[1], place[2], place[3]});
+    places.push_back({place[0], place[1], place[2], place[3], place[4]});
   }
   return places;
 }
 
-HostSummary summarize_hosts(const std::vector<Place>& places) {
+HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start) {
   std::vector<std::string> order;  // host names, in order of their first rank
   std::map<std::string, Host> hosts;
   for (const Place& place : places) {
@@ -91,6 +101,7 @@ HostSummary summarize_hosts(const std::vector<Place>& places) {
     host.cpus.insert(place.cpus.begin(), place.cpus.end());
     host.needed += place.memory_needed;
     host.available = std::max(host.available, place.memory_available);
+    host.yields = host.yields && place.yields;
   }
   HostSummary out;
   std::string list;
@@ -99,8 +110,10 @@ HostSummary summarize_hosts(const std::vector<Place>& places) {
   if (order.size() > kHostsShown) list += ", ...";
   out.text = fmt::format("{} ({})", counted(order.size(), "host"), list);
 
+  const std::optional<Start> only_start = order.size() == 1 ? std::optional(start) : std::nullopt;
   for (const std::string& name : order) {
-    for (const std::string& warning : warnings_of(name, hosts[name])) out.warnings.push_back("warning: " + warning);
+    for (const std::string& warning : warnings_of(name, hosts[name], only_start))
+      out.warnings.push_back("warning: " + warning);
     if (out.warnings.size() >= kHostsShown) break;
   }
   return out;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/process/start.h"
 #include "parallel/communicator/communicator.h"
 
 namespace ropewalk {
@@ -14,6 +15,7 @@ struct Place {
   std::vector<int> cpus;         // in the rank's affinity mask
   int64_t memory_needed = 0;     // host memory that the rank will need, in bytes
   int64_t memory_available = 0;  // available_memory() on the rank; 0: unknown
+  bool yields = true;            // ranks_yield()
 };
 
 // Host memory that this process can still get, in bytes: the smaller of the host's MemAvailable and what the limit of
@@ -27,6 +29,7 @@ struct HostSummary {
   std::string text;                   // "2 hosts (node1 x4, node2 x4)"
   std::vector<std::string> warnings;  // more ranks than CPUs, ranks bound to one CPU, too little memory
 };
-HostSummary summarize_hosts(const std::vector<Place>& places);
+// start: of rank 0; warnings about one host end in the line that starts the ranks well.
+HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start);
 
 }  // namespace ropewalk

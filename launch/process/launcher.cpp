@@ -51,10 +51,12 @@ int number_or(const char* text, int otherwise) {
 
 bool is_variable_of_slurm(std::string_view variable) { return variable.starts_with("SLURM_"); }
 
-std::string right_start(const Launcher& launcher) {
+std::string right_start(const Launcher& launcher, const Start& start) {
   return is_variable_of_slurm(launcher.variable)
-             ? "start it with srun --mpi=pmix (srun --mpi=list shows what this Slurm supports), or with mpirun"
-             : "start it with the mpirun of the MPI library that ropewalk was built with";
+             ? fmt::format("start them with a PMIx server (srun --mpi=list must name pmix):\n    {}",
+                           srun_line(*launcher.size, start))
+             : fmt::format("start them with the mpirun of the MPI library that ropewalk was built with:\n    {}",
+                           mpirun_line(*launcher.size, start));
 }
 
 // Reads size and rank from the variables of the first launcher that claims several ranks, else of the first that claims
@@ -128,25 +130,29 @@ Launcher read_launcher(const Environment& environment, const std::function<bool(
   return launcher;
 }
 
-void check_server(const Launcher& launcher) {
-  if (launcher.has_server || launcher.size.value_or(1) == 1) return;
-  throw ConfigurationError(
-      fmt::format("the job has {} ranks ({}), but they cannot find each other: their launcher runs no PMIx server that "
-                  "MPI could ask; {}. If this is to be a run of one rank: env --unset={} ropewalk train ...",
-                  *launcher.size, launcher.variable, right_start(launcher), launcher.variable));
+std::string start_line(const Launcher& launcher, int ranks, const Start& start) {
+  return is_variable_of_slurm(launcher.variable) && launcher.size.value_or(1) > 1 ? srun_line(ranks, start)
+                                                                                  : mpirun_line(ranks, start);
 }
 
-void check_world(const Launcher& launcher, int world_size) {
+void check_server(const Launcher& launcher, const Start& start) {
+  if (launcher.has_server || launcher.size.value_or(1) == 1) return;
+  throw ConfigurationError(fmt::format(
+      "the job has {} ranks ({}), but they cannot find each other: their launcher runs no PMIx server that "
+      "MPI could ask; {}\n  or, for a run of one rank:\n    {}",
+      *launcher.size, launcher.variable, right_start(launcher, start), command_line(start, launcher.variable)));
+}
+
+void check_world(const Launcher& launcher, int world_size, const Start& start) {
   if (launcher.size.value_or(world_size) == world_size) return;
   throw ConfigurationError(fmt::format("the launcher says that the job has {} ranks ({}), but MPI finds {}; {}",
-                                       *launcher.size, launcher.variable, world_size, right_start(launcher)));
+                                       *launcher.size, launcher.variable, world_size, right_start(launcher, start)));
 }
 
-std::string note_on(const Launcher& launcher) {
+std::string note_on(const Launcher& launcher, const Start& start) {
   if (launcher.tasks_around == 0) return "";
-  return fmt::format(
-      "one rank, though the Slurm job around it has {} tasks (SLURM_NTASKS); srun --mpi=pmix or mpirun starts as many",
-      launcher.tasks_around);
+  return fmt::format("one rank, though the Slurm job around it has {} tasks (SLURM_NTASKS); to start as many:\n    {}",
+                     launcher.tasks_around, srun_line(launcher.tasks_around, start));
 }
 
 }  // namespace ropewalk

@@ -5,11 +5,14 @@
 #include <optional>
 #include <string>
 
+#include "launch/process/start.h"
+
 namespace ropewalk {
 
-// Environment variables alone prove nothing, because they are inherited: a shell inside a job has those of a rank. The
-// only reliable sign of a job is the launcher's PMIx server (mpirun, srun --mpi=pmix), through which Open MPI finds the
-// other ranks. Without a server one rank can run alone, but a job of several ranks cannot start.
+// Environment variables alone prove nothing, because they are inherited: a shell that was started inside a job has the
+// variables of a rank. The only reliable sign of a job is the launcher's PMIx server (mpirun, srun --mpi=pmix), through
+// which Open MPI finds the other ranks. Without a server one rank can run alone, but a job of several ranks cannot
+// start.
 struct Launcher {
   bool has_server = false;
   int rank = 0;                  // in the job, from the variables
@@ -18,9 +21,9 @@ struct Launcher {
   bool on_one_host = false;      // true only if all ranks of the job are known to be on one host
   int rank_here = 0;             // local rank: among the job's ranks on this host
   std::string launcher_folders;  // directory with the folders of this user's launchers on this host; empty: unknown
-  int tasks_around = 0;          // tasks of the Slurm job in which this process was started alone; 0: no such job
+  int tasks_around = 0;          // SLURM_NTASKS of a larger Slurm job around this run of one rank; 0: no such job
 
-  // This process is one of several ranks that will find each other through MPI.
+  // This process is one of several ranks, or of an unknown number, that will find each other through MPI.
   bool is_of_a_job() const { return has_server && size != 1; }
   // This process is not rank 0, so it exits and leaves verbs that run on one rank to rank 0.
   bool leaves_it_to_rank_0() const { return has_server && rank > 0; }
@@ -40,10 +43,13 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 // Throw ConfigurationError if the ranks of a job cannot find each other, because the launcher and the MPI library do
 // not fit together. Otherwise each rank would train alone and overwrite the files of the others. check_server is called
 // before MPI_Init; check_world after it, with the size that MPI reports.
-void check_server(const Launcher& launcher);
-void check_world(const Launcher& launcher, int world_size);
+void check_server(const Launcher& launcher, const Start& start);
+void check_world(const Launcher& launcher, int world_size, const Start& start);
+
+// The command that starts so many ranks: with the launcher that started this process, or else with mpirun.
+std::string start_line(const Launcher& launcher, int ranks, const Start& start);
 
 // A note for the user of a run of one rank inside a larger Slurm job; empty: none.
-std::string note_on(const Launcher& launcher);
+std::string note_on(const Launcher& launcher, const Start& start);
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-// Writes to standard output, and to streams that may be closed.
+// Writes complete texts to standard output or to a file descriptor, and reports errors (a closed stream, a full disk).
 #pragma once
 
 #include <string>

@@ -76,7 +76,8 @@ void say(const std::string& message) {
 }
 
 Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadline) : hosts_{host_name()} {
-  check_server(launcher);
+  const Start start = this_start();
+  check_server(launcher, start);
   if (launcher.is_of_a_job()) {
     on_overdue_ = overdue_handler(fmt::format("rank {} on {}", launcher.rank, host_name()));
     if (launcher.rank_here == 0) remove_leftovers(launcher);
@@ -86,7 +87,7 @@ Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadl
     meet(start_deadline);
     node_rank_ = session_->node_rank();
   }
-  check_world(launcher, size());
+  check_world(launcher, size(), start);
 }
 
 void Process::meet(std::chrono::milliseconds deadline) {

@@ -31,7 +31,7 @@ class Process {
   const std::string& host() const { return hosts_[static_cast<size_t>(rank())]; }
   std::string transport() const;  // "Open MPI v4.1.4"
 
-  // For worlds in which a wait fails after the deadline, or as soon as another rank has failed.
+  // Options for creating a world in which a wait fails after the deadline, or as soon as another rank has failed.
   WorldOptions options(std::chrono::milliseconds deadline);
   // A communicator of all ranks of the job, with these options. Collective.
   std::shared_ptr<Communicator> world(std::chrono::milliseconds deadline);

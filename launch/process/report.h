@@ -26,7 +26,8 @@ Failure decode(const std::string& bytes);
 // Indexed by rank; nullopt for ranks that did not report.
 using Reports = std::vector<std::optional<Failure>>;
 
-// The exit code of the job: that of the cause. A rank that lost its peer failed because of the peer.
+// The exit code of the job: the code of the first rank, in rank order, whose failure is a cause. A communication
+// failure is not a cause, but the consequence of a peer's failure. kCommunication if no rank reported a cause.
 ExitCode common_code(const Reports& reports);
 // The message for the user. At least one rank must have reported.
 std::string tell(const Reports& reports, const Roster& ranks);

@@ -148,8 +148,10 @@ Verb evaluate_verb() {
           "memory of a forward pass; `ropewalk plan CONFIG --inference` prints how much. Fields that differ\n"
           "from the run's configuration are printed, and the new values are used.",
       .groups = {{"Options", options()}},
-      .examples = {"ropewalk evaluate my.textproto",
-                   "mpirun -n 4 ropewalk evaluate my.textproto --set parallel.context_parallel=4 --samples 200 --json"},
+      .examples = {"# of the run that `ropewalk train --help` shows",
+                   "ropewalk evaluate configs/rnope_swa.textproto --set output.directory=runs/mine --samples 4",
+                   "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk evaluate configs/rnope_swa.textproto \\\n"
+                   "      --set parallel.context_parallel=2 --set output.directory=runs/mine --samples 4 --json"},
       .ranks = Verb::Ranks::kAll,
       .run = run};
 }

@@ -153,7 +153,7 @@ Verb prepare_verb() {
              {"overwrite", "",
               "replace PREFIX.bin and PREFIX.idx if they exist; a process that has them open keeps reading the old "
               "ones"}}}},
-      .examples = {"ropewalk prepare --input book.txt --output data/book",
+      .examples = {"ropewalk prepare --input book.txt --output data/book      # all input files here are your own",
                    "ropewalk prepare --input notes/ more.jsonl --output data/mine --json-key body",
                    "ropewalk prepare --input poems.txt --separator '\\n\\n' --output data/poems",
                    "zcat big.jsonl.gz | ropewalk prepare --input - --format jsonl --output data/big"},

@@ -9,7 +9,7 @@ Verb schema_verb() {
           .about =
               "Prints the schema of the configuration. A configuration file is protobuf text of the message Config:\n"
               "`training { steps: 1000 }` sets the same field as --set training.steps=1000.",
-          .examples = {"ropewalk schema | less", "ropewalk schema | grep -i window"},
+          .examples = {"ropewalk schema > fields.txt", "ropewalk schema | grep -i window"},
           .run = [](const Arguments&, const Launcher&) {
             print(kSchemaText);
             return ExitCode::kDone;

@@ -54,6 +54,7 @@ Verb train_verb() {
               "prints all fields). Started by mpirun, the ranks form a mesh: parallel.data_parallel copies of the\n"
               "model see different sequences, parallel.context_parallel ranks share each sequence,\n"
               "parallel.tensor_parallel ranks share each weight. The product of the three is the number of ranks.\n"
+              "Without mpirun, a configuration that needs several ranks is refused with the mpirun line to use.\n"
               "(parallel.sequence_parallel is Megatron's term: it splits the activations between blocks among the\n"
               "tensor-parallel ranks. To split long sequences, use context_parallel.)\n\n"
               "The run's directory (output.directory) gets the complete configuration, metrics.jsonl (one object\n"
@@ -65,10 +66,13 @@ Verb train_verb() {
               "it forwards at once; after a SIGTERM or SIGHUP it leaves the ranks only a second.",
           .groups = {{"Options", options()}},
           .examples =
-              {"mpirun -n 4 ropewalk train configs/rnope_swa.textproto --set parallel.tensor_parallel=2",
-               "mpirun -n 8 ropewalk train configs/rnope_swa.textproto --set parallel.context_parallel=4 \\\n"
-               "      --set data.prefix=data/mine --set output.directory=runs/mine --set model.pattern.0.window=256",
-               "ropewalk train configs/nope.textproto --set training.steps=10      # one rank needs no mpirun"},
+              {"# data/text: ropewalk prepare --input book.txt --output data/text",
+               "ropewalk train configs/nope.textproto      # one rank needs no mpirun",
+               "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk train configs/rnope_swa.textproto \\\n"
+               "      --set parallel.context_parallel=2 --set output.directory=runs/mine --set "
+               "training.learning_rate=3e-4",
+               "ropewalk train configs/quickstart.textproto      # needs 4 ranks: exit code 2, and the mpirun line to "
+               "use here"},
           .ranks = Verb::Ranks::kAll,
           .run = run};
 }

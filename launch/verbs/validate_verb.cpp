@@ -71,8 +71,9 @@ Verb validate_verb() {
                     Option::Count::kRepeated},
                    {"data", "", "check the data too: the index, and that every token is in [0, model.vocabulary)"},
                    {"print", "", "print the complete configuration, with all defaults"}}}},
-      .examples = {"ropewalk validate configs/rnope_swa.textproto --ranks 8 --set parallel.context_parallel=4",
-                   "ropewalk validate my.textproto --print > resolved.textproto"},
+      .examples =
+          {"ropewalk validate configs/rnope_swa.textproto --ranks 8 --set parallel.context_parallel=4",
+           "ropewalk validate my.textproto --print > resolved.textproto      # my.textproto: yours, or a preset"},
       .run = run};
 }
 

@@ -1,6 +1,7 @@
-// Context-parallel attention, over a sequence that the ranks of the sequence group share: a ring for full attention, a
-// halo exchange for sliding attention. Both call Kernels::attention_forward/backward for pairs of pieces of the zigzag
-// layout, one of queries and one of keys.
+// Context-parallel attention: the ranks of a context-parallel group (Mesh::sequence()) hold pieces of each sequence.
+// Full attention uses a ring, sliding attention a halo exchange. Both call Kernels::attention_forward/backward for
+// pairs of pieces of the zigzag layout, one of queries and one of keys. B, T: see sequences.h; H query heads and G KV
+// heads on this rank; K: head size.
 #pragma once
 
 #include <memory>

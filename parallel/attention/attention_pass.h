@@ -56,7 +56,8 @@ class ForwardPass {
   Tensor q_, document_begin_, o_, lse_;
 };
 
-// Starts with dq = 0; each visit adds to dq and to the given dkv. Takes delta from the arena.
+// Starts with dq = 0; each visit adds to dq and to the given dkv. Computes delta (Kernels::attention_delta) in memory
+// from the arena.
 class BackwardPass {
  public:
   BackwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,

@@ -19,8 +19,8 @@ struct HaloRange {
   int64_t size() const { return end - begin; }
 };
 
-// The keys before one piece: positions [begin, piece.begin) in the halo buffer's rows [halo, halo + piece.begin -
-// begin).
+// The keys before one piece: positions [begin, end), where `end` is the first position of the piece, in rows
+// [halo, halo + size()) of the halo buffer.
 struct HaloSpan {
   int64_t begin, end;
   int64_t halo;
@@ -30,7 +30,7 @@ struct HaloSpan {
 struct HaloPlan {
   // The ranges between two ranks have the same order in the sender's `sends` and the receiver's `receives`.
   std::vector<HaloRange> sends, receives, copies;
-  std::vector<HaloSpan> spans;  // one for each piece of the rank; may be empty
+  std::vector<HaloSpan> spans;  // one for each piece of the rank; its size may be 0
   int64_t halo_rows = 0;        // of the rank's halo buffer
   int64_t sent_rows() const;
   int64_t received_rows() const;

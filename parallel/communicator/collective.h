@@ -1,4 +1,5 @@
-// The calls of a communicator, by name for logs and error messages, and by number for the tags of messages.
+// The kinds of calls of a communicator. Logs and error messages have their names; the MPI transport puts their numbers
+// into the tags of messages.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +28,8 @@ constexpr const char* name_of(Collective collective) {
   return "?";
 }
 
-// The call of a communicator to which a message belongs. Every rank of a group makes the same calls in the same order,
-// so the sequence number is the same at both ends of a message.
+// Identifies the call that a message is part of, among the calls of one communicator. Every rank of a group makes the
+// same calls in the same order, so the sequence number is the same at both ends of a message.
 struct CallLabel {
   Collective collective;
   int64_t sequence;

@@ -1,7 +1,7 @@
 // How a rank communicates with the other ranks of a group. Every rank of the group makes the same calls in the same
-// order; there are no tags. All tensors of a call are in host memory, or all are on the device that the communicator
-// serves. They may have no rows, and any element type; sums take floating types and i32, maxima take host tensors of
-// these types.
+// order, so a caller passes no tags. All tensors of a call are in host memory, or all are on the device that the
+// communicator serves. Tensors may be empty (no rows). Any element type can be moved. Sums (kSum) need a floating type
+// or i32; maxima (kMax) need the same types, in host memory.
 //
 // Sums of host tensors are added in rank order, bf16 in fp32, so the same group always gives the same bits. NCCL adds
 // in an order of its own.
@@ -56,9 +56,9 @@ struct Message {
 class Transfer {
  public:
   virtual ~Transfer() = default;  // waits if wait() was not called, and swallows errors
-  // Non-blocking progress; true when complete. A rank that computes meanwhile calls this between pieces of work,
-  // because some transports move bytes only while both sides call them. wait() works without it. Throws
-  // CommunicationError.
+  // Non-blocking progress; true when complete. A rank that computes meanwhile calls progress() between pieces of work,
+  // because some transports (MPI) move bytes only inside their own calls, on both sides. Calling progress() is
+  // optional: wait() alone completes the transfer. Throws CommunicationError.
   virtual bool progress() = 0;
   // Whether the rank should cut its work into pieces and call progress() between them. False for tensors of a device:
   // the host is free while the device computes.
@@ -80,7 +80,7 @@ class Communicator {
   virtual ~Communicator() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string name(int rank) const = 0;  // for messages: "rank 3 on node7", the rank in the world
+  virtual std::string name(int rank) const = 0;  // for error messages: "rank 3 on node7" (world rank)
   // Payload that this rank has sent to other ranks through this communicator so far.
   virtual int64_t bytes_sent() const = 0;
 
@@ -90,8 +90,8 @@ class Communicator {
                                                    std::span<const Message> receives) = 0;
 
   virtual void all_reduce(const Tensor& x, Reduction reduction) = 0;  // x = reduction over ranks of x
-  // mine = sum over ranks of all[rows.begin(rank), rows.end(rank)). `all` has rows.total() rows and is not changed; but
-  // `mine` may be this rank's rows of `all` (in place).
+  // mine = the sum, over all ranks, of rows [rows.begin(rank()), rows.end(rank())) of their `all`. `all` has
+  // rows.total() rows and is not changed; but `mine` may be this rank's rows of `all` (in place).
   virtual void reduce_scatter(const Tensor& all, const Partition& rows, const Tensor& mine);
   // all[rows.begin(r), rows.end(r)) = rank r's `mine`, for every r; `mine` may be this rank's rows of `all`.
   virtual void all_gather(const Tensor& mine, const Partition& rows, const Tensor& all);

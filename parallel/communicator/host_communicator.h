@@ -38,7 +38,8 @@ class HostCommunicator : public Communicator {
   ProgressEngine& progress_engine() final { return *progress_engine_; }
   std::unique_ptr<Communicator> split(int color, int key) final;
 
-  // A sum over `ranks` ranks proceeds in segments of each part: two rounds of segments are in flight at a time.
+  // A reduction over `ranks` ranks cuts each rank's part into segments. Round k moves the k-th segment of every part.
+  // At most two rounds are in flight at a time.
   struct Segments {
     int64_t elements;  // of one part in one round
     int64_t rounds;
@@ -54,8 +55,8 @@ class HostCommunicator : public Communicator {
 
   // Implemented by the transport: starts messages to and from other ranks, never to this rank itself. All rounds of a
   // collective have the same label. A non-blocking collective posts its next round before it destroys the transfer of
-  // the previous round, so it has a transfer until it is complete. Therefore a label that is not the newest and has no
-  // transfer is complete, and a message that arrives with it is an error.
+  // the previous round, so an unfinished collective always has a transfer. If a message arrives for an older call than
+  // the newest, and the older call has no transfer, that call is complete and the message is an error.
   virtual std::unique_ptr<Transfer> post(CallLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
   // Implemented by the transport: makes the group of `members`, ranks of this communicator, in this order. Every rank

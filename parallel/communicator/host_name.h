@@ -1,4 +1,4 @@
-// The name of this host, for messages.
+// The name of this host, for error messages and logs.
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
-// A group of the mesh, around another communicator. It counts calls, bytes and seconds under the group's name
-// ("tensor", "sequence", "gradient", ...), here called its axis, and registers the collectives that it starts with the
-// progress engine. It adds the axis, the rank and the last calls to a CommunicationError, and passes it to the failure
-// handler.
+// The communicator of a group of the mesh; wraps another communicator. It counts calls, bytes and seconds under the
+// group's name ("tensor", "sequence", "gradient", ...), which is called its axis. It registers the collectives that it
+// starts with the progress engine. It adds the axis, the rank and the last calls to a CommunicationError, and passes
+// the error to the failure handler.
 #pragma once
 
 #include <array>

@@ -5,10 +5,10 @@
 // advances all of them.
 //
 // The tag of every message carries the sequence number, operation and element type of its call, and a hash of the
-// message's size. A wait polls; between polls it yields the core at first, and sleeps up to 0.2 ms later. It compares
-// the messages that arrive with those that it expects: ranks that make different calls are reported at once,
-// unresponsive peers once the deadline has passed.
-// mpirun notices a process that dies, and ends the others.
+// message's size. A wait polls. Between polls it first yields the core; after a while without progress it sleeps, at
+// most 0.2 ms at a time. It compares the messages that arrive with the messages that it expects: ranks that make
+// different calls are reported at once, unresponsive peers once the deadline has passed. mpirun notices a process that
+// dies, and ends the others.
 #pragma once
 
 #include <chrono>
@@ -23,12 +23,12 @@
 namespace ropewalk {
 
 // Initializes MPI, and finalizes it in the destructor; all calls must come from the thread that constructed it. If
-// stack unwinding destroys it, the destructor does not call MPI_Finalize, which would wait for the other ranks: report
-// the error and end the process with a code other than 0. Or call abort() before the destruction.
+// stack unwinding destroys it, the destructor does not call MPI_Finalize, which would wait for the other ranks. The
+// caller must then report the error and exit with a code other than 0. Instead of unwinding, a caller may call abort().
 class MpiSession {
  public:
-  // The handler, if any, is called when a wait inside MPI (MPI_Init, MPI_Finalize, MPI's own collectives) exceeds the
-  // deadline.
+  // The handler, if any, is called when a blocking call of MPI that waits for other ranks exceeds the deadline:
+  // MPI_Init_thread, MPI_Finalize, or a call that makes a communicator.
   explicit MpiSession(std::chrono::milliseconds deadline = {}, OverdueHandler on_overdue = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
@@ -40,7 +40,7 @@ class MpiSession {
   int size() const { return size_; }
   const std::string& host() const { return host_; }        // of this rank
   const std::string& library() const { return library_; }  // name and version
-  int node_rank() const;                                   // rank among those of this host; collective
+  int node_rank() const;                                   // local rank: index among the ranks of its host; collective
 
   // Both end the process. Messages may be outstanding, but their buffers must still be allocated, because MPI may use
   // them. leave() is called by all ranks and calls MPI_Finalize; abort() calls MPI_Abort, which ends all ranks. If MPI
@@ -60,10 +60,10 @@ struct WorldOptions {
   std::chrono::milliseconds deadline;
   std::vector<std::string> hosts = {};  // of every rank, or empty; for error messages
   std::function<bool()> give_up = {};   // called while an exchange waits; true: fails as if the deadline had passed
-  // Called with a failure that a rank finds while it waits for its device. (LoggedCommunicator reports those of its own
-  // calls.)
+  // Called by the NCCL transport with a failure that it detects while the host waits for the device, also outside the
+  // calls of a communicator. (LoggedCommunicator handles only failures of its own calls.)
   std::function<void(const PeerError&)> on_failure = {};
-  OverdueHandler on_overdue = {};  // called when a wait inside MPI exceeds the deadline
+  OverdueHandler on_overdue = {};  // see MpiSession
 };
 
 // The communicator of all ranks of the job. Needs an MpiSession that outlives it. Collective.

@@ -17,8 +17,9 @@ class MpiRollCall {
 
   bool is_called() const;  // whether another rank has begun a call() that this rank has not begun yet
 
-  // Sends `mine` to all ranks. The n-th call of a rank belongs with the n-th call of every other. Returns as soon as
-  // all ranks have made the call, or after `patience`: their texts by rank, nullopt for ranks that have not responded.
+  // Sends `mine` to all ranks. The n-th call of a rank belongs with the n-th call of every other. Returns the texts by
+  // rank, nullopt for ranks that have not responded. Returns once all ranks have made the call, at the latest after
+  // `patience`.
   std::vector<std::optional<std::string>> call(const std::string& mine, std::chrono::milliseconds patience);
   double seconds() const;  // duration of the last call, by WatchedTime
 

@@ -1,4 +1,4 @@
-// The names of the members of a group, for messages: their rank in the world and, if known, their host.
+// The names of the members of a group, for error messages: the world rank of each and, if known, its host.
 #pragma once
 
 #include <memory>

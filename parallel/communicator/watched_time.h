@@ -1,8 +1,8 @@
-// The duration of a wait, almost without the time in which the process was suspended. A wait calls look() at every
-// poll, and the time between two looks counts for at most 1 s or a tenth of the deadline, whichever is less. A longer
-// gap means that this process was suspended: the machine slept or was migrated, or a signal stopped the process. During
-// the gap its peers were suspended too, or may have responded unseen, so the gap is no evidence against them. Every
-// look counts something, so a deadline is always reached.
+// The duration of a wait, in which a suspension of this process hardly counts. A wait calls look() at every poll, and
+// the time between two looks counts for at most 1 s or a tenth of the deadline, whichever is less. A longer gap means
+// that this process was suspended: the machine slept or was migrated, or a signal stopped the process. During the gap
+// its peers were suspended too, or may have responded unseen, so the gap is no evidence against them. Every look counts
+// something, so a deadline is always reached.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,8 @@ class WatchedTime {
   bool is_over(double since = 0.0) const { return seconds_ - since >= deadline_; }
 
  private:
-  // 1 s is well above the time that a process waits for its turn on a shared core; less for deadlines below 10 s.
+  // The most that the time between two looks counts for. 1 s is well above the time that a process waits for its turn
+  // on a shared core. For deadlines below 10 s the limit is a tenth of the deadline.
   double longest_step() const { return std::min(1.0, deadline_ / 10); }
 
   double deadline_, last_, seconds_ = 0.0;

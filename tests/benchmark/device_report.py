@@ -335,7 +335,10 @@ def main():
     parser.add_argument("--parts", nargs="+", default=["attention", "ring", "memory", "products", "step"],
                         choices=["attention", "ring", "rates", "memory", "products", "step"], help="what to measure (default: all but rates)")
     parser.add_argument("--json", type=pathlib.Path, default="benchmark_gpu.json", help="output file, written after each part (default: benchmark_gpu.json)")
+    parser.add_argument("--check", action="store_true", help="check the options, and measure nothing")
     options = parser.parse_args()
+    if options.check:
+        return 0
     if not torch and options.parts != ["rates"]:
         sys.exit("device_report: needs torch; --peers PYTHON names an interpreter that has it (pip install torch transformers)")
 

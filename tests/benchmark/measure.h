@@ -22,14 +22,15 @@ Yardstick fma_peak();  // multiply-adds in registers with the widest vectors, tw
 // cache line that is about to be overwritten) do not. Reads are cheaper than writes, so a case with more reads than the
 // yardstick may exceed 1.
 Yardstick copy_bandwidth();    // to another buffer: memcpy or non-temporal stores, whichever is faster here
-Yardstick update_bandwidth();  // in place, four streams at once; faster: each line is in the cache when written
+Yardstick update_bandwidth();  // reads and writes one buffer in place, in four parts at once. Faster than a copy: each
+                               // cache line is in the cache when it is written
 
 struct Case {
   std::string name;
   double work;  // FLOPs or bytes of one run, as the yardstick counts them
   std::function<void()> run;
   std::function<void()> before = nullptr;     // before each run, not timed
-  std::function<double()> seconds = nullptr;  // CPU-seconds of the latest run that count; null: all
+  std::function<double()> seconds = nullptr;  // the part of the latest run's CPU-seconds that counts; null: all
 };
 
 struct Figure {

@@ -45,6 +45,7 @@ SHARES = {
     "embedding forward": (0.75, 0.90),
     "embedding backward": (0.75, 0.90),
 }
+PARTS = ["kernels", "peers", "prepare", "ranks", "network"]
 WINDOW_OVER_CAUSAL = (0.75, 0.85)  # rate per visible query-key pair
 WINDOW_OVER_TORCH = (40, 60)
 STEP_OVER_TRANSFORMERS = {512: (1.6, 1.9), 2048: (2.0, 2.5), 8192: (3.0, 5.0)}
@@ -224,9 +225,12 @@ def main():
     parser.add_argument("build", type=pathlib.Path, help="the build folder, with ropewalk and its benchmark")
     parser.add_argument("--pairs", type=int, default=7, help="runs that alternate with a yardstick or peer; the median counts (default 7)")
     parser.add_argument("--peers", metavar="PYTHON", help="an interpreter with torch and transformers; without it, the peers are not measured")
-    parser.add_argument("--parts", nargs="+", default=["kernels", "peers", "prepare", "ranks", "network"], help="what to measure (default: all)")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="what to measure (default: all)")
     parser.add_argument("--json", type=pathlib.Path, help="output file (default: BUILD/benchmark.json)")
+    parser.add_argument("--check", action="store_true", help="check the options, and measure nothing")
     options = parser.parse_args()
+    if options.check:
+        return
 
     build = options.build.resolve()
     report, benchmark = Table(), Benchmark(build / "tests/benchmark/ropewalk_benchmark")

@@ -35,4 +35,4 @@ class Digests(harness.RopewalkTest):
 
 
 if __name__ == "__main__":
-    harness.unittest.main(argv=[sys.argv[0]])
+    harness.unittest.main(argv=[word for word in sys.argv if word in (sys.argv[0], "-h", "--help")])

@@ -14,7 +14,11 @@ import unittest
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from processes import pids_of_ranks  # noqa: E402
 
-ROPEWALK = os.path.abspath(sys.argv.pop(1)) if __name__ != "__main__" and len(sys.argv) > 1 else "ropewalk"
+# The program is the first argument of every script here, before those of unittest or the script's own.
+HAS_PROGRAM = __name__ != "__main__" and len(sys.argv) > 1 and not sys.argv[1].startswith("-")
+ROPEWALK = os.path.abspath(sys.argv.pop(1)) if HAS_PROGRAM else "ropewalk"
+if {"-h", "--help"} & set(sys.argv[1:2]):
+    print(f"{sys.modules['__main__'].__doc__}\n\n    python3 {sys.argv[0]} PROGRAM [OPTION]...      PROGRAM: build/release/ropewalk\n")
 
 CONFIG = """
 model {

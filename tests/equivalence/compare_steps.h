@@ -1,4 +1,5 @@
-// Compares optimizer steps of a mesh with those of one rank and of the naive model; and names the tests that do.
+// Compares optimizer steps of a mesh with the steps of one rank and of the naive model. Makes the names of the tests
+// that are parameterized by mesh and case.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -39,7 +40,7 @@ class SerialReference {
 Steps without_moments(Steps steps);
 
 // Expects that `actual` equals the steps of `expected` from step `from` on, to kStepsTolerance: losses, norms, and the
-// state after the last step.
+// state after the last step. `against` names `expected` in failure messages.
 void expect_same_steps(const Steps& actual, const Steps& expected, const std::string& against, size_t from = 0);
 
 }  // namespace ropewalk

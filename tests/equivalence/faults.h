@@ -11,8 +11,8 @@
 
 namespace ropewalk {
 
-// A message or a sum that goes wrong, in the groups and for the tensors for which hits(world ranks of the group,
-// tensor) is true.
+// A message or a sum that goes wrong. It does so if hits(group, x) is true: `group` has the world ranks of the
+// communicator's ranks, and `x` is the tensor.
 struct CommunicationFault {
   enum class Kind {
     kForgottenSum,  // all_reduce and reduce_scatter return each rank's own summand; every time, on every rank
@@ -21,13 +21,14 @@ struct CommunicationFault {
   Kind kind;
   std::function<bool(const std::vector<int>& group, const Tensor& x)> hits;
   int64_t lost_elements = 0;
-  std::atomic<int64_t> times = 0;  // that the fault has occurred
+  std::atomic<int64_t> times = 0;  // how often the fault has occurred
 };
 
 // The world with the fault, also in all groups split from it. The fault must outlive it.
 std::shared_ptr<Communicator> with_fault(std::shared_ptr<Communicator> world, CommunicationFault& fault);
 
-// Leaves out one attention call: number `call` (from 0) of those whose keys do not begin where the queries do.
+// Leaves out one attention call. Counts the calls whose keys and queries begin at different positions (k_begin !=
+// q_begin), and leaves out the call with index `call` (from 0).
 class SkippedPiece final : public ForwardingBackend {
  public:
   SkippedPiece(Backend& inner, bool forward, int64_t call)

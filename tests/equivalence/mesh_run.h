@@ -48,8 +48,8 @@ struct Disagreement : std::runtime_error {
 class Gathering {
  public:
   void add(const std::vector<StateTensor>& tensors, Kernels& kernels);  // called by each rank, in any order
-  // Throws unless the saved boxes cover every element exactly once; throws Disagreement if two ranks hold different
-  // bits where their boxes overlap.
+  // Throws unless the boxes that a checkpoint would save (StateTensor::saved_here) cover every element exactly once.
+  // Throws Disagreement if two ranks hold different bits where their boxes overlap.
   NaiveWeights whole() const;
 
  private:
@@ -75,13 +75,14 @@ struct LossAndGradients {
 LossAndGradients gradients_on_mesh(const Config& config, const NaiveWeights& weights,
                                    const std::vector<Sample>& samples, const Faults& faults = {});
 
-// Optimizer steps [first, last) from the given state; if it is empty, from the trainer's own initial weights.
+// The results of some optimizer steps.
 struct Steps {
   std::vector<double> losses, gradient_norms, rates;
   NaiveWeights state;  // afterwards: master weights and moments
   bool operator==(const Steps&) const = default;
 };
 using SamplesOfStep = std::function<std::vector<Sample>(int64_t step)>;
+// Runs the optimizer steps [first, last) from `state`; if `state` is empty, from the trainer's own initial weights.
 Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const SamplesOfStep& samples, int64_t first,
                     int64_t last, const Faults& faults = {});
 // For use inside on_mesh: runs these steps on the rank's trainer, and begins the stage of each. Every rank calls it.
@@ -103,11 +104,12 @@ struct Difference {
 };
 Difference difference(const NaiveWeights& actual, const NaiveWeights& expected);
 
-// One forward and backward in fp64: about 24 stages, each of sums of at most about 400 terms in another order, err by
-// less than 24 * 400 * 2^-53 ~ 1e-12. (Any mistake of logic changes results by more than 1e-6.)
+// For one forward and backward in fp64. They are a chain of about 24 operations. Each operation sums at most about 400
+// terms, in an order that depends on the mesh. So the error is less than 24 * 400 * 2^-53 ~ 1e-12. (Any mistake of
+// logic changes results by more than 1e-6.)
 constexpr double kTolerance = 1e-12;
 
-// Several optimizer steps. AdamW divides by |g| + epsilon: an error d in a gradient that is nearly zero moves its
+// For several optimizer steps. AdamW divides by |g| + epsilon: an error d in a gradient that is nearly zero moves its
 // weight by rate * d / epsilon. With d = 1e-13 (kTolerance for gradients of 0.1), rate 0.02 and epsilon 1e-3, as in the
 // tests, that is 2e-12 per step, for weights of about 1. In later steps the curvature of the loss, of order 10,
 // amplifies it.

@@ -17,7 +17,8 @@ inline uint64_t test_seed() {
   return given ? std::stoull(given) : 20240607;
 }
 
-// Standard normal numbers that are exact in fp32, so that all backends get the same ones.
+// Standard normal numbers that are exact in fp32, so that fp64 and fp32 backends get the same numbers. Backends in bf16
+// round them.
 inline std::vector<double> normal_values(int64_t count, std::string_view name) {
   const RandomStream stream(test_seed(), name);
   std::vector<double> values(static_cast<size_t>(count));

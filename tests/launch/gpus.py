@@ -33,6 +33,8 @@ def gpus_here():
 
 
 if __name__ == "__main__":
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.exit(print(__doc__))
     here = gpus_here()
     print(f"{here} CUDA devices")
     sys.exit(here == 0)

@@ -52,7 +52,8 @@ def every_preset_and_document_is_there(folder):
     presets = {path.name for path in (ROOT / "configs").glob("*.textproto")} | {"ropewalk.proto"}
     expect({path.name for path in (prefix / "share/ropewalk/configs").iterdir()} == presets, presets)
     documents = prefix / "share/doc/ropewalk"
-    for name in ("LICENSE", "README.md", "configs/README.md", "launch/README.md"):
+    guide = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch/guide").iterdir())
+    for name in ("LICENSE", "README.md", "configs/README.md", "launch/README.md", *guide):
         expect((documents / name).read_bytes() == (ROOT / name).read_bytes(), name)
     expect(os.access(prefix / "bin/ropewalk", os.X_OK), "no program")
     expect([path.name for path in prefix.parent.iterdir()] == ["ropewalk"], "more than a prefix")

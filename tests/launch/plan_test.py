@@ -1,8 +1,10 @@
 """`ropewalk plan` against what a run then does: its memory as the system counts it, and its bytes by axis."""
 import json
+import os
+import subprocess
 import sys
 
-from program import ROOT, expect, main, prepare_long_text, ranks, ropewalk
+from program import PROGRAM, ROOT, expect, main, prepare_long_text, ranks, ropewalk
 
 # Large enough that weights, optimizer and activations each outweigh what libraries and MPI take.
 CONFIG = """
@@ -17,31 +19,50 @@ validation { sample_tokens: 0 }
 checkpoint { interval: 0 }
 output { directory: "run" }
 """
-MESHES = [("dp=1", 1, []),
-          ("dp=2", 2, []),
-          ("cp=2,tp=2", 4, ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]),
-          ("cp=2", 2, ["--set", "parallel.context_parallel=2", "--set", "training.recompute=BLOCK"])]
-ROWS = 1e-3  # of the bytes: data ranks' shares of the optimizer differ by a row of a parameter at most
-NEAR = 0.1  # of the peak: what the program itself takes is an estimate, the rest is exact
+LARGE = ["--set", "model.width=1024", "--set", "model.hidden=2816", "--set", "model.query_heads=16", "--set", "model.key_heads=8", "--set",
+         "model.head_size=64", "--set", "model.layers=6", "--set", "training.steps=1", "--set", "data.sequence_length=256"]
+RUNS = [("dp=1", 1, []),
+        ("dp=2", 2, []),
+        ("cp=2,tp=2", 4, ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]),
+        ("cp=2", 2, ["--set", "parallel.context_parallel=2", "--set", "training.recompute=BLOCK"]),
+        ("dp=1", 1, LARGE),
+        ("cp=2", 2, [*LARGE, "--set", "parallel.context_parallel=2"])]
+# Tensors, sequences and message buffers are counted exactly; the 20 or 30 MiB of the program itself were measured once, and vary with the
+# libraries. So a plan may be 24 MiB too high in a small process, 3 % in a large one. Hardly too low: a job that was promised to fit must fit.
+ABOVE_BYTES, ABOVE, BELOW = 24 << 20, 0.03, 0.01
 
 
 def plan_is_what_a_run_takes(folder):
-    """Peak memory within a tenth; bytes of all ranks by axis (but for the world's, which carries the metrics too)."""
+    """Peak memory; the bytes of all ranks by axis, exactly (but for the world's, which carries the metrics too)."""
     prepare_long_text(folder)
     (folder / "large.textproto").write_text(CONFIG)
-    for mesh, count, settings in MESHES:
-        told = ropewalk("plan", "large.textproto", "--mesh", mesh, *settings, "--json", cwd=folder)
-        expect(told.code == 0, told)
-        plan = json.loads(told.out)["stages"][0]
-        directory = f"run-{mesh}"
+    for number, (mesh, count, settings) in enumerate(RUNS):
+        planned = ropewalk("plan", "large.textproto", "--mesh", mesh, *settings, "--json", cwd=folder)
+        expect(planned.code == 0, planned)
+        plan = json.loads(planned.out)["stages"][0]
+        directory = f"run-{number}"
         done = ranks(count, "train", "large.textproto", *settings, "--set", f"output.directory={directory}", cwd=folder)
         expect(done.code == 0 and "memory of rank 0: " in done.err, done)
         step = json.loads((folder / directory / "metrics.jsonl").read_text().splitlines()[-1])
-        planned = plan["memory_bytes"]["total"]
-        expect(abs(step["peak_memory_bytes"] - planned) < NEAR * planned, (mesh, step["peak_memory_bytes"], plan))
+        total, peak = plan["memory_bytes"]["total"], step["peak_memory_bytes"]
+        print(f"{mesh:10} {count} ranks: peak {peak / 2**20:7.1f} MiB, plan {total / 2**20:7.1f} MiB, {100 * (total / peak - 1):+.2f} %")
+        expect(peak * (1 - BELOW) <= total <= peak + max(ABOVE * peak, ABOVE_BYTES), (mesh, settings, peak, plan))
         for axis in ("sequence", "tensor", "gradient"):
             sent, expected = step["bytes_sent"].get(axis, 0), plan["bytes_sent"][axis]["all_ranks"]
-            expect(abs(sent - expected) <= ROWS * expected, (mesh, axis, sent, expected))
+            expect(sent == expected, (mesh, axis, sent, expected))
+
+
+def any_mesh_is_planned_in_a_moment(folder):
+    """A CPU-second and 200 MB, for up to 16,384 ranks and 4 M tokens."""
+    for mesh, length in [("cp=256", 1 << 20), ("cp=16384", 1 << 22), ("cp=2048,tp=8", 1 << 22), ("dp=1", 1 << 22), ("cp=1000,tp=16", 4000000),
+                         ("dp=16384", 8192), ("dp=4,cp=4095", 4194303)]:
+        words = [PROGRAM, "plan", ROOT / "configs/command_r7b.textproto", "--mesh", mesh, "--json", "--set", f"data.sequence_length={length}",
+                 "--set", "training.batch=16384"]
+        process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        print(f"{mesh}, {length} tokens: {usage.ru_utime + usage.ru_stime:.2f} CPU-s, {usage.ru_maxrss / 1000:.0f} MB")
+        expect(process.returncode == 0 and usage.ru_utime + usage.ru_stime < 1 and usage.ru_maxrss < 200_000, (mesh, length, usage))
 
 
 def a_long_context_fits_a_gpu(folder):
@@ -69,4 +90,4 @@ def a_plan_has_the_devices_rows_of_logits(folder):
     expect(chosen == same > fewer, (chosen, same, fewer))
 
 
-sys.exit(main([plan_is_what_a_run_takes, a_long_context_fits_a_gpu, a_plan_has_the_devices_rows_of_logits]))
+sys.exit(main([plan_is_what_a_run_takes, any_mesh_is_planned_in_a_moment, a_long_context_fits_a_gpu, a_plan_has_the_devices_rows_of_logits]))

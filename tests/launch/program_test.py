@@ -14,7 +14,7 @@ import tarfile
 import time
 import zipfile
 
-from program import PROGRAM, ROOT, expect, main, ranks, ropewalk
+from program import PROGRAM, ROOT, expect, main, ranks, ropewalk, run
 
 CONFIG = str(ROOT / "configs/quickstart.textproto")
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
@@ -346,12 +346,51 @@ def with_variables(**variables):
 def launchers_that_mpi_does_not_know_are_refused(folder):
     """Otherwise N processes would each train alone and overwrite each other's files. The error comes before MPI_Init, which would abort."""
     gone = {"PMIX_RANK": "1", "PMIX_NAMESPACE": "x", "PMIX_SERVER_URI2": "x.0;tcp4://127.0.0.1:1"}
-    for variables, remedy in (({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "1"}, "srun --mpi=pmix"),
-                              ({"WORLD_SIZE": "2", "RANK": "1"}, "env --unset=WORLD_SIZE"), ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "the mpirun"),
-                              ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", **gone}, "the mpirun")):
+    for variables, remedy in (({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "1"}, "srun --mpi=pmix -n 2 " + PROGRAM),
+                              ({"WORLD_SIZE": "2", "RANK": "1"}, f"env --unset=WORLD_SIZE {PROGRAM} train tiny.textproto"),
+                              ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "mpirun -n 2 "),
+                              ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", **gone}, "mpirun -n 2 ")):
         result = ropewalk("train", "tiny.textproto", cwd=folder, env=with_variables(**variables))
         expect(result.code == 2 and "the job has 2 ranks" in result.err and remedy in result.err, result)
         expect("MPI_Init" not in result.err and not (folder / "run").exists(), result)
+
+
+def line_in(said):
+    """The command that a message ends in."""
+    lines = [line for line in said.splitlines() if line.startswith("    mpirun ")]
+    return lines[0] if len(lines) == 1 else said
+
+
+def without_permissions():
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_"))}
+
+
+def a_start_without_mpirun_prints_the_line(folder):
+    """The line has the options that this user and machine need, and works as it stands: for root and for anybody."""
+    folder.chmod(0o777)
+    words = ["train", "tiny.textproto", "--set", "parallel.context_parallel=3", "--set", "training.steps=2"]
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for user in ([], as_nobody) if os.geteuid() == 0 else ([],):
+        mine = ["--set", f"output.directory=it's a run of {user[1:2]}"]
+        result = run(*user, PROGRAM, *words, *mine, cwd=folder, env=without_permissions())
+        expect(result.code == 2 and "to start 3 ranks:" in result.err, result)
+        line = line_in(result.err)
+        expect(("--allow-run-as-root" in line) == (os.geteuid() == 0 and not user), line)
+        expect("--oversubscribe --bind-to none --mca mpi_yield_when_idle 1" in line or len(os.sched_getaffinity(0)) >= 3, line)
+        result = run(*user, "sh", "-c", line, cwd=folder, env={**without_permissions(), "HOME": str(folder), "TMPDIR": str(folder)})
+        expect(result.code == 0 and "3 ranks on 1 host" in result.err and "step 2/2" in result.err, result)
+
+
+def ranks_that_share_a_cpu_get_a_line(folder):
+    """Ranks that one CPU has, and that do not yield it; the line starts them without either fault."""
+    if len(os.sched_getaffinity(0)) < 2:
+        return
+    cpu = str(min(os.sched_getaffinity(0)))
+    result = run("mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--quiet", "-n", "2", "taskset", "-c", cpu, PROGRAM,
+                 "train", "tiny.textproto", cwd=folder, env=without_permissions())
+    expect(result.code == 0 and "are bound to 1 CPU, and a rank that waits inside MPI keeps its CPU busy" in result.err, result)
+    result = run("sh", "-c", line_in(result.err) + " --set output.directory=again", cwd=folder, env=without_permissions())
+    expect(result.code == 0 and "warning" not in result.err, result)
 
 
 def what_needs_no_ranks_is_done_whatever_the_environment_says(folder):
@@ -388,5 +427,5 @@ if __name__ == "__main__":
                    validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
                    a_device_that_is_not_there_is_told_once, a_module_of_another_build_is_not_called,
                    failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
-                   launchers_that_mpi_does_not_know_are_refused,
+                   launchers_that_mpi_does_not_know_are_refused, a_start_without_mpirun_prints_the_line, ranks_that_share_a_cpu_get_a_line,
                    what_needs_no_ranks_is_done_whatever_the_environment_says, one_rank_needs_no_mpi]))

@@ -10,6 +10,32 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 for script in launch/*.sh launch/slurm.sbatch .ci/run tests/launch/*.sh; do bash -n "$script" || fail "$script"; done
 if command -v shellcheck > /dev/null; then shellcheck launch/*.sh launch/slurm.sbatch .ci/run tests/launch/*.sh || fail shellcheck; fi
 
+# Every script explains itself, and refuses an option that it does not know, before it does anything.
+mkdir "$work/watched"
+export CALLS=$work/watched_calls
+: > "$CALLS"
+for command in apt-get apt-cache dpkg-query sudo cmake ninja ctest nvidia-smi srun scontrol mpirun ip bible; do
+  printf '#!/bin/sh\necho "${0##*/} $*" >> "$CALLS"\n' > "$work/watched/$command"
+  chmod +x "$work/watched/$command"
+done
+for script in launch/*.sh launch/slurm.sbatch; do
+  for option in --help -h; do
+    rc=0
+    PATH=$work/watched:$PATH bash "$script" $option > "$work/said" 2> "$work/errors" < /dev/null || rc=$?
+    { [ $rc = 0 ] && [ "$(wc -l < "$work/said")" -ge 2 ] && [ ! -s "$work/errors" ]; } || fail "$script $option: $rc, $(cat "$work/said" "$work/errors")"
+    (cd / && PATH=$work/watched:$PATH bash "$OLDPWD/$script" $option) | cmp -s - "$work/said" || fail "$script $option from another folder"
+    sed -n 2p "$script" | grep -qF -- "$(head -n 1 "$work/said")" || fail "the help of $script begins with $(head -n 1 "$work/said")"
+  done
+  rc=0
+  PATH=$work/watched:$PATH bash "$script" --no-such-option > "$work/said" 2> "$work/errors" < /dev/null || rc=$?
+  { [ $rc = 2 ] && [ ! -s "$work/said" ] && [ -s "$work/errors" ]; } || fail "$script --no-such-option: $rc, $(cat "$work/said" "$work/errors")"
+  [ ! -s "$CALLS" ] || fail "$script, asked for help or for nonsense, ran $(cat "$CALLS")"
+done
+for script in tests/end_to_end/*.py tests/benchmark/{,device_}report.py tests/benchmark/peers/*.py tests/mutation/mutation_test.py; do
+  python3 "$script" --help > "$work/said" 2>&1 < /dev/null || fail "$script --help: $(cat "$work/said")"
+  [ "$(wc -l < "$work/said")" -ge 3 ] || fail "the help of $script: $(cat "$work/said")"
+done
+
 # A straight line from 4 to 1, one validation on it, and a level below it, to check the corners of the plot.
 awk 'BEGIN { for (s = 1; s <= 720; ++s)
   printf "{\"step\":%d,\"loss\":%.6f%s}\n", s, 4 - 3 * (s - 1) / 719, s == 360 ? ",\"validation_loss\":2.5" : "" }' > "$work/m.jsonl"

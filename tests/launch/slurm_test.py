@@ -43,7 +43,7 @@ def tasks_that_nobody_joins_are_told_how(folder):
     """Without PMIx the error comes before MPI_Init, which would abort. Verbs of one rank run in every task."""
     for mpi in ("none", "pmi2"):
         result = slurm_runs(folder, "srun", f"--mpi={mpi}", "-N1", "-n2", *TRAIN, *PAIR)
-        expect(result.code == 2 and result.err.count("start it with srun --mpi=pmix") == 2, result)
+        expect(result.code == 2 and result.err.count("\n    srun --mpi=pmix -n 2 ") == 2, result)
         expect("MPI_Init" not in result.err and not (folder / "run").exists(), result)
     result = slurm_runs(folder, "srun", "-n2", PROGRAM, "version")
     expect(result.code == 0 and result.out.count("ropewalk") == 2, result)

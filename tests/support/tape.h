@@ -1,6 +1,6 @@
 // Reverse-mode automatic differentiation of matrix formulas on a tape, for the naive model. It uses nothing of the
-// program but CHECK. T is double, or std::complex<double> for complex-step checks of the tape itself (Squire & Trapp,
-// 1998), which use only the values.
+// program but CHECK. T is usually double. The tests of the naive model itself also run its forward with
+// std::complex<double>, and compare the tape's gradients with complex-step derivatives (Squire & Trapp, 1998).
 #pragma once
 
 #include <cmath>

@@ -39,8 +39,7 @@ std::vector<LayerGroup> layer_groups(const Config& config, Purpose purpose) {
 
 // What a rank's attention adds to a step.
 struct AttentionTotal {
-  Flops flops;
-  int64_t bytes_sent = 0;
+  AttentionWork work;
   std::vector<std::pair<int64_t, int64_t>> halos;  // rows of the halo, and of gradients that come home, by group
 };
 
@@ -67,10 +66,20 @@ class AttentionTotals {
           group.window ? halo_cost(layout_, context_rank, *group.window) : ring_cost(layout_, context_rank);
       const int64_t forwards = sequences_ * group.layers * group.forwards,
                     backwards = sequences_ * group.layers * group.backwards;
-      const FlopCount flops = FlopCount{cost.pairs} * query_width_ * (4 * forwards + 10 * backwards);
-      (group.window ? out.flops.sliding_attention : out.flops.full_attention) += flops;
-      out.bytes_sent += cost.sent_rows * row_bytes_ * (forwards + backwards) +
-                        cost.sent_gradient_rows * gradient_row_bytes_ * backwards;
+      const FlopCount unit = FlopCount{cost.pairs} * query_width_;  // FLOPs are multiples of it
+      const FlopCount flops = unit * (4 * forwards + 10 * backwards);
+      const int64_t forward = cost.sent_rows * row_bytes_ * forwards;
+      const int64_t backward =
+          (cost.sent_rows * row_bytes_ + cost.sent_gradient_rows * gradient_row_bytes_) * backwards;
+      if (group.window) {
+        out.work.flops.sliding_attention += flops;
+        out.work.halo += forward + backward;
+      } else {
+        out.work.flops.full_attention += flops;
+        out.work.full_forward += unit * 4 * forwards;
+        out.work.ring_forward += forward;
+        out.work.ring_backward += backward;
+      }
       out.halos.emplace_back(cost.halo_rows, cost.home_rows);
     }
     return out;
@@ -131,6 +140,7 @@ class MeshCount {
     count_classes();
     add_ranks();
     out_.busiest = estimate_step(config_, stage_, out_.busiest_rank, purpose_);
+    out_.busiest_attention = attention_[static_cast<size_t>(out_.busiest_rank / mesh().tensor_parallel)].work;
     return std::move(out_);
   }
 
@@ -162,9 +172,9 @@ class MeshCount {
   // The closed forms agree with the step, or they have not followed a change of it.
   void check_attention(const StepEstimate& counted, int context) const {
     const AttentionTotal& expected = attention_[static_cast<size_t>(context)];
-    CHECK(counted.flops.full_attention == expected.flops.full_attention &&
-              counted.flops.sliding_attention == expected.flops.sliding_attention &&
-              counted.bytes_sent[Mesh::kSequenceAxis].second == expected.bytes_sent,
+    CHECK(counted.flops.full_attention == expected.work.flops.full_attention &&
+              counted.flops.sliding_attention == expected.work.flops.sliding_attention &&
+              counted.bytes_sent[Mesh::kSequenceAxis].second == expected.work.bytes_sent(),
           "attention of context rank {} differs from its closed form", context);
   }
 
@@ -175,7 +185,7 @@ class MeshCount {
       for (int tensor = 0; tensor < mesh().tensor_parallel; ++tensor) {
         const StepEstimate& alike = counted_.at(class_of(totals_.layout().local_length(context), tensor));
         const AttentionTotal& attention = attention_[static_cast<size_t>(context)];
-        const FlopCount flops = alike.flops.products + attention.flops.total();
+        const FlopCount flops = alike.flops.products + attention.work.flops.total();
         all += flops * mesh().data_parallel;
         if (flops > most) {
           most = flops;
@@ -191,7 +201,7 @@ class MeshCount {
     const auto places = Mesh::places(mesh(), rank, static_cast<int>(config_.model.key_heads));
     for (size_t axis = 0; axis < places.size(); ++axis) {
       int64_t bytes = alike.collective_bytes[axis][static_cast<size_t>(places[axis])];
-      if (axis == Mesh::kSequenceAxis) bytes += attention.bytes_sent;
+      if (axis == Mesh::kSequenceAxis) bytes += attention.work.bytes_sent();
       MeshEstimate::Sent& sent = out_.bytes_sent[axis];
       sent.most = std::max(sent.most, bytes);
       sent.all += bytes;

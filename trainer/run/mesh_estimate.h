@@ -15,11 +15,21 @@
 
 namespace ropewalk {
 
+// What a rank computes and sends for attention in a step.
+struct AttentionWork {
+  Flops flops;
+  FlopCount full_forward = 0;                   // of flops.full_attention: in forwards
+  int64_t ring_forward = 0, ring_backward = 0;  // bytes sent on the ring
+  int64_t halo = 0;                             // bytes sent of halos and their gradients
+  int64_t bytes_sent() const { return ring_forward + ring_backward + halo; }
+};
+
 struct MeshEstimate {
   int fullest_rank = 0;  // a rank whose process needs most memory
   StepEstimate fullest;
   int busiest_rank = 0;  // the first rank with most arithmetic
   StepEstimate busiest;
+  AttentionWork busiest_attention;
   struct Sent {
     std::string axis;
     int64_t most = 0, all = 0;  // bytes: by the rank that sends most, by all ranks

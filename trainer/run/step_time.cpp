@@ -8,26 +8,8 @@
 namespace ropewalk {
 namespace {
 
-using Recompute = TrainingConfig::Recompute;
-
 double number(FlopCount count) { return static_cast<double>(count); }
 double ceiling(int64_t a, int64_t b) { return static_cast<double>((a + b - 1) / b); }
-
-// How often attention's forward runs in a step.
-int forward_passes(const Config& config, LayerKind::Mask mask, Purpose purpose) {
-  if (purpose == Purpose::kInference) return 1;
-  const Recompute recompute = config.training.recompute;
-  const bool again = recompute == Recompute::kBlock ||
-                     (recompute == Recompute::kBlockButAttention && mask == LayerKind::Mask::kSliding);
-  return again ? 2 : 1;
-}
-
-// The forward's share of attention's arithmetic: 4 of 4 + 10 for each visible pair.
-double forward_share(const Config& config, LayerKind::Mask mask, Purpose purpose) {
-  if (purpose == Purpose::kInference) return 1;
-  const double forward = 4.0 * forward_passes(config, mask, purpose);
-  return forward / (forward + 10);
-}
 
 // Of a sliding layer's pairs, those of a chunk with its own keys; the mean over sliding layers.
 double own_pairs(const Config& config, const Stage& stage) {
@@ -43,33 +25,12 @@ double own_pairs(const Config& config, const Stage& stage) {
   return layers > 0 ? sum / layers : 0;
 }
 
-double sequences_of_a_rank(const Config& config, const Stage& stage, Purpose purpose) {
-  return purpose == Purpose::kInference ? static_cast<double>(stage.micro_batch)
-                                        : static_cast<double>(stage.batch) / config.parallel.mesh.data_parallel;
-}
-
 }  // namespace
 
 double StepTime::exposed() const {
   double sum = 0;
   for (const Part& part : communication) sum += part.exposed;
   return sum;
-}
-
-RingBytes ring_bytes(const Config& config, const Stage& stage, Purpose purpose) {
-  const MeshShape& mesh = config.parallel.mesh;
-  const ModelConfig& model = config.model;
-  const DType type = compute_type(config.parallel.backend);
-  const auto full_layers =
-      static_cast<double>(std::ranges::count(model.layers, LayerKind::Mask::kFull, &LayerKind::mask));
-  const double blocks = (mesh.context_parallel - 1) * ceiling(stage.sequence_length, mesh.context_parallel) *
-                        sequences_of_a_rank(config, stage, purpose) * full_layers;
-  const double values = 2 * ceiling(model.key_heads, mesh.tensor_parallel) * static_cast<double>(model.head_size);
-  const auto of_type = [&](DType dtype) { return blocks * values * static_cast<double>(size_of(dtype)); };
-  RingBytes out;
-  out.forward = forward_passes(config, LayerKind::Mask::kFull, purpose) * of_type(type);
-  if (purpose == Purpose::kTraining) out.backward = of_type(type) + of_type(accumulator_of(type));
-  return out;
 }
 
 StepTime model_step_time(const MeshEstimate& estimate, const Config& config, const Stage& stage, Purpose purpose,
@@ -93,30 +54,27 @@ StepTime model_step_time(const MeshEstimate& estimate, const Config& config, con
     const double free = never_hidden / bytes * transfer;
     out.communication.push_back({name, inside, transfer, free + std::max(0.0, transfer - free - hidden)});
   };
-  double tensor = 0, sequence = 0, gradient = 0, others = 0;
+  double tensor = 0, gradient = 0, others = 0;
   for (const MeshEstimate::Sent& sent : estimate.bytes_sent) {
     const auto bytes = static_cast<double>(sent.most);
-    (sent.axis == "tensor"     ? tensor
-     : sent.axis == "sequence" ? sequence
-     : sent.axis == "gradient" ? gradient
-                               : others) += bytes;
+    if (sent.axis == "sequence") continue;  // ring and halo
+    (sent.axis == "tensor" ? tensor : sent.axis == "gradient" ? gradient : others) += bytes;
   }
   add("tensor", mesh.tensor_parallel, tensor, 0);
 
   const int sequence_extent = mesh.context_parallel * mesh.tensor_parallel;
-  const RingBytes ring = ring_bytes(config, stage, purpose);
-  const double ring_total = std::min(ring.forward + ring.backward, sequence);
-  const double forward = forward_share(config, LayerKind::Mask::kFull, purpose);
+  const AttentionWork& attention = estimate.busiest_attention;
+  const double forward = flops.full_attention > 0 ? number(attention.full_forward) / number(flops.full_attention) : 0;
   const double P = mesh.context_parallel;
   // Forward and backward hide their own bytes only.
-  const auto hidden_of_ring = [&](double bytes, double by) {
+  const auto hidden_of_ring = [&](int64_t bytes, double by) {
     const double link = sequence_extent <= links.ranks_per_host ? links.inside : links.between;
-    return std::min(bytes / link, by);
+    return std::min(static_cast<double>(bytes) / link, by);
   };
-  add("ring", sequence_extent, ring_total,
-      hidden_of_ring(ring.forward, out.full_attention * forward * (P - 1) / P) +
-          hidden_of_ring(ring.backward, out.full_attention * (1 - forward)));
-  add("halo", sequence_extent, sequence - ring_total, out.sliding_attention * own_pairs(config, stage));
+  add("ring", sequence_extent, static_cast<double>(attention.ring_forward + attention.ring_backward),
+      hidden_of_ring(attention.ring_forward, out.full_attention * forward * (P - 1) / P) +
+          hidden_of_ring(attention.ring_backward, out.full_attention * (1 - forward)));
+  add("halo", sequence_extent, static_cast<double>(attention.halo), out.sliding_attention * own_pairs(config, stage));
 
   if (training && gradient > 0) {
     const DType type = compute_type(config.parallel.backend);

@@ -51,10 +51,4 @@ struct StepTime {
 StepTime model_step_time(const MeshEstimate& estimate, const Config& config, const Stage& stage, Purpose purpose,
                          const DeviceModel& device, const LinkRates& links);
 
-// Bytes of keys, values and their gradients that a rank sends on the rings of full layers in a step.
-struct RingBytes {
-  double forward = 0, backward = 0;
-};
-RingBytes ring_bytes(const Config& config, const Stage& stage, Purpose purpose);
-
 }  // namespace ropewalk

@@ -4,15 +4,16 @@ per pair and head forward, 10 K backward. Needs torch."""
 import argparse
 import time
 
-import torch
-import torch.nn.functional as F
-
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--length", type=int, default=4096)
 parser.add_argument("--head-size", type=int, default=128)
 parser.add_argument("--heads", type=int, default=4)
 parser.add_argument("--window", type=int, default=0, help="0: none")
 options = parser.parse_args()
+
+import torch  # noqa: E402  --help needs neither
+import torch.nn.functional as F  # noqa: E402
+
 torch.set_num_threads(1)
 
 S, K, H, W = options.length, options.head_size, options.heads, options.window

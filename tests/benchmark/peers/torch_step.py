@@ -4,13 +4,14 @@ query-key pair. Needs torch and transformers."""
 import argparse
 import time
 
-import torch
-from transformers import Cohere2Config, Cohere2ForCausalLM
-
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--length", type=int, default=512)
 parser.add_argument("--attention", default="sdpa")
 options = parser.parse_args()
+
+import torch  # noqa: E402  --help needs none of these
+from transformers import Cohere2Config, Cohere2ForCausalLM  # noqa: E402
+
 torch.set_num_threads(1)
 torch.manual_seed(1)
 

@@ -144,6 +144,9 @@ def faults(kernels):
 
 
 def main(words):
+    if {"-h", "--help"} & set(words):
+        print(__doc__)
+        return 0
     table = "--table" in words
     words = [word for word in words if word != "--table"]
     if len(words) < 2:

@@ -52,9 +52,11 @@ Variables torch(const std::string& size, const std::string& rank) {  // torchrun
   return {{"WORLD_SIZE", size}, {"RANK", rank}, {"LOCAL_RANK", "0"}, {"MASTER_ADDR", "job-master-0"}};
 }
 
+const Start kStart = {{"ropewalk", "train", "a.textproto"}, false, 8, 8};
+
 std::string refusal(const Launcher& launcher) {
   try {
-    check_server(launcher);
+    check_server(launcher, kStart);
   } catch (const ConfigurationError& error) {
     return error.what();
   }
@@ -73,7 +75,7 @@ TEST(Launcher, WithAServerMakesAJob) {
     EXPECT_TRUE(launcher.leaves_it_to_rank_0());
     EXPECT_EQ(launcher.rank, 3);
     EXPECT_EQ(launcher.job_size(), 4);
-    EXPECT_EQ(refusal(launcher) + note_on(launcher), "");
+    EXPECT_EQ(refusal(launcher) + note_on(launcher, kStart), "");
   }
   const Launcher unknown = launcher_in(pmix("0"));  // a launcher that does not give the size; MPI will
   EXPECT_TRUE(unknown.is_of_a_job());
@@ -102,7 +104,7 @@ TEST(Launcher, OfOneRankNeedsNoMpi) {
     const Launcher launcher = launcher_in(alone);
     EXPECT_FALSE(launcher.is_of_a_job());
     EXPECT_FALSE(launcher.leaves_it_to_rank_0());
-    EXPECT_EQ(refusal(launcher) + note_on(launcher), "");
+    EXPECT_EQ(refusal(launcher) + note_on(launcher, kStart), "");
   }
   for (const char* size : {"", "x", "0", "-1", "4x", "99999999999999999999"})
     EXPECT_EQ(refusal(launcher_in(open_mpi(size, "0"))), "") << size;
@@ -111,12 +113,13 @@ TEST(Launcher, OfOneRankNeedsNoMpi) {
 TEST(Launcher, WithoutAServerStartsNoRanks) {
   const std::vector<std::pair<Variables, std::string>> cases = {
       {slurm_step("2", "1"), "the job has 2 ranks (SLURM_STEP_NUM_TASKS)"},
-      {slurm_step("2", "1") + mpich("2", "1"), "start it with srun --mpi=pmix"},  // srun --mpi=pmi2
+      {slurm_step("2", "1") + mpich("2", "1"),
+       "\n    srun --mpi=pmix -n 2 ropewalk train a.textproto"},  // srun --mpi=pmi2
       {mpich("2", "1"), "the job has 2 ranks (PMI_SIZE)"},
       {torch("2", "1"), "the job has 2 ranks (WORLD_SIZE)"},
       {slurm_step("1", "0") + torch("2", "1"), "the job has 2 ranks (WORLD_SIZE)"},  // torchrun under srun
-      {open_mpi("2", "1"), "start it with the mpirun"},
-      {torch("2", "1"), "env --unset=WORLD_SIZE ropewalk train"}};
+      {open_mpi("2", "1"), "\n    mpirun -n 2 ropewalk train a.textproto"},
+      {torch("2", "1"), "\n    env --unset=WORLD_SIZE ropewalk train a.textproto"}};
   for (const auto& [variables, said] : cases) {
     const Launcher launcher = launcher_in(variables);
     EXPECT_FALSE(launcher.is_of_a_job());
@@ -140,16 +143,18 @@ TEST(Launcher, WhoseServerIsGoneHasLeftItsVariables) {
 TEST(Launcher, SpeaksOfTasksThatNobodyStarted) {
   const Variables batch = {{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "16"}, {"SLURM_PROCID", "0"}};
   EXPECT_EQ(refusal(launcher_in(batch)), "");
-  EXPECT_TRUE(has(note_on(launcher_in(batch)), "the Slurm job around it has 16 tasks (SLURM_NTASKS)"));
-  // The shell of salloc, which is a step itself.
-  EXPECT_TRUE(has(note_on(launcher_in(slurm_step("1", "0") + batch)), "16 tasks"));
-  EXPECT_EQ(note_on(launcher_in(batch + pmix("0") + open_mpi("4", "0"))), "");
+  EXPECT_TRUE(has(note_on(launcher_in(batch), kStart),
+                  "the Slurm job around it has 16 tasks (SLURM_NTASKS); to start as many:\n    srun --mpi=pmix -n 16 "
+                  "ropewalk train"));
+  // The shell of salloc, as a step of its own.
+  EXPECT_TRUE(has(note_on(launcher_in(slurm_step("1", "0") + batch), kStart), "16 tasks"));
+  EXPECT_EQ(note_on(launcher_in(batch + pmix("0") + open_mpi("4", "0")), kStart), "");
 }
 
 TEST(Launcher, MustAgreeWithMpi) {
   const auto refuses = [](const Launcher& launcher, int world_size) -> std::string {
     try {
-      check_world(launcher, world_size);
+      check_world(launcher, world_size, kStart);
     } catch (const ConfigurationError& error) {
       return error.what();
     }
@@ -157,8 +162,15 @@ TEST(Launcher, MustAgreeWithMpi) {
   };
   const Launcher slurm = launcher_in(pmix("1") + slurm_step("4", "1"));
   EXPECT_EQ(refuses(slurm, 4), "");
-  EXPECT_TRUE(has(refuses(slurm, 1), "4 ranks (SLURM_STEP_NUM_TASKS), but MPI finds 1; start it with srun --mpi=pmix"));
+  EXPECT_TRUE(has(refuses(slurm, 1), "4 ranks (SLURM_STEP_NUM_TASKS), but MPI finds 1; start them with a PMIx server"));
   EXPECT_EQ(refuses(launcher_in(pmix("0")), 7), "");
+}
+
+TEST(Launcher, StartsOtherRanksAsItStartedThese) {
+  EXPECT_EQ(start_line(launcher_in(pmix("1") + slurm_step("4", "1")), 2, kStart),
+            "srun --mpi=pmix -n 2 ropewalk train a.textproto");
+  for (const Variables& variables : {Variables{}, slurm_step("1", "0"), pmix("1") + open_mpi("4", "1")})
+    EXPECT_EQ(start_line(launcher_in(variables), 2, kStart), "mpirun -n 2 ropewalk train a.textproto");
 }
 
 TEST(Launcher, KnowsWhetherAServerListens) {
