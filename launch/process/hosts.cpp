@@ -37,8 +37,8 @@ std::optional<int64_t> number_after(const std::string& file, const std::string& 
   return std::nullopt;
 }
 
-// More ranks than CPUs: what mpirun could do about it, and else that fewer ranks are faster. start: where the job has
-// no other host.
+// The warning of a host with more ranks than CPUs: the mpirun options that help, or else that fewer ranks are faster.
+// start: given if the job has no other host.
 std::string crowd_warning(const std::string& name, const Host& host, const std::optional<Start>& start) {
   const auto cpus = static_cast<int>(host.cpus.size());
   const bool bound = start ? start->cpus > cpus : cpus == 1;  // the host has more

@@ -27,9 +27,10 @@ std::vector<Place> gather_places(Communicator& world, const Place& mine);
 
 struct HostSummary {
   std::string text;                   // "2 hosts (node1 x4, node2 x4)"
-  std::vector<std::string> warnings;  // more ranks than CPUs, ranks bound to one CPU, too little memory
+  std::vector<std::string> warnings;  // more ranks than CPUs that they may use, too little memory
 };
-// start: of rank 0; warnings about one host end in the line that starts the ranks well.
+// start: this_start() of rank 0. If all ranks are on one host, a warning of too few CPUs ends with a better mpirun
+// line, if there is one.
 HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start);
 
 }  // namespace ropewalk

@@ -21,7 +21,7 @@ struct Launcher {
   bool on_one_host = false;      // true only if all ranks of the job are known to be on one host
   int rank_here = 0;             // local rank: among the job's ranks on this host
   std::string launcher_folders;  // directory with the folders of this user's launchers on this host; empty: unknown
-  int tasks_around = 0;          // SLURM_NTASKS of a larger Slurm job around this run of one rank; 0: no such job
+  int tasks_around = 0;          // SLURM_NTASKS, if this run of one rank is inside a Slurm job of several tasks; else 0
 
   // This process is one of several ranks, or of an unknown number, that will find each other through MPI.
   bool is_of_a_job() const { return has_server && size != 1; }
@@ -46,7 +46,7 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 void check_server(const Launcher& launcher, const Start& start);
 void check_world(const Launcher& launcher, int world_size, const Start& start);
 
-// The command that starts so many ranks: with the launcher that started this process, or else with mpirun.
+// The command that starts `ranks` ranks: srun if srun started this process as one of several tasks, else mpirun.
 std::string start_line(const Launcher& launcher, int ranks, const Start& start);
 
 // A note for the user of a run of one rank inside a larger Slurm job; empty: none.

@@ -58,13 +58,13 @@ class Process {
   std::optional<MpiRollCall> roll_call_;
   std::vector<std::string> hosts_;  // of every rank
   int node_rank_ = 0;
-  bool messages_open_ = false;  // buffers of messages in flight may be freed: make no more MPI calls
+  bool messages_open_ = false;  // buffers of messages in flight may already be freed: no MPI call but MPI_Abort follows
 };
 
 // How long ranks wait for each other until they have read the configuration, which sets a deadline.
 constexpr std::chrono::seconds kStartDeadline(120);
 
-// Process(launcher, start_deadline).run(job); reports a failure to join the job too.
+// Process(launcher, start_deadline).run(job). Errors in joining the job are reported too.
 ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Process&)>& job,
                      std::chrono::milliseconds start_deadline = kStartDeadline);
 

@@ -10,23 +10,25 @@ namespace ropewalk {
 
 struct Start {
   std::vector<std::string> command;  // the program and its arguments
-  bool root = false;                 // mpirun refuses to start without a permission, and the environment gives none
-  int cores = 1;                     // as many ranks Open MPI starts without --oversubscribe
-  int cpus = 1;                      // hardware threads that mpirun may use here
+  bool root = false;                 // mpirun needs --allow-run-as-root: root, and no variable of Open MPI allows it
+  int cores = 1;                     // physical cores: the most ranks that Open MPI starts without --oversubscribe
+  int cpus = 1;                      // hardware threads that mpirun may use on this host
 };
 
-// Of this process; under mpirun, of the mpirun that started it, whose CPUs are not yet divided among ranks.
+// Describes this process. If its parent may use more CPUs, cores and cpus are the parent's: mpirun may bind each rank
+// to a part of its own CPUs.
 Start this_start();
 
-// Ranks that wait give their CPU to others: by the variables that Open MPI 4 gives its ranks.
+// Whether ranks that wait inside MPI yield their CPU, according to the variables that Open MPI 4 sets for its ranks.
 bool ranks_yield();
 
 // "mpirun -n 4 --oversubscribe --bind-to none ... ropewalk train ...", with the options that this host and user need.
-// unbound: also where there are cores enough.
+// unbound: adds --bind-to none even if there are enough cores.
 std::string mpirun_line(int ranks, const Start& start, bool unbound = false);
+// "srun --mpi=pmix -n 4 ropewalk train ...".
 std::string srun_line(int ranks, const Start& start);
 
-// The command as a shell reads it; without a variable of the environment, if one is named.
+// The command, quoted for a shell. If a variable is named, `env --unset=VARIABLE` precedes the command.
 std::string command_line(const Start& start, const std::string& without_variable = "");
 
 std::string shell_quoted(std::string_view word);
