@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// A kind of memory, as a person and as a script call it.
+// A kind of memory: its name in the table, and its key in JSON.
 struct Line {
   const char *name, *key;
   int64_t bytes;
@@ -34,7 +34,7 @@ std::vector<Line> memory_lines(const StepEstimate& estimate) {
           {"program, MPI", "program", estimate.program_bytes, "an estimate"}};
 }
 
-// Without kinds that this work does not need.
+// Leaves out kinds of which nothing is needed.
 std::vector<Line> shown_lines(const StepEstimate& estimate) {
   std::vector<Line> lines = memory_lines(estimate);
   std::erase_if(lines, [](const Line& line) { return line.bytes == 0; });
@@ -44,7 +44,7 @@ std::vector<Line> shown_lines(const StepEstimate& estimate) {
 const char* use_of(const std::string& axis) {
   if (axis == "sequence") return "ring and halo";
   if (axis == "tensor") return "activations";
-  if (axis == "gradient") return "sums, weights";
+  if (axis == "gradient") return "gradients, weights";
   return "";
 }
 
@@ -57,7 +57,7 @@ void add_line(std::string& out, const std::string& name, const std::string& amou
 double ratio(double a, double b) { return b > 0 ? a / b : 0; }
 double number(FlopCount flops) { return static_cast<double>(flops); }
 
-// The lines of the memory that has to hold the rank: of a GPU, the tensors and what CUDA takes; else all.
+// On a GPU: tensors, CUDA and NCCL, which its memory must hold. On a CPU: everything that the process needs.
 std::vector<Line> lines_of_rank(const StepEstimate& estimate, const Config& config) {
   std::vector<Line> lines = shown_lines(estimate);
   if (config.parallel.backend != BackendKind::kCuda) return lines;
@@ -66,7 +66,7 @@ std::vector<Line> lines_of_rank(const StepEstimate& estimate, const Config& conf
   });
   const CudaOverhead overhead = cuda_overhead(config);
   lines.push_back({"CUDA context, cuBLASLt", "cuda_context", overhead.context, "an estimate"});
-  if (overhead.nccl > 0) lines.push_back({"NCCL's buffers", "nccl", overhead.nccl, "an estimate"});
+  if (overhead.nccl > 0) lines.push_back({"NCCL buffers", "nccl", overhead.nccl, "an estimate"});
   return lines;
 }
 
@@ -74,15 +74,15 @@ std::string memory_table(const MeshEstimate& estimate, const Config& config) {
   const int ranks = config.parallel.mesh.size();
   const bool gpu = config.parallel.backend == BackendKind::kCuda;
   std::string out =
-      ranks == 1 ? "memory\n" : fmt::format("memory, of rank {}, which has most\n", estimate.fullest_rank);
+      ranks == 1 ? "memory\n" : fmt::format("memory of rank {}, which needs most\n", estimate.fullest_rank);
   const auto total = static_cast<double>(needed_bytes(estimate.fullest, config));
   for (const Line& line : lines_of_rank(estimate.fullest, config))
     add_line(out, line.name, bytes_text(static_cast<double>(line.bytes)), static_cast<double>(line.bytes) / total,
              line.remark);
-  add_line(out, "together", bytes_text(total), 1,
-           ranks == 1 ? "" : fmt::format("at most {} on {}", bytes_text(total * ranks), counted(ranks, "rank")));
+  add_line(out, "total", bytes_text(total), 1,
+           ranks == 1 ? "" : fmt::format("at most {} for {}", bytes_text(total * ranks), counted(ranks, "rank")));
   if (gpu)
-    out += fmt::format("  and of the host's memory {}: sequences, program, MPI; CUDA's libraries besides\n",
+    out += fmt::format("  host memory: {} for sequences, program and MPI, without CUDA's libraries\n",
                        bytes_text(static_cast<double>(estimate.fullest.batch_bytes + estimate.fullest.message_bytes +
                                                       estimate.fullest.program_bytes)));
   return out;
@@ -93,7 +93,7 @@ std::string bytes_table(const MeshEstimate& estimate, const char* work) {
   for (const MeshEstimate::Sent& sent : estimate.bytes_sent)
     largest = std::max(largest, static_cast<double>(sent.most));
   if (largest == 0) return "";
-  std::string out = fmt::format("\nsent by a rank in {}, at most\n", work);
+  std::string out = fmt::format("\nbytes sent in {} by the rank that sends most, per axis\n", work);
   for (const MeshEstimate::Sent& sent : estimate.bytes_sent)
     if (const auto bytes = static_cast<double>(sent.most); bytes > 0)
       add_line(out, fmt::format("{:<9} {}", sent.axis, use_of(sent.axis)), bytes_text(bytes), bytes / largest,
@@ -103,16 +103,16 @@ std::string bytes_table(const MeshEstimate& estimate, const char* work) {
 
 std::string flops_table(const MeshEstimate& estimate, const char* work) {
   const Flops& busiest = estimate.busiest.flops;
-  std::string out = fmt::format("\narithmetic of the busiest rank in {}, masked pairs left out\n", work);
+  std::string out = fmt::format("\nFLOPs of {} on the busiest rank, attention counted for visible pairs only\n", work);
   const double total = number(busiest.total());
   const auto add = [&](const char* name, FlopCount flops, const std::string& remark) {
     if (flops > 0) add_line(out, name, flops_text(number(flops)), ratio(number(flops), total), remark);
   };
-  add("products", busiest.products, "");
-  add("attention, full layers", busiest.full_attention, "");
-  add("attention, sliding layers", busiest.sliding_attention, "");
-  add("together", busiest.total(),
-      fmt::format("{:.3f} of the mean rank, {:.2f} of the model's own", ratio(total, estimate.mean_flops),
+  add("matrix products", busiest.products, "");
+  add("full attention", busiest.full_attention, "");
+  add("sliding attention", busiest.sliding_attention, "");
+  add("total", busiest.total(),
+      fmt::format("{:.3f} x the mean over ranks, {:.2f} x the model FLOPs per rank", ratio(total, estimate.mean_flops),
                   ratio(total, estimate.fullest.model_flops)));
   return out;
 }
@@ -142,48 +142,48 @@ std::string time_table(const StepTime& time, const Machine& machine, const Confi
     if (seconds > 0 || !remark.empty()) add_line(out, name, seconds_text(seconds), ratio(seconds, total), remark);
   };
   const auto at_peak = [&](const char* name, double seconds, double efficiency) {
-    if (seconds > 0) add(name, seconds, fmt::format("at {:.2f} of {}", efficiency, peak));
+    if (seconds > 0) add(name, seconds, fmt::format("at {:.2f} of the peak, {}", efficiency, peak));
   };
-  at_peak("products", time.products, device.efficiency.products);
-  at_peak("attention, full layers", time.full_attention, device.efficiency.full_attention);
-  at_peak("attention, sliding layers", time.sliding_attention, device.efficiency.sliding_attention);
-  add("bound by memory", time.memory,
-      fmt::format("at {:.2f} of {}", device.efficiency.memory, rate_text(device.memory_bytes_per_second)));
+  at_peak("matrix products", time.products, device.efficiency.products);
+  at_peak("full attention", time.full_attention, device.efficiency.full_attention);
+  at_peak("sliding attention", time.sliding_attention, device.efficiency.sliding_attention);
+  add("memory-bound operations", time.memory,
+      fmt::format("at {:.2f} of the bandwidth, {}", device.efficiency.memory,
+                  rate_text(device.memory_bytes_per_second)));
   const char* const inside = device.is_gpu ? "nvlink" : "shm";
   for (const StepTime::Part& part : time.communication) {
     if (part.transfer < 1e-5 * total) continue;
-    const std::string link = fmt::format("{} {}", part.inside ? inside : "net",
+    const std::string link = fmt::format("{} ({})", part.inside ? inside : "net",
                                          rate_text(part.inside ? machine.links.inside : machine.links.between));
-    const std::string transfer = fmt::format("{} by {}, ", seconds_text(part.transfer), link);
+    const std::string transfer = fmt::format("{} on {}, ", seconds_text(part.transfer), link);
     if (part.exposed > 0)
       add("exposed: " + part.name, part.exposed,
-          fmt::format("{}{:.0f} % of it hidden", transfer, 100 * (1 - part.exposed / part.transfer)));
+          fmt::format("{}{:.0f} % hidden", transfer, 100 * (1 - part.exposed / part.transfer)));
     else
-      add_line(out, "exposed: " + part.name, "-", 0, transfer + "all of it hidden");
+      add_line(out, "exposed: " + part.name, "-", 0, transfer + "all hidden");
   }
-  add("together", total,
-      fmt::format("MFU {:.3f}, {} tokens/s, {:.1f} % exposed", time.utilization,
+  add("total", total,
+      fmt::format("MFU {:.3f}, {} tokens/s, {:.1f} % exposed communication", time.utilization,
                   count_text(tokens_of(stage, purpose, config.parallel.mesh) / total), 100 * time.exposed() / total));
   return out;
 }
 
 std::string model_note(const Machine& machine) {
   return fmt::format(
-      "\nThe model: products and attention at the fractions of the peak that our kernels reach, the bytes of all "
-      "other\n"
-      "operations at a fraction of the bandwidth, and what each transfer takes longer than the work that hides it\n"
-      "(trainer/run/step_time.h). {} on a host; {}\n",
+      "\nThe model: matrix products and attention run at the fractions of the peak that Ropewalk's kernels reach,\n"
+      "memory-bound operations at a fraction of the bandwidth; of communication, only the exposed part adds time\n"
+      "(trainer/run/step_time.h). {} per host; one-way bandwidth of a rank: {}\n",
       counted(machine.links.ranks_per_host, "rank"), machine.links_source);
 }
 
 std::string fit_line(int64_t needed, const Machine& machine) {
   if (machine.memory == 0)
-    return "Whether it fits is not known: give --device-memory (80GiB), or --device (h100, ...).\n";
+    return "Whether a rank fits is unknown: give --device-memory (80GiB) or --device (h100, ...).\n";
   const auto need = static_cast<double>(needed), limit = static_cast<double>(machine.memory);
   return needed <= machine.memory
              ? fmt::format("It fits: a rank needs {} of {} ({}).\n", bytes_text(need), bytes_text(limit),
                            machine.memory_source)
-             : fmt::format("It does not fit: a rank needs {}, {} more than it has ({}, {}).\n", bytes_text(need),
+             : fmt::format("It does not fit: a rank needs {}, {} more than it has ({}: {}).\n", bytes_text(need),
                            bytes_text(need - limit), bytes_text(limit), machine.memory_source);
 }
 
@@ -199,9 +199,9 @@ std::string signed_bytes(int64_t bytes) {
 }
 
 std::string advice_table(const MemoryAdvice& advice, int64_t needed, const Machine& machine) {
-  if (advice.changes.empty()) return "\nNo setting of those that are known makes it smaller.\n";
-  std::string out = fmt::format("\n  {:<46}{:>10}{:>11}{:>13}{:>12}{:>8}\n", "settings that make it smaller", "a rank",
-                                "saved", "sent by it", "arithmetic", "ranks");
+  if (advice.changes.empty()) return "\nNone of the settings that `plan` tries reduces memory.\n";
+  std::string out = fmt::format("\n  {:<46}{:>10}{:>11}{:>13}{:>12}{:>8}\n", "settings that reduce memory", "memory",
+                                "saved", "sent", "FLOPs", "ranks");
   for (const Change& change : advice.changes) {
     const bool fits = machine.memory > 0 && needed > machine.memory && change.needed <= machine.memory;
     out += fmt::format(
@@ -211,13 +211,15 @@ std::string advice_table(const MemoryAdvice& advice, int64_t needed, const Machi
         std::abs(change.arithmetic_more) < 5e-4 ? "-" : fmt::format("{:+.1f} %", 100 * change.arithmetic_more),
         change.ranks_more == 0 ? "-" : fmt::format("+{}", change.ranks_more));
   }
-  if (machine.memory == 0 || needed <= machine.memory) return out;
-  if (!advice.smallest) return out + "\nNo combination of up to four of them fits.\n";
-  const bool fits_now =
-      std::ranges::any_of(advice.changes, [&](const Change& c) { return c.needed <= machine.memory; });
-  if (fits_now) out += "  (* fits)\n";
+  const bool too_large = machine.memory > 0 && needed > machine.memory;
+  const bool one_suffices =
+      too_large && std::ranges::any_of(advice.changes, [&](const Change& c) { return c.needed <= machine.memory; });
+  out += fmt::format("  (of one rank: memory, saved, sent in a step; of all ranks: FLOPs{})\n",
+                     one_suffices ? "; *: fits" : "");
+  if (!too_large) return out;
+  if (!advice.smallest) return out + "\nNo combination of up to four settings was found that fits.\n";
   const auto add = [&](const char* what, const Change& change) {
-    out += fmt::format("{}: {} ({} a rank)\n", what, joined(change.settings),
+    out += fmt::format("{}: {} ({} per rank)\n", what, joined(change.settings),
                        bytes_text(static_cast<double>(change.needed)));
   };
   out += "\n";
@@ -226,7 +228,7 @@ std::string advice_table(const MemoryAdvice& advice, int64_t needed, const Machi
   if (advice.with_these_ranks)
     add("Without more ranks", *advice.with_these_ranks);
   else
-    out += "Without more ranks, no combination of up to four settings fits.\n";
+    out += "Without more ranks, no combination of up to four settings was found that fits.\n";
   return out;
 }
 
@@ -341,7 +343,7 @@ std::string plan_text(const PlanReport& report) {
       out += time_table(model_step_time(estimate, plan.config, stage, purpose, *machine.device, machine.links), machine,
                         plan.config, stage, purpose, work);
     else if (peak > 0)
-      out += fmt::format("\n{} takes {} at least, by output.peak_flops\n", work,
+      out += fmt::format("\n{} takes at least {} at output.peak_flops\n", work,
                          duration_text(number(estimate.busiest.flops.total()) / peak));
   }
   if (machine.device) out += model_note(machine);
@@ -409,22 +411,22 @@ std::vector<MeshChoice> best_of(const MeshSearch& search) {
 }  // namespace
 
 std::string search_text(const MeshSearch& search, int ranks, const Machine& machine) {
-  std::string out = fmt::format("{} can form {}; model and batch allow {}", counted(ranks, "rank"),
+  std::string out = fmt::format("{} can form {}; the configuration allows {}", counted(ranks, "rank"),
                                 counted(search.shapes, "mesh", "meshes"), search.allowed);
   if (machine.memory > 0)
-    out += fmt::format(", of which {} {} more than {} a rank ({})", search.too_large,
+    out += fmt::format(", of which {} {} more than {} per rank ({})", search.too_large,
                        search.too_large == 1 ? "needs" : "need", bytes_text(static_cast<double>(machine.memory)),
                        machine.memory_source);
   out += "\n";
   if (search.choices.empty()) {
     const MeshChoice& smallest = search.smallest.front();
     return out + fmt::format(
-                     "\nNone fits. {} needs least, {} a rank; `ropewalk plan` with --mesh dp={},cp={},tp={} shows "
-                     "which settings make it smaller.\n",
+                     "\nNone fits. {} needs least, {} per rank; `ropewalk plan` with --mesh dp={},cp={},tp={} shows "
+                     "which settings reduce memory.\n",
                      mesh_text(smallest.mesh), bytes_text(static_cast<double>(smallest.needed)),
                      smallest.mesh.data_parallel, smallest.mesh.context_parallel, smallest.mesh.tensor_parallel);
   }
-  out += fmt::format("\n  {:<34}{:>10}{:>8}{:>12}{:>16}\n", "the fastest, by the model", "step", "MFU", "a rank",
+  out += fmt::format("\n  {:<34}{:>10}{:>8}{:>12}{:>16}\n", "fastest meshes, by the model", "step", "MFU", "memory",
                      "exposed");
   for (const MeshChoice& choice : best_of(search))
     out +=

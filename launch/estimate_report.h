@@ -1,4 +1,4 @@
-// Formats the estimate of a rank's memory, FLOPs and bytes sent, as text for people and as JSON for scripts.
+// Prints plans: memory, FLOPs, bytes sent and modelled time of a step, as text for people and as JSON for scripts.
 #pragma once
 
 #include <optional>
@@ -14,10 +14,10 @@
 
 namespace ropewalk {
 
-// A line for the start of a run: "812 MiB: weights 120 MiB, ...".
+// The memory of a rank in one line, for the start of a run: "812 MiB: weights 120 MiB, ...".
 std::string memory_line(const StepEstimate& estimate);
 
-// A plan: estimates of all stages on the machine, and what would make it fit.
+// A plan: estimates of all stages, the machine, and advice on settings that reduce memory.
 struct PlanReport {
   const Evaluation& plan;
   Purpose purpose = Purpose::kTraining;
@@ -25,33 +25,39 @@ struct PlanReport {
   std::optional<MemoryAdvice> advice = {};
 };
 
-// The tables of one stage, the advice after all of them.
+// The tables of each stage in turn; after the last one, whether a rank fits, and the advice if there is any.
 std::string plan_text(const PlanReport& report);
-// One object; bytes, FLOP, seconds, bytes/s:
+// One JSON object; numbers are in bytes, FLOP, seconds, FLOP/s and bytes/s:
 //
 //   mesh          data, context, tensor
 //   work          "training step" or "forward pass of one micro-batch"
-//   machine       with a known device: device, source, peak_flops, memory_bytes_per_second, efficiency (products,
-//                 full_attention, sliding_attention, memory), links (inside, between, ranks_per_host)
-//   memory        of a rank: needed, limit (0: not known), source of the limit, fits
+//   machine       if the device is known: device, source (of its figures), peak_flops, memory_bytes_per_second,
+//                 efficiency (fractions reached: of the peak by products (matrix products), full_attention and
+//                 sliding_attention; of the bandwidth by memory (memory-bound operations)),
+//                 links (inside, between: one-way bandwidth of a rank within a host and between hosts; ranks_per_host)
+//   memory        of a rank: needed, limit (0: unknown), source (of the limit), fits (if the limit is known)
 //   stages[]      first_step, sequence_length, batch, micro_batch
-//     memory_bytes  by kind, total of the process; of a GPU: cuda_context, nccl, device_total
+//     memory_bytes  of the fullest rank: by kind, and total of the process; on a GPU also cuda_context, nccl,
+//                   device_total
 //     activation_bytes_per_token
-//     bytes_sent    by axis: a_rank, all_ranks
-//     flops         products, full_attention, sliding_attention, total, mean, model
-//     memory_traffic_bytes  of operations that memory bounds
-//     time          with a known device: seconds, mfu, tokens_per_second of all ranks; of the seconds: products,
-//                   full_attention, sliding_attention, memory, exposed; communication[]: name, inside_a_host,
-//                   transfer, exposed
-//   advice        with --advice, or where a rank does not fit: changes[], smallest, with_these_ranks (null: none
-//                 found); each is settings[], needed, saved, sent_more, arithmetic_more (a fraction), ranks_more, fits
+//     bytes_sent    by axis: a_rank (the rank that sends most), all_ranks
+//     flops         of the busiest rank: products, full_attention, sliding_attention, total; mean: over all ranks;
+//                   model: model FLOPs per rank
+//     memory_traffic_bytes  bytes that memory-bound operations of the busiest rank read and write
+//     time          if the device is known: seconds, mfu, tokens_per_second (all ranks); parts of seconds: products,
+//                   full_attention, sliding_attention, memory, exposed (communication); communication[]: name,
+//                   inside_a_host, transfer, exposed
+//   advice        with --advice, or if a rank does not fit: changes[] (of one setting each), smallest,
+//                 with_these_ranks (the smallest that adds no ranks); the last two are null if none was found. A change
+//                 has settings[], needed, saved, sent_more, arithmetic_more (a fraction), ranks_more, fits
 std::string plan_json(const PlanReport& report);
-// Mesh, work and stages alone, without the machine.
+// The keys mesh, work and stages (without time) of plan_json().
 std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config, Purpose purpose);
 
-// The fastest meshes of a search, as a table; and as an object: ranks, shapes, allowed, too_large, best[] (mesh,
-// seconds, mfu, memory_bytes, exposed), machine, memory limit.
+// The fastest meshes of a search, as a table.
 std::string search_text(const MeshSearch& search, int ranks, const Machine& machine);
+// The same as one JSON object: ranks, shapes, allowed, too_large, machine, memory (limit, source), best[] (mesh,
+// seconds, mfu, memory_bytes, exposed).
 std::string search_json(const MeshSearch& search, int ranks, const Machine& machine);
 
 }  // namespace ropewalk

@@ -20,7 +20,7 @@ constexpr int kGpusPerHost = 8;
   throw ConfigurationError(fmt::format("--{} {}: {}", option, printable_text(text), why));
 }
 
-// The number that `text` begins with, and what follows it without spaces; absent: it begins with none.
+// The number at the beginning of `text`, and the text after it and any spaces; nullopt if no number is there.
 std::optional<std::pair<double, std::string>> number_and_rest(const std::string& text) {
   double value = 0;
   const char* const last = text.data() + text.size();
@@ -35,13 +35,13 @@ std::optional<std::pair<double, std::string>> number_and_rest(const std::string&
   refuse("mesh", text, why + "; write dp=N,cp=N,tp=N for data_parallel, context_parallel and tensor_parallel");
 }
 
-// What is left of this host's memory, and of its CPUs, for a rank of the mesh.
+// GPUs: those of usual hosts. CPUs: one rank for each CPU of this host, as far as there are ranks.
 int default_ranks_per_host(const Config& config, bool gpu) {
   return gpu ? kGpusPerHost
              : std::min(config.parallel.mesh.size(), std::max(1, static_cast<int>(allowed_cpus().size())));
 }
 
-// Of the GPU that is here, for a configuration that computes on one; absent: none, or none that works.
+// The GPU of this host, if the configuration uses CUDA; nullopt: not CUDA, or no working GPU.
 std::optional<DeviceStatus> gpu_here(const Config& config) {
   if (config.parallel.backend != BackendKind::kCuda) return std::nullopt;
   try {
@@ -56,15 +56,15 @@ void read_links(const Arguments& arguments, bool gpu, LinkRates& links) {
   const std::string inside = gpu ? "nvlink" : "shm";
   const auto fail = [&](const std::string& why) {
     refuse("links", text,
-           fmt::format("{}; write {}=GB/s,net=GB/s: what a rank sends in a second in one direction, to ranks of its "
-                       "host and to other hosts",
+           fmt::format("{}; write {}=GB/s,net=GB/s: the one-way bandwidth of a rank to ranks of its host, and to other "
+                       "hosts",
                        why, inside));
   };
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size()), equals = text.find('=', begin);
     const std::string name = text.substr(begin, std::min(equals, end) - begin);
     if (name == "nvlink" && !gpu) fail("ranks on CPUs have no nvlink");
-    if (name == "shm" && gpu) fail("GPUs of a host send through nvlink");
+    if (name == "shm" && gpu) fail("between GPUs of a host the link is called nvlink");
     if (name != inside && name != "net") fail(fmt::format("there is no link \"{}\"", printable_text(name)));
     const auto number = equals < end ? number_and_rest(text.substr(equals + 1, end - equals - 1)) : std::nullopt;
     if (!number || !number->second.empty() || number->first <= 0)
@@ -119,7 +119,7 @@ std::vector<std::string> settings_of_device(const Arguments& arguments) {
   if (!arguments.has("device")) return {};
   const std::string name = arguments.value("device");
   if (name == "cpu") return {"parallel.device=CPU"};
-  gpu_by_name(name);  // which must exist
+  gpu_by_name(name);  // throws if the name is unknown
   return {"parallel.device=CUDA"};
 }
 
@@ -130,26 +130,25 @@ Machine machine_of(const Arguments& arguments, const Config& config) {
   const double peak = config.output.peak_flops;
   const std::string name = arguments.value("device");
   if (!name.empty() && (name != "cpu") != gpu)
-    refuse(
-        "device", name,
-        fmt::format("parallel.device is {} by --set; leave that out, it follows from --device", gpu ? "CUDA" : "CPU"));
+    refuse("device", name,
+           fmt::format("--set makes parallel.device {}; leave it out, --device sets it", gpu ? "CUDA" : "CPU"));
   const std::optional<DeviceStatus> here = name.empty() ? gpu_here(config) : std::nullopt;
   if (name == "cpu") {
     out.device = measure_host(backend, peak);
-    out.device_source = peak > 0 ? "this host; its peak by output.peak_flops, its bandwidth by a copy just now"
-                                 : "this host, by a product and a copy just now";
+    out.device_source = peak > 0 ? "this host: peak from output.peak_flops, bandwidth of a copy measured just now"
+                                 : "this host: a matrix product and a copy measured just now";
   } else if (!name.empty()) {
     out.device = gpu_by_name(name);
-    out.device_source = "its data sheet";
+    out.device_source = "data sheet";
   } else if (here) {
     if (const DeviceModel* const known = gpu_by_cuda_name(here->name)) {
       out.device = *known;
-      out.device_source = "the GPU of this host, by its data sheet";
+      out.device_source = "the GPU of this host, data sheet";
     }
   }
   if (out.device && gpu && peak > 0) {
     out.device->peak_flops = peak;
-    out.device_source += "; its peak by output.peak_flops";
+    out.device_source += "; peak from output.peak_flops";
   }
 
   out.links.ranks_per_host = static_cast<int>(
@@ -160,15 +159,15 @@ Machine machine_of(const Arguments& arguments, const Config& config) {
   }
   if (arguments.has("links")) {
     if (!out.device)
-      refuse("links", arguments.value("links"),
-             "links are for the time of a step, which needs --device (h100, cpu, ...)");
+      refuse("links", arguments.value("links"), "links only affect step time, which needs --device (h100, cpu, ...)");
     read_links(arguments, gpu, out.links);
   }
   if (out.device)
-    out.links_source = fmt::format("{} {:.3g} GB/s in it, net {:.3g} GB/s beyond, a rank in one direction{}",
-                                   gpu ? "nvlink" : "shm", out.links.inside / 1e9, out.links.between / 1e9,
-                                   arguments.has("links") ? "" : fmt::format(" (usual for {})", out.device->name));
-  // Ranks beyond the CPUs share them.
+    out.links_source =
+        fmt::format("{} {:.3g} GB/s within its host, net {:.3g} GB/s to other hosts{}", gpu ? "nvlink" : "shm",
+                    out.links.inside / 1e9, out.links.between / 1e9,
+                    arguments.has("links") ? "" : fmt::format(" (usual values for {})", out.device->name));
+  // More ranks than CPUs: each rank has a part of a CPU.
   if (out.device && !gpu) {
     const auto cpus = static_cast<double>(std::max<size_t>(1, allowed_cpus().size()));
     const double share = std::min(1.0, cpus / std::min(out.links.ranks_per_host, config.parallel.mesh.size()));
@@ -189,8 +188,8 @@ Machine machine_of(const Arguments& arguments, const Config& config) {
   } else if (!gpu) {
     out.memory = available_memory() / std::max(1, std::min(out.links.ranks_per_host, config.parallel.mesh.size()));
     const int sharing = std::min(out.links.ranks_per_host, config.parallel.mesh.size());
-    out.memory_source = sharing > 1 ? fmt::format("what this host has free, for each of {} ranks", sharing)
-                                    : std::string("what this host has free");
+    out.memory_source = sharing > 1 ? fmt::format("free memory of this host, divided by its {} ranks", sharing)
+                                    : std::string("free memory of this host");
   }
   return out;
 }

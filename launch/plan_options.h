@@ -1,4 +1,4 @@
-// The machines that `ropewalk plan` plans for: memory of a rank, device, links.
+// The options of `ropewalk plan` that describe the machines: memory of a rank, device, links.
 #pragma once
 
 #include <cstdint>
@@ -12,25 +12,27 @@
 
 namespace ropewalk {
 
-// "80GiB", "80 GB", "512MiB" as bytes; throws ConfigurationError naming `option`.
+// The bytes of "80GiB", "80 GB" or "512MiB". Throws ConfigurationError, which names `option`.
 int64_t bytes_of_text(const std::string& option, const std::string& text);
 
-// "dp=1,cp=8" as settings of the fields; axes that are left out are 1. Throws ConfigurationError.
+// Turns "dp=1,cp=8" into --set assignments ("parallel.data_parallel=1", ...). An axis that is left out is 1. Throws
+// ConfigurationError if the text is wrong.
 std::vector<std::string> mesh_settings(const std::string& text);
 
 struct Machine {
-  std::optional<DeviceModel> device;  // absent: not given, and not known by what is here
-  std::string device_source;          // how it is known: "--device", "the GPU of this host", ...
-  int64_t memory = 0;                 // bytes for a rank; 0: not known
+  std::optional<DeviceModel> device;  // absent: no --device, and no known GPU of this host to plan for
+  std::string device_source;          // where its figures come from: "data sheet", ...
+  int64_t memory = 0;                 // bytes that a rank has; 0: unknown
   std::string memory_source;
   LinkRates links;
-  std::string links_source;  // "--links", "usual links of an h100: ..."
+  std::string links_source;  // the links in words, with their bandwidth
 };
 
-// Settings that --device implies: parallel.device. They come before the user's.
+// The --set assignments that --device implies: parallel.device. Apply them before the user's, which override them.
 std::vector<std::string> settings_of_device(const Arguments& arguments);
 
-// Throws ConfigurationError for options that make no sense, alone or with the configuration.
+// Throws ConfigurationError for options that are wrong, alone or together with the configuration. With --device cpu
+// this measures the host (host_speed.h).
 Machine machine_of(const Arguments& arguments, const Config& config);
 
 }  // namespace ropewalk

@@ -1,4 +1,5 @@
-// `ropewalk plan`: what a step needs on each rank, whether it fits, and how long it takes, before anything is launched.
+// `ropewalk plan`: what a step needs on each rank, whether a rank fits, and how long a step takes, before anything is
+// launched.
 #include "launch/estimate_report.h"
 #include "launch/plan_options.h"
 #include "launch/process/output.h"
@@ -23,7 +24,8 @@ void refuse_beside_search(const Arguments& arguments, int64_t ranks) {
           fmt::format("--search tries all meshes of {}; leave out --{}", counted(ranks, "rank"), other));
 }
 
-// Of any mesh that is allowed; throws ConfigurationError that says why none is.
+// The configuration with the first mesh of `ranks` ranks that it allows. Throws ConfigurationError if it allows none,
+// with the reason against the first.
 Config allowed_config(int ranks, const Reconfigure& reconfigure) {
   std::string why;
   for (const std::vector<std::string>& shape : mesh_shapes(ranks)) {
@@ -33,9 +35,9 @@ Config allowed_config(int ranks, const Reconfigure& reconfigure) {
       if (why.empty()) why = error.what();
     }
   }
-  throw ConfigurationError(
-      fmt::format("--search {}: the configuration allows no mesh of {}; of the data parallel one:\n{}", ranks,
-                  counted(ranks, "rank"), why));
+  throw ConfigurationError(fmt::format(
+      "--search {}: the configuration allows no mesh of {}. The purely data-parallel mesh is refused because:\n{}",
+      ranks, counted(ranks, "rank"), why));
 }
 
 ExitCode search(const Arguments& arguments, const std::vector<std::string>& settings) {
@@ -50,7 +52,7 @@ ExitCode search(const Arguments& arguments, const std::vector<std::string>& sett
   };
   const Machine machine = machine_of(arguments, allowed_config(ranks, reconfigure));
   if (!machine.device)
-    throw ConfigurationError("--search ranks meshes by the time of a step, which needs --device (h100, cpu, ...)");
+    throw ConfigurationError("--search compares meshes by step time, which needs --device (h100, cpu, ...)");
   const MeshSearch found =
       search_meshes(ranks, reconfigure, purpose_of(arguments), *machine.device, machine.links, machine.memory);
   if (arguments.has("json"))
@@ -67,7 +69,8 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   if (arguments.has("search")) return search(arguments, settings);
   if (arguments.has("mesh"))
     for (const std::string& setting : mesh_settings(arguments.value("mesh"))) settings.push_back(setting);
-  const bool mesh_given = arguments.has("mesh") && !arguments.has("ranks");  // which then says how many there are
+  // Without --ranks, the number of ranks is the product of --mesh.
+  const bool mesh_given = arguments.has("mesh") && !arguments.has("ranks");
   const std::string text = read_config_file(file);
   Config config = parse_config(text, file, settings, mesh_given ? std::nullopt : ranks_of(arguments, launcher));
   const Machine machine = machine_of(arguments, config);
@@ -99,43 +102,46 @@ Verb plan_verb() {
       .summary = "whether a job fits and how fast it will be, before anything is launched",
       .positional = {"CONFIG"},
       .about =
-          "Goes through a training step of CONFIG without computing anything, and prints what each rank needs for it:\n"
-          "memory by kind, bytes sent by axis of the mesh, arithmetic by kind. Neither the data nor the machines are\n"
-          "needed.\n\n"
-          "Memory is compared with what a rank has: --device-memory, or the memory of --device; else the GPU of this\n"
-          "host, or what this host has free. Where a rank needs more, the settings that reduce it follow, each with\n"
-          "its price: bytes sent, arithmetic, ranks; and the smallest change that fits. --advice prints them "
-          "anyway.\n\n"
-          "With --device the plan has the time of a step and its MFU, by a model that the output describes: products\n"
-          "and attention at the fractions of the device's peak that Ropewalk's kernels reach, other operations by\n"
-          "their bytes, and the communication that no work hides. --device cpu measures a product and a copy on this\n"
-          "host first (output.peak_flops replaces the product). --search N compares all meshes of N ranks.\n\n"
-          "Activations are what the forward keeps for the backward; working memory is what an operation needs while\n"
-          "it runs. Bytes are those of the host communicators. Where documents are packed into the sequences, less is\n"
-          "sent and computed. --json prints everything as one object: bytes, FLOP, seconds (keys: mesh, work, "
-          "machine,\n"
-          "memory, stages, advice; with --search: ranks, shapes, allowed, too_large, machine, memory, best).",
+          "Prints what each rank needs for a training step of CONFIG: memory by kind, bytes sent by axis of the\n"
+          "mesh, and FLOPs. This is a dry run of the real step: it computes nothing, and needs neither the data\n"
+          "nor the machines.\n\n"
+          "Memory is compared with what a rank has: --device-memory, else the memory of the GPU that --device\n"
+          "names; else, on CUDA, this host's GPU, and on CPUs this host's free memory. If a rank needs more than\n"
+          "it has, the plan lists settings that reduce memory, each with its price (bytes sent, FLOPs, ranks),\n"
+          "and the smallest change that fits. --advice prints the list in any case.\n\n"
+          "With --device the plan models step time and MFU: matrix products (GEMMs) and attention run at the\n"
+          "fractions of the peak that Ropewalk's kernels reach, memory-bound operations at a fraction of the\n"
+          "bandwidth, and exposed communication is added. --device cpu first times a matrix product and a copy on\n"
+          "this host; if output.peak_flops is set, it is the peak, and no matrix product is timed. --search N\n"
+          "prints the fastest meshes of N ranks.\n\n"
+          "Activations are kept from the forward for the backward; working memory is used while an operation\n"
+          "runs. Bytes sent are those of the algorithms of the host communicators; NCCL may send other amounts.\n"
+          "Each sequence is taken as one document: packed documents send and compute less. --json prints\n"
+          "everything as one object, in bytes, FLOP and seconds (keys: mesh, work, machine, memory, stages,\n"
+          "advice; with --search: ranks, shapes, allowed, too_large, machine, memory, best).",
       .groups =
           {{"What to plan",
-            {{"mesh", "dp=N,cp=N,tp=N", "the mesh, instead of CONFIG's; an axis that is left out is 1"},
-             {"ranks", "N", "ranks of the job; data_parallel 0 becomes what the other axes leave of them"},
-             {"search", "N", "the fastest meshes of N ranks that fit; needs --device, or a known GPU in this host"},
+            {{"mesh", "dp=N,cp=N,tp=N", "use this mesh instead of CONFIG's; an axis that is left out is 1"},
+             {"ranks", "N", "number of ranks; data_parallel: 0 means N / (context_parallel * tensor_parallel)"},
+             {"search", "N",
+              "print the fastest meshes of N ranks that fit; needs --device, or a known GPU in this host"},
              {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated", Option::Count::kRepeated},
              {"inference", "",
-              "of a rank that evaluates: weights and a forward pass of one micro-batch, without gradients, optimizer "
-              "and kept activations"}}},
+              "plan evaluation: weights and a forward pass of one micro-batch, without gradients, optimizer state and "
+              "saved activations"}}},
            {"The machines",
             {{"device", "NAME",
-              "h100, h100-pcie, h100-nvl, h200, a100, a100-pcie, a100-40gb, b200, l40s, or cpu (this host's); sets "
+              "h100, h100-pcie, h100-nvl, h200, a100, a100-pcie, a100-40gb, b200, l40s, or cpu (of this host); sets "
               "parallel.device"},
-             {"device-memory", "SIZE", "memory of a rank: 80GiB, 80GB, 512MiB"},
+             {"device-memory", "SIZE", "memory that a rank has: 80GiB, 80GB, 512MiB"},
              {"links", "nvlink=GB/s,net=GB/s",
-              "what a rank sends in a second in one direction, in its host (CPU: shm=GB/s) and to other hosts. "
-              "Default: what is usual for the device"},
-             {"ranks-per-host", "N", "Default: 8 GPUs; one rank for each CPU of this host"}}},
+              "one-way bandwidth of a rank: to ranks of its host (on CPUs shm=GB/s), and to other hosts. Default: "
+              "usual values for the device"},
+             {"ranks-per-host", "N",
+              "ranks on each host. Default: 8 on GPUs; on CPUs, one for each CPU of this host"}}},
            {"Output",
-            {{"advice", "", "settings that reduce the memory, also where it fits"},
-             {"json", "", "print one JSON object, numbers in bytes, FLOP and seconds"}}}},
+            {{"advice", "", "list the settings that reduce memory even if a rank fits"},
+             {"json", "", "print one JSON object"}}}},
       .examples =
           {"ropewalk plan configs/command_r7b.textproto --mesh dp=1,cp=8,tp=4 --device-memory 40GiB",
            "ropewalk plan configs/command_r7b.textproto --mesh dp=8,tp=2 --device h100",

@@ -47,7 +47,7 @@ class SequenceLayout {
   // In order of position. Adjacent chunks form one piece (those of rank P-1; with P = 1 the whole sequence), and empty
   // chunks are left out.
   Pieces pieces(int rank) const;
-  int64_t local_length(int rank) const;  // T
+  int64_t local_length(int rank) const;  // T: positions of the sequence that `rank` holds
   int64_t longest_local_length() const { return longest_; }
   int owner(int64_t position) const;  // the rank that holds it, 0 <= position < length
 

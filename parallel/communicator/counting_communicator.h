@@ -1,4 +1,4 @@
-// Stands in for a communicator of `size` ranks where only this rank runs, for estimates: sends nothing, and counts the
+// For estimates, in which one rank runs alone: acts as a communicator of `size` ranks, sends nothing, and counts the
 // bytes that HostCommunicator would send.
 #pragma once
 
@@ -15,7 +15,7 @@ class CountingCommunicator final : public Communicator {
 
   int rank() const override { return rank_; }
   int size() const override { return size_; }
-  std::string name(int rank) const override;  // its rank in this group
+  std::string name(int rank) const override;  // "rank N", N: the rank in this group
   int64_t bytes_sent() const override { return exchanged_ + sent_in_collectives(rank_); }
   // Bytes that rank `rank` of the group has sent in collectives; known because all ranks make the same calls. Exchanges
   // are not included, because only this rank's messages are known.

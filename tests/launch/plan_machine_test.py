@@ -12,13 +12,13 @@ REFUSED = [  # words, and what the error teaches
     (["--links", "nvlink=1e400", "--device", "h100"], ["nvlink must be a number"]),
     (["--links", "nvlink", "--device", "h100"], ["nvlink must be a number"]),
     (["--links", "infiniband=50", "--device", "h100"], ["there is no link \"infiniband\""]),
-    (["--links", "shm=5", "--device", "h100"], ["GPUs of a host send through nvlink"]),
+    (["--links", "shm=5", "--device", "h100"], ["between GPUs of a host the link is called nvlink"]),
     (["--links", "nvlink=5", "--device", "cpu"], ["ranks on CPUs have no nvlink"]),
     (["--links", "nvlink=450"], ["needs --device"]),
     (["--device", "h10"], ["there is no device \"h10\"", "did you mean h100?", "b200"]),
     (["--device", "quantum"], ["there is no device \"quantum\"; known are cpu, h100"]),
-    (["--device", "h100", "--set", "parallel.device=CPU"], ["parallel.device is CPU by --set"]),
-    (["--device", "cpu", "--set", "parallel.device=CUDA"], ["parallel.device is CUDA by --set"]),
+    (["--device", "h100", "--set", "parallel.device=CPU"], ["--set makes parallel.device CPU"]),
+    (["--device", "cpu", "--set", "parallel.device=CUDA"], ["--set makes parallel.device CUDA"]),
     (["--device-memory", "0"], ["--device-memory 0", "80GiB"]),
     (["--device-memory", "80"], ["with its unit"]),
     (["--device-memory", "80 parsecs"], ["with its unit"]),
@@ -28,7 +28,7 @@ REFUSED = [  # words, and what the error teaches
     (["--ranks-per-host", "0"], ["--ranks-per-host 0"]),
     (["--search", "0", "--device", "h100"], ["--search 0"]),
     (["--search", "1000000000", "--device", "h100"], ["--search 1000000000", "1048576"]),
-    (["--search", "64"], ["--search ranks meshes by the time of a step, which needs --device"]),
+    (["--search", "64"], ["--search compares meshes by step time, which needs --device"]),
     (["--search", "64", "--mesh", "dp=64", "--device", "h100"], ["leave out --mesh"]),
 ]
 
@@ -91,7 +91,7 @@ def advice_is_true(folder):
     text = ropewalk("plan", R7B, "--mesh", "cp=4,tp=2", *words, "40GiB", cwd=folder).out
     expect("It does not fit" in text and "The smallest change that fits: --set " in text, text)
     fits = ropewalk("plan", R7B, "--mesh", "cp=4,tp=2", *words, "4TiB", "--advice", cwd=folder).out
-    expect("It fits" in fits and "--set" not in fits.split("settings that make it smaller")[0] and "training.recompute=BLOCK" in fits, fits)
+    expect("It fits" in fits and "--set" not in fits.split("settings that reduce memory")[0] and "training.recompute=BLOCK" in fits, fits)
 
 
 def a_step_on_an_h100_takes_what_was_measured(folder):

@@ -1,4 +1,4 @@
-// What a rank takes of the memory that has to hold it: its device's, or the host's where that is the device.
+// How much memory a rank needs: of its GPU, or of the host if it runs on a CPU.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +7,17 @@
 
 namespace ropewalk {
 
-// What CUDA and NCCL take of a device besides the tensors; estimates, 0 for other devices.
+// Estimated bytes that CUDA and NCCL take of a GPU's memory besides the tensors; 0 on a CPU.
 struct CudaOverhead {
-  // The context with the kernels' code, usually 0.4 to 0.6 GiB, and the products' workspace (64 MiB).
+  // The CUDA context with the kernels' code, usually 0.4 to 0.6 GiB, and the workspace of matrix products (64 MiB).
   int64_t context = 0;
-  // For each group that moves tensors: 16 channels with buffers of 4 MiB (the default of NCCL_BUFFSIZE, NVIDIA's "NCCL
-  // Environment Variables"), one to send and one to receive.
+  // 128 MiB for each NCCL communicator: 16 channels, each with a send and a receive buffer of 4 MiB (the default of
+  // NCCL_BUFFSIZE; NVIDIA, "NCCL Environment Variables").
   int64_t nccl = 0;
 };
 CudaOverhead cuda_overhead(const Config& config);
 
-// Of a GPU: tensors and overhead; else of the process (process_bytes).
+// Bytes that a rank needs: on a GPU, the tensors and cuda_overhead(); on a CPU, the whole process (process_bytes()).
 int64_t needed_bytes(const StepEstimate& estimate, const Config& config);
 
 }  // namespace ropewalk

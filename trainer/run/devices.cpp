@@ -11,20 +11,21 @@
 namespace ropewalk {
 namespace {
 
-// Measured on one H100 SXM that is always at work (kernels/README.md, "What bounds the cuda backend"): products 640 to
-// 690 of 989 TFLOP/s; attention 520 to 640 forward and 510 to 530 backward, so about 535 of both together; windows 1.02
-// to 1.08 times as fast a pair; norm, rotation, SwiGLU, loss and AdamW 0.92 to 1.01 of a copy, which itself reaches
-// some 2.8 of 3.35 TB/s.
+// Measured on one H100 SXM under constant load (kernels/README.md, "What bounds the cuda backend"), in TFLOP/s of 989:
+// matrix products 640 to 690; full attention 520 to 640 forward and 510 to 530 backward, about 535 for both together.
+// Sliding attention is 1.02 to 1.08 times as fast per visible pair. Norm, RoPE, SwiGLU, loss and AdamW reach 0.92 to
+// 1.01 of the bandwidth of a copy, which itself reaches some 2.8 of 3.35 TB/s.
 constexpr Efficiency kHopper{.products = 0.67, .full_attention = 0.54, .sliding_attention = 0.565, .memory = 0.80};
-// Not measured. Attention is the portable form's, which took 1.6 and 1.9 times as long as Hopper's on an H100: 305
-// TFLOP/s, half of what mma.sync reaches there (some 0.62 of the peak). Ampere and Ada have no faster instruction; on
-// Blackwell mma.sync is no faster than on Hopper.
+// Not measured on these GPUs. They run the portable attention kernels. On an H100 these took 1.6 and 1.9 times as long
+// as Hopper's own: 305 TFLOP/s, half of what mma.sync reaches there (some 0.62 of the peak). Ampere and Ada have no
+// faster instruction; on Blackwell mma.sync is no faster than on Hopper.
 constexpr Efficiency kAmpere{.products = 0.70, .full_attention = 0.49, .sliding_attention = 0.51, .memory = 0.80};
 constexpr Efficiency kBlackwell{.products = 0.67, .full_attention = 0.14, .sliding_attention = 0.145, .memory = 0.80};
 
-// Teraflops a second dense in bf16 with fp32 sums (data sheets print twice that, "with sparsity"), terabytes a second,
-// MiB as CUDA reports them, links in GB/s: inside a host (NVLink in one direction is half of the data sheet's), between
-// hosts one network port for each GPU, as NVIDIA's DGX of that generation has it (400 Gbit/s; A100: 200 Gbit/s).
+// teraflops: TFLOP/s, dense, bf16 with fp32 accumulation (data sheets often print twice that, "with sparsity").
+// terabytes: memory bandwidth in TB/s. mebibytes: memory as CUDA reports it. inside, between: one-way GB/s. Data sheets
+// give NVLink's two directions together, so one way is half of that. Between hosts: one network port for each GPU, as
+// in NVIDIA's DGX of that generation (400 Gbit/s; A100: 200 Gbit/s).
 DeviceModel gpu(const char* name, const char* cuda_name, double teraflops, double terabytes, int64_t mebibytes,
                 double inside, double between, const Efficiency& efficiency) {
   return {name,       {cuda_name}, teraflops * 1e12, terabytes * 1e12, mebibytes << 20, inside * 1e9, between * 1e9,
@@ -37,7 +38,7 @@ const std::vector<DeviceModel>& table() {
       gpu("h100", "NVIDIA H100 80GB HBM3", 989.4, 3.35, 81079, 450, 50, kHopper),
       // H100 data sheet, PCIe: 1,513 TFLOP/s sparse, 2 TB/s, 80 GB, PCIe 5.
       gpu("h100-pcie", "NVIDIA H100 PCIe", 756, 2.0, 81079, 55, 25, kHopper),
-      // H100 NVL product brief: 1,671 TFLOP/s sparse, 3.9 TB/s, 94 GB, PCIe 5 beyond pairs.
+      // H100 NVL product brief: 1,671 TFLOP/s sparse, 3.9 TB/s, 94 GB, PCIe 5 between pairs.
       gpu("h100-nvl", "NVIDIA H100 NVL", 835, 3.9, 95320, 55, 25, kHopper),
       // H200 data sheet, SXM: 1,979 TFLOP/s sparse, 4.8 TB/s, 141 GB, NVLink 900 GB/s.
       gpu("h200", "NVIDIA H200", 989.4, 4.8, 143156, 450, 50, kHopper),
@@ -45,8 +46,8 @@ const std::vector<DeviceModel>& table() {
       gpu("a100", "NVIDIA A100-SXM4-80GB", 312, 2.039, 81154, 300, 25, kAmpere),
       gpu("a100-pcie", "NVIDIA A100 80GB PCIe", 312, 1.935, 81154, 28, 25, kAmpere),
       gpu("a100-40gb", "NVIDIA A100-SXM4-40GB", 312, 1.555, 40442, 300, 25, kAmpere),
-      // DGX B200 data sheet, of 8 GPUs: 36 PFLOP/s sparse, 1,440 GB, NVLink 14.4 TB/s. Bandwidth and memory by its
-      // driver: 7.67 TB/s, 178.35 GiB (github.com/pytorch/ao, pull request 4002).
+      // DGX B200 data sheet, for 8 GPUs: 36 PFLOP/s sparse, 1,440 GB, NVLink 14.4 TB/s. As its driver reports them:
+      // bandwidth 7.67 TB/s, memory 178.35 GiB (github.com/pytorch/ao, pull request 4002).
       gpu("b200", "NVIDIA B200", 2250, 7.67, 182630, 900, 50, kBlackwell),
       // L40S data sheet: 362 TFLOP/s dense, 864 GB/s, 48 GB, PCIe 4.
       gpu("l40s", "NVIDIA L40S", 362, 0.864, 45589, 28, 25, kAmpere)};
@@ -74,8 +75,9 @@ const DeviceModel* gpu_by_cuda_name(std::string_view name) {
   return nullptr;
 }
 
-// README.md, "How fast, and how long": attention 0.66 to 0.75 of the machine's peak, with windows 0.62 to 0.66; norms,
-// SwiGLU and embeddings 0.60 to 0.80 of a copy. Products 0.90 (kernels/README.md: 0.99 of oneDNN's, which reach 0.90).
+// README.md, "How fast, and how long": full attention 0.66 to 0.75 of the machine's peak, sliding attention 0.62 to
+// 0.66; norms, SwiGLU and embeddings 0.60 to 0.80 of a copy. kernels/README.md: matrix products run at 0.99 of oneDNN's
+// speed; oneDNN reaches 0.90 of the peak.
 Efficiency cpu_efficiency() {
   return {.products = 0.90, .full_attention = 0.70, .sliding_attention = 0.64, .memory = 0.70};
 }

@@ -1,5 +1,5 @@
-// What is known of devices before a run has measured them: peak, bandwidth, memory, links; and how much of each
-// Ropewalk's kernels reach. For models of a step's time (step_time.h), and for MFU.
+// Devices, as known before a run measures them: peak, memory bandwidth, memory size and links, and the fractions of
+// peak and bandwidth that Ropewalk's kernels reach. Used by the model of step time (step_time.h), and for MFU.
 #pragma once
 
 #include <cstdint>
@@ -10,35 +10,36 @@
 
 namespace ropewalk {
 
-// Fractions of the device's peak that operations reach; of its bandwidth, for those that memory bounds.
+// The fraction of the device's peak that each kind of operation reaches. products: matrix products (GEMMs). memory:
+// memory-bound operations (norms, RoPE, SwiGLU, loss, AdamW); a fraction of the bandwidth.
 struct Efficiency {
   double products, full_attention, sliding_attention, memory;
 };
 
 struct DeviceModel {
-  std::string name;                          // as --device has it
-  std::vector<std::string> cuda_names = {};  // as CUDA calls it (cudaDeviceProp::name)
-  double peak_flops = 0;                     // FLOP/s of one rank's device, dense, in the type that its products take
-  double memory_bytes_per_second = 0;        // read and written together
-  int64_t memory_bytes = 0;                  // what CUDA reports as total, less than the data sheet's; 0: not fixed
-  double inside = 0, between = 0;  // usual links of a rank, bytes/s in one direction: in a host, between hosts
+  std::string name;                          // as given to --device
+  std::vector<std::string> cuda_names = {};  // as CUDA reports it (cudaDeviceProp::name)
+  double peak_flops = 0;               // FLOP/s of one rank's device: dense, for the inputs' type of matrix products
+  double memory_bytes_per_second = 0;  // bytes read plus bytes written
+  int64_t memory_bytes = 0;            // total as CUDA reports it, below the data sheet's; 0: a CPU (host memory)
+  double inside = 0, between = 0;      // usual one-way bandwidth of a rank, bytes/s: within a host, between hosts
   Efficiency efficiency = {};
   bool is_gpu = true;
 };
 
-// The GPUs that are known by name; sources of the figures stand beside them.
+// The table of known GPUs; the source of each figure stands in devices.cpp.
 std::span<const DeviceModel> known_gpus();
 
-// By the name that --device takes; throws ConfigurationError that names the nearest. "cpu" is not one of them.
+// Finds a GPU by its --device name ("cpu" is not one). Throws ConfigurationError, which suggests the most similar name.
 const DeviceModel& gpu_by_name(const std::string& name);
 
-// By the name that CUDA reports; null where it is not known. A part of a GPU (MIG) is not the GPU.
+// Finds a GPU by the name that CUDA reports; null if unknown. A MIG slice has another name, so it is unknown.
 const DeviceModel* gpu_by_cuda_name(std::string_view name);
 
-// The fractions that the CPU backend reaches, of a core's peak and of the bandwidth of a copy.
+// The fractions that the CPU backend reaches: of a core's peak, and of the bandwidth of a copy.
 Efficiency cpu_efficiency();
 
-// The dense bf16 peak of a rank's device where it is known by its name, else 0: for MFU, where output.peak_flops is 0.
+// The dense bf16 peak of the GPU that CUDA calls `name`, or 0 if it is unknown. MFU uses it if output.peak_flops is 0.
 double peak_flops_of_cuda_name(std::string_view name);
 
 }  // namespace ropewalk

@@ -15,11 +15,11 @@ Batch batch_of(int64_t samples, int64_t length) {
 
 int64_t sample_bytes(const Stage& stage) { return stage.sequence_length * 3 * size_of(DType::kI32); }
 
-// Resident memory of a process without tensors, measured under Debian 12 and Open MPI 4.1: 18 MiB of one rank that
-// needs no MPI; 23 to 27 MiB of a rank of 2 to 8. tests/launch/plan_test.py compares whole processes.
+// Resident memory of a process without tensors, measured under Debian 12 and Open MPI 4.1: 18 MiB for one rank, which
+// needs no MPI; 23 to 27 MiB per rank for 2 to 8 ranks. tests/launch/plan_test.py compares complete processes.
 constexpr int64_t kProgramBytesAlone = 20 << 20, kProgramBytesWithMpi = 30 << 20;
 
-// A rank that is there alone, on a device that only counts.
+// One rank of the mesh, running alone on a backend that only counts.
 struct CountingRank {
   CountingRank(const Config& config, int rank_)
       : mesh(Mesh::counting(config.parallel.mesh, rank_, static_cast<int>(config.model.key_heads), &groups)),
@@ -28,8 +28,8 @@ struct CountingRank {
         arena(kernels) {}
   Rank rank() { return {mesh, kernels, arena}; }
 
-  // What the process needs beside the tensors. Scratch of sums: each group keeps that of its largest; of the gradient
-  // group, two buckets at a time.
+  // Adds what the process needs besides the tensors. Each group keeps the scratch memory of its largest reduction; the
+  // gradient group has two buckets in flight, so it keeps twice that.
   void add_process(StepEstimate& estimate, bool sums_on_host) const {
     estimate.program_bytes = mesh.shape().size() > 1 ? kProgramBytesWithMpi : kProgramBytesAlone;
     if (!sums_on_host) return;
@@ -37,13 +37,13 @@ struct CountingRank {
       estimate.message_bytes += (axis == "gradient" ? 2 : 1) * group->scratch_bytes();
   }
 
-  // That this rank holds of so many sequences.
+  // The tokens of `sequences` sequences that this rank holds.
   int64_t tokens(const Stage& stage, int64_t sequences) const {
     const SequenceLayout layout(stage.sequence_length, mesh.shape().context_parallel);
     return sequences * layout.local_length(mesh.context_rank());
   }
 
-  // Adds `times` times what `work` sends and computes.
+  // Runs `work` once, and adds `times` times what it sends and computes.
   template <typename Work>
   void count(StepEstimate& estimate, int64_t times, const Work& work) {
     if (times == 0) return;
@@ -79,8 +79,8 @@ struct CountingRank {
 
 bool sums_on_host(const Config& config) { return config.parallel.backend != BackendKind::kCuda; }
 
-// Every whole micro-batch is the same work, so a step of n of them is a step of one, and n - 1 times what a step of two
-// has more than that.
+// All full micro-batches are the same work. So a step of n is counted as a step of one, plus n - 1 times the difference
+// between a step of two and a step of one.
 StepEstimate estimate_training(const Config& config, const Stage& stage, int rank) {
   CountingRank counting(config, rank);
   Trainer trainer(config, counting.rank());
@@ -115,7 +115,7 @@ StepEstimate estimate_inference(const Config& config, const Stage& stage, int ra
   out.tokens = counting.tokens(stage, stage.micro_batch);
   out.batch_bytes = sample_bytes(stage) * stage.micro_batch;
   counting.add_process(out, sums_on_host(config));
-  // A forward is a third of the step's arithmetic.
+  // A forward is a third of the model FLOPs of a step.
   const MeshShape& mesh = config.parallel.mesh;
   const double share = static_cast<double>(stage.micro_batch) / static_cast<double>(stage.batch);
   out.model_flops =

@@ -8,9 +8,9 @@
 namespace ropewalk {
 namespace {
 
-constexpr double kSeconds = 0.3;  // of each measurement, at most but for one call
+constexpr double kSeconds = 0.3;  // for each measurement; the first call may take longer
 
-// Seconds of the fastest of many calls.
+// Seconds of the fastest call; calls are repeated for kSeconds.
 template <typename Operation>
 double fastest(const Operation& operation) {
   double best = 1e9;

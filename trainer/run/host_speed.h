@@ -1,4 +1,5 @@
-// How fast a core of this host is, measured in less than a second: a product and a copy by the backend itself.
+// Measures the speed of a core of this host: times a matrix product and a copy with the backend's kernels, in less than
+// a second.
 #pragma once
 
 #include "kernels/make_kernels.h"
@@ -6,9 +7,9 @@
 
 namespace ropewalk {
 
-// The model of a rank on this host's CPU. peak_flops: output.peak_flops, or 0: what a product of the backend reaches,
-// divided by the fraction of the peak that products reach (cpu_efficiency). The copy gives the bandwidth, and half of
-// it the link between ranks of the host: a message is read and written once.
+// The model of a rank on this host's CPU. peak_flops: the peak, from output.peak_flops. If it is 0, a matrix product is
+// timed, and the peak is its FLOP/s / cpu_efficiency().products. The copy gives the memory bandwidth. The link within
+// the host has half of that bandwidth, because each byte of a message is read once and written once.
 DeviceModel measure_host(BackendKind backend, double peak_flops);
 
 }  // namespace ropewalk

@@ -15,7 +15,7 @@ using Recompute = TrainingConfig::Recompute;
 constexpr double kSeconds = 15;
 constexpr size_t kMostSettings = 4;
 
-// Values of one field, of which a combination has one at most.
+// Settings of one field; a combination has at most one of them.
 using Alternatives = std::vector<std::string>;
 
 std::vector<Alternatives> alternatives_of(const Evaluation& now, Purpose purpose) {
@@ -53,7 +53,7 @@ std::vector<Alternatives> alternatives_of(const Evaluation& now, Purpose purpose
   return out;
 }
 
-// All choices of `count` fields, with each of their values.
+// Appends every combination of `count` fields from `first` on, with each of their values.
 void choose(const std::vector<Alternatives>& fields, size_t first, size_t count, Settings& chosen,
             std::vector<Settings>& out) {
   if (count == 0) {
@@ -95,7 +95,7 @@ auto price(const Change& change) { return std::tuple(change.ranks_more, change.a
 
 std::vector<Change> changes_of(const std::vector<Settings>& all, const Evaluation& now, const Reconfigure& reconfigure,
                                Purpose purpose, double seconds) {
-  // data_parallel is given, because 0 would become what the other axes leave.
+  // Fixes data_parallel: 0 in the configuration would be replaced by ranks / (context_parallel x tensor_parallel).
   const std::string fixed = fmt::format("parallel.data_parallel={}", now.config.parallel.mesh.data_parallel);
   const Reconfigure with_fixed = [&](const Settings& settings) {
     Settings complete = {fixed};
@@ -122,13 +122,13 @@ MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfig
     std::vector<Settings> all;
     Settings chosen;
     choose(fields, 0, count, chosen, all);
-    // Once something fits, only what needs no more ranks is of interest.
+    // After a change that adds ranks fits, only changes that add none are of interest.
     if (out.smallest) std::erase_if(all, needs_ranks);
     const std::vector<Change> changes = changes_of(all, now, reconfigure, purpose, end - steady_seconds());
     if (count == 1) out.changes = changes;
     if (most == 1) break;
-    const auto fits =
-        std::ranges::find_if(changes, fits_limit);  // the cheapest, which needs no more ranks if any does not
+    // Changes are sorted by price, so this one adds ranks only if every change that fits does.
+    const auto fits = std::ranges::find_if(changes, fits_limit);
     if (fits == changes.end()) continue;
     if (!out.smallest) out.smallest = *fits;
     if (fits->ranks_more == 0) out.with_these_ranks = *fits;

@@ -1,4 +1,4 @@
-// Settings that make a run need less memory, each with its price, and the fewest that make it fit.
+// Settings that reduce the memory of a run, each with its price; and the smallest combination that makes the run fit.
 #pragma once
 
 #include <optional>
@@ -9,25 +9,25 @@
 
 namespace ropewalk {
 
-// What a change of settings does to the stage that needs most memory.
+// A change of settings and its effect: on memory over all stages, on communication and FLOPs of the stage that needs
+// most memory now.
 struct Change {
   std::vector<std::string> settings;  // "training.recompute=BLOCK"
-  int64_t needed = 0;                 // bytes of the fullest rank, with them
-  int64_t saved = 0;                  // bytes fewer
-  int64_t sent_more = 0;              // bytes a step, by the rank that sends most
-  double arithmetic_more = 0;         // of all ranks together, as a fraction; below 0: less
+  int64_t needed = 0;                 // bytes that the fullest rank needs after the change
+  int64_t saved = 0;                  // bytes less than now
+  int64_t sent_more = 0;              // bytes per step: the sum over axes, each of the rank that sends most there
+  double arithmetic_more = 0;         // increase of the FLOPs of all ranks together, as a fraction
   int ranks_more = 0;
 };
 
 struct MemoryAdvice {
-  std::vector<Change> changes;     // single ones, valid for the model, that save memory; the cheapest first
-  std::optional<Change> smallest;  // the fewest settings that fit; of equally few, the fewest more ranks, then the
-                                   // least arithmetic, then the fewest bytes
-  std::optional<Change> with_these_ranks;  // the same, of changes that need no more ranks
+  std::vector<Change> changes;             // of one setting: all that are valid and save memory, the cheapest first
+  std::optional<Change> smallest;          // the fewest settings that fit; ties: the fewest ranks, FLOPs, bytes sent
+  std::optional<Change> with_these_ranks;  // the same among changes that add no ranks
 };
 
-// limit: bytes of memory for a rank; where it is 0 (not known) or enough, single changes are all. Else looks at
-// combinations of up to four settings, for at most 15 s.
+// limit: bytes of memory that a rank has; 0: unknown. If it is unknown or suffices, only `changes` is filled. Otherwise
+// combinations of up to four settings are tried, too; after 15 s no further one begins.
 MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit);
 
 }  // namespace ropewalk

@@ -11,9 +11,9 @@
 namespace ropewalk {
 namespace {
 
-// ---- attention: closed forms for each rank of a context group
+// ---- attention: closed forms, for each rank of a context group
 
-// Layers whose attention is the same, and how often a sequence passes through each.
+// Layers with the same attention, and how often a sequence passes through each of them in a step.
 struct LayerGroup {
   std::optional<int64_t> window;
   int64_t layers = 0, forwards = 0, backwards = 0;
@@ -37,10 +37,10 @@ std::vector<LayerGroup> layer_groups(const Config& config, Purpose purpose) {
   return groups;
 }
 
-// What a rank's attention adds to a step.
+// What attention adds to a rank's step.
 struct AttentionTotal {
   AttentionWork work;
-  std::vector<std::pair<int64_t, int64_t>> halos;  // rows of the halo, and of gradients that come home, by group
+  std::vector<std::pair<int64_t, int64_t>> halos;  // by LayerGroup: rows of the halo, rows of returned gradients
 };
 
 class AttentionTotals {
@@ -66,7 +66,7 @@ class AttentionTotals {
           group.window ? halo_cost(layout_, context_rank, *group.window) : ring_cost(layout_, context_rank);
       const int64_t forwards = sequences_ * group.layers * group.forwards,
                     backwards = sequences_ * group.layers * group.backwards;
-      const FlopCount unit = FlopCount{cost.pairs} * query_width_;  // FLOPs are multiples of it
+      const FlopCount unit = FlopCount{cost.pairs} * query_width_;  // FLOPs: 4 units forward, 10 backward
       const FlopCount flops = unit * (4 * forwards + 10 * backwards);
       const int64_t forward = cost.sent_rows * row_bytes_ * forwards;
       const int64_t backward =
@@ -93,7 +93,7 @@ class AttentionTotals {
 
 // ---- everything else: one rank of each class
 
-// Tensor ranks with the same signature hold as many weights and tokens.
+// Tensor ranks with equal signatures hold equal numbers of weights and tokens.
 using TensorSignature = std::vector<int64_t>;
 
 TensorSignature signature_of(const Config& config, const Stage& stage, int64_t local_tokens, int tensor_rank) {
@@ -113,7 +113,8 @@ bool has_no_less(const AttentionTotal& a, const AttentionTotal& b) {
   return true;
 }
 
-// By number of tokens, the context ranks that hold so many and of which no other has as much of every halo.
+// Maps a number of tokens to the context ranks that hold so many, without ranks whose halos are all covered by those of
+// another rank.
 std::map<int64_t, std::vector<int>> context_classes(const SequenceLayout& layout,
                                                     const std::vector<AttentionTotal>& attention) {
   std::map<int64_t, std::vector<int>> classes;
@@ -128,7 +129,7 @@ std::map<int64_t, std::vector<int>> context_classes(const SequenceLayout& layout
   return classes;
 }
 
-// Counts one rank of each class, then adds up all ranks.
+// Estimates one rank of each class, then adds up all ranks.
 class MeshCount {
  public:
   MeshCount(const Config& config, const Stage& stage, Purpose purpose)
@@ -169,7 +170,7 @@ class MeshCount {
     return estimate;
   }
 
-  // The closed forms agree with the step, or they have not followed a change of it.
+  // Fails if the closed forms differ from the dry run: they must follow every change of the step.
   void check_attention(const StepEstimate& counted, int context) const {
     const AttentionTotal& expected = attention_[static_cast<size_t>(context)];
     CHECK(counted.flops.full_attention == expected.work.flops.full_attention &&

@@ -50,8 +50,8 @@ class RunReporter {
   const Config& config_;
   Rank rank_;
   ModelFlops flops_;
-  double peak_flops_ =
-      0;  // of this rank's device: output.peak_flops, or what is known of a GPU of its name; 0: not known
+  // Of this rank's device: output.peak_flops, else the peak of a GPU that is known by name (devices.h); 0: unknown.
+  double peak_flops_ = 0;
   std::unique_ptr<Files> files_;  // on rank 0
   std::vector<std::pair<std::string, CommunicationCounters>> counters_before_;
   double started_ = 0, seconds_per_flop_ = 0;

@@ -11,7 +11,7 @@ namespace {
 double number(FlopCount count) { return static_cast<double>(count); }
 double ceiling(int64_t a, int64_t b) { return static_cast<double>((a + b - 1) / b); }
 
-// Of a sliding layer's pairs, those of a chunk with its own keys; the mean over sliding layers.
+// The fraction of sliding attention in which a chunk's queries see its own keys; the mean over sliding layers.
 double own_pairs(const Config& config, const Stage& stage) {
   const double chunk = static_cast<double>(stage.sequence_length) / (2.0 * config.parallel.mesh.context_parallel);
   double sum = 0;
@@ -57,7 +57,7 @@ StepTime model_step_time(const MeshEstimate& estimate, const Config& config, con
   double tensor = 0, gradient = 0, others = 0;
   for (const MeshEstimate::Sent& sent : estimate.bytes_sent) {
     const auto bytes = static_cast<double>(sent.most);
-    if (sent.axis == "sequence") continue;  // ring and halo
+    if (sent.axis == "sequence") continue;  // added below as ring and halo
     (sent.axis == "tensor" ? tensor : sent.axis == "gradient" ? gradient : others) += bytes;
   }
   add("tensor", mesh.tensor_parallel, tensor, 0);
@@ -66,7 +66,7 @@ StepTime model_step_time(const MeshEstimate& estimate, const Config& config, con
   const AttentionWork& attention = estimate.busiest_attention;
   const double forward = flops.full_attention > 0 ? number(attention.full_forward) / number(flops.full_attention) : 0;
   const double P = mesh.context_parallel;
-  // Forward and backward hide their own bytes only.
+  // The forward hides only bytes of the forward, the backward only bytes of the backward.
   const auto hidden_of_ring = [&](int64_t bytes, double by) {
     const double link = sequence_extent <= links.ranks_per_host ? links.inside : links.between;
     return std::min(static_cast<double>(bytes) / link, by);
@@ -86,14 +86,15 @@ StepTime model_step_time(const MeshEstimate& estimate, const Config& config, con
     const auto width = static_cast<double>(size_of(type)),
                sum_width = static_cast<double>(size_of(accumulator_of(type)));
     const double sums = gradient * sum_width / (sum_width + width), weights = gradient - sums;
-    // AdamW reads w, g, m, v and writes w, m, v; and w once more, narrow, in mixed precision.
+    // AdamW reads w, g, m, v and writes w, m, v; in mixed precision it also writes w in the compute type.
     const double adamw =
         static_cast<double>(shards.shard_elements()) * (7 * sum_width + (width < sum_width ? width : 0)) / bandwidth;
-    const double passes = std::max(0.0, out.computation() - adamw) /
-                          ceiling(stage.batch / mesh.data_parallel, stage.micro_batch);  // of one micro-batch
+    const double passes =
+        std::max(0.0, out.computation() - adamw) /
+        ceiling(stage.batch / mesh.data_parallel, stage.micro_batch);  // forward and backward of one micro-batch
     const double forward_of_all = std::min(1.0, estimate.fullest.model_flops / 3 / number(flops.total()));
     add("gradients", mesh.size(), sums, passes * (1 - forward_of_all), sums * first_bucket);
-    // The forward begins with the first bucket, which only AdamW on the others hides.
+    // The forward needs the first bucket at once, so only AdamW on the other buckets hides it.
     const double others_adamw = adamw * (1 - first_bucket);
     const double link = mesh.size() <= links.ranks_per_host ? links.inside : links.between;
     add("weights", mesh.size(), weights, others_adamw + passes * forward_of_all,

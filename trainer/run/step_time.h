@@ -1,23 +1,36 @@
-// A model of how long a step takes, from what it needs (MeshEstimate) and what a device and its links can do. It is a
-// formula, not a measurement:
+// Models the time of a step from what the step needs (MeshEstimate) and what the device and its links can do. The
+// result is computed from a formula; nothing is measured.
 //
-//   step    = products / (peak e_p) + full / (peak e_f) + sliding / (peak e_s)      arithmetic of the busiest rank
-//           + bytes of operations that memory bounds / (bandwidth e_m)
+// Symbols: S tokens per sequence; P = context_parallel; C = S / (2P), tokens of a chunk (a rank holds two); W the
+// window of a sliding layer. e_p, e_f, e_s: the fractions of the peak that matrix products (GEMMs), full attention and
+// sliding attention reach; e_m: the fraction of the memory bandwidth that memory-bound operations reach (Efficiency,
+// devices.h).
+//
+//   step    = FLOPs of matrix products / (peak * e_p) + FLOPs of full attention / (peak * e_f)
+//           + FLOPs of sliding attention / (peak * e_s)
+//           + bytes of memory-bound operations / (bandwidth * e_m)
 //           + exposed communication
-//   exposed = sum over parts of max(0, sent bytes / link - what hides the part)
+//   exposed = sum over parts of max(0, bytes sent / bandwidth of the link - time of the work that hides the part)
 //
-//   part             hidden by
-//   tensor, others   nothing: a rank waits for each
-//   ring             attention of full layers: (P-1)/P of the forward, all of the backward
-//   halo             attention of sliding layers to a chunk's own keys: 1 - W/2C of it for windows W up to a chunk C,
-//                    C/2W for longer ones
-//   gradients        the backward of the last micro-batch; the bucket that is complete last (the embedding's): nothing
-//   weights          AdamW on the other buckets, the forward of the first micro-batch; the first bucket: AdamW alone
+// FLOPs and bytes of operations are those of the busiest rank. Bytes sent are, for each axis, those of the rank that
+// sends most; for ring and halo, those of the busiest rank.
 //
-// A part takes the link inside a host where the group's ranks are on one host (ranks are numbered tensor fastest, then
-// context, then data), else the one between hosts. CPU ranks of one host copy the bytes themselves, so nothing hides
-// what they send. The e are the fractions that kernels reach (devices.h). Not in the model: latency of messages
-// and kernels, contention of parts for a link, imbalance within a step, input, checkpoints and validation.
+//   part        sent                               hidden by
+//   tensor      collectives of tensor parallelism  nothing: the rank waits for each
+//   ring        ring attention                     full attention: (P-1)/P of the forward, all of the backward; each
+//                                                  hides its own bytes only
+//   halo        halo of sliding attention          a chunk's attention to its own keys: the fraction 1 - W/(2C) of
+//                                                  sliding attention if W <= C, else C/(2W); the mean over layers
+//   gradients   reduce-scatter of gradients        the backward of the last micro-batch. The first bucket (the
+//                                                  embedding's) is complete last: nothing hides it
+//   weights     all-gather of updated weights      AdamW on the later buckets, the forward of the first micro-batch.
+//                                                  Only AdamW hides the first bucket, which the forward needs at once
+//   others      all other groups of the mesh       nothing
+//
+// A part uses the link inside a host if its group's ranks are on one host, else the link between hosts (ranks are
+// numbered tensor fastest, then context, then data). CPU ranks of one host copy the bytes themselves, so nothing hides
+// what they send to each other. Not modelled: latency of messages and kernels, contention of parts for a link,
+// imbalance within a step, reading of data, checkpoints and validation.
 #pragma once
 
 #include <string>
@@ -29,7 +42,7 @@
 namespace ropewalk {
 
 struct LinkRates {
-  double inside = 0, between = 0;  // bytes/s of a rank, one direction: in a host, between hosts
+  double inside = 0, between = 0;  // one-way bandwidth of a rank, bytes/s: within a host, between hosts
   int ranks_per_host = 1;
 };
 
@@ -37,11 +50,11 @@ struct StepTime {
   double products = 0, full_attention = 0, sliding_attention = 0, memory = 0;  // seconds
   struct Part {
     std::string name;                  // "tensor", "ring", "halo", "gradients", "weights", "others"
-    bool inside = true;                // of a host
+    bool inside = true;                // true: sent within a host; false: between hosts
     double transfer = 0, exposed = 0;  // seconds
   };
   std::vector<Part> communication;
-  double utilization = 0;  // MFU: the model's own arithmetic of the mean rank / (seconds() peak)
+  double utilization = 0;  // MFU: model FLOPs per rank / (seconds() * peak)
 
   double computation() const { return products + full_attention + sliding_attention + memory; }
   double exposed() const;
