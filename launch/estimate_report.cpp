@@ -217,7 +217,7 @@ std::string advice_table(const MemoryAdvice& advice, int64_t needed, const Machi
   out += fmt::format("  (of one rank: memory, saved, sent in a step; of all ranks: FLOPs{})\n",
                      one_suffices ? "; *: fits" : "");
   if (!too_large) return out;
-  if (!advice.smallest) return out + "\nNo combination of up to four settings was found that fits.\n";
+  if (!advice.smallest) return out + "\nNo combination of up to four settings fits.\n";
   const auto add = [&](const char* what, const Change& change) {
     out += fmt::format("{}: {} ({} per rank)\n", what, joined(change.settings),
                        bytes_text(static_cast<double>(change.needed)));

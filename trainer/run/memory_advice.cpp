@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <tuple>
 
-#include "kernels/clock.h"
 #include "trainer/config/stages.h"
 
 namespace ropewalk {
@@ -12,60 +11,41 @@ namespace {
 using Settings = std::vector<std::string>;
 using Recompute = TrainingConfig::Recompute;
 
-constexpr double kSeconds = 15;
 constexpr size_t kMostSettings = 4;
 
-// Settings of one field; a combination has at most one of them.
-using Alternatives = std::vector<std::string>;
+// The values of one field that need less memory than its present one, from the mildest to the strongest.
+struct Field {
+  std::vector<std::string> values;  // "training.recompute=BLOCK"
+  bool adds_ranks = false;
+};
 
-std::vector<Alternatives> alternatives_of(const Evaluation& now, Purpose purpose) {
+std::vector<Field> fields_of(const Evaluation& now, Purpose purpose) {
   const Config& config = now.config;
-  const Stage& stage = config.training.stages[now.largest];
-  std::vector<Alternatives> out;
-  const bool training = purpose == Purpose::kTraining;
-  if (training) {
-    Alternatives recompute;
-    if (config.training.recompute == Recompute::kNothing) recompute.push_back("training.recompute=BLOCK_BUT_ATTENTION");
-    if (config.training.recompute != Recompute::kBlock) recompute.push_back("training.recompute=BLOCK");
-    out.push_back(recompute);
-    Alternatives chunks;
-    for (const int64_t rows : {config.training.loss_chunk / 2, int64_t{1024}, int64_t{256}})
-      if (rows > 0 && rows < config.training.loss_chunk) chunks.push_back(fmt::format("training.loss_chunk={}", rows));
-    std::ranges::sort(chunks);
-    chunks.erase(std::unique(chunks.begin(), chunks.end()), chunks.end());
-    out.push_back(chunks);
-  }
-  Alternatives micro;
-  for (int64_t size = stage.micro_batch / 2; size >= 1; size /= 2)
-    micro.push_back(fmt::format("training.micro_batch={}", size));
-  out.push_back(micro);
   const MeshShape& mesh = config.parallel.mesh;
+  std::vector<Field> out;
+  if (purpose == Purpose::kTraining) {
+    Field& recompute = out.emplace_back();
+    if (config.training.recompute == Recompute::kNothing)
+      recompute.values.push_back("training.recompute=BLOCK_BUT_ATTENTION");
+    if (config.training.recompute != Recompute::kBlock) recompute.values.push_back("training.recompute=BLOCK");
+    Field& chunk = out.emplace_back();
+    for (int64_t rows = config.training.loss_chunk / 2; rows >= 256; rows /= 4)
+      chunk.values.push_back(fmt::format("training.loss_chunk={}", rows));
+  }
+  Field& micro = out.emplace_back();
+  for (int64_t size = config.training.stages[now.largest].micro_batch / 2; size >= 1; size /= 2)
+    micro.values.push_back(fmt::format("training.micro_batch={}", size));
   if (!config.parallel.sequence_parallel && mesh.tensor_parallel > 1)
-    out.push_back({"parallel.sequence_parallel=true"});
-  const auto wider = [&](const char* axis, int now_there) {
-    Alternatives sizes;
-    for (const int factor : {2, 4, 8, 16}) sizes.push_back(fmt::format("parallel.{}={}", axis, now_there * factor));
-    out.push_back(sizes);
+    out.push_back({{"parallel.sequence_parallel=true"}});
+  const auto wider = [&](const char* axis, int size) {
+    Field& field = out.emplace_back();
+    field.adds_ranks = true;
+    for (const int factor : {2, 4, 8, 16}) field.values.push_back(fmt::format("parallel.{}={}", axis, size * factor));
   };
   wider("context_parallel", mesh.context_parallel);
   wider("tensor_parallel", mesh.tensor_parallel);
-  if (training) wider("data_parallel", mesh.data_parallel);
+  if (purpose == Purpose::kTraining) wider("data_parallel", mesh.data_parallel);
   return out;
-}
-
-// Appends every combination of `count` fields from `first` on, with each of their values.
-void choose(const std::vector<Alternatives>& fields, size_t first, size_t count, Settings& chosen,
-            std::vector<Settings>& out) {
-  if (count == 0) {
-    out.push_back(chosen);
-    return;
-  }
-  for (size_t i = first; i + count <= fields.size(); ++i)
-    for (const std::string& value : fields[i]) {
-      chosen.push_back(value);
-      choose(fields, i + 1, count - 1, chosen, out);
-      chosen.pop_back();
-    }
 }
 
 int64_t sent(const MeshEstimate& estimate) {
@@ -85,55 +65,117 @@ Change change_of(const Settings& settings, const Evaluation& now, const Evaluati
           .ranks_more = ranks_then - ranks};
 }
 
-bool needs_ranks(const Settings& settings) {
-  return std::ranges::any_of(settings, [](const std::string& setting) {
-    return setting.find("_parallel=") != std::string::npos && !setting.starts_with("parallel.sequence_parallel");
-  });
-}
-
 auto price(const Change& change) { return std::tuple(change.ranks_more, change.arithmetic_more, change.sent_more); }
 
-std::vector<Change> changes_of(const std::vector<Settings>& all, const Evaluation& now, const Reconfigure& reconfigure,
-                               Purpose purpose, double seconds) {
-  // Fixes data_parallel: 0 in the configuration would be replaced by ranks / (context_parallel x tensor_parallel).
-  const std::string fixed = fmt::format("parallel.data_parallel={}", now.config.parallel.mesh.data_parallel);
-  const Reconfigure with_fixed = [&](const Settings& settings) {
-    Settings complete = {fixed};
-    complete.insert(complete.end(), settings.begin(), settings.end());
-    return reconfigure(complete);
-  };
-  const auto evaluations = evaluate_plans(with_fixed, all, purpose, seconds);
-  std::vector<Change> out;
-  for (size_t i = 0; i < all.size(); ++i)
-    if (evaluations[i] && evaluations[i]->needed < now.needed) out.push_back(change_of(all[i], now, *evaluations[i]));
-  std::ranges::stable_sort(out, {}, price);
-  return out;
-}
+class Advisor {
+ public:
+  Advisor(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit)
+      : now_(now), reconfigure_(reconfigure), purpose_(purpose), limit_(limit) {}
+
+  MemoryAdvice run() {
+    MemoryAdvice out;
+    std::vector<Field> valid;
+    for (const Field& field : fields_of(now_, purpose_)) {
+      std::vector<Settings> values;
+      for (const std::string& value : field.values) values.push_back({value});
+      Field kept{{}, field.adds_ranks};
+      for (Change& change : changes_of(values)) {
+        kept.values.push_back(change.settings[0]);
+        if (change.saved > 0) out.changes.push_back(std::move(change));
+      }
+      if (!kept.values.empty()) valid.push_back(std::move(kept));
+    }
+    std::ranges::stable_sort(out.changes, {}, price);
+    if (limit_ == 0 || now_.needed <= limit_) return out;
+    out.smallest = fewest(valid);
+    out.with_these_ranks = out.smallest;
+    if (out.smallest && out.smallest->ranks_more == 0) return out;
+    std::erase_if(valid, [](const Field& field) { return field.adds_ranks; });
+    out.with_these_ranks = fewest(valid);
+    return out;
+  }
+
+ private:
+  // The changes of those settings that the configuration's rules allow.
+  std::vector<Change> changes_of(const std::vector<Settings>& all) const {
+    // Fixes data_parallel: 0 in the configuration would be replaced by ranks / (context_parallel x tensor_parallel).
+    const std::string fixed = fmt::format("parallel.data_parallel={}", now_.config.parallel.mesh.data_parallel);
+    const Reconfigure with_fixed = [&](const Settings& settings) {
+      Settings complete = {fixed};
+      complete.insert(complete.end(), settings.begin(), settings.end());
+      return reconfigure_(complete);
+    };
+    const auto evaluations = evaluate_plans(with_fixed, all, purpose_);
+    std::vector<Change> out;
+    for (size_t i = 0; i < all.size(); ++i)
+      if (evaluations[i]) out.push_back(change_of(all[i], now_, *evaluations[i]));
+    return out;
+  }
+  bool fits(const Change& change) const { return change.needed <= limit_; }
+
+  // A stronger value of a field never needs more memory, so fields whose strongest values together do not fit cannot
+  // fit: one estimate for each choice of fields.
+  std::optional<Change> fewest(const std::vector<Field>& fields) const {
+    for (size_t count = 1; count <= kMostSettings; ++count) {
+      std::vector<std::vector<size_t>> choices;
+      std::vector<size_t> chosen;
+      choose(fields.size(), 0, count, chosen, choices);
+      std::vector<Settings> strongest;
+      for (const std::vector<size_t>& choice : choices) {
+        strongest.emplace_back();
+        for (const size_t field : choice) strongest.back().push_back(fields[field].values.back());
+      }
+      std::optional<Change> best;
+      for (const Change& change : changes_of(strongest)) {
+        if (!fits(change)) continue;
+        const auto place = static_cast<size_t>(std::ranges::find(strongest, change.settings) - strongest.begin());
+        const Change mildest = weakened(change, fields, choices[place]);
+        if (!best || price(mildest) < price(*best)) best = mildest;
+      }
+      if (best) return best;
+    }
+    return std::nullopt;
+  }
+
+  // The mildest value of each field in turn with which the change still fits.
+  Change weakened(Change change, const std::vector<Field>& fields, const std::vector<size_t>& choice) const {
+    for (size_t i = 0; i < choice.size(); ++i)
+      for (const std::string& value : fields[choice[i]].values) {
+        if (value == change.settings[i]) break;
+        Settings settings = change.settings;
+        settings[i] = value;
+        const std::vector<Change> milder = changes_of({settings});
+        if (milder.empty() || !fits(milder[0])) continue;
+        change = milder[0];
+        break;
+      }
+    return change;
+  }
+
+  // Appends every choice of `count` of the fields from `first` on.
+  static void choose(size_t fields, size_t first, size_t count, std::vector<size_t>& chosen,
+                     std::vector<std::vector<size_t>>& out) {
+    if (count == 0) {
+      out.push_back(chosen);
+      return;
+    }
+    for (size_t i = first; i + count <= fields; ++i) {
+      chosen.push_back(i);
+      choose(fields, i + 1, count - 1, chosen, out);
+      chosen.pop_back();
+    }
+  }
+
+  const Evaluation& now_;
+  const Reconfigure& reconfigure_;
+  Purpose purpose_;
+  int64_t limit_;
+};
 
 }  // namespace
 
 MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit) {
-  const double end = steady_seconds() + kSeconds;
-  const std::vector<Alternatives> fields = alternatives_of(now, purpose);
-  MemoryAdvice out;
-  const auto fits_limit = [&](const Change& change) { return change.needed <= limit; };
-  const size_t most = now.needed > limit && limit > 0 ? kMostSettings : 1;
-  for (size_t count = 1; count <= most && !out.with_these_ranks; ++count) {
-    std::vector<Settings> all;
-    Settings chosen;
-    choose(fields, 0, count, chosen, all);
-    // After a change that adds ranks fits, only changes that add none are of interest.
-    if (out.smallest) std::erase_if(all, needs_ranks);
-    const std::vector<Change> changes = changes_of(all, now, reconfigure, purpose, end - steady_seconds());
-    if (count == 1) out.changes = changes;
-    if (most == 1) break;
-    // Changes are sorted by price, so this one adds ranks only if every change that fits does.
-    const auto fits = std::ranges::find_if(changes, fits_limit);
-    if (fits == changes.end()) continue;
-    if (!out.smallest) out.smallest = *fits;
-    if (fits->ranks_more == 0) out.with_these_ranks = *fits;
-  }
-  return out;
+  return Advisor(now, reconfigure, purpose, limit).run();
 }
 
 }  // namespace ropewalk

@@ -142,6 +142,7 @@ class MeshCount {
     add_ranks();
     out_.busiest = estimate_step(config_, stage_, out_.busiest_rank, purpose_);
     out_.busiest_attention = attention_[static_cast<size_t>(out_.busiest_rank / mesh().tensor_parallel)].work;
+    for (StepEstimate* kept : {&out_.fullest, &out_.busiest}) kept->collective_bytes.clear();  // added up by now
     return std::move(out_);
   }
 

@@ -25,10 +25,9 @@ struct Evaluation {
 };
 Evaluation evaluate_plan(Config config, Purpose purpose);
 
-// Evaluates each list of settings, in parallel threads. nullopt: the settings are invalid, or `seconds` had passed
-// before their evaluation began.
+// Evaluates each list of settings, in parallel threads. nullopt: the settings are invalid.
 std::vector<std::optional<Evaluation>> evaluate_plans(const Reconfigure& reconfigure,
                                                       const std::vector<std::vector<std::string>>& settings,
-                                                      Purpose purpose, double seconds = 1e9);
+                                                      Purpose purpose);
 
 }  // namespace ropewalk
