@@ -1,6 +1,6 @@
 // A backend that computes nothing, for estimates: code runs on it unchanged, with all its calls and allocations, and
-// the FLOPs of the calls are counted here. Its memory is address space that nothing backs: it reads as zero and must
-// not be written. Functions that return a result return 0 or nullopt.
+// the FLOPs of the calls are counted here. Its memory is addresses that no machine has: whoever reads or
+// writes them ends the program. Functions that return a result return 0 or nullopt.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -27,6 +27,7 @@ class CountingBackend final : public Backend {
  private:
   DType dtype_;
   Work work_;
+  uintptr_t next_address_ = uintptr_t{1} << 48;  // beyond the addresses of x86-64 and most others, and never reused
 };
 
 }  // namespace ropewalk

@@ -7,6 +7,8 @@
 namespace ropewalk {
 namespace {
 
+constexpr const char* kAxisNames[] = {"world", "tensor", "sequence", "batch", "gradient", "key_replicas"};
+
 void check_shape(const MeshShape& shape, int ranks, int key_heads) {
   const std::pair<const char*, int> values[] = {{"data_parallel", shape.data_parallel},
                                                 {"context_parallel", shape.context_parallel},
@@ -47,37 +49,40 @@ Mesh::Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group) : s
   context_rank_ = context(rank);
   data_rank_ = data(rank);
 
-  tensor_ = group("tensor", [=](int r) { return data(r) * shape.context_parallel + context(r); });
-  sequence_ = group("sequence", [=](int r) { return data(r) * shape.tensor_parallel + tensor(r); });
-  batch_ = group("batch", [=](int r) { return context(r) * shape.tensor_parallel + tensor(r); });
-  gradient_ = group("gradient", tensor);
-  key_replicas_ = group("key_replicas", [alike = replicas(shape, key_heads)](int r) { return r / alike; });
-  world_ = group("world", nullptr);
+  world_ = group(0, nullptr);
+  tensor_ = group(1, [=](int r) { return data(r) * shape.context_parallel + context(r); });
+  sequence_ = group(kSequenceAxis, [=](int r) { return data(r) * shape.tensor_parallel + tensor(r); });
+  batch_ = group(3, [=](int r) { return context(r) * shape.tensor_parallel + tensor(r); });
+  gradient_ = group(4, tensor);
+  key_replicas_ = group(5, [alike = replicas(shape, key_heads)](int r) { return r / alike; });
 }
 
 Mesh::Mesh(MeshShape shape, std::shared_ptr<Communicator> world, int key_heads, bool checked,
            const FailureHandler& on_failure)
     : Mesh((check_shape(shape, world->size(), key_heads), shape), world->rank(), key_heads,
-           [&](const char* axis, const Color& color) {
+           [&](size_t axis, const Color& color) {
              LoggedCommunicator whole(world, "world", checked, on_failure);
-             return color ? whole.split(axis, color(world->rank()), world->rank())
-                          : std::make_unique<LoggedCommunicator>(world, axis, checked, on_failure);
+             return color ? whole.split(kAxisNames[axis], color(world->rank()), world->rank())
+                          : std::make_unique<LoggedCommunicator>(world, kAxisNames[axis], checked, on_failure);
            }) {}
 
 Mesh Mesh::counting(MeshShape shape, int rank, int key_heads, CountingGroups* groups) {
   check_shape(shape, shape.size(), key_heads);
-  return Mesh(shape, rank, key_heads, [&](const char* axis, const Color& color) {
-    int size = 0, place = 0;
-    const int mine = color ? color(rank) : 0;
-    for (int other = 0; other < shape.size(); ++other) {
-      if (color && color(other) != mine) continue;
-      if (other < rank) ++place;
-      ++size;
-    }
-    const auto counting = std::make_shared<CountingCommunicator>(place, size);
-    if (groups) groups->emplace(axis, counting);
-    return std::make_unique<LoggedCommunicator>(counting, axis);
+  const auto places = Mesh::places(shape, rank, key_heads), sizes = Mesh::sizes(shape, key_heads);
+  return Mesh(shape, rank, key_heads, [&](size_t axis, const Color&) {
+    const auto counting = std::make_shared<CountingCommunicator>(places[axis], sizes[axis]);
+    if (groups) groups->emplace(kAxisNames[axis], counting);
+    return std::make_unique<LoggedCommunicator>(counting, kAxisNames[axis]);
   });
+}
+
+std::array<int, Mesh::kAxes> Mesh::sizes(const MeshShape& shape, int key_heads) {
+  return {shape.size(),
+          shape.tensor_parallel,
+          shape.context_parallel,
+          shape.data_parallel,
+          shape.data_parallel * shape.context_parallel,
+          replicas(shape, key_heads)};
 }
 
 std::array<int, Mesh::kAxes> Mesh::places(const MeshShape& shape, int rank, int key_heads) {

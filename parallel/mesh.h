@@ -61,8 +61,9 @@ class Mesh {
   // key_replicas.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
   static constexpr size_t kAxes = 6, kSequenceAxis = 2;  // number of groups; index of "sequence" in counters()
-  // The ranks that world rank `rank` has within its groups, in the order of counters().
+  // The ranks that world rank `rank` has within its groups, and their sizes, in the order of counters().
   static std::array<int, kAxes> places(const MeshShape& shape, int rank, int key_heads);
+  static std::array<int, kAxes> sizes(const MeshShape& shape, int key_heads);
   void set_trace(Trace* trace);  // for all groups; see LoggedCommunicator
 
  private:
@@ -73,7 +74,8 @@ class Mesh {
 
   using Color = std::function<int(int rank)>;
   // Makes the group of all ranks that have the same color as this rank. If `color` is null: the group of all ranks.
-  using MakeGroup = std::function<std::unique_ptr<LoggedCommunicator>(const char* axis, const Color& color)>;
+  // axis: an index as in counters().
+  using MakeGroup = std::function<std::unique_ptr<LoggedCommunicator>(size_t axis, const Color& color)>;
   Mesh(MeshShape shape, int rank, int key_heads, const MakeGroup& group);
 
   MeshShape shape_;

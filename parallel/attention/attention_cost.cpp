@@ -1,7 +1,8 @@
 #include "parallel/attention/attention_cost.h"
 
+#include <algorithm>
+
 #include "kernels/flops.h"
-#include "parallel/attention/halo_plan.h"
 
 namespace ropewalk {
 namespace {
@@ -23,13 +24,22 @@ AttentionCost ring_cost(const SequenceLayout& layout, int rank) {
   return cost;
 }
 
+// The sums of HaloPlan's ranges. A piece sends the rows that the windows of later pieces reach back to.
 AttentionCost halo_cost(const SequenceLayout& layout, int rank, int64_t window) {
-  const HaloPlan plan = make_halo_plan(layout, rank, window, {});
-  return {.pairs = pairs_of(layout, rank, window),
-          .sent_rows = plan.sent_rows(),
-          .sent_gradient_rows = plan.received_rows(),
-          .halo_rows = plan.halo_rows,
-          .home_rows = plan.sent_rows()};
+  AttentionCost cost{.pairs = pairs_of(layout, rank, window)};
+  int64_t copied = 0;
+  for (const Piece& own : layout.pieces(rank)) {
+    cost.halo_rows += std::min(own.begin, window - 1);
+    for (int64_t position = own.end; position < std::min(layout.length(), own.end + window - 1);) {
+      const HeldPiece later = layout.piece_at(position);
+      position = later.piece.end;
+      const int64_t rows = own.end - std::max(own.begin, later.piece.begin - (window - 1));
+      (later.rank == rank ? copied : cost.sent_rows) += rows;
+    }
+  }
+  cost.sent_gradient_rows = cost.halo_rows - copied;
+  cost.home_rows = cost.sent_rows;
+  return cost;
 }
 
 }  // namespace ropewalk

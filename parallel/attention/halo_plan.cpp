@@ -7,18 +7,6 @@
 namespace ropewalk {
 namespace {
 
-// The piece that holds a position, with its rank.
-struct OwnedPiece {
-  int rank;
-  Piece piece;
-};
-
-OwnedPiece piece_at(const SequenceLayout& layout, int64_t position) {
-  const int rank = layout.owner(position);
-  const Pieces pieces = layout.pieces(rank);
-  return {rank, position < pieces[0].end ? pieces[0] : pieces[1]};
-}
-
 // Where the halo of `piece` begins: the window of its first query, cut at that query's document.
 int64_t halo_begin(const Piece& piece, int64_t window, const std::vector<int32_t>& document_begin) {
   const int64_t document = document_begin.empty() ? 0 : document_begin[static_cast<size_t>(piece.begin)];
@@ -38,7 +26,7 @@ std::vector<HaloSpan> spans_of(const SequenceLayout& layout, int rank, int64_t w
 }
 
 // The part of positions [begin, end) that one piece holds and one halo span needs.
-HaloRange range_of(const OwnedPiece& owner, int to, const HaloSpan& span, int64_t begin, int64_t end) {
+HaloRange range_of(const HeldPiece& owner, int to, const HaloSpan& span, int64_t begin, int64_t end) {
   return {.from = owner.rank,
           .to = to,
           .begin = begin,
@@ -73,7 +61,7 @@ HaloPlan make_halo_plan(const SequenceLayout& layout, int rank, int64_t window,
   for (const HaloSpan& span : plan.spans) {
     plan.halo_rows += span.size();
     for (int64_t position = span.begin; position < span.end;) {
-      const OwnedPiece owner = piece_at(layout, position);
+      const HeldPiece owner = layout.piece_at(position);
       const int64_t end = std::min(owner.piece.end, span.end);
       (owner.rank == rank ? plan.copies : plan.receives).push_back(range_of(owner, rank, span, position, end));
       position = end;
@@ -82,7 +70,7 @@ HaloPlan make_halo_plan(const SequenceLayout& layout, int rank, int64_t window,
   for (const Piece& own : layout.pieces(rank)) {
     // Later pieces whose first query's window reaches back to this one.
     for (int64_t position = own.end; position < std::min(layout.length(), own.end + window - 1);) {
-      const OwnedPiece later = piece_at(layout, position);
+      const HeldPiece later = layout.piece_at(position);
       position = later.piece.end;
       if (later.rank == rank) continue;
       for (const HaloSpan& span : spans_of(layout, later.rank, window, document_begin)) {

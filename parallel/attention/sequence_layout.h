@@ -36,7 +36,13 @@ class Pieces {
   size_t size_ = 0;
 };
 
-// Holds a few integers, whatever the number of ranks.
+// A piece and the rank that holds it.
+struct HeldPiece {
+  int rank;
+  Piece piece;
+};
+
+// Holds two integers, whatever the number of ranks.
 class SequenceLayout {
  public:
   // Any length >= 0; chunks differ by at most one token.
@@ -47,9 +53,9 @@ class SequenceLayout {
   // In order of position. Adjacent chunks form one piece (those of rank P-1; with P = 1 the whole sequence), and empty
   // chunks are left out.
   Pieces pieces(int rank) const;
-  int64_t local_length(int rank) const;  // T: positions of the sequence that `rank` holds
-  int64_t longest_local_length() const { return longest_; }
-  int owner(int64_t position) const;  // the rank that holds it, 0 <= position < length
+  int64_t local_length(int rank) const;        // T: positions of the sequence that `rank` holds
+  int64_t longest_local_length() const;        // the largest T of all ranks
+  HeldPiece piece_at(int64_t position) const;  // the piece with this position, 0 <= position < length
 
  private:
   int chunks() const { return 2 * ranks_; }
@@ -57,7 +63,6 @@ class SequenceLayout {
 
   int64_t length_;
   int ranks_;
-  int64_t longest_ = 0;
 };
 
 }  // namespace ropewalk

@@ -38,15 +38,15 @@ TEST(Flops, CountDocuments) {
 }
 
 // 256 GiB of address space, which costs nothing but must not be written.
-TEST(CountingBackend, HasMemoryThatReadsAsZeroAndIsNotThere) {
+TEST(CountingBackend, HasAddressesWithoutMemory) {
   CountingBackend backend(DType::kF32);
   const auto buffer = backend.allocate(int64_t{1} << 38);
   const Tensor x(buffer->data(), DType::kF32, backend.device(), {int64_t{1} << 36});
-  EXPECT_EQ(x.data<float>()[(int64_t{1} << 36) - 1], 0.0f);
   float host[2] = {1, 1};
   backend.download(x.slice(5, 7), host);
   EXPECT_EQ(host[0] + host[1], 0.0f);
   EXPECT_DEATH(x.data<float>()[3] = 1, "");
+  for (int i = 0; i < 100; ++i) EXPECT_GE(backend.allocate(int64_t{1} << 45)->bytes(), int64_t{1} << 45);
 }
 
 TEST(CountingBackend, CountsByKindAndComputesNothing) {

@@ -12,6 +12,7 @@ using Settings = std::vector<std::string>;
 using Recompute = TrainingConfig::Recompute;
 
 constexpr size_t kMostSettings = 4;
+constexpr int kMostRanksAdvised = 1 << 16;
 
 // The values of one field that need less memory than its present one, from the mildest to the strongest.
 struct Field {
@@ -103,7 +104,11 @@ class Advisor {
     const Reconfigure with_fixed = [&](const Settings& settings) {
       Settings complete = {fixed};
       complete.insert(complete.end(), settings.begin(), settings.end());
-      return reconfigure_(complete);
+      Config config = reconfigure_(complete);
+      const int ranks = config.parallel.mesh.size();
+      if (ranks > std::max(kMostRanksAdvised, now_.config.parallel.mesh.size()))
+        throw ConfigurationError(fmt::format("{} ranks are not advised", ranks));
+      return config;
     };
     const auto evaluations = evaluate_plans(with_fixed, all, purpose_);
     std::vector<Change> out;

@@ -27,7 +27,7 @@ struct MemoryAdvice {
 };
 
 // limit: bytes of memory that a rank has; 0: unknown. If it is unknown or suffices, only `changes` is filled. Otherwise
-// combinations of up to four settings are tried, too.
+// combinations of up to four settings and 65,536 ranks are tried, too.
 MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit);
 
 }  // namespace ropewalk

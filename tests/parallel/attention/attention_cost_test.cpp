@@ -47,6 +47,10 @@ TEST(AttentionCost, IsThatOfTheHalo) {
           for (const Piece& piece : layout.pieces(rank)) halo += std::min(piece.begin, window - 1);
           EXPECT_EQ(cost.halo_rows, halo);
           EXPECT_EQ(cost.home_rows, cost.sent_rows);
+          const HaloPlan plan = make_halo_plan(layout, rank, window, {});
+          EXPECT_EQ(cost.sent_rows, plan.sent_rows());
+          EXPECT_EQ(cost.sent_gradient_rows, plan.received_rows());
+          EXPECT_EQ(cost.halo_rows, plan.halo_rows);
         }
         EXPECT_EQ(sent, returned) << "what is fetched comes home";
       }

@@ -23,7 +23,8 @@ TEST(SequenceLayout, HoldsEveryPositionOnce) {
           EXPECT_GT(piece.size(), 0);
           for (int64_t i = piece.begin; i < piece.end; ++i) {
             ++held[static_cast<size_t>(i)];
-            EXPECT_EQ(layout.owner(i), rank);
+            EXPECT_EQ(layout.piece_at(i).rank, rank);
+            EXPECT_EQ(layout.piece_at(i).piece, piece);
           }
           local += piece.size();
           end = piece.end;
