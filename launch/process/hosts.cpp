@@ -12,7 +12,6 @@
 #include <sstream>
 
 #include "kernels/error.h"
-#include "launch/process/control_groups.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -83,9 +82,9 @@ std::vector<std::string> warnings_of(const std::string& name, const Host& host, 
 
 }  // namespace
 
-int64_t available_memory() {
+int64_t available_memory(const ControlGroups& groups) {
   const int64_t of_host = memory_of_host();
-  return std::min(of_host, memory_left().value_or(of_host));
+  return std::min(of_host, memory_left(groups).value_or(of_host));
 }
 
 std::vector<Place> gather_places(Communicator& world, const Place& mine) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "launch/process/control_groups.h"
 #include "launch/process/launcher.h"
 #include "launch/process/start.h"
 #include "parallel/communicator/communicator.h"
@@ -22,7 +23,7 @@ struct Place {
 
 // Host memory that this process can still get, in bytes: the smaller of the host's MemAvailable and memory_left()
 // (control_groups.h); 0: unknown.
-int64_t available_memory();
+int64_t available_memory(const ControlGroups& groups = {});
 
 // Returns every rank's place, in order of rank, on rank 0; an empty list on other ranks. Collective.
 std::vector<Place> gather_places(Communicator& world, const Place& mine);

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "kernels/allowed_cpus.h"
-#include "launch/process/control_groups.h"
 
 namespace ropewalk {
 
@@ -87,13 +86,13 @@ std::string without(const std::vector<std::string>& variables) {
 
 }  // namespace
 
-Start this_start() {
+Start this_start(const ControlGroups& groups) {
   std::vector<int> cpus = allowed_cpus();
   const std::vector<int> around = cpus_of(getppid());
   if (around.size() > cpus.size()) cpus = around;
   const bool permitted = is_permitted("OMPI_ALLOW_RUN_AS_ROOT") && is_permitted("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
   const int in_mask = std::max(1, static_cast<int>(cpus.size()));
-  const int usable = std::min(in_mask, cpu_quota().value_or(in_mask));
+  const int usable = std::min(in_mask, cpu_quota(groups).value_or(in_mask));
   return {.command = own_command(),
           .root = geteuid() == 0 && !permitted,
           .cores = cores_of(cpus),

@@ -5,12 +5,14 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/process/control_groups.h"
+
 namespace ropewalk {
 
 struct Start {
   std::vector<std::string> command;  // the program and its arguments
   bool root = false;                 // mpirun needs --allow-run-as-root: root, and no variable of Open MPI allows it
-  int cores = 1;                     // physical cores in the affinity mask; more ranks need --oversubscribe
+  int cores = 1;                     // physical cores in the affinity mask: more ranks get --oversubscribe
   int cpus = 1;                      // hardware threads in the affinity mask, or fewer by the quota of a control group
   bool has_whole_host = false;       // the mask has all CPUs of the host, and no quota limits them
   std::vector<std::string> placement = {};  // variables of Open MPI that place ranks: they could contradict the line
@@ -18,7 +20,7 @@ struct Start {
 
 // Describes this process. If its parent's affinity mask is larger, the parent's counts: mpirun may bind each rank to a
 // part of its own CPUs.
-Start this_start();
+Start this_start(const ControlGroups& groups = {});
 
 // Whether ranks that wait inside MPI yield their CPU, according to the variables that Open MPI 4 sets for its ranks.
 bool ranks_yield();

@@ -12,6 +12,7 @@
 #include "launch/process/hosts.h"
 #include "launch/process/signals.h"
 #include "parallel/communicator/thread_communicator.h"
+#include "tests/support/temporary_directory.h"
 
 namespace ropewalk {
 namespace {
@@ -87,6 +88,15 @@ TEST(Hosts, MayLimitTheTimeOfTheirCpus) {
   EXPECT_EQ(
       warnings({one, one, {"b", {7}}}, 8),
       std::vector<std::string>{"warning: 2 ranks share 1 CPU on a; a rank is one thread, so fewer ranks are faster"});
+}
+
+TEST(Hosts, HaveTheMemoryThatAControlGroupLeaves) {
+  TemporaryDirectory folder;
+  write_file(folder / "membership", "0::/\n");
+  EXPECT_GT(available_memory({folder / "membership", folder.path()}), 5000);
+  write_file(folder / "memory.max", "5000\n");
+  write_file(folder / "memory.current", "2000\n");
+  EXPECT_EQ(available_memory({folder / "membership", folder.path()}), 3000);
 }
 
 TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {

@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 
+#include "tests/support/temporary_directory.h"
+
 namespace ropewalk {
 namespace {
 
@@ -45,6 +47,14 @@ TEST(Start, IsThatOfThisProcess) {
   EXPECT_NE(start.command.front().find("launch_test"), std::string::npos);
   EXPECT_GE(start.cores, 1);
   EXPECT_GE(start.cpus, 1);
+
+  TemporaryDirectory folder;
+  write_file(folder / "membership", "0::/\n");
+  write_file(folder / "cpu.max", "100000 100000\n");
+  const Start limited = this_start({folder / "membership", folder.path()});
+  EXPECT_EQ(limited.cpus, 1);
+  EXPECT_EQ(limited.cores, start.cores);
+  EXPECT_EQ(limited.has_whole_host, sysconf(_SC_NPROCESSORS_ONLN) == 1);
 }
 
 void set(const char* variable, const char* value) {

@@ -123,9 +123,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"training.schedule=WARMUP_STABLE_DECAY"}, {"training.decay_steps = 0: must be at least 1"}},
         Case{{"training.schedule=WARMUP_STABLE_DECAY", "training.decay_steps=60", "training.warmup_steps=41"},
              {"training.decay_steps = 60: and warmup_steps = 41 must be at most training.steps = 100 together"}},
-        Case{{"parallel.context_parallel=3"},
-             {"must divide the number of ranks, which is 8", "start 6 ranks, or"},
-             8},
+        Case{{"parallel.context_parallel=3"}, {"must divide the number of ranks, which is 8", "start 6 ranks, or"}, 8},
         Case{{"parallel.context_parallel=2", "parallel.tensor_parallel=2", "parallel.data_parallel=4",
               "training.batch=4"},
              {"parallel.data_parallel = 4: times context_parallel = 2 times tensor_parallel = 2 is 16 ranks, but the "
