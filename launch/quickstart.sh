@@ -19,11 +19,12 @@ stop_after=100  # steps, before the interruption
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Open MPI asks root for a sign that this is meant. Its ranks share our cores, so a waiting one must give its core away.
+# mpirun refuses root without an option. The ranks may have fewer cores than there are ranks, so a waiting rank must yield its core.
+# timeout passes SIGUSR1 on to mpirun; an mpirun that does not end 2 minutes later is killed.
 start_ranks() {
   local root=()
   [ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
-  exec mpirun "${root[@]}" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n 4 "$@"
+  exec timeout --signal=USR1 --kill-after=120 7200 mpirun "${root[@]}" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 -n 4 "$@"
 }
 
 # H(next byte | byte) of a file, in nats: the loss of the best model that sees only the previous byte.
@@ -61,6 +62,7 @@ awk -v h="$entropy" 'BEGIN { printf "entropy of a byte, given the previous byte:
 say "training with 4 ranks, to be stopped (SIGUSR1) after step $stop_after"
 start_ranks --quiet $ropewalk train $config &  # mpirun would explain exit code 85 as a failure
 job=$!
+trap 'kill $job 2> /dev/null || true' EXIT
 until [ "$(last_of step 2> /dev/null || echo 0)" -ge "$stop_after" ] 2> /dev/null; do
   kill -0 $job 2> /dev/null || break
   sleep 0.5
@@ -74,7 +76,9 @@ if [ $code -ne 85 ]; then
 fi
 
 say "the same command again resumes from the checkpoint"
-(start_ranks $ropewalk train $config)
+start_ranks $ropewalk train $config &
+job=$!
+wait $job
 
 say "what it learned"
 launch/plot.sh "$run/metrics.jsonl" "$entropy" "entropy of a byte given the previous byte"

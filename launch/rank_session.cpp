@@ -7,6 +7,7 @@
 #include "kernels/make_kernels.h"
 #include "kernels/trace.h"
 #include "launch/estimate_report.h"
+#include "launch/process/control_groups.h"
 #include "launch/process/devices.h"
 #include "launch/process/hosts.h"
 #include "launch/process/process.h"
@@ -39,16 +40,28 @@ struct Beginning {
   int64_t steps_done;  // by the run so far: stages that ended before need not fit the mesh
 };
 
-// The line that starts as many ranks as the configuration needs, if that is all that is wrong; else empty.
-std::string right_start(const Launcher& launcher, const std::string& text, const std::string& file,
-                        const std::vector<std::string>& settings, int64_t steps_done, int ranks) {
-  try {
-    const int needed = parse_config(text, file, settings, std::nullopt, steps_done).parallel.mesh.size();
-    if (needed == ranks) return "";
-    return fmt::format("\n  to start {}:\n    {}", counted(needed, "rank"), start_line(launcher, needed, this_start()));
-  } catch (const ConfigurationError&) {
-    return "";
-  }
+// The number of ranks nearest below `ranks` that the configuration accepts, or else the least; 0 if more is wrong with
+// the configuration.
+int ranks_needed(const std::string& text, const std::string& file, const std::vector<std::string>& settings,
+                 int64_t steps_done, int ranks) {
+  const auto accepted = [&](std::optional<int> count) {
+    try {
+      return parse_config(text, file, settings, count, steps_done).parallel.mesh.size();
+    } catch (const ConfigurationError&) {
+      return 0;
+    }
+  };
+  const int least = accepted(std::nullopt);  // with data_parallel 1 unless the configuration sets it
+  if (least == 0) return 0;
+  const int most = accepted(std::max(1, ranks / least) * least);
+  return most > 0 ? most : least;
+}
+
+// How to start as many ranks as the configuration needs, if that is all that is wrong; else empty.
+std::string right_count(const Launcher& launcher, int needed, int ranks) {
+  if (needed == 0 || needed == ranks) return "";
+  const std::string way = way_to_start(launcher, needed, this_start());
+  return fmt::format("\n  to start {}:{}{}", counted(needed, "rank"), way.starts_with('\n') ? "" : " ", way);
 }
 
 Beginning read_configuration(const Arguments& arguments, const Launcher& launcher, Process& process,
@@ -69,18 +82,18 @@ Beginning read_configuration(const Arguments& arguments, const Launcher& launche
   try {
     return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
   } catch (const ConfigurationError& error) {
-    if (process.size() > 1 && !launcher.on_one_host) throw;  // other hosts have options of their own
-    throw ConfigurationError(error.what() + right_start(launcher, text, file, settings, steps_done, process.size()));
+    const int needed = ranks_needed(text, file, settings, steps_done, process.size());
+    throw ConfigurationError(error.what() + right_count(launcher, needed, process.size()));
   }
 }
 
 // Prints where the ranks run and on which devices. Collective: unusable devices must end all ranks.
-void announce(const Process& process, const Config& config, const StepEstimate& estimate, const Kernels& kernels,
-              Communicator& start) {
+void announce(const Process& process, const Launcher& launcher, const Config& config, const StepEstimate& estimate,
+              const Kernels& kernels, Communicator& start) {
   const std::optional<DeviceStatus> device = kernels.device_status();
   const int64_t on_host = device ? estimate.program_bytes + estimate.batch_bytes : process_bytes(estimate);
-  const std::vector<Place> places =
-      gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory(), ranks_yield()});
+  const std::vector<Place> places = gather_places(
+      start, {process.host(), allowed_cpus(), on_host, available_memory(), ranks_yield(), cpu_quota().value_or(0)});
   const std::vector<DevicePlace> devices =
       device ? gather_devices(start, {process.host(), *device, estimate.memory.total()}) : std::vector<DevicePlace>();
   std::vector<std::string> warnings;
@@ -91,7 +104,7 @@ void announce(const Process& process, const Config& config, const StepEstimate& 
     return fmt::format("{}, {}{}", kernels.name(), summary.text, kernels.deterministic() ? "" : ", not deterministic");
   });
   if (process.rank() != 0) return;
-  const HostSummary hosts = summarize_hosts(places, this_start());
+  const HostSummary hosts = summarize_hosts(places, this_start(), launcher);
   say(fmt::format("{} on {}; mesh: {}; device: {}; {}", counted(process.size(), "rank"), hosts.text,
                   mesh_text(config.parallel.mesh), device_text, process.transport()));
   say("memory of rank 0: " + memory_line(estimate));
@@ -118,6 +131,7 @@ ExitCode run_on_device(Process& process, const Config& config, const StepEstimat
 
 ExitCode run_session(Process& process, const Arguments& arguments, const Launcher& launcher, const RankJob& job) {
   const auto [config, steps_done] = read_configuration(arguments, launcher, process, job);
+  if (launcher.is_one_of_more_tasks()) say(note_on(launcher, this_start()));
   const std::chrono::milliseconds deadline =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
   if (job.open) job.open(config);
@@ -129,7 +143,7 @@ ExitCode run_session(Process& process, const Arguments& arguments, const Launche
         make_kernels(config.parallel.backend, {.local_rank = process.node_rank(),
                                                .deterministic = config.parallel.deterministic,
                                                .attention = config.parallel.attention});
-    announce(process, config, estimate, *kernels, start);
+    announce(process, launcher, config, estimate, *kernels, start);
     const auto world =
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
     return run_on_device(process, config, estimate, *kernels, world, job);
@@ -146,7 +160,6 @@ ExitCode run_session(Process& process, const Arguments& arguments, const Launche
 }  // namespace
 
 ExitCode run_on_ranks(const Arguments& arguments, const Launcher& launcher, const RankJob& job) {
-  if (const std::string note = note_on(launcher, this_start()); !note.empty()) say(note);
   std::chrono::seconds deadline = kStartDeadline;
   try {
     deadline = start_deadline(arguments);

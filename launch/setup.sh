@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what is missing of Debian 12's packages:  launch/setup.sh [GROUP]...
-#   build   to build and run ropewalk (always)
+#   build   to build and run ropewalk and the commands of its guide (always)
 #   test    to run the tests
 #   text    the text of launch/quickstart.sh
 #   slurm   a Slurm of this host's own, for tests/launch/slurm_test.py
@@ -13,11 +13,11 @@ for group in "$@"; do
   case $group in --help | -h) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 done
 packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libhwy-dev
-          libfmt-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev)
+          libfmt-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev python3)
 for group in "$@"; do
   case $group in
     build) ;;
-    test) packages+=(libgtest-dev libboost-context-dev python3 iproute2 strace) ;;
+    test) packages+=(libgtest-dev libboost-context-dev iproute2 strace) ;;
     text) packages+=(bible-kjv bible-kjv-text) ;;
     bundle) packages+=(patchelf binutils xz-utils) ;;
     slurm) packages+=(slurm-wlm munge) ;;

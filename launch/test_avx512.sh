@@ -70,7 +70,8 @@ echo c > "$work/go"  # "continue" for the debugger that is built into Debian's B
 echo "running on an emulated Skylake-X, which takes a minute or two to boot"
 tail -n +1 -f "$work/serial" &
 reader=$!
-TERM=xterm script -qefc "bochs -q -f $work/bochsrc -rc $work/go" /dev/null < /dev/null > "$work/screen" 2>&1 || true
+trap 'kill $reader 2> /dev/null || true; rm -rf "$work"' EXIT
+TERM=xterm script -qefc "timeout --foreground --kill-after=10 3600 bochs -q -f $work/bochsrc -rc $work/go" /dev/null < /dev/null > "$work/screen" 2>&1 || true
 sleep 1
 kill $reader
 grep -q '^exit code 0' "$work/serial" || { echo "the tests have not passed; the end of the emulator's log:" >&2; tail -3 "$work/bochs.log" >&2; exit 1; }

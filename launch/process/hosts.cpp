@@ -1,13 +1,15 @@
 #include "launch/process/hosts.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <sstream>
-#include <thread>
 
 #include "kernels/error.h"
 #include "trainer/text/format.h"
@@ -23,38 +25,51 @@ struct Host {
   std::set<int> cpus;  // that any of its ranks may use
   int64_t needed = 0, available = 0;
   bool yields = true;  // all of its ranks
+  int quota = std::numeric_limits<int>::max();
 };
 
-// The number after the word in a file (an empty word: the first number); nullopt if there is none.
-std::optional<int64_t> number_after(const std::string& file, const std::string& word) {
-  std::ifstream in(file);
+int64_t memory_of_host() {
+  std::ifstream in("/proc/meminfo");
   for (std::string line; std::getline(in, line);) {
     std::istringstream words(line);
-    std::string first;
-    int64_t number = 0;
-    if ((word.empty() || (words >> first && first == word)) && words >> number) return number;
+    std::string name;
+    int64_t kib = 0;
+    if (words >> name >> kib && name == "MemAvailable:") return kib * 1024;
   }
-  return std::nullopt;
+  return 0;
 }
 
-// The warning of a host with more ranks than CPUs: the mpirun options that help, or else that fewer ranks are faster.
-// start: given if the job has no other host.
-std::string crowd_warning(const std::string& name, const Host& host, const std::optional<Start>& start) {
-  const auto cpus = static_cast<int>(host.cpus.size());
-  const bool bound = start ? start->cpus > cpus : cpus == 1;  // the host has more
+// The options that start the same ranks better.
+std::string remedy(const Launcher& launcher, bool bound, bool yields) {
+  std::vector<std::string> words;
+  if (launcher.is_srun()) {
+    if (bound) words.emplace_back("--cpu-bind=none");
+    if (!yields) words.emplace_back("OMPI_MCA_mpi_yield_when_idle=1 in its environment");
+    return fmt::format("start srun with {}", fmt::join(words, " and "));
+  }
+  if (bound) words.emplace_back("--bind-to none");
+  if (!yields) words.emplace_back("--mca mpi_yield_when_idle 1");
+  return fmt::format("start mpirun with {}", fmt::join(words, " "));
+}
+
+// cpus_around: CPUs that the launcher may use, if the job has no other host.
+std::string crowd_warning(const std::string& name, const Host& host, std::optional<int> cpus_around,
+                          const Launcher& launcher) {
+  const auto in_masks = static_cast<int>(host.cpus.size()), cpus = std::min(in_masks, host.quota);
+  const bool bound = cpus_around ? *cpus_around > cpus : in_masks == 1 && host.quota > 1;  // the host has more
   std::string out = bound ? fmt::format("the {} ranks on {} are bound to {}", host.ranks, name, counted(cpus, "CPU"))
                           : fmt::format("{} ranks share {} on {}", host.ranks, counted(cpus, "CPU"), name);
+  if (host.quota < in_masks) out += " (the limit of a control group)";
   if (!host.yields) out += ", and a rank that waits inside MPI keeps its CPU busy";
   if (!bound && host.yields) return out + "; a rank is one thread, so fewer ranks are faster";
-  if (start) return fmt::format("{}; start them like this:\n    {}", out, mpirun_line(host.ranks, *start, bound));
-  return fmt::format("{}; start mpirun with {}{}", out, bound ? "--bind-to none" : "",
-                     host.yields ? "" : fmt::format("{}--mca mpi_yield_when_idle 1", bound ? " " : ""));
+  return fmt::format("{}; {}", out, remedy(launcher, bound, host.yields));
 }
 
-std::vector<std::string> warnings_of(const std::string& name, const Host& host, const std::optional<Start>& start) {
+std::vector<std::string> warnings_of(const std::string& name, const Host& host, std::optional<int> cpus_around,
+                                     const Launcher& launcher) {
   std::vector<std::string> out;
-  const auto cpus = static_cast<int>(host.cpus.size());
-  if (cpus > 0 && host.ranks > cpus) out.push_back(crowd_warning(name, host, start));
+  const int cpus = std::min(static_cast<int>(host.cpus.size()), host.quota);
+  if (cpus > 0 && host.ranks > cpus) out.push_back(crowd_warning(name, host, cpus_around, launcher));
   if (host.available > 0 && host.needed > host.available)
     out.push_back(fmt::format(
         "{} on {} will need about {}, and it has {} left; share sequences or weights among more hosts, or set "
@@ -67,32 +82,23 @@ std::vector<std::string> warnings_of(const std::string& name, const Host& host, 
 
 }  // namespace
 
-int64_t available_memory() {
-  int64_t available = number_after("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;  // from KiB
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    if (!line.starts_with("0::")) continue;  // version 2
-    const std::string group = "/sys/fs/cgroup" + line.substr(3) + "/";
-    const auto most = number_after(group + "memory.max", ""), used = number_after(group + "memory.current", "");
-    if (!most || !used) continue;  // no such group, or no limit
-    const int64_t cache =
-        number_after(group + "memory.stat", "inactive_file").value_or(0);  // page cache, which the kernel can reclaim
-    available = std::min(available, std::max<int64_t>(1, *most - *used + cache));
-  }
-  return available;
+int64_t available_memory(const ControlGroups& groups) {
+  const int64_t of_host = memory_of_host();
+  return std::min(of_host, memory_left(groups).value_or(of_host));
 }
 
 std::vector<Place> gather_places(Communicator& world, const Place& mine) {
-  const nlohmann::json text = {mine.host, mine.cpus, mine.memory_needed, mine.memory_available, mine.yields};
+  const nlohmann::json text = {mine.host,   mine.cpus,     mine.memory_needed, mine.memory_available,
+                               mine.yields, mine.cpu_quota};
   std::vector<Place> places;
   for (const std::string& theirs : gather_texts(world, text.dump())) {
     const nlohmann::json place = nlohmann::json::parse(theirs);
-    places.push_back({place[0], place[1], place[2], place[3], place[4]});
+    places.push_back({place[0], place[1], place[2], place[3], place[4], place[5]});
   }
   return places;
 }
 
-HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start) {
+HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start, const Launcher& launcher) {
   std::vector<std::string> order;  // host names, in order of their first rank
   std::map<std::string, Host> hosts;
   for (const Place& place : places) {
@@ -102,6 +108,7 @@ HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start
     host.needed += place.memory_needed;
     host.available = std::max(host.available, place.memory_available);
     host.yields = host.yields && place.yields;
+    if (place.cpu_quota > 0) host.quota = std::min(host.quota, place.cpu_quota);
   }
   HostSummary out;
   std::string list;
@@ -110,9 +117,9 @@ HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start
   if (order.size() > kHostsShown) list += ", ...";
   out.text = fmt::format("{} ({})", counted(order.size(), "host"), list);
 
-  const std::optional<Start> only_start = order.size() == 1 ? std::optional(start) : std::nullopt;
+  const std::optional<int> cpus_around = order.size() == 1 ? std::optional(start.cpus) : std::nullopt;
   for (const std::string& name : order) {
-    for (const std::string& warning : warnings_of(name, hosts[name], only_start))
+    for (const std::string& warning : warnings_of(name, hosts[name], cpus_around, launcher))
       out.warnings.push_back("warning: " + warning);
     if (out.warnings.size() >= kHostsShown) break;
   }

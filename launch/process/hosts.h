@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "launch/process/control_groups.h"
+#include "launch/process/launcher.h"
 #include "launch/process/start.h"
 #include "parallel/communicator/communicator.h"
 
@@ -16,21 +18,22 @@ struct Place {
   int64_t memory_needed = 0;     // host memory that the rank will need, in bytes
   int64_t memory_available = 0;  // available_memory() on the rank; 0: unknown
   bool yields = true;            // ranks_yield()
+  int cpu_quota = 0;             // CPUs whose time the rank's control groups allow; 0: no limit
 };
 
-// Host memory that this process can still get, in bytes: the smaller of the host's MemAvailable and what the limit of
-// the process's control group (cgroup v2) leaves; 0: unknown.
-int64_t available_memory();
+// Host memory that this process can still get, in bytes: the smaller of the host's MemAvailable and memory_left()
+// (control_groups.h); 0: unknown.
+int64_t available_memory(const ControlGroups& groups = {});
 
 // Returns every rank's place, in order of rank, on rank 0; an empty list on other ranks. Collective.
 std::vector<Place> gather_places(Communicator& world, const Place& mine);
 
 struct HostSummary {
   std::string text;                   // "2 hosts (node1 x4, node2 x4)"
-  std::vector<std::string> warnings;  // more ranks than CPUs that they may use, too little memory
+  std::vector<std::string> warnings;  // more ranks than CPUs whose time they may use, too little memory
 };
-// start: this_start() of rank 0. If all ranks are on one host, a warning of too few CPUs ends with a better mpirun
-// line, if there is one.
-HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start);
+// A warning of too few CPUs ends with the options of the job's launcher that help, if there are any. start:
+// this_start() of rank 0; its number of CPUs counts if all ranks are on one host.
+HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start, const Launcher& launcher);
 
 }  // namespace ropewalk

@@ -34,8 +34,10 @@ constexpr Variables kSlurm = {.size = "SLURM_STEP_NUM_TASKS",
                               .rank = "SLURM_PROCID",
                               .rank_here = "SLURM_LOCALID",
                               .hosts = "SLURM_STEP_NUM_NODES"};
-// The last two: MPICH and its derivatives; torchrun and Kubeflow.
-constexpr Variables kLaunchers[] = {kOpenMpi, kSlurm, {"PMI_SIZE", "PMI_RANK"}, {"WORLD_SIZE", "RANK"}};
+constexpr Variables kMpich = {.size = "PMI_SIZE", .rank = "PMI_RANK", .ranks_here = "MPI_LOCALNRANKS"};
+// torchrun and Kubeflow
+constexpr Variables kTorch = {.size = "WORLD_SIZE", .rank = "RANK", .ranks_here = "LOCAL_WORLD_SIZE"};
+constexpr Variables kLaunchers[] = {kOpenMpi, kSlurm, kMpich, kTorch};
 // PMIx servers, newest protocol first.
 constexpr const char* kServers[] = {"PMIX_SERVER_URI41", "PMIX_SERVER_URI4",  "PMIX_SERVER_URI3",
                                     "PMIX_SERVER_URI2",  "PMIX_SERVER_URI21", "PMIX_SERVER_URI"};
@@ -49,14 +51,31 @@ int number_or(const char* text, int otherwise) {
   return error == std::errc() && last == end ? value : otherwise;
 }
 
-bool is_variable_of_slurm(std::string_view variable) { return variable.starts_with("SLURM_"); }
+bool all_are_here(const Environment& environment, const Variables& variables, int size) {
+  return variables.hosts ? number_or(environment(variables.hosts), 0) == 1
+                         : number_or(environment(variables.ranks_here), 0) == size;
+}
 
-std::string right_start(const Launcher& launcher, const Start& start) {
-  return is_variable_of_slurm(launcher.variable)
-             ? fmt::format("start them with a PMIx server (srun --mpi=list must name pmix):\n    {}",
-                           srun_line(*launcher.size, start))
-             : fmt::format("start them with the mpirun of the MPI library that ropewalk was built with:\n    {}",
-                           mpirun_line(*launcher.size, start));
+// How to start the ranks that the launcher's variables claim.
+std::string right_launcher(const Launcher& launcher, const Start& start) {
+  if (launcher.is_srun())
+    return fmt::format("start them with a PMIx server (srun --mpi=list must name pmix):\n    {}",
+                       srun_line(*launcher.size, start));
+  if (launcher.on_one_host)
+    return fmt::format("start them with the mpirun of the MPI library that ropewalk was built with:\n    {}",
+                       mpirun_line(*launcher.size, start));
+  return fmt::format(
+      "start them with the mpirun of the MPI library that ropewalk was built with; HOSTS is a file of lines 'NAME "
+      "slots=RANKS' (launch/guide/several-hosts.md):\n    mpirun -n {} --hostfile HOSTS {}",
+      *launcher.size, command_line(start));
+}
+
+// The command of a run of one rank, in spite of what the variables claim.
+std::string line_of_one_rank(const Launcher& launcher, const Start& start) {
+  std::vector<std::string> others;  // srun sets Slurm's own
+  for (const std::string& variable : launcher.claims)
+    if (!variable.starts_with("SLURM_")) others.push_back(variable);
+  return (launcher.is_srun() ? "srun -n1 " : "") + command_line(start, others);
 }
 
 // Reads size and rank from the variables of the first launcher that claims several ranks, else of the first that claims
@@ -64,11 +83,13 @@ std::string right_start(const Launcher& launcher, const Start& start) {
 void read_claims(const Environment& environment, Launcher& launcher) {
   for (const Variables& variables : kLaunchers) {
     const int size = number_or(environment(variables.size), 0), rank = number_or(environment(variables.rank), -1);
-    if (size < 1 || rank < 0 || size <= launcher.size.value_or(0)) continue;
+    if (size < 1 || rank < 0) continue;
+    if (size > 1) launcher.claims.emplace_back(variables.size);
+    if (launcher.size && (size == 1 || *launcher.size > 1)) continue;
     launcher.size = size;
     launcher.rank = rank;
     launcher.variable = variables.size;
-    if (size > 1) return;
+    launcher.on_one_host = all_are_here(environment, variables, size);
   }
 }
 
@@ -88,8 +109,7 @@ bool read_server(const Environment& environment, const std::function<bool(const 
       launcher.size = size;
       launcher.variable = own.size;
       launcher.rank_here = number_or(environment(own.rank_here), 0);
-      launcher.on_one_host =
-          own.hosts ? number_or(environment(own.hosts), 0) == 1 : number_or(environment(own.ranks_here), 0) == size;
+      launcher.on_one_host = all_are_here(environment, own, size);
       break;
     }
     return true;
@@ -125,14 +145,18 @@ Launcher read_launcher(const Environment& environment, const std::function<bool(
   Launcher launcher;
   if (read_server(environment, is_there, launcher)) return launcher;
   read_claims(environment, launcher);
-  const int tasks = environment("SLURM_JOB_ID") ? number_or(environment("SLURM_NTASKS"), 0) : 0;
-  if (tasks > 1 && launcher.size.value_or(1) == 1) launcher.tasks_around = tasks;
+  if (environment("SLURM_JOB_ID")) launcher.slurm_tasks = number_or(environment("SLURM_NTASKS"), 0);
   return launcher;
 }
 
-std::string start_line(const Launcher& launcher, int ranks, const Start& start) {
-  return is_variable_of_slurm(launcher.variable) && launcher.size.value_or(1) > 1 ? srun_line(ranks, start)
-                                                                                  : mpirun_line(ranks, start);
+std::string way_to_start(const Launcher& launcher, int ranks, const Start& start) {
+  if (launcher.has_server)
+    return fmt::format("start {} with -n {} and your other options", launcher.is_srun() ? "srun" : "mpirun", ranks);
+  if (!launcher.slurm_tasks) return "\n    " + mpirun_line(ranks, start);
+  const int tasks = *launcher.slurm_tasks;
+  return fmt::format("{}\n    {}",
+                     0 < tasks && tasks < ranks ? fmt::format("in a Slurm job of {} tasks or more", ranks) : "",
+                     srun_line(ranks, start));
 }
 
 void check_server(const Launcher& launcher, const Start& start) {
@@ -140,19 +164,18 @@ void check_server(const Launcher& launcher, const Start& start) {
   throw ConfigurationError(fmt::format(
       "the job has {} ranks ({}), but they cannot find each other: their launcher runs no PMIx server that "
       "MPI could ask; {}\n  or, for a run of one rank:\n    {}",
-      *launcher.size, launcher.variable, right_start(launcher, start), command_line(start, launcher.variable)));
+      *launcher.size, launcher.variable, right_launcher(launcher, start), line_of_one_rank(launcher, start)));
 }
 
 void check_world(const Launcher& launcher, int world_size, const Start& start) {
   if (launcher.size.value_or(world_size) == world_size) return;
   throw ConfigurationError(fmt::format("the launcher says that the job has {} ranks ({}), but MPI finds {}; {}",
-                                       *launcher.size, launcher.variable, world_size, right_start(launcher, start)));
+                                       *launcher.size, launcher.variable, world_size, right_launcher(launcher, start)));
 }
 
 std::string note_on(const Launcher& launcher, const Start& start) {
-  if (launcher.tasks_around == 0) return "";
   return fmt::format("one rank, though the Slurm job around it has {} tasks (SLURM_NTASKS); to start as many:\n    {}",
-                     launcher.tasks_around, srun_line(launcher.tasks_around, start));
+                     *launcher.slurm_tasks, srun_line(*launcher.slurm_tasks, start));
 }
 
 }  // namespace ropewalk

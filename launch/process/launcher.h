@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "launch/process/start.h"
 
@@ -15,19 +16,25 @@ namespace ropewalk {
 // start.
 struct Launcher {
   bool has_server = false;
-  int rank = 0;                  // in the job, from the variables
-  std::optional<int> size;       // of the job, from the variables; nullopt: none of them gives it
-  std::string variable;          // name of the variable that gave the size
-  bool on_one_host = false;      // true only if all ranks of the job are known to be on one host
-  int rank_here = 0;             // local rank: among the job's ranks on this host
-  std::string launcher_folders;  // directory with the folders of this user's launchers on this host; empty: unknown
-  int tasks_around = 0;          // SLURM_NTASKS, if this run of one rank is inside a Slurm job of several tasks; else 0
+  int rank = 0;                          // in the job, from the variables
+  std::optional<int> size;               // of the job, from the variables; nullopt: none of them gives it
+  std::string variable;                  // name of the variable that gave the size
+  bool on_one_host = false;              // true only if all ranks of the job are known to be on one host
+  int rank_here = 0;                     // local rank: among the job's ranks on this host
+  std::string launcher_folders = {};     // with the folders of this user's launchers on this host; empty: unknown
+  std::vector<std::string> claims = {};  // variables that give a size above 1, though no server exists
+  // SLURM_NTASKS of the Slurm job around a process that has no server, 0 if it is not set; nullopt: no Slurm job.
+  std::optional<int> slurm_tasks = {};
 
   // This process is one of several ranks, or of an unknown number, that will find each other through MPI.
   bool is_of_a_job() const { return has_server && size != 1; }
   // This process is not rank 0, so it exits and leaves verbs that run on one rank to rank 0.
   bool leaves_it_to_rank_0() const { return has_server && rank > 0; }
   std::optional<int> job_size() const { return has_server ? size : std::nullopt; }
+  // srun started this process, or else mpirun or nothing.
+  bool is_srun() const { return variable.starts_with("SLURM_"); }
+  // A run of one rank inside a Slurm job of several tasks.
+  bool is_one_of_more_tasks() const { return size.value_or(1) == 1 && slurm_tasks.value_or(0) > 1; }
 };
 
 // Whether a process listens at the address of the launcher's server. `server` is the value of a PMIX_SERVER_URI
@@ -46,10 +53,11 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 void check_server(const Launcher& launcher, const Start& start);
 void check_world(const Launcher& launcher, int world_size, const Start& start);
 
-// The command that starts `ranks` ranks: srun if srun started this process as one of several tasks, else mpirun.
-std::string start_line(const Launcher& launcher, int ranks, const Start& start);
+// How to start `ranks` ranks, as the end of a sentence: the count to change if a launcher started this process, with
+// options that are not known here; else a command, for srun inside a Slurm job and for mpirun elsewhere.
+std::string way_to_start(const Launcher& launcher, int ranks, const Start& start);
 
-// A note for the user of a run of one rank inside a larger Slurm job; empty: none.
+// A note for the user of a run for which is_one_of_more_tasks() holds.
 std::string note_on(const Launcher& launcher, const Start& start);
 
 }  // namespace ropewalk

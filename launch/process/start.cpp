@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -51,28 +51,66 @@ int cores_of(const std::vector<int>& cpus) {
   return std::max(1, static_cast<int>(cores.size()));
 }
 
-bool is_set(const char* variable) {
+bool is_permitted(const char* variable) {
   const char* const value = std::getenv(variable);
-  return value && (std::string_view(value) == "1" || std::string_view(value) == "true");
+  return value && std::string_view(value) == "1";  // as mpirun compares
+}
+
+// A parameter of Open MPI that is true or false, as Open MPI reads it; nullopt: not set, or neither.
+std::optional<bool> flag_in(const char* variable) {
+  const char* const value = std::getenv(variable);
+  if (!value) return std::nullopt;
+  const std::string_view text = value;
+  for (const char* word : {"true", "t", "enabled", "yes"})
+    if (text == word) return true;
+  char* end = nullptr;
+  const int64_t number = std::strtol(value, &end, 10);
+  return end != value && *end == '\0' ? std::optional(number != 0) : std::nullopt;
+}
+
+std::vector<std::string> placement_variables() {
+  std::vector<std::string> names;
+  for (char** variable = environ; *variable; ++variable) {
+    const std::string_view text = *variable;
+    if (text.starts_with("OMPI_MCA_rmaps_")) names.emplace_back(text.substr(0, text.find('=')));
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string without(const std::vector<std::string>& variables) {
+  std::string words = variables.empty() ? "" : "env ";
+  for (const std::string& variable : variables) words += fmt::format("--unset={} ", variable);
+  return words;
 }
 
 }  // namespace
 
-Start this_start() {
+Start this_start(const ControlGroups& groups) {
   std::vector<int> cpus = allowed_cpus();
   const std::vector<int> around = cpus_of(getppid());
   if (around.size() > cpus.size()) cpus = around;
-  const bool permitted = std::getenv("OMPI_ALLOW_RUN_AS_ROOT") && std::getenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
-  return {own_command(), geteuid() == 0 && !permitted, cores_of(cpus), std::max(1, static_cast<int>(cpus.size()))};
+  const bool permitted = is_permitted("OMPI_ALLOW_RUN_AS_ROOT") && is_permitted("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
+  const int in_mask = std::max(1, static_cast<int>(cpus.size()));
+  const int usable = std::min(in_mask, cpu_quota(groups).value_or(in_mask));
+  return {.command = own_command(),
+          .root = geteuid() == 0 && !permitted,
+          .cores = cores_of(cpus),
+          .cpus = usable,
+          .has_whole_host = usable >= sysconf(_SC_NPROCESSORS_ONLN),
+          .placement = placement_variables()};
 }
 
-bool ranks_yield() { return is_set("OMPI_MCA_mpi_yield_when_idle") || is_set("OMPI_MCA_mpi_oversubscribe"); }
+bool ranks_yield() {
+  const std::optional<bool> yields = flag_in("OMPI_MCA_mpi_yield_when_idle");
+  return yields ? *yields : flag_in("OMPI_MCA_mpi_oversubscribe").value_or(false);
+}
 
-std::string mpirun_line(int ranks, const Start& start, bool unbound) {
-  std::string line = fmt::format("mpirun -n {}", ranks);
+std::string mpirun_line(int ranks, const Start& start) {
+  std::string line = without(start.placement) + fmt::format("mpirun -n {}", ranks);
   if (start.root) line += " --allow-run-as-root";
   if (ranks > start.cores) line += " --oversubscribe";
-  if (ranks > start.cores || unbound) line += " --bind-to none";
+  if (ranks != start.cores || !start.has_whole_host) line += " --bind-to none";
   if (ranks > start.cpus) line += " --mca mpi_yield_when_idle 1";
   return line + " " + command_line(start);
 }
@@ -81,9 +119,9 @@ std::string srun_line(int ranks, const Start& start) {
   return fmt::format("srun --mpi=pmix -n {} {}", ranks, command_line(start));
 }
 
-std::string command_line(const Start& start, const std::string& without_variable) {
-  std::string line = without_variable.empty() ? "" : fmt::format("env --unset={}", without_variable);
-  for (const std::string& word : start.command) line += (line.empty() ? "" : " ") + shell_quoted(word);
+std::string command_line(const Start& start, const std::vector<std::string>& without_variables) {
+  std::string line = without(without_variables);
+  for (size_t i = 0; i < start.command.size(); ++i) line += (i == 0 ? "" : " ") + shell_quoted(start.command[i]);
   return line;
 }
 

@@ -3,7 +3,8 @@
     commands_test.py PROGRAM ROOT MPIRUN... [-v]      with AS_NOBODY=1 in root's environment, commands are run by the user nobody
 
 Commands are found, not listed: those of all fenced `sh` blocks, of indented blocks, of code in a line, and of the examples in the program's
-help. A command has one of these fates, which -v prints and BUILD/tests/launch/commands.txt keeps:
+help. Every verb must have an example, and every page of the guide a command that is run or marked. A command has one of these fates, which -v
+prints and BUILD/tests/launch/commands.txt keeps:
 
   run      as it stands, in a scratch folder that looks like the source tree with a build; blocks share the folder, in order. A training run
            that is not done after some seconds and a step gets SIGUSR1, and must end with 85; not one that shows a small training.steps. A
@@ -13,7 +14,8 @@ help. A command has one of these fates, which -v prints and BUILD/tests/launch/c
   inline   code in a line of text, which may have placeholders: checked in the same way.
 
 Checked are: options of ropewalk's verbs and of scripts, by their --help; fields after --set, by the schema, and with the configuration if there
-is one; options of mpirun by its help and MCA parameters by ompi_info; presets of CMake, tests of ctest, targets of ninja; files that are named.
+is one; options of mpirun by its help and MCA parameters, also in text, by ompi_info; options of Slurm's programs and of others that start a command,
+by a list here; presets of CMake, tests of ctest, targets of ninja; files that are named.
 """
 import functools
 import itertools
@@ -38,7 +40,6 @@ PATIENCE = 120
 AS_USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.environ.get("AS_NOBODY") else []
 
 GUIDE = ROOT / "launch/guide"
-EXAMPLES = ["", "prepare", "train", "evaluate", "validate", "plan", "schema"]  # verbs, in the order of a first run
 # What the examples of --help take to be the user's own.
 BOOK = "".join(f"{i}. In the beginning was the word, and the word was short; then came line {i * i}.\n" for i in range(4000))
 YOURS = {"book.txt": BOOK, "poems.txt": "first\n\nsecond\n", "notes/a.txt": "a note\n", "more.jsonl": '{"body": "one"}\n{"body": "two"}\n',
@@ -48,9 +49,14 @@ YOURS = {"book.txt": BOOK, "poems.txt": "first\n\nsecond\n", "notes/a.txt": "a n
 MARK = re.compile(r"^\s*# needs ([\w /-]+)$")
 LONG = {"git", "cmake", "ctest", "ninja", "apt-get", "pip", "docker"}
 SHELL = {"cd", "printf", "echo", "cat", "gzip", "zcat", "less", "grep", "tail", "head", "tar", "xz", "cp", "mkdir", "ls", "diff", "python3"}
-# They run another command, which is found among their words.
-AROUND = {"srun", "salloc", "sbatch", "nsys", "unshare", "timeout", "env", "nohup", "time", "sudo", "exec", "setpriv", "ssh"}
-OTHERS = {"tensorboard", "scontrol", "squeue", "apt-cache"}
+# They run another command, which is found among their words; the options that the documents give them.
+AROUND = {"srun": {"--mpi", "-n", "-n1"}, "salloc": {"--ntasks"}, "sbatch": {"--nodes", "--ntasks-per-node", "--time", "--signal"}, "nsys": {"-t"},
+          "unshare": {"--map-root-user", "--net"}, "timeout": {"--preserve-status", "--signal", "--kill-after"}, "env": {"--unset"},
+          "nohup": set(), "time": set(), "sudo": set(), "exec": set(), "setpriv": set(), "ssh": set()}
+OTHERS = {"tensorboard", "scontrol", "squeue", "apt-cache", "ip", "orted"}
+PROGRAMS = {"ropewalk", "ropewalk_benchmark", "mpirun"} | LONG
+OPTIONS_OF_CMAKE = {"--preset", "--build", "--install", "--prefix", "--target", "-j"}
+OPTIONS_OF_CTEST = {"--preset", "--test-dir", "-R", "-L", "--label-regex", "--output-on-failure", "-j", "--parallel", "-N", "-V"}
 VALUES_OF_MPIRUN = {"-n": 1, "-np": 1, "--hostfile": 1, "--host": 1, "--map-by": 1, "--bind-to": 1, "--mca": 2, "-x": 1, "--cpu-set": 1,
                     "--allow-run-as-root": 0, "--oversubscribe": 0, "--quiet": 0}
 IN_ARCHIVE = {"ropewalk_gpu/run.sh": "launch/run_gpu_bundle.sh"}
@@ -68,12 +74,19 @@ def out_of(*words, **options):
 # Finding commands.
 
 def is_command(line):
-    """The line of a block that is not marked as `sh` begins with a program of ours, or one that the documents use."""
-    words = line.strip().removeprefix("$ ").split()
-    if not words or not re.fullmatch(r"[\w./-]+", words[0]):
+    """A simple command of the line begins with a program of ours, or one that the documents use, after assignments and programs around it."""
+    try:
+        parts = parts_of(line.strip().removeprefix("$ "))
+    except ValueError:  # text with a single quote
         return False
+    return any(is_start(words) for words in parts)
+
+
+def is_start(words):
     name = words[0].split("/")[-1]
-    return is_script(words[0]) or name in {"ropewalk", "mpirun", "sbatch", "srun"} | LONG or (name in {"python3", "bash"} and len(words) > 1)
+    if name in AROUND:
+        return len(words) > 1 and (name not in ("time", "exec", "sudo") or any(is_start([word]) for word in words[1:]))
+    return is_script(words[0]) or name in PROGRAMS or (name in {"python3", "bash"} and len(words) > 1)
 
 
 def is_script(word):
@@ -109,17 +122,19 @@ def commands_of(lines):
 
 def commands_in(document):
     """(kind, command, needs) for a document of Markdown: kind is block or inline."""
-    blocks, prose, fence, block = [], [], None, []
+    blocks, prose, fence, block, indent = [], [], None, [], 0
     lines = document.read_text().splitlines()
     for number, line in enumerate([*lines, ""]):
-        if line.startswith("```"):
+        if line.lstrip().startswith("~~~"):
+            raise Wrong(f"{document}: a block begins with ~~~, not with ```")
+        if line.lstrip().startswith("```"):
             if fence is None:
-                fence, block = line[3:].strip(), []
+                fence, block, indent = line.strip().strip("`"), [], len(line) - len(line.lstrip())
             else:
                 blocks.append((fence, block))
                 fence, block = None, []
         elif fence is not None:
-            block.append(line)
+            block.append(line[indent:] if not line[:indent].strip() else line)
         elif line.startswith("    ") and (block or number == 0 or not lines[number - 1].strip()):
             block.append(line[4:])
         elif block and not line.strip() and number + 1 < len(lines) and lines[number + 1].startswith("    "):
@@ -138,10 +153,20 @@ def commands_in(document):
             raise Wrong(f"{document}: commands stand in a block marked '{language}', not 'sh': {block}")
     for code in re.findall(r"`([^`]+)`", "\n".join(prose)):
         code = " ".join(code.split())
-        if " " in code and is_command(code) and not re.match(r"ropewalk [\d(]", code):
+        if " " in code and is_command(code) and not re.match(r"ropewalk [\d(]|cmake$", code):
+            yield "inline", code, ""
+        elif re.fullmatch(r"(--mca )?(btl|coll|mpi|odls|oob|plm|pml|rmaps)_\w+\*?( \w+)?", code):
             yield "inline", code, ""
         elif is_script(code) or re.fullmatch(r"configs/\w+\.textproto", code):
             yield "inline", code, ""
+
+
+def verbs():
+    """In the order of the help, which is that of a first run."""
+    listed = re.search(r"\nVerbs:\n((?:  .*\n)+)", out_of(PROGRAM, "help")[1])
+    if not listed:
+        raise Wrong("ropewalk help lists no verbs")
+    return re.findall(r"^  (\w+)", listed[1], re.M)
 
 
 def examples_in(help_text):
@@ -252,7 +277,20 @@ def check_mpirun(words):
         check_part(words[at:], ranks)
 
 
+def check_parameter(name):
+    """A parameter of Open MPI, or the beginning of some: NAME*."""
+    if not any(known == name or (name.endswith("*") and known.startswith(name[:-1])) for known in parameters_of_mpi()):
+        raise Wrong(f"Open MPI has no parameter {name}")
+
+
+def check_options(words, known):
+    for word in words[1:]:
+        if word.startswith("-") and word.split("=")[0] not in known and not re.match(r"-D\w|-j\d*$", word):
+            raise Wrong(f"{words[0]} has no option {word} (or this test does not know it)")
+
+
 def check_cmake(words):
+    check_options(words, OPTIONS_OF_CMAKE)
     presets = (ROOT / "CMakePresets.json").read_text()
     sources = "".join((ROOT / name).read_text() for name in ("CMakeLists.txt", "kernels/cuda/toolkit.cmake"))
     for before, word in zip(words, words[1:]):
@@ -263,6 +301,7 @@ def check_cmake(words):
 
 
 def check_ctest(words):
+    check_options(words, OPTIONS_OF_CTEST)
     selection = [word for before, word in zip(words, words[1:]) if word in ("-R", "-L", "--label-regex") or before in ("-R", "-L", "--label-regex")]
     said = out_of("ctest", "--test-dir", str(BUILD), "-N", *selection)[1]
     if (BUILD / "CTestTestfile.cmake").exists() and "Total Tests: 0" in said:
@@ -288,7 +327,7 @@ def check_script(script, words, ranks=None):
     return None
 
 
-def check_part(words, ranks=None):
+def check_part(words, ranks=None, is_inline=False):
     name = words[0].split("/")[-1]
     if name == "ropewalk":
         check_ropewalk(words[1:], ranks)
@@ -300,9 +339,17 @@ def check_part(words, ranks=None):
         check_script(words[0], words[1:])
     elif name in ("python3", "bash") and len(words) > 1 and is_script(words[1]):
         check_script(words[1], words[2:])
+    elif name == "ropewalk_benchmark":
+        known = re.findall(r'add\("(\w+)"', (ROOT / "tests/benchmark/main.cpp").read_text())
+        check_options(words, {f"--{option}" for option in known})
+    elif name in ("sh", "bash") and len(words) > 2 and words[1] == "-c":
+        check(words[2])
     elif name in AROUND:
-        programs = ("ropewalk", "mpirun", "slurm.sbatch")
+        programs = PROGRAMS | OTHERS | {"slurm.sbatch", "sh", "bash"}
         inner = next((i for i, word in enumerate(words[1:], 1) if word.split("/")[-1] in programs or is_script(word)), None)
+        check_options(words[:inner], AROUND[name])
+        if not inner and not (is_inline and name == "srun"):  # text may name an option of srun
+            raise Wrong(f"{name} starts no program that this test knows")
         if name == "srun" and "-n" in words[:-1]:
             ranks = int(words[words.index("-n") + 1])
         if inner and words[inner].endswith("slurm.sbatch"):
@@ -312,13 +359,15 @@ def check_part(words, ranks=None):
             check_part(words[inner:], ranks)
     elif re.fullmatch(r"configs/\w+\.textproto", words[0]):
         check_file(words[0])
+    elif is_inline and (words[0] == "--mca" or "_" in words[0]):
+        check_parameter(words[words[0] == "--mca"])
     elif name not in LONG | SHELL | OTHERS:
         raise Wrong(f"'{words[0]}' is neither run nor known to this test")
 
 
-def check(command):
+def check(command, is_inline=False):
     for words in parts_of(command):
-        check_part(words)
+        check_part(words, is_inline=is_inline)
 
 
 # Running.
@@ -328,17 +377,37 @@ def is_long(command):
                any(is_script(word) and word.startswith("tests/") for word in words[:2]) for words in parts_of(command))
 
 
-def job_in(session):
-    """The process of a session that a signal reaches all ranks by: mpirun, or the only rank."""
+def processes_of(session):
+    """Process id -> name, without zombies."""
     found = {}
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
             name, rest = re.search(r"\((.*)\) (.*)", stat.read_text()).groups()
         except (OSError, AttributeError):
             continue
-        if int(rest.split()[3]) == session:
-            found[name] = int(stat.parent.name)
+        state, *numbers = rest.split()
+        if state != "Z" and int(numbers[2]) == session:
+            found[int(stat.parent.name)] = name
+    return found
+
+
+def job_in(session):
+    """The process of a session that a signal reaches all ranks by: mpirun, or the only rank."""
+    found = {name: process for process, name in processes_of(session).items()}
     return found.get("mpirun") or found.get("ropewalk")
+
+
+def end(job):
+    """Ends the session of a job: ranks have process groups of their own."""
+    last = time.time() + 10
+    while (left := processes_of(job.pid)) and time.time() < last:
+        for process in left:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.05)
+    job.wait(10)
 
 
 def a_step_is_done_since(folder, began):
@@ -358,17 +427,19 @@ def run(command, folder):
     with open(folder.parent / "output", "w+", encoding="utf-8", errors="replace") as output:
         job = subprocess.Popen([*AS_USER, "bash", "-o", "pipefail", "-c", command], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
                                stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        while job.poll() is None:
-            time.sleep(0.05)
-            seconds = time.time() - began
-            if is_endless and not asked and seconds > SECONDS_OF_A_RUN and a_step_is_done_since(folder, began):
-                rank = job_in(job.pid)
-                if rank:
-                    os.kill(rank, signal.SIGUSR1)
-                    asked = True
-            if seconds > PATIENCE:
-                os.killpg(job.pid, signal.SIGKILL)
-                raise Wrong(f"it is not done after {PATIENCE} s")
+        try:
+            while job.poll() is None:
+                time.sleep(0.05)
+                seconds = time.time() - began
+                if is_endless and not asked and seconds > SECONDS_OF_A_RUN and a_step_is_done_since(folder, began):
+                    rank = job_in(job.pid)
+                    if rank:
+                        os.kill(rank, signal.SIGUSR1)
+                        asked = True
+                if seconds > PATIENCE:
+                    raise Wrong(f"it is not done after {PATIENCE} s")
+        finally:
+            end(job)
         output.seek(0)
         said = output.read()
     if job.returncode != expected and not (asked and job.returncode == 85):
@@ -408,7 +479,7 @@ def main():
         began = time.time()
         try:
             if kind == "inline":
-                check(command)
+                check(command, is_inline=True)
                 fate, how = "inline", "checked"
             elif needs:
                 check(command)
@@ -426,24 +497,35 @@ def main():
         if VERBOSE:
             print(fates[-1], flush=True)
 
+    def fail(source, error):
+        nonlocal failures
+        failures += 1
+        print(f"FAILED  {source}: {error}", flush=True)
+        fates.append(f"FAILED  {source}: {error}")
+
     with tempfile.TemporaryDirectory() as place:
         folder = scratch(pathlib.Path(place))
         for document in documents():
             name = str(document.relative_to(ROOT))
+            tried = sum(fate.startswith(("run ", "cluster ")) for fate in fates)
             try:
                 for found in list(commands_in(document)):
                     treat(name, *found, folder)
             except Wrong as error:
-                failures += 1
-                print(f"FAILED  {name}: {error}")
+                fail(name, error)
+            if document.parent == GUIDE and document.name != "README.md" and sum(fate.startswith(("run ", "cluster ")) for fate in fates) == tried:
+                fail(name, "no command is run or marked")
     with tempfile.TemporaryDirectory() as place:
         folder = scratch(pathlib.Path(place))
         for name, text in YOURS.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
         subprocess.run(["gzip", folder / "big.jsonl"], check=True)
-        for verb in EXAMPLES:
-            for command, needs in examples_in(out_of(PROGRAM, *filter(None, [verb]), "--help")[1]):
+        for verb in ["", *verbs()]:
+            examples = examples_in(out_of(PROGRAM, *filter(None, [verb]), "--help")[1])
+            if not examples:
+                fail(f"ropewalk {verb} --help", "it has no examples")
+            for command, needs in examples:
                 treat(f"ropewalk {verb} --help".replace("  ", " "), "block", command, needs, folder)
 
     counts = {fate: sum(line.startswith(f"{fate} ") for line in fates) for fate in ("run", "cluster", "long", "inline", "FAILED")}

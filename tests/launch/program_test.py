@@ -348,49 +348,85 @@ def launchers_that_mpi_does_not_know_are_refused(folder):
     gone = {"PMIX_RANK": "1", "PMIX_NAMESPACE": "x", "PMIX_SERVER_URI2": "x.0;tcp4://127.0.0.1:1"}
     for variables, remedy in (({"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "1"}, "srun --mpi=pmix -n 2 " + PROGRAM),
                               ({"WORLD_SIZE": "2", "RANK": "1"}, f"env --unset=WORLD_SIZE {PROGRAM} train tiny.textproto"),
-                              ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "mpirun -n 2 "),
+                              ({"PMI_SIZE": "2", "PMI_RANK": "1"}, "mpirun -n 2 --hostfile HOSTS "),
+                              ({"WORLD_SIZE": "64", "RANK": "1", "LOCAL_WORLD_SIZE": "8"}, "mpirun -n 64 --hostfile HOSTS " + PROGRAM),
                               ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", **gone}, "mpirun -n 2 ")):
         result = ropewalk("train", "tiny.textproto", cwd=folder, env=with_variables(**variables))
-        expect(result.code == 2 and "the job has 2 ranks" in result.err and remedy in result.err, result)
+        expect(result.code == 2 and re.search("the job has (2|64) ranks", result.err) and remedy in result.err, result)
         expect("MPI_Init" not in result.err and not (folder / "run").exists(), result)
 
 
-def line_in(said):
-    """The command that a message ends in."""
-    lines = [line for line in said.splitlines() if line.startswith("    mpirun ")]
-    return lines[0] if len(lines) == 1 else said
+def line_in(said, program="mpirun"):
+    """The only command of a message."""
+    lines = [line for line in said.splitlines() if line.startswith("    ")]
+    expect(len(lines) == 1 and lines[0].startswith(f"    {program} "), said)
+    return lines[0]
 
 
 def without_permissions():
-    return {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_"))}
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OMPI_", "PMIX_", "SLURM_"))}
+
+
+# Words before a command: it and its parent, a shell, may use one CPU.
+ON_ONE_CPU = ["taskset", "-c", str(min(os.sched_getaffinity(0))), "sh", "-c", '"$@"; exit $?', "sh"]
 
 
 def a_start_without_mpirun_prints_the_line(folder):
-    """The line has the options that this user and machine need, and works as it stands: for root and for anybody."""
+    """The line has the options that this user and machine need, and works as it stands: for root and for anybody, on all CPUs and on one."""
     folder.chmod(0o777)
     words = ["train", "tiny.textproto", "--set", "parallel.context_parallel=3", "--set", "training.steps=2"]
     as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     for user in ([], as_nobody) if os.geteuid() == 0 else ([],):
-        mine = ["--set", f"output.directory=it's a run of {user[1:2]}"]
-        result = run(*user, PROGRAM, *words, *mine, cwd=folder, env=without_permissions())
-        expect(result.code == 2 and "to start 3 ranks:" in result.err, result)
-        line = line_in(result.err)
-        expect(("--allow-run-as-root" in line) == (os.geteuid() == 0 and not user), line)
-        expect("--oversubscribe --bind-to none --mca mpi_yield_when_idle 1" in line or len(os.sched_getaffinity(0)) >= 3, line)
-        result = run(*user, "sh", "-c", line, cwd=folder, env={**without_permissions(), "HOME": str(folder), "TMPDIR": str(folder)})
-        expect(result.code == 0 and "3 ranks on 1 host" in result.err and "step 2/2" in result.err, result)
+        for cpus in ([], ON_ONE_CPU):
+            mine = ["--set", f"output.directory=it's a run of {user[1:2]}{cpus[2:3]}"]
+            result = run(*user, *cpus, PROGRAM, *words, *mine, cwd=folder, env=without_permissions())
+            expect(result.code == 2 and "to start 3 ranks:" in result.err, result)
+            line = line_in(result.err)
+            expect(("--allow-run-as-root" in line) == (os.geteuid() == 0 and not user), line)
+            expect("--oversubscribe --bind-to none --mca mpi_yield_when_idle 1" in line or not cpus, line)
+            environment = {**without_permissions(), "HOME": str(folder), "TMPDIR": str(folder)}
+            result = run(*user, *cpus, "sh", "-c", line, cwd=folder, env=environment)
+            expect(result.code == 0 and "3 ranks on 1 host" in result.err and "step 2/2" in result.err, result)
 
 
-def ranks_that_share_a_cpu_get_a_line(folder):
-    """Ranks that one CPU has, and that do not yield it; the line starts them without either fault."""
-    if len(os.sched_getaffinity(0)) < 2:
-        return
-    cpu = str(min(os.sched_getaffinity(0)))
-    result = run("mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--quiet", "-n", "2", "taskset", "-c", cpu, PROGRAM,
-                 "train", "tiny.textproto", cwd=folder, env=without_permissions())
-    expect(result.code == 0 and "are bound to 1 CPU, and a rank that waits inside MPI keeps its CPU busy" in result.err, result)
-    result = run("sh", "-c", line_in(result.err) + " --set output.directory=again", cwd=folder, env=without_permissions())
-    expect(result.code == 0 and "warning" not in result.err, result)
+def a_line_works_whatever_open_mpi_s_variables_say(folder):
+    """Variables that forbid more ranks than cores, or that place ranks, and permissions that are none."""
+    variables = {"OMPI_MCA_rmaps_base_no_oversubscribe": "1", "OMPI_MCA_rmaps_base_mapping_policy": "ppr:1:node",
+                 "OMPI_ALLOW_RUN_AS_ROOT": "0", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "0"}
+    environment = {**without_permissions(), **variables}
+    result = ropewalk("train", "tiny.textproto", "--set", "parallel.context_parallel=3", cwd=folder, env=environment)
+    result = run("sh", "-c", line_in(result.err, "env"), cwd=folder, env=environment)
+    expect(result.code == 0 and "3 ranks on 1 host" in result.err, result)
+
+
+def a_start_with_too_many_or_too_few_ranks_says_how_many(folder):
+    """The nearest count below that fits, once, and no command: mpirun's other options are the user's."""
+    for count, mesh, fitting in ((3, 2, 2), (5, 2, 4), (2, 3, 3)):
+        result = ranks(count, "train", "tiny.textproto", "--set", f"parallel.context_parallel={mesh}", "--set", "training.batch=4", cwd=folder)
+        expect(result.code == 2 and f"start {fitting} ranks, or change one" in result.err, result)
+        expect(result.err.count(f"to start {fitting} ranks: start mpirun with -n {fitting} and your other options\n") == 1, result)
+        expect("mpirun -n" not in result.err, result)
+
+
+def a_slurm_job_is_told_one_command(folder):
+    """In a batch script, in a shell of salloc and in a step of one task: srun's line, and no note on a run of one rank."""
+    batch = {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "8", "SLURM_NNODES": "4"}
+    step = {**batch, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}
+    for variables in (batch, step):
+        result = ropewalk("train", "tiny.textproto", "--set", "parallel.context_parallel=4", cwd=folder, env={**without_permissions(), **variables})
+        expect(result.code == 2 and "srun --mpi=pmix -n 4 " in line_in(result.err, "srun"), result)
+
+
+def ranks_that_share_a_cpu_are_told_options(folder):
+    """Ranks that one CPU has, and that do not yield it; with the options neither is so."""
+    words = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--quiet", "-n", "2"]
+    train = [PROGRAM, "train", "tiny.textproto"]
+    result = run(*words, "--bind-to", "none", *ON_ONE_CPU[:3], *train, cwd=folder, env=without_permissions())
+    expect(result.code == 0 and "1 CPU" in result.err and "a rank that waits inside MPI keeps its CPU busy; start mpirun with" in result.err, result)
+    options = re.search("; start mpirun with (.*)", result.err)[1].split()
+    result = run(*words, *options, *train, "--set", "output.directory=again", cwd=folder, env=without_permissions())
+    expect(result.code == 0 and "start mpirun with" not in result.err, result)
+    expect("warning" not in result.err or len(os.sched_getaffinity(0)) < 2, result)
 
 
 def what_needs_no_ranks_is_done_whatever_the_environment_says(folder):
@@ -427,5 +463,7 @@ if __name__ == "__main__":
                    validate_looks_at_every_token, validate_tells_without_running, all_problems_come_at_once_and_once,
                    a_device_that_is_not_there_is_told_once, a_module_of_another_build_is_not_called,
                    failures_of_all_ranks_are_told_once, other_verbs_run_on_one_rank,
-                   launchers_that_mpi_does_not_know_are_refused, a_start_without_mpirun_prints_the_line, ranks_that_share_a_cpu_get_a_line,
+                   launchers_that_mpi_does_not_know_are_refused, a_start_without_mpirun_prints_the_line,
+                   a_line_works_whatever_open_mpi_s_variables_say, a_start_with_too_many_or_too_few_ranks_says_how_many,
+                   a_slurm_job_is_told_one_command, ranks_that_share_a_cpu_are_told_options,
                    what_needs_no_ranks_is_done_whatever_the_environment_says, one_rank_needs_no_mpi]))

@@ -83,6 +83,62 @@ rc=0
 launch/test.sh --sanitizer 2> /dev/null || rc=$?
 [ $rc = 2 ] || fail "a sanitizer without a name"
 
+# A newcomer has no GoogleTest: the documents install what the build needs, and build without tests.
+for page in README.md launch/README.md launch/guide/first-run.md; do
+  grep -qF 'cmake --preset release -DROPEWALK_TESTS=OFF && cmake --build --preset release' "$page" || fail "the build line of $page"
+  awk '/^launch\/setup.sh( |$)/ { installed = 1 } /^[^#`]*cmake --preset release / && !installed { exit 1 } /cmake --preset release / { exit }' "$page" ||
+    fail "$page builds before launch/setup.sh"
+done
+
+# slurm.sbatch: it looks for the program before it starts ranks, and requeues a job that had time to make progress.
+mkdir "$work/slurm"
+printf '#!/bin/sh\necho "${0##*/} $*" >> "$CALLS"; exit $CODE\n' > "$work/slurm/srun"
+printf '#!/bin/sh\necho "${0##*/} $*" >> "$CALLS"\n' > "$work/slurm/scontrol"
+chmod +x "$work"/slurm/*
+export CALLS=$work/slurm_calls
+slurm_job() {  # CODE of srun, SECONDS that the job has taken, PROGRAM
+  : > "$CALLS"
+  rc=0
+  CODE=$1 ROPEWALK=$3 SLURM_JOB_ID=7 PATH=$work/slurm:$PATH env SECONDS="$2" bash launch/slurm.sbatch my.textproto > "$work/said" 2>&1 || rc=$?
+}
+slurm_job 85 100 /bin/true
+{ [ $rc = 85 ] && grep -qx 'scontrol requeue 7' "$CALLS"; } || fail "slurm.sbatch requeues: $rc, $(cat "$CALLS")"
+grep -q '^srun .* /bin/true train my.textproto$' "$CALLS" || fail "slurm.sbatch runs $(cat "$CALLS")"
+slurm_job 85 10 /bin/true
+{ [ $rc = 85 ] && ! grep -q scontrol "$CALLS" && grep -q 'set --time well above' "$work/said"; } || fail "slurm.sbatch requeues a job without time: $(cat "$CALLS")"
+slurm_job 0 100 /bin/true
+{ [ $rc = 0 ] && ! grep -q scontrol "$CALLS"; } || fail "slurm.sbatch requeues a run that is done: $rc, $(cat "$CALLS")"
+slurm_job 0 100 absent/ropewalk
+{ [ $rc = 2 ] && [ ! -s "$CALLS" ] && grep -q 'no program absent/ropewalk in .*; set ROPEWALK' "$work/said"; } || fail "no program: $rc, $(cat "$work/said")"
+
+# quickstart.sh does not leave its job when it is ended, in its first run and in its second.
+mkdir -p "$work/quick"/{launch,bin,build/release}
+cp launch/quickstart.sh "$work/quick/launch"
+for command in launch/setup.sh bin/cmake bin/bible build/release/ropewalk; do printf '#!/bin/sh\n' > "$work/quick/$command"; done
+cat > "$work/quick/bin/mpirun" << 'END'
+#!/bin/bash
+trap 'exit 85' USR1  # as the ranks do
+[ "$FIRST" = 1 ] || echo '{"step":100,"loss":1}' >> runs/quickstart/metrics.jsonl
+echo $$ >> mpirun.pid
+while :; do sleep 0.1; done
+END
+chmod +x "$work"/quick/{launch,bin,build/release}/*
+for FIRST in 1 0; do
+  : > "$work/quick/mpirun.pid"
+  FIRST=$FIRST PATH=$work/quick/bin:$PATH "$work/quick/launch/quickstart.sh" > "$work/said" 2>&1 &
+  quick=$!
+  for _ in $(seq 100); do
+    [ "$(wc -l < "$work/quick/mpirun.pid")" -lt $((2 - FIRST)) ] || break
+    sleep 0.1
+  done
+  [ "$(wc -l < "$work/quick/mpirun.pid")" = $((2 - FIRST)) ] || fail "quickstart.sh: $(cat "$work/said")"
+  kill $quick
+  wait $quick || true
+  mpirun=$(tail -n 1 "$work/quick/mpirun.pid")
+  for _ in $(seq 50); do kill -0 "$mpirun" 2> /dev/null || break; sleep 0.1; done
+  if kill -9 "$mpirun" 2> /dev/null; then fail "quickstart.sh leaves its job"; fi
+done
+
 # test.sh: what it builds and runs, with stubs that only record their arguments.
 part=$work/part
 mkdir -p "$part"/{launch,bin,build/release,build/address} "$part"/tests/{support,kernels,trainer/data}

@@ -52,18 +52,20 @@ def tasks_that_nobody_joins_are_told_how(folder):
 
 
 def the_batch_script_queues_itself_again(folder):
-    """On SIGUSR1 the job saves a checkpoint and requeues itself; then it resumes and trains to the end."""
-    (folder / "tiny.textproto").write_text((folder / "tiny.textproto").read_text().replace("steps: 6", "steps: 400"))
+    """Before its time limit Slurm sends SIGUSR1: the job saves a checkpoint and requeues itself; then it resumes and trains to the end."""
+    config = folder / "tiny.textproto"
+    config.write_text(config.read_text().replace("steps: 6", "steps: 9999999"))
     long = ["--set", "validation.interval=0", "--set", "validation.sample_tokens=0", "--set", "checkpoint.interval=0"]
-    job = slurm_runs(folder, "sbatch", "--parsable", "--nodes=1", "--ntasks-per-node=2", f"--export=ALL,ROPEWALK={PROGRAM}",
+    job = slurm_runs(folder, "sbatch", "--parsable", "--nodes=1", "--ntasks-per-node=2", "--time=3", "--signal=USR1@60",
+                     f"--export=ALL,ROPEWALK={PROGRAM}",
                      "--output=log", str(ROOT / "launch/slurm.sbatch"), "tiny.textproto", *PAIR, *long).out.strip()
     expect(job.isdigit(), job)
-    slurm.wait_for_text(folder / "log", "step 20/")
-    slurm.ask("scancel", "--signal=USR1", job)
-    slurm.wait_for_text(folder / "log", "stopped by a signal")
+    slurm.wait_for_text(folder / "log", "stopped by a signal", 170)
+    steps = len(metrics(folder)) + 50  # the job cannot have begun again
+    config.write_text(config.read_text().replace("steps: 9999999", f"steps: {steps}"))
     slurm.wait_for(job, ("COMPLETED", "FAILED", "CANCELLED"))
     log = (folder / "log").read_text()
-    expect("continuing after step" in log and [line["step"] for line in metrics(folder)] == list(range(1, 401)), log)
+    expect("continuing after step" in log and [line["step"] for line in metrics(folder)] == list(range(1, steps + 1)), log)
 
 
 if __name__ == "__main__":

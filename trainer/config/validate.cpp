@@ -191,15 +191,14 @@ class Checker {
       problem("parallel.context_parallel", parallel.context_parallel(),
               fmt::format("times tensor_parallel = {} must divide the number of ranks, which is {}",
                           parallel.tensor_parallel(), world),
-              fmt::format("start {} ranks (mpirun -n {}), or change one of the two",
-                          std::max<int64_t>(1, world / model_ranks) * model_ranks,
+              fmt::format("start {} ranks, or change one of the two",
                           std::max<int64_t>(1, world / model_ranks) * model_ranks));
     else if (data * model_ranks != world)
       problem("parallel.data_parallel", data,
               fmt::format("times context_parallel = {} times tensor_parallel = {} is {} ranks, but the job has {}",
                           parallel.context_parallel(), parallel.tensor_parallel(), data * model_ranks, world),
-              fmt::format("start {} ranks (mpirun -n {}), or set data_parallel to 0 to take what the other two leave",
-                          data * model_ranks, data * model_ranks));
+              fmt::format("start {} ranks, or set data_parallel to 0 to take what the other two leave",
+                          data * model_ranks));
   }
 
   void check_schedule() {

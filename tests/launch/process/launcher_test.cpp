@@ -35,6 +35,7 @@ Variables pmix(const std::string& rank) {
           {"PMIX_RANK", rank},
           {"PMIX_SERVER_URI2", "1169227776.0;tcp4://127.0.0.1:59029"}};
 }
+const Variables kTwoHere = {{"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}, {"LOCAL_WORLD_SIZE", "2"}, {"MPI_LOCALNRANKS", "2"}};
 Variables open_mpi(const std::string& size, const std::string& rank) {
   return {{"OMPI_COMM_WORLD_SIZE", size}, {"OMPI_COMM_WORLD_RANK", rank}};
 }
@@ -52,7 +53,7 @@ Variables torch(const std::string& size, const std::string& rank) {  // torchrun
   return {{"WORLD_SIZE", size}, {"RANK", rank}, {"LOCAL_RANK", "0"}, {"MASTER_ADDR", "job-master-0"}};
 }
 
-const Start kStart = {{"ropewalk", "train", "a.textproto"}, false, 8, 8};
+const Start kStart = {{"ropewalk", "train", "a.textproto"}, false, 2, 8, true};
 
 std::string refusal(const Launcher& launcher) {
   try {
@@ -75,7 +76,8 @@ TEST(Launcher, WithAServerMakesAJob) {
     EXPECT_TRUE(launcher.leaves_it_to_rank_0());
     EXPECT_EQ(launcher.rank, 3);
     EXPECT_EQ(launcher.job_size(), 4);
-    EXPECT_EQ(refusal(launcher) + note_on(launcher, kStart), "");
+    EXPECT_EQ(refusal(launcher), "");
+    EXPECT_FALSE(launcher.is_one_of_more_tasks());
   }
   const Launcher unknown = launcher_in(pmix("0"));  // a launcher that does not give the size; MPI will
   EXPECT_TRUE(unknown.is_of_a_job());
@@ -104,7 +106,8 @@ TEST(Launcher, OfOneRankNeedsNoMpi) {
     const Launcher launcher = launcher_in(alone);
     EXPECT_FALSE(launcher.is_of_a_job());
     EXPECT_FALSE(launcher.leaves_it_to_rank_0());
-    EXPECT_EQ(refusal(launcher) + note_on(launcher, kStart), "");
+    EXPECT_EQ(refusal(launcher), "");
+    EXPECT_FALSE(launcher.is_one_of_more_tasks());
   }
   for (const char* size : {"", "x", "0", "-1", "4x", "99999999999999999999"})
     EXPECT_EQ(refusal(launcher_in(open_mpi(size, "0"))), "") << size;
@@ -118,7 +121,12 @@ TEST(Launcher, WithoutAServerStartsNoRanks) {
       {mpich("2", "1"), "the job has 2 ranks (PMI_SIZE)"},
       {torch("2", "1"), "the job has 2 ranks (WORLD_SIZE)"},
       {slurm_step("1", "0") + torch("2", "1"), "the job has 2 ranks (WORLD_SIZE)"},  // torchrun under srun
-      {open_mpi("2", "1"), "\n    mpirun -n 2 ropewalk train a.textproto"},
+      {open_mpi("2", "1") + kTwoHere, "\n    mpirun -n 2 ropewalk train a.textproto"},
+      {mpich("2", "1") + kTwoHere, "\n    mpirun -n 2 ropewalk train a.textproto"},
+      {torch("2", "1") + kTwoHere, "\n    mpirun -n 2 ropewalk train a.textproto"},
+      // ranks that may be on other hosts
+      {torch("64", "3") + kTwoHere, "\n    mpirun -n 64 --hostfile HOSTS ropewalk train a.textproto"},
+      {mpich("2", "1"), "\n    mpirun -n 2 --hostfile HOSTS ropewalk train a.textproto"},
       {torch("2", "1"), "\n    env --unset=WORLD_SIZE ropewalk train a.textproto"}};
   for (const auto& [variables, said] : cases) {
     const Launcher launcher = launcher_in(variables);
@@ -128,6 +136,26 @@ TEST(Launcher, WithoutAServerStartsNoRanks) {
     EXPECT_FALSE(launcher.leaves_it_to_rank_0());
     EXPECT_EQ(launcher.job_size(), std::nullopt);
   }
+}
+
+// The command for a run of one rank, in the environment that was refused, is not refused again.
+TEST(Launcher, IsTakenAsOneRankByTheLineForOneRank) {
+  const auto variables_after = [](Variables variables) {
+    const std::string said = refusal(launcher_in(variables));
+    const std::string line = said.substr(said.find("for a run of one rank:\n"));
+    if (has(line, " srun -n1 ")) variables = variables + slurm_step("1", "0");
+    for (size_t at = 0; (at = line.find("--unset=", at)) != line.npos;) {
+      at += 8;
+      variables.erase(line.substr(at, line.find(' ', at) - at));
+    }
+    return variables;
+  };
+  for (const Variables& variables : {slurm_step("2", "1"), slurm_step("4", "1") + mpich("4", "1"), torch("2", "1"),
+                                     open_mpi("2", "1") + torch("4", "1"), slurm_step("2", "1") + torch("2", "1")}) {
+    EXPECT_NE(refusal(launcher_in(variables)), "");
+    EXPECT_EQ(refusal(launcher_in(variables_after(variables))), "") << refusal(launcher_in(variables));
+  }
+  EXPECT_TRUE(has(refusal(launcher_in(slurm_step("2", "1"))), "\n    srun -n1 ropewalk train a.textproto"));
 }
 
 TEST(Launcher, WhoseServerIsGoneHasLeftItsVariables) {
@@ -148,7 +176,9 @@ TEST(Launcher, SpeaksOfTasksThatNobodyStarted) {
                   "ropewalk train"));
   // The shell of salloc, as a step of its own.
   EXPECT_TRUE(has(note_on(launcher_in(slurm_step("1", "0") + batch), kStart), "16 tasks"));
-  EXPECT_EQ(note_on(launcher_in(batch + pmix("0") + open_mpi("4", "0")), kStart), "");
+  for (const Variables& alone : {batch, slurm_step("1", "0") + batch})
+    EXPECT_TRUE(launcher_in(alone).is_one_of_more_tasks());
+  EXPECT_FALSE(launcher_in(batch + pmix("0") + open_mpi("4", "0")).is_one_of_more_tasks());
 }
 
 TEST(Launcher, MustAgreeWithMpi) {
@@ -167,10 +197,18 @@ TEST(Launcher, MustAgreeWithMpi) {
 }
 
 TEST(Launcher, StartsOtherRanksAsItStartedThese) {
-  EXPECT_EQ(start_line(launcher_in(pmix("1") + slurm_step("4", "1")), 2, kStart),
-            "srun --mpi=pmix -n 2 ropewalk train a.textproto");
-  for (const Variables& variables : {Variables{}, slurm_step("1", "0"), pmix("1") + open_mpi("4", "1")})
-    EXPECT_EQ(start_line(launcher_in(variables), 2, kStart), "mpirun -n 2 ropewalk train a.textproto");
+  const auto way = [](const Variables& variables) { return way_to_start(launcher_in(variables), 3, kStart); };
+  EXPECT_EQ(way({}), "\n    mpirun -n 3 --oversubscribe --bind-to none ropewalk train a.textproto");
+  // The user has given options that are not known here.
+  EXPECT_EQ(way(pmix("1") + slurm_step("4", "1")), "start srun with -n 3 and your other options");
+  EXPECT_EQ(way(pmix("1") + open_mpi("4", "1")), "start mpirun with -n 3 and your other options");
+  EXPECT_EQ(way(pmix("0") + open_mpi("1", "0")), "start mpirun with -n 3 and your other options");
+  // Inside a Slurm job, mpirun's options for this host would be wrong for the others.
+  const std::string line = "\n    srun --mpi=pmix -n 3 ropewalk train a.textproto";
+  EXPECT_EQ(way({{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "16"}}), line);
+  EXPECT_EQ(way({{"SLURM_JOB_ID", "7"}}), line);
+  EXPECT_EQ(way({{"SLURM_JOB_ID", "7"}, {"SLURM_NTASKS", "2"}}), "in a Slurm job of 3 tasks or more" + line);
+  EXPECT_EQ(way(slurm_step("1", "0") + Variables{{"SLURM_NTASKS", "8"}}), line);
 }
 
 TEST(Launcher, KnowsWhetherAServerListens) {

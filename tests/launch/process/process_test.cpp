@@ -12,28 +12,31 @@
 #include "launch/process/hosts.h"
 #include "launch/process/signals.h"
 #include "parallel/communicator/thread_communicator.h"
+#include "tests/support/temporary_directory.h"
 
 namespace ropewalk {
 namespace {
 
 const Start kStart = {{"ropewalk", "train", "a.textproto"}, false, 2, 2};
+const Launcher kMpirun = {.has_server = true, .size = 3, .variable = "OMPI_COMM_WORLD_SIZE"};
+const Launcher kSrun = {.has_server = true, .size = 3, .variable = "SLURM_STEP_NUM_TASKS"};
 
 TEST(Hosts, AreCountedAndWatched) {
-  const HostSummary calm = summarize_hosts({{"a", {0}}, {"a", {1}}, {"b", {0, 1}}, {"b", {0, 1}}}, kStart);
+  const HostSummary calm = summarize_hosts({{"a", {0}}, {"a", {1}}, {"b", {0, 1}}, {"b", {0, 1}}}, kStart, kMpirun);
   EXPECT_EQ(calm.text, "2 hosts (a x2, b x2)");
   EXPECT_TRUE(calm.warnings.empty());
-  EXPECT_EQ(summarize_hosts({{"a", {}}}, kStart).text, "1 host (a x1)");
+  EXPECT_EQ(summarize_hosts({{"a", {}}}, kStart, kMpirun).text, "1 host (a x1)");
 
   const HostSummary crowded =
-      summarize_hosts({{"a", {0, 1}}, {"a", {0, 1}}, {"a", {0, 1}}, {"b", {3}}, {"b", {3}}}, kStart);
+      summarize_hosts({{"a", {0, 1}}, {"a", {0, 1}}, {"a", {0, 1}}, {"b", {3}}, {"b", {3}}}, kStart, kMpirun);
   ASSERT_EQ(crowded.warnings.size(), 2u);
   EXPECT_EQ(crowded.warnings[0], "warning: 3 ranks share 2 CPUs on a; a rank is one thread, so fewer ranks are faster");
   EXPECT_EQ(crowded.warnings[1], "warning: the 2 ranks on b are bound to 1 CPU; start mpirun with --bind-to none");
 
   std::vector<Place> many;
   for (int i = 0; i < 20; ++i) many.push_back({fmt::format("node{:02}", i), {0}});
-  EXPECT_EQ(summarize_hosts(many, kStart).text.find("20 hosts (node00 x1, "), 0u);
-  EXPECT_NE(summarize_hosts(many, kStart).text.find("node07 x1, ...)"), std::string::npos);
+  EXPECT_EQ(summarize_hosts(many, kStart, kMpirun).text.find("20 hosts (node00 x1, "), 0u);
+  EXPECT_NE(summarize_hosts(many, kStart, kMpirun).text.find("node07 x1, ...)"), std::string::npos);
   EXPECT_FALSE(allowed_cpus().empty());
 
   constexpr int64_t kGiB = int64_t{1} << 30;
@@ -41,34 +44,59 @@ TEST(Hosts, AreCountedAndWatched) {
                                             {"a", {1}, 3 * kGiB, 5 * kGiB},
                                             {"b", {0}, 3 * kGiB, 5 * kGiB},
                                             {"c", {0}, kGiB, 0}},
-                                           kStart);
+                                           kStart, kMpirun);
   ASSERT_EQ(full.warnings.size(), 1u);
   EXPECT_EQ(full.warnings[0].find("warning: 2 ranks on a will need about 6.0 GiB, and it has 5.0 GiB left"), 0u);
 }
 
-// On one host the whole line is known; it has the options that are missing.
-TEST(Hosts, ThatAreCrowdedAreToldHowToStart) {
-  const auto warning = [](const std::vector<Place>& places, const Start& start) {
-    const std::vector<std::string> all = summarize_hosts(places, start).warnings;
+TEST(Hosts, ThatAreCrowdedAreToldWhatHelps) {
+  const auto warning = [](const std::vector<Place>& places, const Launcher& launcher, int cpus = 2) {
+    const std::vector<std::string> all = summarize_hosts(places, {{"ropewalk"}, false, cpus, cpus}, launcher).warnings;
     return all.size() == 1 ? all.front() : std::to_string(all.size()) + " warnings";
   };
   const Place free{"a", {0, 1}, 0, 0, false}, bound{"a", {0}, 0, 0, true}, alone{"a", {0}, 0, 0, false};
+  const std::string keeps = ", and a rank that waits inside MPI keeps its CPU busy; ";
+  for (const std::vector<Place>& places : {std::vector{free, free, free}, {free, free, free, {"b", {7}}}}) {
+    EXPECT_EQ(warning(places, kMpirun),
+              "warning: 3 ranks share 2 CPUs on a" + keeps + "start mpirun with --mca mpi_yield_when_idle 1");
+    EXPECT_EQ(warning(places, kSrun), "warning: 3 ranks share 2 CPUs on a" + keeps +
+                                          "start srun with OMPI_MCA_mpi_yield_when_idle=1 in its environment");
+  }
+  EXPECT_EQ(warning({bound, bound}, kMpirun),
+            "warning: the 2 ranks on a are bound to 1 CPU; start mpirun with --bind-to none");
+  EXPECT_EQ(warning({bound, bound}, kSrun),
+            "warning: the 2 ranks on a are bound to 1 CPU; start srun with --cpu-bind=none");
+  EXPECT_EQ(warning({alone, alone}, kMpirun), "warning: the 2 ranks on a are bound to 1 CPU" + keeps +
+                                                  "start mpirun with --bind-to none --mca mpi_yield_when_idle 1");
+  EXPECT_EQ(warning({alone, alone}, kSrun),
+            "warning: the 2 ranks on a are bound to 1 CPU" + keeps +
+                "start srun with --cpu-bind=none and OMPI_MCA_mpi_yield_when_idle=1 in its environment");
+  EXPECT_EQ(warning({alone, alone}, kMpirun, 1),
+            "warning: 2 ranks share 1 CPU on a" + keeps + "start mpirun with --mca mpi_yield_when_idle 1");
+}
+
+TEST(Hosts, MayLimitTheTimeOfTheirCpus) {
+  const auto warnings = [](std::vector<Place> places, int cpus) {
+    return summarize_hosts(places, {{"ropewalk"}, false, cpus, cpus}, kMpirun).warnings;
+  };
+  const Place limited{"a", {0, 1, 2, 3}, 0, 0, true, 2};
+  EXPECT_TRUE(warnings({limited, limited}, 2).empty());
+  EXPECT_EQ(warnings({limited, limited, limited}, 2),
+            std::vector<std::string>{"warning: 3 ranks share 2 CPUs on a (the limit of a control group); a rank is one "
+                                     "thread, so fewer ranks are faster"});
+  const Place one{"a", {3}, 0, 0, true, 1};  // another CPU would not help
   EXPECT_EQ(
-      warning({free, free, free}, kStart),
-      "warning: 3 ranks share 2 CPUs on a, and a rank that waits inside MPI keeps its CPU busy; start them like this:\n"
-      "    mpirun -n 3 --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 ropewalk train a.textproto");
-  EXPECT_EQ(warning({bound, bound}, kStart),
-            "warning: the 2 ranks on a are bound to 1 CPU; start them like this:\n"
-            "    mpirun -n 2 --bind-to none ropewalk train a.textproto");
-  EXPECT_EQ(
-      warning({alone, alone}, {kStart.command, true, 1, 1}),
-      "warning: 2 ranks share 1 CPU on a, and a rank that waits inside MPI keeps its CPU busy; start them like this:\n"
-      "    mpirun -n 2 --allow-run-as-root --oversubscribe --bind-to none --mca mpi_yield_when_idle 1 ropewalk train "
-      "a.textproto");
-  EXPECT_EQ(
-      warning({free, free, free, {"b", {7}}}, kStart),
-      "warning: 3 ranks share 2 CPUs on a, and a rank that waits inside MPI keeps its CPU busy; start mpirun with "
-      "--mca mpi_yield_when_idle 1");
+      warnings({one, one, {"b", {7}}}, 8),
+      std::vector<std::string>{"warning: 2 ranks share 1 CPU on a; a rank is one thread, so fewer ranks are faster"});
+}
+
+TEST(Hosts, HaveTheMemoryThatAControlGroupLeaves) {
+  TemporaryDirectory folder;
+  write_file(folder / "membership", "0::/\n");
+  EXPECT_GT(available_memory({folder / "membership", folder.path()}), 5000);
+  write_file(folder / "memory.max", "5000\n");
+  write_file(folder / "memory.current", "2000\n");
+  EXPECT_EQ(available_memory({folder / "membership", folder.path()}), 3000);
 }
 
 TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
@@ -77,7 +105,8 @@ TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
   std::vector<std::thread> ranks;
   for (int rank = 0; rank < 3; ++rank)
     ranks.emplace_back([&, rank] {
-      const Place mine{fmt::format("host{}", rank % 2), allowed_cpus(), 1000 + rank, available_memory(), rank == 1};
+      const Place mine{
+          fmt::format("host{}", rank % 2), allowed_cpus(), 1000 + rank, available_memory(), rank == 1, rank};
       seen[rank] = gather_places(*world.communicator(rank), mine);
     });
   for (std::thread& rank : ranks) rank.join();
@@ -88,6 +117,7 @@ TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
     EXPECT_EQ(seen[0][rank].memory_needed, static_cast<int64_t>(1000 + rank));
     EXPECT_GT(seen[0][rank].memory_available, 0);
     EXPECT_EQ(seen[0][rank].yields, rank == 1);
+    EXPECT_EQ(seen[0][rank].cpu_quota, static_cast<int>(rank));
   }
 }
 
