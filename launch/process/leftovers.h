@@ -1,5 +1,5 @@
-// Removes what a killed job leaves on a host: Open MPI's shared memory in /dev/shm, 4 MiB or more for each rank, and
-// the folder of its launcher. Otherwise these files stay until the host reboots.
+// Removes the files that a killed job leaves on a host: Open MPI's shared memory in /dev/shm, 4 MiB or more for each
+// rank, and the folder of its launcher. Otherwise these files stay until the host reboots.
 #pragma once
 
 #include <cstdint>

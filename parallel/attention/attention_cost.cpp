@@ -24,7 +24,7 @@ AttentionCost ring_cost(const SequenceLayout& layout, int rank) {
   return cost;
 }
 
-// The sums of HaloPlan's ranges. A piece sends the rows that the windows of later pieces reach back to.
+// Equals the sums over HaloPlan's ranges. A piece sends the rows that the windows of later pieces reach back to.
 AttentionCost halo_cost(const SequenceLayout& layout, int rank, int64_t window) {
   AttentionCost cost{.pairs = pairs_of(layout, rank, window)};
   int64_t copied = 0;

@@ -7,7 +7,7 @@
 namespace ropewalk {
 namespace {
 
-// Where the halo of `piece` begins: the window of its first query, cut at that query's document.
+// Where the halo of `piece` begins: with the window of its first query, but not before that query's document.
 int64_t halo_begin(const Piece& piece, int64_t window, const std::vector<int32_t>& document_begin) {
   const int64_t document = document_begin.empty() ? 0 : document_begin[static_cast<size_t>(piece.begin)];
   CHECK(0 <= document && document <= piece.begin, "position {} in a document that begins at {}", piece.begin, document);

@@ -1,5 +1,5 @@
 // The schedule of the halo exchange of sliding-window attention: which rank sends which rows of k and v to which rank.
-// A piece needs the window-1 rows before it, cut where the document of its first query begins. Integers only;
+// A piece needs the window-1 rows before it, but none from before the document of its first query. Integers only;
 // halo_attention.cpp moves the bytes. The backward sends the gradients of the same rows the other way.
 #pragma once
 

@@ -40,7 +40,8 @@ class CountingCommunicator final : public Communicator {
 
   int rank_, size_;
   int64_t exchanged_ = 0;
-  // Bytes sent in collectives: rank r has sent everyone_ + additional_[r]. Entries may be negative; empty: all are 0.
+  // Bytes sent in collectives: rank r has sent everyone_ + additional_[r]. An entry may be negative, because a
+  // reduce-scatter adds all rows to everyone_ and subtracts each rank's own rows here. Empty: all are 0.
   int64_t everyone_ = 0;
   std::vector<int64_t> additional_;
   int64_t scratch_bytes_ = 0;
