@@ -146,6 +146,34 @@ TEST(StepTime, AGroupThatHostsShareTakesTheLinkBetweenThem) {
   EXPECT_EQ(inside(8), "iiiii");
 }
 
+// Ranks 6 to 11 of a host of 8 are on two hosts.
+TEST(StepTime, AGroupThatStraddlesHostsTakesTheLinkBetweenThem) {
+  const auto inside = [](const MeshShape& mesh, int ranks_per_host) {
+    const StepTime time = time_of(config_of(mesh, {full_nope(), sliding_rope(8)}), {1e9, 1e6, ranks_per_host});
+    std::string out;
+    for (const char* name : {"tensor", "ring", "halo", "gradients"}) out += part_of(time, name)->inside ? 'i' : '-';
+    return out;
+  };
+  EXPECT_EQ(inside({2, 3, 2}, 8), "i---");
+  EXPECT_EQ(inside({2, 3, 2}, 3), "----") << "ranks 2 and 3 are a tensor group";
+  EXPECT_EQ(inside({2, 3, 2}, 6), "iii-");
+  EXPECT_EQ(inside({1, 3, 2}, 8), "iiii") << "all ranks are on one host";
+}
+
+// Ranks that share a KV head are neighbours; the small model has two KV heads.
+TEST(StepTime, KeyReplicasTakeTheLinkOfNeighbours) {
+  const auto replicas = [](int ranks_per_host) {
+    const StepTime time = time_of(config_of({2, 1, 4}, {full_nope()}), {1e9, 1e6, ranks_per_host});
+    EXPECT_FALSE(part_of(time, "others"));
+    return *part_of(time, "key_replicas");
+  };
+  EXPECT_TRUE(replicas(2).inside);
+  EXPECT_EQ(replicas(2).exposed, replicas(2).transfer) << "nothing hides it";
+  EXPECT_FALSE(replicas(1).inside);
+  EXPECT_NEAR(replicas(1).transfer, 1e3 * replicas(2).transfer, 1e-9);
+  EXPECT_FALSE(part_of(time_of(config_of({2, 1, 2}, {full_nope()}), {1e9, 1e6, 8}), "key_replicas"));
+}
+
 // Ranks on CPUs copy the bytes with the core that computes.
 TEST(StepTime, NothingHidesWhatRanksOfAHostCopyThemselves) {
   const Config config = config_of({1, 4, 1}, {full_nope()});
