@@ -9,8 +9,6 @@
 namespace ropewalk {
 namespace {
 
-double number(FlopCount count) { return static_cast<double>(count); }
-
 // The fraction of sliding attention in which a chunk's queries see its own keys; the mean over sliding layers.
 double own_pairs(const Config& config, const Stage& stage) {
   const double chunk = static_cast<double>(stage.sequence_length) / (2.0 * config.parallel.mesh.context_parallel);
@@ -110,8 +108,7 @@ class StepTimeModel {
     // AdamW reads w, g, m, v and writes w, m, v; in mixed precision it also writes w in the compute type.
     const double adamw =
         static_cast<double>(shards.shard_elements()) * (7 * sum_width + (width < sum_width ? width : 0)) / bandwidth();
-    const int64_t samples = stage_.batch / mesh().data_parallel;
-    const double micro_batches = static_cast<double>(samples / std::min(samples, stage_.micro_batch));
+    const auto micro_batches = static_cast<double>(stage_.batch / mesh().data_parallel / stage_.micro_batch);
     const double passes = std::max(0.0, out_.computation() - adamw) / micro_batches;  // forward and backward of one
     const double forward_of_all =
         std::min(1.0, estimate_.fullest.model_flops / 3 / number(estimate_.busiest.flops.total()));
@@ -137,6 +134,11 @@ double StepTime::exposed() const {
   double sum = 0;
   for (const Part& part : communication) sum += part.exposed;
   return sum;
+}
+
+double tokens_of(const Stage& stage, Purpose purpose, const MeshShape& mesh) {
+  const int64_t sequences = purpose == Purpose::kTraining ? stage.batch : stage.micro_batch * mesh.data_parallel;
+  return static_cast<double>(sequences * stage.sequence_length);
 }
 
 StepTime model_step_time(const MeshEstimate& estimate, const Config& config, const Stage& stage, Purpose purpose,

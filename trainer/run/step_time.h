@@ -31,7 +31,8 @@
 // A part uses the link inside a host if each of its groups is on one host, else the link between hosts (ranks are
 // numbered tensor fastest, then context, then data). CPU ranks of one host copy the bytes themselves, so nothing hides
 // what they send to each other. Not modelled: the few bytes of the groups world and batch, latency of messages and
-// kernels, contention of parts for a link, imbalance within a step, reading of data, checkpoints and validation.
+// kernels, contention of parts for a link, imbalance within a step, reading of data, checkpoints and validation. On
+// CPUs, each rank has the copy bandwidth that one rank alone reaches, though the ranks of a host share its memory.
 #pragma once
 
 #include <string>
@@ -61,6 +62,9 @@ struct StepTime {
   double exposed() const;
   double seconds() const { return computation() + exposed(); }
 };
+
+// Tokens that all ranks together process in a step; for inference, in a forward pass of one micro-batch per data rank.
+double tokens_of(const Stage& stage, Purpose purpose, const MeshShape& mesh);
 
 StepTime model_step_time(const MeshEstimate& estimate, const Config& config, const Stage& stage, Purpose purpose,
                          const DeviceModel& device, const LinkRates& links);

@@ -33,8 +33,6 @@ const StepTime::Part* part_of(const StepTime& time, const std::string& name) {
   return found == time.communication.end() ? nullptr : &*found;
 }
 
-double number(FlopCount count) { return static_cast<double>(count); }
-
 TEST(StepTime, OfOneRankIsArithmeticAndMemory) {
   const Config config = config_of({1, 1, 1}, {sliding_rope(8), full_nope()});
   const Stage& stage = config.training.stages.front();
@@ -48,16 +46,6 @@ TEST(StepTime, OfOneRankIsArithmeticAndMemory) {
   EXPECT_NEAR(time.memory, number(estimate.busiest.memory_traffic) / 0.8e9, 1e-12);
   EXPECT_EQ(time.exposed(), 0);
   EXPECT_NEAR(time.utilization, estimate.fullest.model_flops / (time.seconds() * 1e9), 1e-12);
-}
-
-// Every step of two is as much memory traffic as the first: weights, states and activations are touched as often.
-TEST(StepTime, MemoryTrafficGrowsWithTheBatch) {
-  const auto traffic = [](int64_t batch) {
-    const Config config = config_of({1, 1, 1}, {full_nope()}, 64, batch);
-    return estimate_mesh(config, config.training.stages.front(), Purpose::kTraining).busiest.memory_traffic;
-  };
-  EXPECT_EQ(number(traffic(4) - traffic(3)), number(traffic(3) - traffic(2)));
-  EXPECT_GT(traffic(3), traffic(2));
 }
 
 // Of a model of full layers alone, all bytes of the sequence axis are those of rings; chunks are equal here.
