@@ -1,7 +1,6 @@
 // Prints a plan: memory, FLOPs, bytes sent and modelled time of a step, as text for people and as JSON for scripts.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -49,8 +48,5 @@ std::string plan_json(const PlanReport& report);
 // Parts that the report of a search shares.
 std::string seconds_text(double seconds);  // "2.41 s", "93.2 ms"
 std::string model_note(const Machine& machine, const MeshShape& mesh);
-nlohmann::ordered_json machine_json(const Machine& machine);
-nlohmann::ordered_json mesh_json(const MeshShape& mesh);
-std::string work_name(Purpose purpose);  // "training step", "forward pass of one micro-batch"
 
 }  // namespace ropewalk

@@ -1,24 +1,17 @@
-#include "launch/search_report.h"
-
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "launch/plan_report.h"
+#include "launch/search_report.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr size_t kShown = 5;
 
 std::string option_of(const MeshShape& mesh) {
   return fmt::format("--mesh dp={},cp={},tp={}", mesh.data_parallel, mesh.context_parallel, mesh.tensor_parallel);
 }
-
-// Any mesh of the search: all have as many ranks.
-MeshShape any_mesh(int ranks) { return {ranks, 1, 1}; }
 
 std::string none_fits(const MeshSearch& search) {
   const MeshChoice& smallest = *search.smallest;
@@ -27,22 +20,13 @@ std::string none_fits(const MeshSearch& search) {
       mesh_text(smallest.mesh), bytes_text(static_cast<double>(smallest.needed)), option_of(smallest.mesh));
 }
 
-Json json_of(const MeshChoice& choice) {
-  return {{"mesh", mesh_json(choice.mesh)},
-          {"seconds", choice.seconds},
-          {"tokens_per_second", choice.tokens_per_second()},
-          {"mfu", choice.utilization},
-          {"memory_bytes", choice.needed},
-          {"exposed", choice.exposed}};
-}
-
 }  // namespace
 
 std::string search_text(const SearchReport& report) {
   const auto& [search, purpose, ranks, machine] = report;
   std::string out = fmt::format("{} can form {}; the configuration allows {}", counted(ranks, "rank"),
                                 counted(search.shapes, "mesh", "meshes"), search.allowed);
-  const MeshShape any = any_mesh(ranks);
+  const MeshShape any = {.data_parallel = ranks};  // all have as many ranks
   if (const int64_t has = machine.memory_of_rank(any); has > 0)
     out += fmt::format(", of which {} {} more than {} per rank ({})", search.too_large,
                        search.too_large == 1 ? "needs" : "need", bytes_text(static_cast<double>(has)),
@@ -59,23 +43,6 @@ std::string search_text(const SearchReport& report) {
         fmt::format("{} {:>3.0f} %", seconds_text(choice.exposed), 100 * choice.exposed / choice.seconds));
   }
   return out + model_note(machine, any);
-}
-
-std::string search_json(const SearchReport& report) {
-  const auto& [search, purpose, ranks, machine] = report;
-  const MeshShape any = any_mesh(ranks);
-  Json object = {{"ranks", ranks},
-                 {"work", work_name(purpose)},
-                 {"shapes", search.shapes},
-                 {"allowed", search.allowed},
-                 {"too_large", search.too_large},
-                 {"machine", machine_json(machine)},
-                 {"memory", {{"limit", machine.memory_of_rank(any)}, {"source", machine.memory_source_of(any)}}},
-                 {"best", Json::array()},
-                 {"smallest", nullptr}};
-  for (const MeshChoice& choice : search.choices) object["best"].push_back(json_of(choice));
-  if (search.smallest) object["smallest"] = json_of(*search.smallest);
-  return object.dump(2) + "\n";
 }
 
 }  // namespace ropewalk

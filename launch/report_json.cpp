@@ -2,6 +2,7 @@
 
 #include "launch/memory_report.h"
 #include "launch/plan_report.h"
+#include "launch/search_report.h"
 #include "trainer/run/device_memory.h"
 
 namespace ropewalk {
@@ -77,8 +78,6 @@ Json stage_json(const PlanReport& report, size_t index) {
   return out;
 }
 
-}  // namespace
-
 Json machine_json(const Machine& machine) {
   const DeviceModel& device = *machine.device;
   const Efficiency& reached = device.efficiency;
@@ -106,6 +105,17 @@ std::string work_name(Purpose purpose) {
   return purpose == Purpose::kTraining ? "training step" : "forward pass of one micro-batch";
 }
 
+Json json_of(const MeshChoice& choice) {
+  return {{"mesh", mesh_json(choice.mesh)},
+          {"seconds", choice.seconds},
+          {"tokens_per_second", choice.tokens_per_second()},
+          {"mfu", choice.utilization},
+          {"memory_bytes", choice.needed},
+          {"exposed", choice.exposed}};
+}
+
+}  // namespace
+
 std::string plan_json(const PlanReport& report) {
   const auto& [plan, purpose, machine, advice] = report;
   const MeshShape& mesh = plan.config.parallel.mesh;
@@ -117,6 +127,23 @@ std::string plan_json(const PlanReport& report) {
   object["stages"] = Json::array();
   for (size_t i = 0; i < plan.stages.size(); ++i) object["stages"].push_back(stage_json(report, i));
   if (advice) object["advice"] = json_of(*advice);
+  return object.dump(2) + "\n";
+}
+
+std::string search_json(const SearchReport& report) {
+  const auto& [search, purpose, ranks, machine] = report;
+  const MeshShape any = {.data_parallel = ranks};  // all have as many ranks
+  Json object = {{"ranks", ranks},
+                 {"work", work_name(purpose)},
+                 {"shapes", search.shapes},
+                 {"allowed", search.allowed},
+                 {"too_large", search.too_large},
+                 {"machine", machine_json(machine)},
+                 {"memory", {{"limit", machine.memory_of_rank(any)}, {"source", machine.memory_source_of(any)}}},
+                 {"best", Json::array()},
+                 {"smallest", nullptr}};
+  for (const MeshChoice& choice : search.choices) object["best"].push_back(json_of(choice));
+  if (search.smallest) object["smallest"] = json_of(*search.smallest);
   return object.dump(2) + "\n";
 }
 
