@@ -71,7 +71,8 @@ TEST(Trace, TellsWhenTheDeviceWasAtWork) {
   TraceSpan sum{"reduce_scatter on gradient", Trace::kInFlight, 1, 1, 0, 0, 0, "gradient", 64};
   sum.on_device = {[] { return 102.5; }, [] { return 107.5; }};
   trace.add(sum);
-  trace.add({"start_exchange", "communication", 3, 4, 0, 0, 0, "gradient", 64, {[] { return 5.0; }, [] { return 5.0; }}});
+  trace.add(
+      {"start_exchange", "communication", 3, 4, 0, 0, 0, "gradient", 64, {[] { return 5.0; }, [] { return 5.0; }}});
   trace.record(false);
   EXPECT_FALSE(device.recording);
   EXPECT_EQ(device.asked, 0) << "recording must not wait for the device";
