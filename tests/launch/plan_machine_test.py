@@ -38,6 +38,7 @@ REFUSED = [  # words, and what the error teaches
     (["--search", "64"], ["--search compares meshes by step time, which needs --device"]),
     (["--search", "64", "--mesh", "dp=64", "--device", "h100"], ["leave out --mesh"]),
     (["--mesh", "tp=8", "--set", "parallel.context_parallel=4"], ["--set parallel.context_parallel=4", "--mesh sets the three axes"]),
+    (["--mesh", "tp=8", "--set", "parallel={context_parallel: 4}"], ["--set parallel={context_parallel: 4}: --mesh sets the three axes"]),
     (["--search", "64", "--device", "h100", "--set", "parallel.tensor_parallel=8"], ["--set parallel.tensor_parallel=8", "--search sets"]),
 ]
 
