@@ -24,6 +24,7 @@ struct TraceSpan {
   double begin = 0, end = 0;  // steady seconds
   double cpu_seconds = 0;     // CPU time of this thread
   double flops = 0;           // of a compute-bound kernel; otherwise 0
+  double memory_bytes = 0;    // read and written by a memory-bound kernel; otherwise 0
   std::string axis;           // mesh axis of communication, such as "sequence"
   int64_t bytes = 0;          // sent by communication
   DeviceTime on_device = {};  // of the device work launched in the span; all other times are the host's

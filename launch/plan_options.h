@@ -21,11 +21,17 @@ std::vector<std::string> mesh_settings(const std::string& text);
 
 struct Machine {
   std::optional<DeviceModel> device;  // absent: no --device, and no known GPU of this host to plan for
-  std::string device_source;          // where its figures come from: "data sheet", ...
-  int64_t memory = 0;                 // bytes that a rank has; 0: unknown
-  std::string memory_source;
+  std::string device_source;          // where its figures come from: "data sheet", "this host: ...", ...
+  std::string gpu_problem;            // why this host's GPU is not the device, if it was looked for; else empty
   LinkRates links;
-  std::string links_source;  // the links in words, with their bandwidth
+  std::string links_source;  // the links with their bandwidth: "nvlink 450 GB/s within its host (usual for h100), ..."
+  int64_t memory = 0;        // bytes of a rank's device, or of this host; 0: unknown
+  bool memory_is_shared = false;  // `memory` is this host's; the ranks of a host share it
+  std::string memory_source;
+
+  int ranks_on_host(const MeshShape& mesh) const;
+  int64_t memory_of_rank(const MeshShape& mesh) const;  // 0: unknown
+  std::string memory_source_of(const MeshShape& mesh) const;
 };
 
 // The --set assignments that --device implies: parallel.device. Apply them before the user's, which override them.

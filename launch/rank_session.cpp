@@ -6,7 +6,7 @@
 #include "kernels/allowed_cpus.h"
 #include "kernels/make_kernels.h"
 #include "kernels/trace.h"
-#include "launch/estimate_report.h"
+#include "launch/memory_report.h"
 #include "launch/process/control_groups.h"
 #include "launch/process/devices.h"
 #include "launch/process/hosts.h"
@@ -17,6 +17,7 @@
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/load_config.h"
 #include "trainer/config/stages.h"
+#include "trainer/run/device_memory.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -95,7 +96,8 @@ void announce(const Process& process, const Launcher& launcher, const Config& co
   const std::vector<Place> places = gather_places(
       start, {process.host(), allowed_cpus(), on_host, available_memory(), ranks_yield(), cpu_quota().value_or(0)});
   const std::vector<DevicePlace> devices =
-      device ? gather_devices(start, {process.host(), *device, estimate.memory.total()}) : std::vector<DevicePlace>();
+      device ? gather_devices(start, {process.host(), *device, bytes_beside_context(estimate, config)})
+             : std::vector<DevicePlace>();
   std::vector<std::string> warnings;
   const std::string device_text = text_of_rank_0(start, [&]() -> std::string {
     if (devices.empty()) return kernels.name();
@@ -107,7 +109,7 @@ void announce(const Process& process, const Launcher& launcher, const Config& co
   const HostSummary hosts = summarize_hosts(places, this_start(), launcher);
   say(fmt::format("{} on {}; mesh: {}; device: {}; {}", counted(process.size(), "rank"), hosts.text,
                   mesh_text(config.parallel.mesh), device_text, process.transport()));
-  say("memory of rank 0: " + memory_line(estimate));
+  say("memory of rank 0: " + memory_line(estimate, config));
   warnings.insert(warnings.begin(), hosts.warnings.begin(), hosts.warnings.end());
   for (const std::string& warning : warnings) say(warning);
 }
@@ -153,7 +155,7 @@ ExitCode run_session(Process& process, const Arguments& arguments, const Launche
         "checkpointing), a smaller training.micro_batch or training.loss_chunk, more ranks; `ropewalk plan {} "
         "--advice` "
         "prints what each saves and costs",
-        error.what(), process.rank(), memory_line(estimate), arguments.positional().front()));
+        error.what(), process.rank(), memory_line(estimate, config), arguments.positional().front()));
   }
 }
 

@@ -24,7 +24,11 @@ void Kernels::call(const char* name, const CountWork& work, const Operation& ope
   {
     std::optional<Trace::Scope> span;
     if (trace_ && trace_->listens()) span.emplace(trace_, name, "kernel");
-    if (span && trace_->recording()) (*span)->flops = static_cast<double>(work().flops.total());
+    if (span && trace_->recording()) {
+      const Work counted = work();
+      (*span)->flops = static_cast<double>(counted.flops.total());
+      (*span)->memory_bytes = static_cast<double>(counted.memory_bytes);
+    }
     if (!backend_->computes()) backend_->count(work());
     operation();
   }

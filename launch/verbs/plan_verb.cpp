@@ -1,8 +1,9 @@
 // `ropewalk plan`: what a step needs on each rank, whether a rank fits, and how long a step takes, before anything is
 // launched.
-#include "launch/estimate_report.h"
 #include "launch/plan_options.h"
+#include "launch/plan_report.h"
 #include "launch/process/output.h"
+#include "launch/search_report.h"
 #include "launch/verbs/verbs.h"
 #include "trainer/config/load_config.h"
 #include "trainer/run/memory_advice.h"
@@ -24,6 +25,29 @@ void refuse_beside_search(const Arguments& arguments, int64_t ranks) {
           fmt::format("--search tries all meshes of {}; leave out --{}", counted(ranks, "rank"), other));
 }
 
+// Refuses --set of what --mesh or --search sets.
+void refuse_axes_in_set(const Arguments& arguments) {
+  const char* const option = arguments.has("search") ? "search" : "mesh";
+  if (!arguments.has(option)) return;
+  for (const std::string& setting : arguments.values("set"))
+    for (const char* axis : {"data_parallel", "context_parallel", "tensor_parallel"})
+      if (setting.starts_with(fmt::format("parallel.{}=", axis)) ||
+          (setting.starts_with("parallel=") && setting.find(axis) != std::string::npos))
+        throw ConfigurationError(
+            fmt::format("--set {}: --{} sets the three axes of the mesh; leave out one of the two options",
+                        printable_text(setting), option));
+}
+
+// The configuration in `text` with `settings`, and more.
+Reconfigure reconfigure_of(const std::string& text, const std::string& file, const std::vector<std::string>& settings,
+                           std::optional<int> ranks) {
+  return [=](const std::vector<std::string>& more) {
+    std::vector<std::string> all = settings;
+    all.insert(all.end(), more.begin(), more.end());
+    return parse_config(text, file, all, ranks);
+  };
+}
+
 // The configuration with the first mesh of `ranks` ranks that it allows. Throws ConfigurationError if it allows none,
 // with the reason against the first.
 Config allowed_config(int ranks, const Reconfigure& reconfigure) {
@@ -40,25 +64,25 @@ Config allowed_config(int ranks, const Reconfigure& reconfigure) {
       ranks, counted(ranks, "rank"), why));
 }
 
+MemoryLimit limit_of(const Machine& machine) {
+  return [&machine](const MeshShape& mesh) { return machine.memory_of_rank(mesh); };
+}
+
 ExitCode search(const Arguments& arguments, const std::vector<std::string>& settings) {
   const std::string& file = arguments.positional().front();
   const auto ranks = static_cast<int>(*arguments.whole_number("search", 1, kMostRanks));
   refuse_beside_search(arguments, ranks);
-  const std::string text = read_config_file(file);
-  const Reconfigure reconfigure = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> all = settings;
-    all.insert(all.end(), more.begin(), more.end());
-    return parse_config(text, file, all, ranks);
-  };
+  const Reconfigure reconfigure = reconfigure_of(read_config_file(file), file, settings, ranks);
   const Machine machine = machine_of(arguments, allowed_config(ranks, reconfigure));
   if (!machine.device)
-    throw ConfigurationError("--search compares meshes by step time, which needs --device (h100, cpu, ...)");
+    throw ConfigurationError(
+        fmt::format("--search compares meshes by step time, which needs --device (h100, cpu, ...){}",
+                    machine.gpu_problem.empty() ? "" : "; " + machine.gpu_problem));
+  const Purpose purpose = purpose_of(arguments);
   const MeshSearch found =
-      search_meshes(ranks, reconfigure, purpose_of(arguments), *machine.device, machine.links, machine.memory);
-  if (arguments.has("json"))
-    print(search_json(found, ranks, machine));
-  else
-    print(fmt::format("{}: {}", file, search_text(found, ranks, machine)));
+      search_meshes(ranks, reconfigure, purpose, *machine.device, machine.links, limit_of(machine));
+  const SearchReport report{found, purpose, ranks, machine};
+  print(arguments.has("json") ? search_json(report) : fmt::format("{}: {}", file, search_text(report)));
   return ExitCode::kDone;
 }
 
@@ -66,6 +90,7 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const std::string& file = arguments.positional().front();
   std::vector<std::string> settings = settings_of_device(arguments);
   for (const std::string& setting : arguments.values("set")) settings.push_back(setting);
+  refuse_axes_in_set(arguments);
   if (arguments.has("search")) return search(arguments, settings);
   if (arguments.has("mesh"))
     for (const std::string& setting : mesh_settings(arguments.value("mesh"))) settings.push_back(setting);
@@ -77,14 +102,10 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const Purpose purpose = purpose_of(arguments);
   const Evaluation plan = evaluate_plan(std::move(config), purpose);
   PlanReport report{.plan = plan, .purpose = purpose, .machine = machine};
-  if (arguments.has("advice") || (machine.memory > 0 && plan.needed > machine.memory)) {
-    const Reconfigure reconfigure = [&](const std::vector<std::string>& more) {
-      std::vector<std::string> all = settings;
-      all.insert(all.end(), more.begin(), more.end());
-      return parse_config(text, file, all, std::nullopt);
-    };
-    report.advice = advise_on_memory(plan, reconfigure, purpose, machine.memory);
-  }
+  const int64_t has = machine.memory_of_rank(plan.config.parallel.mesh);
+  if (arguments.has("advice") || (has > 0 && plan.needed > has))
+    report.advice =
+        advise_on_memory(plan, reconfigure_of(text, file, settings, std::nullopt), purpose, limit_of(machine));
   if (arguments.has("json")) {
     print(plan_json(report));
     return ExitCode::kDone;
@@ -113,19 +134,21 @@ Verb plan_verb() {
           "fractions of the peak that Ropewalk's kernels reach, memory-bound operations at a fraction of the\n"
           "bandwidth, and exposed communication is added. --device cpu first times a matrix product and a copy on\n"
           "this host; if output.peak_flops is set, it is the peak, and no matrix product is timed. --search N\n"
-          "prints the fastest meshes of N ranks.\n\n"
+          "prints the meshes of N ranks that process most tokens per second.\n\n"
           "Activations are kept from the forward for the backward; working memory is used while an operation\n"
           "runs. Bytes sent are those of the algorithms of the host communicators; NCCL may send other amounts.\n"
           "Each sequence is taken as one document: packed documents send and compute less. --json prints\n"
           "everything as one object, in bytes, FLOP and seconds (keys: mesh, work, machine, memory, stages,\n"
-          "advice; with --search: ranks, shapes, allowed, too_large, machine, memory, best).",
+          "advice; with --search: ranks, work, shapes, allowed, too_large, machine, memory, best, smallest).",
       .groups =
           {{"What to plan",
             {{"mesh", "dp=N,cp=N,tp=N", "use this mesh instead of CONFIG's; an axis that is left out is 1"},
              {"ranks", "N", "number of ranks; data_parallel: 0 means N / (context_parallel * tensor_parallel)"},
              {"search", "N",
               "print the fastest meshes of N ranks that fit; needs --device, or a known GPU in this host"},
-             {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated", Option::Count::kRepeated},
+             {"set", "FIELD=VALUE",
+              "set a field of CONFIG, as for train; may be repeated. With --mesh or --search, not an axis of the mesh",
+              Option::Count::kRepeated},
              {"inference", "",
               "plan evaluation: weights and a forward pass of one micro-batch, without gradients, optimizer state and "
               "saved activations"}}},
@@ -135,8 +158,8 @@ Verb plan_verb() {
               "parallel.device"},
              {"device-memory", "SIZE", "memory that a rank has: 80GiB, 80GB, 512MiB"},
              {"links", "nvlink=GB/s,net=GB/s",
-              "one-way bandwidth of a rank: to ranks of its host (on CPUs shm=GB/s), and to other hosts. Default: "
-              "usual values for the device"},
+              "one-way bandwidth of a rank: to ranks of its host (pcie=GB/s on GPUs without NVLink, shm=GB/s on CPUs), "
+              "and to other hosts. Default: usual values for the device"},
              {"ranks-per-host", "N",
               "ranks on each host. Default: 8 on GPUs; on CPUs, one for each CPU of this host"}}},
            {"Output",

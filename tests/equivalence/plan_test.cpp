@@ -20,6 +20,12 @@ double flops_in(const Trace& trace) {
   return total;
 }
 
+double memory_bytes_in(const Trace& trace) {
+  double total = 0;
+  for (const TraceSpan& span : trace.spans()) total += span.memory_bytes;
+  return total;
+}
+
 // The case's samples, each as one document.
 std::vector<Sample> whole_samples(const Case& c) {
   std::vector<Sample> samples;
@@ -64,6 +70,7 @@ TEST_P(PlanOnMesh, IsWhatTheStepDoes) {
         run.kernels.set_trace(nullptr);
         expect_as_planned(plan, run, before, run.trainer.memory());
         EXPECT_EQ(plan.flops.total(), flops_in(trace));
+        EXPECT_EQ(number(plan.memory_traffic), memory_bytes_in(trace));
       });
     }
   }
@@ -102,8 +109,14 @@ TEST(Plan, CountsMicroBatches) {
       SCOPED_TRACE(fmt::format("{} samples, {} at a time", batch, micro));
       const StepEstimate plan = estimate_step(c.config, c.config.training.stages.front(), run.mesh.world().rank());
       const Counters before = run.mesh.counters();
+      Trace trace;
+      trace.record(true);
+      run.kernels.set_trace(&trace);
       run.trainer.step(run.share_of(samples), 0);
+      run.kernels.set_trace(nullptr);
       expect_as_planned(plan, run, before, run.trainer.memory());
+      EXPECT_EQ(plan.flops.total(), flops_in(trace));
+      EXPECT_EQ(number(plan.memory_traffic), memory_bytes_in(trace));
     });
   }
 }

@@ -68,10 +68,11 @@ TEST(Trace, TellsWhenTheDeviceWasAtWork) {
     const Trace::Scope outer(&trace, "block 0 forward", "phase");
     const Trace::Scope inner(&trace, "add", "kernel");
   }
-  TraceSpan sum{"reduce_scatter on gradient", Trace::kInFlight, 1, 1, 0, 0, "gradient", 64};
+  TraceSpan sum{"reduce_scatter on gradient", Trace::kInFlight, 1, 1, 0, 0, 0, "gradient", 64};
   sum.on_device = {[] { return 102.5; }, [] { return 107.5; }};
   trace.add(sum);
-  trace.add({"start_exchange", "communication", 3, 4, 0, 0, "gradient", 64, {[] { return 5.0; }, [] { return 5.0; }}});
+  trace.add(
+      {"start_exchange", "communication", 3, 4, 0, 0, 0, "gradient", 64, {[] { return 5.0; }, [] { return 5.0; }}});
   trace.record(false);
   EXPECT_FALSE(device.recording);
   EXPECT_EQ(device.asked, 0) << "recording must not wait for the device";
@@ -96,8 +97,8 @@ TEST(Trace, TellsWhenTheDeviceWasAtWork) {
 
 TEST(Trace, IsTheTraceEventFormat) {
   Trace trace;
-  TraceSpan product{"linear_forward", "kernel", 10.5, 10.75, 0.125, 3e9, "", 0};
-  TraceSpan exchange{"exchange on sequence", Trace::kInFlight, 10.25, 11, 0, 0, "sequence", 4096};
+  TraceSpan product{"linear_forward", "kernel", 10.5, 10.75, 0.125, 3e9, 0, "", 0};
+  TraceSpan exchange{"exchange on sequence", Trace::kInFlight, 10.25, 11, 0, 0, 0, "sequence", 4096};
   trace.add(product);
   trace.add(exchange);
   std::ostringstream out;

@@ -21,12 +21,13 @@ output { directory: "run" }
 """
 LARGE = ["--set", "model.width=1024", "--set", "model.hidden=2816", "--set", "model.query_heads=16", "--set", "model.key_heads=8", "--set",
          "model.head_size=64", "--set", "model.layers=6", "--set", "training.steps=1", "--set", "data.sequence_length=256"]
-RUNS = [("dp=1", 1, []),
-        ("dp=2", 2, []),
-        ("cp=2,tp=2", 4, ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]),
-        ("cp=2", 2, ["--set", "parallel.context_parallel=2", "--set", "training.recompute=BLOCK"]),
-        ("dp=1", 1, LARGE),
-        ("cp=2", 2, [*LARGE, "--set", "parallel.context_parallel=2"])]
+CONTEXT, TENSOR = ["--set", "parallel.context_parallel=2"], ["--set", "parallel.tensor_parallel=2"]
+RUNS = [("dp=1", 1, [], []),  # mesh, ranks, its settings, other settings
+        ("dp=2", 2, [], []),
+        ("cp=2,tp=2", 4, [*CONTEXT, *TENSOR], []),
+        ("cp=2", 2, CONTEXT, ["--set", "training.recompute=BLOCK"]),
+        ("dp=1", 1, [], LARGE),
+        ("cp=2", 2, CONTEXT, LARGE)]
 # Tensors, sequences and message buffers are counted exactly; the 20 or 30 MiB of the program itself were measured once, and vary with the
 # libraries. So a plan may be 24 MiB too high in a small process, 3 % in a large one. Hardly too low: a job that was promised to fit must fit.
 ABOVE_BYTES, ABOVE, BELOW = 24 << 20, 0.03, 0.01
@@ -36,12 +37,12 @@ def plan_is_what_a_run_takes(folder):
     """Peak memory; the bytes of all ranks by axis, exactly (but for the world's, which carries the metrics too)."""
     prepare_long_text(folder)
     (folder / "large.textproto").write_text(CONFIG)
-    for number, (mesh, count, settings) in enumerate(RUNS):
+    for number, (mesh, count, axes, settings) in enumerate(RUNS):
         planned = ropewalk("plan", "large.textproto", "--mesh", mesh, *settings, "--json", cwd=folder)
         expect(planned.code == 0, planned)
         plan = json.loads(planned.out)["stages"][0]
         directory = f"run-{number}"
-        done = ranks(count, "train", "large.textproto", *settings, "--set", f"output.directory={directory}", cwd=folder)
+        done = ranks(count, "train", "large.textproto", *axes, *settings, "--set", f"output.directory={directory}", cwd=folder)
         expect(done.code == 0 and "memory of rank 0: " in done.err, done)
         step = json.loads((folder / directory / "metrics.jsonl").read_text().splitlines()[-1])
         total, peak = plan["memory_bytes"]["total"], step["peak_memory_bytes"]

@@ -18,12 +18,15 @@ using google::protobuf::Message;
 struct Range {
   double minimum, maximum = std::numeric_limits<double>::max();
   bool above_minimum = false, below_maximum = false;  // the end itself is excluded
+  bool or_zero = false;
 
   bool holds(double x) const {
+    if (or_zero && x == 0) return true;
     return (above_minimum ? x > minimum : x >= minimum) && (below_maximum ? x < maximum : x <= maximum);
   }
   std::string text() const {
-    const std::string from = fmt::format("must be {} {}", above_minimum ? "greater than" : "at least", minimum);
+    const std::string from =
+        fmt::format("must be {}{} {}", or_zero ? "0, or " : "", above_minimum ? "greater than" : "at least", minimum);
     if (maximum == std::numeric_limits<double>::max()) return from + " and finite";
     return fmt::format("{} and {} {}", from, below_maximum ? "less than" : "at most", maximum);
   }
@@ -87,7 +90,7 @@ constexpr NumberRule kNumberRules[] = {
     {"output.log_interval", {1, kMostSteps}},
     {"output.trace_steps", {0, 1000}},  // each takes some MB
     {"output.trace_after", kInterval},
-    {"output.peak_flops", kNotNegative},
+    {"output.peak_flops", {.minimum = 1e6, .maximum = 1e18, .or_zero = true}},
 };
 
 struct PathRule {

@@ -12,6 +12,10 @@ CudaOverhead cuda_overhead(const Config& config) {
   return {kContext, config.parallel.device_transport == DeviceTransport::kNccl ? groups * kGroup : 0};
 }
 
+int64_t bytes_beside_context(const StepEstimate& estimate, const Config& config) {
+  return needed_bytes(estimate, config) - cuda_overhead(config).context;
+}
+
 int64_t needed_bytes(const StepEstimate& estimate, const Config& config) {
   if (config.parallel.backend != BackendKind::kCuda) return process_bytes(estimate);
   const CudaOverhead overhead = cuda_overhead(config);

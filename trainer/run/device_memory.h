@@ -17,6 +17,9 @@ struct CudaOverhead {
 };
 CudaOverhead cuda_overhead(const Config& config);
 
+// Bytes of a GPU that a rank takes after CUDA has started there: needed_bytes() without the context. On a CPU, all.
+int64_t bytes_beside_context(const StepEstimate& estimate, const Config& config);
+
 // Bytes that a rank needs: on a GPU, the tensors and cuda_overhead(); on a CPU, the whole process (process_bytes()).
 int64_t needed_bytes(const StepEstimate& estimate, const Config& config);
 

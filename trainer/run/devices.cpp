@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/error.h"
 #include "trainer/text/format.h"
@@ -27,36 +28,34 @@ constexpr Efficiency kBlackwell{.products = 0.67, .full_attention = 0.14, .slidi
 // give NVLink's two directions together, so one way is half of that. Between hosts: one network port for each GPU, as
 // in NVIDIA's DGX of that generation (400 Gbit/s; A100: 200 Gbit/s).
 DeviceModel gpu(const char* name, const char* cuda_name, double teraflops, double terabytes, int64_t mebibytes,
-                double inside, double between, const Efficiency& efficiency) {
-  return {name,       {cuda_name}, teraflops * 1e12, terabytes * 1e12, mebibytes << 20, inside * 1e9, between * 1e9,
-          efficiency, true};
+                const char* link, double inside, double between, const Efficiency& efficiency) {
+  return {name,          cuda_name,  link, teraflops * 1e12, terabytes * 1e12, mebibytes << 20, inside * 1e9,
+          between * 1e9, efficiency, true};
 }
 
 const std::vector<DeviceModel>& table() {
   static const std::vector<DeviceModel> devices = {
       // H100 data sheet, SXM: 1,979 TFLOP/s sparse, 3.35 TB/s, 80 GB, NVLink 900 GB/s.
-      gpu("h100", "NVIDIA H100 80GB HBM3", 989.4, 3.35, 81079, 450, 50, kHopper),
+      gpu("h100", "NVIDIA H100 80GB HBM3", 989.4, 3.35, 81079, "nvlink", 450, 50, kHopper),
       // H100 data sheet, PCIe: 1,513 TFLOP/s sparse, 2 TB/s, 80 GB, PCIe 5.
-      gpu("h100-pcie", "NVIDIA H100 PCIe", 756, 2.0, 81079, 55, 25, kHopper),
+      gpu("h100-pcie", "NVIDIA H100 PCIe", 756, 2.0, 81079, "pcie", 55, 25, kHopper),
       // H100 NVL product brief: 1,671 TFLOP/s sparse, 3.9 TB/s, 94 GB, PCIe 5 between pairs.
-      gpu("h100-nvl", "NVIDIA H100 NVL", 835, 3.9, 95320, 55, 25, kHopper),
+      gpu("h100-nvl", "NVIDIA H100 NVL", 835, 3.9, 95320, "pcie", 55, 25, kHopper),
       // H200 data sheet, SXM: 1,979 TFLOP/s sparse, 4.8 TB/s, 141 GB, NVLink 900 GB/s.
-      gpu("h200", "NVIDIA H200", 989.4, 4.8, 143156, 450, 50, kHopper),
+      gpu("h200", "NVIDIA H200", 989.4, 4.8, 143156, "nvlink", 450, 50, kHopper),
       // A100 data sheet: 312 TFLOP/s; 80 GB SXM 2,039 GB/s, 80 GB PCIe 1,935, 40 GB SXM 1,555; NVLink 600 GB/s, PCIe 4.
-      gpu("a100", "NVIDIA A100-SXM4-80GB", 312, 2.039, 81154, 300, 25, kAmpere),
-      gpu("a100-pcie", "NVIDIA A100 80GB PCIe", 312, 1.935, 81154, 28, 25, kAmpere),
-      gpu("a100-40gb", "NVIDIA A100-SXM4-40GB", 312, 1.555, 40442, 300, 25, kAmpere),
+      gpu("a100", "NVIDIA A100-SXM4-80GB", 312, 2.039, 81154, "nvlink", 300, 25, kAmpere),
+      gpu("a100-pcie", "NVIDIA A100 80GB PCIe", 312, 1.935, 81154, "pcie", 28, 25, kAmpere),
+      gpu("a100-40gb", "NVIDIA A100-SXM4-40GB", 312, 1.555, 40442, "nvlink", 300, 25, kAmpere),
       // DGX B200 data sheet, for 8 GPUs: 36 PFLOP/s sparse, 1,440 GB, NVLink 14.4 TB/s. As its driver reports them:
       // bandwidth 7.67 TB/s, memory 178.35 GiB (github.com/pytorch/ao, pull request 4002).
-      gpu("b200", "NVIDIA B200", 2250, 7.67, 182630, 900, 50, kBlackwell),
+      gpu("b200", "NVIDIA B200", 2250, 7.67, 182630, "nvlink", 900, 50, kBlackwell),
       // L40S data sheet: 362 TFLOP/s dense, 864 GB/s, 48 GB, PCIe 4.
-      gpu("l40s", "NVIDIA L40S", 362, 0.864, 45589, 28, 25, kAmpere)};
+      gpu("l40s", "NVIDIA L40S", 362, 0.864, 45589, "pcie", 28, 25, kAmpere)};
   return devices;
 }
 
 }  // namespace
-
-std::span<const DeviceModel> known_gpus() { return table(); }
 
 const DeviceModel& gpu_by_name(const std::string& name) {
   const auto found = std::ranges::find(table(), name, &DeviceModel::name);
@@ -70,9 +69,8 @@ const DeviceModel& gpu_by_name(const std::string& name) {
 }
 
 const DeviceModel* gpu_by_cuda_name(std::string_view name) {
-  for (const DeviceModel& device : table())
-    if (std::ranges::find(device.cuda_names, name) != device.cuda_names.end()) return &device;
-  return nullptr;
+  const auto found = std::ranges::find(table(), name, &DeviceModel::cuda_name);
+  return found == table().end() ? nullptr : &*found;
 }
 
 // README.md, "How fast, and how long": full attention 0.66 to 0.75 of the machine's peak, sliding attention 0.62 to
@@ -80,11 +78,6 @@ const DeviceModel* gpu_by_cuda_name(std::string_view name) {
 // speed; oneDNN reaches 0.90 of the peak.
 Efficiency cpu_efficiency() {
   return {.products = 0.90, .full_attention = 0.70, .sliding_attention = 0.64, .memory = 0.70};
-}
-
-double peak_flops_of_cuda_name(std::string_view name) {
-  const DeviceModel* const device = gpu_by_cuda_name(name);
-  return device ? device->peak_flops : 0;
 }
 
 }  // namespace ropewalk

@@ -3,10 +3,8 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace ropewalk {
 
@@ -17,8 +15,9 @@ struct Efficiency {
 };
 
 struct DeviceModel {
-  std::string name;                          // as given to --device
-  std::vector<std::string> cuda_names = {};  // as CUDA reports it (cudaDeviceProp::name)
+  std::string name;                    // as given to --device
+  std::string cuda_name = {};          // as CUDA reports it (cudaDeviceProp::name)
+  std::string link = "nvlink";         // between ranks of a host: "nvlink", "pcie" (GPUs) or "shm" (CPUs)
   double peak_flops = 0;               // FLOP/s of one rank's device: dense, for the inputs' type of matrix products
   double memory_bytes_per_second = 0;  // bytes read plus bytes written
   int64_t memory_bytes = 0;            // total as CUDA reports it, below the data sheet's; 0: a CPU (host memory)
@@ -27,10 +26,8 @@ struct DeviceModel {
   bool is_gpu = true;
 };
 
-// The table of known GPUs; the source of each figure stands in devices.cpp.
-std::span<const DeviceModel> known_gpus();
-
-// Finds a GPU by its --device name ("cpu" is not one). Throws ConfigurationError, which suggests the most similar name.
+// Finds a known GPU by its --device name ("cpu" is not one); the source of each figure stands in devices.cpp. Throws
+// ConfigurationError, which suggests the most similar name.
 const DeviceModel& gpu_by_name(const std::string& name);
 
 // Finds a GPU by the name that CUDA reports; null if unknown. A MIG slice has another name, so it is unknown.
@@ -38,8 +35,5 @@ const DeviceModel* gpu_by_cuda_name(std::string_view name);
 
 // The fractions that the CPU backend reaches: of a core's peak, and of the bandwidth of a copy.
 Efficiency cpu_efficiency();
-
-// The dense bf16 peak of the GPU that CUDA calls `name`, or 0 if it is unknown. MFU uses it if output.peak_flops is 0.
-double peak_flops_of_cuda_name(std::string_view name);
 
 }  // namespace ropewalk

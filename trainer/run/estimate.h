@@ -18,6 +18,8 @@ enum class Purpose {
   kInference,  // a forward pass of one micro-batch, on a rank without gradients and optimizer state
 };
 
+inline double number(FlopCount count) { return static_cast<double>(count); }
+
 struct StepEstimate {
   MemoryUse memory;
   int64_t program_bytes = 0;  // libraries, and MPI if there are several ranks: a constant, measured once

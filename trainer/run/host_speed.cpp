@@ -35,7 +35,7 @@ DeviceModel measure_host(BackendKind backend, double peak_flops) {
     kernels->fill(x, 0);
     return x;
   };
-  DeviceModel out{.name = "cpu", .efficiency = cpu_efficiency(), .is_gpu = false};
+  DeviceModel out{.name = "cpu", .link = "shm", .efficiency = cpu_efficiency(), .is_gpu = false};
   const Tensor x = zeros({N, N}), w = zeros({N, N}), y = zeros({N, N}), from = zeros({values}), to = zeros({values});
   out.peak_flops = peak_flops;
   if (peak_flops == 0) {

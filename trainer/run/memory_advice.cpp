@@ -55,23 +55,29 @@ int64_t sent(const MeshEstimate& estimate) {
   return bytes;
 }
 
-Change change_of(const Settings& settings, const Evaluation& now, const Evaluation& then) {
+Change change_of(const Settings& settings, const Evaluation& now, const Evaluation& then, const MemoryLimit& limit) {
   const MeshEstimate &before = now.largest_stage(), &after = then.stages[now.largest];
   const int ranks = now.config.parallel.mesh.size(), ranks_then = then.config.parallel.mesh.size();
+  const int64_t has = limit(then.config.parallel.mesh);
   return {.settings = settings,
           .needed = then.needed,
           .saved = now.needed - then.needed,
           .sent_more = sent(after) - sent(before),
           .arithmetic_more = after.mean_flops * ranks_then / (before.mean_flops * ranks) - 1,
-          .ranks_more = ranks_then - ranks};
+          .ranks_more = ranks_then - ranks,
+          .fits = has > 0 && then.needed <= has};
 }
 
 auto price(const Change& change) { return std::tuple(change.ranks_more, change.arithmetic_more, change.sent_more); }
 
 class Advisor {
  public:
-  Advisor(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit)
-      : now_(now), reconfigure_(reconfigure), purpose_(purpose), limit_(limit) {}
+  Advisor(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, const MemoryLimit& limit)
+      : now_(now),
+        reconfigure_(reconfigure),
+        purpose_(purpose),
+        limit_(limit),
+        has_now_(limit(now.config.parallel.mesh)) {}
 
   MemoryAdvice run() {
     MemoryAdvice out;
@@ -87,7 +93,7 @@ class Advisor {
       if (!kept.values.empty()) valid.push_back(std::move(kept));
     }
     std::ranges::stable_sort(out.changes, {}, price);
-    if (limit_ == 0 || now_.needed <= limit_) return out;
+    if (has_now_ == 0 || now_.needed <= has_now_) return out;
     out.smallest = fewest(valid);
     out.with_these_ranks = out.smallest;
     if (out.smallest && out.smallest->ranks_more == 0) return out;
@@ -110,16 +116,17 @@ class Advisor {
         throw ConfigurationError(fmt::format("{} ranks are not advised", ranks));
       return config;
     };
-    const auto evaluations = evaluate_plans(with_fixed, all, purpose_);
+    std::vector<std::optional<Change>> changes(all.size());
+    evaluate_plans(with_fixed, all, purpose_,
+                   [&](size_t i, const Evaluation& then) { changes[i] = change_of(all[i], now_, then, limit_); });
     std::vector<Change> out;
-    for (size_t i = 0; i < all.size(); ++i)
-      if (evaluations[i]) out.push_back(change_of(all[i], now_, *evaluations[i]));
+    for (std::optional<Change>& change : changes)
+      if (change) out.push_back(std::move(*change));
     return out;
   }
-  bool fits(const Change& change) const { return change.needed <= limit_; }
 
-  // A stronger value of a field never needs more memory, so fields whose strongest values together do not fit cannot
-  // fit: one estimate for each choice of fields.
+  // A stronger value of a field never needs more memory, and more ranks never raise the limit. So a choice of fields
+  // whose strongest values together need more than a rank has now cannot fit: one estimate for each such choice.
   std::optional<Change> fewest(const std::vector<Field>& fields) const {
     for (size_t count = 1; count <= kMostSettings; ++count) {
       std::vector<std::vector<size_t>> choices;
@@ -132,9 +139,11 @@ class Advisor {
       }
       std::optional<Change> best;
       for (const Change& change : changes_of(strongest)) {
-        if (!fits(change)) continue;
+        if (change.needed > has_now_) continue;
         const auto place = static_cast<size_t>(std::ranges::find(strongest, change.settings) - strongest.begin());
-        const Change mildest = weakened(change, fields, choices[place]);
+        const std::optional<Change> cheapest = with_fewest_ranks(change, fields, choices[place]);
+        if (!cheapest) continue;
+        const Change mildest = weakened(*cheapest, fields, choices[place]);
         if (!best || price(mildest) < price(*best)) best = mildest;
       }
       if (best) return best;
@@ -142,18 +151,38 @@ class Advisor {
     return std::nullopt;
   }
 
-  // The mildest value of each field in turn with which the change still fits.
+  // `strongest` with those values of the fields that add ranks which fit with the fewest ranks; nullopt: none fit. The
+  // strongest need not: ranks that share a host share its memory.
+  std::optional<Change> with_fewest_ranks(const Change& strongest, const std::vector<Field>& fields,
+                                          const std::vector<size_t>& choice) const {
+    std::vector<Settings> all = {strongest.settings};
+    for (size_t i = 0; i < choice.size(); ++i) {
+      if (!fields[choice[i]].adds_ranks) continue;
+      std::vector<Settings> more;
+      for (const Settings& settings : all)
+        for (const std::string& value : fields[choice[i]].values) (more.emplace_back(settings))[i] = value;
+      all = std::move(more);
+    }
+    std::optional<Change> best;
+    for (Change& change : changes_of(all))
+      if (change.fits && (!best || price(change) < price(*best))) best = std::move(change);
+    return best;
+  }
+
+  // The mildest value of each other field in turn with which the change still fits.
   Change weakened(Change change, const std::vector<Field>& fields, const std::vector<size_t>& choice) const {
-    for (size_t i = 0; i < choice.size(); ++i)
+    for (size_t i = 0; i < choice.size(); ++i) {
+      if (fields[choice[i]].adds_ranks) continue;
       for (const std::string& value : fields[choice[i]].values) {
         if (value == change.settings[i]) break;
         Settings settings = change.settings;
         settings[i] = value;
         const std::vector<Change> milder = changes_of({settings});
-        if (milder.empty() || !fits(milder[0])) continue;
+        if (milder.empty() || !milder[0].fits) continue;
         change = milder[0];
         break;
       }
+    }
     return change;
   }
 
@@ -174,12 +203,14 @@ class Advisor {
   const Evaluation& now_;
   const Reconfigure& reconfigure_;
   Purpose purpose_;
-  int64_t limit_;
+  const MemoryLimit& limit_;
+  int64_t has_now_;  // bytes that a rank has
 };
 
 }  // namespace
 
-MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit) {
+MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose,
+                              const MemoryLimit& limit) {
   return Advisor(now, reconfigure, purpose, limit).run();
 }
 

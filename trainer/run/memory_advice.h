@@ -18,6 +18,7 @@ struct Change {
   int64_t sent_more = 0;              // bytes per step: the sum over axes, each of the rank that sends most there
   double arithmetic_more = 0;         // increase of the FLOPs of all ranks together, as a fraction
   int ranks_more = 0;
+  bool fits = false;  // into what a rank of the changed mesh has; false if that is unknown
 };
 
 struct MemoryAdvice {
@@ -26,8 +27,9 @@ struct MemoryAdvice {
   std::optional<Change> with_these_ranks;  // the same among changes that add no ranks
 };
 
-// limit: bytes of memory that a rank has; 0: unknown. If it is unknown or suffices, only `changes` is filled. Otherwise
-// combinations of up to four settings and 65,536 ranks are tried, too.
-MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose, int64_t limit);
+// If the limit is unknown or suffices, only `changes` is filled. Otherwise combinations of up to four settings and
+// 65,536 ranks are tried, too. More ranks must not raise the limit.
+MemoryAdvice advise_on_memory(const Evaluation& now, const Reconfigure& reconfigure, Purpose purpose,
+                              const MemoryLimit& limit);
 
 }  // namespace ropewalk

@@ -17,11 +17,13 @@ MeshChoice choice_of(const Evaluation& evaluation, Purpose purpose, const Device
         model_step_time(evaluation.stages[i], config, config.training.stages[i], purpose, device, links);
     steps += weight;
     out.seconds += weight * time.seconds();
+    out.tokens += weight * tokens_of(config.training.stages[i], purpose, config.parallel.mesh);
     out.exposed += weight * time.exposed();
     work += weight * time.utilization * time.seconds();
   }
   out.utilization = work / out.seconds;
   out.seconds /= steps;
+  out.tokens /= steps;
   out.exposed /= steps;
   return out;
 }
@@ -43,22 +45,26 @@ std::vector<std::vector<std::string>> mesh_shapes(int ranks) {
 }
 
 MeshSearch search_meshes(int ranks, const Reconfigure& reconfigure, Purpose purpose, const DeviceModel& device,
-                         const LinkRates& links, int64_t limit) {
+                         const LinkRates& links, const MemoryLimit& limit) {
   const std::vector<std::vector<std::string>> shapes = mesh_shapes(ranks);
   MeshSearch out;
   out.shapes = static_cast<int>(shapes.size());
-  for (const std::optional<Evaluation>& evaluation : evaluate_plans(reconfigure, shapes, purpose)) {
-    if (!evaluation) continue;
+  std::vector<std::optional<MeshChoice>> choices(shapes.size());
+  evaluate_plans(reconfigure, shapes, purpose, [&](size_t i, const Evaluation& evaluation) {
+    choices[i] = choice_of(evaluation, purpose, device, links);
+  });
+  for (const std::optional<MeshChoice>& choice : choices) {
+    if (!choice) continue;
     ++out.allowed;
-    const MeshChoice choice = choice_of(*evaluation, purpose, device, links);
-    if (limit == 0 || choice.needed <= limit) {
-      out.choices.push_back(choice);
+    if (const int64_t has = limit(choice->mesh); has == 0 || choice->needed <= has) {
+      out.choices.push_back(*choice);
       continue;
     }
     ++out.too_large;
-    if (out.smallest.empty() || choice.needed < out.smallest[0].needed) out.smallest = {choice};
+    if (!out.smallest || choice->needed < out.smallest->needed) out.smallest = choice;
   }
-  std::ranges::stable_sort(out.choices, {}, &MeshChoice::seconds);
+  if (!out.choices.empty()) out.smallest.reset();
+  std::ranges::stable_sort(out.choices, std::ranges::greater(), &MeshChoice::tokens_per_second);
   return out;
 }
 

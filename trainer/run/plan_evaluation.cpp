@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <optional>
 #include <thread>
 
 #include "kernels/allowed_cpus.h"
@@ -23,10 +24,8 @@ Evaluation evaluate_plan(Config config, Purpose purpose) {
   return out;
 }
 
-std::vector<std::optional<Evaluation>> evaluate_plans(const Reconfigure& reconfigure,
-                                                      const std::vector<std::vector<std::string>>& settings,
-                                                      Purpose purpose) {
-  std::vector<std::optional<Evaluation>> out(settings.size());
+void evaluate_plans(const Reconfigure& reconfigure, const std::vector<std::vector<std::string>>& settings,
+                    Purpose purpose, const std::function<void(size_t, const Evaluation&)>& use) {
   std::atomic<size_t> next = 0;
   std::vector<std::exception_ptr> errors(std::clamp<size_t>(allowed_cpus().size(), 1, 8));
   const auto work = [&](std::exception_ptr& error) {
@@ -38,7 +37,7 @@ std::vector<std::optional<Evaluation>> evaluate_plans(const Reconfigure& reconfi
         } catch (const ConfigurationError&) {
           continue;
         }
-        out[i] = evaluate_plan(std::move(*config), purpose);
+        use(i, evaluate_plan(std::move(*config), purpose));
       }
     } catch (...) {
       error = std::current_exception();
@@ -50,7 +49,6 @@ std::vector<std::optional<Evaluation>> evaluate_plans(const Reconfigure& reconfi
   for (std::thread& thread : threads) thread.join();
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
-  return out;
 }
 
 }  // namespace ropewalk

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +15,9 @@ namespace ropewalk {
 // result is invalid.
 using Reconfigure = std::function<Config(const std::vector<std::string>& settings)>;
 
+// Returns the bytes of memory that a rank of this mesh has; 0: unknown. On CPUs, ranks share the memory of their host.
+using MemoryLimit = std::function<int64_t(const MeshShape& mesh)>;
+
 struct Evaluation {
   Config config;
   std::vector<MeshEstimate> stages;
@@ -25,9 +27,9 @@ struct Evaluation {
 };
 Evaluation evaluate_plan(Config config, Purpose purpose);
 
-// Evaluates each list of settings, in parallel threads. nullopt: the settings are invalid.
-std::vector<std::optional<Evaluation>> evaluate_plans(const Reconfigure& reconfigure,
-                                                      const std::vector<std::vector<std::string>>& settings,
-                                                      Purpose purpose);
+// Evaluates each list of settings, in parallel threads. A thread calls use(i, evaluation) for settings[i]; the calls
+// may overlap. Settings that are invalid are left out.
+void evaluate_plans(const Reconfigure& reconfigure, const std::vector<std::vector<std::string>>& settings,
+                    Purpose purpose, const std::function<void(size_t, const Evaluation&)>& use);
 
 }  // namespace ropewalk

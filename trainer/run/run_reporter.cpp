@@ -40,7 +40,7 @@ RunReporter::RunReporter(const Config& config, Rank rank, const RunDirectory* di
                          bool status_line)
     : config_(config), rank_(rank), flops_(config.model), peak_flops_(config.output.peak_flops) {
   if (const auto device = rank.kernels.device_status(); device && peak_flops_ == 0)
-    peak_flops_ = peak_flops_of_cuda_name(device->name);
+    if (const DeviceModel* const known = gpu_by_cuda_name(device->name)) peak_flops_ = known->peak_flops;
   if (!directory) return;
   files_ = std::make_unique<Files>(config, *directory, resumed_step, status_line);
   write_config();

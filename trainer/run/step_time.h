@@ -25,12 +25,14 @@
 //                                                  embedding's) is complete last: nothing hides it
 //   weights     all-gather of updated weights      AdamW on the later buckets, the forward of the first micro-batch.
 //                                                  Only AdamW hides the first bucket, which the forward needs at once
-//   others      all other groups of the mesh       nothing
+//   key_replicas  gradients of KV heads that       nothing
+//               several tensor ranks hold
 //
-// A part uses the link inside a host if its group's ranks are on one host, else the link between hosts (ranks are
+// A part uses the link inside a host if each of its groups is on one host, else the link between hosts (ranks are
 // numbered tensor fastest, then context, then data). CPU ranks of one host copy the bytes themselves, so nothing hides
-// what they send to each other. Not modelled: latency of messages and kernels, contention of parts for a link,
-// imbalance within a step, reading of data, checkpoints and validation.
+// what they send to each other. Not modelled: the few bytes of the groups world and batch, latency of messages and
+// kernels, contention of parts for a link, imbalance within a step, reading of data, checkpoints and validation. On
+// CPUs, each rank has the copy bandwidth that one rank alone reaches, though the ranks of a host share its memory.
 #pragma once
 
 #include <string>
@@ -49,7 +51,7 @@ struct LinkRates {
 struct StepTime {
   double products = 0, full_attention = 0, sliding_attention = 0, memory = 0;  // seconds
   struct Part {
-    std::string name;                  // "tensor", "ring", "halo", "gradients", "weights", "others"
+    std::string name;                  // "tensor", "ring", "halo", "gradients", "weights", "key_replicas"
     bool inside = true;                // true: sent within a host; false: between hosts
     double transfer = 0, exposed = 0;  // seconds
   };
@@ -60,6 +62,9 @@ struct StepTime {
   double exposed() const;
   double seconds() const { return computation() + exposed(); }
 };
+
+// Tokens that all ranks together process in a step; for inference, in a forward pass of one micro-batch per data rank.
+double tokens_of(const Stage& stage, Purpose purpose, const MeshShape& mesh);
 
 StepTime model_step_time(const MeshEstimate& estimate, const Config& config, const Stage& stage, Purpose purpose,
                          const DeviceModel& device, const LinkRates& links);

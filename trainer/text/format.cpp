@@ -16,6 +16,7 @@ std::string scaled_text(double value, double base, std::initializer_list<const c
   if (!std::isfinite(value)) return "?";
   auto unit = units.begin();
   for (; std::abs(value) >= base - 0.5 && unit + 1 != units.end(); ++unit) value /= base;
+  if (std::abs(value) >= 1e6) return fmt::format("{:.3g}{}", value, *unit);
   const int digits = unit == units.begin() || std::abs(value) >= 99.95 ? 0 : 1;
   return fmt::format("{:.{}f}{}", value, digits, *unit);
 }
@@ -55,13 +56,14 @@ std::string duration_text(double seconds) {
   };
   if (whole_seconds < 3600) return pair(whole_seconds, 60, "m", "s");
   if (whole_minutes < 24 * 60) return pair(whole_minutes, 60, "h", "m");
-  return pair(whole_hours, 24, "d", "h");
+  return whole_hours < 24 * 10'000 ? pair(whole_hours, 24, "d", "h") : fmt::format("{:.3g} d", seconds / 86400);
 }
 
 std::string count_text(double count) { return scaled_text(count, 1000, {"", " k", " M", " B", " T"}); }
 std::string flops_text(double flops) {
   return scaled_text(flops, 1000, {" FLOP", " kFLOP", " MFLOP", " GFLOP", " TFLOP", " PFLOP", " EFLOP"});
 }
+std::string rate_text(double bytes_per_second) { return fmt::format("{:.4g} GB/s", bytes_per_second / 1e9); }
 std::string bytes_text(double bytes) { return scaled_text(bytes, 1024, {" B", " KiB", " MiB", " GiB", " TiB"}); }
 
 std::string counted(const std::string& count, std::string_view noun, std::string_view plural) {

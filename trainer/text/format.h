@@ -12,6 +12,7 @@ std::string duration_text(
 std::string count_text(double count);  // "999", "1.2 k", "34.5 M", "1.1 B"
 std::string flops_text(double flops);  // "12 FLOP", "2.4 GFLOP"
 std::string bytes_text(double bytes);  // "512 B", "1.5 KiB", "2.0 GiB"
+std::string rate_text(double bytes_per_second);    // "450 GB/s", "0.125 GB/s"
 std::string bar_text(double fraction, int width);  // "[====>     ]", `width` characters in all
 
 // "1 file", "2 files", "2 entries". `plural` is needed only if it is not the noun with an s.

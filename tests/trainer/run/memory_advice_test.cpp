@@ -26,9 +26,14 @@ Config reconfigured(const std::vector<std::string>& settings) {
   return parse_config(kText, "text", settings, std::nullopt);
 }
 
-MemoryAdvice advice_for(int64_t limit) {
+MemoryLimit always(int64_t limit) {
+  return [=](const MeshShape&) { return limit; };
+}
+
+MemoryAdvice advice_for(const MemoryLimit& limit) {
   return advise_on_memory(evaluate_plan(reconfigured({}), Purpose::kTraining), reconfigured, Purpose::kTraining, limit);
 }
+MemoryAdvice advice_for(int64_t limit) { return advice_for(always(limit)); }
 
 int64_t needed_with(const std::vector<std::string>& settings) {
   return evaluate_plan(reconfigured(settings), Purpose::kTraining).needed;
@@ -79,6 +84,44 @@ TEST(MemoryAdvice, FindsTheFewestSettingsThatFit) {
   EXPECT_GE(two.with_these_ranks->settings.size(), two.smallest->settings.size());
 }
 
+// Ranks that share a host share its memory: each change is compared with what its own mesh leaves a rank.
+TEST(MemoryAdvice, ComparesWithTheMemoryOfTheChangedMesh) {
+  const int64_t now = needed_with({}), host = now - 1;
+  const MemoryAdvice shared = advice_for([=](const MeshShape& mesh) { return host / mesh.size(); });
+  bool some_would_fit_alone = false;
+  for (const Change& change : shared.changes) {
+    EXPECT_EQ(change.fits, change.needed <= host / (1 + change.ranks_more)) << change.settings[0];
+    some_would_fit_alone |= change.ranks_more > 0 && change.needed <= host && !change.fits;
+  }
+  EXPECT_TRUE(some_would_fit_alone);
+  ASSERT_TRUE(shared.smallest);
+  EXPECT_TRUE(shared.smallest->fits && shared.smallest->ranks_more == 0);
+}
+
+// Two ranks are on two hosts, more ranks share them: the most ranks do not fit, fewer do.
+TEST(MemoryAdvice, FindsTheRanksThatFitIfTheMostDoNot) {
+  const std::vector<std::string> settings = {"training.recompute=BLOCK", "training.micro_batch=1",
+                                             "training.loss_chunk=256", "model.width=512", "model.hidden=2048"};
+  const Reconfigure reconfigure = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = settings;
+    all.insert(all.end(), more.begin(), more.end());
+    return reconfigured(all);
+  };
+  const auto needed = [&](const std::string& setting) {
+    return evaluate_plan(reconfigure({setting}), Purpose::kTraining).needed;
+  };
+  const int64_t host = needed("parallel.tensor_parallel=2");
+  ASSERT_GT(needed("parallel.tensor_parallel=4"), host / 4);
+  const MemoryAdvice advice =
+      advise_on_memory(evaluate_plan(reconfigure({}), Purpose::kTraining), reconfigure, Purpose::kTraining,
+                       [=](const MeshShape& mesh) { return mesh.size() <= 2 ? host : host / mesh.size(); });
+  ASSERT_TRUE(advice.smallest);
+  EXPECT_EQ(advice.smallest->ranks_more, 1);
+  EXPECT_EQ(advice.smallest->settings.size(), 1u);
+  EXPECT_TRUE(advice.smallest->fits && advice.smallest->needed <= host);
+  EXPECT_FALSE(advice.with_these_ranks);
+}
+
 TEST(DeviceMemory, OfAGpuHasRoomForCudaAndNccl) {
   const auto overhead = [](const std::vector<std::string>& settings) {
     std::vector<std::string> all = {"parallel.device=CUDA", "model.head_size=64", "model.width=256"};
@@ -94,6 +137,9 @@ TEST(DeviceMemory, OfAGpuHasRoomForCudaAndNccl) {
   EXPECT_EQ(overhead({"parallel.context_parallel=2", "parallel.tensor_parallel=4"}).nccl, 4 * a_group)
       << "key heads are shared too";
   EXPECT_EQ(overhead({"parallel.data_parallel=2", "parallel.device_transport=STAGED"}).nccl, 0);
+  const Config config =
+      reconfigured({"parallel.device=CUDA", "model.head_size=64", "model.width=256", "parallel.data_parallel=2"});
+  EXPECT_EQ(bytes_beside_context({}, config), a_group) << "free memory lacks the context already";
 }
 
 DeviceModel device() {
@@ -101,7 +147,7 @@ DeviceModel device() {
 }
 
 TEST(MeshSearch, HasEveryMeshThatIsAllowedTheFastestFirst) {
-  const MeshSearch found = search_meshes(8, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, 0);
+  const MeshSearch found = search_meshes(8, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, always(0));
   EXPECT_EQ(found.shapes, 10);
   EXPECT_EQ(found.allowed, 6)
       << "data 1 and 2 with tensor 1, 2 and 4: the batch is two micro-batches, there are 4 heads";
@@ -113,19 +159,32 @@ TEST(MeshSearch, HasEveryMeshThatIsAllowedTheFastestFirst) {
   }
 }
 
+// A forward pass has one micro-batch for each data rank, so more data ranks do more work in it.
+TEST(MeshSearch, OfForwardPassesComparesTokensPerSecond) {
+  const auto found = search_meshes(4, reconfigured, Purpose::kInference, device(), {1e9, 1e9, 4}, always(0));
+  ASSERT_GT(found.choices.size(), 2u);
+  const MeshChoice& best = found.choices.front();
+  EXPECT_EQ(best.mesh.data_parallel, 2) << "as many as the batch allows; they send nothing";
+  EXPECT_EQ(best.tokens, 2 * 4 * 2048);
+  for (size_t i = 1; i < found.choices.size(); ++i)
+    EXPECT_GE(found.choices[i - 1].tokens_per_second(), found.choices[i].tokens_per_second());
+  EXPECT_GT(best.seconds, std::ranges::min(found.choices, {}, &MeshChoice::seconds).seconds);
+}
+
 TEST(MeshSearch, DropsAndCountsWhatDoesNotFit) {
-  const MeshSearch all = search_meshes(4, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, 0);
+  const MeshSearch all = search_meshes(4, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, always(0));
   std::vector<int64_t> needed;
   for (const MeshChoice& choice : all.choices) needed.push_back(choice.needed);
   std::ranges::sort(needed);
-  const auto some = search_meshes(4, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, needed[1]);
+  const auto some = search_meshes(4, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, always(needed[1]));
   EXPECT_EQ(some.choices.size(),
             static_cast<size_t>(std::ranges::count_if(needed, [&](int64_t n) { return n <= needed[1]; })));
   EXPECT_EQ(some.too_large + static_cast<int>(some.choices.size()), some.allowed);
-  const auto none = search_meshes(4, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, needed[0] - 1);
+  const auto none = search_meshes(4, reconfigured, Purpose::kTraining, device(), {1e10, 1e9, 4}, always(needed[0] - 1));
   EXPECT_TRUE(none.choices.empty());
-  ASSERT_EQ(none.smallest.size(), 1u);
-  EXPECT_EQ(none.smallest[0].needed, needed[0]);
+  ASSERT_TRUE(none.smallest);
+  EXPECT_EQ(none.smallest->needed, needed[0]);
+  EXPECT_FALSE(some.smallest) << "some fit";
 }
 
 }  // namespace

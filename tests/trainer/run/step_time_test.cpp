@@ -33,8 +33,6 @@ const StepTime::Part* part_of(const StepTime& time, const std::string& name) {
   return found == time.communication.end() ? nullptr : &*found;
 }
 
-double number(FlopCount count) { return static_cast<double>(count); }
-
 TEST(StepTime, OfOneRankIsArithmeticAndMemory) {
   const Config config = config_of({1, 1, 1}, {sliding_rope(8), full_nope()});
   const Stage& stage = config.training.stages.front();
@@ -48,16 +46,6 @@ TEST(StepTime, OfOneRankIsArithmeticAndMemory) {
   EXPECT_NEAR(time.memory, number(estimate.busiest.memory_traffic) / 0.8e9, 1e-12);
   EXPECT_EQ(time.exposed(), 0);
   EXPECT_NEAR(time.utilization, estimate.fullest.model_flops / (time.seconds() * 1e9), 1e-12);
-}
-
-// Every step of two is as much memory traffic as the first: weights, states and activations are touched as often.
-TEST(StepTime, MemoryTrafficGrowsWithTheBatch) {
-  const auto traffic = [](int64_t batch) {
-    const Config config = config_of({1, 1, 1}, {full_nope()}, 64, batch);
-    return estimate_mesh(config, config.training.stages.front(), Purpose::kTraining).busiest.memory_traffic;
-  };
-  EXPECT_EQ(number(traffic(4) - traffic(3)), number(traffic(3) - traffic(2)));
-  EXPECT_GT(traffic(3), traffic(2));
 }
 
 // Of a model of full layers alone, all bytes of the sequence axis are those of rings; chunks are equal here.
@@ -144,6 +132,34 @@ TEST(StepTime, AGroupThatHostsShareTakesTheLinkBetweenThem) {
   EXPECT_EQ(inside(2), "i----");
   EXPECT_EQ(inside(4), "iii--");
   EXPECT_EQ(inside(8), "iiiii");
+}
+
+// Ranks 6 to 11 of a host of 8 are on two hosts.
+TEST(StepTime, AGroupThatStraddlesHostsTakesTheLinkBetweenThem) {
+  const auto inside = [](const MeshShape& mesh, int ranks_per_host) {
+    const StepTime time = time_of(config_of(mesh, {full_nope(), sliding_rope(8)}), {1e9, 1e6, ranks_per_host});
+    std::string out;
+    for (const char* name : {"tensor", "ring", "halo", "gradients"}) out += part_of(time, name)->inside ? 'i' : '-';
+    return out;
+  };
+  EXPECT_EQ(inside({2, 3, 2}, 8), "i---");
+  EXPECT_EQ(inside({2, 3, 2}, 3), "----") << "ranks 2 and 3 are a tensor group";
+  EXPECT_EQ(inside({2, 3, 2}, 6), "iii-");
+  EXPECT_EQ(inside({1, 3, 2}, 8), "iiii") << "all ranks are on one host";
+}
+
+// Ranks that share a KV head are neighbours; the small model has two KV heads.
+TEST(StepTime, KeyReplicasTakeTheLinkOfNeighbours) {
+  const auto replicas = [](int ranks_per_host) {
+    const StepTime time = time_of(config_of({2, 1, 4}, {full_nope()}), {1e9, 1e6, ranks_per_host});
+    EXPECT_FALSE(part_of(time, "others"));
+    return *part_of(time, "key_replicas");
+  };
+  EXPECT_TRUE(replicas(2).inside);
+  EXPECT_EQ(replicas(2).exposed, replicas(2).transfer) << "nothing hides it";
+  EXPECT_FALSE(replicas(1).inside);
+  EXPECT_NEAR(replicas(1).transfer, 1e3 * replicas(2).transfer, 1e-9);
+  EXPECT_FALSE(part_of(time_of(config_of({2, 1, 2}, {full_nope()}), {1e9, 1e6, 8}), "key_replicas"));
 }
 
 // Ranks on CPUs copy the bytes with the core that computes.

@@ -18,6 +18,8 @@ TEST(Text, Durations) {
   EXPECT_EQ(duration_text(2 * 3600 + 7 * 60 + 29), "2 h 07 m");
   EXPECT_EQ(duration_text(24 * 3600 - 1), "1 d 00 h");
   EXPECT_EQ(duration_text(99 * 3600), "4 d 03 h");
+  EXPECT_EQ(duration_text(9999 * 86400.0), "9999 d 00 h");
+  EXPECT_EQ(duration_text(1e300), "1.16e+295 d");
   for (double unknown : {-1.0, double{NAN}, double{INFINITY}}) EXPECT_EQ(duration_text(unknown), "?");
 }
 
@@ -29,12 +31,16 @@ TEST(Text, Amounts) {
   EXPECT_EQ(count_text(34.5e6), "34.5 M");
   EXPECT_EQ(count_text(345.6e6), "346 M");
   EXPECT_EQ(count_text(8.03e9), "8.0 B");
-  EXPECT_EQ(count_text(5e18), "5000000 T");
+  EXPECT_EQ(count_text(5e17), "500000 T");
+  EXPECT_EQ(count_text(5e18), "5e+06 T");
+  EXPECT_EQ(flops_text(1e300), "1e+282 EFLOP");
   EXPECT_EQ(count_text(NAN), "?");
   EXPECT_EQ(bytes_text(512), "512 B");
   EXPECT_EQ(bytes_text(1023.7), "1.0 KiB");
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
   EXPECT_EQ(bytes_text(2147483648.0), "2.0 GiB");
+  EXPECT_EQ(rate_text(450e9), "450 GB/s");
+  EXPECT_EQ(rate_text(1.8e12), "1800 GB/s");
 }
 
 TEST(Text, Counted) {

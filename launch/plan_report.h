@@ -1,21 +1,13 @@
-// Prints plans: memory, FLOPs, bytes sent and modelled time of a step, as text for people and as JSON for scripts.
+// Prints a plan: memory, FLOPs, bytes sent and modelled time of a step, as text for people and as JSON for scripts.
 #pragma once
 
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "launch/plan_options.h"
-#include "trainer/config/config.h"
 #include "trainer/run/memory_advice.h"
-#include "trainer/run/mesh_estimate.h"
-#include "trainer/run/mesh_search.h"
-#include "trainer/run/step_time.h"
 
 namespace ropewalk {
-
-// The memory of a rank in one line, for the start of a run: "812 MiB: weights 120 MiB, ...".
-std::string memory_line(const StepEstimate& estimate);
 
 // A plan: estimates of all stages, the machine, and advice on settings that reduce memory.
 struct PlanReport {
@@ -34,11 +26,12 @@ std::string plan_text(const PlanReport& report);
 //   machine       if the device is known: device, source (of its figures), peak_flops, memory_bytes_per_second,
 //                 efficiency (fractions reached: of the peak by products (matrix products), full_attention and
 //                 sliding_attention; of the bandwidth by memory (memory-bound operations)),
-//                 links (inside, between: one-way bandwidth of a rank within a host and between hosts; ranks_per_host)
+//                 links (name_inside: "nvlink", "pcie" or "shm"; inside, between: one-way bandwidth of a rank within a
+//                 host and between hosts; ranks_per_host)
 //   memory        of a rank: needed, limit (0: unknown), source (of the limit), fits (if the limit is known)
 //   stages[]      first_step, sequence_length, batch, micro_batch
-//     memory_bytes  of the fullest rank: by kind, and total of the process; on a GPU also cuda_context, nccl,
-//                   device_total
+//     memory_bytes  of the fullest rank: by kind, and total (on a GPU: of its memory; the kinds sequences, messages
+//                   and program are in host memory then, with their sum in host_total)
 //     activation_bytes_per_token
 //     bytes_sent    by axis: a_rank (the rank that sends most), all_ranks
 //     flops         of the busiest rank: products, full_attention, sliding_attention, total; mean: over all ranks;
@@ -51,13 +44,9 @@ std::string plan_text(const PlanReport& report);
 //                 with_these_ranks (the smallest that adds no ranks); the last two are null if none was found. A change
 //                 has settings[], needed, saved, sent_more, arithmetic_more (a fraction), ranks_more, fits
 std::string plan_json(const PlanReport& report);
-// The keys mesh, work and stages (without time) of plan_json().
-std::string estimate_json(const std::vector<MeshEstimate>& stages, const Config& config, Purpose purpose);
 
-// The fastest meshes of a search, as a table.
-std::string search_text(const MeshSearch& search, int ranks, const Machine& machine);
-// The same as one JSON object: ranks, shapes, allowed, too_large, machine, memory (limit, source), best[] (mesh,
-// seconds, mfu, memory_bytes, exposed).
-std::string search_json(const MeshSearch& search, int ranks, const Machine& machine);
+// Parts that the report of a search shares.
+std::string seconds_text(double seconds);  // "2.41 s", "93.2 ms"
+std::string model_note(const Machine& machine, const MeshShape& mesh);
 
 }  // namespace ropewalk
