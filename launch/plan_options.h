@@ -20,7 +20,7 @@ int64_t bytes_of_text(const std::string& option, const std::string& text);
 std::vector<std::string> mesh_settings(const std::string& text);
 
 struct Machine {
-  std::optional<DeviceModel> device;  // absent: no --device, and no known GPU of this host to plan for
+  std::optional<DeviceModel> device;  // nullopt: --device is not given, and this host has no GPU of a known name
   std::string device_source;          // where its figures come from: "data sheet", "this host: ...", ...
   std::string gpu_problem;            // why this host's GPU is not the device, if it was looked for; else empty
   LinkRates links;

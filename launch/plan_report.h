@@ -24,13 +24,14 @@ std::string plan_text(const PlanReport& report);
 //   mesh          data, context, tensor
 //   work          "training step" or "forward pass of one micro-batch"
 //   machine       if the device is known: device, source (of its figures), peak_flops, memory_bytes_per_second,
-//                 efficiency (fractions reached: of the peak by products (matrix products), full_attention and
-//                 sliding_attention; of the bandwidth by memory (memory-bound operations)),
-//                 links (name_inside: "nvlink", "pcie" or "shm"; inside, between: one-way bandwidth of a rank within a
-//                 host and between hosts; ranks_per_host)
+//                 efficiency (products, full_attention, sliding_attention: fractions of the peak that they reach;
+//                 memory: the fraction of the bandwidth that memory-bound operations reach), links (name_inside:
+//                 "nvlink", "pcie" or "shm"; inside, between: one-way bandwidth of a rank within a host and between
+//                 hosts; ranks_per_host)
 //   memory        of a rank: needed, limit (0: unknown), source (of the limit), fits (if the limit is known)
 //   stages[]      first_step, sequence_length, batch, micro_batch
-//     memory_bytes  of the fullest rank: by kind, and total (on a GPU: of its memory; the kinds sequences, messages
+//     memory_bytes  of the fullest rank: weights, gradients, ... by kind, and total (on a GPU: of its memory; the kinds
+//     sequences, messages
 //                   and program are in host memory then, with their sum in host_total)
 //     activation_bytes_per_token
 //     bytes_sent    by axis: a_rank (the rank that sends most), all_ranks

@@ -158,7 +158,7 @@ std::string advice_table(const MemoryAdvice& advice, bool too_large) {
   if (advice.with_these_ranks)
     add("Without more ranks", *advice.with_these_ranks);
   else
-    out += "Without more ranks, no combination of up to four settings was found that fits.\n";
+    out += "Without more ranks, no combination of up to four settings fits.\n";
   return out;
 }
 

@@ -49,7 +49,7 @@ Reconfigure reconfigure_of(const std::string& text, const std::string& file, con
 }
 
 // The configuration with the first mesh of `ranks` ranks that it allows. Throws ConfigurationError if it allows none,
-// with the reason against the first.
+// with the error of the first.
 Config allowed_config(int ranks, const Reconfigure& reconfigure) {
   std::string why;
   for (const std::vector<std::string>& shape : mesh_shapes(ranks)) {
@@ -127,17 +127,18 @@ Verb plan_verb() {
           "mesh, and FLOPs. This is a dry run of the real step: it computes nothing, and needs neither the data\n"
           "nor the machines.\n\n"
           "Memory is compared with what a rank has: --device-memory, else the memory of the GPU that --device\n"
-          "names; else, on CUDA, this host's GPU, and on CPUs this host's free memory. If a rank needs more than\n"
-          "it has, the plan lists settings that reduce memory, each with its price (bytes sent, FLOPs, ranks),\n"
-          "and the smallest change that fits. --advice prints the list in any case.\n\n"
-          "With --device the plan models step time and MFU: matrix products (GEMMs) and attention run at the\n"
-          "fractions of the peak that Ropewalk's kernels reach, memory-bound operations at a fraction of the\n"
-          "bandwidth, and exposed communication is added. --device cpu first times a matrix product and a copy on\n"
-          "this host; if output.peak_flops is set, it is the peak, and no matrix product is timed. --search N\n"
+          "names; else, on CUDA, this host's GPU, and on CPUs a rank's share of this host's free memory. If a rank\n"
+          "needs more than it has, the plan lists settings that reduce memory, each with its price (bytes sent,\n"
+          "FLOPs, ranks), and the smallest change that fits. --advice prints the list in any case.\n\n"
+          "With --device, or with a known GPU in this host, the plan models step time and MFU: matrix products\n"
+          "(GEMMs) and attention run at the fractions of the peak that Ropewalk's kernels reach, memory-bound\n"
+          "operations at a fraction of the bandwidth, and exposed communication is added. --device cpu first times\n"
+          "a matrix product and a copy on this host; if output.peak_flops is set, only the copy is timed. --search N\n"
           "prints the meshes of N ranks that process most tokens per second.\n\n"
-          "Activations are kept from the forward for the backward; working memory is used while an operation\n"
-          "runs. Bytes sent are those of the algorithms of the host communicators; NCCL may send other amounts.\n"
-          "Each sequence is taken as one document: packed documents send and compute less. --json prints\n"
+          "In the memory table, activations are what the forward saves for the backward, and working memory is used\n"
+          "while an operation runs. Bytes sent are those of the algorithms of the host communicators; NCCL may send\n"
+          "other amounts. Each sequence is taken as one document: packed documents send and compute less. --json "
+          "prints\n"
           "everything as one object, in bytes, FLOP and seconds (keys: mesh, work, machine, memory, stages,\n"
           "advice; with --search: ranks, work, shapes, allowed, too_large, machine, memory, best, smallest).",
       .groups =

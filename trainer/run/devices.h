@@ -18,7 +18,7 @@ struct DeviceModel {
   std::string name;                    // as given to --device
   std::string cuda_name = {};          // as CUDA reports it (cudaDeviceProp::name)
   std::string link = "nvlink";         // between ranks of a host: "nvlink", "pcie" (GPUs) or "shm" (CPUs)
-  double peak_flops = 0;               // FLOP/s of one rank's device: dense, for the inputs' type of matrix products
+  double peak_flops = 0;               // FLOP/s of one device: dense, with inputs of the compute type
   double memory_bytes_per_second = 0;  // bytes read plus bytes written
   int64_t memory_bytes = 0;            // total as CUDA reports it, below the data sheet's; 0: a CPU (host memory)
   double inside = 0, between = 0;      // usual one-way bandwidth of a rank, bytes/s: within a host, between hosts

@@ -42,9 +42,9 @@ int64_t process_bytes(const StepEstimate& estimate);  // approximate peak memory
 // per sequence; packed documents send and compute less. Throws ConfigurationError if the mesh is invalid.
 StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose = Purpose::kTraining);
 
-// The estimate by which a job that starts after `steps_done` steps reserves memory. Training: the estimate with the
-// largest arena, among the current and the later stages that fit the mesh. Inference: the estimate of the current
-// stage.
+// The estimate that decides how much memory a job reserves if it starts after `steps_done` steps. Training: the
+// estimate with the largest arena, among the current and the later stages that fit the mesh. Inference: the estimate of
+// the current stage.
 StepEstimate estimate_run(const Config& config, int rank, Purpose purpose = Purpose::kTraining, int64_t steps_done = 0);
 
 }  // namespace ropewalk

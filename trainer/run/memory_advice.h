@@ -15,8 +15,8 @@ struct Change {
   std::vector<std::string> settings;  // "training.recompute=BLOCK"
   int64_t needed = 0;                 // bytes that the fullest rank needs after the change
   int64_t saved = 0;                  // bytes less than now
-  int64_t sent_more = 0;              // bytes per step: the sum over axes, each of the rank that sends most there
-  double arithmetic_more = 0;         // increase of the FLOPs of all ranks together, as a fraction
+  int64_t sent_more = 0;  // increase of the bytes per step that a rank sends at most on each axis, summed over axes
+  double arithmetic_more = 0;  // increase of the FLOPs of all ranks together, as a fraction
   int ranks_more = 0;
   bool fits = false;  // into what a rank of the changed mesh has; false if that is unknown
 };

@@ -6,7 +6,8 @@
 // - Ranks with equal numbers of tokens and of weights do the same work outside attention. One rank per class is enough.
 // - All ranks of a group make the same collective calls.
 // - What attention sends and computes follows from the rank's place (parallel/attention/attention_cost.h).
-// - Memory grows with a rank's tokens and halo. A rank is skipped if another rank of its class has no smaller halo.
+// - Memory grows with a rank's tokens and halo. A rank is skipped if another rank of its class has a halo at least as
+// large.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,7 @@ struct MeshChoice {
 
 struct MeshSearch {
   int shapes = 0;                      // with data x context x tensor = ranks
-  int allowed = 0;                     // shapes that the configuration allows (model and batch divide)
+  int allowed = 0;                     // shapes that the configuration's rules allow
   int too_large = 0;                   // allowed shapes that need more memory than a rank has
   std::vector<MeshChoice> choices;     // allowed shapes that fit, the most tokens per second first
   std::optional<MeshChoice> smallest;  // if none fits, the allowed shape that needs least memory

@@ -17,14 +17,14 @@
 //
 //   part        sent                               hidden by
 //   tensor      collectives of tensor parallelism  nothing: the rank waits for each
-//   ring        ring attention                     full attention: (P-1)/P of the forward, all of the backward; each
-//                                                  hides its own bytes only
+//   ring        ring attention                     full attention: (P-1)/P of its forward hides the forward's bytes,
+//                                                  its backward hides the backward's bytes
 //   halo        halo of sliding attention          a chunk's attention to its own keys: the fraction 1 - W/(2C) of
-//                                                  sliding attention if W <= C, else C/(2W); the mean over layers
+//                                                  sliding attention if W <= C, else C/(2W), averaged over layers
 //   gradients   reduce-scatter of gradients        the backward of the last micro-batch. The first bucket (the
 //                                                  embedding's) is complete last: nothing hides it
-//   weights     all-gather of updated weights      AdamW on the later buckets, the forward of the first micro-batch.
-//                                                  Only AdamW hides the first bucket, which the forward needs at once
+//   weights     all-gather of updated weights      AdamW on the later buckets and the forward of the first micro-batch;
+//                                                  the first bucket, which the forward needs at once: AdamW only
 //   key_replicas  gradients of KV heads that       nothing
 //               several tensor ranks hold
 //
