@@ -220,10 +220,9 @@ void* Runtime::allocate(int64_t bytes) {
     cudaGetLastError();
     size_t free = 0, all = 0;
     cudaMemGetInfo(&free, &all);
-    throw OutOfMemory(
-        fmt::format("CUDA device {} has {:.2f} of {:.2f} GiB free, and {:.2f} GiB more were asked for",
-                    index_, static_cast<double>(free) / (1 << 30), static_cast<double>(all) / (1 << 30),
-                    static_cast<double>(bytes) / (1 << 30)));
+    throw OutOfMemory(fmt::format("CUDA device {} has {:.2f} of {:.2f} GiB free, and {:.2f} GiB more were asked for",
+                                  index_, static_cast<double>(free) / (1 << 30), static_cast<double>(all) / (1 << 30),
+                                  static_cast<double>(bytes) / (1 << 30)));
   }
   check(error, "allocating memory");
   allocated_ += bytes;
