@@ -14,15 +14,15 @@ struct MemoryLine {
   const char *name, *key;
   int64_t bytes;
   std::string remark = {};
-  bool on_host = false;  // of a rank on a GPU: in host memory
+  bool on_host = false;  // the rank is on a GPU, but this memory is on the host
 };
 
 // All kinds. A rank on a GPU has kinds of its own: what CUDA and NCCL take.
 std::vector<MemoryLine> memory_lines(const StepEstimate& estimate, const Config& config);
-// The kinds of which anything is needed, in the memory of the rank's device: what needed_bytes() adds up.
+// The kinds in the memory of the rank's device, without those of 0 bytes. Their sum is needed_bytes().
 std::vector<MemoryLine> device_lines(const StepEstimate& estimate, const Config& config);
 
-// Bytes of host memory that a rank on a GPU needs, without CUDA's libraries; 0 on a CPU.
+// Bytes of host memory that a rank on a GPU needs, not counting CUDA's libraries; 0 on a CPU.
 int64_t host_bytes(const StepEstimate& estimate, const Config& config);
 
 // One line, for the start of a run: "812 MiB: weights 120 MiB, ...".

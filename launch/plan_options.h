@@ -22,7 +22,7 @@ std::vector<std::string> mesh_settings(const std::string& text);
 struct Machine {
   std::optional<DeviceModel> device;  // nullopt: --device is not given, and this host has no GPU of a known name
   std::string device_source;          // where its figures come from: "data sheet", "this host: ...", ...
-  std::string gpu_problem;            // why this host's GPU is not the device, if it was looked for; else empty
+  std::string gpu_problem;            // why `device` is not this host's GPU; empty: it is, or no GPU was looked for
   LinkRates links;
   std::string links_source;  // the links with their bandwidth: "nvlink 450 GB/s within its host (usual for h100), ..."
   int64_t memory = 0;        // bytes of a rank's device, or of this host; 0: unknown

@@ -24,15 +24,15 @@ std::string plan_text(const PlanReport& report);
 //   mesh          data, context, tensor
 //   work          "training step" or "forward pass of one micro-batch"
 //   machine       if the device is known: device, source (of its figures), peak_flops, memory_bytes_per_second,
-//                 efficiency (products, full_attention, sliding_attention: fractions of the peak that they reach;
-//                 memory: the fraction of the bandwidth that memory-bound operations reach), links (name_inside:
-//                 "nvlink", "pcie" or "shm"; inside, between: one-way bandwidth of a rank within a host and between
-//                 hosts; ranks_per_host)
+//                 efficiency (products (GEMMs), full_attention, sliding_attention: fraction of the peak that each
+//                 reaches; memory: the fraction of the bandwidth that memory-bound operations reach), links
+//                 (name_inside: "nvlink", "pcie" or "shm"; inside, between: one-way bandwidth of a rank within a host
+//                 and between hosts; ranks_per_host)
 //   memory        of a rank: needed, limit (0: unknown), source (of the limit), fits (if the limit is known)
 //   stages[]      first_step, sequence_length, batch, micro_batch
-//     memory_bytes  of the fullest rank: weights, gradients, ... by kind, and total (on a GPU: of its memory; the kinds
-//     sequences, messages
-//                   and program are in host memory then, with their sum in host_total)
+//     memory_bytes  of the fullest rank: each kind (weights, gradients, ...), and total. On a GPU, the kinds
+//                   sequences, messages and program are in host memory: host_total is their sum, total that of the
+//                   other kinds
 //     activation_bytes_per_token
 //     bytes_sent    by axis: a_rank (the rank that sends most), all_ranks
 //     flops         of the busiest rank: products, full_attention, sliding_attention, total; mean: over all ranks;
@@ -41,9 +41,10 @@ std::string plan_text(const PlanReport& report);
 //     time          if the device is known: seconds, mfu, tokens_per_second (all ranks); parts of seconds: products,
 //                   full_attention, sliding_attention, memory, exposed (communication); communication[]: name,
 //                   inside_a_host, transfer, exposed
-//   advice        with --advice, or if a rank does not fit: changes[] (of one setting each), smallest,
-//                 with_these_ranks (the smallest that adds no ranks); the last two are null if none was found. A change
-//                 has settings[], needed, saved, sent_more, arithmetic_more (a fraction), ranks_more, fits
+//   advice        with --advice, or if a rank does not fit: changes[] (of one setting each), smallest (the
+//                 change of fewest settings that fits), with_these_ranks (the same among changes that add no ranks);
+//                 the last two are null if none was found. A change has settings[], needed, saved, sent_more,
+//                 arithmetic_more (a fraction), ranks_more, fits
 std::string plan_json(const PlanReport& report);
 
 // Parts that the report of a search shares.

@@ -1,5 +1,5 @@
-// The mesh of ranks: data x context x tensor, tensor varying fastest. Groups are named by purpose; a group's name is
-// called its axis.
+// The mesh of ranks: data x context x tensor, tensor varying fastest. Groups are named by purpose ("sequence",
+// "gradient", ...); the code calls the name of a group its axis.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@ namespace ropewalk {
 
 class CountingCommunicator;
 
-constexpr int64_t kMostRanks = 1 << 20;  // far above any job; the size of a mesh fits an int
+constexpr int64_t kMostRanks = 1 << 20;  // limit on the ranks of a mesh, so that size() fits an int
 
 struct MeshShape {
   int data_parallel = 1;     // replicas of the model, which see different sequences
@@ -52,7 +52,7 @@ class Mesh {
   Communicator& world() const { return *world_; }        // all ranks
   Communicator& tensor() const { return *tensor_; }      // ranks over which the weight matrices are split
   Communicator& sequence() const { return *sequence_; }  // ranks over which each sequence is split
-  Communicator& batch() const { return *batch_; }        // ranks along the data axis, which see different sequences
+  Communicator& batch() const { return *batch_; }        // ranks that differ only in data_rank()
   Communicator& gradient() const { return *gradient_; }  // data x context: hold the same weights, sum their gradients
   // Ranks of the tensor group that hold the same KV head; of size 1 if tensor_parallel <= key_heads.
   Communicator& key_replicas() const { return *key_replicas_; }
@@ -61,7 +61,8 @@ class Mesh {
   // key_replicas.
   std::vector<std::pair<std::string, CommunicationCounters>> counters() const;
   static constexpr size_t kAxes = 6, kSequenceAxis = 2;  // number of groups; index of "sequence" in counters()
-  // The ranks that world rank `rank` has within its groups, and their sizes, in the order of counters().
+  // places(): the rank of world rank `rank` within each of its groups. sizes(): the size of each group. Both are in the
+  // order of counters().
   static std::array<int, kAxes> places(const MeshShape& shape, int rank, int key_heads);
   static std::array<int, kAxes> sizes(const MeshShape& shape, int key_heads);
   void set_trace(Trace* trace);  // for all groups; see LoggedCommunicator

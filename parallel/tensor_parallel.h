@@ -25,7 +25,7 @@ class TensorRegion {
   bool token_split() const { return token_split_ && group_.size() > 1; }
   // How `rows` token rows are cut over the group; one part if tokens are not split.
   Partition tokens(int64_t rows) const { return Partition::even(rows, token_split() ? group_.size() : 1); }
-  // "Outside" means between blocks: how many of the `rows` token rows this rank holds there.
+  // The number of token rows, of `rows`, that this rank holds outside: between blocks.
   int64_t outside_rows(int64_t rows) const;
   // The rows of `all` that this rank holds outside.
   Tensor outside(const Tensor& all) const;

@@ -15,7 +15,7 @@ struct ControlGroups {
 
 // Both return the tightest limit of the process's groups and of their ancestors; nullopt: no limit is set.
 
-// CPUs whose time the process may use, rounded down, at least 1.
+// The CPU quota in whole CPUs, rounded down, at least 1.
 std::optional<int> cpu_quota(const ControlGroups& groups = {});
 
 // Memory that the process can still get, in bytes, at least 1. Page cache that the kernel can reclaim counts as free.

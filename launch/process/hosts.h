@@ -30,10 +30,10 @@ std::vector<Place> gather_places(Communicator& world, const Place& mine);
 
 struct HostSummary {
   std::string text;                   // "2 hosts (node1 x4, node2 x4)"
-  std::vector<std::string> warnings;  // more ranks than CPUs whose time they may use, too little memory
+  std::vector<std::string> warnings;  // more ranks than their affinity masks and CPU quotas allow, too little memory
 };
 // A warning of too few CPUs ends with the options of the job's launcher that help, if there are any. start:
-// this_start() of rank 0; its number of CPUs counts if all ranks are on one host.
+// this_start() of rank 0; its number of CPUs is used only if all ranks are on one host.
 HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start, const Launcher& launcher);
 
 }  // namespace ropewalk

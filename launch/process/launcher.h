@@ -21,9 +21,9 @@ struct Launcher {
   std::string variable;                  // name of the variable that gave the size
   bool on_one_host = false;              // true only if all ranks of the job are known to be on one host
   int rank_here = 0;                     // local rank: among the job's ranks on this host
-  std::string launcher_folders = {};     // with the folders of this user's launchers on this host; empty: unknown
+  std::string launcher_folders = {};     // directory of this user's launchers on this host; empty: unknown
   std::vector<std::string> claims = {};  // variables that give a size above 1, though no server exists
-  // SLURM_NTASKS of the Slurm job around a process that has no server, 0 if it is not set; nullopt: no Slurm job.
+  // SLURM_NTASKS of the Slurm job around this process, 0 if it is not set. nullopt: no Slurm job, or has_server.
   std::optional<int> slurm_tasks = {};
 
   // This process is one of several ranks, or of an unknown number, that will find each other through MPI.
@@ -31,7 +31,7 @@ struct Launcher {
   // This process is not rank 0, so it exits and leaves verbs that run on one rank to rank 0.
   bool leaves_it_to_rank_0() const { return has_server && rank > 0; }
   std::optional<int> job_size() const { return has_server ? size : std::nullopt; }
-  // srun started this process, or else mpirun or nothing.
+  // True: srun started this process. False: another launcher, or none.
   bool is_srun() const { return variable.starts_with("SLURM_"); }
   // A run of one rank inside a Slurm job of several tasks.
   bool is_one_of_more_tasks() const { return size.value_or(1) == 1 && slurm_tasks.value_or(0) > 1; }
@@ -53,8 +53,9 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 void check_server(const Launcher& launcher, const Start& start);
 void check_world(const Launcher& launcher, int world_size, const Start& start);
 
-// How to start `ranks` ranks, as the end of a sentence: the count to change if a launcher started this process, with
-// options that are not known here; else a command, for srun inside a Slurm job and for mpirun elsewhere.
+// How to start `ranks` ranks, as the end of a sentence. If the process has a server: "start mpirun with -n 4 and your
+// other options" (or srun), because the user's options are not known here. Else a complete command: srun inside a Slurm
+// job, mpirun elsewhere.
 std::string way_to_start(const Launcher& launcher, int ranks, const Start& start);
 
 // A note for the user of a run for which is_one_of_more_tasks() holds.

@@ -15,19 +15,19 @@ struct Start {
   int cores = 1;                     // physical cores in the affinity mask: more ranks get --oversubscribe
   int cpus = 1;                      // hardware threads in the affinity mask, or fewer by the quota of a control group
   bool has_whole_host = false;       // the mask has all CPUs of the host, and no quota limits them
-  std::vector<std::string> placement = {};  // variables of Open MPI that place ranks: they could contradict the line
+  std::vector<std::string> placement = {};  // OMPI_MCA_rmaps_* variables, which place ranks: mpirun_line() unsets them
 };
 
-// Describes this process. If its parent's affinity mask is larger, the parent's counts: mpirun may bind each rank to a
-// part of its own CPUs.
+// Describes this process. If its parent's affinity mask is larger, the parent's mask is used: mpirun may bind each rank
+// to a part of mpirun's CPUs.
 Start this_start(const ControlGroups& groups = {});
 
 // Whether ranks that wait inside MPI yield their CPU, according to the variables that Open MPI 4 sets for its ranks.
 bool ranks_yield();
 
 // "mpirun -n 4 --oversubscribe --bind-to none ... ropewalk train ...", with the options that this host and user need.
-// Ranks are bound only if they fill the host: otherwise Open MPI binds the ranks of every job to the host's first
-// cores.
+// The command has --bind-to none unless the ranks fill the host: by default Open MPI binds the ranks of every job to
+// the host's first cores, so jobs would share cores.
 std::string mpirun_line(int ranks, const Start& start);
 // "srun --mpi=pmix -n 4 ropewalk train ...".
 std::string srun_line(int ranks, const Start& start);

@@ -30,8 +30,8 @@ class DistributedAttention {
 
 // Full attention: each rank's keys and values travel once around the ring of `group`.
 std::unique_ptr<DistributedAttention> make_ring_attention(Kernels& kernels, Communicator& group);
-// Sliding attention: each piece needs the keys and values of the window-1 positions before it, or fewer if the document
-// of its first query begins within them. A rank copies those that it holds itself, and fetches the others.
+// Sliding attention: each piece needs the keys and values of the window-1 positions before it, except positions before
+// the document of its first query. A rank copies the rows that it holds itself, and fetches the others.
 std::unique_ptr<DistributedAttention> make_halo_attention(Kernels& kernels, Communicator& group, int64_t window);
 
 }  // namespace ropewalk

@@ -1,6 +1,6 @@
-// What one rank computes and sends in attention, without running it, for one sequence that is a single document. The
-// counts equal sums over the ranges of halo_plan.h and over the steps of ring_plan.h. A row has the keys and values, or
-// their gradients, of one position.
+// Counts of what one rank computes and sends in attention, for one sequence that is a single document. The counts are
+// those of the ranges of halo_plan.h and of the steps of ring_plan.h, added up. A row has the keys and values, or their
+// gradients, of one position.
 #pragma once
 
 #include <cstdint>

@@ -26,15 +26,15 @@ Piece part_of(const Piece& piece, int64_t from, int64_t to);
 // The same positions, with `local` increased by `rows`: b * T for sequence b of a micro-batch.
 Piece shifted(const Piece& piece, int64_t rows);
 
-// The backward splits the visits of a rank's own keys into two halves, and computes each half while an exchange is in
-// flight. Every piece of queries is cut in the middle.
+// In the backward, each piece of queries is cut in the middle before it visits the rank's own keys. The first halves
+// are computed during one exchange, the second halves during another.
 enum class Half { kFirst, kSecond };
 Piece half_of(const Piece& piece, Half half);
 
-// A visit polls Transfer::progress() after every 384 queries. The bytes in flight grow with the piece and so does the
-// number of polls, so the bytes per poll do not grow; 384 queries are enough work to hide the cost of a poll. With R
-// query heads per KV head, the CPU kernels work on blocks of 96 / R queries (attention_tiles.h): 384 is a multiple for
-// any R that divides 96.
+// A visit polls Transfer::progress() after every 384 queries. Longer pieces have more bytes in flight, but also
+// proportionally more polls, so the bytes per poll do not grow. 384 queries are enough work to hide the cost of a poll.
+// With R query heads per KV head, the CPU kernels work on blocks of 96 / R queries (attention_tiles.h); 384 is a
+// multiple of this block size for any R that divides 96.
 inline constexpr int64_t kQueriesPerProgress = 384;
 
 // Fails CHECK unless all shapes fit the layout and each other.

@@ -10,8 +10,8 @@
 
 namespace ropewalk {
 
-// Positions [begin, end) that rank `from` holds in rows starting at `from_local`, needed by rank `to` in its halo
-// buffer's rows starting at `to_halo`. from == to: a local copy.
+// Rank `to` needs positions [begin, end), which rank `from` holds in its rows from `from_local` on. They go to the rows
+// of the halo buffer of `to` from `to_halo` on. from == to: a local copy.
 struct HaloRange {
   int from, to;
   int64_t begin, end;

@@ -17,8 +17,9 @@ struct Sequences {
   Tensor tokens;             // [B * T] i32
   Tensor targets;            // [B * T] i32: the next token; -1 where there is no target (the end of a document)
   Tensor document_begin;     // [B * T] i32: AttentionSpan::document_begin of each row
-  std::vector<std::vector<int32_t>> documents;  // B x [S], on the host: document_begin of every position. Empty, as
-                                                // document_begin then is: each sequence is one document
+  std::vector<std::vector<int32_t>> documents;  // B x [S], on the host: document_begin of every position.
+                                                // If each sequence is one document, both are empty: `documents`
+                                                // and the tensor document_begin
 };
 
 }  // namespace ropewalk

@@ -55,12 +55,12 @@ class HostCommunicator : public Communicator {
 
   // Implemented by the transport: starts messages to and from other ranks, never to this rank itself. All rounds of a
   // collective have the same label. A non-blocking collective posts its next round before it destroys the transfer of
-  // the previous round, so an unfinished collective always has a transfer. If a message arrives for an older call than
-  // the newest, and the older call has no transfer, that call is complete and the message is an error.
+  // the previous round, so it has a transfer until it is complete. A message of an earlier call that has no transfer is
+  // therefore an error: that call is complete.
   virtual std::unique_ptr<Transfer> post(CallLabel label, std::span<const Message> sends,
                                          std::span<const Message> receives) = 0;
-  // Implemented by the transport: makes the group of `members`, ranks of this communicator, in this order. Every rank
-  // of this communicator calls it with its own new group, after all of them have entered split().
+  // Implemented by the transport: makes the group of `members`, ranks of this communicator, in this order. Once all
+  // ranks of this communicator have entered split(), each calls make_group() with the members of its own new group.
   virtual std::unique_ptr<Communicator> make_group(CallLabel label, const std::vector<int>& members) = 0;
 
  private:

@@ -1,7 +1,7 @@
 // The communicator of a group of the mesh; wraps another communicator. It counts calls, bytes and seconds under the
-// group's name ("tensor", "sequence", "gradient", ...), which is called its axis. It registers the collectives that it
-// starts with the progress engine. It adds the axis, the rank and the last calls to a CommunicationError, and passes
-// the error to the failure handler.
+// group's name ("tensor", "sequence", "gradient", ...); the code calls this name the axis. It registers the collectives
+// that it starts with the progress engine. It adds the axis, the rank and the last calls to a CommunicationError, and
+// passes the error to the failure handler.
 #pragma once
 
 #include <array>

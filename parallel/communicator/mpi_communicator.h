@@ -4,11 +4,12 @@
 // MPI moves large messages only while the process calls it: progress() and wait() poll, and polling one exchange
 // advances all of them.
 //
-// The tag of every message carries the sequence number, operation and element type of its call, and a hash of the
-// message's size. A wait polls. Between polls it first yields the core; after a while without progress it sleeps, at
-// most 0.2 ms at a time. It compares the messages that arrive with the messages that it expects: ranks that make
-// different calls are reported at once, unresponsive peers once the deadline has passed. mpirun notices a process that
-// dies, and ends the others.
+// The tag of every message encodes the element type and operation of its call, the low bits of the call's sequence
+// number, and, if the tag has room, a hash of the message's size and of its place among the messages that its transfer
+// moves between the same two ranks. A wait polls. Between polls it first yields the core; after a while without
+// progress it sleeps, at most 0.2 ms at a time. It compares the messages that arrive with the messages that it expects:
+// ranks that make different calls are reported at once, unresponsive peers once the deadline has passed. mpirun notices
+// a process that dies, and ends the others.
 #pragma once
 
 #include <chrono>
@@ -27,8 +28,8 @@ namespace ropewalk {
 // caller must then report the error and exit with a code other than 0. Instead of unwinding, a caller may call abort().
 class MpiSession {
  public:
-  // The handler, if any, is called when a blocking call of MPI that waits for other ranks exceeds the deadline:
-  // MPI_Init_thread, MPI_Finalize, or a call that makes a communicator.
+  // The handler, if any, is called when MPI_Init_thread, MPI_Finalize or a call that makes a communicator exceeds the
+  // deadline. These calls block until other ranks make them too.
   explicit MpiSession(std::chrono::milliseconds deadline = {}, OverdueHandler on_overdue = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;

@@ -1,8 +1,8 @@
 // The duration of a wait, in which a suspension of this process hardly counts. A wait calls look() at every poll, and
 // the time between two looks counts for at most 1 s or a tenth of the deadline, whichever is less. A longer gap means
 // that this process was suspended: the machine slept or was migrated, or a signal stopped the process. During the gap
-// its peers were suspended too, or may have responded unseen, so the gap is no evidence against them. Every look counts
-// something, so a deadline is always reached.
+// its peers may have been suspended too, or may have sent messages that this process could not see, so the gap does not
+// show that they are unresponsive. Every look counts something, so a deadline is always reached.
 #pragma once
 
 #include <algorithm>

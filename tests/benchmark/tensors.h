@@ -17,7 +17,8 @@ struct Filled {
   Tensor tensor;
 };
 
-// to[n] = from[tokens[n]], for rows of whole cache lines, at the machine's limit: an upper bound for the embedding.
+// to[n] = from[tokens[n]], for rows of whole cache lines, at the machine's limit: an upper bound on the embedding's
+// speed.
 void copy_rows(const Tensor& tokens, const Tensor& from, const Tensor& to);
 
 }  // namespace ropewalk::benchmark

@@ -12,7 +12,7 @@ namespace ropewalk {
 
 struct Case {
   std::string name;
-  Config config;                // on `mesh`
+  Config config;                // for the mesh given to make_case()
   std::vector<Sample> samples;  // of one step, of all data ranks; depend only on the case and on data_parallel
 };
 

@@ -16,8 +16,8 @@ namespace ropewalk {
 using MeshAndCase = std::tuple<MeshShape, std::string>;
 std::string name_of_mesh_and_case(const testing::TestParamInfo<MeshAndCase>& info);  // "dp2_cp2_tp1_RnopeSwa"
 
-// Steps of the naive model with the naive AdamW, one for each learning rate in `rates`.
 using ModelOfStep = std::function<ModelConfig(int64_t step)>;
+// Steps of the naive model with the naive AdamW, one for each learning rate in `rates`.
 Steps naive_steps(const TrainingConfig& training, const ModelOfStep& model, const SamplesOfStep& samples,
                   NaiveWeights weights, const std::vector<double>& rates);
 

@@ -85,8 +85,9 @@ using SamplesOfStep = std::function<std::vector<Sample>(int64_t step)>;
 // Runs the optimizer steps [first, last) from `state`; if `state` is empty, from the trainer's own initial weights.
 Steps steps_on_mesh(const Config& config, const NaiveWeights& state, const SamplesOfStep& samples, int64_t first,
                     int64_t last, const Faults& faults = {});
-// For use inside on_mesh: runs these steps on the rank's trainer, and begins the stage of each. Every rank calls it.
-// Returns losses, norms and rates, the same on all ranks; `state` stays empty.
+// For use inside on_mesh: runs the steps [first, last) on the rank's trainer, and before each step calls begin_stage()
+// with the step's stage. Every rank calls it. Returns losses, norms and rates, the same on all ranks; `state` stays
+// empty.
 Steps run_steps(const RankRun& run, const SamplesOfStep& samples, int64_t first, int64_t last);
 
 // The weights with which the ranks compute, and their master weights, after `updates` optimizer updates of the initial

@@ -9,7 +9,7 @@
 namespace ropewalk {
 
 // While it lives, a process that is root runs with the effective user nobody, so that file permissions apply to it.
-// Other processes keep their user.
+// If the process is not root, nothing changes.
 class AsNobody {
  public:
   AsNobody() {

@@ -103,7 +103,8 @@ class Tape {
   Matrix row_sums(Matrix a) {  // [rows, 1]
     return product(a, constant(columns(a), 1, std::vector<T>(static_cast<size_t>(columns(a)), T(1))));
   }
-  // The maximum of each row, [rows, 1], as a constant. It is subtracted before exp, which does not change the result.
+  // The maximum of each row, [rows, 1], as a constant, to subtract before exp. No gradient is needed: softmax
+  // and cross-entropy do not depend on the constant that is subtracted.
   Matrix row_maxima(Matrix a) {
     std::vector<T> maxima;
     for (int64_t i = 0; i < rows(a); ++i) {
