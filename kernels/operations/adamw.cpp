@@ -23,7 +23,12 @@ void Kernels::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Ten
     check_apart("adamw: narrow", narrow, {w, g, m, v});
   }
   CHECK(step.step >= 1, "adamw at step {}", step.step);
-  call(__func__, moves({w, g, m, v}, {w, m, v, narrow}), [&] { backend_->adamw(w, g, m, v, narrow, step); });
+  call(
+      __func__,
+      [&] {
+        return moved({w, g, m, v}, {w, m, v, narrow});
+      },
+      [&] { backend_->adamw(w, g, m, v, narrow, step); });
 }
 
 void Backend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,

@@ -54,7 +54,12 @@ void Kernels::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& 
   check_operand(*this, "attention_delta: d_o", d_o, dtype(), d_o.shape());
   check_operand(*this, "attention_delta: o", o, dtype(), d_o.shape());
   check_operand(*this, "attention_delta: delta", delta, accumulator_of(dtype()), {d_o.extent(0), d_o.extent(1)});
-  call(__func__, moves({d_o, o}, {delta}), [&] { backend_->attention_delta(d_o, o, delta); });
+  call(
+      __func__,
+      [&] {
+        return moved({d_o, o}, {delta});
+      },
+      [&] { backend_->attention_delta(d_o, o, delta); });
 }
 
 void Kernels::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,

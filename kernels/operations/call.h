@@ -10,13 +10,13 @@
 
 namespace ropewalk {
 
-// Returns the Work of an operation that is bound by memory: it reads `reads` once and writes `writes` once. A tensor
+// The Work of an operation that is bound by memory: it reads `reads` once and writes `writes` once. A tensor
 // that is changed in place is in both lists.
-inline auto moves(std::initializer_list<Tensor> reads, std::initializer_list<Tensor> writes) {
+inline Work moved(std::initializer_list<Tensor> reads, std::initializer_list<Tensor> writes) {
   Work work;
   for (const Tensor& x : reads) work.memory_bytes += x.bytes();
   for (const Tensor& x : writes) work.memory_bytes += x.bytes();
-  return [work] { return work; };
+  return work;
 }
 
 template <typename CountWork, typename Operation>

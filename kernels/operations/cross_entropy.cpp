@@ -25,8 +25,12 @@ void Kernels::cross_entropy_partials(const Tensor& logits, const Tensor& targets
   check_cross_entropy(*this, logits, targets);
   check_operand(*this, "cross_entropy: partials", partials, accumulator_of(dtype()), {logits.rows(), 3});
   check_apart("cross_entropy: partials", partials, {logits, targets});
-  call(__func__, moves({logits, targets}, {partials}),
-       [&] { backend_->cross_entropy_partials(logits, targets, v_begin, logit_scale, partials); });
+  call(
+      __func__,
+      [&] {
+        return moved({logits, targets}, {partials});
+      },
+      [&] { backend_->cross_entropy_partials(logits, targets, v_begin, logit_scale, partials); });
 }
 
 void Kernels::cross_entropy_merge(const Tensor& partials, const Tensor& targets, const Tensor& log_sum,
@@ -38,8 +42,12 @@ void Kernels::cross_entropy_merge(const Tensor& partials, const Tensor& targets,
   check_operand(*this, "cross_entropy: targets", targets, DType::kI32, {N});
   check_operand(*this, "cross_entropy: log_sum", log_sum, accumulator, {N});
   check_operand(*this, "cross_entropy: losses", losses, accumulator, {N});
-  call(__func__, moves({partials, targets}, {log_sum, losses}),
-       [&] { backend_->cross_entropy_merge(partials, targets, log_sum, losses); });
+  call(
+      __func__,
+      [&] {
+        return moved({partials, targets}, {log_sum, losses});
+      },
+      [&] { backend_->cross_entropy_merge(partials, targets, log_sum, losses); });
 }
 
 void Kernels::cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
@@ -47,8 +55,12 @@ void Kernels::cross_entropy_backward(const Tensor& logits, const Tensor& targets
   check_cross_entropy(*this, logits, targets);
   check_operand(*this, "cross_entropy: log_sum", log_sum, accumulator_of(dtype()), {logits.rows()});
   check_apart("cross_entropy: logits", logits, {targets, log_sum});
-  call(__func__, moves({logits, targets, log_sum}, {logits}),
-       [&] { backend_->cross_entropy_backward(logits, targets, log_sum, v_begin, logit_scale, loss_scale); });
+  call(
+      __func__,
+      [&] {
+        return moved({logits, targets, log_sum}, {logits});
+      },
+      [&] { backend_->cross_entropy_backward(logits, targets, log_sum, v_begin, logit_scale, loss_scale); });
 }
 
 void Backend::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin, double logit_scale,

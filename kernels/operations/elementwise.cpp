@@ -10,7 +10,8 @@ void Kernels::copy(const Tensor& from, const Tensor& to) {
   check_operand(*this, "copy: from", from, from.dtype(), from.shape());
   check_operand(*this, "copy: to", to, from.dtype(), from.shape());
   check_apart("copy: to", to, {from});
-  call(__func__, moves({from}, {to}), [&] { backend_->copy(from, to); });
+  call(
+      __func__, [&] { return moved({from}, {to}); }, [&] { backend_->copy(from, to); });
 }
 
 void Kernels::cast(const Tensor& from, const Tensor& to) {
@@ -18,12 +19,14 @@ void Kernels::cast(const Tensor& from, const Tensor& to) {
   check_floating(*this, "cast: to", to);
   check_operand(*this, "cast: to", to, to.dtype(), from.shape());
   check_apart("cast: to", to, {from});
-  call(__func__, moves({from}, {to}), [&] { backend_->cast(from, to); });
+  call(
+      __func__, [&] { return moved({from}, {to}); }, [&] { backend_->cast(from, to); });
 }
 
 void Kernels::fill(const Tensor& x, double value) {
   check_floating(*this, "fill: x", x);
-  call(__func__, moves({}, {x}), [&] { backend_->fill(x, value); });
+  call(
+      __func__, [&] { return moved({}, {x}); }, [&] { backend_->fill(x, value); });
 }
 
 void Kernels::add(const Tensor& a, const Tensor& b, const Tensor& y) {
@@ -31,27 +34,35 @@ void Kernels::add(const Tensor& a, const Tensor& b, const Tensor& y) {
   check_operand(*this, "add: b", b, a.dtype(), a.shape());
   check_operand(*this, "add: y", y, a.dtype(), a.shape());
   check_apart("add: y", y, {a, b}, InPlace::kAllowed);
-  call(__func__, moves({a, b}, {y}), [&] { backend_->add(a, b, y); });
+  call(
+      __func__,
+      [&] {
+        return moved({a, b}, {y});
+      },
+      [&] { backend_->add(a, b, y); });
 }
 
 double Kernels::sum(const Tensor& x) {
   check_floating(*this, "sum: x", x);
   double total = 0;
-  call(__func__, moves({x}, {}), [&] { total = backend_->sum(x); });
+  call(
+      __func__, [&] { return moved({x}, {}); }, [&] { total = backend_->sum(x); });
   return total;
 }
 
 double Kernels::sum_of_squares(const Tensor& x) {
   check_floating(*this, "sum_of_squares: x", x);
   double total = 0;
-  call(__func__, moves({x}, {}), [&] { total = backend_->sum_of_squares(x); });
+  call(
+      __func__, [&] { return moved({x}, {}); }, [&] { total = backend_->sum_of_squares(x); });
   return total;
 }
 
 std::optional<int64_t> Kernels::first_not_finite(const Tensor& x) {
   check_floating(*this, "first_not_finite: x", x);
   std::optional<int64_t> first;
-  call(__func__, moves({x}, {}), [&] { first = backend_->first_not_finite(x); });
+  call(
+      __func__, [&] { return moved({x}, {}); }, [&] { first = backend_->first_not_finite(x); });
   return first;
 }
 

@@ -27,7 +27,12 @@ void Kernels::embedding_forward(const Tensor& tokens, const Tensor& table, int64
   check_apart("embedding_forward: x", x, {tokens, table});
   check_embedding(*this, tokens, table, dtype(), x);
   // As many rows of the table are read as x has: a plan does not know which tokens are another rank's.
-  call(__func__, moves({tokens, x}, {x}), [&] { backend_->embedding_forward(tokens, table, v_begin, x); });
+  call(
+      __func__,
+      [&] {
+        return moved({tokens, x}, {x});
+      },
+      [&] { backend_->embedding_forward(tokens, table, v_begin, x); });
 }
 
 void Kernels::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {
@@ -35,7 +40,12 @@ void Kernels::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t
   check_embedding(*this, tokens, dtable, accumulator_of(dtype()), dx);
   // A row of dtable is read and written for each row of dx.
   const Tensor rows(nullptr, dtable.dtype(), dtable.device(), dx.shape());
-  call(__func__, moves({tokens, dx, rows}, {rows}), [&] { backend_->embedding_backward(tokens, dx, v_begin, dtable); });
+  call(
+      __func__,
+      [&] {
+        return moved({tokens, dx, rows}, {rows});
+      },
+      [&] { backend_->embedding_backward(tokens, dx, v_begin, dtable); });
 }
 
 void Backend::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {

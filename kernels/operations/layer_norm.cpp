@@ -30,7 +30,12 @@ void Kernels::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilo
   check_layer_norm(*this, x, w, mean, rstd);
   check_operand(*this, "layer_norm_forward: y", y, dtype(), x.shape());
   check_apart("layer_norm_forward: y", y, {x, w});
-  call(__func__, moves({x, w}, {y, mean, rstd}), [&] { backend_->layer_norm_forward(x, w, epsilon, y, mean, rstd); });
+  call(
+      __func__,
+      [&] {
+        return moved({x, w}, {y, mean, rstd});
+      },
+      [&] { backend_->layer_norm_forward(x, w, epsilon, y, mean, rstd); });
 }
 
 void Kernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
@@ -45,8 +50,12 @@ void Kernels::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tenso
   check_apart("layer_norm_backward: dx", dx, {x, w, mean, rstd, dw});
   check_apart("layer_norm_backward: dw", dw, {dy, x, w, mean, rstd, through});
   const Tensor before = write == Write::kAdd ? dw : Tensor();
-  call(__func__, moves({dy, x, w, mean, rstd, through, before}, {dx, dw}),
-       [&] { backend_->layer_norm_backward(dy, x, w, mean, rstd, through, dx, dw, write); });
+  call(
+      __func__,
+      [&] {
+        return moved({dy, x, w, mean, rstd, through, before}, {dx, dw});
+      },
+      [&] { backend_->layer_norm_backward(dy, x, w, mean, rstd, through, dx, dw, write); });
 }
 
 void Backend::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y, const Tensor& mean,

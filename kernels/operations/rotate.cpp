@@ -16,7 +16,8 @@ void Kernels::rotate(const Tensor& x, int64_t first_position, double theta, Rota
   CHECK(first_position >= 0 && theta > 0, "rotate from position {} with theta {}", first_position, theta);
   const DType accumulator = accumulator_of(dtype());
   check_operand(*this, "rotate: x", x, x.dtype() == accumulator ? accumulator : dtype(), {T, H, K});
-  call(__func__, moves({x}, {x}), [&] { backend_->rotate(x, first_position, theta, direction); });
+  call(
+      __func__, [&] { return moved({x}, {x}); }, [&] { backend_->rotate(x, first_position, theta, direction); });
 }
 
 void Backend::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {

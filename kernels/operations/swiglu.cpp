@@ -22,7 +22,12 @@ void check_swiglu(const Kernels& kernels, const Tensor& gate, std::initializer_l
 void Kernels::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {
   check_swiglu(*this, gate, {up, h});
   check_apart("swiglu_forward: h", h, {gate, up});
-  call(__func__, moves({gate, up}, {h}), [&] { backend_->swiglu_forward(gate, up, h); });
+  call(
+      __func__,
+      [&] {
+        return moved({gate, up}, {h});
+      },
+      [&] { backend_->swiglu_forward(gate, up, h); });
 }
 
 void Kernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
@@ -32,7 +37,12 @@ void Kernels::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor
   check_apart("swiglu_backward: dgate", dgate, {dh, up, dup});
   check_apart("swiglu_backward: dup", dup, {up}, InPlace::kAllowed);
   check_apart("swiglu_backward: dup", dup, {dh, gate});
-  call(__func__, moves({dh, gate, up}, {dgate, dup}), [&] { backend_->swiglu_backward(dh, gate, up, dgate, dup); });
+  call(
+      __func__,
+      [&] {
+        return moved({dh, gate, up}, {dgate, dup});
+      },
+      [&] { backend_->swiglu_backward(dh, gate, up, dgate, dup); });
 }
 
 void Backend::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {

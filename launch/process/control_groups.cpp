@@ -4,7 +4,6 @@
 #include <fstream>
 #include <limits>
 #include <sstream>
-#include <string>
 #include <vector>
 
 namespace ropewalk {
@@ -35,8 +34,14 @@ std::vector<Folder> folders_of(const ControlGroups& groups, const std::string& c
   return folders;
 }
 
-// The number after the word in a file (an empty word: the first number); nullopt if there is none.
-std::optional<int64_t> number_in(const std::filesystem::path& file, const std::string& word = "") {
+template <typename T>
+std::optional<T> smaller(std::optional<T> a, T b) {
+  return a ? std::min(*a, b) : b;
+}
+
+}  // namespace
+
+std::optional<int64_t> number_in(const std::filesystem::path& file, const std::string& word) {
   std::ifstream in(file);
   for (std::string line; std::getline(in, line);) {
     std::istringstream words(line);
@@ -46,13 +51,6 @@ std::optional<int64_t> number_in(const std::filesystem::path& file, const std::s
   }
   return std::nullopt;
 }
-
-template <typename T>
-std::optional<T> smaller(std::optional<T> a, T b) {
-  return a ? std::min(*a, b) : b;
-}
-
-}  // namespace
 
 std::optional<int> cpu_quota(const ControlGroups& groups) {
   std::optional<int> least;

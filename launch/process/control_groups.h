@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 
 namespace ropewalk {
 
@@ -12,6 +13,9 @@ struct ControlGroups {
   std::filesystem::path membership = "/proc/self/cgroup";  // the groups of the process
   std::filesystem::path root = "/sys/fs/cgroup";           // where the groups' files are mounted
 };
+
+// The number after the word in a file of /proc or /sys (an empty word: the first number); nullopt: there is none.
+std::optional<int64_t> number_in(const std::filesystem::path& file, const std::string& word = "");
 
 // Both return the tightest limit of the process's groups and of their ancestors; nullopt: no limit is set.
 

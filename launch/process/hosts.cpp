@@ -3,13 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
-#include <sstream>
 
 #include "kernels/error.h"
 #include "trainer/text/format.h"
@@ -27,17 +25,6 @@ struct Host {
   bool yields = true;  // all of its ranks
   int quota = std::numeric_limits<int>::max();
 };
-
-int64_t memory_of_host() {
-  std::ifstream in("/proc/meminfo");
-  for (std::string line; std::getline(in, line);) {
-    std::istringstream words(line);
-    std::string name;
-    int64_t kib = 0;
-    if (words >> name >> kib && name == "MemAvailable:") return kib * 1024;
-  }
-  return 0;
-}
 
 // The options that start the same ranks better.
 std::string remedy(const Launcher& launcher, bool bound, bool yields) {
@@ -83,7 +70,7 @@ std::vector<std::string> warnings_of(const std::string& name, const Host& host, 
 }  // namespace
 
 int64_t available_memory(const ControlGroups& groups) {
-  const int64_t of_host = memory_of_host();
+  const int64_t of_host = number_in("/proc/meminfo", "MemAvailable:").value_or(0) * 1024;  // from KiB
   return std::min(of_host, memory_left(groups).value_or(of_host));
 }
 

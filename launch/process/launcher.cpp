@@ -159,18 +159,20 @@ std::string way_to_start(const Launcher& launcher, int ranks, const Start& start
                      srun_line(ranks, start));
 }
 
-void check_server(const Launcher& launcher, const Start& start) {
+void check_server(const Launcher& launcher, const std::function<Start()>& start) {
   if (launcher.has_server || launcher.size.value_or(1) == 1) return;
-  throw ConfigurationError(fmt::format(
-      "the job has {} ranks ({}), but they cannot find each other: their launcher runs no PMIx server that "
-      "MPI could ask; {}\n  or, for a run of one rank:\n    {}",
-      *launcher.size, launcher.variable, right_launcher(launcher, start), line_of_one_rank(launcher, start)));
+  const Start here = start();
+  throw ConfigurationError(
+      fmt::format("the job has {} ranks ({}), but they cannot find each other: their launcher runs no PMIx server that "
+                  "MPI could ask; {}\n  or, for a run of one rank:\n    {}",
+                  *launcher.size, launcher.variable, right_launcher(launcher, here), line_of_one_rank(launcher, here)));
 }
 
-void check_world(const Launcher& launcher, int world_size, const Start& start) {
+void check_world(const Launcher& launcher, int world_size, const std::function<Start()>& start) {
   if (launcher.size.value_or(world_size) == world_size) return;
   throw ConfigurationError(fmt::format("the launcher says that the job has {} ranks ({}), but MPI finds {}; {}",
-                                       *launcher.size, launcher.variable, world_size, right_launcher(launcher, start)));
+                                       *launcher.size, launcher.variable, world_size,
+                                       right_launcher(launcher, start())));
 }
 
 std::string note_on(const Launcher& launcher, const Start& start) {

@@ -49,9 +49,9 @@ Launcher read_launcher(const std::function<const char*(const char*)>& environmen
 
 // Throw ConfigurationError if the ranks of a job cannot find each other, because the launcher and the MPI library do
 // not fit together. Otherwise each rank would train alone and overwrite the files of the others. check_server is called
-// before MPI_Init; check_world after it, with the size that MPI reports.
-void check_server(const Launcher& launcher, const Start& start);
-void check_world(const Launcher& launcher, int world_size, const Start& start);
+// before MPI_Init; check_world after it, with the size that MPI reports. start: for the message only.
+void check_server(const Launcher& launcher, const std::function<Start()>& start);
+void check_world(const Launcher& launcher, int world_size, const std::function<Start()>& start);
 
 // How to start `ranks` ranks, as the end of a sentence. If the process has a server: "start mpirun with -n 4 and your
 // other options" (or srun), because the user's options are not known here. Else a complete command: srun inside a Slurm

@@ -76,7 +76,7 @@ void say(const std::string& message) {
 }
 
 Process::Process(const Launcher& launcher, std::chrono::milliseconds start_deadline) : hosts_{host_name()} {
-  const Start start = this_start();
+  const auto start = [] { return this_start(); };
   check_server(launcher, start);
   if (launcher.is_of_a_job()) {
     on_overdue_ = overdue_handler(fmt::format("rank {} on {}", launcher.rank, host_name()));

@@ -1,11 +1,11 @@
 #include "launch/process/start.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -25,28 +25,13 @@ std::vector<std::string> own_command() {
   return words;
 }
 
-std::vector<int> cpus_of(pid_t process) {
-  cpu_set_t mask;
-  std::vector<int> cpus;
-  if (sched_getaffinity(process, sizeof mask, &mask) != 0) return cpus;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-    if (CPU_ISSET(static_cast<size_t>(cpu), &mask)) cpus.push_back(cpu);
-  return cpus;
-}
-
-int number_in(const std::string& file) {
-  int number = -1;
-  std::ifstream(file) >> number;
-  return number;
-}
-
 // Open MPI counts cores, not their hardware threads.
 int cores_of(const std::vector<int>& cpus) {
-  std::set<std::pair<int, int>> cores;
+  std::set<std::pair<int64_t, int64_t>> cores;
   for (const int cpu : cpus) {
-    const std::string topology = fmt::format("/sys/devices/system/cpu/cpu{}/topology/", cpu);
-    const int core = number_in(topology + "core_id");
-    cores.emplace(number_in(topology + "physical_package_id"), core < 0 ? cpu : core);
+    const std::filesystem::path topology = fmt::format("/sys/devices/system/cpu/cpu{}/topology", cpu);
+    const int64_t core = number_in(topology / "core_id").value_or(-1);
+    cores.emplace(number_in(topology / "physical_package_id").value_or(-1), core < 0 ? cpu : core);
   }
   return std::max(1, static_cast<int>(cores.size()));
 }
@@ -88,8 +73,7 @@ std::string without(const std::vector<std::string>& variables) {
 
 Start this_start(const ControlGroups& groups) {
   std::vector<int> cpus = allowed_cpus();
-  const std::vector<int> around = cpus_of(getppid());
-  if (around.size() > cpus.size()) cpus = around;
+  if (const auto around = affinity_of(getppid()); around && around->size() > cpus.size()) cpus = *around;
   const bool permitted = is_permitted("OMPI_ALLOW_RUN_AS_ROOT") && is_permitted("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM");
   const int in_mask = std::max(1, static_cast<int>(cpus.size()));
   const int usable = std::min(in_mask, cpu_quota(groups).value_or(in_mask));

@@ -57,7 +57,7 @@ const Start kStart = {{"ropewalk", "train", "a.textproto"}, false, 2, 8, true};
 
 std::string refusal(const Launcher& launcher) {
   try {
-    check_server(launcher, kStart);
+    check_server(launcher, [] { return kStart; });
   } catch (const ConfigurationError& error) {
     return error.what();
   }
@@ -184,7 +184,7 @@ TEST(Launcher, SpeaksOfTasksThatNobodyStarted) {
 TEST(Launcher, MustAgreeWithMpi) {
   const auto refuses = [](const Launcher& launcher, int world_size) -> std::string {
     try {
-      check_world(launcher, world_size, kStart);
+      check_world(launcher, world_size, [] { return kStart; });
     } catch (const ConfigurationError& error) {
       return error.what();
     }
