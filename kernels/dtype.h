@@ -1,11 +1,11 @@
-// Element types of tensors.
+// Element types of tensors. kF16 occurs in files only.
 #pragma once
 
 #include <cstdint>
 
 namespace ropewalk {
 
-enum class DType : uint8_t { kF32, kF64, kBF16, kI32, kU8 };
+enum class DType : uint8_t { kF32, kF64, kBF16, kF16, kI32, kU8 };
 
 constexpr int64_t size_of(DType type) {
   switch (type) {
@@ -15,6 +15,7 @@ constexpr int64_t size_of(DType type) {
     case DType::kI32:
       return 4;
     case DType::kBF16:
+    case DType::kF16:
       return 2;
     case DType::kU8:
       return 1;
@@ -30,6 +31,8 @@ constexpr const char* name_of(DType type) {
       return "f32";
     case DType::kBF16:
       return "bf16";
+    case DType::kF16:
+      return "f16";
     case DType::kI32:
       return "i32";
     case DType::kU8:
@@ -37,6 +40,8 @@ constexpr const char* name_of(DType type) {
   }
   return "?";
 }
+
+constexpr bool is_floating(DType type) { return type != DType::kI32 && type != DType::kU8; }
 
 // The type of sums over values of `type`: fp64 for fp64, otherwise fp32.
 constexpr DType accumulator_of(DType type) { return type == DType::kF64 ? DType::kF64 : DType::kF32; }

@@ -184,6 +184,7 @@ class Run {
     if (!loaded) return trainer_.initialize();
     trainer_.state_loaded();
     progress_ = loaded->progress;
+    description_.source_files = loaded->run.source_files;
     loaded_by_name_ = loaded->path == checkpoint_path(checkpoints(), progress_.step);
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
     for (const std::string& line : config_changes(loaded->run.config_text, config_.resolved_text, progress_.step))

@@ -5,6 +5,8 @@
 #include <optional>
 #include <string_view>
 
+#include "trainer/checkpoint/source_files.h"
+
 namespace ropewalk {
 namespace {
 
@@ -44,8 +46,9 @@ bool leads_to_directory(const std::filesystem::path& path) {
 
 // Removes a directory with its files; of a symbolic link only the link.
 void remove_entry(FileSystem& system, const std::filesystem::path& path) {
-  if (kind_of(path) == PathKind::kDirectory) return remove_directory(system, path);
-  remove_file(system, path);
+  if (kind_of(path) != PathKind::kDirectory) return remove_file(system, path);
+  remove_source_files(system, path);
+  remove_directory(system, path);
 }
 
 bool is_replaced(const CheckpointPath& checkpoint) { return checkpoint.path.extension() == kReplaced; }

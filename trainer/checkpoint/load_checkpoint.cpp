@@ -11,13 +11,13 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/piece_reader.h"
+#include "trainer/checkpoint/source_files.h"
 #include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
 
-constexpr int64_t kLargestManifest = 256 << 20;
 constexpr const char* kOtherModel =
     "use the model that it was saved with (its manifest has the whole configuration), or another output.directory";
 
@@ -69,13 +69,6 @@ void check_model(const std::filesystem::path& checkpoint, const Manifest& manife
   }
 }
 
-void check_version(const std::filesystem::path& checkpoint, const Manifest& manifest) {
-  if (manifest.version == kManifestVersion) return;
-  throw CheckpointError(
-      fmt::format("{} has format version {}; this program reads version {}: use the program that wrote it",
-                  checkpoint.string(), manifest.version, kManifestVersion));
-}
-
 // Rank 0 checks for all ranks that every file exists in its full size, even if no rank reads it.
 void check_files(FileSystem& files, const std::filesystem::path& checkpoint, const Manifest& manifest) {
   check_covered(manifest);
@@ -101,7 +94,7 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
   std::string text;
   std::optional<std::string> refusal = first_failure(world, [&] {
     if (!leads) return;
-    text = read_text(files, checkpoint / kManifestName, kLargestManifest);
+    text = read_manifest_text(files, checkpoint);
     parse_manifest(text);
   });
   if (refusal) return {{}, refusal};
@@ -111,15 +104,17 @@ Outcome try_load(const std::filesystem::path& checkpoint, std::optional<int64_t>
   const auto other_model = first_failure(world, [&] { check_model(checkpoint, manifest, into, wanted); });
   if (other_model) throw ConfigurationError(*other_model);
 
+  RunDescription run = manifest.run;
   refusal = first_failure(world, [&] {
     if (expected_step && manifest.progress.step != *expected_step) {
       throw CheckpointError(
           fmt::format("its manifest is of step {}; rename the directory back", manifest.progress.step));
     }
     if (leads) check_files(files, checkpoint, manifest);
+    if (leads) run.source_files = read_source_files(files, checkpoint, manifest.source_files);
     read_pieces(files, checkpoint, manifest, into, kernels);
   });
-  return {{checkpoint, manifest.progress, manifest.mesh, manifest.run}, refusal};
+  return {{checkpoint, manifest.progress, manifest.mesh, run}, refusal};
 }
 
 // Returns on all ranks the text that make() returns on rank 0.

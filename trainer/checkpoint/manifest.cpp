@@ -11,7 +11,9 @@
 
 #include "configs/manifest.pb.h"
 #include "trainer/checkpoint/box_cover.h"
+#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/files/crc32c.h"
+#include "trainer/files/input_file.h"
 #include "trainer/formats/safetensors.h"
 #include "trainer/text/format.h"
 
@@ -22,6 +24,7 @@ constexpr std::string_view kVersionField = "format_version: ";
 constexpr std::string_view kChecksumField = "# crc32c: ";
 constexpr size_t kChecksumLine = kChecksumField.size() + 9;  // eight digits and the newline
 constexpr int kDeepestNesting = 8;
+constexpr int64_t kLargestManifest = 256 << 20;
 
 // Refuses the manifest unless `condition`.
 template <typename... Args>
@@ -51,6 +54,13 @@ bool is_plain_name(std::string_view name) {
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
+// A plain name, or a folder and a plain name.
+bool is_source_name(std::string_view name) {
+  const size_t slash = name.find('/');
+  if (slash == std::string_view::npos) return is_plain_name(name);
+  return is_plain_name(name.substr(0, slash)) && is_plain_name(name.substr(slash + 1));
+}
+
 Shape shape_of(const proto::Manifest::SavedTensor& from) {
   require(from.shape_size() == 1 || from.shape_size() == 2, "{} has {} axes", in_quotes(from.name()),
           from.shape_size());
@@ -78,8 +88,8 @@ ManifestPiece piece_of(const proto::Manifest::Piece& from, const ManifestTensor&
 
 ManifestTensor tensor_of(const proto::Manifest::SavedTensor& from, size_t files) {
   const std::optional<DType> dtype = dtype_of_safetensors(from.dtype());
-  require(dtype == DType::kF32 || dtype == DType::kF64, "{} has dtype {}; F32 or F64 is expected",
-          in_quotes(from.name()), in_quotes(from.dtype()));
+  require(dtype && is_floating(*dtype), "{} has dtype {}; F32, F64, BF16 or F16 is expected", in_quotes(from.name()),
+          in_quotes(from.dtype()));
   ManifestTensor tensor{from.name(), *dtype, shape_of(from), {}};
   for (const proto::Manifest::Piece& piece : from.piece()) tensor.pieces.push_back(piece_of(piece, tensor, files));
   return tensor;
@@ -123,6 +133,14 @@ Manifest from_proto(const proto::Manifest& from) {
     require(!tensor.name().empty(), "a tensor without a name");
     require(names.insert(tensor.name()).second, "the tensor {} comes twice", in_quotes(tensor.name()));
     manifest.tensors.push_back(tensor_of(tensor, manifest.files.size()));
+  }
+  names.clear();
+  for (const proto::Manifest::SourceFile& file : from.source_file()) {
+    require(is_source_name(file.name()), "{} is no name of a source file", in_quotes(file.name()));
+    require(names.insert(file.name()).second, "the source file {} comes twice", in_quotes(file.name()));
+    require(file.bytes() >= 0 && file.has_bytes() && file.has_crc32c(), "the source file {} lacks bytes or crc32c",
+            in_quotes(file.name()));
+    manifest.source_files.push_back({file.name(), file.bytes(), file.crc32c()});
   }
   return manifest;
 }
@@ -170,6 +188,12 @@ proto::Manifest to_proto(const Manifest& from) {
       part->set_crc32c(piece.crc32c);
     }
   }
+  for (const ManifestSourceFile& file : from.source_files) {
+    proto::Manifest::SourceFile* entry = to.add_source_file();
+    entry->set_name(file.name);
+    entry->set_bytes(file.bytes);
+    entry->set_crc32c(file.crc32c);
+  }
   return to;
 }
 
@@ -183,7 +207,49 @@ int version_of(std::string_view text) {
   return version;
 }
 
+// What else is at a path without a manifest, and what to do; "" if that is not known.
+std::string what_it_is(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  const auto has = [&](const char* entry) { return kind_of(path / entry) != PathKind::kNone; };
+  std::error_code unreadable;
+  if (!std::filesystem::exists(path, unreadable)) return fmt::format("there is no checkpoint {}", name);
+  if (!std::filesystem::is_directory(path, unreadable)) return fmt::format("{} is a file, not a checkpoint", name);
+  if (has("config.json"))
+    return fmt::format(
+        "{} is a Hugging Face model, not a checkpoint; import it: ropewalk import {} --output CHECKPOINT", name, name);
+  for (const std::filesystem::path& directory : {checkpoints_of(path), path})
+    if (const std::vector<CheckpointPath> inside = list_checkpoints(directory); !inside.empty())
+      return fmt::format("{} holds checkpoints and is not one itself; name one of them, such as {}", name,
+                         inside.front().path.string());
+  return "";
+}
+
 }  // namespace
+
+std::string read_manifest_text(FileSystem& files, const std::filesystem::path& checkpoint) {
+  const std::filesystem::path file = checkpoint / kManifestName;
+  if (kind_of(file) == PathKind::kNone)
+    if (const std::string other = what_it_is(checkpoint); !other.empty()) throw CheckpointError(other);
+  return read_text(files, file, kLargestManifest);
+}
+
+Manifest read_manifest(FileSystem& files, const std::filesystem::path& checkpoint) {
+  const std::string text = read_manifest_text(files, checkpoint);
+  try {
+    Manifest manifest = parse_manifest(text);
+    check_version(checkpoint, manifest);
+    return manifest;
+  } catch (const CheckpointError& error) {
+    throw CheckpointError(fmt::format("checkpoint {} is refused: {}", checkpoint.string(), error.what()));
+  }
+}
+
+void check_version(const std::filesystem::path& checkpoint, const Manifest& manifest) {
+  if (manifest.version == kManifestVersion) return;
+  throw CheckpointError(
+      fmt::format("{} has format version {}; this program reads version {}: use the program that wrote it",
+                  checkpoint.string(), manifest.version, kManifestVersion));
+}
 
 std::string manifest_text(const Manifest& manifest) {
   google::protobuf::TextFormat::Printer printer;

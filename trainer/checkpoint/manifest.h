@@ -1,11 +1,13 @@
 // A checkpoint's manifest as plain structs; configs/manifest.proto describes the file.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "trainer/checkpoint/state.h"
+#include "trainer/files/file_system.h"
 
 namespace ropewalk {
 
@@ -32,6 +34,12 @@ struct ManifestTensor {
   std::vector<ManifestPiece> pieces;
 };
 
+struct ManifestSourceFile {
+  std::string name;
+  int64_t bytes;
+  uint32_t crc32c;
+};
+
 struct Manifest {
   int version = kManifestVersion;
   std::string program;
@@ -40,6 +48,7 @@ struct Manifest {
   RunDescription run;
   std::vector<ManifestFile> files;
   std::vector<ManifestTensor> tensors;
+  std::vector<ManifestSourceFile> source_files;
 };
 
 std::string manifest_text(const Manifest& manifest);  // with its checksum
@@ -48,6 +57,14 @@ std::string manifest_text(const Manifest& manifest);  // with its checksum
 // names unique, boxes inside their tensors, indices inside their lists. If the manifest has another version, fills only
 // `version`; the caller must check it.
 Manifest parse_manifest(std::string_view text);
+
+// The text of the checkpoint's manifest. Throws CheckpointError; if the path leads to something else than a checkpoint,
+// such as a Hugging Face model or a run's directory, the message says to what, and what to do.
+std::string read_manifest_text(FileSystem& files, const std::filesystem::path& checkpoint);
+// Reads and parses it. Throws CheckpointError, also for another version.
+Manifest read_manifest(FileSystem& files, const std::filesystem::path& checkpoint);
+// Throws CheckpointError unless this program reads the manifest's version.
+void check_version(const std::filesystem::path& checkpoint, const Manifest& manifest);
 
 // Adds the files and tensors of `part` to `whole`. Throws CheckpointError if they describe a tensor differently.
 void merge_manifest(Manifest& whole, const Manifest& part);

@@ -1,12 +1,11 @@
 #include "trainer/checkpoint/piece_reader.h"
 
 #include <algorithm>
-#include <cstring>
 #include <unordered_map>
 
-#include "kernels/floating.h"
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/files/crc32c.h"
+#include "trainer/formats/elements.h"
 #include "trainer/formats/safetensors.h"
 #include "trainer/text/format.h"
 
@@ -38,27 +37,6 @@ std::vector<std::vector<WantedPiece>> plan(const Manifest& manifest, std::span<c
     }
   }
   return wanted;
-}
-
-template <typename From, typename To>
-void convert(const uint8_t* from, uint8_t* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    From value;
-    std::memcpy(&value, from + i * static_cast<int64_t>(sizeof(From)), sizeof(From));
-    const To result = narrow<To>(widen(value));
-    std::memcpy(to + i * static_cast<int64_t>(sizeof(To)), &result, sizeof(To));
-  }
-}
-
-void convert(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int64_t count) {
-  if (from_type == to_type) {
-    std::memcpy(to, from, static_cast<size_t>(count * size_of(to_type)));
-    return;
-  }
-  CHECK(from_type == DType::kF32 || from_type == DType::kF64, "a checkpoint of {}", name_of(from_type));
-  visit_floating(from_type, [&](auto source) {
-    visit_floating(to_type, [&](auto target) { convert<decltype(source), decltype(target)>(from, to, count); });
-  });
 }
 
 class PieceReader {
@@ -117,8 +95,8 @@ class PieceReader {
       const int64_t from = (row - part.row_begin) * part.columns() + common.column_begin - part.column_begin;
       const int64_t at =
           (row - common.row_begin) * target.box.columns() + common.column_begin - target.box.column_begin;
-      convert(&chunk_[static_cast<size_t>(from * size_of(dtype))], dtype, &rows_[static_cast<size_t>(at * size_of(to))],
-              to, common.columns());
+      convert_elements(&chunk_[static_cast<size_t>(from * size_of(dtype))], dtype,
+                       &rows_[static_cast<size_t>(at * size_of(to))], to, common.columns());
     }
     kernels_.upload(rows_.data(), rows);
   }

@@ -6,6 +6,7 @@
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/source_files.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/files/output_file.h"
 #include "trainer/formats/safetensors.h"
@@ -127,8 +128,8 @@ std::optional<std::string> try_save(const std::filesystem::path& directory, cons
   const std::vector<std::string> parts = gather_texts(world, manifest_text(mine));
   return first_failure(world, [&] {
     if (!leads) return;
-    const Manifest whole{kManifestVersion, kProgram, progress, mesh.shape(), run, {}, {}};
-    write_manifest(files, temporary, whole, parts);
+    const std::vector<ManifestSourceFile> source = write_source_files(files, temporary, run.source_files);
+    write_manifest(files, temporary, {kManifestVersion, kProgram, progress, mesh.shape(), run, {}, {}, source}, parts);
     commit_checkpoint(files, directory, progress.step);
   });
 }

@@ -11,10 +11,19 @@
 
 namespace ropewalk {
 
+// A small file of the Hugging Face model from which the weights come, such as tokenizer.json. Checkpoints carry these
+// files along, unchanged, so that an export can write them beside the weights.
+struct SourceFile {
+  std::string name;  // at most one folder deep: "additional_chat_templates/tool_use.jinja"
+  std::string bytes;
+  bool operator==(const SourceFile&) const = default;
+};
+
 // Describes the run that wrote a checkpoint, so that a run that resumes from it can report what changed.
 struct RunDescription {
-  std::string config_text;  // resolved
+  std::string config_text;  // resolved; of an imported model only the group `model`
   std::vector<DataIdentity> data;
+  std::vector<SourceFile> source_files = {};  // on rank 0 only
 };
 
 struct TrainingProgress {

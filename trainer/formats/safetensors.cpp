@@ -242,6 +242,8 @@ const char* safetensors_name(DType dtype) {
       return "F64";
     case DType::kBF16:
       return "BF16";
+    case DType::kF16:
+      return "F16";
     case DType::kI32:
       return "I32";
     case DType::kU8:
@@ -251,7 +253,7 @@ const char* safetensors_name(DType dtype) {
 }
 
 std::optional<DType> dtype_of_safetensors(std::string_view name) {
-  for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16, DType::kI32, DType::kU8}) {
+  for (const DType dtype : {DType::kF32, DType::kF64, DType::kBF16, DType::kF16, DType::kI32, DType::kU8}) {
     if (name == safetensors_name(dtype)) return dtype;
   }
   return std::nullopt;

@@ -39,7 +39,8 @@ class CheckpointDamage : public testing::Test {
       FarKernels kernels;
       ShardedState state(mesh, kernels, DType::kF32);
       state.fill(static_cast<uint64_t>(step));
-      save_checkpoint(directory_.path(), {step, step, step}, state.tensors(), {}, mesh, kernels);
+      save_checkpoint(directory_.path(), {step, step, step}, state.tensors(), {"", {}, some_source_files()}, mesh,
+                      kernels);
     });
   }
 
@@ -84,22 +85,30 @@ class CheckpointDamage : public testing::Test {
   ShardedState state_;
 };
 
+// All files of a checkpoint, also of its folders.
+std::vector<fs::path> files_of(const fs::path& checkpoint) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(checkpoint))
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  return files;
+}
+
 // Flips one bit in every `stride`-th byte of every file of a checkpoint, and expects each to be refused. Returns the
 // number of flips.
 int64_t flip_bits(const fs::path& checkpoint, size_t stride, const std::function<std::string()>& refusal) {
   int64_t flips = 0;
   EXPECT_EQ(refusal(), "");
-  for (const std::string& name : list_directory(checkpoint)) {
-    const std::string whole = read_file(checkpoint / name);
+  for (const fs::path& file : files_of(checkpoint)) {
+    const std::string whole = read_file(file);
     std::string damaged = whole;
     for (size_t at = 0; at < whole.size(); at += stride) {
       damaged[at] = static_cast<char>(whole[at] ^ (1 << (at % 8)));
-      write_file(checkpoint / name, damaged);
-      EXPECT_NE(refusal(), "") << "byte " << at << " of " << name;
+      write_file(file, damaged);
+      EXPECT_NE(refusal(), "") << "byte " << at << " of " << file;
       damaged[at] = whole[at];
       ++flips;
     }
-    write_file(checkpoint / name, whole);
+    write_file(file, whole);
   }
   EXPECT_EQ(refusal(), "");
   return flips;
@@ -145,15 +154,15 @@ TEST_F(CheckpointDamage, AFlippedBitInEveryByteOfASmallCheckpointIsNoticed) {
 }
 
 TEST_F(CheckpointDamage, AFileThatIsShorterOrLongerIsNoticed) {
-  for (const std::string& name : list_directory(directory_ / "step-00000002")) {
-    const std::string whole = read_file(newest(name));
+  for (const fs::path& file : files_of(directory_ / "step-00000002")) {
+    const std::string whole = read_file(file);
     for (size_t bytes = 0; bytes < whole.size(); bytes += bytes < 9 || bytes + 9 > whole.size() ? 1 : 211) {
-      write_file(newest(name), whole.substr(0, bytes));
-      ASSERT_NE(refusal(), "") << bytes << " bytes of " << name;
+      write_file(file, whole.substr(0, bytes));
+      ASSERT_NE(refusal(), "") << bytes << " bytes of " << file;
     }
-    write_file(newest(name), whole + std::string(1, '\0'));
-    ASSERT_NE(refusal(), "") << name;
-    write_file(newest(name), whole);
+    write_file(file, whole + std::string(1, '\0'));
+    ASSERT_NE(refusal(), "") << file;
+    write_file(file, whole);
   }
   EXPECT_EQ(refusal(), "");
 }

@@ -46,7 +46,8 @@ std::vector<std::string> save(const std::filesystem::path& directory, int64_t st
     state.fill(seed);
     try {
       FileSystem& mine = files(world->rank());
-      save_checkpoint(directory, {step, 8 * step, 64 * step}, state.tensors(), {}, mesh, kernels, mine);
+      save_checkpoint(directory, {step, 8 * step, 64 * step}, state.tensors(), {"", {}, some_source_files()}, mesh,
+                      kernels, mine);
       remove_old_checkpoints(directory, step, keep, mesh, mine);
     } catch (const CheckpointError& error) {
       messages[static_cast<size_t>(world->rank())] = error.what();
@@ -228,7 +229,8 @@ TEST(CheckpointFaults, AProcessThatIsKilledAtAnyCallLeavesOneWhole) {
       FarKernels kernels;
       ShardedState state(mesh, kernels, DType::kF32);
       state.fill(kNewSeed);
-      save_checkpoint(directory.path(), {scenario.new_step, 0, 0}, state.tensors(), {}, mesh, kernels, deadly);
+      save_checkpoint(directory.path(), {scenario.new_step, 0, 0}, state.tensors(), {"", {}, some_source_files()}, mesh,
+                      kernels, deadly);
       remove_old_checkpoints(directory.path(), scenario.new_step, scenario.keep, mesh, deadly);
       _exit(0);
     }
@@ -268,7 +270,7 @@ TEST(CheckpointFaults, InterruptedAndShortCallsAreContinued) {
     ShardedState state(mesh, kernels, DType::kF32);
     Reluctant files;
     state.fill(4);
-    save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh, kernels, files);
+    save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {"", {}, some_source_files()}, mesh, kernels, files);
     state.fill(5);
     EXPECT_TRUE(load_newest_checkpoint(
         directory.path(), state.tensors(), mesh, kernels, [](const std::string& line) { ADD_FAILURE() << line; },
@@ -331,7 +333,7 @@ TEST(CheckpointFaults, ADeviceThatFailsOnOneRankFailsOnAll) {
     ShardedState state(mesh, good, DType::kF32);
     state.fill(1);
     try {
-      save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh,
+      save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {"", {}, some_source_files()}, mesh,
                       world->rank() == 1 ? broken : static_cast<Kernels&>(good));
     } catch (const CheckpointError& error) {
       messages[world->rank()] = error.what();
@@ -352,7 +354,7 @@ TEST(CheckpointFaults, BoxesThatDoNotMakeUpTheirTensorAreNotSaved) {
       ShardedState state(mesh, kernels, DType::kF32);
       if (world->rank() == 1) change(state.tensors());
       try {
-        save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {}, mesh, kernels);
+        save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {"", {}, some_source_files()}, mesh, kernels);
       } catch (const CheckpointError& error) {
         if (world->rank() == 1) message = error.what();
       }
@@ -371,7 +373,7 @@ TEST(CheckpointFaults, BoxesThatDoNotMakeUpTheirTensorAreNotSaved) {
 class SmallDisk {
  public:
   explicit SmallDisk(std::filesystem::path at)
-      : at_(std::move(at)), mounted_(mount("tmpfs", at_.c_str(), "tmpfs", 0, "size=64k") == 0) {}
+      : at_(std::move(at)), mounted_(mount("tmpfs", at_.c_str(), "tmpfs", 0, "size=96k") == 0) {}
   ~SmallDisk() {
     if (mounted_) umount2(at_.c_str(), MNT_DETACH);
   }
@@ -388,7 +390,7 @@ TEST(CheckpointFaults, ADiskThatIsFullLeavesTheOldOne) {
   const SmallDisk disk(directory.path());
   if (!disk.mounted()) GTEST_SKIP() << "only root can mount";
   save_without_fault(directory.path(), 1, kOldSeed, 1);
-  write_file(directory / "filler", std::string(32 << 10, 'x'));
+  write_file(directory / "filler", std::string(48 << 10, 'x'));
   const auto messages = save(directory.path(), 2, kNewSeed, 1, [](int) -> FileSystem& { return real_file_system(); });
   EXPECT_NE(messages[0].find("No space left on device"), std::string::npos) << messages[0];
   EXPECT_EQ(messages[0], messages[1]);

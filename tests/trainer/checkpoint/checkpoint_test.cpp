@@ -32,7 +32,9 @@ void save_on(MeshShape shape, const std::filesystem::path& directory, int64_t st
     FarKernels kernels;
     ShardedState state(mesh, kernels, dtype, sharding);
     state.fill(static_cast<uint64_t>(step), rounding);
-    save_checkpoint(directory, progress_of(step), state.tensors(), {"config of a run\n", kData}, mesh, kernels);
+    RunDescription run{"config of a run\n", kData};
+    if (world->rank() == 0) run.source_files = some_source_files();
+    save_checkpoint(directory, progress_of(step), state.tensors(), run, mesh, kernels);
     remove_old_checkpoints(directory, step, keep, mesh);
   });
 }
@@ -51,6 +53,7 @@ void expect_loads(MeshShape shape, const std::filesystem::path& directory, int64
     EXPECT_EQ(loaded->progress, progress_of(step));
     EXPECT_EQ(loaded->run.config_text, "config of a run\n");
     EXPECT_EQ(loaded->run.data, kData);
+    EXPECT_EQ(loaded->run.source_files, world->rank() == 0 ? some_source_files() : std::vector<SourceFile>());
     EXPECT_EQ(state.differences(static_cast<uint64_t>(step), rounding), 0);
   });
 }

@@ -119,4 +119,10 @@ int64_t ShardedState::differences(uint64_t seed, Rounding rounding) const {
   return count;
 }
 
+std::vector<SourceFile> some_source_files() {
+  return {{"config.json", "{}\n"},
+          {"tokenizer.json", std::string(1000, 't')},
+          {"additional_chat_templates/rag.jinja", "{{ x }}"}};
+}
+
 }  // namespace ropewalk

@@ -38,6 +38,9 @@ class ShardedState {
   std::vector<StateTensor> tensors_;
 };
 
+// Files of a Hugging Face model, one of them in a folder.
+std::vector<SourceFile> some_source_files();
+
 double state_value(uint64_t seed, const std::string& name, int64_t row, int64_t column, Rounding rounding);
 
 }  // namespace ropewalk
