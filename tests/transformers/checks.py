@@ -62,3 +62,19 @@ def worst_gradient(gradients, expected):
         error = norm(a - b for a, b in zip(got, want))
         errors.append((error / (size if size > 1e-12 * whole else whole), name))
     return max(errors)
+
+
+def digest(values):
+    """[norm, a projection]: two numbers that change with almost any change of the values."""
+    return [norm(values), math.fsum(value * math.cos(index) for index, value in enumerate(values)) / math.sqrt(len(values))]
+
+
+def worst_digest(gradients, expected):
+    """As worst_gradient, from name -> digest."""
+    require(gradients.keys() == expected.keys(), f"gradients of {sorted(gradients.keys() ^ expected.keys())} in one of the two only")
+    whole = norm(size for size, _ in expected.values())
+    errors = []
+    for name, want in expected.items():
+        error = max(abs(a - b) for a, b in zip(digest(gradients[name]), want))
+        errors.append((error / (want[0] if want[0] > 1e-12 * whole else whole), name))
+    return max(errors)

@@ -28,8 +28,10 @@ CHOICES = {
     "exported": list(DTYPES),
     "two": MESHES[:3],
     "four": MESHES[3:],
+    "width": [32],
+    "hidden": [44],
 }
-WIDTH, HIDDEN, LAYERS_OF_V1 = 32, 44, 3
+LAYERS_OF_V1 = 3
 TOKENIZER_FILES = {"tokenizer.json": '{"version": "1.0", "model": {}}\n', "tokenizer_config.json": '{ "chat_template": "\\u00e9" }',
                    "special_tokens_map.json": "{}"}
 
@@ -68,10 +70,11 @@ def covering_designs(seed):
 
 def settings_of(options):
     """The arguments of the transformers configuration."""
-    query, key = options["heads"]
-    size = {"width / heads": WIDTH // query, "twice that": 2 * WIDTH // query}.get(options["head_size"], options["head_size"])
+    (query, key), width = options["heads"], options["width"]
+    size = {"width / heads": width // query, "twice that": 2 * width // query}.get(options["head_size"], options["head_size"])
     settings = dict(
-        vocab_size=options["vocabulary"], hidden_size=WIDTH, intermediate_size=HIDDEN, num_attention_heads=query, num_key_value_heads=key,
+        vocab_size=options["vocabulary"], hidden_size=width, intermediate_size=options["hidden"], num_attention_heads=query,
+        num_key_value_heads=key,
         head_dim=size, logit_scale=options["logit_scale"], layer_norm_eps=options["epsilon"], max_position_embeddings=4096,
         rope_parameters={"rope_type": "default", "rope_theta": options["theta"]}, pad_token_id=0, bos_token_id=1, eos_token_id=2)
     if options["order"] == "":
@@ -87,7 +90,7 @@ def random_model(options, seed):
     v1 = options["order"] == ""
     model = CohereForCausalLM(CohereConfig(**settings)) if v1 else Cohere2ForCausalLM(Cohere2Config(**settings))
     generator = torch.Generator().manual_seed(seed)
-    scale = 2 / (options["logit_scale"] * WIDTH**0.5)  # of the embedding, and of what the layers add to it
+    scale = 2 / (options["logit_scale"] * options["width"]**0.5)  # of the embedding, and of what the layers add to it
     with torch.no_grad():
         for name, weight in model.named_parameters():
             noise = torch.randn(weight.shape, generator=generator)
@@ -122,7 +125,8 @@ def to_old_keys(config):
 def write_model(folder, options, seed):
     folder = pathlib.Path(folder)
     model = random_model(options, seed)
-    model.save_pretrained(folder, max_shard_size="12KB" if options["sharded"] else "1GB")
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    model.save_pretrained(folder, max_shard_size=size // 3 if options["sharded"] else size)
     if options["keys"] == "old":
         path = folder / "config.json"
         path.write_text(json.dumps(to_old_keys(json.loads(path.read_text())), indent=2) + "\n")
