@@ -8,6 +8,8 @@ namespace ropewalk {
 Verb prepare_verb();
 Verb train_verb();
 Verb evaluate_verb();
+Verb import_verb();
+Verb export_verb();
 Verb validate_verb();
 Verb plan_verb();
 Verb schema_verb();

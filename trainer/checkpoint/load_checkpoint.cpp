@@ -10,9 +10,9 @@
 #include "trainer/checkpoint/box_cover.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/piece_file.h"
 #include "trainer/checkpoint/piece_reader.h"
 #include "trainer/checkpoint/source_files.h"
-#include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -65,18 +65,6 @@ void check_model(const std::filesystem::path& checkpoint, const Manifest& manife
     if (wanted[i] == 0 && groups.contains(group_of(name))) {
       throw ConfigurationError(fmt::format("{} is of another model: this one has no tensor {}; {}", checkpoint.string(),
                                            in_quotes(name), kOtherModel));
-    }
-  }
-}
-
-// Rank 0 checks for all ranks that every file exists in its full size, even if no rank reads it.
-void check_files(FileSystem& files, const std::filesystem::path& checkpoint, const Manifest& manifest) {
-  check_covered(manifest);
-  for (const ManifestFile& expected : manifest.files) {
-    const InputFile file(files, checkpoint / expected.name);
-    if (file.size() != expected.bytes) {
-      throw CheckpointError(
-          fmt::format("{} has {} bytes; the manifest says {}", file.path().string(), file.size(), expected.bytes));
     }
   }
 }

@@ -251,6 +251,8 @@ void check_version(const std::filesystem::path& checkpoint, const Manifest& mani
                   checkpoint.string(), manifest.version, kManifestVersion));
 }
 
+std::string program_name() { return "ropewalk " ROPEWALK_VERSION; }
+
 std::string manifest_text(const Manifest& manifest) {
   google::protobuf::TextFormat::Printer printer;
   printer.SetUseShortRepeatedPrimitives(true);

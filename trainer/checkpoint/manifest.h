@@ -51,6 +51,8 @@ struct Manifest {
   std::vector<ManifestSourceFile> source_files;
 };
 
+std::string program_name();  // "ropewalk 0.1.0"
+
 std::string manifest_text(const Manifest& manifest);  // with its checksum
 
 // Throws CheckpointError unless the checksum is right and every part is valid in itself: file names without paths,

@@ -4,10 +4,9 @@
 #include <unordered_map>
 
 #include "trainer/checkpoint/box_cover.h"
+#include "trainer/checkpoint/piece_file.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/formats/elements.h"
-#include "trainer/formats/safetensors.h"
-#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
@@ -41,46 +40,26 @@ std::vector<std::vector<WantedPiece>> plan(const Manifest& manifest, std::span<c
 
 class PieceReader {
  public:
-  PieceReader(const InputFile& file, const SafetensorsHeader& header, Kernels& kernels)
-      : file_(file), header_(header), kernels_(kernels) {
-    for (const SafetensorsEntry& entry : header.entries) entries_[entry.name] = &entry;
-  }
+  PieceReader(const PieceFile& file, Kernels& kernels) : file_(file), kernels_(kernels) {}
 
   void read(const WantedPiece& wanted) {
     const Box& box = wanted.piece->box;
     const int64_t row_bytes = box.columns() * size_of(wanted.tensor->dtype);
     const int64_t rows_per_chunk = std::max<int64_t>(1, kChunkBytes / row_bytes);
-    int64_t offset = header_.data_begin + entry_of(wanted).begin;
+    int64_t offset = file_.offset_of(*wanted.tensor, *wanted.piece);
     Crc32c crc;
     for (int64_t row = box.row_begin; row < box.row_end; row += rows_per_chunk) {
       const Box part{row, std::min(row + rows_per_chunk, box.row_end), box.column_begin, box.column_end};
       chunk_.resize(static_cast<size_t>(part.rows() * row_bytes));
-      file_.read(offset, chunk_.data(), chunk_.size());
+      file_.file().read(offset, chunk_.data(), chunk_.size());
       crc.update(chunk_.data(), chunk_.size());
       offset += part.rows() * row_bytes;
       for (const StateTensor* target : wanted.targets) place(part, wanted.tensor->dtype, *target);
     }
-    if (crc.value() != wanted.piece->crc32c) {
-      throw CheckpointError(fmt::format("{}: tensor {}, {}: the data have checksum {:08x}, the manifest says {:08x}",
-                                        file_.path().string(), in_quotes(wanted.tensor->name), text_of(box),
-                                        crc.value(), wanted.piece->crc32c));
-    }
+    file_.check_data(*wanted.tensor, *wanted.piece, crc.value());
   }
 
  private:
-  const SafetensorsEntry& entry_of(const WantedPiece& wanted) const {
-    const Box& box = wanted.piece->box;
-    std::vector<int64_t> shape = {box.rows(), box.columns()};
-    if (wanted.tensor->shape.rank() == 1) shape.erase(shape.begin());
-    const auto found = entries_.find(wanted.piece->name);
-    if (found == entries_.end() || found->second->shape != shape ||
-        found->second->dtype != safetensors_name(wanted.tensor->dtype)) {
-      throw CheckpointError(fmt::format("{} does not hold {} of tensor {} as the manifest says", file_.path().string(),
-                                        text_of(box), in_quotes(wanted.tensor->name)));
-    }
-    return *found->second;
-  }
-
   // Copies the intersection of `part`, whose elements are in chunk_, with the target.
   void place(const Box& part, DType dtype, const StateTensor& target) {
     const Box common = intersection(part, target.box);
@@ -101,22 +80,11 @@ class PieceReader {
     kernels_.upload(rows_.data(), rows);
   }
 
-  const InputFile& file_;
-  const SafetensorsHeader& header_;
+  const PieceFile& file_;
   Kernels& kernels_;
-  std::unordered_map<std::string, const SafetensorsEntry*> entries_;
   std::vector<uint8_t> chunk_;  // rows of the piece
   std::vector<uint8_t> rows_;   // rows of the target
 };
-
-SafetensorsHeader verified_header(const InputFile& file, const ManifestFile& expected) {
-  SafetensorsHeader header = read_safetensors_header(file);
-  if (header.crc32c != expected.header_crc32c) {
-    throw CheckpointError(fmt::format("{}: the header has checksum {:08x}, the manifest says {:08x}",
-                                      file.path().string(), header.crc32c, expected.header_crc32c));
-  }
-  return header;
-}
 
 }  // namespace
 
@@ -125,9 +93,8 @@ void read_pieces(FileSystem& files, const std::filesystem::path& checkpoint, con
   const std::vector<std::vector<WantedPiece>> wanted = plan(manifest, into);
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (wanted[i].empty()) continue;
-    const InputFile file(files, checkpoint / manifest.files[i].name);
-    const SafetensorsHeader header = verified_header(file, manifest.files[i]);
-    PieceReader reader(file, header, kernels);
+    const PieceFile file(files, checkpoint, manifest.files[i]);
+    PieceReader reader(file, kernels);
     for (const WantedPiece& piece : wanted[i]) reader.read(piece);
   }
   kernels.synchronize();

@@ -14,7 +14,6 @@
 namespace ropewalk {
 namespace {
 
-constexpr const char* kProgram = "ropewalk " ROPEWALK_VERSION;
 constexpr int64_t kChunkBytes = 8 << 20;  // of host memory, through which device data pass
 
 // A box that is the whole tensor keeps the tensor's name, so that any tool can read a single rank's checkpoint as a
@@ -73,7 +72,7 @@ void write_rank_file(FileSystem& files, const std::filesystem::path& directory, 
   // distinguishes files of equal layout.
   const std::string header = safetensors_header(
       layout,
-      {{"format", "pt"}, {"program", kProgram}, {"step", std::to_string(step)}, {"rank", std::to_string(rank)}});
+      {{"format", "pt"}, {"program", program_name()}, {"step", std::to_string(step)}, {"rank", std::to_string(rank)}});
   OutputFile file(files, directory / fmt::format("rank-{:05}.safetensors", rank));
   file.write(header);
   std::vector<uint8_t> chunk;
@@ -129,7 +128,8 @@ std::optional<std::string> try_save(const std::filesystem::path& directory, cons
   return first_failure(world, [&] {
     if (!leads) return;
     const std::vector<ManifestSourceFile> source = write_source_files(files, temporary, run.source_files);
-    write_manifest(files, temporary, {kManifestVersion, kProgram, progress, mesh.shape(), run, {}, {}, source}, parts);
+    write_manifest(files, temporary, {kManifestVersion, program_name(), progress, mesh.shape(), run, {}, {}, source},
+                   parts);
     commit_checkpoint(files, directory, progress.step);
   });
 }

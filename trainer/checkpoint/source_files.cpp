@@ -9,21 +9,29 @@
 
 namespace ropewalk {
 
-std::vector<ManifestSourceFile> write_source_files(FileSystem& system, const std::filesystem::path& checkpoint,
-                                                   std::span<const SourceFile> files) {
-  std::vector<ManifestSourceFile> entries;
-  if (files.empty()) return entries;
-  const std::filesystem::path root = checkpoint / kSourceFolder;
-  std::set<std::filesystem::path> folders = {root};
-  for (const SourceFile& file : files) folders.insert((root / file.name).parent_path());
+void write_files(FileSystem& system, const std::filesystem::path& root, std::span<const SourceFile> files) {
+  std::set<std::filesystem::path> folders;
+  for (const SourceFile& file : files)
+    if (const auto folder = (root / file.name).parent_path(); folder != root) folders.insert(folder);
   for (const std::filesystem::path& folder : folders) make_directory(system, folder);
   for (const SourceFile& file : files) {
     OutputFile out(system, root / file.name);
     out.write(file.bytes);
     out.close();
-    entries.push_back({file.name, out.size(), crc32c(file.bytes)});
   }
   for (const std::filesystem::path& folder : folders) sync_directory(system, folder);
+}
+
+std::vector<ManifestSourceFile> write_source_files(FileSystem& system, const std::filesystem::path& checkpoint,
+                                                   std::span<const SourceFile> files) {
+  std::vector<ManifestSourceFile> entries;
+  if (files.empty()) return entries;
+  const std::filesystem::path root = checkpoint / kSourceFolder;
+  make_directory(system, root);
+  write_files(system, root, files);
+  sync_directory(system, root);
+  for (const SourceFile& file : files)
+    entries.push_back({file.name, static_cast<int64_t>(file.bytes.size()), crc32c(file.bytes)});
   return entries;
 }
 

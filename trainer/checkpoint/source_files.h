@@ -13,6 +13,9 @@ namespace ropewalk {
 
 inline constexpr const char* kSourceFolder = "huggingface";
 
+// Writes and fsyncs the files into `root`, with the folders that they need. Does not fsync `root` itself.
+void write_files(FileSystem& system, const std::filesystem::path& root, std::span<const SourceFile> files);
+
 // Writes and fsyncs the files, with the folders that they need, into the new checkpoint. Returns their entries.
 std::vector<ManifestSourceFile> write_source_files(FileSystem& system, const std::filesystem::path& checkpoint,
                                                    std::span<const SourceFile> files);

@@ -247,6 +247,26 @@ std::string output_directory_in(std::string_view text, const std::string& name,
   return config.output().directory();
 }
 
+ModelConfig parse_model(std::string_view text, const std::string& name) {
+  Problems problems;
+  proto::Config read, config;
+  read_config_text(text, name, read, problems);
+  problems.throw_if_any(name);
+  *config.mutable_model() = read.model();
+  // The least that the rules of the other groups ask for.
+  config.mutable_data()->set_prefix("unused");
+  config.mutable_data()->set_sequence_length(2);
+  config.mutable_data()->set_tokenizer("none");
+  config.mutable_training()->set_steps(1);
+  config.mutable_parallel()->set_data_parallel(1);
+  config.mutable_validation()->set_sample_tokens(0);
+  config.mutable_validation()->set_position_ranges(1);
+  config.mutable_output()->set_directory("unused");
+  check_config(config, std::nullopt, 0, problems);
+  problems.throw_if_any(name);
+  return model_config(config.model());
+}
+
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,
                    std::optional<int> world_size) {
   return parse_config(read_config_file(file), file.string(), overrides, world_size);

@@ -27,6 +27,10 @@ Config parse_config(std::string_view text, const std::string& name, std::span<co
 // or comes after a syntax error, where reading stops.
 std::string output_directory_in(std::string_view text, const std::string& name, std::span<const std::string> overrides);
 
+// Reads and checks the group `model` alone, of a checkpoint's configuration; other groups may be missing. Throws
+// ConfigurationError.
+ModelConfig parse_model(std::string_view text, const std::string& name);
+
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,
                    std::optional<int> world_size);
 

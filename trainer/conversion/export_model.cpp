@@ -1,0 +1,287 @@
+#include "trainer/conversion/export_model.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "trainer/checkpoint/manifest.h"
+#include "trainer/checkpoint/source_files.h"
+#include "trainer/checkpoint/tensor_stream.h"
+#include "trainer/config/load_config.h"
+#include "trainer/config/model_text.h"
+#include "trainer/conversion/family.h"
+#include "trainer/conversion/weight_index.h"
+#include "trainer/files/crc32c.h"
+#include "trainer/files/input_file.h"
+#include "trainer/files/new_directory.h"
+#include "trainer/files/output_file.h"
+#include "trainer/formats/elements.h"
+#include "trainer/formats/safetensors.h"
+#include "trainer/model/parameters.h"
+#include "trainer/text/format.h"
+#include "trainer/tokenizer/make_tokenizer.h"
+
+namespace ropewalk {
+namespace {
+
+constexpr const char* kIndex = "model.safetensors.index.json";
+
+struct ExportedTensor {
+  const ManifestTensor* source;
+  std::string name;  // theirs
+  DType dtype;       // as written
+  uint32_t crc32c = 0;
+  int64_t bytes() const { return source->shape.elements() * size_of(dtype); }
+};
+
+struct Shard {
+  std::string name;
+  std::vector<ExportedTensor> tensors;
+};
+
+std::vector<int64_t> extents(const Shape& shape) {
+  return shape.rank() == 2 ? std::vector<int64_t>{shape[0], shape[1]} : std::vector<int64_t>{shape[0]};
+}
+
+// The model's parameters in the checkpoint, in the order of the table. Throws CheckpointError if one is missing or has
+// another shape.
+std::vector<ExportedTensor> tensors_of(const Manifest& manifest, const ModelConfig& model, const ModelFamily& family,
+                                       std::optional<DType> dtype) {
+  std::unordered_map<std::string, const ManifestTensor*> saved;
+  for (const ManifestTensor& tensor : manifest.tensors) saved[tensor.name] = &tensor;
+  std::vector<ExportedTensor> tensors;
+  const ParameterTable table(model, {1, 1, 1}, 0, false, 0);
+  for (const Parameter& parameter : table.all()) {
+    const auto found = saved.find(parameter.name);
+    if (found == saved.end() || found->second->shape != parameter.shape)
+      throw CheckpointError(fmt::format("the manifest has no tensor {} of shape {}, which its configuration describes",
+                                        in_quotes(parameter.name), parameter.shape.text()));
+    tensors.push_back({found->second, family.their_name(parameter.name), dtype.value_or(found->second->dtype)});
+  }
+  return tensors;
+}
+
+// Fills one file after the other. In a file, wider types come first, as safetensors_header() requires.
+std::vector<Shard> shards_of(std::vector<ExportedTensor> tensors, int64_t most_bytes) {
+  std::vector<Shard> shards(1);
+  int64_t filled = 0;
+  for (ExportedTensor& tensor : tensors) {
+    if (!shards.back().tensors.empty() && filled + tensor.bytes() > most_bytes) {
+      shards.emplace_back();
+      filled = 0;
+    }
+    filled += tensor.bytes();
+    shards.back().tensors.push_back(std::move(tensor));
+  }
+  for (size_t i = 0; i < shards.size(); ++i) {
+    shards[i].name = shards.size() == 1 ? "model.safetensors"
+                                        : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    std::stable_sort(
+        shards[i].tensors.begin(), shards[i].tensors.end(),
+        [](const ExportedTensor& a, const ExportedTensor& b) { return size_of(a.dtype) > size_of(b.dtype); });
+  }
+  return shards;
+}
+
+// Writes a shard, and notes each tensor's checksum.
+class ShardWriter {
+ public:
+  ShardWriter(TensorStream& source, FileSystem& target, std::function<void(int64_t)> written)
+      : source_(source), target_(target), written_(std::move(written)) {}
+
+  void write(const std::filesystem::path& directory, Shard& shard) {
+    std::vector<SafetensorsTensor> layout;
+    for (const ExportedTensor& tensor : shard.tensors)
+      layout.push_back({tensor.name, tensor.dtype, extents(tensor.source->shape)});
+    OutputFile file(target_, directory / shard.name);
+    file.write(safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}}));
+    for (ExportedTensor& tensor : shard.tensors) write(file, tensor);
+    file.close();
+  }
+
+ private:
+  void write(OutputFile& file, ExportedTensor& tensor) {
+    const DType from = tensor.source->dtype;
+    Crc32c crc;
+    int64_t overflows = 0;
+    source_.read(*tensor.source, [&](std::span<const uint8_t> part) {
+      if (from != tensor.dtype) {
+        const auto count = static_cast<int64_t>(part.size()) / size_of(from);
+        converted_.resize(static_cast<size_t>(count * size_of(tensor.dtype)));
+        overflows += convert_elements(part.data(), from, converted_.data(), tensor.dtype, count);
+        part = converted_;
+      }
+      crc.update(part.data(), part.size());
+      file.write(part.data(), part.size());
+      written_(static_cast<int64_t>(part.size()));
+    });
+    if (overflows > 0)
+      throw DataError(
+          fmt::format("{} of tensor {} would be infinite in {}; choose a type with a larger range: bf16 or "
+                      "fp32",
+                      counted(overflows, "value"), in_quotes(tensor.name), name_of(tensor.dtype)));
+    tensor.crc32c = crc.value();
+  }
+
+  TensorStream& source_;
+  FileSystem& target_;
+  std::function<void(int64_t)> written_;
+  std::vector<uint8_t> converted_;
+};
+
+// Reads a shard from the disk again. Throws DataError if it does not hold what was written.
+void read_back(const std::filesystem::path& path, const Shard& shard, FileSystem& system,
+               const std::function<void(int64_t)>& compared) {
+  const InputFile file(system, path);
+  posix_fadvise(file.descriptor(), 0, 0, POSIX_FADV_DONTNEED);  // from the disk, not from the page cache
+  const SafetensorsHeader header = read_safetensors_header(file);
+  std::vector<uint8_t> part;
+  for (size_t i = 0; i < shard.tensors.size(); ++i) {
+    const ExportedTensor& tensor = shard.tensors[i];
+    const SafetensorsEntry& entry = header.entries.at(i);
+    Crc32c crc;
+    for (int64_t at = entry.begin; at < entry.end; at += static_cast<int64_t>(part.size())) {
+      part.resize(static_cast<size_t>(std::min(TensorStream::kPartBytes, entry.end - at)));
+      file.read(header.data_begin + at, part.data(), part.size());
+      crc.update(part.data(), part.size());
+      compared(static_cast<int64_t>(part.size()));
+    }
+    if (entry.name != tensor.name || crc.value() != tensor.crc32c)
+      throw DataError(fmt::format("{}: tensor {} is not what was written; check the device", path.string(),
+                                  in_quotes(tensor.name)));
+  }
+}
+
+// The source's config.json, or an empty object.
+JsonNode source_config(const std::vector<SourceFile>& files) {
+  for (const SourceFile& file : files)
+    if (file.name == "config.json") return parse_json(file.bytes);
+  return JsonNode::object();
+}
+
+// The family from which the model was imported, if it still expresses the model; else the first that does.
+const ModelFamily& family_of(const ModelConfig& model, const JsonNode& config) {
+  const JsonNode* type = config.find("model_type");
+  for (const ModelFamily* family : model_families())
+    if (type && type->text == family->model_type && family->obstacle(model).empty()) return *family;
+  return family_for(model);
+}
+
+void write_text(FileSystem& system, const std::filesystem::path& path, std::string_view text) {
+  OutputFile file(system, path);
+  file.write(text);
+  file.close();
+}
+
+// Generation needs the end of a document; transformers writes the file for every model.
+std::string generation_config(const JsonNode& config) {
+  JsonNode out = JsonNode::object({{"_from_model_config", JsonNode(true)}});
+  for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"})
+    if (const JsonNode* id = config.find(key)) out.set(key, *id);
+  return indented_json_text(out);
+}
+
+// With the theta of the stage that the run had reached.
+ModelConfig model_of(const Manifest& manifest, const std::filesystem::path& checkpoint) {
+  const std::string name = fmt::format("the configuration in {}", checkpoint.string());
+  return parse_model(model_group_of(manifest.run.config_text, manifest.progress.step, name), name);
+}
+
+class Exporter {
+ public:
+  Exporter(const std::filesystem::path& checkpoint, const ExportOptions& options, FileSystem& source,
+           FileSystem& target)
+      : target_(target),
+        manifest_(read_manifest(source, checkpoint)),
+        stream_(source, checkpoint, manifest_),
+        source_files_(read_source_files(source, checkpoint, manifest_.source_files)),
+        config_(source_config(source_files_)),
+        model_(model_of(manifest_, checkpoint)),
+        family_(family_of(model_, config_)),
+        shards_(shards_of(tensors_of(manifest_, model_, family_, options.dtype), options.most_shard_bytes)) {}
+
+  ExportReport write(const std::filesystem::path& directory, const BytesDone& progress) {
+    NewDirectory output(target_, directory);
+    describe();
+    output.require_room(report_.bytes);
+    int64_t done = 0;
+    const auto advance = [&](int64_t bytes) { progress(done += bytes, 2 * report_.bytes); };
+    ShardWriter writer(stream_, target_, advance);
+    for (Shard& shard : shards_) {
+      writer.write(output.temporary(), shard);
+      read_back(output.temporary() / shard.name, shard, target_, advance);
+    }
+    write_small_files(output.temporary());
+    report_.durable = output.take_name();
+    return std::move(report_);
+  }
+
+ private:
+  void describe() {
+    report_.architecture = family_.architecture;
+    report_.step = manifest_.progress.step;
+    report_.limits = family_.limits(model_);
+    for (const Shard& shard : shards_)
+      for (const ExportedTensor& tensor : shard.tensors) {
+        report_.parameters += tensor.source->shape.elements();
+        report_.bytes += tensor.bytes();
+        const std::string type = safetensors_name(tensor.dtype);
+        if (std::ranges::find(report_.types, type) == report_.types.end()) report_.types.push_back(type);
+      }
+  }
+
+  ExportFacts facts() const {
+    const std::string& text = manifest_.run.config_text;
+    ExportFacts facts{.dtype = shards_.front().tensors.front().dtype,
+                      .longest_sequence = longest_sequence_in(text, manifest_.progress.step)};
+    if (const std::string tokenizer = tokenizer_in(text); tokenizer != "none")
+      facts.end_of_document = make_tokenizer(tokenizer)->end_of_document();
+    return facts;
+  }
+
+  void write_small_files(const std::filesystem::path& directory) {
+    family_.write(model_, facts(), config_);
+    write_text(target_, directory / "config.json", indented_json_text(config_));
+    std::vector<SourceFile> others = source_files_;
+    std::erase_if(others, [](const SourceFile& file) { return file.name == "config.json"; });
+    const auto has = [&](std::string_view name) {
+      return std::ranges::any_of(others, [&](const SourceFile& file) { return file.name == name; });
+    };
+    if (!has("generation_config.json")) others.push_back({"generation_config.json", generation_config(config_)});
+    report_.has_tokenizer = has("tokenizer.json") || has("tokenizer.model");
+    write_files(target_, directory, others);
+    if (shards_.size() > 1) write_index(directory);
+    report_.files = {"config.json"};
+    for (const Shard& shard : shards_) report_.files.push_back(shard.name);
+    if (shards_.size() > 1) report_.files.push_back(kIndex);
+    for (const SourceFile& file : others) report_.files.push_back(file.name);
+  }
+
+  void write_index(const std::filesystem::path& directory) {
+    WeightMap files;
+    for (const Shard& shard : shards_)
+      for (const ExportedTensor& tensor : shard.tensors) files[tensor.name] = shard.name;
+    write_text(target_, directory / kIndex, weight_index_text(files, report_.bytes, report_.parameters));
+  }
+
+  FileSystem& target_;
+  const Manifest manifest_;
+  TensorStream stream_;
+  std::vector<SourceFile> source_files_;
+  JsonNode config_;
+  const ModelConfig model_;
+  const ModelFamily& family_;
+  std::vector<Shard> shards_;
+  ExportReport report_;
+};
+
+}  // namespace
+
+ExportReport export_model(const std::filesystem::path& checkpoint, const std::filesystem::path& directory,
+                          const ExportOptions& options, const BytesDone& progress, FileSystem& source,
+                          FileSystem& target) {
+  return Exporter(checkpoint, options, source, target).write(directory, progress);
+}
+
+}  // namespace ropewalk

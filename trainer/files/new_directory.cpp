@@ -1,0 +1,103 @@
+#include "trainer/files/new_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <exception>
+
+#include "trainer/files/output_file.h"
+#include "trainer/text/format.h"
+
+namespace ropewalk {
+namespace {
+
+// "data/" names the same directory as "data".
+std::filesystem::path without_slash(std::filesystem::path path) {
+  return path.has_filename() ? path : path.parent_path();
+}
+
+void refuse_existing(FileSystem& system, const std::filesystem::path& path) {
+  if (kind_of(path, system.owner()) == PathKind::kNone) return;
+  throw_file_error(system.owner(),
+                   fmt::format("{} exists; remove it, or give another name", printable_name(path.string())));
+}
+
+}  // namespace
+
+void remove_tree(FileSystem& system, const std::filesystem::path& path) {
+  std::exception_ptr first_failure;
+  for (const std::string& name : list_directory(path)) {
+    try {
+      if (kind_of(path / name) == PathKind::kDirectory)
+        remove_tree(system, path / name);
+      else
+        remove_file(system, path / name);
+    } catch (const Error&) {
+      if (!first_failure) first_failure = std::current_exception();
+    }
+  }
+  if (first_failure) std::rethrow_exception(first_failure);
+  if (retry([&] { return system.rmdir(path.c_str()); }) < 0) throw_file_error(system.owner(), "remove", path);
+}
+
+NewDirectory::NewDirectory(FileSystem& system, std::filesystem::path path)
+    : system_(system), path_(without_slash(std::move(path))), temporary_(beside(path_)) {
+  if (path_.empty()) throw_file_error(system.owner(), "the name of the output is empty");
+  refuse_existing(system, path_);
+  make_directories(system, path_.parent_path());
+  lock();
+}
+
+// The lock is on the directory itself, so that it needs no file of its own. Between opening and locking, the holder may
+// have renamed the directory; then the name is free again.
+void NewDirectory::lock() {
+  const bool is_new = retry([&] { return system_.mkdir(temporary_.c_str(), 0777); }) == 0;
+  if (!is_new && errno != EEXIST) throw_file_error(system_.owner(), "make the directory", temporary_);
+  file_ = open_file(system_, "open", temporary_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  const bool locked = retry([&] { return system_.flock(file_, LOCK_EX | LOCK_NB); }) == 0;
+  if ((locked && leads_to(temporary_, file_)) || (!locked && errno != EWOULDBLOCK && is_new)) {
+    if (is_new) return;
+    for (const std::string& name : list_directory(temporary_)) {
+      const std::filesystem::path leftover = temporary_ / name;
+      kind_of(leftover) == PathKind::kDirectory ? remove_tree(system_, leftover) : remove_file(system_, leftover);
+    }
+    return;
+  }
+  const bool is_held = locked || errno == EWOULDBLOCK;
+  system_.close(file_);
+  taken_ = true;  // it is not ours to remove
+  throw_file_error(system_.owner(),
+                   is_held ? fmt::format("another process is writing {}", printable_name(path_.string()))
+                           : fmt::format("{} exists, and this file system has no locks to tell whether someone is "
+                                         "writing it; remove it if nobody is",
+                                         printable_name(temporary_.string())));
+}
+
+NewDirectory::~NewDirectory() {
+  try {
+    if (!taken_) remove_tree(system_, temporary_);
+  } catch (const Error&) {  // the next attempt tries again
+  }
+  if (file_ >= 0) system_.close(file_);
+}
+
+void NewDirectory::require_room(int64_t bytes) const {
+  std::error_code unknown;
+  const std::filesystem::space_info space = std::filesystem::space(temporary_, unknown);
+  if (unknown || space.available >= static_cast<uint64_t>(bytes)) return;
+  throw_file_error(
+      system_.owner(),
+      fmt::format("{} needs {}, and its file system has {} free; free space there, or write to another one",
+                  printable_name(path_.string()), bytes_text(static_cast<double>(bytes)),
+                  bytes_text(static_cast<double>(space.available))));
+}
+
+bool NewDirectory::take_name() {
+  sync_directory(system_, temporary_);
+  refuse_existing(system_, path_);
+  rename_path(system_, temporary_, path_);
+  taken_ = true;
+  return sync_parent(system_, path_);
+}
+
+}  // namespace ropewalk
