@@ -181,7 +181,9 @@ ImportReport import_model(const std::filesystem::path& directory_path, const std
   ConfigKeys keys(directory.config(), ignored_keys);
   const std::string config_name = printable_name(directory.config_path().string());
   const ModelFamily& family = family_of_type(keys.text("model_type").value_or(""), config_name);
-  ImportReport report{.architecture = family.architecture, .model = family.read(keys)};
+  ImportReport report;
+  report.architecture = family.architecture;
+  report.model = family.read(keys);
   keys.finish(config_name);
   check_size(report.model, directory);
   const Plan plan = Planner(directory, family, report.model).plan();

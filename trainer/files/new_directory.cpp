@@ -22,21 +22,26 @@ void refuse_existing(FileSystem& system, const std::filesystem::path& path) {
                    fmt::format("{} exists; remove it, or give another name", printable_name(path.string())));
 }
 
-}  // namespace
-
-void remove_tree(FileSystem& system, const std::filesystem::path& path) {
+// Removes as much as it can, then throws the first failure.
+void remove_contents(FileSystem& system, const std::filesystem::path& directory) {
   std::exception_ptr first_failure;
-  for (const std::string& name : list_directory(path)) {
+  for (const std::string& name : list_directory(directory)) {
     try {
-      if (kind_of(path / name) == PathKind::kDirectory)
-        remove_tree(system, path / name);
+      if (kind_of(directory / name) == PathKind::kDirectory)
+        remove_tree(system, directory / name);
       else
-        remove_file(system, path / name);
+        remove_file(system, directory / name);
     } catch (const Error&) {
       if (!first_failure) first_failure = std::current_exception();
     }
   }
   if (first_failure) std::rethrow_exception(first_failure);
+}
+
+}  // namespace
+
+void remove_tree(FileSystem& system, const std::filesystem::path& path) {
+  remove_contents(system, path);
   if (retry([&] { return system.rmdir(path.c_str()); }) < 0) throw_file_error(system.owner(), "remove", path);
 }
 
@@ -45,32 +50,28 @@ NewDirectory::NewDirectory(FileSystem& system, std::filesystem::path path)
   if (path_.empty()) throw_file_error(system.owner(), "the name of the output is empty");
   refuse_existing(system, path_);
   make_directories(system, path_.parent_path());
-  lock();
+  take_temporary();
 }
 
-// The lock is on the directory itself, so that it needs no file of its own. Between opening and locking, the holder may
-// have renamed the directory; then the name is free again.
-void NewDirectory::lock() {
+// The lock is on the directory itself, so that it needs no file of its own.
+void NewDirectory::take_temporary() {
   const bool is_new = retry([&] { return system_.mkdir(temporary_.c_str(), 0777); }) == 0;
   if (!is_new && errno != EEXIST) throw_file_error(system_.owner(), "make the directory", temporary_);
   file_ = open_file(system_, "open", temporary_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  const bool locked = retry([&] { return system_.flock(file_, LOCK_EX | LOCK_NB); }) == 0;
-  if ((locked && leads_to(temporary_, file_)) || (!locked && errno != EWOULDBLOCK && is_new)) {
-    if (is_new) return;
-    for (const std::string& name : list_directory(temporary_)) {
-      const std::filesystem::path leftover = temporary_ / name;
-      kind_of(leftover) == PathKind::kDirectory ? remove_tree(system_, leftover) : remove_file(system_, leftover);
-    }
-    return;
+  try {
+    const int error = retry([&] { return system_.flock(file_, LOCK_EX | LOCK_NB); }) == 0 ? 0 : errno;
+    // Before the lock was taken, its last holder may have renamed the directory.
+    if (error == EWOULDBLOCK || (error == 0 && !leads_to(temporary_, file_)))
+      throw_file_error(system_.owner(), fmt::format("another process is writing {}", printable_name(path_.string())));
+    if (error != 0 && !is_new)
+      throw_file_error(system_.owner(), fmt::format("{} exists, and this file system has no locks to tell whether "
+                                                    "someone is writing it; remove it if nobody is",
+                                                    printable_name(temporary_.string())));
+    if (!is_new) remove_contents(system_, temporary_);
+  } catch (...) {
+    system_.close(file_);
+    throw;
   }
-  const bool is_held = locked || errno == EWOULDBLOCK;
-  system_.close(file_);
-  taken_ = true;  // it is not ours to remove
-  throw_file_error(system_.owner(),
-                   is_held ? fmt::format("another process is writing {}", printable_name(path_.string()))
-                           : fmt::format("{} exists, and this file system has no locks to tell whether someone is "
-                                         "writing it; remove it if nobody is",
-                                         printable_name(temporary_.string())));
 }
 
 NewDirectory::~NewDirectory() {

@@ -30,7 +30,7 @@ class NewDirectory {
   bool take_name();
 
  private:
-  void lock();
+  void take_temporary();
 
   FileSystem& system_;
   std::filesystem::path path_, temporary_;
