@@ -286,13 +286,18 @@ void write_cohere(const ModelConfig& model, const ExportFacts& facts, JsonNode& 
   config.set("use_qk_norm", JsonNode(layer.qk_norm == QkNorm::kLayerNorm));
 }
 
+bool has_pattern(const std::vector<LayerKind>& layers, int64_t pattern) {
+  for (size_t i = 0; i < layers.size(); ++i)
+    if (is_sliding(layers[i]) != ((static_cast<int64_t>(i) + 1) % pattern != 0)) return false;
+  return true;
+}
+
 // n if every n-th layer, and no other, has full attention; else 0.
 int64_t pattern_of(const std::vector<LayerKind>& layers) {
-  const auto full = std::ranges::find_if_not(layers, is_sliding);
-  const int64_t pattern = full - layers.begin() + 1;
-  for (size_t i = 0; i < layers.size(); ++i)
-    if (is_sliding(layers[i]) != ((static_cast<int64_t>(i) + 1) % pattern != 0)) return 0;
-  return pattern;
+  const int64_t until_full = std::ranges::find_if_not(layers, is_sliding) - layers.begin() + 1;
+  for (const int64_t pattern : {kUsualPattern, until_full})
+    if (has_pattern(layers, pattern)) return pattern;
+  return 0;
 }
 
 void write_cohere2(const ModelConfig& model, const ExportFacts& facts, JsonNode& config) {
