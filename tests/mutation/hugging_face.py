@@ -70,7 +70,7 @@ class ImportedCheckpoint(Input):
     """The export is refused and leaves nothing; or it has the tensors of the model that was imported."""
     def make(self, draw):
         names = sorted(path.relative_to(self.folder) for path in (self.folder / "imported").rglob("*") if path.is_file())
-        name = draw.choice(names)
+        name = draw.choice([*names, "imported/model.safetensors", "imported/model.safetensors"])
         self.write(draw, name)
         self.commands = [["export", "imported", "--output", "back", *draw.choice([[], ["--max-shard-size", "5KB"]])]]
 
