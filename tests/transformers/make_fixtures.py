@@ -19,7 +19,7 @@ import tensor_files
 import truth
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "fixtures"
-COMMON = {"width": 16, "hidden": 20, "vocabulary": 61, "window": None, "qk_norm": False, "theta": 10000.0, "epsilon": 1e-5}
+COMMON = {"width": 16, "hidden": 20, "vocabulary": 61, "window": None, "theta": 10000.0, "epsilon": 1e-5}
 FIXTURES = {
     "cohere2_bf16_shards": {
         "order": "SSSF", "heads": (4, 2), "head_size": "width / heads", "window": 5, "dtype": "bf16", "logit_scale": 0.25, "sharded": True,
@@ -34,10 +34,10 @@ FIXTURES = {
         "order": "SFFSF", "heads": (4, 1), "head_size": "width / heads", "window": 1000, "dtype": "bf16", "logit_scale": 1.7, "sharded": True,
         "keys": "old", "epsilon": 1e-3},
     "cohere_qk_norm": {
-        "order": "", "heads": (4, 2), "head_size": 6, "qk_norm": True, "dtype": "bf16", "logit_scale": 0.0625, "sharded": False, "keys": "old",
-        "theta": 8e6},
+        "order": "v1 with QK-Norm", "heads": (4, 2), "head_size": 6, "dtype": "bf16", "logit_scale": 0.0625, "sharded": False,
+        "keys": "old", "theta": 8e6},
     "cohere": {
-        "order": "", "heads": (4, 1), "head_size": "width / heads", "dtype": "fp32", "logit_scale": 0.25, "sharded": True, "keys": "new"},
+        "order": "v1", "heads": (4, 1), "head_size": "width / heads", "dtype": "fp32", "logit_scale": 0.25, "sharded": True, "keys": "new"},
 }
 ALL_GRADIENTS = "cohere2_bf16_shards"  # of the others, digests only
 LENGTHS = [(1, 1), (5, 3), (70, 6), (2, 17)]

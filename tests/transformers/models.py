@@ -9,15 +9,15 @@ import torch
 from transformers import Cohere2Config, Cohere2ForCausalLM, CohereConfig, CohereForCausalLM
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# S: sliding window with RoPE, F: full attention without positions. "": Cohere v1, which has neither.
-ORDERS = ["", "SSSF", "SSSFS", "FSSS", "SFFSFS", "FFF", "SSSSS"]
+# S: sliding window with RoPE, F: full attention without positions. V1: Cohere's first models, full attention with RoPE.
+V1 = ["v1", "v1 with QK-Norm"]
+ORDERS = [*V1, "SSSF", "SSSFS", "FSSS", "SFFSFS", "FFF", "SSSSS"]
 MESHES = [{"dp": 2}, {"cp": 2}, {"tp": 2}, {"dp": 4}, {"cp": 4}, {"tp": 4}, {"cp": 2, "tp": 2}, {"dp": 2, "cp": 2}, {"dp": 2, "tp": 2}]
 CHOICES = {
     "order": ORDERS,
     "heads": [(1, 1), (4, 4), (4, 2), (4, 1), (8, 2)],  # query heads, KV heads
     "head_size": ["width / heads", "twice that", 6],
     "window": [None, 1, 5, 1000],
-    "qk_norm": [False, True],
     "dtype": list(DTYPES),
     "logit_scale": [0.0625, 0.25, 1.0, 1.7],
     "theta": [10000.0, 50000.0, 8e6],
@@ -37,7 +37,7 @@ TOKENIZER_FILES = {"tokenizer.json": '{"version": "1.0", "model": {}}\n', "token
 
 
 def valid(options):
-    if (options["order"] == "") != (options["window"] is None) or options["qk_norm"] and options["order"] != "":
+    if (options["order"] in V1) != (options["window"] is None):
         return False
     query, key = options["heads"]
     return all(query % ranks == 0 and (key % ranks == 0 or ranks % key == 0)
@@ -55,7 +55,7 @@ def covering_designs(seed):
     def candidate():
         while True:
             options = {name: draw.choice(values) for name, values in CHOICES.items()}
-            if options["order"] == "":
+            if options["order"] in V1:
                 options["window"] = None
             if valid(options):
                 return options
@@ -77,8 +77,8 @@ def settings_of(options):
         num_key_value_heads=key,
         head_dim=size, logit_scale=options["logit_scale"], layer_norm_eps=options["epsilon"], max_position_embeddings=4096,
         rope_parameters={"rope_type": "default", "rope_theta": options["theta"]}, pad_token_id=0, bos_token_id=1, eos_token_id=2)
-    if options["order"] == "":
-        return dict(settings, num_hidden_layers=LAYERS_OF_V1, use_qk_norm=options["qk_norm"])
+    if options["order"] in V1:
+        return dict(settings, num_hidden_layers=LAYERS_OF_V1, use_qk_norm=options["order"] != "v1")
     kinds = {"S": "sliding_attention", "F": "full_attention"}
     return dict(settings, num_hidden_layers=len(options["order"]), sliding_window=options["window"],
                 layer_types=[kinds[letter] for letter in options["order"]])
@@ -87,8 +87,7 @@ def settings_of(options):
 def random_model(options, seed):
     """Weights for which every part of the model matters: attention that is not uniform, logits with a deviation of about 2."""
     settings = settings_of(options)
-    v1 = options["order"] == ""
-    model = CohereForCausalLM(CohereConfig(**settings)) if v1 else Cohere2ForCausalLM(Cohere2Config(**settings))
+    model = CohereForCausalLM(CohereConfig(**settings)) if options["order"] in V1 else Cohere2ForCausalLM(Cohere2Config(**settings))
     generator = torch.Generator().manual_seed(seed)
     scale = 2 / (options["logit_scale"] * options["width"]**0.5)  # of the embedding, and of what the layers add to it
     with torch.no_grad():
@@ -105,20 +104,28 @@ def random_model(options, seed):
     return model.to(DTYPES[options["dtype"]])
 
 
+PUBLISHED = {"order_of_interleaved_layers": "local_attn_first", "cache_implementation": "hybrid", "position_embedding_type": "rope_gptj",
+             "rotary_pct": 1.0, "use_embedding_sharing": True, "use_gated_activation": True, "use_parallel_block": True,
+             "use_parallel_embedding": True}  # beside what transformers reads, in the config.json of Command R7B
+
+
 def to_old_keys(config):
-    """The configuration as transformers wrote it before release 5."""
+    """The configuration as it was published for transformers 4, without what follows from other keys."""
     config = dict(config)
     config["torch_dtype"] = config.pop("dtype")
     config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
     config["rope_scaling"] = None
+    if config["head_dim"] * config["num_attention_heads"] == config["hidden_size"]:
+        del config["head_dim"]
+    if config["num_key_value_heads"] == config["num_attention_heads"]:
+        del config["num_key_value_heads"]
     kinds = config.get("layer_types")
     if kinds:
         full = [number + 1 for number, kind in enumerate(kinds) if kind == "full_attention"]
         pattern = full[0] if full else len(kinds) + 1
         if full == [number for number in range(1, len(kinds) + 1) if number % pattern == 0]:
             del config["layer_types"]  # the first releases had only a pattern, in which every n-th layer is full
-            config["sliding_window_pattern"] = pattern
-            config["cache_implementation"] = "hybrid"
+            config.update(PUBLISHED, sliding_window_pattern=pattern, layer_switch=pattern)
     return config
 
 
@@ -136,8 +143,7 @@ def write_model(folder, options, seed):
 
 def text_of(options):
     """One line that tells a model from others."""
-    order = options["order"] or ("v1 QK" if options["qk_norm"] else "v1")
     query, key = options["heads"]
-    words = [f"{order:6} {query}/{key} heads", f"size {options['head_size']}", f"window {options['window']}", options["dtype"],
+    words = [f"{options['order']:6} {query}/{key} heads", f"size {options['head_size']}", f"window {options['window']}", options["dtype"],
              f"scale {options['logit_scale']}", f"{options['keys']} keys", "sharded" if options["sharded"] else "one file"]
     return ", ".join(words)

@@ -8,7 +8,7 @@ import subprocess
 import tensor_files
 
 BETA1 = 0.9  # of AdamW: the first moment after one step is (1 - BETA1) times the gradient
-LEARNING_RATE, WEIGHT_DECAY, STEPS = 1e-2, 0.1, 3
+LEARNING_RATE, WEIGHT_DECAY, STEPS = 3e-3, 0.1, 3
 
 # The shape of the model is that of the checkpoint. One sequence, so every step has the same loss function.
 TRAINING = """
