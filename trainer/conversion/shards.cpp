@@ -1,7 +1,5 @@
 #include "trainer/conversion/shards.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <chrono>
 
@@ -20,11 +18,10 @@ std::vector<int64_t> extents(const Shape& shape) {
   return shape.rank() == 2 ? std::vector<int64_t>{shape[0], shape[1]} : std::vector<int64_t>{shape[0]};
 }
 
-// Reads a shard from the disk again. Throws DataError if it does not hold what was written.
+// Reads a shard again. Throws DataError if it does not hold what was written.
 void read_back(FileSystem& system, const std::filesystem::path& path, const Shard& shard, ShardProgress& progress,
                const std::atomic<bool>& stop) {
   const InputFile file(system, path);
-  posix_fadvise(file.descriptor(), 0, 0, POSIX_FADV_DONTNEED);  // from the disk, not from the page cache
   const SafetensorsHeader header = read_safetensors_header(file);
   std::vector<uint8_t> part;
   for (size_t i = 0; i < shard.tensors.size(); ++i) {
@@ -105,8 +102,8 @@ void ShardWriter::write(OutputFile& file, ExportedTensor& tensor) {
 void ShardChecker::check(std::unique_ptr<OutputFile> file, const Shard& shard) {
   wait();
   running_ = std::async(std::launch::async, [this, &shard, file = std::move(file)] {
-    file->close();
     read_back(system_, file->path(), shard, progress_, stop_);
+    file->close();
   });
 }
 

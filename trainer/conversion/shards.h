@@ -63,7 +63,7 @@ class ShardWriter {
   std::vector<uint8_t> converted_;
 };
 
-// Closes a shard and reads it back from the disk, on another thread, while the next one is written.
+// Reads a shard back and closes it, which waits for the disk, on another thread, while the next one is written.
 class ShardChecker {
  public:
   ShardChecker(FileSystem& system, ShardProgress& progress) : system_(system), progress_(progress) {}
