@@ -2,7 +2,7 @@
 """Compares ropewalk with transformers over random Cohere2 and Cohere models in which every pair of two options occurs (models.py):
 
     pip install torch transformers
-    python3 tests/transformers/compare.py build/release/ropewalk                all models: a quarter of an hour
+    python3 tests/transformers/compare.py build/release/ropewalk                all models: some minutes
     python3 tests/transformers/compare.py build/release/ropewalk --quick        six of them
 
 For each model: import and export give the same bits, transformers loads the export and computes the same logits, bit for bit; scores, and the
@@ -10,111 +10,17 @@ losses and gradients of three AdamW steps from the imported weights, agree with 
 tolerances). Prints a line for each model, and the worst errors of all. Exit code 77: torch or transformers is not installed."""
 import argparse
 import pathlib
-import random
 import shlex
 import sys
 import tempfile
 import time
 import traceback
 
-try:
-    import torch
-    import transformers
-except ImportError as error:
-    print(f"compare: {error}; pip install torch transformers", file=sys.stderr)
-    sys.exit(77)
-
 import checks
-import models
 import runs
-import tensor_files
-import truth
-
-LENGTHS = [(1, 1), (7, 3), (3, 20), (120, 9), (61, 1), (200, 40)]  # context, continuation; a window has 1 or 5 tokens in half of the models
-SEQUENCE = 48  # tokens of a training sequence: not a multiple of 4 ranks' chunks alone, but of 2 x 4
-REFERENCE = ["--set", "parallel.device=REFERENCE"]
-DTYPES = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}
-KINDS = ["score fp32", "score fp64", "loss fp32", "loss fp64", "gradient fp32", "gradient fp64"]
 
 
-class Comparison:
-    """Of one model, in an empty folder."""
-
-    def __init__(self, options, seed, ropewalk):
-        self.options, self.ropewalk, self.folder = options, ropewalk, ropewalk.folder
-        self.worst = dict.fromkeys(KINDS, 0.0)
-        self.source = self.folder / "source"
-        models.write_model(self.source, options, seed)
-        vocabulary = options["vocabulary"]
-        self.requests = truth.make_requests(truth.load(self.source, torch.float64), vocabulary, seed, LENGTHS)
-        # No padding token: transformers gives its row of the embedding no gradient as an input.
-        self.ids = random.Random(seed).choices(range(1, vocabulary), k=SEQUENCE + 1)
-        self.shipped, _ = truth.truth(self.source, self.requests, self.ids, exact=False)
-        self.exact, self.trained = truth.truth(self.source, self.requests, self.ids, exact=True)
-
-    def run(self):
-        self.imported = self.ropewalk.import_model(self.source, "imported")
-        self.export_equals_source()
-        self.export_of_another_type()
-        for mesh in ({}, self.options["two"], self.options["four"]):
-            self.score(mesh)
-            self.train(mesh)
-        return self.worst
-
-    def note(self, kind, error, limit, where):
-        checks.require(error <= limit, f"{kind}: {error:.2e} on {where}")  # also if it is NaN
-        self.worst[kind] = max(self.worst[kind], error)
-
-    def export_equals_source(self):
-        exported = self.ropewalk.export_model(self.imported, "exported")
-        checks.require(tensor_files.read_model(exported) == tensor_files.read_model(self.source), "the export has other tensors than the source")
-        for name in [*models.TOKENIZER_FILES, "generation_config.json"]:
-            checks.require((exported / name).read_bytes() == (self.source / name).read_bytes(), f"{name} is another")
-        ours, theirs = (transformers.AutoConfig.from_pretrained(folder).to_dict() for folder in (exported, self.source))
-        changed = [key for key in theirs if ours.get(key) != theirs[key] and key != "_name_or_path"]
-        checks.require(not changed, f"config.json: {[(key, theirs[key], ours.get(key)) for key in changed]}")
-        ours, theirs = (truth.load(folder, "auto") for folder in (exported, self.source))
-        with torch.no_grad():
-            same = torch.equal(truth.logits_of(ours, self.ids), truth.logits_of(theirs, self.ids))
-        checks.require(same and ours.dtype == theirs.dtype, "transformers computes other logits from the export")
-
-    def export_of_another_type(self):
-        dtype = self.options["exported"]
-        exported = self.ropewalk.export_model(self.imported, f"exported-{dtype}", "--dtype", dtype)
-        ours = truth.load(exported, "auto")
-        theirs = truth.load(self.source, "auto").to(models.DTYPES[dtype])
-        stored = {kind for kind, _, _ in tensor_files.read_model(exported).values()}
-        checks.require(stored == {DTYPES[dtype]} and ours.dtype == theirs.dtype, f"the export in {dtype} has {stored}")
-        others = [name for name, weight in ours.named_parameters() if not torch.equal(weight, theirs.get_parameter(name))]
-        checks.require(not others, f"{others} are rounded in another way to {dtype}")
-
-    def score(self, mesh):
-        where = runs.mesh_text(mesh)
-        answers = self.ropewalk.scores(self.imported, self.requests, mesh)
-        self.note("score fp32", checks.worst_score(answers, self.shipped["answers"]), checks.SHIPPED, where)
-        answers = self.ropewalk.scores(self.imported, self.requests, mesh, *REFERENCE)
-        self.note("score fp64", checks.worst_score(answers, self.exact["answers"]), checks.EXACT, where)
-
-    def train(self, mesh):
-        for device, name, expected, limit, of_gradient in (("CPU", "fp32", self.shipped, checks.SHIPPED, checks.GRADIENT),
-                                                           ("REFERENCE", "fp64", self.exact, checks.EXACT, checks.EXACT)):
-            losses, gradients, directory = self.ropewalk.train(self.imported, self.ids, mesh, device)
-            where = f"{runs.mesh_text(mesh)}: {losses}, expected {expected['losses']}"
-            self.note(f"loss {name}", checks.worst_loss(losses, expected["losses"]), limit, where)
-            error, tensor = checks.worst_gradient(gradients, expected["gradients"])
-            self.note(f"gradient {name}", error, of_gradient, f"{runs.mesh_text(mesh)}: {tensor}")
-        self.export_of_a_run(self.ropewalk.step(directory, runs.STEPS), f"trained-{directory}")
-
-    def export_of_a_run(self, checkpoint, name):
-        """transformers loads what we trained in fp64, and it is what transformers trained."""
-        ours = truth.load(self.ropewalk.export_model(checkpoint, name, "--dtype", "fp32"), "auto")
-        for tensor, weight in self.trained.named_parameters():
-            # Both round the same number to fp32, or two numbers that differ by 1e-10.
-            wrong = (ours.get_parameter(tensor) - weight).abs() > 2**-24 * weight.abs() + 1e-9
-            checks.require(not wrong.any(), f"{tensor} after {runs.STEPS} steps")
-
-
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", help="build/release/ropewalk")
     parser.add_argument("--mpirun", default="mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1", help="what starts ranks")
@@ -123,7 +29,19 @@ def main():
     parser.add_argument("--count", type=int, help="models (all)")
     parser.add_argument("--quick", action="store_true", help="six models")
     parser.add_argument("--keep", type=pathlib.Path, help="a folder to keep the files in")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        print(f"compare: {error}; pip install torch transformers", file=sys.stderr)
+        return 77
+    import models
+    from comparison import KINDS, Comparison
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
 
