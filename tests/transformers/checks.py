@@ -26,6 +26,11 @@ def require(condition, message):
         raise Disagreement(message)
 
 
+def size_of(error):
+    """For comparisons of errors: NaN is the largest."""
+    return math.inf if math.isnan(error) else error
+
+
 def worst_score(answers, expected):
     """The largest difference of a token's log-probability. Checks the sums and the greedy flags."""
     require(len(answers) == len(expected), f"{len(answers)} answers to {len(expected)} requests")
@@ -33,7 +38,7 @@ def worst_score(answers, expected):
     for number, (ours, theirs) in enumerate(zip(answers, expected)):
         got, want = ours["token_logprobs"], theirs["token_logprobs"]
         require(len(got) == len(want), f"request {number}: {len(got)} log-probabilities for {len(want)} tokens")
-        worst = max([worst, *(abs(a - b) for a, b in zip(got, want))])
+        worst = max(worst, *(size_of(abs(a - b)) for a, b in zip(got, want)))
         require(abs(ours["logprob"] - math.fsum(got)) <= 1e-12 * (1 + abs(ours["logprob"])),
                 f"request {number}: the sum {ours['logprob']} of {got}")
         require(ours["is_greedy"] == theirs["is_greedy"] or theirs["greedy_gap"] < SHIPPED,
@@ -43,7 +48,7 @@ def worst_score(answers, expected):
 
 def worst_loss(losses, expected):
     require(len(losses) == len(expected), f"{len(losses)} losses instead of {len(expected)}")
-    return max(abs(a - b) for a, b in zip(losses, expected))
+    return max(size_of(abs(a - b)) for a, b in zip(losses, expected))
 
 
 def norm(values):
@@ -60,7 +65,7 @@ def worst_gradient(gradients, expected):
         got, size = gradients[name], norm(want)
         require(len(got) == len(want), f"{name} has {len(got)} numbers instead of {len(want)}")
         error = norm(a - b for a, b in zip(got, want))
-        errors.append((error / (size if size > 1e-12 * whole else whole), name))
+        errors.append((size_of(error / (size if size > 1e-12 * whole else whole)), name))
     return max(errors)
 
 
@@ -75,6 +80,6 @@ def worst_digest(gradients, expected):
     whole = norm(size for size, _ in expected.values())
     errors = []
     for name, want in expected.items():
-        error = max(abs(a - b) for a, b in zip(digest(gradients[name]), want))
+        error = max(size_of(abs(a - b)) for a, b in zip(digest(gradients[name]), want))
         errors.append((error / (want[0] if want[0] > 1e-12 * whole else whole), name))
     return max(errors)
