@@ -8,6 +8,7 @@
 
 #include "tests/trainer/config/config_text.h"
 #include "trainer/run/estimate.h"
+#include "trainer/run/starting_point.h"
 
 namespace ropewalk {
 namespace {
