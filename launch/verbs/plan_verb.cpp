@@ -136,7 +136,7 @@ Verb plan_verb() {
       .about =
           "Prints what each rank needs for a training step of CONFIG: memory by kind, bytes sent by axis of the\n"
           "mesh, and FLOPs. This is a dry run of the real step: it computes nothing, and needs neither the data\n"
-          "nor the machines.\n\n"
+          "nor the machines. If CONFIG leaves the model to a checkpoint, only the checkpoint's manifest is read.\n\n"
           "Memory is compared with what a rank has: --device-memory, else the memory of the GPU that --device\n"
           "names; else, on CUDA, this host's GPU, and on CPUs a rank's share of this host's free memory. If a rank\n"
           "needs more than it has, the plan lists settings that reduce memory, each with its price (bytes sent,\n"

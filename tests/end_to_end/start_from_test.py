@@ -88,7 +88,8 @@ class StartFromTest(RopewalkTest):
         self.assertIn("4 layers, 1 rank", self.check(self.verb("validate")))
         whole, completed = self.directory / "whole.textproto", self.directory / "config.textproto"
         whole.write_text(MODEL.replace("vocabulary: 257", "vocabulary: 257 logit_scale: 0.5") + completed.read_text())
-        for words in (["--json", "--mesh", "cp=2"], ["--advice", "--device-memory", "1MiB"], ["--json", "--inference"]):
+        for words in (["--json", "--mesh", "cp=2", "--device-memory", "1GiB"], ["--advice", "--device-memory", "1MiB"],
+                      ["--json", "--inference", "--device-memory", "1GiB"]):
             told = [self.check(self.start(0, ["plan", file, *words])).replace(file, "") for file in ("whole.textproto", "config.textproto")]
             self.assertEqual(*told)
         self.assertIn("the configuration allows 3, of which 0", self.check(self.verb("plan", options=["--search", "2", "--device", "cpu"])))
