@@ -10,6 +10,7 @@
 #include "trainer/config/config_text.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/text_reader.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 
@@ -98,7 +99,7 @@ void complete_model(const CheckpointModel& checkpoint, proto::Config& config, Pr
   proto::Model rest = model_in(checkpoint.text, checkpoint.checkpoint);
   for (const FieldDescriptor* field : fields_of(*proto::Model::descriptor()))
     if (is_set(config.model(), field)) rest.GetReflection()->ClearField(&rest, field);
-  set_origins(rest, "model", checkpoint.checkpoint, problems);
+  set_origins(rest, "model", printable_name(checkpoint.checkpoint), problems);
   config.mutable_model()->MergeFrom(rest);
 }
 
@@ -120,7 +121,8 @@ void check_shape(const CheckpointModel& checkpoint, const proto::Config& config,
   if (!checkpoint.is_start_from || checkpoint.text.empty()) return;
   for (const Difference& d : differences(model_in(checkpoint.text, checkpoint.checkpoint), config.model()))
     if (d.is_shape && !problems.is_unreadable(d.field))
-      problems.add({d.field, d.here, fmt::format("is {} in the checkpoint {}", d.there, excerpt(checkpoint.checkpoint)),
+      problems.add({d.field, d.here,
+                    fmt::format("is {} in the checkpoint {}", d.there, printable_name(checkpoint.checkpoint)),
                     "set it so, or name another checkpoint in training.start_from"});
 }
 
