@@ -11,6 +11,7 @@
 #include "trainer/config/changes.h"
 #include "trainer/config/checkpoint_model.h"
 #include "trainer/config/load_config.h"
+#include "trainer/config/model_text.h"
 #include "trainer/config/stages.h"
 #include "trainer/data/identity.h"
 #include "trainer/data/samples.h"
@@ -214,8 +215,8 @@ class Run {
     to_say_.push_back(
         fmt::format("starting from the weights of {} ({})", checkpoint,
                     imported ? "imported from Hugging Face" : fmt::format("step {} of its run", loaded.progress.step)));
-    for (const std::string& line : model_changes(loaded.run.config_text, config_.resolved_text))
-      to_say_.push_back(line);
+    const std::string model = model_group_of(loaded.run.config_text, loaded.progress.step, "its configuration");
+    for (const std::string& line : model_changes(model, config_.resolved_text)) to_say_.push_back(line);
   }
 
   void validate() {

@@ -48,12 +48,18 @@ class StartFromTest(RopewalkTest):
         for part in ("layers: 4", "logit_scale: 0.5", f'start_from: "{BASE}"'):
             self.assertIn(part, resolved)
 
-    def test_the_weights_are_those_of_the_checkpoint(self):
-        """With learning rate 0 they stay so: the loss on the validation data is the base's after step 8, in the same bits on its mesh."""
-        self.check(self.train(4, *BASE_MESH, "training.learning_rate=0", "training.warmup_steps=0", "training.steps=4"))
-        theirs, ours = self.numbers("base")[7], self.numbers()[3]
-        self.assertEqual(ours["validation_loss_by_position"], theirs["validation_loss_by_position"])
-        self.assertEqual(ours["validation_loss"], theirs["validation_loss"])
+    def test_the_model_is_that_of_the_checkpoint(self):
+        """With learning rate 0 it stays so: the loss on the validation data is the base's after step 8, in the same bits on its mesh. Also if
+        a stage of the base had changed theta."""
+        still = ["training.learning_rate=0", "training.warmup_steps=0", "training.steps=4"]
+        stage = ["training.stages.0.first_step=6", "training.stages.0.theta=30"]
+        self.check(self.train(4, *BASE_MESH, *stage, "output.directory=staged"))
+        for base, start in (("base", BASE), ("staged", "staged/checkpoints/step-00000008")):
+            output = self.check(self.train(4, *BASE_MESH, *still, f"training.start_from={start}", f"output.directory=from_{base}"))
+            self.assertNotIn("in the checkpoint,", output)
+            theirs, ours = self.numbers(base)[7], self.numbers(f"from_{base}")[3]
+            self.assertEqual(ours["validation_loss_by_position"], theirs["validation_loss_by_position"])
+            self.assertEqual(ours["validation_loss"], theirs["validation_loss"])
 
     def test_resumed_without_the_checkpoint(self):
         """A run that was stopped and resumed has the bits of an uninterrupted one, though start_from is gone by then."""

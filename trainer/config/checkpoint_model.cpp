@@ -126,10 +126,10 @@ void check_shape(const CheckpointModel& checkpoint, const proto::Config& config,
                     "set it so, or name another checkpoint in training.start_from"});
 }
 
-std::vector<std::string> model_changes(const std::string& checkpoint_config, const std::string& this_config) {
+std::vector<std::string> model_changes(const std::string& checkpoint_model, const std::string& this_config) {
   std::vector<std::string> lines;
-  for (const Difference& d : differences(model_in(checkpoint_config, "the checkpoint's configuration"),
-                                         model_in(this_config, "the configuration")))
+  for (const Difference& d :
+       differences(model_in(checkpoint_model, "the checkpoint's model"), model_in(this_config, "the configuration")))
     if (!d.is_shape) lines.push_back(fmt::format("{}: {} in the checkpoint, {} here", d.field, d.there, d.here));
   return lines;
 }

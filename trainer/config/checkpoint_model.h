@@ -16,7 +16,7 @@ class Model;
 
 struct CheckpointModel {
   std::string checkpoint = {};  // its path, for messages; empty: the run starts from no checkpoint
-  std::string text = {};        // model_group_of() its configuration; empty: it could not be read
+  std::string text = {};        // model_group_of() its configuration (model_text.h); empty: it could not be read
   std::string problem = {};     // why it could not be read; else empty
   bool is_start_from = false;   // it is training.start_from; false: it is a checkpoint of the run itself
 };
@@ -36,10 +36,10 @@ void check_readable(const CheckpointModel& checkpoint, const proto::Config& conf
 // the sizes, and the QK-Norm of the layers. A checkpoint of the run itself is checked when it is loaded.
 void check_shape(const CheckpointModel& checkpoint, const proto::Config& config, Problems& problems);
 
-// One line for each field, except those of the shape, in which the models of two configurations differ:
-// "model.pattern.0.theta: 50000 in the checkpoint, 2000000 here". Each entry of this configuration's pattern is
-// compared with the checkpoint's layers for which it stands. initializer_range is left out: loaded weights do not
-// depend on it. Throws ConfigurationError if a text cannot be read.
-std::vector<std::string> model_changes(const std::string& checkpoint_config, const std::string& this_config);
+// One line for each field, except those of the shape, in which the models differ: "model.pattern.0.theta: 50000 in the
+// checkpoint, 2000000 here". Each entry of this configuration's pattern is compared with the checkpoint's layers for
+// which it stands. initializer_range is left out: loaded weights do not depend on it. checkpoint_model: as
+// CheckpointModel::text; this_config: the text of a configuration. Throws ConfigurationError if one cannot be read.
+std::vector<std::string> model_changes(const std::string& checkpoint_model, const std::string& this_config);
 
 }  // namespace ropewalk

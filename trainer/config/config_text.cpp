@@ -182,18 +182,6 @@ void apply_override(std::string_view assignment, proto::Config& config, Problems
       .read_value_text(*target.message, *target.field, target.path);
 }
 
-std::string model_group_of(std::string_view config_text, const std::string& name) {
-  Problems problems;
-  proto::Config config, model_only;
-  read_config_text(config_text, name, config, problems);
-  problems.throw_if_any(name);
-  if (!config.has_model()) throw ConfigurationError(fmt::format("{} has no group model", name));
-  *model_only.mutable_model() = config.model();
-  std::string text;
-  CHECK(google::protobuf::TextFormat::PrintToString(model_only, &text), "the model cannot be printed");
-  return text;
-}
-
 std::string write_config_text(const proto::Config& config) {
   proto::Config whole = config;
   make_explicit(whole);

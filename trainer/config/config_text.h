@@ -23,10 +23,6 @@ bool read_config_text(std::string_view text, const std::string& name, proto::Con
 // string needs no quotes.
 void apply_override(std::string_view assignment, proto::Config& config, Problems& problems);
 
-// The text of the group `model` alone, of a configuration that a checkpoint holds; all fields that it has, without
-// defaults. Throws ConfigurationError if the text, which the error calls `name`, cannot be read or has no such group.
-std::string model_group_of(std::string_view config_text, const std::string& name);
-
 // All fields as text, with defaults written out. Reading the text gives the same values.
 std::string write_config_text(const proto::Config& config);
 

@@ -4,16 +4,19 @@
 
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/manifest.h"
-#include "trainer/config/config_text.h"
+#include "trainer/config/model_text.h"
 
 namespace ropewalk {
 namespace {
 
-CheckpointModel read_model(const std::filesystem::path& checkpoint) {
-  CheckpointModel out{.checkpoint = checkpoint.string()};
+CheckpointModel read_model(const std::filesystem::path& checkpoint, bool is_start_from) {
+  CheckpointModel out{.checkpoint = checkpoint.string(), .is_start_from = is_start_from};
   try {
     const Manifest manifest = read_manifest(real_file_system(), checkpoint);
-    out.text = model_group_of(manifest.run.config_text, fmt::format("the configuration in {}", checkpoint.string()));
+    // A new run continues with the theta of the stage that the other run had reached. A resumed run has its stages.
+    const int64_t steps = is_start_from ? manifest.progress.step : 0;
+    out.text =
+        model_group_of(manifest.run.config_text, steps, fmt::format("the configuration in {}", checkpoint.string()));
   } catch (const Error& error) {
     out.problem = error.what();
   }
@@ -37,7 +40,7 @@ std::vector<CheckpointPath> own_checkpoints(const std::string& output_directory,
 CheckpointModel first_readable(const std::vector<CheckpointPath>& checkpoints) {
   CheckpointModel first;
   for (const CheckpointPath& checkpoint : checkpoints) {
-    CheckpointModel model = read_model(checkpoint.path);
+    CheckpointModel model = read_model(checkpoint.path, false);
     if (model.problem.empty()) return model;
     if (first.problem.empty()) first = std::move(model);
   }
@@ -55,8 +58,7 @@ StartingPoint find_starting_point(std::string_view text, const std::string& name
   if (!own.empty()) {
     if (!outline.has_whole_model) out.model = first_readable(own);
   } else if (!outline.start_from.empty()) {
-    out.model = read_model(outline.start_from);
-    out.model.is_start_from = true;
+    out.model = read_model(outline.start_from, true);
   }
   return out;
 }

@@ -5,7 +5,7 @@
 
 #include "tests/support/expect_error.h"
 #include "tests/trainer/config/config_text.h"
-#include "trainer/config/config_text.h"
+#include "trainer/config/model_text.h"
 
 namespace ropewalk {
 namespace {
@@ -18,7 +18,7 @@ constexpr char kRest[] =
 // The smallest configuration's model, with overrides, as that of training.start_from.
 CheckpointModel start(std::initializer_list<std::string> overrides = {}) {
   return {.checkpoint = "base/step-00000008",
-          .text = model_group_of(config_with(overrides).resolved_text, "base"),
+          .text = model_group_of(config_with(overrides).resolved_text, 0, "base"),
           .is_start_from = true};
 }
 CheckpointModel own(std::initializer_list<std::string> overrides) {

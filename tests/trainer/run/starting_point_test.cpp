@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -99,6 +101,29 @@ TEST_F(StartingPointTest, AWholeModelNeedsNoManifestOfTheRun) {
   EXPECT_EQ(find({}, whole).model.problem, "");
   EXPECT_NE(find({}, model_text(4)).model.problem, "") << "logit_scale is not set";
   EXPECT_EQ(find(0, whole).model.checkpoint, base().string()) << "to compare the shapes";
+}
+
+TEST_F(StartingPointTest, ANewRunContinuesWithTheThetaOfTheStageThatWasReached) {
+  const std::string staged =
+      "model { layers: 1 pattern { position: ROPE theta: 10 } pattern {} } training { stages { first_step: 5 theta: 20 "
+      "} "
+      "stages { first_step: 6 batch: 2 } stages { first_step: 8 theta: 30 } }";
+  for (const auto& [step, theta] : std::map<int64_t, int>{{5, 10}, {6, 20}, {8, 20}, {9, 30}}) {
+    Manifest manifest;
+    manifest.progress.step = step;
+    manifest.mesh = {1, 1, 1};
+    manifest.run.config_text = staged;
+    const auto has = [](const StartingPoint& from, int value) {
+      return from.model.text.find(fmt::format("theta: {}\n", value)) != std::string::npos;
+    };
+    write_file(base() / kManifestName, manifest_text(manifest));
+    EXPECT_TRUE(has(find(), theta)) << step << find().model.text << find().model.problem;
+    // A run that resumes has the stages themselves.
+    std::filesystem::create_directories(own(step));
+    write_file(own(step) / kManifestName, manifest_text(manifest));
+    EXPECT_TRUE(has(find(), 10)) << step << find().model.text;
+    std::filesystem::remove_all(scratch_ / "run");
+  }
 }
 
 TEST_F(StartingPointTest, OtherPathsAreNamedAsWhatTheyAre) {
