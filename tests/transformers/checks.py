@@ -9,8 +9,8 @@ import math
 
 SHIPPED = 1e-4  # of a log-probability or a loss in nats: what fp32 must reach, against either kind
 # Of the reference device, which computes in fp64, against "exact". A logit has some 50 operations in sequence, with sums of at most 300
-# terms, so its rounding error is about sqrt(50 * 300) * 2^-53 = 1e-14 of values up to 100; three optimizer steps multiply it by a hundred
-# where a second moment is small.
+# terms, so its rounding error is about sqrt(50 * 300) * 2^-53 = 1e-14 of values up to 100. The rounding error of a gradient is as large, and
+# an optimizer step divides it by runs.EPSILON where the gradient is near 0: a weight is then off by 3e-3 * 1e-13 / 1e-5 = 3e-11.
 EXACT = 1e-10
 # Relative error of one tensor's gradient in fp32: sqrt(50 * 300) * 2^-24 = 7e-6, and forward and backward both have it. The largest logits
 # are about 20, so cancellation in the softmax may cost another factor of ten.

@@ -21,6 +21,7 @@ MESHES = {
     "cohere2_old_keys": [{"tp": 2}, {"dp": 2, "cp": 2}],
     "cohere2_window_1": [{"dp": 2}, {"cp": 4}],
     "cohere2_odd_order": [{"cp": 2}, {"tp": 4}],
+    "cohere2_all_full": [{"cp": 2}],
     "cohere_qk_norm": [{"tp": 2}, {"dp": 2, "tp": 2}],
     "cohere": [{"cp": 2}, {"dp": 4}],
 }

@@ -33,6 +33,9 @@ FIXTURES = {
     "cohere2_odd_order": {
         "order": "SFFSF", "heads": (4, 1), "head_size": "width / heads", "window": 1000, "dtype": "bf16", "logit_scale": 1.7, "sharded": True,
         "keys": "old", "epsilon": 1e-3},
+    "cohere2_all_full": {  # no layer has RoPE or a window, but config.json has theta and window
+        "order": "FF", "heads": (1, 1), "head_size": 6, "window": 7, "dtype": "bf16", "logit_scale": 1.0, "sharded": False, "keys": "new",
+        "theta": 50000.0},
     "cohere_qk_norm": {
         "order": "v1 with QK-Norm", "heads": (4, 2), "head_size": 6, "dtype": "bf16", "logit_scale": 0.0625, "sharded": False,
         "keys": "old", "theta": 8e6},

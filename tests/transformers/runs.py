@@ -9,12 +9,16 @@ import tensor_files
 
 BETA1 = 0.9  # of AdamW: the first moment after one step is (1 - BETA1) times the gradient
 LEARNING_RATE, WEIGHT_DECAY, STEPS = 3e-3, 0.1, 3
+# The first step of AdamW moves a weight by rate * g / (|g| + epsilon). With the usual 1e-8, the rounding error of fp32, some 1e-7 here, would
+# decide in which direction a weight with a gradient near 0 moves: transformers' own fp32 parts then changed a loss by 3e-4.
+EPSILON = 1e-5
 
 # The shape of the model is that of the checkpoint. One sequence, so every step has the same loss function.
 TRAINING = """
 data {{ prefix: "{prefix}" sequence_length: {length} validation_fraction: 0 tokenizer: "none" }}
 training {{
-  start_from: "{checkpoint}" steps: {steps} batch: {data_parallel} schedule: CONSTANT learning_rate: {rate} weight_decay: {decay} clip_norm: 0
+  start_from: "{checkpoint}" steps: {steps} batch: {data_parallel} schedule: CONSTANT learning_rate: {rate} epsilon: {epsilon}
+  weight_decay: {decay} clip_norm: 0
 }}
 validation {{ interval: 0 sample_tokens: 0 }}
 checkpoint {{ interval: 1 keep: 0 }}
@@ -84,8 +88,9 @@ class Ropewalk:
         directory = f"run-{self.runs}"
         write_sequence(self.folder / directory, ids)
         (self.folder / f"{directory}.textproto").write_text(TRAINING.format(
-            prefix=directory, length=len(ids) - 1, checkpoint=checkpoint, steps=STEPS, rate=LEARNING_RATE, decay=WEIGHT_DECAY, device=device,
-            directory=directory, data_parallel=mesh.get("dp", 1), context_parallel=mesh.get("cp", 1), tensor_parallel=mesh.get("tp", 1)))
+            prefix=directory, length=len(ids) - 1, checkpoint=checkpoint, steps=STEPS, rate=LEARNING_RATE, decay=WEIGHT_DECAY,
+            epsilon=EPSILON, device=device, directory=directory, data_parallel=mesh.get("dp", 1), context_parallel=mesh.get("cp", 1),
+            tensor_parallel=mesh.get("tp", 1)))
         self.run("train", f"{directory}.textproto", "--plain", ranks=ranks_of(mesh))
         lines = (self.folder / directory / "metrics.jsonl").read_text().splitlines()
         saved = tensor_files.read_checkpoint(self.step(directory, 1))

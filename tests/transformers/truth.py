@@ -90,7 +90,7 @@ def train(model, ids):
     norms = [weight for name, weight in parameters.items() if "norm" in name]
     matrices = [weight for name, weight in parameters.items() if "norm" not in name]
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": runs.WEIGHT_DECAY}, {"params": norms, "weight_decay": 0}],
-                                  lr=runs.LEARNING_RATE, betas=(runs.BETA1, 0.95), eps=1e-8)
+                                  lr=runs.LEARNING_RATE, betas=(runs.BETA1, 0.95), eps=runs.EPSILON)
     losses, gradients = [], None
     for _ in range(runs.STEPS):
         optimizer.zero_grad()

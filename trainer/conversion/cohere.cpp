@@ -300,12 +300,18 @@ int64_t pattern_of(const std::vector<LayerKind>& layers) {
   return 0;
 }
 
+// For a model without RoPE: the theta that its source has all the same.
+double unused_theta(const JsonNode& config) {
+  const JsonNode* parameters = config.find("rope_parameters");
+  for (const JsonNode* theta : {parameters ? parameters->find("rope_theta") : nullptr, config.find("rope_theta")})
+    if (theta && theta->number > 0) return theta->number;
+  return 10'000;
+}
+
 void write_cohere2(const ModelConfig& model, const ExportFacts& facts, JsonNode& config) {
   const auto sliding = std::ranges::find_if(model.layers, is_sliding);
   const bool has_window = sliding != model.layers.end();
-  const JsonNode* source_theta = config.find("rope_theta");
-  const double unused = source_theta && source_theta->number > 0 ? source_theta->number : 10'000;
-  write_shared(cohere2_family(), model, facts, has_window ? sliding->theta : unused, config);
+  write_shared(cohere2_family(), model, facts, has_window ? sliding->theta : unused_theta(config), config);
   if (has_window) config.set("sliding_window", JsonNode(sliding->window));
   std::vector<JsonNode> types;
   for (const LayerKind& layer : model.layers) types.emplace_back(is_sliding(layer) ? kSliding : kFull);
