@@ -43,11 +43,10 @@ struct Beginning {
 
 // The number of ranks nearest below `ranks` that the configuration accepts, or else the least; 0 if more is wrong with
 // the configuration.
-int ranks_needed(const std::string& text, const std::string& file, const std::vector<std::string>& settings,
-                 int64_t steps_done, int ranks) {
+int ranks_needed(const ConfigFor& config_for, int ranks) {
   const auto accepted = [&](std::optional<int> count) {
     try {
-      return parse_config(text, file, settings, count, steps_done).parallel.mesh.size();
+      return config_for(count).parallel.mesh.size();
     } catch (const ConfigurationError&) {
       return 0;
     }
@@ -65,9 +64,25 @@ std::string right_count(const Launcher& launcher, int needed, int ranks) {
   return fmt::format("\n  to start {}:{}{}", counted(needed, "rank"), way.starts_with('\n') ? "" : " ", way);
 }
 
+Config config_or_advice(const ConfigFor& config_for, const Launcher& launcher, int ranks) {
+  try {
+    return config_for(ranks);
+  } catch (const ConfigurationError& error) {
+    throw ConfigurationError(error.what() + right_count(launcher, ranks_needed(config_for, ranks), ranks));
+  }
+}
+
 Beginning read_configuration(const Arguments& arguments, const Launcher& launcher, Process& process,
                              const RankJob& job) {
   LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
+  if (job.configure) {
+    const auto configure = [&](const ConfigFor& config_for) {
+      return config_or_advice(config_for, launcher, process.size());
+    };
+    const Config config = job.configure({start, configure});
+    start.barrier();
+    return {config, 0};
+  }
   const std::string& file = arguments.positional().front();
   const std::vector<std::string> settings = arguments.values("set");
   // Only rank 0 reads the file, so that all ranks see the same text and the other hosts do not need the file.
@@ -80,12 +95,10 @@ Beginning read_configuration(const Arguments& arguments, const Launcher& launche
   start.barrier();
   const int64_t taken = std::stoll(step);
   const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : before_last_step(taken);
-  try {
-    return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
-  } catch (const ConfigurationError& error) {
-    const int needed = ranks_needed(text, file, settings, steps_done, process.size());
-    throw ConfigurationError(error.what() + right_count(launcher, needed, process.size()));
-  }
+  const auto config_for = [&](std::optional<int> ranks) {
+    return parse_config(text, file, settings, ranks, steps_done);
+  };
+  return {config_or_advice(config_for, launcher, process.size()), steps_done};
 }
 
 // Prints where the ranks run and on which devices. Collective: unusable devices must end all ranks.
@@ -150,12 +163,16 @@ ExitCode run_session(Process& process, const Arguments& arguments, const Launche
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
     return run_on_device(process, config, estimate, *kernels, world, job);
   } catch (const OutOfMemory& error) {
-    throw OutOfMemory(fmt::format(
-        "{}\n  planned for rank {}: {}\n  to need less: training.recompute BLOCK_BUT_ATTENTION or BLOCK (activation "
-        "checkpointing), a smaller training.micro_batch or training.loss_chunk, more ranks; `ropewalk plan {} "
-        "--advice` "
-        "prints what each saves and costs",
-        error.what(), process.rank(), memory_line(estimate, config), arguments.positional().front()));
+    const std::string advice =
+        !job.to_need_less.empty()
+            ? job.to_need_less
+            : fmt::format(
+                  "training.recompute BLOCK_BUT_ATTENTION or BLOCK (activation checkpointing), a smaller "
+                  "training.micro_batch or training.loss_chunk, more ranks; `ropewalk plan {} --advice` prints "
+                  "what each saves and costs",
+                  arguments.positional().front());
+    throw OutOfMemory(fmt::format("{}\n  planned for rank {}: {}\n  to need less: {}", error.what(), process.rank(),
+                                  memory_line(estimate, config), advice));
   }
 }
 

@@ -143,6 +143,16 @@ void make_explicit(Message& message) {
   }
 }
 
+// Sets the theta that the last of `steps_done` steps used, if a stage had changed it.
+void set_theta_of_stage(const proto::Training& training, int64_t steps_done, proto::Model& model) {
+  for (const proto::Stage& stage : training.stages()) {
+    if (stage.first_step() >= steps_done) return;
+    if (!stage.has_theta()) continue;
+    for (proto::Layer& layer : *model.mutable_pattern())
+      if (layer.position() == proto::ROPE) layer.set_theta(stage.theta());
+  }
+}
+
 }  // namespace
 
 bool read_config_text(std::string_view text, const std::string& name, proto::Config& config, Problems& problems) {
@@ -182,13 +192,14 @@ void apply_override(std::string_view assignment, proto::Config& config, Problems
       .read_value_text(*target.message, *target.field, target.path);
 }
 
-std::string model_group_of(std::string_view config_text, const std::string& name) {
+std::string model_group_of(std::string_view config_text, const std::string& name, int64_t steps_done) {
   Problems problems;
   proto::Config config, model_only;
   read_config_text(config_text, name, config, problems);
   problems.throw_if_any(name);
   if (!config.has_model()) throw ConfigurationError(fmt::format("{} has no group model", name));
   *model_only.mutable_model() = config.model();
+  set_theta_of_stage(config.training(), steps_done, *model_only.mutable_model());
   std::string text;
   CHECK(google::protobuf::TextFormat::PrintToString(model_only, &text), "the model cannot be printed");
   return text;

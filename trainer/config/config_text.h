@@ -3,6 +3,7 @@
 // the schema, unknown values are skipped without recursion, and lists are bounded.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -24,8 +25,10 @@ bool read_config_text(std::string_view text, const std::string& name, proto::Con
 void apply_override(std::string_view assignment, proto::Config& config, Problems& problems);
 
 // The text of the group `model` alone, of a configuration that a checkpoint holds; all fields that it has, without
-// defaults. Throws ConfigurationError if the text, which the error calls `name`, cannot be read or has no such group.
-std::string model_group_of(std::string_view config_text, const std::string& name);
+// defaults. steps_done: steps of the run before the checkpoint; if a stage had changed theta by then, the layers with
+// RoPE have the stage's. Throws ConfigurationError if the text, which the error calls `name`, cannot be read or has no
+// such group.
+std::string model_group_of(std::string_view config_text, const std::string& name, int64_t steps_done = 0);
 
 // All fields as text, with defaults written out. Reading the text gives the same values.
 std::string write_config_text(const proto::Config& config);

@@ -200,6 +200,18 @@ Config make_config(const proto::Config& config) {
       .resolved_text = write_config_text(config)};
 }
 
+// Refuses --set of fields that inference does not use.
+void check_inference_settings(std::span<const std::string> overrides, Problems& problems) {
+  for (const std::string& assignment : overrides) {
+    const std::string field = assignment.substr(0, assignment.find('='));
+    const std::string group = field.substr(0, field.find('.'));
+    if (group == "model" || group == "parallel" || field == "training.loss_chunk") continue;
+    problems.add_at("--set " + excerpt(assignment),
+                    {excerpt(field), "", "is not used here",
+                     "leave it out; the fields of model and parallel, and training.loss_chunk, are used"});
+  }
+}
+
 [[noreturn]] void cannot_read(const std::filesystem::path& file) {
   throw ConfigurationError(fmt::format("cannot read {}: {}; name a configuration such as configs/rnope_swa.textproto",
                                        file.string(), std::strerror(errno)));
@@ -236,6 +248,28 @@ Config parse_config(std::string_view text, const std::string& name, std::span<co
   }
   problems.throw_if_any(name);
   return make_config(config);
+}
+
+Config parse_inference_config(std::string_view model_text, const std::string& name,
+                              std::span<const std::string> overrides, std::optional<int> world_size) {
+  Problems problems;
+  proto::Config config;
+  check_inference_settings(overrides, problems);
+  const bool whole = read_config_text(model_text, name, config, problems);
+  for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
+  // There is no run, so no rule looks at its fields.
+  for (const char* field : {"data.prefix", "data.sequence_length", "data.tokenizer", "training.steps", "training.batch",
+                            "output.directory"})
+    problems.unreadable(field);
+  if (whole) {
+    resolve_data_parallel(*config.mutable_parallel(), world_size);
+    resolve_loss_chunk(config);
+    check_config(config, world_size, 0, problems);
+  }
+  problems.throw_if_any(name);
+  Config out = make_config(config);
+  out.training.stages = {{.sequence_length = 0, .batch = out.parallel.mesh.data_parallel, .micro_batch = 1}};
+  return out;
 }
 
 std::string output_directory_in(std::string_view text, const std::string& name,

@@ -23,6 +23,12 @@ std::string read_config_file(const std::filesystem::path& file);
 // Throws ConfigurationError.
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
                     std::optional<int> world_size, int64_t steps_done = 0);
+// The configuration of a job that only computes with the model: from the text of the group `model`
+// (model_group_of(), config_text.h), and overrides of fields of model and parallel, or of training.loss_chunk. Its one
+// stage has a batch of one sequence for each data-parallel rank; the caller sets the stage's sequence_length. Throws
+// ConfigurationError.
+Config parse_inference_config(std::string_view model_text, const std::string& name,
+                              std::span<const std::string> overrides, std::optional<int> world_size);
 // Returns output.directory of a configuration that may have problems, which are not reported. Empty if it is not set,
 // or comes after a syntax error, where reading stops.
 std::string output_directory_in(std::string_view text, const std::string& name, std::span<const std::string> overrides);
