@@ -256,6 +256,7 @@ Config parse_inference_config(std::string_view model_text, const std::string& na
   proto::Config config;
   check_inference_settings(overrides, problems);
   const bool whole = read_config_text(model_text, name, config, problems);
+  problems.forget_origins("model");  // lines of a text that the user has not seen
   for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
   // There is no run, so no rule looks at its fields.
   for (const char* field : {"data.prefix", "data.sequence_length", "data.tokenizer", "training.steps", "training.batch",
