@@ -149,7 +149,7 @@ ExitCode run_session(Process& process, const Arguments& arguments, const Launche
   if (launcher.is_one_of_more_tasks()) say(note_on(launcher, this_start()));
   const std::chrono::milliseconds deadline =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
-  if (job.open) job.open(config);
+  if (job.open) job.open(config, steps_done);
   const std::shared_ptr<Communicator> host_world = process.world(deadline);
   LoggedCommunicator start = start_group(process, host_world);
   const StepEstimate estimate = estimate_run(config, process.rank(), job.purpose, steps_done);

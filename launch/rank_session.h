@@ -28,12 +28,14 @@ struct JobStart {
 
 struct RankJob {
   Purpose purpose = Purpose::kTraining;  // decides how much memory is reserved, and which stages must fit the mesh
-  std::string step_option = {};  // the option that selects a checkpoint of the run by its step; if not given: the newest
+  std::string step_option =
+      {};  // the option that selects a checkpoint of the run by its step; if not given: the newest
   // Makes the configuration, the same on every rank, for a verb without CONFIG. Collective. Null: reads CONFIG.
   std::function<Config(const JobStart&)> configure = {};
   std::string to_need_less = "";  // advice for a rank that has too little memory; empty: the advice of training
   // Opens what the run reads, before devices are chosen and memory is reserved, so that errors of the data come first.
-  std::function<void(const Config&)> open = {};
+  // steps_done: steps of the run that are done; without training, those before the last one.
+  std::function<void(const Config&, int64_t steps_done)> open = {};
   std::function<ExitCode(const Config&, const Rank&)> run;
 };
 

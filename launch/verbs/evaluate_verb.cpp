@@ -88,20 +88,33 @@ std::string json_of(const Result& result) {
   return object.dump(2) + "\n";
 }
 
-ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptions& options) {
+// The stage of the step that follows `steps_done` steps, with its data.
+struct StageData {
+  StageData(const Config& config, int64_t steps_done)
+      : stage(config.training.stages[stage_at(config.training, steps_done)]), data(open_dataset(config, stage)) {}
+  const Stage& stage;
+  Dataset data;
+};
+
+void check_validation(const Config& config) {
   if (config.data.validation_fraction == 0)
     throw ConfigurationError(
         "data.validation_fraction is 0, so the run kept no data for validation; setting a fraction "
         "now would evaluate on training data: set data.prefix to other data and set data.validation_fraction");
+}
+
+ExitCode evaluate_on(const Config& config, const Rank& rank, std::optional<StageData> opened,
+                     const EvaluateOptions& options) {
   ModelReplica replica(config, rank);
   const LoadedCheckpoint loaded = load_weights(replica, options.step);
   const int64_t last_step = before_last_step(loaded.progress.step);
   // Checks the configuration again: an older checkpoint than the newest may have been loaded, from a stage that the
   // first check skipped as ended.
   parse_config(config.resolved_text, "the configuration", {}, rank.mesh.world().size(), last_step);
-  const Stage& stage = config.training.stages[stage_at(config.training, last_step)];
+  if (&opened->stage != &config.training.stages[stage_at(config.training, last_step)])
+    opened.emplace(config, last_step);
+  const auto& [stage, data] = *opened;
   replica.model.set_theta(stage.theta);
-  const Dataset data = open_dataset(config, stage);
   const int64_t count = std::min(options.samples.value_or(config.validation.samples),
                                  static_cast<int64_t>(data.validation->samples_per_epoch()));
   const LossByPosition losses = evaluate(Predictor(replica), *data.validation, count,
@@ -117,14 +130,22 @@ ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptio
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   if (arguments.positional().empty()) return score_requests(arguments, launcher);
-  return run_on_ranks(
-      arguments, launcher,
-      {.purpose = Purpose::kInference, .step_option = "step", .run = [&](const Config& config, const Rank& rank) {
-         return evaluate_on(config, rank,
-                            {.step = arguments.whole_number("step", 0),
-                             .samples = arguments.whole_number("samples", 1),
-                             .json = arguments.has("json")});
-       }});
+  std::optional<StageData> opened;
+  return run_on_ranks(arguments, launcher,
+                      {.purpose = Purpose::kInference,
+                       .step_option = "step",
+                       .open =
+                           [&](const Config& config, int64_t steps_done) {
+                             check_validation(config);
+                             opened.emplace(config, steps_done);
+                           },
+                       .run =
+                           [&](const Config& config, const Rank& rank) {
+                             return evaluate_on(config, rank, std::move(opened),
+                                                {.step = arguments.whole_number("step", 0),
+                                                 .samples = arguments.whole_number("samples", 1),
+                                                 .json = arguments.has("json")});
+                           }});
 }
 
 std::vector<Option> loss_options() {
