@@ -155,6 +155,12 @@ std::vector<Option> loss_options() {
           {"json", "", "print one JSON object, with losses in nats"}};
 }
 
+std::vector<Option> options_of_both() {
+  std::vector<Option> out = rank_options();
+  out.front().description += "; without CONFIG, a field of model or parallel, or training.loss_chunk";
+  return out;
+}
+
 // The verb has two forms, and an option of one is wrong in the other.
 std::string problem(const Arguments& arguments) {
   const bool loss = !arguments.positional().empty();
@@ -193,8 +199,9 @@ Verb evaluate_verb() {
           "is_greedy: at each token of the continuation, no other token has a larger logit. Context and\n"
           "continuation are encoded together; what follows the tokens of the context alone is the continuation.\n"
           "An empty context stands for the token between documents. Requests in ids need no tokenizer.\n"
-          "The output appears when it is complete; a signal stops the job, and nothing is written.",
-      .groups = {{"Both forms", rank_options()},
+          "An answer depends on the requests that are computed with it by rounding errors alone. The output\n"
+          "appears when it is complete; a signal stops the job, and nothing is written.",
+      .groups = {{"Both forms", options_of_both()},
                  {"Loss on the validation data", loss_options()},
                  {"Scoring requests", scoring_options()}},
       .examples =
