@@ -38,7 +38,8 @@ TEST(InferenceConfig, FollowsTheRulesOfTheModelAndTheMesh) {
   const auto refused = [](const std::vector<std::string>& overrides, const std::vector<std::string>& parts) {
     expect_error<ConfigurationError>([&] { inference_config(overrides, 5); }, parts);
   };
-  refused({"parallel.tensor_parallel=5"}, {"the model has 3 problems:", "1. model.query_heads = 12", "parallel.tensor_parallel = 5"});
+  refused({"parallel.tensor_parallel=5"},
+          {"the model has 3 problems:", "1. model.query_heads = 12", "parallel.tensor_parallel = 5"});
   refused({"parallel.context_parallel=2"}, {"must divide the number of ranks, which is 5"});
   refused({"model.pattern.0.window=0"}, {"model.pattern.0.window = 0"});
   refused({"model.widht=3"}, {"did you mean model.width?"});
