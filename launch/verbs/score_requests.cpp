@@ -29,7 +29,7 @@ namespace {
 // The requests are scored in windows, so that no rank holds more of them: this many sequences for each data rank.
 constexpr int64_t kSequencesInWindow = 16;
 // How long rank 0 reads before it answers the other ranks, which do not wait for it forever.
-constexpr double kSecondsOfReading = 5;
+constexpr double kSecondsOfReading = 0.25;
 
 struct Given {
   explicit Given(const Arguments& arguments)
