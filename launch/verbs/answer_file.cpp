@@ -40,8 +40,10 @@ void check_free(const std::string& path, bool overwrite, const std::string& requ
         fmt::format("cannot write {}: {}: {}; choose another --output", name, folder.string(), std::strerror(errno)));
 }
 
-AnswerFile::AnswerFile(const std::string& path)
-    : lock_(path + ".lock.tmp", LockFile::AtEnd::kRemoved, files()),
+AnswerFile::AnswerFile(const std::string& path, bool overwrite)
+    : path_(path),
+      overwrite_(overwrite),
+      lock_(path + ".lock.tmp", LockFile::AtEnd::kRemoved, files()),
       file_(files(), path, beside(path), leftover(lock_, path)) {}
 
 void AnswerFile::write(std::span<const ScoringAnswer> answers) {
@@ -52,6 +54,11 @@ void AnswerFile::write(std::span<const ScoringAnswer> answers) {
 
 void AnswerFile::finish() {
   file_.close();
+  if (!overwrite_ && kind_of(path_, FileOwner::kData) != PathKind::kNone) {
+    file_.stay();
+    throw ConfigurationError(fmt::format("{} has appeared meanwhile, and is kept; the answers are in {}",
+                                         printable_name(path_), printable_name(file_.path().string())));
+  }
   file_.take_name();
 }
 

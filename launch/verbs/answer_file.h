@@ -18,11 +18,15 @@ void check_free(const std::string& path, bool overwrite, const std::string& requ
 class AnswerFile {
  public:
   // Throws ConfigurationError if another process is writing the file, DataError if it cannot be created.
-  explicit AnswerFile(const std::string& path);
+  AnswerFile(const std::string& path, bool overwrite);
   void write(std::span<const ScoringAnswer> answers);  // a line for each
-  void finish();                                       // durably; without this, the destructor removes the file
+  // Gives the file its name, durably. Without this, the destructor removes it. Throws ConfigurationError if something
+  // has appeared at the path that may not be overwritten; the file then keeps its other name.
+  void finish();
 
  private:
+  std::string path_;
+  bool overwrite_;
   LockFile lock_;
   NewFile file_;
 };

@@ -1,9 +1,6 @@
 #include "launch/verbs/score_requests.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <filesystem>
 #include <iostream>
 #include <sstream>
 
@@ -108,7 +105,7 @@ class ScoringJob {
     std::optional<AnswerFile> output;
     text_of_rank_0(world, [&] {
       file.emplace(given_.requests, given_.tokenizer.get(), config.model.vocabulary);
-      output.emplace(given_.output);
+      output.emplace(given_.output, given_.overwrite);
       return "";
     });
     if (world.rank() == 0)

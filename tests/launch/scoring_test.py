@@ -180,9 +180,9 @@ def an_output_is_replaced_only_if_asked(folder):
     expect(score(folder, 1, "--overwrite")[1] == expected and not left_in(folder), left_in(folder))
 
 
-def running(folder, count, *words):
+def running(folder, count, *words, requests=2000):
     """A job that is scoring, and will for minutes: it has begun its output."""
-    write_requests(folder, mixed_requests(2000, 2000))
+    write_requests(folder, mixed_requests(requests, 2000))
     job = subprocess.Popen([*(MPIRUN if count > 1 else []), *(["--quiet", "-n", str(count)] if count > 1 else []), PROGRAM, "evaluate", "--checkpoint",
                             CHECKPOINT, "--requests", "asked.jsonl", "--output", "scores.jsonl", *FP64, *words], cwd=folder,
                            stderr=subprocess.PIPE, text=True)
@@ -225,5 +225,16 @@ def one_job_at_a_time_writes_a_file(folder):
     expect(got.code == 2 and "scores.jsonl is being written by another evaluate (process " in got.err, got)
 
 
+def a_file_that_appears_meanwhile_is_kept(folder):
+    trained(folder)
+    job = running(folder, 1, requests=5)
+    (folder / "scores.jsonl").write_text("mine")
+    _, said = job.communicate(timeout=60)
+    expect(job.returncode == 2 and "scores.jsonl has appeared meanwhile, and is kept; the answers are in scores.jsonl.ropewalk-tmp" in said, said)
+    expect((folder / "scores.jsonl").read_text() == "mine", "replaced")
+    expect(len((folder / "scores.jsonl.ropewalk-tmp").read_text().splitlines()) == 5, "the answers are lost")
+
+
 sys.exit(main([answers_do_not_depend_on_the_mesh, text_is_encoded, the_validation_loss_is_the_mean, the_stage_decides_theta, wrong_ones_are_refused,
-               an_output_is_replaced_only_if_asked, a_signal_leaves_nothing, a_dead_rank_ends_the_job, one_job_at_a_time_writes_a_file]))
+               an_output_is_replaced_only_if_asked, a_signal_leaves_nothing, a_dead_rank_ends_the_job, one_job_at_a_time_writes_a_file,
+               a_file_that_appears_meanwhile_is_kept]))
