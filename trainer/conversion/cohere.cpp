@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "trainer/conversion/family.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
@@ -178,8 +179,9 @@ std::vector<bool> sliding_layers(ConfigKeys& keys, size_t layers) {
   std::vector<bool> sliding(layers);
   if (const auto types = keys.texts("layer_types")) {
     for (const char* key : kPatternKeys) keys.ignore(key, "layer_types decides");
-    if (types->size() != layers)
-      keys.refuse("layer_types", fmt::format("has {} entries; num_hidden_layers is {}", types->size(), layers));
+    if (types->size() != layers && !keys.has_refused("num_hidden_layers"))
+      keys.refuse("layer_types",
+                  fmt::format("has {}; num_hidden_layers is {}", counted(types->size(), "entry", "entries"), layers));
     for (size_t i = 0; i < std::min(layers, types->size()); ++i) {
       sliding[i] = (*types)[i] == kSliding;
       if (!sliding[i] && (*types)[i] != kFull)

@@ -29,15 +29,16 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 
 struct ExportedTensor {
   const ManifestTensor* source;
-  std::string name;  // theirs
-  DType dtype;       // as written
-  uint32_t crc32c = 0;
+  std::string name;     // theirs
+  DType dtype;          // as written
+  uint32_t crc32c = 0;  // of the data, as written
   int64_t bytes() const { return source->shape.elements() * size_of(dtype); }
 };
 
 struct Shard {
   std::string name;
   std::vector<ExportedTensor> tensors;
+  uint32_t header_crc32c = 0;  // as written
 };
 
 std::vector<int64_t> extents(const Shape& shape) {
@@ -84,7 +85,7 @@ std::vector<Shard> shards_of(std::vector<ExportedTensor> tensors, int64_t most_b
   return shards;
 }
 
-// Writes a shard, and notes each tensor's checksum.
+// Writes a shard, and notes the checksums of its header and of each tensor.
 class ShardWriter {
  public:
   ShardWriter(TensorStream& source, FileSystem& target, std::function<void(int64_t)> written)
@@ -95,7 +96,9 @@ class ShardWriter {
     for (const ExportedTensor& tensor : shard.tensors)
       layout.push_back({tensor.name, tensor.dtype, extents(tensor.source->shape)});
     OutputFile file(target_, directory / shard.name);
-    file.write(safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}}));
+    const std::string header = safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}});
+    shard.header_crc32c = crc32c(header);
+    file.write(header);
     for (ExportedTensor& tensor : shard.tensors) write(file, tensor);
     file.close();
   }
@@ -135,11 +138,21 @@ void read_back(const std::filesystem::path& path, const Shard& shard, FileSystem
                const std::function<void(int64_t)>& compared) {
   const InputFile file(system, path);
   posix_fadvise(file.descriptor(), 0, 0, POSIX_FADV_DONTNEED);  // from the disk, not from the page cache
-  const SafetensorsHeader header = read_safetensors_header(file);
+  const auto refuse = [&](const std::string& what) {
+    throw DataError(
+        fmt::format("{}: {} is not what was written; check the device", printable_name(path.string()), what));
+  };
+  SafetensorsHeader header;
+  try {
+    header = read_safetensors_header(file);
+  } catch (const CheckpointError&) {
+    refuse("the header");
+  }
+  if (header.crc32c != shard.header_crc32c) refuse("the header");
   std::vector<uint8_t> part;
   for (size_t i = 0; i < shard.tensors.size(); ++i) {
     const ExportedTensor& tensor = shard.tensors[i];
-    const SafetensorsEntry& entry = header.entries.at(i);
+    const SafetensorsEntry& entry = header.entries[i];
     Crc32c crc;
     for (int64_t at = entry.begin; at < entry.end; at += static_cast<int64_t>(part.size())) {
       part.resize(static_cast<size_t>(std::min(TensorStream::kPartBytes, entry.end - at)));
@@ -147,9 +160,7 @@ void read_back(const std::filesystem::path& path, const Shard& shard, FileSystem
       crc.update(part.data(), part.size());
       compared(static_cast<int64_t>(part.size()));
     }
-    if (entry.name != tensor.name || crc.value() != tensor.crc32c)
-      throw DataError(fmt::format("{}: tensor {} is not what was written; check the device", path.string(),
-                                  in_quotes(tensor.name)));
+    if (crc.value() != tensor.crc32c) refuse(fmt::format("tensor {}", in_quotes(tensor.name)));
   }
 }
 
@@ -233,11 +244,17 @@ class Exporter {
 
   ExportFacts facts() const {
     const std::string& text = manifest_.run.config_text;
-    ExportFacts facts{.dtype = shards_.front().tensors.front().dtype,
+    ExportFacts facts{.dtype = type_of_matrices(),
                       .longest_sequence = longest_sequence_in(text, manifest_.progress.step)};
     if (const std::string tokenizer = tokenizer_in(text); tokenizer != "none")
       facts.end_of_document = make_tokenizer(tokenizer)->end_of_document();
     return facts;
+  }
+
+  // Norms may have a wider type, and then come first.
+  DType type_of_matrices() const {
+    const std::vector<ExportedTensor>& tensors = shards_.front().tensors;  // the embedding is one of them
+    return std::ranges::find_if(tensors, [](const ExportedTensor& t) { return t.source->shape.rank() == 2; })->dtype;
   }
 
   void write_small_files(const std::filesystem::path& directory) {
