@@ -65,7 +65,10 @@ TEST_F(Import, KeepsEachTensorsOwnType) {
   HuggingFaceModel model = small_cohere2();
   const DType types[] = {DType::kBF16, DType::kF32, DType::kF16, DType::kF64};
   size_t next = 0;
-  for (auto& [_, tensor] : model.tensors) tensor = random_tensor(types[next++ % 4], tensor.shape, next);
+  for (auto& [_, tensor] : model.tensors) {
+    tensor = random_tensor(types[next % 4], tensor.shape, next);
+    ++next;
+  }
   model.write(source(), 3);
   EXPECT_EQ(run().types, (std::vector<std::string>{"F64", "F32", "BF16", "F16"}));
   expect_tensors(model.tensors);
