@@ -23,7 +23,7 @@ class TensorStream {
   // FileError.
   void read(const ManifestTensor& tensor, const std::function<void(std::span<const uint8_t>)>& take);
 
-  static constexpr int64_t kPartBytes = 8 << 20;
+  static constexpr int64_t kPartBytes = 1 << 20;
 
  private:
   const PieceFile& file(int index);

@@ -306,17 +306,18 @@ void write_cohere(const ModelConfig& model, const ExportFacts& facts, JsonNode& 
   config.set("use_qk_norm", JsonNode(layer.qk_norm == QkNorm::kLayerNorm));
 }
 
-// Whether every n-th layer, and no other, has full attention.
-bool has_pattern(const std::vector<LayerKind>& layers, int64_t n) {
+bool has_pattern(const std::vector<LayerKind>& layers, int64_t pattern) {
   for (size_t i = 0; i < layers.size(); ++i)
-    if (is_sliding(layers[i]) != ((static_cast<int64_t>(i) + 1) % n != 0)) return false;
+    if (is_sliding(layers[i]) != ((static_cast<int64_t>(i) + 1) % pattern != 0)) return false;
   return true;
 }
 
 // n if every n-th layer, and no other, has full attention; else 0.
 int64_t pattern_of(const std::vector<LayerKind>& layers) {
-  const int64_t n = std::ranges::find_if_not(layers, is_sliding) - layers.begin() + 1;
-  return has_pattern(layers, n) ? n : 0;
+  const int64_t until_full = std::ranges::find_if_not(layers, is_sliding) - layers.begin() + 1;
+  for (const int64_t pattern : {kUsualPattern, until_full})
+    if (has_pattern(layers, pattern)) return pattern;
+  return 0;
 }
 
 void write_cohere2(const ModelConfig& model, const ExportFacts& facts, JsonNode& config) {
@@ -351,7 +352,7 @@ std::vector<std::string> head_limits(const ModelConfig& model) {
 
 std::vector<std::string> cohere2_limits(const ModelConfig& model) {
   std::vector<std::string> limits = head_limits(model);
-  if (!has_pattern(model.layers, kUsualPattern))
+  if (pattern_of(model.layers) != kUsualPattern)
     limits.push_back("llama.cpp's converter takes every fourth layer to have full attention, which is not so here");
   return limits;
 }

@@ -1,7 +1,5 @@
 #include "trainer/conversion/export_model.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
 #include <unordered_map>
 
@@ -11,12 +9,10 @@
 #include "trainer/config/load_config.h"
 #include "trainer/config/model_text.h"
 #include "trainer/conversion/family.h"
+#include "trainer/conversion/shards.h"
 #include "trainer/conversion/weight_index.h"
-#include "trainer/files/crc32c.h"
-#include "trainer/files/input_file.h"
 #include "trainer/files/new_directory.h"
 #include "trainer/files/output_file.h"
-#include "trainer/formats/elements.h"
 #include "trainer/formats/safetensors.h"
 #include "trainer/model/parameters.h"
 #include "trainer/text/format.h"
@@ -27,26 +23,8 @@ namespace {
 
 constexpr const char* kIndex = "model.safetensors.index.json";
 
-struct ExportedTensor {
-  const ManifestTensor* source;
-  std::string name;     // theirs
-  DType dtype;          // as written
-  uint32_t crc32c = 0;  // of the data, as written
-  int64_t bytes() const { return source->shape.elements() * size_of(dtype); }
-};
-
-struct Shard {
-  std::string name;
-  std::vector<ExportedTensor> tensors;
-  uint32_t header_crc32c = 0;  // as written
-};
-
-std::vector<int64_t> extents(const Shape& shape) {
-  return shape.rank() == 2 ? std::vector<int64_t>{shape[0], shape[1]} : std::vector<int64_t>{shape[0]};
-}
-
-// The model's parameters in the checkpoint, in the order of the table. Throws CheckpointError if one is missing or has
-// another shape.
+// The model's parameters in the checkpoint, in the order of the table. Throws CheckpointError unless the checkpoint has
+// them all, in their shapes, and no others.
 std::vector<ExportedTensor> tensors_of(const Manifest& manifest, const ModelConfig& model, const ModelFamily& family,
                                        std::optional<DType> dtype) {
   std::unordered_map<std::string, const ManifestTensor*> saved;
@@ -59,109 +37,13 @@ std::vector<ExportedTensor> tensors_of(const Manifest& manifest, const ModelConf
       throw CheckpointError(fmt::format("the manifest has no tensor {} of shape {}, which its configuration describes",
                                         in_quotes(parameter.name), parameter.shape.text()));
     tensors.push_back({found->second, family.their_name(parameter.name), dtype.value_or(found->second->dtype)});
+    saved.erase(found);
   }
+  for (const auto& [name, _] : saved)
+    if (name.starts_with("model."))
+      throw CheckpointError(
+          fmt::format("the manifest has a tensor {} that its configuration does not describe", in_quotes(name)));
   return tensors;
-}
-
-// Fills one file after the other. In a file, wider types come first, as safetensors_header() requires.
-std::vector<Shard> shards_of(std::vector<ExportedTensor> tensors, int64_t most_bytes) {
-  std::vector<Shard> shards(1);
-  int64_t filled = 0;
-  for (ExportedTensor& tensor : tensors) {
-    if (!shards.back().tensors.empty() && filled + tensor.bytes() > most_bytes) {
-      shards.emplace_back();
-      filled = 0;
-    }
-    filled += tensor.bytes();
-    shards.back().tensors.push_back(std::move(tensor));
-  }
-  for (size_t i = 0; i < shards.size(); ++i) {
-    shards[i].name = shards.size() == 1 ? "model.safetensors"
-                                        : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    std::stable_sort(
-        shards[i].tensors.begin(), shards[i].tensors.end(),
-        [](const ExportedTensor& a, const ExportedTensor& b) { return size_of(a.dtype) > size_of(b.dtype); });
-  }
-  return shards;
-}
-
-// Writes a shard, and notes the checksums of its header and of each tensor.
-class ShardWriter {
- public:
-  ShardWriter(TensorStream& source, FileSystem& target, std::function<void(int64_t)> written)
-      : source_(source), target_(target), written_(std::move(written)) {}
-
-  void write(const std::filesystem::path& directory, Shard& shard) {
-    std::vector<SafetensorsTensor> layout;
-    for (const ExportedTensor& tensor : shard.tensors)
-      layout.push_back({tensor.name, tensor.dtype, extents(tensor.source->shape)});
-    OutputFile file(target_, directory / shard.name);
-    const std::string header = safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}});
-    shard.header_crc32c = crc32c(header);
-    file.write(header);
-    for (ExportedTensor& tensor : shard.tensors) write(file, tensor);
-    file.close();
-  }
-
- private:
-  void write(OutputFile& file, ExportedTensor& tensor) {
-    const DType from = tensor.source->dtype;
-    Crc32c crc;
-    int64_t overflows = 0;
-    source_.read(*tensor.source, [&](std::span<const uint8_t> part) {
-      if (from != tensor.dtype) {
-        const auto count = static_cast<int64_t>(part.size()) / size_of(from);
-        converted_.resize(static_cast<size_t>(count * size_of(tensor.dtype)));
-        overflows += convert_elements(part.data(), from, converted_.data(), tensor.dtype, count);
-        part = converted_;
-      }
-      crc.update(part.data(), part.size());
-      file.write(part.data(), part.size());
-      written_(static_cast<int64_t>(part.size()));
-    });
-    if (overflows > 0)
-      throw DataError(
-          fmt::format("{} of tensor {} would be infinite in {}; choose a type with a larger range: bf16 or "
-                      "fp32",
-                      counted(overflows, "value"), in_quotes(tensor.name), name_of(tensor.dtype)));
-    tensor.crc32c = crc.value();
-  }
-
-  TensorStream& source_;
-  FileSystem& target_;
-  std::function<void(int64_t)> written_;
-  std::vector<uint8_t> converted_;
-};
-
-// Reads a shard from the disk again. Throws DataError if it does not hold what was written.
-void read_back(const std::filesystem::path& path, const Shard& shard, FileSystem& system,
-               const std::function<void(int64_t)>& compared) {
-  const InputFile file(system, path);
-  posix_fadvise(file.descriptor(), 0, 0, POSIX_FADV_DONTNEED);  // from the disk, not from the page cache
-  const auto refuse = [&](const std::string& what) {
-    throw DataError(
-        fmt::format("{}: {} is not what was written; check the device", printable_name(path.string()), what));
-  };
-  SafetensorsHeader header;
-  try {
-    header = read_safetensors_header(file);
-  } catch (const CheckpointError&) {
-    refuse("the header");
-  }
-  if (header.crc32c != shard.header_crc32c) refuse("the header");
-  std::vector<uint8_t> part;
-  for (size_t i = 0; i < shard.tensors.size(); ++i) {
-    const ExportedTensor& tensor = shard.tensors[i];
-    const SafetensorsEntry& entry = header.entries[i];
-    Crc32c crc;
-    for (int64_t at = entry.begin; at < entry.end; at += static_cast<int64_t>(part.size())) {
-      part.resize(static_cast<size_t>(std::min(TensorStream::kPartBytes, entry.end - at)));
-      file.read(header.data_begin + at, part.data(), part.size());
-      crc.update(part.data(), part.size());
-      compared(static_cast<int64_t>(part.size()));
-    }
-    if (crc.value() != tensor.crc32c) refuse(fmt::format("tensor {}", in_quotes(tensor.name)));
-  }
 }
 
 // The source's config.json, or an empty object.
@@ -212,17 +94,15 @@ class Exporter {
         family_(family_of(model_, config_)),
         shards_(shards_of(tensors_of(manifest_, model_, family_, options.dtype), options.most_shard_bytes)) {}
 
-  ExportReport write(const std::filesystem::path& directory, const BytesDone& progress) {
+  ExportReport write(const std::filesystem::path& directory, const BytesDone& tell) {
     NewDirectory output(target_, directory);
     describe();
     output.require_room(report_.bytes);
-    int64_t done = 0;
-    const auto advance = [&](int64_t bytes) { progress(done += bytes, 2 * report_.bytes); };
-    ShardWriter writer(stream_, target_, advance);
-    for (Shard& shard : shards_) {
-      writer.write(output.temporary(), shard);
-      read_back(output.temporary() / shard.name, shard, target_, advance);
-    }
+    ShardProgress progress(tell, 2 * report_.bytes);
+    ShardWriter writer(stream_, progress);
+    ShardChecker checker(target_, progress);
+    for (Shard& shard : shards_) checker.check(writer.write(target_, output.temporary(), shard), shard);
+    checker.wait();
     write_small_files(output.temporary());
     report_.durable = output.take_name();
     return std::move(report_);

@@ -19,7 +19,7 @@
 namespace ropewalk {
 namespace {
 
-constexpr int64_t kPartBytes = 8 << 20;
+constexpr int64_t kPartBytes = 1 << 20;
 constexpr const char* kWeights = "model.safetensors";
 constexpr size_t kMostShown = 20;
 

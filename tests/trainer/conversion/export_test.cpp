@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -232,8 +233,9 @@ class FlippingFileSystem : public FileSystem {
  private:
   std::string ending_;
   int64_t at_;
-  int damaged_ = -1;
-  bool flipped_ = false;
+  // The export reads back on another thread.
+  std::atomic<int> damaged_ = -1;
+  std::atomic<bool> flipped_ = false;
 };
 
 TEST_F(Export, NoticesAByteThatIsNotWhatItWrote) {

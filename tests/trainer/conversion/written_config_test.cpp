@@ -131,7 +131,7 @@ TEST(WrittenConfig, DropsAPatternThatNoLongerHolds) {
 TEST(WrittenConfig, FindsThePattern) {
   const LayerKind s = sliding_rope(4, 50000), f = full_nope();
   const std::pair<std::vector<LayerKind>, const char*> kCases[] = {{{f}, "1"},
-                                                                   {{s}, "2"},
+                                                                   {{s}, "4"},
                                                                    {{f, f, f}, "1"},
                                                                    {{s, s, s}, "4"},
                                                                    {{s, f, s}, "2"},
