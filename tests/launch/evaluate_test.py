@@ -9,7 +9,7 @@ LARGE = "--large" in sys.argv
 if LARGE:
     sys.argv.remove("--large")
 
-from program import CONFIG, PROGRAM, expect, main, prepare_long_text, ranks, ropewalk  # noqa: E402  (which reads the arguments)
+from program import CONFIG, PROGRAM, expect, main, peak_bytes, prepare_long_text, ranks, ropewalk  # noqa: E402  (which reads the arguments)
 
 DRAW = os.environ.get("DRAW_CHECKPOINT")  # not set in builds with a sanitizer, which needs memory of its own
 # A model of layers, width, hidden, vocabulary.
@@ -120,15 +120,6 @@ def what_is_not_there_is_told_once(folder):
     (folder / "text.bin").unlink()
     gone = ranks(2, "evaluate", "tiny.textproto", "--set", "parallel.data_parallel=2", cwd=folder)
     expect(gone.code == 3 and "text.bin" in gone.err and not gone.out, gone)
-
-
-def peak_bytes(words, cwd):
-    """Peak memory of a child process, which must succeed."""
-    process = subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    expect(process.returncode == 0, words)
-    return usage.ru_maxrss * 1024
 
 
 def memory_is_as_planned(folder):

@@ -20,6 +20,8 @@ CONFIG = str(ROOT / "configs/quickstart.textproto")
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
          "train": ["--set", "--resume-from", "--start-deadline", "--plain"],
          "evaluate": ["--set", "--start-deadline", "--step", "--samples", "--json"],
+         "import": ["--output", "--ignore-key"],
+         "export": ["--output", "--dtype", "--max-shard-size"],
          "validate": ["--ranks", "--set", "--data", "--print"],
          "plan": ["--mesh", "--ranks", "--set", "--inference", "--json"],
          "schema": []}

@@ -167,13 +167,16 @@ TEST_F(ExportOfARun, OfAModelOfNoFamilyIsRefused) {
   EXPECT_EQ(directory_.names(), std::vector<std::string>{"step-00000001"});
 }
 
-TEST_F(ExportOfARun, WithoutATensorOfItsModelIsRefused) {
-  Config config = config_with({}), other = config_with({"model.layers=2"});
-  config.parallel.backend = BackendKind::kCpu;
-  other.resolved_text = config.resolved_text;
-  other.parallel.backend = BackendKind::kCpu;
-  save<float>(other, 1);
-  expect_error<CheckpointError>([&] { export_step(1); }, {"the manifest has no tensor \"model.layers.2."});
+TEST_F(ExportOfARun, WithTensorsOfAnotherModelIsRefused) {
+  const Config config = config_with({});
+  for (const auto& [layers, problem] :
+       {std::pair(2, "has no tensor \"model.layers.2."), std::pair(4, "has a tensor \"model.layers.3.")}) {
+    Config other = config_with({fmt::format("model.layers={}", layers)});
+    other.parallel.backend = BackendKind::kCpu;
+    other.resolved_text = config.resolved_text;
+    save<float>(other, layers);
+    expect_error<CheckpointError>([&] { export_step(layers); }, {problem});
+  }
 }
 
 }  // namespace

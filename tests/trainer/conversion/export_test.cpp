@@ -12,6 +12,7 @@
 #include "tests/support/temporary_directory.h"
 #include "tests/trainer/conversion/hugging_face_model.h"
 #include "trainer/conversion/export_model.h"
+#include "trainer/files/input_file.h"
 #include "trainer/formats/elements.h"
 #include "trainer/formats/json_tree.h"
 #include "trainer/formats/safetensors.h"
@@ -191,6 +192,24 @@ TEST_F(Export, GenerationKnowsTheEndWithoutASourcesFile) {
   EXPECT_FALSE(run().has_tokenizer);
   EXPECT_EQ(json_text(json("generation_config.json")),
             R"({"_from_model_config":true,"bos_token_id":5,"eos_token_id":36,"pad_token_id":0})");
+}
+
+TEST_F(Export, StopsWheneverItsProgressThrows) {
+  import(small_cohere2());
+  int stopped = 0;
+  for (;; ++stopped) {
+    int call = 0;
+    try {
+      export_model(checkpoint(), output(), {.most_shard_bytes = 3000}, [&](int64_t done, int64_t total) {
+        EXPECT_LE(done, total);
+        if (call++ == stopped) throw Interrupted();
+      });
+      break;
+    } catch (const Interrupted&) {
+      EXPECT_EQ(directory_.names(), (std::vector<std::string>{"checkpoint", "model"})) << stopped;
+    }
+  }
+  EXPECT_GT(stopped, 42);  // a call for each tensor, and more for the shards
 }
 
 TEST_F(Export, NeverOverwrites) {
