@@ -11,7 +11,9 @@
 #include "tests/support/temporary_directory.h"
 #include "tests/trainer/conversion/hugging_face_model.h"
 #include "tests/trainer/files/faulty_file_system.h"
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/conversion/export_model.h"
+#include "trainer/conversion/weight_index.h"
 
 namespace ropewalk {
 namespace {
@@ -59,10 +61,11 @@ class ConversionFaults : public testing::Test {
     EXPECT_EQ(tensors_in(output()), model_.tensors);
     const fs::path small = conversion.run == import_it ? output() / "huggingface" : output();
     for (const auto& [name, bytes] : model_.files) EXPECT_EQ(read_file(small / name), bytes) << name;
-    EXPECT_TRUE(fs::exists(small / "config.json"));
-    if (conversion.run == export_it) {
-      EXPECT_TRUE(fs::exists(output() / "model.safetensors.index.json"));
-    }
+    EXPECT_NO_THROW(parse_json(read_file(small / "config.json")));
+    if (conversion.run == import_it)
+      EXPECT_EQ(read_manifest(real_file_system(), output()).tensors.size(), model_.tensors.size());
+    else
+      EXPECT_NO_THROW(parse_weight_index(read_file(output() / "model.safetensors.index.json")));
   }
   void expect_next_works(const Conversion& conversion) {
     FaultyFileSystem good(no_fault, FileOwner::kData);  // skips fsync
