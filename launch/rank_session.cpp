@@ -1,7 +1,6 @@
 #include "launch/rank_session.h"
 
 #include <chrono>
-#include <filesystem>
 
 #include "kernels/allowed_cpus.h"
 #include "kernels/make_kernels.h"
@@ -14,10 +13,10 @@
 #include "launch/process/start.h"
 #include "parallel/communicator/make_communicator.h"
 #include "parallel/mesh.h"
-#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/load_config.h"
 #include "trainer/config/stages.h"
 #include "trainer/run/device_memory.h"
+#include "trainer/run/starting_point.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -42,12 +41,11 @@ struct Beginning {
 };
 
 // The number of ranks nearest below `ranks` that the configuration accepts, or else the least; 0 if more is wrong with
-// the configuration.
-int ranks_needed(const std::string& text, const std::string& file, const std::vector<std::string>& settings,
-                 int64_t steps_done, int ranks) {
+// the configuration. config_for: the configuration for a number of ranks, as of parse_config().
+int ranks_needed(const std::function<Config(std::optional<int>)>& config_for, int ranks) {
   const auto accepted = [&](std::optional<int> count) {
     try {
-      return parse_config(text, file, settings, count, steps_done).parallel.mesh.size();
+      return config_for(count).parallel.mesh.size();
     } catch (const ConfigurationError&) {
       return 0;
     }
@@ -65,27 +63,39 @@ std::string right_count(const Launcher& launcher, int needed, int ranks) {
   return fmt::format("\n  to start {}:{}{}", counted(needed, "rank"), way.starts_with('\n') ? "" : " ", way);
 }
 
+// The configuration in `text`, completed from the checkpoint that the run starts from.
+Beginning resolve(const Arguments& arguments, const Launcher& launcher, const std::string& text, int ranks,
+                  const RankJob& job) {
+  const std::string& file = arguments.positional().front();
+  const std::vector<std::string> settings = arguments.values("set");
+  const StartingPoint start = find_starting_point(text, file, settings, arguments.whole_number(job.step_option, 0));
+  const int64_t steps_done = job.purpose == Purpose::kTraining ? start.step : before_last_step(start.step);
+  const auto config_for = [&](std::optional<int> count) {
+    return parse_config(text, file, settings, count, steps_done, start.model);
+  };
+  try {
+    return {config_for(ranks), steps_done};
+  } catch (const ConfigurationError& error) {
+    throw ConfigurationError(error.what() + right_count(launcher, ranks_needed(config_for, ranks), ranks));
+  }
+}
+
 Beginning read_configuration(const Arguments& arguments, const Launcher& launcher, Process& process,
                              const RankJob& job) {
   LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
   const std::string& file = arguments.positional().front();
-  const std::vector<std::string> settings = arguments.values("set");
-  // Only rank 0 reads the file, so that all ranks see the same text and the other hosts do not need the file.
+  // Only rank 0 reads the file and the checkpoint, so that all ranks see the same and the other hosts need neither.
   const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
-  const std::string step = text_of_rank_0(start, [&] {
-    const std::filesystem::path directory = output_directory_in(text, file, settings);
-    return std::to_string(arguments.whole_number(job.step_option, 0).value_or(newest_step(checkpoints_of(directory))));
+  int64_t steps_done = 0;
+  const std::string resolved = text_of_rank_0(start, [&] {
+    const Beginning beginning = resolve(arguments, launcher, text, process.size(), job);
+    steps_done = beginning.steps_done;
+    return beginning.config.resolved_text;
   });
+  steps_done = std::stoll(text_of_rank_0(start, [&] { return std::to_string(steps_done); }));
   // A hanging rank is named here. It could not be named in MPI's own collective that creates the next world.
   start.barrier();
-  const int64_t taken = std::stoll(step);
-  const int64_t steps_done = job.purpose == Purpose::kTraining ? taken : before_last_step(taken);
-  try {
-    return {parse_config(text, file, settings, process.size(), steps_done), steps_done};
-  } catch (const ConfigurationError& error) {
-    const int needed = ranks_needed(text, file, settings, steps_done, process.size());
-    throw ConfigurationError(error.what() + right_count(launcher, needed, process.size()));
-  }
+  return {parse_config(resolved, file, {}, process.size(), steps_done), steps_done};
 }
 
 // Prints where the ranks run and on which devices. Collective: unusable devices must end all ranks.

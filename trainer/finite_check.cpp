@@ -35,17 +35,20 @@ std::string lowest_finding(const std::string& here, Communicator& world) {
 
 }  // namespace
 
+std::string first_weight_not_finite(const ParameterValues& weights, Rank rank) {
+  return lowest_finding(first_bad_weight(weights, rank.kernels), rank.mesh.world());
+}
+
 void check_weights_finite(int64_t steps, const ParameterValues& weights, Rank rank) {
-  const std::string where = lowest_finding(first_bad_weight(weights, rank.kernels), rank.mesh.world());
+  const std::string where = first_weight_not_finite(weights, rank);
   if (where.empty()) return;
   throw NumericalError(fmt::format("after step {} a weight is not finite: {}. {}", steps, where, kRemedy));
 }
 
 void throw_not_finite(int64_t step, std::optional<double> loss, double gradient_norm, const ParameterValues& weights,
                       const ParameterValues& gradients, Rank rank) {
-  Communicator& world = rank.mesh.world();
-  std::string where = lowest_finding(first_bad_weight(weights, rank.kernels), world);  // a cause before its effects
-  if (where.empty()) where = lowest_finding(first_bad_gradient(gradients, rank.kernels), world);
+  std::string where = first_weight_not_finite(weights, rank);  // a cause before its effects
+  if (where.empty()) where = lowest_finding(first_bad_gradient(gradients, rank.kernels), rank.mesh.world());
   if (where.empty()) where = "no single rank's tensor (the sum over ranks overflowed)";
   throw NumericalError(fmt::format(
       "step {}: {} and the gradient norm is {}; first not finite on {}. The weights are those before the "

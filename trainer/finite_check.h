@@ -2,10 +2,15 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "trainer/model/parameters.h"
 
 namespace ropewalk {
+
+// "rank R: the weight NAME, element i of its part here", of the lowest rank that holds a weight that is not finite;
+// empty if all weights are finite. Collective over the world.
+std::string first_weight_not_finite(const ParameterValues& weights, Rank rank);
 
 // If a weight is not finite, throws NumericalError on all ranks, naming the lowest rank that holds such a weight, and
 // the weight. steps: steps done, for the message. Collective over the world.

@@ -9,7 +9,9 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/config/changes.h"
+#include "trainer/config/checkpoint_model.h"
 #include "trainer/config/load_config.h"
+#include "trainer/config/model_text.h"
 #include "trainer/config/stages.h"
 #include "trainer/data/identity.h"
 #include "trainer/data/samples.h"
@@ -168,30 +170,53 @@ class Run {
     progress_.order_samples = 0;
   }
 
+  // Resumes from a checkpoint of this run, or begins at step 0.
   void load(std::optional<int64_t> step) {
-    const std::vector<StateTensor> state = trainer_.state();
-    std::optional<LoadedCheckpoint> loaded;
-    if (!step) {
-      const auto warn = [&](const std::string& line) { to_say_.push_back(line); };
-      loaded = load_newest_checkpoint(checkpoints(), state, rank_.mesh, rank_.kernels, warn);
-    } else if (*step > 0) {
-      loaded = load_checkpoint(find_checkpoint(checkpoints(), *step, rank_.mesh), state, rank_.mesh, rank_.kernels);
-    }
+    const std::optional<LoadedCheckpoint> own = load_own(step);
     // If an older checkpoint than the newest was loaded, stages that seemed over are still to come: check them, too.
     parse_config(config_.resolved_text, "the configuration", {}, rank_.mesh.world().size(),
-                 loaded ? loaded->progress.step : 0);
+                 own ? own->progress.step : 0);
+    if (!own && !config_.training.start_from.empty())
+      start_from(config_.training.start_from);
+    else if (!own)
+      trainer_.initialize();
     if (step) set_aside_later_checkpoints(checkpoints(), *step, rank_.mesh);
-    if (!loaded) return trainer_.initialize();
+    if (own) resume(*own);
+  }
+
+  // step: as TrainOptions::resume_from.
+  std::optional<LoadedCheckpoint> load_own(std::optional<int64_t> step) {
+    const std::vector<StateTensor> state = trainer_.state();
+    const auto warn = [&](const std::string& line) { to_say_.push_back(line); };
+    if (!step) return load_newest_checkpoint(checkpoints(), state, rank_.mesh, rank_.kernels, warn);
+    if (*step == 0) return std::nullopt;
+    return load_checkpoint(find_checkpoint(checkpoints(), *step, rank_.mesh), state, rank_.mesh, rank_.kernels);
+  }
+
+  void resume(const LoadedCheckpoint& loaded) {
     trainer_.state_loaded();
-    progress_ = loaded->progress;
-    description_.source_files = loaded->run.source_files;
-    loaded_by_name_ = loaded->path == checkpoint_path(checkpoints(), progress_.step);
-    to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded->path.string()));
-    for (const std::string& line : config_changes(loaded->run.config_text, config_.resolved_text, progress_.step))
+    progress_ = loaded.progress;
+    description_.source_files = loaded.run.source_files;
+    loaded_by_name_ = loaded.path == checkpoint_path(checkpoints(), progress_.step);
+    to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded.path.string()));
+    for (const std::string& line : config_changes(loaded.run.config_text, config_.resolved_text, progress_.step))
       to_say_.push_back(line);
     for (const std::string& line :
-         data_changes(loaded->run.data, description_.data, config_.training.stages, progress_.step))
+         data_changes(loaded.run.data, description_.data, config_.training.stages, progress_.step))
       to_say_.push_back(line);
+  }
+
+  // Takes the weights of a checkpoint, but nothing else of its run.
+  void start_from(const std::string& checkpoint) {
+    const LoadedCheckpoint loaded = load_checkpoint(checkpoint, trainer_.master_weights(), rank_.mesh, rank_.kernels);
+    trainer_.weights_loaded(checkpoint);
+    description_.source_files = loaded.run.source_files;
+    const bool imported = loaded.progress.step == 0 && loaded.run.data.empty();
+    to_say_.push_back(
+        fmt::format("starting from the weights of {} ({})", checkpoint,
+                    imported ? "imported from Hugging Face" : fmt::format("step {} of its run", loaded.progress.step)));
+    const std::string model = model_group_of(loaded.run.config_text, loaded.progress.step, "its configuration");
+    for (const std::string& line : model_changes(model, config_.resolved_text)) to_say_.push_back(line);
   }
 
   void validate() {

@@ -15,8 +15,8 @@ namespace ropewalk {
 enum class RunEnd { kDone, kStopped };
 
 struct TrainOptions {
-  // Resumes from the checkpoint of this step (0: starts from the beginning), and sets later checkpoints aside. Absent:
-  // resumes from the newest complete checkpoint in the run's directory, if there is one.
+  // Resumes from the checkpoint of this step (0: starts from training.start_from or initial weights), and sets later
+  // checkpoints aside. Absent: resumes from the newest complete checkpoint in the run's directory, if there is one.
   std::optional<int64_t> resume_from;
   bool status_line = true;               // redraws a status line on a terminal; false: plain lines
   std::function<bool()> stop_requested;  // called on every rank before every step; true on any rank: all stop

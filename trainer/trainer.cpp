@@ -104,6 +104,14 @@ void Trainer::initialize() {
   optimizer_.finish_gather();  // so that the first step's time excludes this all-gather
 }
 
+void Trainer::weights_loaded(const std::string& source) {
+  optimizer_.zero_moments();
+  optimizer_.start_gather();
+  optimizer_.finish_gather();  // as in initialize()
+  if (const std::string where = first_weight_not_finite(replica_.weights, rank_); !where.empty())
+    throw NumericalError(fmt::format("a weight in {} is not finite: {}; start from another checkpoint", source, where));
+}
+
 void Trainer::begin_stage(const Stage& stage) {
   stage_ = stage;
   layout_ = SequenceLayout(stage.sequence_length, config_.parallel.mesh.context_parallel);

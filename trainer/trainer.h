@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "trainer/config/config.h"
@@ -31,13 +32,19 @@ struct MemoryUse {
 
 class Trainer {
  public:
-  // The weights are uninitialized until initialize() or state_loaded(). config and the objects that `rank` refers to
-  // must outlive this.
+  // The weights are uninitialized until initialize(), weights_loaded() or state_loaded(). config and the objects that
+  // `rank` refers to must outlive this.
   Trainer(const Config& config, Rank rank);
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
   void initialize();  // draws the weights from training.seed, the same on every mesh; collective
+
+  // This rank's part of the master weights. After another model's weights have been loaded into it, weights_loaded()
+  // sets the moments to 0. It throws NumericalError, naming rank and weight, if a weight is not finite; `source` is the
+  // name of the weights in the message. Collective.
+  std::vector<StateTensor> master_weights() const { return optimizer_.master_weights(); }
+  void weights_loaded(const std::string& source);
 
   // Sets the sequence length, micro-batch and RoPE theta of all later calls. Before the first call, the stage is the
   // first one that fits the mesh.

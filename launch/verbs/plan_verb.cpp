@@ -5,9 +5,9 @@
 #include "launch/process/output.h"
 #include "launch/search_report.h"
 #include "launch/verbs/verbs.h"
-#include "trainer/config/load_config.h"
 #include "trainer/run/memory_advice.h"
 #include "trainer/run/mesh_search.h"
+#include "trainer/run/starting_point.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
@@ -38,15 +38,27 @@ void refuse_axes_in_set(const Arguments& arguments) {
                         printable_text(setting), option));
 }
 
-// The configuration in `text` with `settings`, and more.
-Reconfigure reconfigure_of(const std::string& text, const std::string& file, const std::vector<std::string>& settings,
-                           std::optional<int> ranks) {
-  return [=](const std::vector<std::string>& more) {
-    std::vector<std::string> all = settings;
-    all.insert(all.end(), more.begin(), more.end());
-    return parse_config(text, file, all, ranks);
-  };
-}
+// What the user names: a file, settings, and the checkpoint from which the run would start.
+struct Planned {
+  std::string file, text;
+  std::vector<std::string> settings;
+  CheckpointModel checkpoint;
+
+  Planned(const Arguments& arguments, std::vector<std::string> all_settings)
+      : file(arguments.positional().front()),
+        text(read_config_file(file)),
+        settings(std::move(all_settings)),
+        checkpoint(find_starting_point(text, file, settings).model) {}
+
+  // The configuration for a number of ranks with these settings, and more.
+  Reconfigure on(std::optional<int> ranks) const {
+    return [*this, ranks](const std::vector<std::string>& more) {
+      std::vector<std::string> all = settings;
+      all.insert(all.end(), more.begin(), more.end());
+      return parse_config(text, file, all, ranks, 0, checkpoint);
+    };
+  }
+};
 
 // The configuration with the first mesh of `ranks` ranks that it allows. Throws ConfigurationError if it allows none,
 // with the error of the first.
@@ -69,10 +81,10 @@ MemoryLimit limit_of(const Machine& machine) {
 }
 
 ExitCode search(const Arguments& arguments, const std::vector<std::string>& settings) {
-  const std::string& file = arguments.positional().front();
   const auto ranks = static_cast<int>(*arguments.whole_number("search", 1, kMostRanks));
   refuse_beside_search(arguments, ranks);
-  const Reconfigure reconfigure = reconfigure_of(read_config_file(file), file, settings, ranks);
+  const Planned planned(arguments, settings);
+  const Reconfigure reconfigure = planned.on(ranks);
   const Machine machine = machine_of(arguments, allowed_config(ranks, reconfigure));
   if (!machine.device)
     throw ConfigurationError(
@@ -82,12 +94,11 @@ ExitCode search(const Arguments& arguments, const std::vector<std::string>& sett
   const MeshSearch found =
       search_meshes(ranks, reconfigure, purpose, *machine.device, machine.links, limit_of(machine));
   const SearchReport report{found, purpose, ranks, machine};
-  print(arguments.has("json") ? search_json(report) : fmt::format("{}: {}", file, search_text(report)));
+  print(arguments.has("json") ? search_json(report) : fmt::format("{}: {}", planned.file, search_text(report)));
   return ExitCode::kDone;
 }
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
-  const std::string& file = arguments.positional().front();
   std::vector<std::string> settings = settings_of_device(arguments);
   for (const std::string& setting : arguments.values("set")) settings.push_back(setting);
   refuse_axes_in_set(arguments);
@@ -96,22 +107,22 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
     for (const std::string& setting : mesh_settings(arguments.value("mesh"))) settings.push_back(setting);
   // Without --ranks, the number of ranks is the product of --mesh.
   const bool mesh_given = arguments.has("mesh") && !arguments.has("ranks");
-  const std::string text = read_config_file(file);
-  Config config = parse_config(text, file, settings, mesh_given ? std::nullopt : ranks_of(arguments, launcher));
+  const Planned planned(arguments, std::move(settings));
+  Config config = planned.on(mesh_given ? std::nullopt : ranks_of(arguments, launcher))({});
   const Machine machine = machine_of(arguments, config);
   const Purpose purpose = purpose_of(arguments);
   const Evaluation plan = evaluate_plan(std::move(config), purpose);
   PlanReport report{.plan = plan, .purpose = purpose, .machine = machine};
   const int64_t has = machine.memory_of_rank(plan.config.parallel.mesh);
   if (arguments.has("advice") || (has > 0 && plan.needed > has))
-    report.advice =
-        advise_on_memory(plan, reconfigure_of(text, file, settings, std::nullopt), purpose, limit_of(machine));
+    report.advice = advise_on_memory(plan, planned.on(std::nullopt), purpose, limit_of(machine));
   if (arguments.has("json")) {
     print(plan_json(report));
     return ExitCode::kDone;
   }
   const MeshShape& mesh = plan.config.parallel.mesh;
-  print(fmt::format("{} on {}: {}\n{}", file, counted(mesh.size(), "rank"), mesh_text(mesh), plan_text(report)));
+  print(
+      fmt::format("{} on {}: {}\n{}", planned.file, counted(mesh.size(), "rank"), mesh_text(mesh), plan_text(report)));
   return ExitCode::kDone;
 }
 
@@ -125,7 +136,7 @@ Verb plan_verb() {
       .about =
           "Prints what each rank needs for a training step of CONFIG: memory by kind, bytes sent by axis of the\n"
           "mesh, and FLOPs. This is a dry run of the real step: it computes nothing, and needs neither the data\n"
-          "nor the machines.\n\n"
+          "nor the machines. If CONFIG leaves the model to a checkpoint, only the checkpoint's manifest is read.\n\n"
           "Memory is compared with what a rank has: --device-memory, else the memory of the GPU that --device\n"
           "names; else, on CUDA, this host's GPU, and on CPUs a rank's share of this host's free memory. If a rank\n"
           "needs more than it has, the plan lists settings that reduce memory, each with its price (bytes sent,\n"

@@ -35,10 +35,10 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
 
 std::vector<Option> options() {
   std::vector<Option> out = rank_options();
-  out.push_back(
-      {"resume-from", "STEP",
-       "resume from the checkpoint of this step (0: from the start); later checkpoints are set aside (renamed to "
-       "step-N.aside)"});
+  out.push_back({"resume-from", "STEP",
+                 "resume from the checkpoint of this step (0: start again at step 0); later checkpoints are set aside "
+                 "(renamed to "
+                 "step-N.aside)"});
   out.push_back({"plain", "", "print log lines instead of a progress line, also on a terminal"});
   return out;
 }
@@ -59,7 +59,8 @@ Verb train_verb() {
               "tensor-parallel ranks. To split long sequences, use context_parallel.)\n\n"
               "The run's directory (output.directory) gets the complete configuration, metrics.jsonl (one object\n"
               "per step), TensorBoard events and checkpoints. If it holds a checkpoint, training resumes from the\n"
-              "newest complete one. Files that no run has written are never replaced; one in the way is an error.\n\n"
+              "newest complete one; if not, it starts at step 0, with the weights of training.start_from if that is\n"
+              "set. Files that no run has written are never replaced; one in the way is an error.\n\n"
               "On SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGUSR2 the job saves a checkpoint after the current step and\n"
               "stops with exit code 85. A second SIGTERM or SIGINT stops at once. A SIGHUP (nohup) or SIGINT (a\n"
               "script's background job) that was ignored at the start stays ignored. With mpirun use SIGUSR1, which\n"

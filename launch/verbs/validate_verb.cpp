@@ -6,10 +6,10 @@
 
 #include "launch/process/output.h"
 #include "launch/verbs/verbs.h"
-#include "trainer/config/load_config.h"
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/data/samples.h"
 #include "trainer/metrics/progress.h"
+#include "trainer/run/starting_point.h"
 
 namespace ropewalk {
 
@@ -64,7 +64,9 @@ Verb validate_verb() {
       .positional = {"CONFIG"},
       .about =
           "Checks CONFIG as `train` does, and prints all problems at once: each with its place, its value, the rule\n"
-          "that it breaks, and what to do. Exit code 0 if there are none, 2 otherwise; 3 if the data are wrong.",
+          "that it breaks, and what to do. This includes training.start_from: that the checkpoint exists, that its\n"
+          "manifest is intact, and that it has the model's shape. Exit code 0 if there are none, 2 otherwise; 3 if\n"
+          "the data are wrong.",
       .groups = {{"Options",
                   {{"ranks", "N", "number of ranks of the job. Default: as many as the mesh needs"},
                    {"set", "FIELD=VALUE", "set a field of CONFIG, as for train; may be repeated",

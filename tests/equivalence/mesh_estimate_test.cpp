@@ -8,7 +8,7 @@
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
-#include "trainer/config/load_config.h"
+#include "trainer/run/starting_point.h"
 
 namespace ropewalk {
 namespace {

@@ -5,9 +5,9 @@
 #include "kernels/kernels.h"
 #include "parallel/communicator/thread_communicator.h"
 #include "trainer/checkpoint/checkpoint.h"
-#include "trainer/config/load_config.h"
 #include "trainer/model/initial_weights.h"
 #include "trainer/model/replica.h"
+#include "trainer/run/starting_point.h"
 
 int main(int argc, char** argv) {
   using namespace ropewalk;

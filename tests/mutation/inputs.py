@@ -5,8 +5,11 @@ import pathlib
 import re
 import shutil
 import struct
+import sys
 
-from mutations import NUMBERS, change_number, mutated, mutated_word
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from crc32c import crc32c, rewrite_manifest  # noqa: E402
+from mutations import NUMBERS, change_number, mutated, mutated_word  # noqa: E402
 
 CONFIG = """
 model {
@@ -270,24 +273,34 @@ class ForgedCheckpoint(Input):
     """Damage with correct checksums: the right result is unknown, but the program must end with a documented exit code."""
     def make(self, draw):
         checkpoint = self.folder / "run/checkpoints/step-00000004"
-        tensors, manifest = checkpoint / "rank-00000.safetensors", checkpoint / "manifest.textproto"
-        text = manifest.read_bytes()
-        body = text[:text.rindex(b"# crc32c: ")]
-        if draw.random() < 0.5:
-            body = mutated(draw, body, body)
-        else:
-            data = tensors.read_bytes()
-            end = 8 + int.from_bytes(data[:8], "little")
-            header = mutated(draw, data[8:end], data)
-            length = len(header).to_bytes(8, "little") if draw.random() < 0.7 else mutated(draw, data[:8], data)[:8].ljust(8, b"\0")
-            data = length + header + data[end:]
-            tensors.write_bytes(data)
-            body = re.sub(rb"header_crc32c: \d+", b"header_crc32c: %d" % crc32c(data[:8 + int.from_bytes(length, "little")]), body)
-            body = re.sub(rb"bytes: \d+", b"bytes: %d" % len(data), body)
-        manifest.write_bytes(body + b"# crc32c: %08x\n" % crc32c(body))
+        rewrite_manifest(checkpoint / "manifest.textproto", lambda body: self.forged(draw, body, checkpoint / "rank-00000.safetensors"))
         if draw.random() < 0.5:
             shutil.rmtree(self.folder / "run/checkpoints/step-00000002")
         self.commands = [["evaluate", "config.textproto", "--json"], TRAIN]
+
+    def forged(self, draw, body, tensors):
+        """The manifest's text, mutated itself or fitting to a mutated header of the file `tensors`."""
+        if draw.random() < 0.5:
+            return mutated(draw, body, body)
+        data = tensors.read_bytes()
+        end = 8 + int.from_bytes(data[:8], "little")
+        header = mutated(draw, data[8:end], data)
+        length = len(header).to_bytes(8, "little") if draw.random() < 0.7 else mutated(draw, data[:8], data)[:8].ljust(8, b"\0")
+        data = length + header + data[end:]
+        tensors.write_bytes(data)
+        body = re.sub(rb"header_crc32c: \d+", b"header_crc32c: %d" % crc32c(data[:8 + int.from_bytes(length, "little")]), body)
+        return re.sub(rb"bytes: \d+", b"bytes: %d" % len(data), body)
+
+
+class ForgedStart(ForgedCheckpoint):
+    """The same as training.start_from, with or without a model of the configuration's own."""
+    def make(self, draw):
+        super().make(draw)
+        own = self.folder / "config.textproto"
+        (self.folder / "start.textproto").write_text(re.sub(r"model \{.*\n\}\n(?=data)", "", own.read_text(), flags=re.DOTALL))
+        start = ["--set", "training.start_from=run/checkpoints/step-00000004", "--set", "output.directory=started"]
+        config = draw.choice(["config.textproto", "start.textproto"])
+        self.commands = [["validate", config, *start], ["train", config, "--plain", *start]]
 
 
 class RunFiles(ResumedRun):
@@ -299,19 +312,4 @@ class RunFiles(ResumedRun):
                        "run/metrics.jsonl", "run/config.textproto")
 
 
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ crc >> 8
-    return crc ^ 0xffffffff
-
-
-def crc_entry(value):
-    for _ in range(8):
-        value = value >> 1 ^ 0x82f63b78 * (value & 1)
-    return value
-
-
-CRC_TABLE = [crc_entry(value) for value in range(256)]
-
-KINDS = [ConfigurationText, CommandLine, Tokenizer, Text, JsonLines, Dataset, Checkpoint, ForgedCheckpoint, RunFiles]
+KINDS = [ConfigurationText, CommandLine, Tokenizer, Text, JsonLines, Dataset, Checkpoint, ForgedCheckpoint, ForgedStart, RunFiles]

@@ -85,15 +85,6 @@ std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& direct
   return checkpoints;
 }
 
-int64_t newest_step(const std::filesystem::path& directory) {
-  try {
-    const std::vector<CheckpointPath> checkpoints = list_checkpoints(directory);
-    return checkpoints.empty() ? 0 : checkpoints.front().step;
-  } catch (const FileError&) {  // the load reports it
-    return 0;
-  }
-}
-
 std::vector<std::string> list_set_aside(const std::filesystem::path& directory) {
   std::vector<std::string> names;
   if (kind_of(directory) == PathKind::kNone) return names;

@@ -26,8 +26,6 @@ std::filesystem::path checkpoints_of(const std::filesystem::path& output_directo
 // The checkpoints, complete or not, newest first; empty if there is no such directory.
 std::vector<CheckpointPath> list_checkpoints(const std::filesystem::path& directory);
 
-// The step of the newest checkpoint, complete or not; 0 if there is none, or the directory cannot be read.
-int64_t newest_step(const std::filesystem::path& directory);
 // The names of the entries that were set aside (step-N.aside).
 std::vector<std::string> list_set_aside(const std::filesystem::path& directory);
 // The names of entries that are named like a checkpoint but are not directories.

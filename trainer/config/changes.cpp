@@ -1,7 +1,7 @@
 #include "trainer/config/changes.h"
 
 #include <fmt/format.h>
-#include <google/protobuf/text_format.h>
+#include <google/protobuf/message.h>
 
 #include <algorithm>
 #include <map>
@@ -17,8 +17,9 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-// Not reported: where a run executes and what it writes do not change what it learns.
-constexpr std::string_view kUntold[] = {"parallel.", "output.", "checkpoint."};
+// Not reported: where a run executes and what it writes do not change what it learns. Nor does training.start_from: a
+// run that resumes does not read it.
+constexpr std::string_view kUntold[] = {"parallel.", "output.", "checkpoint.", "training.start_from"};
 // Reported as warnings: with the same weights the model would compute another function, or the samples would come in
 // another order.
 constexpr std::string_view kGrave[] = {"model.", "data.", "training.batch", "training.seed"};
@@ -38,7 +39,7 @@ void append_begun_stages(const proto::Config& config, int64_t step, std::vector<
         paths.push_back(fmt::format("training.stages.{}.{}", i, field));
 }
 
-// Adds every field that has a value: its dotted path and its value as text.
+// Adds every field: its dotted path and its value as text, "nothing" if it has none.
 void flatten(const Message& message, const std::string& path, std::map<std::string, std::string>& out) {
   const auto* type = message.GetDescriptor();
   const auto* reflection = message.GetReflection();
@@ -50,8 +51,8 @@ void flatten(const Message& message, const std::string& path, std::map<std::stri
         flatten(reflection->GetRepeatedMessage(message, field, entry), join_path(name, std::to_string(entry)), out);
     } else if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
       flatten(reflection->GetMessage(message, field), name, out);
-    } else if (field->has_default_value() || reflection->HasField(message, field)) {
-      google::protobuf::TextFormat::PrintFieldValueToString(message, field, -1, &out[name]);
+    } else {
+      out[name] = value_text(message, *field);
     }
   }
 }

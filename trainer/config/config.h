@@ -62,6 +62,7 @@ struct TrainingConfig {
   uint64_t seed = 1;
   int64_t loss_chunk = 1024;
   Recompute recompute = Recompute::kNothing;
+  std::string start_from = {};  // a checkpoint's directory; empty: the weights are drawn from `seed`
 };
 
 struct ParallelConfig {

@@ -1,5 +1,7 @@
 #include "trainer/config/field_names.h"
 
+#include <google/protobuf/text_format.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -53,6 +55,8 @@ constexpr std::pair<std::string_view, std::string_view> kOtherWords[] = {
     {"eval_interval", "validation.interval"},
     {"eval_iters", "validation.samples"},
     {"save_interval", "checkpoint.interval"},
+    {"load", "training.start_from"},
+    {"pretrained_checkpoint", "training.start_from"},
     {"save", "output.directory"},
     {"log_freq", "output.log_interval"},
 };
@@ -74,6 +78,13 @@ std::string last_part(const std::string& path) { return path.substr(path.rfind('
 
 std::string join_path(const std::string& path, std::string_view name) {
   return path.empty() ? std::string(name) : path + "." + std::string(name);
+}
+
+std::string value_text(const google::protobuf::Message& message, const FieldDescriptor& field) {
+  if (!field.has_default_value() && !message.GetReflection()->HasField(message, &field)) return "nothing";
+  std::string text;
+  google::protobuf::TextFormat::PrintFieldValueToString(message, &field, -1, &text);
+  return text;
 }
 
 std::vector<std::string> field_names(const Descriptor& message) {

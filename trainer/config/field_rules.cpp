@@ -95,11 +95,12 @@ constexpr NumberRule kNumberRules[] = {
 
 struct PathRule {
   const char* field;
-  const char* example;
+  const char* example = nullptr;  // only for a field that must not be empty
 };
 
 constexpr PathRule kPathRules[] = {{"data.prefix", "\"data/text\""},
                                    {"training.stages.*.prefix", "\"data/long\""},
+                                   {"training.start_from"},
                                    {"output.directory", "\"runs/first\""}};
 
 struct Found {
@@ -194,10 +195,10 @@ void check_fields(const proto::Config& config, Problems& problems) {
   }
   for (const PathRule& rule : kPathRules) {
     for (const Found& found : find(config, rule.field)) {
-      const bool optional = found.path != rule.field;  // a field of a list entry
+      const bool optional = !rule.example || found.path != rule.field;  // the latter: a field of a list entry
       if (problems.is_unreadable(found.path) || (optional && !found.is_set())) continue;
       const std::string path = found.message->GetReflection()->GetString(*found.message, found.field);
-      if (path.empty())
+      if (path.empty() && rule.example)
         add_missing(found.path, rule.example, problems);
       else if (path.find('\0') != std::string::npos)
         problems.add({found.path, excerpt(path), "must be a path, without NUL bytes", ""});

@@ -117,7 +117,8 @@ TrainingConfig training_config(const proto::Config& config) {
           .clip_norm = training.clip_norm(),
           .seed = training.seed(),
           .loss_chunk = training.loss_chunk(),
-          .recompute = recompute_of(training.recompute())};
+          .recompute = recompute_of(training.recompute()),
+          .start_from = training.start_from()};
 }
 
 BackendKind backend_of(proto::Device device) {
@@ -221,30 +222,35 @@ std::string read_config_file(const std::filesystem::path& file) {
 }
 
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
-                    std::optional<int> world_size, int64_t steps_done) {
+                    std::optional<int> world_size, int64_t steps_done, const CheckpointModel& checkpoint) {
   if (text.size() > kMostBytes)
     throw ConfigurationError(fmt::format("{} is larger than {} MiB, so it is no configuration; is it the right file?",
                                          name, kMostBytes >> 20));
   Problems problems;
   proto::Config config;
   const bool whole = read_config_text(text, name, config, problems);
-  for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
+  complete_model(checkpoint, config, problems);
+  for (const std::string& assignment : overrides) {
+    apply_override(assignment, config, problems);
+    complete_model(checkpoint, config, problems);  // --set model={...} has replaced the group
+  }
   if (whole) {
+    check_readable(checkpoint, config, problems);
     resolve_data_parallel(*config.mutable_parallel(), world_size);
     resolve_loss_chunk(config);
     check_config(config, world_size, steps_done, problems);
+    check_shape(checkpoint, config, problems);
   }
   problems.throw_if_any(name);
   return make_config(config);
 }
 
-std::string output_directory_in(std::string_view text, const std::string& name,
-                                std::span<const std::string> overrides) {
+ConfigOutline outline_of(std::string_view text, const std::string& name, std::span<const std::string> overrides) {
   Problems untold;
   proto::Config config;
   read_config_text(text, name, config, untold);
   for (const std::string& assignment : overrides) apply_override(assignment, config, untold);
-  return config.output().directory();
+  return {config.output().directory(), config.training().start_from(), is_whole(config.model())};
 }
 
 ModelConfig parse_model(std::string_view text, const std::string& name) {
@@ -265,11 +271,6 @@ ModelConfig parse_model(std::string_view text, const std::string& name) {
   check_config(config, std::nullopt, 0, problems);
   problems.throw_if_any(name);
   return model_config(config.model());
-}
-
-Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,
-                   std::optional<int> world_size) {
-  return parse_config(read_config_file(file), file.string(), overrides, world_size);
 }
 
 }  // namespace ropewalk

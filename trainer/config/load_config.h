@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "trainer/config/checkpoint_model.h"
 #include "trainer/config/config.h"
 
 namespace ropewalk {
@@ -20,18 +21,21 @@ std::string read_config_file(const std::filesystem::path& file);
 // overrides: "training.learning_rate=3e-4" (config_text.h); the last one for a field wins.
 // world_size: ranks of the job; absent: as many as the mesh needs, with data_parallel 0 counted as 1.
 // steps_done: steps that a resumed run has done already; stages that ended by then need not fit the mesh.
+// checkpoint: completes the group `model` of the text, so that overrides can change entries of its pattern.
 // Throws ConfigurationError.
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
-                    std::optional<int> world_size, int64_t steps_done = 0);
-// Returns output.directory of a configuration that may have problems, which are not reported. Empty if it is not set,
-// or comes after a syntax error, where reading stops.
-std::string output_directory_in(std::string_view text, const std::string& name, std::span<const std::string> overrides);
+                    std::optional<int> world_size, int64_t steps_done = 0, const CheckpointModel& checkpoint = {});
+
+// What decides where a run begins.
+struct ConfigOutline {
+  std::string output_directory, start_from;  // empty if the field is not set
+  bool has_whole_model = false;              // every field of the group `model` is set
+};
+// Of a configuration that may have problems, which are not reported. After a syntax error nothing more is read.
+ConfigOutline outline_of(std::string_view text, const std::string& name, std::span<const std::string> overrides);
 
 // Reads and checks the group `model` alone, of a checkpoint's configuration; other groups may be missing. Throws
 // ConfigurationError.
 ModelConfig parse_model(std::string_view text, const std::string& name);
-
-Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,
-                   std::optional<int> world_size);
 
 }  // namespace ropewalk

@@ -10,6 +10,7 @@
 #include "configs/ropewalk.pb.h"
 #include "tests/trainer/config/config_text.h"
 #include "trainer/config/config_text.h"
+#include "trainer/run/starting_point.h"
 
 namespace ropewalk {
 namespace {

@@ -240,11 +240,13 @@ TEST(Rules, StagesThatAreOverNeedNotFitTheMesh) {
 }
 
 TEST(Rules, TheOutputDirectoryIsFoundWhateverIsWrongBesides) {
-  EXPECT_EQ(output_directory_in(kSmallest, "x", {}), "run");
-  EXPECT_EQ(output_directory_in(kSmallest, "x", std::vector<std::string>{"output.directory=b", "training.batch=-1"}),
-            "b");
-  EXPECT_EQ(output_directory_in("output { directory: \"c\" } nonsense {{{", "x", {}), "c");
-  EXPECT_EQ(output_directory_in("", "x", {}), "");
+  const auto directory = [](std::string_view text, std::vector<std::string> overrides = {}) {
+    return outline_of(text, "x", overrides).output_directory;
+  };
+  EXPECT_EQ(directory(kSmallest), "run");
+  EXPECT_EQ(directory(kSmallest, {"output.directory=b", "training.batch=-1"}), "b");
+  EXPECT_EQ(directory("output { directory: \"c\" } nonsense {{{"), "c");
+  EXPECT_EQ(directory(""), "");
 }
 
 TEST(Rules, AllProblemsComeAtOnce) {
