@@ -208,9 +208,9 @@ void ConfigKeys::finish(const std::string& name) {
   refuse_rest(config_, "");
   if (problems_.empty()) return;
   std::string text = fmt::format("{} has {}:", name, counted(problems_.size(), "problem"));
-  const size_t shown = std::min(problems_.size(), kMostShown);
-  for (size_t i = 0; i < shown; ++i) text += fmt::format("\n  {}. {}", i + 1, problems_[i]);
-  if (shown < problems_.size()) text += fmt::format("\n  ... and {} more", problems_.size() - shown);
+  const size_t listed = std::min(problems_.size(), kMostShown);
+  for (size_t i = 0; i < listed; ++i) text += fmt::format("\n  {}. {}", i + 1, problems_[i]);
+  if (listed < problems_.size()) text += fmt::format("\n  ... and {} more", problems_.size() - listed);
   throw ConfigurationError(text);
 }
 
