@@ -10,7 +10,7 @@ LARGE = "--large" in sys.argv
 if LARGE:
     sys.argv.remove("--large")
 
-from program import CONFIG, PROGRAM, expect, main, prepare_long_text, ranks, ropewalk  # noqa: E402  (which reads the arguments)
+from program import CONFIG, PROGRAM, expect, main, peak_bytes, prepare_long_text, ranks, ropewalk  # noqa: E402  (which reads the arguments)
 
 DRAW = os.environ.get("DRAW_CHECKPOINT")  # not set in builds with a sanitizer, which needs memory of its own
 # A model of layers, width, hidden, vocabulary.
@@ -133,15 +133,6 @@ def what_is_not_there_is_told_once(folder):
     shutil.rmtree(folder / "run/checkpoints")  # the data are opened before any weights are read
     gone = ropewalk("evaluate", "tiny.textproto", cwd=folder)
     expect(gone.code == 3 and "text.bin" in gone.err, gone)
-
-
-def peak_bytes(words, cwd):
-    """Peak memory of a child process, which must succeed."""
-    process = subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    expect(process.returncode == 0, words)
-    return usage.ru_maxrss * 1024
 
 
 def memory_is_as_planned(folder):

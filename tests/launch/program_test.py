@@ -21,6 +21,8 @@ VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip
          "train": ["--set", "--resume-from", "--start-deadline", "--plain"],
          "evaluate": ["--set", "--start-deadline", "--step", "--samples", "--json", "--checkpoint", "--requests", "--output", "--overwrite", "--tokenizer",
                       "--mesh", "--batch-tokens"],
+         "import": ["--output", "--ignore-key"],
+         "export": ["--output", "--dtype", "--max-shard-size"],
          "validate": ["--ranks", "--set", "--data", "--print"],
          "plan": ["--mesh", "--ranks", "--set", "--inference", "--json"],
          "schema": []}
