@@ -2,6 +2,7 @@
 # Installs what is missing of Debian 12's packages:  launch/setup.sh [GROUP]...
 #   build   to build and run ropewalk and the commands of its guide (always)
 #   test    to run the tests
+#   fuzz    clang with libFuzzer, for tests/fuzz (260 MB)
 #   text    the text of launch/quickstart.sh
 #   slurm   a Slurm of this host's own, for tests/launch/slurm_test.py
 #   avx512  to emulate a machine with AVX-512
@@ -18,11 +19,12 @@ for group in "$@"; do
   case $group in
     build) ;;
     test) packages+=(libgtest-dev libboost-context-dev iproute2 strace) ;;
+    fuzz) packages+=(clang libclang-rt-14-dev) ;;
     text) packages+=(bible-kjv bible-kjv-text) ;;
     bundle) packages+=(patchelf binutils xz-utils) ;;
     slurm) packages+=(slurm-wlm munge) ;;
     avx512) packages+=(bochs bochsbios vgabios bochs-term grub-pc-bin grub-common xorriso mtools busybox-static bsdutils) ;;
-    *) echo "setup: there is no group '$group'; the groups are build, test, text, slurm, avx512 and bundle" >&2; exit 2 ;;
+    *) echo "setup: there is no group '$group'; the groups are build, test, fuzz, text, slurm, avx512 and bundle" >&2; exit 2 ;;
   esac
 done
 

@@ -38,7 +38,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-launch/setup.sh build test
+launch/setup.sh build test fuzz
 cmake --preset "$preset" -DROPEWALK_TESTS=ON > /dev/null
 targets=() labels=(--label-regex "^($costs)\$")
 if [ ${#only[@]} -gt 0 ]; then

@@ -153,7 +153,7 @@ test_part() { : > "$CALLS"; PATH=$part/bin:$PATH "$part/launch/test.sh" "$@" > "
 called() { grep -qxF -- "$1" "$CALLS" || fail "$1 is not among $(cat "$CALLS")"; }
 run_with="--no-tests=error --output-on-failure --parallel $(nproc)"
 test_part || fail "all tests: $(cat "$work/said")"
-called "setup.sh build test"
+called "setup.sh build test fuzz"
 called "cmake --build --preset release -j$(nproc)"
 called "ctest --test-dir build/release --label-regex ^(quick)\$ $run_with"
 test_part --only kernels,trainer/data --long --only trainer --sanitizer address || fail "three folders: $(cat "$work/said")"

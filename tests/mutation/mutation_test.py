@@ -20,7 +20,10 @@ import sys
 import tempfile
 import time
 
-from inputs import KINDS, make_baseline
+import hugging_face
+import inputs
+
+KINDS = inputs.KINDS + hugging_face.KINDS
 
 ALLOWED = {0, 2, 3, 4, 5, 6, 7}  # exit codes in launch/README.md, without 1 and those caused by signals
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "ThreadSanitizer", "runtime error:")
@@ -91,7 +94,8 @@ def campaign(program, options, root):
         code, said = program.run(words, baseline)
         if code != 0:
             raise SystemExit(f"the undamaged baseline fails: ropewalk {shlex.join(words)} ended with {code}\n{said}")
-    make_baseline(baseline, first)
+    inputs.make_baseline(baseline, first)
+    hugging_face.make_baseline(baseline, first)
 
     kinds = [kind for kind in KINDS if options.only in (None, kind.__name__)]
     counts, failures, began = collections.Counter(), 0, time.time()

@@ -191,6 +191,10 @@ double ConfigKeys::required_positive(const std::string& key) {
 void ConfigKeys::refuse_rest(const JsonNode& object, const std::string& prefix) {
   for (const auto& [name, value] : object.members) {
     const std::string key = prefix + name;
+    if (prefix.empty() && name.find('.') != std::string::npos) {  // it would pass for the key of an object
+      problems_.push_back(fmt::format("{}: a key with a dot in its name is not known here", printable_name(key)));
+      continue;
+    }
     if (seen_.contains(key)) continue;
     if (value.kind == JsonNode::Kind::kNull)
       ignore(key, &value, "null");
