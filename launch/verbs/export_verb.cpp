@@ -66,22 +66,24 @@ ExitCode run(const Arguments& arguments, const Launcher&) {
 }  // namespace
 
 Verb export_verb() {
-  return {.name = "export",
-          .summary = "make a Hugging Face model from a checkpoint",
-          .positional = {"CHECKPOINT"},
-          .about =
-              "Writes the weights of CHECKPOINT (runs/mine/checkpoints/step-00001000, from any mesh, or an imported\n"
-              "model) as a Hugging Face model that transformers, vLLM and llama.cpp's converter load: config.json,\n"
-              "safetensors, and the tokenizer files with which the model was imported. Then reads everything back\n"
-              "and compares it with what was written. A run stores its master weights in fp32: add --dtype bf16 for\n"
-              "the usual size. HF_DIR is complete or absent.",
-          .groups = {{"Options",
-                      {{"output", "HF_DIR", "the directory to make; it must not exist", Option::Count::kOnce, true},
-                       {"dtype", "TYPE", "fp32, bf16 or fp16. Default: as stored"},
-                       {"max-shard-size", "SIZE", "largest file of weights: 5GB, 500MB. Default: 5GB"}}}},
-          .examples =
-              {"ropewalk export runs/mine/checkpoints/step-00000020 --output models/mine --dtype bf16   # after a run"},
-          .run = run};
+  return {
+      .name = "export",
+      .summary = "make a Hugging Face model from a checkpoint",
+      .positional = {"CHECKPOINT"},
+      .about =
+          "Writes the weights of CHECKPOINT (runs/mine/checkpoints/step-00001000, from any mesh, or an imported\n"
+          "model) as a Hugging Face model that transformers, vLLM and llama.cpp's converter load: config.json,\n"
+          "safetensors, and the tokenizer files with which the model was imported. Then reads everything back\n"
+          "and compares it with what was written. A run stores its master weights in fp32: add --dtype bf16 for\n"
+          "the usual size. HF_DIR is complete or absent.",
+      .groups = {{"Options",
+                  {{"output", "HF_DIR", "the directory to make; it must not exist", Option::Count::kOnce, true},
+                   {"dtype", "TYPE", "fp32, bf16 or fp16. Default: as stored"},
+                   {"max-shard-size", "SIZE", "largest file of weights: 5GB, 500MB. Default: 5GB"}}}},
+      .examples = {"ropewalk export models/r7b --output models/r7b-fp16 --dtype fp16      # made by `ropewalk import`",
+                   "# needs a run of 20 steps",
+                   "ropewalk export runs/mine/checkpoints/step-00000020 --output models/mine --dtype bf16"},
+      .run = run};
 }
 
 }  // namespace ropewalk

@@ -32,6 +32,7 @@ import time
 VERBOSE = "-v" in sys.argv
 if VERBOSE:
     sys.argv.remove("-v")
+from hugging_face import write_model  # noqa: E402
 from program import PROGRAM, ROOT  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD") or pathlib.Path(PROGRAM).parent)
@@ -521,6 +522,8 @@ def main():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text)
         subprocess.run(["gzip", folder / "big.jsonl"], check=True)
+        write_model(folder / "models/c4ai-command-r7b-12-2024")  # which `ropewalk import --help` takes to be the user's
+        (folder / "models").chmod(0o777)
         for verb in ["", *verbs()]:
             examples = examples_in(out_of(PROGRAM, *filter(None, [verb]), "--help")[1])
             if not examples:

@@ -1,5 +1,6 @@
 """Helpers for tests of the program: run it, alone and under mpirun, on a model that trains in a second."""
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -53,6 +54,15 @@ def ropewalk(*words, cwd=None, env=None, input=None):
 
 def ranks(count, *words, cwd=None, env=None):
     return run(*MPIRUN, "--quiet", "-n", str(count), PROGRAM, *words, cwd=cwd, env=env)
+
+
+def peak_bytes(words, cwd):
+    """Peak memory of a child process, which must succeed."""
+    process = subprocess.Popen(words, cwd=cwd, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    expect(process.returncode == 0, words)
+    return usage.ru_maxrss * 1024
 
 
 def running_job(folder, count, *words, options=()):

@@ -21,6 +21,8 @@ const PieceFile& TensorStream::file(int index) {
 
 // Parts of rows follow each other, so each piece is read from its first row to its last, and its checksum grows along.
 void TensorStream::read(const ManifestTensor& tensor, const std::function<void(std::span<const uint8_t>)>& take) {
+  // Before memory for a part is taken, the files must have what the manifest says: that bounds the size of a row.
+  for (const ManifestPiece& piece : tensor.pieces) file(piece.file).offset_of(tensor, piece);
   const Box whole = whole_box(tensor.shape);
   const int64_t size = size_of(tensor.dtype), row_bytes = whole.columns() * size;
   const int64_t rows_per_part = std::max<int64_t>(1, kPartBytes / std::max<int64_t>(1, row_bytes));

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "trainer/conversion/family.h"
+#include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
@@ -117,6 +118,18 @@ double theta_of(ConfigKeys& keys) {
   return now.value_or(before.value_or(10'000));
 }
 
+// divisible: the width and the number of heads are known, so that their quotient is the default.
+void read_head_size(ConfigKeys& keys, ModelConfig& model, bool divisible) {
+  const bool has_size = keys.has("head_dim");
+  model.head_size = 2;  // until it is known
+  if (!has_size && !divisible) return;
+  model.head_size = keys.whole_or("head_dim", 1, kMostHeads, std::max<int64_t>(1, model.width / model.query_heads));
+  if (!has_size && model.width % model.query_heads != 0)
+    keys.refuse("num_attention_heads", fmt::format("must divide hidden_size = {} if head_dim is missing", model.width));
+  else if (model.head_size % 2 != 0)
+    keys.refuse("head_dim", fmt::format("must be even, because RoPE rotates pairs; {} is odd", model.head_size));
+}
+
 ModelConfig read_sizes(ConfigKeys& keys) {
   ModelConfig model;
   model.width = keys.required_whole("hidden_size", 1, kMostWidth);
@@ -125,13 +138,10 @@ ModelConfig read_sizes(ConfigKeys& keys) {
   model.layers.resize(static_cast<size_t>(keys.required_whole("num_hidden_layers", 1, kMostLayers)));
   model.query_heads = keys.required_whole("num_attention_heads", 1, kMostHeads);
   model.key_heads = keys.whole_or("num_key_value_heads", 1, kMostHeads, model.query_heads);
-  if (model.query_heads % model.key_heads != 0)
+  const bool knows_heads = !keys.has_refused("num_attention_heads");
+  if (knows_heads && model.query_heads % model.key_heads != 0)
     keys.refuse("num_key_value_heads", fmt::format("must divide num_attention_heads = {}", model.query_heads));
-  const bool has_size = keys.has("head_dim");
-  model.head_size = keys.whole_or("head_dim", 1, kMostHeads, std::max<int64_t>(1, model.width / model.query_heads));
-  if (!has_size && model.width % model.query_heads != 0)
-    keys.refuse("num_attention_heads", fmt::format("must divide hidden_size = {} if head_dim is missing", model.width));
-  if (model.head_size % 2 != 0) keys.refuse("head_dim", "must be even, because RoPE rotates pairs");
+  read_head_size(keys, model, knows_heads && !keys.has_refused("hidden_size"));
   model.norm_epsilon = keys.positive_or("layer_norm_eps", 1e-5);
   model.logit_scale = keys.positive_or("logit_scale", 0.0625);
   model.initializer_range = keys.positive_or("initializer_range", 0.02);
@@ -142,12 +152,25 @@ ModelConfig read_cohere(ConfigKeys& keys) {
   keys.must_be("architectures", {"[\"CohereForCausalLM\"]"}, "only models of language are read");
   ModelConfig model = read_sizes(keys);
   const double theta = theta_of(keys);
-  const bool normed = keys.flag("use_qk_norm").value_or(false);
+  const bool normed = keys.flag_or("use_qk_norm", false);
   for (LayerKind& layer : model.layers)
     layer = {.position = Position::kRope, .theta = theta, .qk_norm = normed ? QkNorm::kLayerNorm : QkNorm::kOff};
   check_fixed_keys(keys);
   ignore_keys(keys);
   return model;
+}
+
+// n of a file without layer_types: every n-th layer has full attention.
+int64_t pattern_in(ConfigKeys& keys) {
+  const std::string name = keys.has("_sliding_window_pattern") ? "_sliding_window_pattern" : "sliding_window_pattern";
+  const int64_t pattern = keys.whole_or(name, 1, kMostLayers, kUsualPattern);
+  for (const char* key : {"sliding_window_pattern", "layer_switch"}) {
+    if (key == name) continue;
+    if (const auto other = keys.whole(key, 1, kMostLayers); other && *other != pattern)
+      keys.refuse(key, fmt::format("contradicts {} = {}", name, pattern));
+  }
+  keys.must_be("order_of_interleaved_layers", {"\"local_attn_first\""}, "full attention comes last in each group");
+  return pattern;
 }
 
 // Whether each layer has a sliding window. layer_types decides if it is there; older files have a pattern: every n-th
@@ -156,8 +179,9 @@ std::vector<bool> sliding_layers(ConfigKeys& keys, size_t layers) {
   std::vector<bool> sliding(layers);
   if (const auto types = keys.texts("layer_types")) {
     for (const char* key : kPatternKeys) keys.ignore(key, "layer_types decides");
-    if (types->size() != layers)
-      keys.refuse("layer_types", fmt::format("has {} entries; num_hidden_layers is {}", types->size(), layers));
+    if (types->size() != layers && !keys.has_refused("num_hidden_layers"))
+      keys.refuse("layer_types",
+                  fmt::format("has {}; num_hidden_layers is {}", counted(types->size(), "entry", "entries"), layers));
     for (size_t i = 0; i < std::min(layers, types->size()); ++i) {
       sliding[i] = (*types)[i] == kSliding;
       if (!sliding[i] && (*types)[i] != kFull)
@@ -165,11 +189,7 @@ std::vector<bool> sliding_layers(ConfigKeys& keys, size_t layers) {
     }
     return sliding;
   }
-  const auto newer = keys.whole("_sliding_window_pattern", 1, kMostLayers);
-  const int64_t pattern = newer ? *newer : keys.whole_or("sliding_window_pattern", 1, kMostLayers, kUsualPattern);
-  if (const auto published = keys.whole("layer_switch", 1, kMostLayers); published && *published != pattern)
-    keys.refuse("layer_switch", fmt::format("contradicts sliding_window_pattern = {}", pattern));
-  keys.must_be("order_of_interleaved_layers", {"\"local_attn_first\""}, "full attention comes last in each group");
+  const int64_t pattern = pattern_in(keys);
   for (size_t i = 0; i < layers; ++i) sliding[i] = (static_cast<int64_t>(i) + 1) % pattern != 0;
   return sliding;
 }

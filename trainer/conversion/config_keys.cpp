@@ -7,16 +7,18 @@
 
 #include "kernels/error.h"
 #include "trainer/text/format.h"
+#include "trainer/text/utf8.h"
 
 namespace ropewalk {
 namespace {
 
-constexpr size_t kLongestShown = 80;
+constexpr size_t kLongestShown = 80, kMostShown = 100;
 
 // A value as messages show it.
 std::string shown(const JsonNode& value) {
   const std::string text = printable_name(json_text(value));
-  return text.size() <= kLongestShown ? text : text.substr(0, kLongestShown) + "...";
+  if (text.size() <= kLongestShown) return text;
+  return text.substr(0, length_in_whole_characters(std::string_view(text).substr(0, kLongestShown))) + "...";
 }
 
 std::string expected(std::initializer_list<std::string_view> allowed) {
@@ -45,11 +47,15 @@ const JsonNode* ConfigKeys::find(const std::string& key) const {
 
 bool ConfigKeys::has(const std::string& key) const {
   const JsonNode* node = find(key);
-  return node && node->kind != JsonNode::Kind::kNull && !ignored_.contains(key);
+  return node && node->kind != JsonNode::Kind::kNull && !is_ignored(key);
+}
+
+bool ConfigKeys::is_ignored(const std::string& key) const {
+  return ignored_.contains(key) || ignored_.contains(key.substr(0, key.find('.')));
 }
 
 const JsonNode* ConfigKeys::look_up(const std::string& key) {
-  if (ignored_.contains(key)) return nullptr;
+  if (is_ignored(key)) return nullptr;
   const JsonNode* node = find(key);
   if (!node) return nullptr;
   if (node->kind == JsonNode::Kind::kNull) {
@@ -68,16 +74,19 @@ void ConfigKeys::assume(const std::string& key, const std::string& value) {
   if (!has_refused(key)) reports_.push_back({KeyFate::kAssumed, key, value, ""});
 }
 
-void ConfigKeys::refuse(const std::string& key, const std::string& rule) {
+void ConfigKeys::refuse(const std::string& key, const std::string& rule) { refuse(key, find(key), rule); }
+
+void ConfigKeys::refuse(const std::string& key, const JsonNode* value, const std::string& rule) {
   seen_.insert(key);
   if (!refused_.insert(key).second) return;
-  const JsonNode* value = find(key);
   problems_.push_back(value ? fmt::format("{} = {}: {}", printable_name(key), shown(*value), rule)
                             : fmt::format("{} {}", printable_name(key), rule));
 }
 
-void ConfigKeys::ignore(const std::string& key, const std::string& why) {
-  if (const JsonNode* value = find(key); value && seen_.insert(key).second)
+void ConfigKeys::ignore(const std::string& key, const std::string& why) { ignore(key, find(key), why); }
+
+void ConfigKeys::ignore(const std::string& key, const JsonNode* value, const std::string& why) {
+  if (value && !is_ignored(key) && seen_.insert(key).second)
     reports_.push_back({KeyFate::kIgnored, key, shown(*value), why});
 }
 
@@ -161,6 +170,12 @@ double ConfigKeys::positive_or(const std::string& key, double otherwise) {
   return otherwise;
 }
 
+bool ConfigKeys::flag_or(const std::string& key, bool otherwise) {
+  if (const std::optional<bool> value = flag(key)) return *value;
+  assume(key, fmt::format("{}", otherwise));
+  return otherwise;
+}
+
 int64_t ConfigKeys::required_whole(const std::string& key, int64_t least, int64_t most) {
   const std::optional<int64_t> value = whole(key, least, most);
   if (!value) refuse(key, "is missing");
@@ -182,13 +197,14 @@ void ConfigKeys::refuse_rest(const JsonNode& object, const std::string& prefix) 
     }
     if (seen_.contains(key)) continue;
     if (value.kind == JsonNode::Kind::kNull)
-      ignore(key, "null");
+      ignore(key, &value, "null");
     else if (value.kind == JsonNode::Kind::kObject && prefix.empty() && !value.members.empty())
       refuse_rest(value, key + ".");
     else
-      refuse(key, fmt::format("is not known here, so it may change what the model computes; if it does not, add "
-                              "--ignore-key {}",
-                              printable_name(key)));
+      refuse(key, &value,
+             fmt::format("is not known here, so it may change what the model computes; if it does not, add "
+                         "--ignore-key {}",
+                         printable_name(key)));
   }
 }
 
@@ -196,7 +212,9 @@ void ConfigKeys::finish(const std::string& name) {
   refuse_rest(config_, "");
   if (problems_.empty()) return;
   std::string text = fmt::format("{} has {}:", name, counted(problems_.size(), "problem"));
-  for (size_t i = 0; i < problems_.size(); ++i) text += fmt::format("\n  {}. {}", i + 1, problems_[i]);
+  const size_t listed = std::min(problems_.size(), kMostShown);
+  for (size_t i = 0; i < listed; ++i) text += fmt::format("\n  {}. {}", i + 1, problems_[i]);
+  if (listed < problems_.size()) text += fmt::format("\n  ... and {} more", problems_.size() - listed);
   throw ConfigurationError(text);
 }
 

@@ -41,11 +41,12 @@ class ConfigKeys {
   // The same for a key that may be absent, with the default that transformers gives it.
   int64_t whole_or(const std::string& key, int64_t least, int64_t most, int64_t otherwise);
   double positive_or(const std::string& key, double otherwise);
+  bool flag_or(const std::string& key, bool otherwise);
   // The same for a key that must be there; otherwise it is refused, and the result is some valid value.
   int64_t required_whole(const std::string& key, int64_t least, int64_t most);
   double required_positive(const std::string& key);
 
-  bool has(const std::string& key) const;  // and it is not null
+  bool has(const std::string& key) const;  // it is there, is not null and is not ignored
   // Refuses the key if it is there and its value is none of `allowed` (JSON texts). why: of what the other values mean.
   void must_be(const std::string& key, std::initializer_list<std::string_view> allowed, const std::string& why);
   void ignore(const std::string& key, const std::string& why);
@@ -59,9 +60,13 @@ class ConfigKeys {
 
  private:
   const JsonNode* find(const std::string& key) const;
+  bool is_ignored(const std::string& key) const;    // the key, or the object that it is a member of
   const JsonNode* look_up(const std::string& key);  // also marks it as looked at; null if absent or null
   void use(const std::string& key, const JsonNode& value);
   void assume(const std::string& key, const std::string& value);
+  // value: null if the key is not there.
+  void ignore(const std::string& key, const JsonNode* value, const std::string& why);
+  void refuse(const std::string& key, const JsonNode* value, const std::string& rule);
   void refuse_rest(const JsonNode& object, const std::string& prefix);
 
   const JsonNode& config_;

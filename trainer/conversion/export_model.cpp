@@ -78,7 +78,8 @@ std::string generation_config(const JsonNode& config) {
 // With the theta of the stage that the run had reached.
 ModelConfig model_of(const Manifest& manifest, const std::filesystem::path& checkpoint) {
   const std::string name = fmt::format("the configuration in {}", checkpoint.string());
-  return parse_model(model_group_of(manifest.run.config_text, manifest.progress.step, name), name);
+  return parse_inference_config(model_group_of(manifest.run.config_text, manifest.progress.step, name), name, {}, {})
+      .model;
 }
 
 class Exporter {
@@ -124,11 +125,17 @@ class Exporter {
 
   ExportFacts facts() const {
     const std::string& text = manifest_.run.config_text;
-    ExportFacts facts{.dtype = shards_.front().tensors.front().dtype,
+    ExportFacts facts{.dtype = type_of_matrices(),
                       .longest_sequence = longest_sequence_in(text, manifest_.progress.step)};
     if (const std::string tokenizer = tokenizer_in(text); tokenizer != "none")
       facts.end_of_document = make_tokenizer(tokenizer)->end_of_document();
     return facts;
+  }
+
+  // Norms may have a wider type, and then come first.
+  DType type_of_matrices() const {
+    const std::vector<ExportedTensor>& tensors = shards_.front().tensors;  // the embedding is one of them
+    return std::ranges::find_if(tensors, [](const ExportedTensor& t) { return t.source->shape.rank() == 2; })->dtype;
   }
 
   void write_small_files(const std::filesystem::path& directory) {

@@ -16,7 +16,7 @@ namespace ropewalk {
 constexpr int64_t kUsualShardBytes = 5'000'000'000;  // as transformers 4
 
 struct ExportOptions {
-  std::optional<DType> dtype;                   // of all tensors; nullopt: as they are stored
+  std::optional<DType> dtype = {};              // of all tensors; nullopt: as they are stored
   int64_t most_shard_bytes = kUsualShardBytes;  // of tensor data in a file; a larger tensor has a file of its own
 };
 

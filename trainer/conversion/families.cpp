@@ -20,8 +20,8 @@ const ModelFamily& family_of_type(const std::string& model_type, const std::stri
   std::string known;
   for (const ModelFamily* family : families)
     known += fmt::format("{}{}", known.empty() ? "" : " and ", family->model_type);
-  throw ConfigurationError(
-      fmt::format("{}: model_type is {}; the known ones are {}", name, in_quotes(model_type), known));
+  throw ConfigurationError(fmt::format("{}: model_type is {}; the known ones are {}", name,
+                                       model_type.empty() ? "missing, or no string" : in_quotes(model_type), known));
 }
 
 const ModelFamily& family_for(const ModelConfig& model) {

@@ -49,7 +49,8 @@ const ModelFamily& cohere_family();   // Command R, Command R+, Aya
 const ModelFamily& cohere2_family();  // Command R7B, Command A
 
 std::span<const ModelFamily* const> model_families();
-// Throws ConfigurationError, with the known types, for any other. name: what the message calls the file.
+// model_type: "" if it is missing. Throws ConfigurationError, with the known types, for any other. name: what the
+// message calls the file.
 const ModelFamily& family_of_type(const std::string& model_type, const std::string& name);
 // The first family that can express the model. Throws ConfigurationError with the obstacle of each.
 const ModelFamily& family_for(const ModelConfig& model);

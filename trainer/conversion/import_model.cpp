@@ -32,6 +32,7 @@ struct Planned {
 
 struct Plan {
   std::vector<Planned> tensors;  // in the order in which they are written: wider types first
+  int64_t bytes = 0;             // of their data
   std::map<std::string, std::string>
       redundant;  // their tensors that are not needed -> the tensor that each copies, or ""
 };
@@ -78,6 +79,7 @@ class Planner {
     if (!dtype || !is_floating(*dtype))
       return problem("tensor {} has the type {}; F32, F64, BF16 and F16 are read", in_quotes(name), source.dtype);
     plan_.tensors.push_back({parameter, &source, *dtype});
+    plan_.bytes += source.bytes;
   }
 
   void add_unused(const std::string& name) {
@@ -124,14 +126,16 @@ void read_parts(const ModelDirectory& directory, const SourceTensor& tensor, std
   }
 }
 
-// Throws DataError unless the redundant tensor equals the one that it copies.
-void check_copy(const ModelDirectory& directory, const std::string& name, const std::string& original) {
+// Throws DataError unless the redundant tensor equals the one that it copies. Calls between_parts(), which may throw.
+void check_copy(const ModelDirectory& directory, const std::string& name, const std::string& original,
+                const std::function<void()>& between_parts) {
   const SourceTensor& copy = directory.tensors().at(name);
   const auto found = directory.tensors().find(original);
   bool equal =
       found != directory.tensors().end() && found->second.dtype == copy.dtype && found->second.shape == copy.shape;
   std::vector<uint8_t> part, other;
   for (int64_t done = 0; equal && done < copy.bytes; done += static_cast<int64_t>(part.size())) {
+    between_parts();
     part.resize(static_cast<size_t>(std::min(kPartBytes, copy.bytes - done)));
     other.resize(part.size());
     directory.files()[copy.file].read(copy.offset + done, part.data(), part.size());
@@ -147,15 +151,13 @@ void check_copy(const ModelDirectory& directory, const std::string& name, const 
 Manifest write_weights(const std::filesystem::path& folder, const ModelDirectory& directory, const Plan& plan,
                        const BytesDone& progress, FileSystem& system) {
   std::vector<SafetensorsTensor> layout;
-  int64_t total = 0, done = 0;
-  for (const Planned& tensor : plan.tensors) {
+  for (const Planned& tensor : plan.tensors)
     layout.push_back({tensor.parameter.name, tensor.dtype, tensor.source->shape});
-    total += tensor.source->bytes;
-  }
   const std::string header = safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}});
   OutputFile file(system, folder / kWeights);
   file.write(header);
   Manifest manifest;
+  int64_t done = 0;
   std::vector<uint8_t> part;
   for (const Planned& tensor : plan.tensors) {
     const Parameter& parameter = tensor.parameter;
@@ -163,7 +165,7 @@ Manifest write_weights(const std::filesystem::path& folder, const ModelDirectory
     read_parts(directory, *tensor.source, part, [&] {
       crc.update(part.data(), part.size());
       file.write(part.data(), part.size());
-      progress(done += static_cast<int64_t>(part.size()), total);
+      progress(done += static_cast<int64_t>(part.size()), plan.bytes);
     });
     const ManifestPiece piece{0, parameter.name, {0, parameter.rows(), 0, parameter.columns()}, crc.value()};
     manifest.tensors.push_back({parameter.name, tensor.dtype, parameter.shape, {piece}});
@@ -188,10 +190,10 @@ ImportReport import_model(const std::filesystem::path& directory_path, const std
   check_size(report.model, directory);
   const Plan plan = Planner(directory, family, report.model).plan();
   for (const auto& [name, original] : plan.redundant)
-    if (!original.empty()) check_copy(directory, name, original);
+    if (!original.empty()) check_copy(directory, name, original, [&] { progress(0, plan.bytes); });
 
   NewDirectory output(system, checkpoint);
-  output.require_room(directory.data_bytes());
+  output.require_room(plan.bytes);
   Manifest manifest = write_weights(output.temporary(), directory, plan, progress, system);
   manifest.program = program_name();
   manifest.mesh = {1, 1, 1};
@@ -206,10 +208,10 @@ ImportReport import_model(const std::filesystem::path& directory_path, const std
   for (const auto& [name, _] : plan.redundant) report.redundant.push_back(name);
   for (const SourceFile& small : directory.source_files()) report.carried.push_back(small.name);
   report.left_behind = directory.left_behind();
+  report.bytes = plan.bytes;
   for (const Planned& tensor : plan.tensors) {
     report.parameters += tensor.parameter.rows() * tensor.parameter.columns();
-    report.bytes += tensor.source->bytes;
-    if (report.types.empty() || report.types.back() != tensor.source->dtype)
+    if (std::ranges::find(report.types, tensor.source->dtype) == report.types.end())
       report.types.push_back(tensor.source->dtype);
   }
   return report;

@@ -66,7 +66,7 @@ auto parse_file(FileSystem& system, const std::filesystem::path& path, int64_t l
 }
 
 std::string other_weights_in(const std::filesystem::path& path) {
-  for (const std::string& name : list_directory(path))
+  for (const std::string& name : list_directory(path, FileOwner::kData))
     for (const char* extension : {".bin", ".pt", ".pth", ".gguf", ".msgpack", ".h5", ".npz"})
       if (name.ends_with(extension)) return name;
   return "";
@@ -153,7 +153,7 @@ int64_t ModelDirectory::data_bytes() const {
 void ModelDirectory::read_small_files() {
   std::set<std::string> weights = {kIndex};
   for (const InputFile& file : files_) weights.insert(file.path().filename().string());
-  for (const std::string& name : list_directory(path_)) {
+  for (const std::string& name : list_directory(path_, FileOwner::kData)) {
     if (weights.contains(name) || name[0] == '.') continue;
     if (name == kTemplates && is_folder(path_ / name))
       read_templates();
@@ -165,7 +165,7 @@ void ModelDirectory::read_small_files() {
 }
 
 void ModelDirectory::read_templates() {
-  for (const std::string& name : list_directory(path_ / kTemplates)) {
+  for (const std::string& name : list_directory(path_ / kTemplates, FileOwner::kData)) {
     const std::filesystem::path file = path_ / kTemplates / name;
     if (name.ends_with(".jinja") && name[0] != '.' && !is_folder(file))
       source_files_.push_back({fmt::format("{}/{}", kTemplates, name), read_small(system_, file, kLargestSmallFile)});

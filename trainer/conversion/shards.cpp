@@ -22,11 +22,21 @@ std::vector<int64_t> extents(const Shape& shape) {
 void read_back(FileSystem& system, const std::filesystem::path& path, const Shard& shard, ShardProgress& progress,
                const std::atomic<bool>& stop) {
   const InputFile file(system, path);
-  const SafetensorsHeader header = read_safetensors_header(file);
+  const auto refuse = [&](const std::string& what) {
+    throw DataError(
+        fmt::format("{}: {} is not what was written; check the device", printable_name(path.string()), what));
+  };
+  SafetensorsHeader header;
+  try {
+    header = read_safetensors_header(file);
+  } catch (const CheckpointError&) {
+    refuse("the header");
+  }
+  if (header.crc32c != shard.header_crc32c) refuse("the header");
   std::vector<uint8_t> part;
   for (size_t i = 0; i < shard.tensors.size(); ++i) {
     const ExportedTensor& tensor = shard.tensors[i];
-    const SafetensorsEntry& entry = header.entries.at(i);
+    const SafetensorsEntry& entry = header.entries[i];
     Crc32c crc;
     for (int64_t at = entry.begin; at < entry.end && !stop; at += static_cast<int64_t>(part.size())) {
       part.resize(static_cast<size_t>(std::min(TensorStream::kPartBytes, entry.end - at)));
@@ -35,9 +45,7 @@ void read_back(FileSystem& system, const std::filesystem::path& path, const Shar
       progress.add(static_cast<int64_t>(part.size()));
     }
     if (stop) return;
-    if (entry.name != tensor.name || crc.value() != tensor.crc32c)
-      throw DataError(fmt::format("{}: tensor {} is not what was written; check the device", path.string(),
-                                  in_quotes(tensor.name)));
+    if (crc.value() != tensor.crc32c) refuse(fmt::format("tensor {}", in_quotes(tensor.name)));
   }
 }
 
@@ -70,7 +78,9 @@ std::unique_ptr<OutputFile> ShardWriter::write(FileSystem& system, const std::fi
   for (const ExportedTensor& tensor : shard.tensors)
     layout.push_back({tensor.name, tensor.dtype, extents(tensor.source->shape)});
   auto file = std::make_unique<OutputFile>(system, directory / shard.name);
-  file->write(safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}}));
+  const std::string header = safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}});
+  shard.header_crc32c = crc32c(header);
+  file->write(header);
   for (ExportedTensor& tensor : shard.tensors) write(*file, tensor);
   return file;
 }

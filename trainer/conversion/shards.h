@@ -29,6 +29,7 @@ struct ExportedTensor {
 struct Shard {
   std::string name;  // of the file
   std::vector<ExportedTensor> tensors;
+  uint32_t header_crc32c = 0;  // as written
 };
 
 // Fills one file after the other with at most `most_bytes` of data; a larger tensor has a file of its own.
@@ -51,8 +52,8 @@ class ShardWriter {
  public:
   ShardWriter(TensorStream& source, ShardProgress& progress) : source_(source), progress_(progress) {}
 
-  // Writes the shard, and notes each tensor's checksum in it. Leaves the file open: closing it waits for the disk.
-  // Throws DataError if a value would be infinite in its new type.
+  // Writes the shard, and notes the checksums of its header and of each tensor in it. Leaves the file open: closing it
+  // waits for the disk. Throws DataError if a value would be infinite in its new type.
   std::unique_ptr<OutputFile> write(FileSystem& system, const std::filesystem::path& directory, Shard& shard);
 
  private:

@@ -188,13 +188,13 @@ std::filesystem::path keep_aside(FileSystem& system, const std::filesystem::path
   return target;
 }
 
-std::vector<std::string> list_directory(const std::filesystem::path& path) {
+std::vector<std::string> list_directory(const std::filesystem::path& path, FileOwner owner) {
   std::error_code error;
   std::vector<std::string> names;
   for (std::filesystem::directory_iterator entry(path, error), end; !error && entry != end; entry.increment(error)) {
     names.push_back(entry->path().filename().string());
   }
-  if (error) throw_file_error(FileOwner::kRun, "list", path, error.value());
+  if (error) throw_file_error(owner, "list", path, error.value());
   std::sort(names.begin(), names.end());
   return names;
 }

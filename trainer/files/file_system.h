@@ -96,7 +96,8 @@ std::filesystem::path free_name(const std::filesystem::path& path);
 // Renames `path` to free_name(path), durably. Returns that name.
 std::filesystem::path keep_aside(FileSystem& system, const std::filesystem::path& path);
 
-std::vector<std::string> list_directory(const std::filesystem::path& path);  // names, sorted
+// The names in a directory, sorted.
+std::vector<std::string> list_directory(const std::filesystem::path& path, FileOwner owner = FileOwner::kRun);
 
 // What is at `path` itself (a link is not followed); kNone if nothing exists there.
 enum class PathKind { kNone, kFile, kDirectory, kOther };

@@ -11,9 +11,11 @@
 namespace ropewalk {
 namespace {
 
-// "data/" names the same directory as "data".
+// "data/" and "data/." name the same directory as "data".
 std::filesystem::path without_slash(std::filesystem::path path) {
-  return path.has_filename() ? path : path.parent_path();
+  while (path.has_parent_path() && path != path.root_path() && (!path.has_filename() || path.filename() == "."))
+    path = path.parent_path();
+  return path;
 }
 
 void refuse_existing(FileSystem& system, const std::filesystem::path& path) {
@@ -25,7 +27,7 @@ void refuse_existing(FileSystem& system, const std::filesystem::path& path) {
 // Removes as much as it can, then throws the first failure.
 void remove_contents(FileSystem& system, const std::filesystem::path& directory) {
   std::exception_ptr first_failure;
-  for (const std::string& name : list_directory(directory)) {
+  for (const std::string& name : list_directory(directory, system.owner())) {
     try {
       if (kind_of(directory / name) == PathKind::kDirectory)
         remove_tree(system, directory / name);
@@ -57,8 +59,8 @@ NewDirectory::NewDirectory(FileSystem& system, std::filesystem::path path)
 void NewDirectory::take_temporary() {
   const bool is_new = retry([&] { return system_.mkdir(temporary_.c_str(), 0777); }) == 0;
   if (!is_new && errno != EEXIST) throw_file_error(system_.owner(), "make the directory", temporary_);
-  file_ = open_file(system_, "open", temporary_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
+    file_ = open_file(system_, "open", temporary_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     const int error = retry([&] { return system_.flock(file_, LOCK_EX | LOCK_NB); }) == 0 ? 0 : errno;
     // Before the lock was taken, its last holder may have renamed the directory.
     if (error == EWOULDBLOCK || (error == 0 && !leads_to(temporary_, file_)))
@@ -69,7 +71,10 @@ void NewDirectory::take_temporary() {
                                                     printable_name(temporary_.string())));
     if (!is_new) remove_contents(system_, temporary_);
   } catch (...) {
-    system_.close(file_);
+    if (file_ >= 0)
+      system_.close(file_);
+    else if (is_new)
+      system_.rmdir(temporary_.c_str());
     throw;
   }
 }
@@ -97,8 +102,14 @@ bool NewDirectory::take_name() {
   sync_directory(system_, temporary_);
   refuse_existing(system_, path_);
   rename_path(system_, temporary_, path_);
-  taken_ = true;
-  return sync_parent(system_, path_);
+  try {
+    const bool durable = sync_parent(system_, path_);
+    taken_ = true;
+    return durable;
+  } catch (const Error&) {
+    system_.rename(path_.c_str(), temporary_.c_str());  // so that the destructor removes it
+    throw;
+  }
 }
 
 }  // namespace ropewalk

@@ -13,6 +13,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kDeepest = 32;
+constexpr int64_t kMostValues = 1 << 20;
 
 // Receives the text as events and builds the tree.
 class TreeBuilder : public nlohmann::json_sax<Json> {
@@ -65,6 +66,7 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   }
 
   JsonNode* place(JsonNode node) {
+    if (++values_ > kMostValues) throw DataError(fmt::format("it has more than {} values", kMostValues));
     if (open_.empty()) {
       root_ = std::move(node);
       return &root_;
@@ -75,6 +77,7 @@ class TreeBuilder : public nlohmann::json_sax<Json> {
   }
 
   JsonNode root_;
+  int64_t values_ = 0;
   std::vector<JsonNode*> open_;                        // from the root to the innermost object or list
   std::vector<std::unordered_set<std::string>> keys_;  // of each of them
   std::string key_;
@@ -100,7 +103,9 @@ Json json_of(const JsonNode& node) {
     }
     case Kind::kObject: {
       Json object = Json::object();
-      for (const auto& [key, value] : node.members) object[key] = json_of(value);
+      auto& members = object.get_ref<Json::object_t&>();  // a list; its operator[] would search it
+      members.reserve(node.members.size());
+      for (const auto& [key, value] : node.members) members.push_back({key, json_of(value)});
       return object;
     }
   }

@@ -39,8 +39,8 @@ struct JsonNode {
   std::vector<Member> members;  // kObject
 };
 
-// Throws DataError naming the byte or the key, if the text is not valid JSON, is nested deeper than 32, or has a key
-// twice.
+// Throws DataError naming the byte or the key, if the text is not valid JSON, is nested deeper than 32, has more than
+// 2^20 values (which bounds the memory), or has a key twice.
 JsonNode parse_json(std::string_view text);
 
 std::string json_text(const JsonNode& node);           // on one line

@@ -7,6 +7,7 @@
 
 #include "kernels/reference_backend.h"
 #include "parallel/communicator/thread_communicator.h"
+#include "tests/support/flipped_bits.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/trainer/checkpoint/far_backend.h"
@@ -84,35 +85,6 @@ class CheckpointDamage : public testing::Test {
   FarKernels kernels_;
   ShardedState state_;
 };
-
-// All files of a checkpoint, also of its folders.
-std::vector<fs::path> files_of(const fs::path& checkpoint) {
-  std::vector<fs::path> files;
-  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(checkpoint))
-    if (entry.is_regular_file()) files.push_back(entry.path());
-  return files;
-}
-
-// Flips one bit in every `stride`-th byte of every file of a checkpoint, and expects each to be refused. Returns the
-// number of flips.
-int64_t flip_bits(const fs::path& checkpoint, size_t stride, const std::function<std::string()>& refusal) {
-  int64_t flips = 0;
-  EXPECT_EQ(refusal(), "");
-  for (const fs::path& file : files_of(checkpoint)) {
-    const std::string whole = read_file(file);
-    std::string damaged = whole;
-    for (size_t at = 0; at < whole.size(); at += stride) {
-      damaged[at] = static_cast<char>(whole[at] ^ (1 << (at % 8)));
-      write_file(file, damaged);
-      EXPECT_NE(refusal(), "") << "byte " << at << " of " << file;
-      damaged[at] = whole[at];
-      ++flips;
-    }
-    write_file(file, whole);
-  }
-  EXPECT_EQ(refusal(), "");
-  return flips;
-}
 
 TEST_F(CheckpointDamage, AFlippedBitIsNoticedWhereverItIs) {
   EXPECT_GT(flip_bits(directory_ / "step-00000002", 101, [&] { return refusal(); }), 150);

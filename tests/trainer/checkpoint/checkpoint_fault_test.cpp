@@ -1,7 +1,6 @@
 // Whichever system call fails, and wherever the job is killed or the power fails: afterwards the old or the new
 // checkpoint exists and is complete.
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 
 #include "parallel/communicator/thread_communicator.h"
 #include "tests/support/ranks.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/trainer/checkpoint/far_backend.h"
 #include "tests/trainer/checkpoint/sharded_state.h"
@@ -369,25 +369,10 @@ TEST(CheckpointFaults, BoxesThatDoNotMakeUpTheirTensorAreNotSaved) {
   EXPECT_NE(message_after([](auto& tensors) { tensors[0].shape = {99, 10}; }).find("ranks save"), std::string::npos);
 }
 
-// A small disk that is mounted at a directory while this object lives.
-class SmallDisk {
- public:
-  explicit SmallDisk(std::filesystem::path at)
-      : at_(std::move(at)), mounted_(mount("tmpfs", at_.c_str(), "tmpfs", 0, "size=96k") == 0) {}
-  ~SmallDisk() {
-    if (mounted_) umount2(at_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-
- private:
-  std::filesystem::path at_;
-  bool mounted_;
-};
-
 // A real full disk. The old checkpoint stays; the new one is saved when there is space again.
 TEST(CheckpointFaults, ADiskThatIsFullLeavesTheOldOne) {
   const TemporaryDirectory directory;
-  const SmallDisk disk(directory.path());
+  const SmallDisk disk(directory.path(), "96k");
   if (!disk.mounted()) GTEST_SKIP() << "only root can mount";
   save_without_fault(directory.path(), 1, kOldSeed, 1);
   write_file(directory / "filler", std::string(48 << 10, 'x'));
