@@ -42,7 +42,9 @@ std::string usage(const Verb& verb) {
   for (const OptionGroup& group : verb.groups)
     for (const Option& option : group.options)
       if (option.required) line += fmt::format(" --{} {}", option.name, option.value);
-  return line + " [OPTION]...";
+  const std::string rest = " [OPTION]...";
+  return line + rest +
+         (verb.other_usage.empty() ? "" : fmt::format("\n   or: ropewalk {} {}{}", verb.name, verb.other_usage, rest));
 }
 
 [[noreturn]] void refuse(const Verb& verb, const std::string& what) {
@@ -79,6 +81,7 @@ void check_positional(const Verb& verb, const std::vector<std::string>& given) {
     refuse(verb, fmt::format("{} does not expect the argument '{}'{}", verb.name, extra,
                              is_field ? fmt::format("; did you mean --set {}?", extra) : ""));
   }
+  if (given.empty() && !verb.other_usage.empty()) return;
   if (given.size() < verb.positional.size())
     refuse(verb, fmt::format("{} needs {}", verb.name, verb.positional[given.size()]));
   for (size_t i = 0; i < given.size(); ++i)
@@ -162,6 +165,7 @@ Arguments read_arguments(const Verb& verb, std::span<const std::string> words) {
   check_values(verb, out);
   check_positional(verb, out.positional());
   check_counts(verb, out);
+  if (const std::string problem = verb.problem ? verb.problem(out) : ""; !problem.empty()) refuse(verb, problem);
   return out;
 }
 

@@ -51,7 +51,11 @@ struct Verb {
   std::string name;
   std::string summary;                       // one line, in the list of verbs
   std::vector<std::string> positional = {};  // what must follow the verb, in order: {"CONFIG"}
-  std::string about;                         // paragraphs of help
+  // A second way to call the verb: what follows it then ("--checkpoint DIR"), without positional arguments; empty: none
+  std::string other_usage = {};
+  // What is wrong with arguments that are valid one by one; "" if nothing is. Null: no such rules
+  std::string (*problem)(const Arguments&) = nullptr;
+  std::string about;  // paragraphs of help
   std::vector<OptionGroup> groups = {};
   std::vector<std::string> examples = {};  // "command  # what it does"
   enum class Ranks { kFirst, kAll };  // which ranks of a job run the verb: rank 0 (the others exit at once), or all

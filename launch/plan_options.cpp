@@ -187,6 +187,17 @@ std::vector<std::string> mesh_settings(const std::string& text) {
   return settings;
 }
 
+void refuse_axes_in_set(const Arguments& arguments, const std::string& option) {
+  if (!arguments.has(option)) return;
+  for (const std::string& setting : arguments.values("set"))
+    for (const char* axis : {"data_parallel", "context_parallel", "tensor_parallel"})
+      if (setting.starts_with(fmt::format("parallel.{}=", axis)) ||
+          (setting.starts_with("parallel=") && setting.find(axis) != std::string::npos))
+        throw ConfigurationError(
+            fmt::format("--set {}: --{} sets the three axes of the mesh; leave out one of the two options",
+                        printable_text(setting), option));
+}
+
 std::vector<std::string> settings_of_device(const Arguments& arguments) {
   if (!arguments.has("device")) return {};
   const std::string name = arguments.value("device");

@@ -19,6 +19,10 @@ int64_t bytes_of_text(const std::string& option, const std::string& text);
 // ConfigurationError if the text is wrong.
 std::vector<std::string> mesh_settings(const std::string& text);
 
+// If `option` ("mesh") is given, which sets the three axes of the mesh: throws ConfigurationError if --set sets one,
+// too.
+void refuse_axes_in_set(const Arguments& arguments, const std::string& option);
+
 struct Machine {
   std::optional<DeviceModel> device;  // nullopt: --device is not given, and this host has no GPU of a known name
   std::string device_source;          // where its figures come from: "data sheet", "this host: ...", ...

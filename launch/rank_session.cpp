@@ -41,8 +41,8 @@ struct Beginning {
 };
 
 // The number of ranks nearest below `ranks` that the configuration accepts, or else the least; 0 if more is wrong with
-// the configuration. config_for: the configuration for a number of ranks, as of parse_config().
-int ranks_needed(const std::function<Config(std::optional<int>)>& config_for, int ranks) {
+// the configuration.
+int ranks_needed(const ConfigFor& config_for, int ranks) {
   const auto accepted = [&](std::optional<int> count) {
     try {
       return config_for(count).parallel.mesh.size();
@@ -63,6 +63,14 @@ std::string right_count(const Launcher& launcher, int needed, int ranks) {
   return fmt::format("\n  to start {}:{}{}", counted(needed, "rank"), way.starts_with('\n') ? "" : " ", way);
 }
 
+Config config_or_advice(const ConfigFor& config_for, const Launcher& launcher, int ranks) {
+  try {
+    return config_for(ranks);
+  } catch (const ConfigurationError& error) {
+    throw ConfigurationError(error.what() + right_count(launcher, ranks_needed(config_for, ranks), ranks));
+  }
+}
+
 // The configuration in `text`, completed from the checkpoint that the run starts from.
 Beginning resolve(const Arguments& arguments, const Launcher& launcher, const std::string& text, int ranks,
                   const RankJob& job) {
@@ -73,16 +81,20 @@ Beginning resolve(const Arguments& arguments, const Launcher& launcher, const st
   const auto config_for = [&](std::optional<int> count) {
     return parse_config(text, file, settings, count, steps_done, start.model);
   };
-  try {
-    return {config_for(ranks), steps_done};
-  } catch (const ConfigurationError& error) {
-    throw ConfigurationError(error.what() + right_count(launcher, ranks_needed(config_for, ranks), ranks));
-  }
+  return {config_or_advice(config_for, launcher, ranks), steps_done};
 }
 
 Beginning read_configuration(const Arguments& arguments, const Launcher& launcher, Process& process,
                              const RankJob& job) {
   LoggedCommunicator start = start_group(process, process.world(start_deadline(arguments)));
+  if (job.configure) {
+    const auto configure = [&](const ConfigFor& config_for) {
+      return config_or_advice(config_for, launcher, process.size());
+    };
+    const Config config = job.configure({start, configure});
+    start.barrier();
+    return {config, 0};
+  }
   const std::string& file = arguments.positional().front();
   // Only rank 0 reads the file and the checkpoint, so that all ranks see the same and the other hosts need neither.
   const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
@@ -146,7 +158,7 @@ ExitCode run_session(Process& process, const Arguments& arguments, const Launche
   if (launcher.is_one_of_more_tasks()) say(note_on(launcher, this_start()));
   const std::chrono::milliseconds deadline =
       std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(config.parallel.deadline_seconds));
-  if (job.open) job.open(config);
+  if (job.open) job.open(config, steps_done);
   const std::shared_ptr<Communicator> host_world = process.world(deadline);
   LoggedCommunicator start = start_group(process, host_world);
   const StepEstimate estimate = estimate_run(config, process.rank(), job.purpose, steps_done);
@@ -160,12 +172,16 @@ ExitCode run_session(Process& process, const Arguments& arguments, const Launche
         make_device_world(host_world, *kernels, config.parallel.device_transport, process.options(deadline));
     return run_on_device(process, config, estimate, *kernels, world, job);
   } catch (const OutOfMemory& error) {
-    throw OutOfMemory(fmt::format(
-        "{}\n  planned for rank {}: {}\n  to need less: training.recompute BLOCK_BUT_ATTENTION or BLOCK (activation "
-        "checkpointing), a smaller training.micro_batch or training.loss_chunk, more ranks; `ropewalk plan {} "
-        "--advice` "
-        "prints what each saves and costs",
-        error.what(), process.rank(), memory_line(estimate, config), arguments.positional().front()));
+    const std::string advice =
+        !job.to_need_less.empty()
+            ? job.to_need_less
+            : fmt::format(
+                  "training.recompute BLOCK_BUT_ATTENTION or BLOCK (activation checkpointing), a smaller "
+                  "training.micro_batch or training.loss_chunk, more ranks; `ropewalk plan {} --advice` prints "
+                  "what each saves and costs",
+                  arguments.positional().front());
+    throw OutOfMemory(fmt::format("{}\n  planned for rank {}: {}\n  to need less: {}", error.what(), process.rank(),
+                                  memory_line(estimate, config), advice));
   }
 }
 

@@ -185,17 +185,21 @@ ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Proc
 }
 
 std::string text_of_rank_0(Communicator& world, const std::function<std::string()>& make_text) {
+  constexpr char kText = '\0';
   std::string text;
   if (world.rank() == 0) {
     try {
-      text = "+" + make_text();
-    } catch (const ConfigurationError& error) {
-      text = std::string("-") + error.what();
+      text = kText + make_text();
+    } catch (const Error& error) {  // its exit code in place of kText
+      text = static_cast<char>(error.code()) + std::string(error.what());
     }
   }
   text = broadcast_text(world, text, 0);
-  if (text.at(0) == '-') throw ConfigurationError(text.substr(1));
-  return text.substr(1);
+  const auto code = static_cast<ExitCode>(text.at(0));
+  const std::string rest = text.substr(1);
+  if (code == ExitCode::kConfiguration) throw ConfigurationError(rest);  // which callers may add to
+  if (text.at(0) != kText) throw Error(code, rest);
+  return rest;
 }
 
 }  // namespace ropewalk

@@ -68,8 +68,8 @@ constexpr std::chrono::seconds kStartDeadline(120);
 ExitCode run_process(const Launcher& launcher, const std::function<ExitCode(Process&)>& job,
                      std::chrono::milliseconds start_deadline = kStartDeadline);
 
-// Calls make_text on rank 0 and returns its text on every rank. If it throws ConfigurationError, every rank throws it.
-// Collective.
+// Calls make_text on rank 0 and returns its text on every rank. If it throws an Error, every rank throws one with the
+// same exit code and message: a ConfigurationError, or an Error of no further type. Collective.
 std::string text_of_rank_0(Communicator& world, const std::function<std::string()>& make_text);
 
 }  // namespace ropewalk

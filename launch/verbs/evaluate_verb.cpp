@@ -1,10 +1,12 @@
 // `ropewalk evaluate`: the loss of a checkpoint. Ranks hold no gradients, optimizer state or saved activations.
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "launch/process/output.h"
 #include "launch/process/process.h"
 #include "launch/rank_session.h"
+#include "launch/verbs/score_requests.h"
 #include "launch/verbs/verbs.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
@@ -86,20 +88,33 @@ std::string json_of(const Result& result) {
   return object.dump(2) + "\n";
 }
 
-ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptions& options) {
+// The stage of the step that follows `steps_done` steps, with its data.
+struct StageData {
+  StageData(const Config& config, int64_t steps_done)
+      : stage(config.training.stages[stage_at(config.training, steps_done)]), data(open_dataset(config, stage)) {}
+  const Stage& stage;
+  Dataset data;
+};
+
+void check_validation(const Config& config) {
   if (config.data.validation_fraction == 0)
     throw ConfigurationError(
         "data.validation_fraction is 0, so the run kept no data for validation; setting a fraction "
         "now would evaluate on training data: set data.prefix to other data and set data.validation_fraction");
+}
+
+ExitCode evaluate_on(const Config& config, const Rank& rank, std::optional<StageData> opened,
+                     const EvaluateOptions& options) {
   ModelReplica replica(config, rank);
   const LoadedCheckpoint loaded = load_weights(replica, options.step);
   const int64_t last_step = before_last_step(loaded.progress.step);
   // Checks the configuration again: an older checkpoint than the newest may have been loaded, from a stage that the
   // first check skipped as ended.
   parse_config(config.resolved_text, "the configuration", {}, rank.mesh.world().size(), last_step);
-  const Stage& stage = config.training.stages[stage_at(config.training, last_step)];
+  if (&opened->stage != &config.training.stages[stage_at(config.training, last_step)])
+    opened.emplace(config, last_step);
+  const auto& [stage, data] = *opened;
   replica.model.set_theta(stage.theta);
-  const Dataset data = open_dataset(config, stage);
   const int64_t count = std::min(options.samples.value_or(config.validation.samples),
                                  static_cast<int64_t>(data.validation->samples_per_epoch()));
   const LossByPosition losses = evaluate(Predictor(replica), *data.validation, count,
@@ -114,23 +129,51 @@ ExitCode evaluate_on(const Config& config, const Rank& rank, const EvaluateOptio
 }
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
-  return run_on_ranks(
-      arguments, launcher,
-      {.purpose = Purpose::kInference, .step_option = "step", .run = [&](const Config& config, const Rank& rank) {
-         return evaluate_on(config, rank,
-                            {.step = arguments.whole_number("step", 0),
-                             .samples = arguments.whole_number("samples", 1),
-                             .json = arguments.has("json")});
-       }});
+  if (arguments.positional().empty()) return score_requests(arguments, launcher);
+  std::optional<StageData> opened;
+  return run_on_ranks(arguments, launcher,
+                      {.purpose = Purpose::kInference,
+                       .step_option = "step",
+                       .open =
+                           [&](const Config& config, int64_t steps_done) {
+                             check_validation(config);
+                             opened.emplace(config, steps_done);
+                           },
+                       .run =
+                           [&](const Config& config, const Rank& rank) {
+                             return evaluate_on(config, rank, std::move(opened),
+                                                {.step = arguments.whole_number("step", 0),
+                                                 .samples = arguments.whole_number("samples", 1),
+                                                 .json = arguments.has("json")});
+                           }});
 }
 
-std::vector<Option> options() {
+std::vector<Option> loss_options() {
+  return {{"step", "STEP", "the checkpoint after this step. Default: the newest complete one"},
+          {"samples", "N",
+           "number of sequences to evaluate, at most those of the validation part. Default: validation.samples"},
+          {"json", "", "print one JSON object, with losses in nats"}};
+}
+
+std::vector<Option> options_of_both() {
   std::vector<Option> out = rank_options();
-  out.push_back({"step", "STEP", "the checkpoint after this step. Default: the newest complete one"});
-  out.push_back({"samples", "N",
-                 "number of sequences to evaluate, at most those of the validation part. Default: validation.samples"});
-  out.push_back({"json", "", "print one JSON object, with losses in nats"});
+  out.front().description += "; without CONFIG, a field of model or parallel, or training.loss_chunk";
   return out;
+}
+
+// The verb has two forms, and an option of one is wrong in the other.
+std::string problem(const Arguments& arguments) {
+  const bool loss = !arguments.positional().empty();
+  for (const Option& option : loss ? scoring_options() : loss_options())
+    if (arguments.has(option.name))
+      return loss ? fmt::format("--{} is for scoring requests, without CONFIG", option.name)
+                  : fmt::format("--{} is for the loss on the validation data, which needs CONFIG", option.name);
+  if (loss) return "";
+  const std::vector<std::string> needed = {"checkpoint", "requests", "output"};
+  const auto given = [&](const std::string& name) { return arguments.has(name); };
+  if (std::ranges::none_of(needed, given)) return "evaluate needs CONFIG, or --checkpoint, --requests and --output";
+  const auto missing = std::ranges::find_if_not(needed, given);
+  return missing == needed.end() ? "" : fmt::format("scoring requests needs --{}", *missing);
 }
 
 }  // namespace
@@ -138,20 +181,38 @@ std::vector<Option> options() {
 Verb evaluate_verb() {
   return {
       .name = "evaluate",
-      .summary = "loss and perplexity of a checkpoint on the validation data",
+      .summary = "loss and perplexity of a checkpoint on the validation data; log-probabilities of given texts",
       .positional = {"CONFIG"},
+      .other_usage = "--checkpoint DIR --requests FILE.jsonl --output FILE.jsonl",
+      .problem = problem,
       .about =
-          "Loads the weights of a checkpoint of CONFIG's run (output.directory) and prints the loss over the\n"
-          "first sequences of the validation part, computed as in training: the mean over all tokens, and by\n"
-          "position in the sequence. The checkpoint may come from any mesh; the mesh of this job must be able\n"
+          "With CONFIG: loads the weights of a checkpoint of CONFIG's run (output.directory) and prints the loss\n"
+          "over the first sequences of the validation part, computed as in training: the mean over all tokens, and\n"
+          "by position in the sequence. The checkpoint may come from any mesh; the mesh of this job must be able\n"
           "to split training.batch, as for training. A rank holds its part of the weights and the working\n"
           "memory of a forward pass; `ropewalk plan CONFIG --inference` prints how much. Fields that differ\n"
-          "from the run's configuration are printed, and the new values are used.",
-      .groups = {{"Options", options()}},
-      .examples = {"# of the run that `ropewalk train --help` shows",
-                   "ropewalk evaluate configs/rnope_swa.textproto --set output.directory=runs/mine --samples 4",
-                   "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk evaluate configs/rnope_swa.textproto \\\n"
-                   "      --set parallel.context_parallel=2 --set output.directory=runs/mine --samples 4 --json"},
+          "from the run's configuration are printed, and the new values are used.\n\n"
+          "Without CONFIG: scores requests with the model of any checkpoint, on any mesh. How likely is a\n"
+          "continuation after a context? A line of requests and its answer, in nats:\n"
+          "  {\"context\": \"The sky is\", \"continuation\": \" blue\"}\n"
+          "  {\"logprob\": -3.5, \"token_logprobs\": [-1.5, -0.25, -0.75, -0.5, -0.5], \"is_greedy\": false}\n"
+          "is_greedy: at each token of the continuation, no other token has a larger logit. Context and\n"
+          "continuation are encoded together; what follows the tokens of the context alone is the continuation.\n"
+          "An empty context stands for the token between documents. Requests in ids need no tokenizer.\n"
+          "An answer depends on the requests that are computed with it by rounding errors alone. The output\n"
+          "appears when it is complete; a signal stops the job, and nothing is written.",
+      .groups = {{"Both forms", options_of_both()},
+                 {"Loss on the validation data", loss_options()},
+                 {"Scoring requests", scoring_options()}},
+      .examples =
+          {"# of the run that `ropewalk train --help` shows",
+           "ropewalk evaluate configs/rnope_swa.textproto --set output.directory=runs/mine --samples 4",
+           "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk evaluate configs/rnope_swa.textproto \\\n"
+           "      --set parallel.context_parallel=2 --set output.directory=runs/mine --samples 4 --json",
+           "echo '{\"context\": \"In the beginning\", \"continuation\": \" was the word\"}' > asked.jsonl",
+           "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk evaluate --mesh cp=2 --tokenizer bytes \\\n"
+           "      --checkpoint $(ls -d runs/mine/checkpoints/step-* | tail -n 1) --requests asked.jsonl --output "
+           "scores.jsonl"},
       .ranks = Verb::Ranks::kAll,
       .run = run};
 }

@@ -25,19 +25,6 @@ void refuse_beside_search(const Arguments& arguments, int64_t ranks) {
           fmt::format("--search tries all meshes of {}; leave out --{}", counted(ranks, "rank"), other));
 }
 
-// Refuses --set of what --mesh or --search sets.
-void refuse_axes_in_set(const Arguments& arguments) {
-  const char* const option = arguments.has("search") ? "search" : "mesh";
-  if (!arguments.has(option)) return;
-  for (const std::string& setting : arguments.values("set"))
-    for (const char* axis : {"data_parallel", "context_parallel", "tensor_parallel"})
-      if (setting.starts_with(fmt::format("parallel.{}=", axis)) ||
-          (setting.starts_with("parallel=") && setting.find(axis) != std::string::npos))
-        throw ConfigurationError(
-            fmt::format("--set {}: --{} sets the three axes of the mesh; leave out one of the two options",
-                        printable_text(setting), option));
-}
-
 // What the user names: a file, settings, and the checkpoint from which the run would start.
 struct Planned {
   std::string file, text;
@@ -101,7 +88,7 @@ ExitCode search(const Arguments& arguments, const std::vector<std::string>& sett
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   std::vector<std::string> settings = settings_of_device(arguments);
   for (const std::string& setting : arguments.values("set")) settings.push_back(setting);
-  refuse_axes_in_set(arguments);
+  for (const char* option : {"search", "mesh"}) refuse_axes_in_set(arguments, option);
   if (arguments.has("search")) return search(arguments, settings);
   if (arguments.has("mesh"))
     for (const std::string& setting : mesh_settings(arguments.value("mesh"))) settings.push_back(setting);

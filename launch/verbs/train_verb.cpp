@@ -28,7 +28,7 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
       arguments, launcher,
       {.purpose = Purpose::kTraining,
        .step_option = "resume-from",
-       .open = [&](const Config& config) { datasets = open_datasets(config); },
+       .open = [&](const Config& config, int64_t) { datasets = open_datasets(config); },
        .run = [&](const Config& config,
                   const Rank& rank) { return train_on(config, rank, std::move(datasets), arguments); }});
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "launch/verbs/verbs.h"
+#include "tests/support/expect_error.h"
 
 namespace ropewalk {
 namespace {
@@ -76,6 +77,36 @@ TEST(Arguments, WrongOnesAreRefusedWithTheRightWord) {
               std::string::npos)
         << message;
   }
+}
+
+// Without LOOM the verb needs --output, and --colour is then wrong.
+Verb toy_with_two_forms() {
+  Verb verb = toy();
+  verb.groups.back().options.front().required = false;
+  verb.other_usage = "--output FILE";
+  verb.problem = [](const Arguments& arguments) -> std::string {
+    if (!arguments.positional().empty()) return "";
+    return arguments.has("output") ? arguments.has("colour") ? "--colour needs LOOM" : ""
+                                   : "weave needs LOOM or --output";
+  };
+  return verb;
+}
+
+TEST(Arguments, MayHaveASecondForm) {
+  const Verb verb = toy_with_two_forms();
+  const auto read = [&](const std::vector<std::string>& words) { return read_arguments(verb, words); };
+  EXPECT_EQ(read({"loom", "--colour", "red"}).positional().size(), 1u);
+  EXPECT_TRUE(read({"--output", "x"}).positional().empty());
+  const std::string usage =
+      "\n  usage: ropewalk weave LOOM [OPTION]...\n   or: ropewalk weave --output FILE [OPTION]...\n  `ropewalk weave";
+  for (const auto& [words, said] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{}, "weave needs LOOM or --output"},
+           {{"--output", "x", "--colour", "red"}, "--colour needs LOOM"},
+           {{""}, "weave is given an empty name for LOOM"},
+           {{"a", "b"}, "weave does not expect the argument 'b'"}})
+    expect_error<ConfigurationError>([&] { read(words); }, {said + usage});
+  EXPECT_TRUE(
+      help_text(verb).starts_with("usage: ropewalk weave LOOM [OPTION]...\n   or: ropewalk weave --output FILE"));
 }
 
 TEST(Help, ShowsEveryGroupOptionAndExample) {

@@ -2,6 +2,7 @@
 other arguments: the memory used for a model of 1.2 billion parameters (needs 12 GiB of memory, 5 GB of disk and some minutes)."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -45,6 +46,15 @@ def losses(result):
     return [result["loss"], *result["loss_by_position"]]
 
 
+def damage(folder):
+    """Changes a bit of the weights after step 6; returns the file."""
+    weights = next((folder / "run/checkpoints/step-00000006").glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 8] ^= 1
+    weights.write_bytes(content)
+    return weights
+
+
 def the_loss_is_the_one_that_training_told(folder):
     told = train(folder)
     for step in (3, 6):
@@ -76,14 +86,14 @@ def the_checkpoint_decides_the_stage(folder):
     for step, length in ((3, 64), (6, 32)):  # after step 3 of the first stage, the second begins
         result, _ = evaluate(folder, 2, "--step", str(step), *settings)
         expect(result["sequence_length"] == length and result["loss"] == told[step]["validation_loss"], (result, told[step]))
+    damage(folder)  # the newest; the one before is of another stage
+    result, _ = evaluate(folder, 2, *settings)
+    expect(result["step"] == 3 and result["sequence_length"] == 64 and result["loss"] == told[3]["validation_loss"], (result, told[3]))
 
 
 def a_damaged_checkpoint_is_refused(folder):
     train(folder)
-    weights = next((folder / "run/checkpoints/step-00000006").glob("*.safetensors"))
-    content = bytearray(weights.read_bytes())
-    content[len(content) // 8] ^= 1
-    weights.write_bytes(content)
+    weights = damage(folder)
     result, got = evaluate(folder, 2, "--set", "parallel.data_parallel=2")
     expect(result["step"] == 3 and got.err.count("step-00000006 is refused") == 1, got)
     refused = ropewalk("evaluate", "tiny.textproto", "--step", "6", cwd=folder)
@@ -120,6 +130,9 @@ def what_is_not_there_is_told_once(folder):
     (folder / "text.bin").unlink()
     gone = ranks(2, "evaluate", "tiny.textproto", "--set", "parallel.data_parallel=2", cwd=folder)
     expect(gone.code == 3 and "text.bin" in gone.err and not gone.out, gone)
+    shutil.rmtree(folder / "run/checkpoints")  # the data are opened before any weights are read
+    gone = ropewalk("evaluate", "tiny.textproto", cwd=folder)
+    expect(gone.code == 3 and "text.bin" in gone.err, gone)
 
 
 def memory_is_as_planned(folder):

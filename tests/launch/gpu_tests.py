@@ -102,6 +102,26 @@ def run_on(gpus, name, steps, nccl):
         train(folder, "micro", 1, *CUDA, "--set", "training.micro_batch=1")
         expect(near(losses(folder, "micro"), losses(folder, "gpu")), losses(folder, "micro"))
 
+    def requests_are_scored_there_too(folder):
+        """Log-probabilities as on the CPU, alone and on ranks that share a device; the same bits twice."""
+        prepare(folder)
+        train(folder, "run", 1)
+        checkpoint = str(max((folder / "run/checkpoints").iterdir()))
+        text = "The quick brown fox jumps over the lazy dog; "
+        requests = [{"context": text[:length], "continuation": text[length:length + 9]} for length in (0, 3, 10, 30)]
+        (folder / "asked.jsonl").write_text("".join(json.dumps(request) + "\n" for request in requests))
+
+        def scores(name, count, *settings):
+            words = ["evaluate", "--checkpoint", checkpoint, "--requests", "asked.jsonl", "--tokenizer", "bytes", "--output", name, *settings]
+            result = ropewalk(*words, cwd=folder) if count == 1 else ranks(count, *words, cwd=folder)
+            expect(result.code == 0, result)
+            return [-logprob for line in (folder / name).read_text().splitlines() for logprob in json.loads(line)["token_logprobs"]]
+
+        cpu, gpu = scores("cpu", 1), scores("gpu", 1, *CUDA)
+        expect(near(gpu, cpu) and scores("again", 1, *CUDA) == gpu, (gpu, cpu))
+        for mesh in ("cp=2", "tp=2", "dp=2"):
+            expect(near(scores(mesh, 2, *STAGED, "--mesh", mesh), gpu), (mesh, gpu))
+
     def ranks_that_share_a_device_cannot_use_nccl(folder):
         """With more ranks than devices, the error suggests transfers through host memory (STAGED)."""
         prepare(folder)
@@ -122,4 +142,4 @@ def run_on(gpus, name, steps, nccl):
         expect("warning: rank 0" in result.err and "of device memory" in result.err, result)
 
     return main([it_learns_what_the_cpu_learns, checkpoints_go_both_ways, what_stands_around_a_step_runs_there_too,
-                 ranks_that_share_a_device_cannot_use_nccl, too_large_a_model_is_told_with_its_plan])
+                 requests_are_scored_there_too, ranks_that_share_a_device_cannot_use_nccl, too_large_a_model_is_told_with_its_plan])

@@ -19,7 +19,8 @@ from program import PROGRAM, ROOT, expect, main, ranks, ropewalk, run
 CONFIG = str(ROOT / "configs/quickstart.textproto")
 VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip-bad-lines", "--output", "--tokenizer", "--overwrite"],
          "train": ["--set", "--resume-from", "--start-deadline", "--plain"],
-         "evaluate": ["--set", "--start-deadline", "--step", "--samples", "--json"],
+         "evaluate": ["--set", "--start-deadline", "--step", "--samples", "--json", "--checkpoint", "--requests", "--output", "--overwrite", "--tokenizer",
+                      "--mesh", "--batch-tokens"],
          "import": ["--output", "--ignore-key"],
          "export": ["--output", "--dtype", "--max-shard-size"],
          "validate": ["--ranks", "--set", "--data", "--print"],

@@ -35,6 +35,9 @@ def make_baseline(folder, run):
     (folder / "other.jsonl").write_text("\r\n".join(json.dumps({"text": f"\u00e9\U0001f642 {n}\n", "n": -n}) for n in range(30)))
     (folder / "book.txt").write_text("\n".join(f"line {n} of a book \u00e9\u6f22\n||" for n in range(60)))
     (folder / "other.txt").write_text("||\r\na \U0001f642 b\n||||\n" * 20)
+    asked = [{"id": n / 7, "context": f"line {n} of", "continuation": " a rope\u00e9" * (1 + n % 3)} for n in range(6)]
+    asked += [{"context_ids": [n, 256, 3], "continuation_ids": list(range(1 + n % 5)), "more": [{}]} for n in range(6)]
+    (folder / "asked.jsonl").write_text("".join(json.dumps(one) + "\n" for one in asked))
     (folder / "config.textproto").write_text(CONFIG)
     run("prepare", "--input", "text.jsonl", "--output", "text")
     run("prepare", "--input", "other.jsonl", "book.txt", "--output", "other")
@@ -87,7 +90,9 @@ class CommandLine(Input):
              ["prepare", "--input", "text.jsonl", "other.jsonl", "--output", "new", "--format", "jsonl", "--json-key", "text"],
              ["prepare", "--input", "book.txt", "--output", "new", "--separator", "\\n||\\x41", "--tokenizer", "bytes", "--skip-bad-lines"],
              ["train", "config.textproto", "--plain", "--resume-from", "2"],
-             ["evaluate", "config.textproto", "--json", "--step", "2", "--samples", "3"], ["schema"], ["help", "train"], ["--version"]]
+             ["evaluate", "config.textproto", "--json", "--step", "2", "--samples", "3"], ["schema"], ["help", "train"], ["--version"],
+             ["evaluate", "--checkpoint", "run/checkpoints/step-00000004", "--requests", "asked.jsonl", "--output", "new", "--tokenizer", "bytes",
+              "--mesh", "dp=1,cp=1", "--batch-tokens", "16", "--set", "model.logit_scale=2", "--overwrite"]]
 
     def make(self, draw):
         if draw.random() < 0.5:
@@ -216,6 +221,52 @@ def text_of(line):
         return None  # half a surrogate pair
 
 
+class Requests(Input):
+    """`counts`: the expected numbers of log-probabilities; None: an error is expected."""
+    def make(self, draw):
+        self.write(draw, "asked.jsonl", "text.jsonl")
+        self.commands = [["evaluate", "--checkpoint", "run/checkpoints/step-00000004", "--requests", "asked.jsonl", "--tokenizer", "bytes", "--output",
+                          "scores.jsonl"]]
+        lines = (self.folder / "asked.jsonl").read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        try:
+            counts = [targets_of(line) for line in lines if line.strip(b" \t\r")]
+            self.counts = None if None in counts or not counts else counts
+        except RecursionError:
+            self.counts = "unknown"
+
+    def problem(self, codes):
+        written = (self.folder / "scores.jsonl").exists()
+        if written != (codes[0] == 0) or len(list(self.folder.glob("scores*"))) != written:
+            return "the output does not fit the exit code"
+        if self.counts == "unknown":
+            return None
+        if codes[0] != 0:
+            return None if self.counts is None or "only UTF-8 text can be read" in self.said[0] else f"valid requests were refused: {self.counts}"
+        answers = [json.loads(line) for line in (self.folder / "scores.jsonl").read_text().splitlines()]
+        return None if [len(answer["token_logprobs"]) for answer in answers] == self.counts else f"not the answers of {self.counts}"
+
+
+def targets_of(line):
+    """The number of tokens of a request's continuation; None if the line is no request. The vocabulary has 257 tokens."""
+    def refuse(word):
+        raise ValueError(word)
+
+    names = ("context", "continuation", "context_ids", "continuation_ids")
+    try:  # objects are tuples of pairs, lists are lists
+        members = json.loads(line.decode(), object_pairs_hook=tuple, parse_int=lambda word: int(word) if len(word) < 19 else None,
+                             parse_float=lambda word: None, parse_constant=refuse)
+        found = {key: value for key, value in members if key in names} if isinstance(members, tuple) else {}
+        if sum(key in names for key, _ in members) != 2 or tuple(found) not in (names[:2], names[:2][::-1], names[2:], names[2:][::-1]):
+            return None
+        if "context" in found:
+            return len((found["context"] + found["continuation"]).encode()) - len(found["context"].encode()) or None
+    except (ValueError, TypeError):  # also half a surrogate pair, and values that are no strings
+        return None
+    lists = found["context_ids"], found["continuation_ids"]
+    good = all(isinstance(ids, list) and ids and all(type(one) is int and 0 <= one < 257 for one in ids) for ids in lists)
+    return len(lists[1]) if good else None
+
+
 class Dataset(Input):
     def make(self, draw):
         changed = draw.choice(["text.idx", "text.bin"])
@@ -312,4 +363,4 @@ class RunFiles(ResumedRun):
                        "run/metrics.jsonl", "run/config.textproto")
 
 
-KINDS = [ConfigurationText, CommandLine, Tokenizer, Text, JsonLines, Dataset, Checkpoint, ForgedCheckpoint, ForgedStart, RunFiles]
+KINDS = [ConfigurationText, CommandLine, Tokenizer, Text, JsonLines, Requests, Dataset, Checkpoint, ForgedCheckpoint, ForgedStart, RunFiles]

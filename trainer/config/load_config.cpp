@@ -201,6 +201,18 @@ Config make_config(const proto::Config& config) {
       .resolved_text = write_config_text(config)};
 }
 
+// Refuses --set of fields that inference does not use.
+void check_inference_settings(std::span<const std::string> overrides, Problems& problems) {
+  for (const std::string& assignment : overrides) {
+    const std::string field = assignment.substr(0, assignment.find('='));
+    const std::string group = field.substr(0, field.find('.'));
+    if (group == "model" || group == "parallel" || field == "training.loss_chunk") continue;
+    problems.add_at("--set " + excerpt(assignment),
+                    {excerpt(field), "", "is not used here",
+                     "leave it out; the fields of model and parallel, and training.loss_chunk, are used"});
+  }
+}
+
 [[noreturn]] void cannot_read(const std::filesystem::path& file) {
   throw ConfigurationError(fmt::format("cannot read {}: {}; name a configuration such as configs/rnope_swa.textproto",
                                        file.string(), std::strerror(errno)));
@@ -245,32 +257,35 @@ Config parse_config(std::string_view text, const std::string& name, std::span<co
   return make_config(config);
 }
 
+Config parse_inference_config(std::string_view model_text, const std::string& name,
+                              std::span<const std::string> overrides, std::optional<int> world_size) {
+  Problems problems;
+  proto::Config config;
+  check_inference_settings(overrides, problems);
+  const bool whole = read_config_text(model_text, name, config, problems);
+  problems.forget_origins("model");  // lines of a text that the user has not seen
+  for (const std::string& assignment : overrides) apply_override(assignment, config, problems);
+  // There is no run, so no rule looks at its fields.
+  for (const char* field : {"data.prefix", "data.sequence_length", "data.tokenizer", "training.steps", "training.batch",
+                            "output.directory"})
+    problems.unreadable(field);
+  if (whole) {
+    resolve_data_parallel(*config.mutable_parallel(), world_size);
+    resolve_loss_chunk(config);
+    check_config(config, world_size, 0, problems);
+  }
+  problems.throw_if_any(name);
+  Config out = make_config(config);
+  out.training.stages = {{.sequence_length = 0, .batch = out.parallel.mesh.data_parallel, .micro_batch = 1}};
+  return out;
+}
+
 ConfigOutline outline_of(std::string_view text, const std::string& name, std::span<const std::string> overrides) {
   Problems untold;
   proto::Config config;
   read_config_text(text, name, config, untold);
   for (const std::string& assignment : overrides) apply_override(assignment, config, untold);
   return {config.output().directory(), config.training().start_from(), is_whole(config.model())};
-}
-
-ModelConfig parse_model(std::string_view text, const std::string& name) {
-  Problems problems;
-  proto::Config read, config;
-  read_config_text(text, name, read, problems);
-  problems.throw_if_any(name);
-  *config.mutable_model() = read.model();
-  // The least that the rules of the other groups ask for.
-  config.mutable_data()->set_prefix("unused");
-  config.mutable_data()->set_sequence_length(2);
-  config.mutable_data()->set_tokenizer("none");
-  config.mutable_training()->set_steps(1);
-  config.mutable_parallel()->set_data_parallel(1);
-  config.mutable_validation()->set_sample_tokens(0);
-  config.mutable_validation()->set_position_ranges(1);
-  config.mutable_output()->set_directory("unused");
-  check_config(config, std::nullopt, 0, problems);
-  problems.throw_if_any(name);
-  return model_config(config.model());
 }
 
 }  // namespace ropewalk

@@ -25,6 +25,12 @@ std::string read_config_file(const std::filesystem::path& file);
 // Throws ConfigurationError.
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
                     std::optional<int> world_size, int64_t steps_done = 0, const CheckpointModel& checkpoint = {});
+// The configuration of a job that only computes with the model: from the text of the group `model`
+// (model_group_of(), model_text.h), and overrides of fields of model and parallel, or of training.loss_chunk. Its one
+// stage has a batch of one sequence for each data-parallel rank; the caller sets the stage's sequence_length. Throws
+// ConfigurationError.
+Config parse_inference_config(std::string_view model_text, const std::string& name,
+                              std::span<const std::string> overrides, std::optional<int> world_size);
 
 // What decides where a run begins.
 struct ConfigOutline {
@@ -33,9 +39,5 @@ struct ConfigOutline {
 };
 // Of a configuration that may have problems, which are not reported. After a syntax error nothing more is read.
 ConfigOutline outline_of(std::string_view text, const std::string& name, std::span<const std::string> overrides);
-
-// Reads and checks the group `model` alone, of a checkpoint's configuration; other groups may be missing. Throws
-// ConfigurationError.
-ModelConfig parse_model(std::string_view text, const std::string& name);
 
 }  // namespace ropewalk

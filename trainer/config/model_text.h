@@ -9,7 +9,7 @@
 
 namespace ropewalk {
 
-// The group `model` as protobuf text (configs/ropewalk.proto), with the shortest pattern. parse_model() reads it.
+// The group `model` as protobuf text (configs/ropewalk.proto), with the shortest pattern.
 std::string model_text(const ModelConfig& model);
 
 // The group `model` of the configuration that a checkpoint holds, as protobuf text: the model after `steps` steps of

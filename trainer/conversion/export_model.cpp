@@ -78,7 +78,8 @@ std::string generation_config(const JsonNode& config) {
 // With the theta of the stage that the run had reached.
 ModelConfig model_of(const Manifest& manifest, const std::filesystem::path& checkpoint) {
   const std::string name = fmt::format("the configuration in {}", checkpoint.string());
-  return parse_model(model_group_of(manifest.run.config_text, manifest.progress.step, name), name);
+  return parse_inference_config(model_group_of(manifest.run.config_text, manifest.progress.step, name), name, {}, {})
+      .model;
 }
 
 class Exporter {

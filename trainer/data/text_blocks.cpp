@@ -28,8 +28,7 @@ void TextBlocks::check_unchanged() const {
   const InputFile::Version now = file_.version();
   if (now == version_) return;
   throw DataError(fmt::format(
-      "{} changed while it was read{}; prepare it again when nothing writes to it",
-      printable_name(file_.path().string()),
+      "{} changed while it was read{}; start again when nothing writes to it", printable_name(file_.path().string()),
       now.size == version_.size ? "" : fmt::format(" (it had {} bytes, and has {})", version_.size, now.size)));
 }
 

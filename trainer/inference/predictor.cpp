@@ -5,14 +5,10 @@
 namespace ropewalk {
 namespace {
 
-std::vector<double> to_host(const Tensor& x, const Rank& rank) {
-  ArenaScope scope(rank.arena);
-  const Tensor wide = rank.arena.allocate(DType::kF64, {x.elements()});
-  rank.kernels.cast(x.flat(), wide);
-  if (!rank.kernels.backend().computes()) return {};
-  std::vector<double> out(static_cast<size_t>(x.elements()));
-  rank.kernels.download(wide, out.data());
-  return out;
+// The position of local row `row` of a sequence.
+int64_t position_of(int64_t row, const Pieces& pieces) {
+  const Piece& piece = row < pieces[0].size() ? pieces[0] : pieces[1];
+  return piece.begin + row - piece.local;
 }
 
 }  // namespace
@@ -22,18 +18,10 @@ std::vector<TokenLoss> Predictor::losses(std::span<const Sample> samples, const 
   ArenaScope scope(rank.arena);
   const Sequences sequences = slice(samples, layout, rank.mesh.context_rank(), rank.kernels, rank.arena);
   const Tensor x = replica_.model.infer(replica_.weights, sequences, sync_);
-  const std::vector<double> losses = to_host(replica_.model.head().losses(replica_.weights, sequences, x), rank);
-  if (losses.empty()) return {};
-  std::vector<int32_t> targets(losses.size());
-  rank.kernels.download(sequences.targets, targets.data());
+  const Pieces pieces = layout.pieces(rank.mesh.context_rank());
   std::vector<TokenLoss> out;
-  out.reserve(losses.size());
-  for (int64_t b = 0; b < sequences.count; ++b)
-    for (const Piece& piece : layout.pieces(rank.mesh.context_rank()))
-      for (int64_t position = piece.begin; position < piece.end; ++position) {
-        const size_t row = static_cast<size_t>(b * sequences.local_length + piece.local + position - piece.begin);
-        if (targets[row] >= 0) out.push_back({position, losses[row]});
-      }
+  for (const TargetScore& score : replica_.model.head().score(replica_.weights, sequences, x))
+    out.push_back({position_of(score.row % sequences.local_length, pieces), score.loss, score.is_greedy});
   return out;
 }
 

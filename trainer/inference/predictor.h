@@ -14,6 +14,7 @@ namespace ropewalk {
 struct TokenLoss {
   int64_t position;  // in the sequence, of the input token that predicts the target
   double loss;       // -log p(target), in nats
+  bool is_greedy;    // no token of the vocabulary has a larger logit than the target
 };
 
 class Predictor {
@@ -23,8 +24,8 @@ class Predictor {
   explicit Predictor(const ModelReplica& replica, ParameterSync* sync = nullptr) : replica_(replica), sync_(sync) {}
 
   // Losses of the samples' targets at the positions that this context rank holds, sample by sample in the order of its
-  // pieces. The samples form one micro-batch, each of length layout.length(). Collective over mesh.tensor() and
-  // mesh.sequence().
+  // pieces; the same on all tensor ranks. The samples form one micro-batch, each of length layout.length(), which may
+  // be less than the context ranks. Collective over mesh.tensor() and mesh.sequence().
   std::vector<TokenLoss> losses(std::span<const Sample> samples, const SequenceLayout& layout) const;
 
   // The logits [V] (the whole vocabulary, logit scale applied) for the token that follows `tokens`, which are at least

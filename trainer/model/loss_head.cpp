@@ -1,8 +1,63 @@
 #include "trainer/model/loss_head.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace ropewalk {
+namespace {
+
+// The numbers of x on the host; empty on a backend that does not compute.
+std::vector<double> to_host(const Tensor& x, Kernels& kernels, Arena& arena) {
+  ArenaScope scratch(arena);
+  const Tensor wide = arena.allocate(DType::kF64, {x.elements()});
+  kernels.cast(x.flat(), wide);
+  if (!kernels.backend().computes()) return {};
+  std::vector<double> out(static_cast<size_t>(x.elements()));
+  kernels.download(wide, out.data());
+  return out;
+}
+
+std::vector<int32_t> targets_on_host(const Tensor& targets, Kernels& kernels) {
+  std::vector<int32_t> out(static_cast<size_t>(targets.rows()));
+  if (kernels.backend().computes()) kernels.download(targets, out.data());  // else 0: every row has a target
+  return out;
+}
+
+std::vector<int64_t> rows_with_target(std::span<const int32_t> targets) {
+  std::vector<int64_t> rows;
+  for (size_t row = 0; row < targets.size(); ++row)
+    if (targets[row] >= 0) rows.push_back(static_cast<int64_t>(row));
+  return rows;
+}
+
+// x[rows], ascending; a copy from the arena, or a view of x if the rows are consecutive. The copy's memory is always
+// allocated, so that an estimate, in which all rows have a target, covers every set of rows.
+Tensor rows_of(const Tensor& x, std::span<const int64_t> rows, Kernels& kernels, Arena& arena) {
+  const auto count = std::ssize(rows);
+  const Tensor out = arena.allocate(x.dtype(), {count, x.extent(1)});
+  if (rows.back() - rows.front() + 1 == count) return x.slice(rows.front(), rows.back() + 1);
+  for (size_t begin = 0, end = 1; begin < rows.size(); begin = end++) {
+    while (end < rows.size() && rows[end] == rows[end - 1] + 1) ++end;
+    kernels.copy(x.slice(rows[begin], rows[end - 1] + 1),
+                 out.slice(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+  }
+  return out;
+}
+
+// Merges row `row` of partials [pieces, rows, 3], as Kernels::cross_entropy_merge, but in fp64.
+TargetScore merged(std::span<const double> partials, size_t pieces, size_t rows, size_t row) {
+  double largest = -std::numeric_limits<double>::infinity(), sum = 0, target = 0;
+  for (size_t piece = 0; piece < pieces; ++piece) largest = std::max(largest, partials[3 * (piece * rows + row)]);
+  for (size_t piece = 0; piece < pieces; ++piece) {
+    const double* const part = &partials[3 * (piece * rows + row)];
+    if (part[1] != 0) sum += part[1] * std::exp(part[0] - largest);  // 0: no vocabulary, and the maximum -infinity
+    target += part[2];
+  }
+  return {0, largest - target + std::log(sum), target == largest};
+}
+
+}  // namespace
 
 Tensor LossHead::normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean,
                         const Tensor& rstd) const {
@@ -13,38 +68,50 @@ Tensor LossHead::normed(const ParameterValues& weights, const Tensor& x, int64_t
   return n;
 }
 
-void LossHead::cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
-                             const Tensor& losses) const {
-  Kernels& k = rank_.kernels;
-  ArenaScope scratch(rank_.arena);
+Tensor LossHead::partials(const Tensor& logits, const Tensor& targets) const {
   const int64_t rows = logits.rows();
   const int ranks = region_.size();
-  const Tensor all = rank_.arena.allocate(log_sum.dtype(), {ranks, rows, 3});
-  const Partition by_rank = Partition::even(ranks, ranks);
+  const Tensor all = rank_.arena.allocate(accumulator_of(logits.dtype()), {ranks, rows, 3});
   const Tensor mine = all.slice(rank_.mesh.tensor_rank(), rank_.mesh.tensor_rank() + 1);
-  k.cross_entropy_partials(logits, targets, table_[table_.embedding()].box.row_begin, model_.logit_scale,
-                           mine.reshape({rows, 3}));
-  rank_.mesh.tensor().all_gather(mine, by_rank, all);
-  k.cross_entropy_merge(all, targets, log_sum, losses);
+  rank_.kernels.cross_entropy_partials(logits, targets, table_[table_.embedding()].box.row_begin, model_.logit_scale,
+                                       mine.reshape({rows, 3}));
+  rank_.mesh.tensor().all_gather(mine, Partition::even(ranks, ranks), all);
+  return all;
 }
 
-Tensor LossHead::losses(const ParameterValues& weights, const Sequences& sequences, const Tensor& x) const {
+void LossHead::cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
+                             const Tensor& losses) const {
+  ArenaScope scratch(rank_.arena);
+  rank_.kernels.cross_entropy_merge(partials(logits, targets), targets, log_sum, losses);
+}
+
+std::vector<TargetScore> LossHead::score(const ParameterValues& weights, const Sequences& sequences,
+                                         const Tensor& x) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
-  const int64_t rows = sequences.targets.rows();
-  const Tensor out = arena.allocate(accumulator, {rows});
   ArenaScope scratch(arena);
   const Tensor table = weights[table_.embedding()];
   const Tensor mean = arena.allocate(accumulator, {x.rows()}), rstd = arena.allocate(accumulator, {x.rows()});
-  const Tensor n = normed(weights, x, rows, mean, rstd);
-  for (int64_t begin = 0; begin < rows; begin += loss_chunk_) {
+  const Tensor n = normed(weights, x, sequences.targets.rows(), mean, rstd);
+  const std::vector<int32_t> targets = targets_on_host(sequences.targets, k);
+  const std::vector<int64_t> rows = rows_with_target(targets);  // the same on all tensor ranks
+  std::vector<TargetScore> out;
+  for (std::span<const int64_t> rest = rows; !rest.empty();) {
     ArenaScope chunk(arena);
-    const int64_t end = std::min(rows, begin + loss_chunk_);
-    const Tensor logits = arena.allocate(type, {end - begin, table.rows()}),
-                 log_sum = arena.allocate(accumulator, {end - begin});
-    k.linear_forward(n.slice(begin, end), table, logits, Write::kSet);
-    cross_entropy(logits, sequences.targets.slice(begin, end), log_sum, out.slice(begin, end));
+    const auto now = rest.first(std::min(rest.size(), static_cast<size_t>(loss_chunk_)));
+    rest = rest.subspan(now.size());
+    std::vector<int32_t> wanted;
+    for (const int64_t row : now) wanted.push_back(targets[static_cast<size_t>(row)]);
+    const Tensor chunk_targets = arena.allocate(DType::kI32, {std::ssize(now)});
+    k.upload(wanted.data(), chunk_targets);
+    const Tensor logits = arena.allocate(type, {std::ssize(now), table.rows()});
+    k.linear_forward(rows_of(n, now, k, arena), table, logits, Write::kSet);
+    const std::vector<double> parts = to_host(partials(logits, chunk_targets), k, arena);
+    for (size_t i = 0; i < now.size() && !parts.empty(); ++i) {
+      out.push_back(merged(parts, static_cast<size_t>(region_.size()), now.size(), i));
+      out.back().row = now[i];
+    }
   }
   return out;
 }
@@ -106,10 +173,7 @@ std::vector<double> LossHead::logits(const ParameterValues& weights, int64_t row
   const Tensor mine = all.slice(cut.begin(tensor_rank), cut.end(tensor_rank));
   k.linear_forward(n, table, mine.reshape({1, mine.rows()}), Write::kSet);
   rank_.mesh.tensor().all_gather(mine, cut, all);
-  const Tensor wide = arena.allocate(DType::kF64, all.shape());
-  k.cast(all, wide);
-  std::vector<double> out(static_cast<size_t>(model_.vocabulary));
-  k.download(wide, out.data());
+  std::vector<double> out = to_host(all, k, arena);
   for (double& logit : out) logit *= model_.logit_scale;
   return out;
 }

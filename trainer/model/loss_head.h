@@ -5,6 +5,10 @@
 // logits.
 #pragma once
 
+#include <cstdint>
+#include <span>
+#include <vector>
+
 #include "parallel/attention/sequences.h"
 #include "parallel/tensor_parallel.h"
 #include "trainer/model/parameters.h"
@@ -18,15 +22,24 @@ struct LossActivations {
   Tensor dn;          // [N, D] gradient of the norm's output: the partial sum over this rank's vocabulary
 };
 
+// What the model says about the target of one row.
+struct TargetScore {
+  int64_t row;     // of the micro-batch
+  double loss;     // -log p(target), in nats
+  bool is_greedy;  // no token of the vocabulary has a larger logit than the target
+};
+
 class LossHead {
  public:
   LossHead(const ModelConfig& model, const ParameterTable& table, Rank rank, TensorRegion region, int64_t loss_chunk)
       : model_(model), table_(table), rank_(rank), region_(region), loss_chunk_(loss_chunk) {}
 
-  // losses [N] (accumulator type, from the arena): -log p(target), 0 where the target is -1.
-  Tensor losses(const ParameterValues& weights, const Sequences& sequences, const Tensor& x) const;
-  // The same for training: also fills `saved` for backward(), and writes the embedding's part of the gradient of
-  // loss_scale * sum(losses).
+  // The scores of all rows that have a target, in order; the same on all ranks of the tensor group, over which this is
+  // collective. Logits are computed for these rows alone: most rows of a long context have no target. Empty on a
+  // backend that does not compute, where every row counts as one with a target.
+  std::vector<TargetScore> score(const ParameterValues& weights, const Sequences& sequences, const Tensor& x) const;
+  // For training: returns the losses [N] (accumulator type, from the arena), 0 where the target is -1, fills `saved`
+  // for backward(), and writes the embedding's part of the gradient of loss_scale * sum(losses).
   Tensor forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, double loss_scale,
                  LossActivations& saved, const ParameterValues& gradients, Write write) const;
   // -> dx [N', D], from the arena; writes the norm's gradient.
@@ -40,6 +53,8 @@ class LossHead {
  private:
   Tensor normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean,
                 const Tensor& rstd) const;
+  // The partials [tensor ranks, N, 3] of the whole vocabulary (Kernels::cross_entropy_partials), from the arena.
+  Tensor partials(const Tensor& logits, const Tensor& targets) const;
   // Computes log_sum (the log-sum-exp over the whole vocabulary) and the losses of `targets` from this rank's logits.
   void cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& log_sum, const Tensor& losses) const;
 

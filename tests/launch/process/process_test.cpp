@@ -122,7 +122,8 @@ TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
 }
 
 TEST(TextOfRankZero, ReachesAllAsTextOrAsTheError) {
-  for (const bool fails : {false, true}) {
+  for (const ExitCode code : {ExitCode::kDone, ExitCode::kConfiguration, ExitCode::kData, ExitCode::kCheckpoint}) {
+    const bool fails = code != ExitCode::kDone;
     ThreadWorld world(3, std::chrono::seconds(20));
     std::vector<std::string> seen(3);
     std::vector<std::thread> ranks;
@@ -131,11 +132,14 @@ TEST(TextOfRankZero, ReachesAllAsTextOrAsTheError) {
         try {
           seen[rank] = text_of_rank_0(*world.communicator(rank), [&]() -> std::string {
             EXPECT_EQ(rank, 0);
-            if (fails) throw ConfigurationError("no such file");
+            if (code == ExitCode::kConfiguration) throw ConfigurationError("no such file");
+            if (fails) throw Error(code, "no such file");
             return std::string("te\0xt", 5);
           });
-        } catch (const ConfigurationError& error) {
+        } catch (const Error& error) {
           seen[rank] = error.what();
+          EXPECT_EQ(error.code(), code);
+          EXPECT_EQ(dynamic_cast<const ConfigurationError*>(&error) != nullptr, code == ExitCode::kConfiguration);
         }
       });
     for (std::thread& rank : ranks) rank.join();

@@ -224,7 +224,7 @@ TEST(TextBlocks, AFileThatChangesMeanwhileIsNoText) {
   };
   const std::string told = "a.txt changed while it was read (it had 3145728 bytes, and has ";
   expect_error<DataError>([&] { read_with([&] { std::filesystem::resize_file(path, 3 * kBlock + 5); }); },
-                          {told + "3145733)", "prepare it again"});
+                          {told + "3145733)", "start again"});
   expect_error<DataError>([&] { read_with([&] { std::filesystem::resize_file(path, 2 * kBlock); }); },
                           {told + "2097152)"});
   expect_error<DataError>(
@@ -234,7 +234,7 @@ TEST(TextBlocks, AFileThatChangesMeanwhileIsNoText) {
           std::filesystem::last_write_time(path, std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
         });
       },
-      {"a.txt changed while it was read; prepare it again"});
+      {"a.txt changed while it was read; start again"});
   // Renaming another file to this name does not change the open file.
   EXPECT_EQ(read_with([&] {
               write_file(folder / "b.txt", "another");
