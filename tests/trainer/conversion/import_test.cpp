@@ -105,7 +105,8 @@ TEST_F(Import, TheManifestDescribesTheModel) {
   const Manifest manifest = read_manifest(real_file_system(), checkpoint());
   EXPECT_EQ(manifest.progress, TrainingProgress());
   EXPECT_EQ(manifest.mesh.size(), 1);
-  EXPECT_EQ(model_text(parse_model(manifest.run.config_text, "config")), model_text(cohere2_model()));
+  EXPECT_EQ(model_text(parse_inference_config(manifest.run.config_text, "config", {}, {}).model),
+            model_text(cohere2_model()));
   EXPECT_EQ(manifest.files.size(), 1u);
   EXPECT_EQ(list_directory(checkpoint()),
             (std::vector<std::string>{"huggingface", kManifestName, "model.safetensors"}));

@@ -28,7 +28,7 @@ std::string letters_of(const ModelConfig& model) {
 // The model of the file, which must be one that the program's own configuration allows, too.
 ModelConfig model_of(const Keys& keys) {
   const ModelConfig model = read_config(json_of(keys)).model;
-  EXPECT_EQ(model_text(parse_model(model_text(model), "model")), model_text(model));
+  EXPECT_EQ(model_text(parse_inference_config(model_text(model), "model", {}, {}).model), model_text(model));
   return model;
 }
 
