@@ -17,6 +17,7 @@ Checked are: options of ropewalk's verbs and of scripts, by their --help; fields
 is one; options of mpirun by its help and MCA parameters, also in text, by ompi_info; options of Slurm's programs and of others that start a command,
 by a list here; presets of CMake, tests of ctest, targets of ninja; files that are named.
 """
+import atexit
 import functools
 import itertools
 import os
@@ -253,9 +254,24 @@ def check_ropewalk(words, ranks):
     if config and verb in ("train", "evaluate", "plan", "validate"):
         check_file(config)
         mesh = ["--ranks", str(ranks)] if ranks and verb == "train" else []
+        if "start_from" in (ROOT / config).read_text():
+            settings.append(f"training.start_from={imported_model()}")
         code, said = out_of(PROGRAM, "validate", config, *mesh, *(word for setting in settings for word in ("--set", setting)), cwd=ROOT)
         if code:
             raise Wrong(said)
+
+
+@functools.cache
+def imported_model():
+    """A checkpoint in place of the user's model, of a shape that large meshes can split."""
+    place = tempfile.TemporaryDirectory()
+    atexit.register(place.cleanup)
+    model, checkpoint = pathlib.Path(place.name) / "model", pathlib.Path(place.name) / "checkpoint"
+    write_model(model, width=512, hidden=512, num_attention_heads=8, num_key_value_heads=8)
+    code, said = out_of(PROGRAM, "import", model, "--output", checkpoint)
+    if code:
+        raise Wrong(said)
+    return checkpoint
 
 
 def check_file(name):

@@ -104,8 +104,8 @@ void ShardWriter::write(OutputFile& file, ExportedTensor& tensor) {
   });
   if (overflows > 0)
     throw DataError(
-        fmt::format("{} of tensor {} would be infinite in {}; choose a type with a larger range: bf16 or "
-                    "fp32",
+        fmt::format("{} of tensor {} would be infinite in {}; choose a type with a larger range: "
+                    "bf16 or fp32",
                     counted(overflows, "value"), in_quotes(tensor.name), name_of(tensor.dtype)));
   tensor.crc32c = is_copy ? tensor.source->pieces.front().crc32c : crc.value();
 }
@@ -114,7 +114,7 @@ void ShardChecker::check(std::unique_ptr<OutputFile> file, const Shard& shard) {
   wait();
   running_ = std::async(std::launch::async, [this, &shard, file = std::move(file)] {
     read_back(system_, file->path(), shard, progress_, stop_);
-    file->close();
+    if (!stop_) file->close();  // an export that was stopped does not wait for the disk
   });
 }
 
