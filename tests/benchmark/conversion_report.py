@@ -1,4 +1,4 @@
-"""Measures `ropewalk import` and `export` beside a plain copy of the same bytes with fsync, on a generated model of Command R7B's shape
+"""Measures `ropewalk import` and `export` beside a copy of the same bytes by cp with fsync, on a generated model of Command R7B's shape
 (16 GB; needs three times that on the disk; --layers 2 makes it 3 GB):
   python3 tests/benchmark/conversion_report.py build/release/ropewalk DIRECTORY [--layers N] [--rounds N]
 Each round runs copy, import, copy, export, in this order. Before each, the files to read are dropped from the page cache. Prints the
@@ -11,6 +11,7 @@ import random
 import shutil
 import statistics
 import struct
+import subprocess
 import sys
 import time
 
@@ -95,10 +96,9 @@ def drop_from_cache(directory):
 def copy(source, target):
     target.mkdir()
     for path in weights_of(source):
-        with open(path, "rb", buffering=0) as read, open(target / path.name, "wb", buffering=0) as write:
-            while part := read.read(PART):
-                write.write(part)
-            os.fsync(write.fileno())
+        subprocess.run(["cp", path, target], check=True)
+        with open(target / path.name, "rb") as file:
+            os.fsync(file.fileno())
 
 
 def timed(what, source, target, action):
@@ -139,12 +139,10 @@ def main():
     os.sync()
     ratios = {"import": [], "export": []}
     for _ in range(options.rounds):
-        first = timed("copy", model, copied, lambda: copy(model, copied))
-        shutil.rmtree(copied)
-        ratios["import"].append(timed("import", model, checkpoint, run_program(options.program, "import", model, "--output", checkpoint)) / first)
-        second = timed("copy", checkpoint, copied, lambda: copy(checkpoint, copied))
-        shutil.rmtree(copied)
-        ratios["export"].append(timed("export", checkpoint, exported, run_program(options.program, "export", checkpoint, "--output", exported)) / second)
+        for what, source, target in (("import", model, checkpoint), ("export", checkpoint, exported)):
+            of_copy = timed("copy", source, copied, lambda: copy(source, copied))
+            shutil.rmtree(copied)
+            ratios[what].append(timed(what, source, target, run_program(options.program, what, source, "--output", target)) / of_copy)
         shutil.rmtree(exported)
     for what, values in ratios.items():
         print(f"{what} / copy: median {statistics.median(values):.2f} of {', '.join(f'{value:.2f}' for value in values)}")
