@@ -73,8 +73,8 @@ Verb export_verb() {
       .about =
           "Writes the weights of CHECKPOINT (runs/mine/checkpoints/step-00001000, from any mesh, or an imported\n"
           "model) as a Hugging Face model that transformers, vLLM and llama.cpp's converter load: config.json,\n"
-          "safetensors, and the tokenizer files with which the model was imported. Then reads everything back\n"
-          "and compares it with what was written. A run stores its master weights in fp32: add --dtype bf16 for\n"
+          "safetensors, and the tokenizer files with which the model was imported. Then reads the weights back\n"
+          "and compares them with what was written. A run stores its master weights in fp32: add --dtype bf16 for\n"
           "the usual size. HF_DIR is complete or absent.",
       .groups = {{"Options",
                   {{"output", "HF_DIR", "the directory to make; it must not exist", Option::Count::kOnce, true},

@@ -21,7 +21,7 @@ std::string wrapped(const std::string& title, const std::vector<std::string>& it
   const std::string indent = "           ";
   std::string out = "  " + title + ":", line = "   ";
   for (size_t i = 0; i < items.size(); ++i) {
-    const std::string item = items[i] + (i + 1 < items.size() ? "," : "");
+    const std::string item = printable_name(items[i]) + (i + 1 < items.size() ? "," : "");
     if (line.size() + item.size() + 1 > kColumns) {
       out += "\n" + line;
       line = "   ";

@@ -140,6 +140,8 @@ Manifest from_proto(const proto::Manifest& from) {
     require(names.insert(file.name()).second, "the source file {} comes twice", in_quotes(file.name()));
     require(file.bytes() >= 0 && file.has_bytes() && file.has_crc32c(), "the source file {} lacks bytes or crc32c",
             in_quotes(file.name()));
+    require(file.bytes() <= kLargestSourceFile, "the source file {} has {} bytes; at most {} are read",
+            in_quotes(file.name()), file.bytes(), kLargestSourceFile);
     manifest.source_files.push_back({file.name(), file.bytes(), file.crc32c()});
   }
   return manifest;

@@ -34,6 +34,8 @@ struct ManifestTensor {
   std::vector<ManifestPiece> pieces;
 };
 
+inline constexpr int64_t kLargestSourceFile = 256 << 20;  // bytes of a source file
+
 struct ManifestSourceFile {
   std::string name;
   int64_t bytes;

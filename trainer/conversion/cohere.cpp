@@ -268,6 +268,7 @@ void set_longest(const char* key, int64_t longest, bool always, JsonNode& config
 // The keys of both classes, as transformers 4 and 5, vLLM and llama.cpp's converter read them.
 void write_shared(const ModelFamily& family, const ModelConfig& model, const ExportFacts& facts, double theta,
                   JsonNode& config) {
+  const bool has_source = config.find("model_type");
   config.set("architectures", JsonNode::list({JsonNode(family.architecture)}));
   config.set("model_type", JsonNode(family.model_type));
   config.set("vocab_size", JsonNode(model.vocabulary));
@@ -293,6 +294,7 @@ void write_shared(const ModelFamily& family, const ModelConfig& model, const Exp
   config.set("dtype", JsonNode(transformers_name(facts.dtype)));
   set_longest("max_position_embeddings", facts.longest_sequence, true, config);
   set_longest("model_max_length", facts.longest_sequence, false, config);
+  if (has_source) return;  // what it leaves out has the defaults of its class
   // Without these keys transformers would assume ids of Cohere's tokenizer.
   const JsonNode end = facts.end_of_document ? JsonNode(*facts.end_of_document) : JsonNode();
   for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"})

@@ -182,12 +182,6 @@ int64_t ConfigKeys::required_whole(const std::string& key, int64_t least, int64_
   return value.value_or(least);
 }
 
-double ConfigKeys::required_positive(const std::string& key) {
-  const std::optional<double> value = positive(key);
-  if (!value) refuse(key, "is missing");
-  return value.value_or(1);
-}
-
 void ConfigKeys::refuse_rest(const JsonNode& object, const std::string& prefix) {
   for (const auto& [name, value] : object.members) {
     const std::string key = prefix + name;

@@ -44,7 +44,6 @@ class ConfigKeys {
   bool flag_or(const std::string& key, bool otherwise);
   // The same for a key that must be there; otherwise it is refused, and the result is some valid value.
   int64_t required_whole(const std::string& key, int64_t least, int64_t most);
-  double required_positive(const std::string& key);
 
   bool has(const std::string& key) const;  // it is there, is not null and is not ignored
   // Refuses the key if it is there and its value is none of `allowed` (JSON texts). why: of what the other values mean.

@@ -32,7 +32,7 @@ struct ExportReport {
 };
 
 // Reads the weights of `checkpoint`, from any mesh, and writes the model to `directory`, which must not exist. Then
-// reads everything back and compares checksums. progress counts what is written and what is read back.
+// reads the weights back and compares checksums. progress counts what is written and what is read back.
 // If anything fails, nothing is left at `directory`.
 // Throws CheckpointError or FileError for the checkpoint; ConfigurationError if no family of models expresses it;
 // DataError if a value does not fit the type, or the directory cannot be written.

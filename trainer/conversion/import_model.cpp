@@ -1,9 +1,9 @@
 #include "trainer/conversion/import_model.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
+#include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/source_files.h"
 #include "trainer/config/model_text.h"
@@ -179,6 +179,9 @@ Manifest write_weights(const std::filesystem::path& folder, const ModelDirectory
 
 ImportReport import_model(const std::filesystem::path& directory_path, const std::filesystem::path& checkpoint,
                           const std::set<std::string>& ignored_keys, const BytesDone& progress, FileSystem& system) {
+  if (step_named(checkpoint))
+    throw ConfigurationError(fmt::format("{} is named like a run's checkpoint; give an import another name",
+                                         printable_name(checkpoint.string())));
   const ModelDirectory directory(directory_path, system);
   ConfigKeys keys(directory.config(), ignored_keys);
   const std::string config_name = printable_name(directory.config_path().string());
@@ -189,11 +192,11 @@ ImportReport import_model(const std::filesystem::path& directory_path, const std
   keys.finish(config_name);
   check_size(report.model, directory);
   const Plan plan = Planner(directory, family, report.model).plan();
-  for (const auto& [name, original] : plan.redundant)
-    if (!original.empty()) check_copy(directory, name, original, [&] { progress(0, plan.bytes); });
 
   NewDirectory output(system, checkpoint);
   output.require_room(plan.bytes);
+  for (const auto& [name, original] : plan.redundant)
+    if (!original.empty()) check_copy(directory, name, original, [&] { progress(0, plan.bytes); });
   Manifest manifest = write_weights(output.temporary(), directory, plan, progress, system);
   manifest.program = program_name();
   manifest.mesh = {1, 1, 1};

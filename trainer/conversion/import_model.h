@@ -29,10 +29,11 @@ struct ImportReport {
   bool durable = true;  // the names of files survive a power cut
 };
 
-// Reads the model in `directory` and writes `checkpoint`, which must not exist. Peak memory is some 10 MiB beside the
+// Reads the model in `directory` and writes `checkpoint`, which must not exist. Peak memory is some 20 MiB with the
 // small files. If anything fails, nothing is left at `checkpoint`.
 // ignored_keys: keys of config.json to ignore, although they are not known or have another value than is supported.
-// Throws ConfigurationError for a config.json that describes another kind of model, with all problems; DataError for
+// Throws ConfigurationError for a config.json that describes another kind of model, with all problems, and for a
+// checkpoint that is named like those of runs (step-N); DataError for
 // everything else that is wrong with the files.
 ImportReport import_model(const std::filesystem::path& directory, const std::filesystem::path& checkpoint,
                           const std::set<std::string>& ignored_keys, const BytesDone& progress,

@@ -4,13 +4,14 @@
 #include <set>
 #include <string_view>
 
+#include "trainer/checkpoint/manifest.h"
 #include "trainer/conversion/weight_index.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
 
-constexpr int64_t kLargestConfig = 1 << 20, kLargestIndex = 64 << 20, kLargestSmallFile = 256 << 20;
+constexpr int64_t kLargestConfig = 1 << 20, kLargestIndex = 64 << 20;
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kTemplates = "additional_chat_templates";
@@ -158,7 +159,7 @@ void ModelDirectory::read_small_files() {
     if (name == kTemplates && is_folder(path_ / name))
       read_templates();
     else if (is_small_file(name) && !is_folder(path_ / name))
-      source_files_.push_back({name, read_small(system_, path_ / name, kLargestSmallFile)});
+      source_files_.push_back({name, read_small(system_, path_ / name, kLargestSourceFile)});
     else
       left_behind_.push_back(name);
   }
@@ -168,7 +169,7 @@ void ModelDirectory::read_templates() {
   for (const std::string& name : list_directory(path_ / kTemplates, FileOwner::kData)) {
     const std::filesystem::path file = path_ / kTemplates / name;
     if (name.ends_with(".jinja") && name[0] != '.' && !is_folder(file))
-      source_files_.push_back({fmt::format("{}/{}", kTemplates, name), read_small(system_, file, kLargestSmallFile)});
+      source_files_.push_back({fmt::format("{}/{}", kTemplates, name), read_small(system_, file, kLargestSourceFile)});
     else
       left_behind_.push_back(fmt::format("{}/{}", kTemplates, name));
   }

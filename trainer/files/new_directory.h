@@ -14,8 +14,8 @@ void remove_tree(FileSystem& system, const std::filesystem::path& path);
 
 class NewDirectory {
  public:
-  // Makes the temporary directory (beside()), and missing parents. Throws FileError if something exists at `path`, or
-  // if another process is writing it. What a killed process has left under the temporary name is removed.
+  // Makes the temporary directory (beside()), and missing parents. Throws the owner's error if something exists at
+  // `path`, or if another process is writing it. What a killed process has left under the temporary name is removed.
   NewDirectory(FileSystem& system, std::filesystem::path path);
   ~NewDirectory();  // removes the temporary directory, unless take_name() has succeeded
   NewDirectory(const NewDirectory&) = delete;
@@ -25,8 +25,8 @@ class NewDirectory {
   // end.
   void require_room(int64_t bytes) const;
   const std::filesystem::path& temporary() const { return temporary_; }
-  // Fsyncs the directory and renames it to its final name; its files must be closed. Throws FileError if something has
-  // appeared there. Returns as rename_durably().
+  // Fsyncs the directory and renames it to its final name; its files must be closed. Throws the owner's error if
+  // something has appeared there. Returns as rename_durably().
   bool take_name();
 
  private:
