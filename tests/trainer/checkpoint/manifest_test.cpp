@@ -154,6 +154,9 @@ TEST(Manifest, IsRefusedForItsValues) {
   refused([](Manifest& m) { m.progress.order_begin = m.progress.step + 1; }, "contradict");
   refused([](Manifest& m) { m.progress.consumed_samples = std::numeric_limits<int64_t>::max(); }, "contradict");
   refused([](Manifest& m) { m.mesh.tensor_parallel = 0; }, "mesh");
+  refused([](Manifest& m) { m.source_files = {{"a", kLargestSourceFile + 1, 0}}; }, "at most");
+  refused([](Manifest& m) { m.source_files = {{"../a", 1, 0}}; }, "no name of a source file");
+  refused([](Manifest& m) { m.source_files = {{"a", 1, 0}, {"a", 1, 0}}; }, "comes twice");
   std::string body = body_of(some_manifest());
   body.replace(body.find("shape: [4, 6]"), 13, "shape: [-4, 6]");
   expect_refused(with_checksum(body), "impossible");

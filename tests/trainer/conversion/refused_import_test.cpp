@@ -213,6 +213,15 @@ TEST_F(RefusedImport, ADirectoryThatCannotBeListed) {
   fs::permissions(source(), fs::perms::owner_all);
 }
 
+// A run or a start would take it for the checkpoint of that step.
+TEST_F(RefusedImport, ANameOfARunsCheckpoint) {
+  const TemporaryDirectory place;
+  for (const char* name : {"step-00002000", "step-00002000.old"})
+    expect_error<ConfigurationError>([&] { import_model(source(), place / name, {}, [](int64_t, int64_t) {}); },
+                                     {name, "another name"});
+  EXPECT_EQ(place.names(), std::vector<std::string>());
+}
+
 TEST_F(RefusedImport, AWrongConfigurationComesBeforeWrongWeights) {
   model_.config["attention_bias"] = "true";
   model_.tensors.clear();

@@ -101,6 +101,15 @@ TEST(WrittenConfig, KeepsOtherKeysOfTheSource) {
     EXPECT_EQ(value(config, key), source.at(key)) << key;
 }
 
+// An id that the source leaves out is the default of its class; only a model without a source has none.
+TEST(WrittenConfig, LeavesOutTheIdsThatItsSourceLeavesOut) {
+  const JsonNode config = written(cohere2_model(), R"({"model_type": "cohere2", "bos_token_id": 7})");
+  EXPECT_EQ(value(config, "bos_token_id"), "7");
+  EXPECT_EQ(value(config, "eos_token_id"), "absent");
+  EXPECT_EQ(value(config, "pad_token_id"), "absent");
+  EXPECT_EQ(value(written(cohere2_model()), "eos_token_id"), "null");
+}
+
 TEST(WrittenConfig, PromisesTheLongestContext) {
   const std::string source = json_of(with(old_keys(), {{"model_max_length", "1000"}}));
   const auto lengths = [&](const std::string& json, int64_t trained) {
