@@ -36,13 +36,18 @@ void TensorStream::read(const ManifestTensor& tensor, const std::function<void(s
       if (common.elements() == 0) continue;
       const PieceFile& source = file(piece.file);
       const int64_t width = common.columns() * size;
-      rows_.resize(static_cast<size_t>(common.rows() * width));
-      source.file().read(source.offset_of(tensor, piece) + (common.row_begin - piece.box.row_begin) * width,
-                         rows_.data(), rows_.size());
-      sums[i].update(rows_.data(), rows_.size());
+      const bool whole_rows = width == row_bytes;  // then they are read into place
+      if (!whole_rows) rows_.resize(static_cast<size_t>(common.rows() * width));
+      uint8_t* const rows =
+          whole_rows ? &part_[static_cast<size_t>((common.row_begin - row) * row_bytes)] : rows_.data();
+      const auto bytes = static_cast<size_t>(common.rows() * width);
+      source.file().read(source.offset_of(tensor, piece) + (common.row_begin - piece.box.row_begin) * width, rows,
+                         bytes);
+      sums[i].update(rows, bytes);
+      if (whole_rows) continue;
       for (int64_t r = 0; r < common.rows(); ++r)
         std::memcpy(&part_[static_cast<size_t>((common.row_begin - row + r) * row_bytes + common.column_begin * size)],
-                    &rows_[static_cast<size_t>(r * width)], static_cast<size_t>(width));
+                    rows + r * width, static_cast<size_t>(width));
     }
     take(part_);
   }
