@@ -98,13 +98,13 @@ Beginning read_configuration(const Arguments& arguments, const Launcher& launche
   const std::string& file = arguments.positional().front();
   // Only rank 0 reads the file and the checkpoint, so that all ranks see the same and the other hosts need neither.
   const std::string text = text_of_rank_0(start, [&] { return read_config_file(file); });
-  int64_t steps_done = 0;
-  const std::string resolved = text_of_rank_0(start, [&] {
+  // The steps done, on the first line; then the resolved configuration.
+  const std::string told = text_of_rank_0(start, [&] {
     const Beginning beginning = resolve(arguments, launcher, text, process.size(), job);
-    steps_done = beginning.steps_done;
-    return beginning.config.resolved_text;
+    return fmt::format("{}\n{}", beginning.steps_done, beginning.config.resolved_text);
   });
-  steps_done = std::stoll(text_of_rank_0(start, [&] { return std::to_string(steps_done); }));
+  const int64_t steps_done = std::stoll(told);
+  const std::string_view resolved = std::string_view(told).substr(told.find('\n') + 1);
   // A hanging rank is named here. It could not be named in MPI's own collective that creates the next world.
   start.barrier();
   return {parse_config(resolved, file, {}, process.size(), steps_done), steps_done};

@@ -1,23 +1,17 @@
 #include "launch/verbs/conversion.h"
 
-#include <iostream>
 #include <optional>
 
 #include "launch/process/output.h"
-#include "launch/process/process.h"
-#include "launch/process/signals.h"
-#include "trainer/files/input_file.h"
-#include "trainer/metrics/progress.h"
+#include "launch/verbs/stoppable.h"
 
 namespace ropewalk {
 
 ExitCode convert(const std::string& what, const std::function<Converted(const BytesDone&)>& conversion) {
-  const StopSignals signals(StopSignals::Waits::kInterrupted);
-  StatusLine line(std::cerr, Terminal::of_stderr());
-  std::optional<WorkProgress> progress;  // created by the first report, which has the total
-  try {
+  return run_stoppable([&](StatusLine& line) {
+    std::optional<WorkProgress> progress;  // created by the first report, which has the total
     const Converted converted = conversion([&](int64_t done, int64_t total) {
-      if (StopSignals::requested()) throw Interrupted();
+      stop_if_asked();
       if (!progress) progress.emplace(line, what, static_cast<double>(total), bytes_text);
       progress->at(static_cast<double>(done));
     });
@@ -25,12 +19,7 @@ ExitCode convert(const std::string& what, const std::function<Converted(const By
     if (!converted.durable)
       line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
     print(converted.summary);
-    return ExitCode::kDone;
-  } catch (const Interrupted&) {
-    line.clear();
-    say("stopped by a signal; nothing was written");
-    return static_cast<ExitCode>(128 + StopSignals::signal());  // a shell's code for a process killed by a signal
-  }
+  });
 }
 
 }  // namespace ropewalk

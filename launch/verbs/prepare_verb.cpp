@@ -1,13 +1,10 @@
 // `ropewalk prepare`: encodes text into PREFIX.bin and PREFIX.idx.
 #include <charconv>
-#include <iostream>
 #include <optional>
 
-#include "launch/process/process.h"
-#include "launch/process/signals.h"
+#include "launch/verbs/stoppable.h"
 #include "launch/verbs/verbs.h"
 #include "trainer/data/prepare.h"
-#include "trainer/files/input_file.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/text/format.h"
 #include "trainer/tokenizer/make_tokenizer.h"
@@ -92,7 +89,7 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
 PrepareSummary prepare_with_progress(const PrepareOptions& options, const Tokenizer& tokenizer, StatusLine& line) {
   std::optional<WorkProgress> progress;  // created by the first report, which has the total
   return prepare(options, tokenizer, [&](const PrepareProgress& now) {
-    if (StopSignals::requested()) throw Interrupted();
+    stop_if_asked();
     const auto done = static_cast<double>(now.bytes_done), total = static_cast<double>(now.bytes_total);
     if (done > total) return line.show({"preparing", bytes_text(done)});  // input from a pipe, which has no size
     if (!progress) progress.emplace(line, "preparing", total, bytes_text);
@@ -101,20 +98,13 @@ PrepareSummary prepare_with_progress(const PrepareOptions& options, const Tokeni
 }
 
 ExitCode run(const Arguments& arguments, const Launcher&) {
-  const StopSignals signals(StopSignals::Waits::kInterrupted);
-  const PrepareOptions options = options_of(arguments);
-  const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(arguments.value("tokenizer", "bytes"));
-  StatusLine line(std::cerr, Terminal::of_stderr());
-  try {
+  return run_stoppable([&](StatusLine& line) {
+    const PrepareOptions options = options_of(arguments);
+    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(arguments.value("tokenizer", "bytes"));
     const PrepareSummary summary = prepare_with_progress(options, *tokenizer, line);
     line.clear();
     print_summary(line, options, summary);
-    return ExitCode::kDone;
-  } catch (const Interrupted&) {
-    line.clear();
-    say("stopped by a signal; nothing was written");
-    return static_cast<ExitCode>(128 + StopSignals::signal());  // a shell's code for a process killed by a signal
-  }
+  });
 }
 
 }  // namespace

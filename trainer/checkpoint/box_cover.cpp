@@ -22,6 +22,10 @@ bool contains(const Box& outer, const Box& inner) {
          inner.column_end <= outer.column_end;
 }
 
+std::vector<int64_t> extents_of(const Box& box, int rank) {
+  return rank == 1 ? std::vector{box.columns()} : std::vector{box.rows(), box.columns()};
+}
+
 std::string text_of(const Box& box) {
   return fmt::format("rows {}..{}, columns {}..{}", box.row_begin, box.row_end, box.column_begin, box.column_end);
 }

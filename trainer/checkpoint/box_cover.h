@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "trainer/model/parameters.h"
 
@@ -12,7 +13,8 @@ namespace ropewalk {
 Box whole_box(const Shape& shape);             // of [rows, columns] or [columns]
 Box intersection(const Box& a, const Box& b);  // has no elements if they do not overlap
 bool contains(const Box& outer, const Box& inner);
-std::string text_of(const Box& box);  // "rows 0..64, columns 0..128"
+std::vector<int64_t> extents_of(const Box& box, int rank);  // [rows, columns], or [columns] for a vector (rank 1)
+std::string text_of(const Box& box);                        // "rows 0..64, columns 0..128"
 
 // A range that no part covers, or that more than one part covers.
 struct CoverDefect {

@@ -14,6 +14,7 @@
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/files/input_file.h"
+#include "trainer/files/plain_name.h"
 #include "trainer/formats/safetensors.h"
 #include "trainer/text/format.h"
 
@@ -47,12 +48,6 @@ class FirstError : public google::protobuf::io::ErrorCollector {
  private:
   std::string text_;
 };
-
-// A file name in the checkpoint's directory that cannot lead out of it.
-bool is_plain_name(std::string_view name) {
-  return !name.empty() && name.size() <= 255 && name[0] != '.' &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
-}
 
 // A plain name, or a folder and a plain name.
 bool is_source_name(std::string_view name) {

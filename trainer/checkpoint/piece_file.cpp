@@ -15,14 +15,11 @@ PieceFile::PieceFile(FileSystem& files, const std::filesystem::path& checkpoint,
 }
 
 int64_t PieceFile::offset_of(const ManifestTensor& tensor, const ManifestPiece& piece) const {
-  const Box& box = piece.box;
-  std::vector<int64_t> shape = {box.rows(), box.columns()};
-  if (tensor.shape.rank() == 1) shape.erase(shape.begin());
   const auto found = entries_.find(piece.name);
-  if (found == entries_.end() || found->second->shape != shape ||
+  if (found == entries_.end() || found->second->shape != extents_of(piece.box, tensor.shape.rank()) ||
       found->second->dtype != safetensors_name(tensor.dtype)) {
     throw CheckpointError(fmt::format("{} does not hold {} of tensor {} as the manifest says", file_.path().string(),
-                                      text_of(box), in_quotes(tensor.name)));
+                                      text_of(piece.box), in_quotes(tensor.name)));
   }
   return header_.data_begin + found->second->begin;
 }

@@ -38,11 +38,8 @@ std::vector<const StateTensor*> saved_here(std::span<const StateTensor> tensors)
 
 std::vector<SafetensorsTensor> layout_of(std::span<const StateTensor* const> tensors) {
   std::vector<SafetensorsTensor> layout;
-  for (const StateTensor* tensor : tensors) {
-    std::vector<int64_t> extents = {tensor->box.rows(), tensor->box.columns()};
-    if (tensor->shape.rank() == 1) extents.erase(extents.begin());
-    layout.push_back({name_in_file(*tensor), tensor->data.dtype(), extents});
-  }
+  for (const StateTensor* tensor : tensors)
+    layout.push_back({name_in_file(*tensor), tensor->data.dtype(), extents_of(tensor->box, tensor->shape.rank())});
   return layout;
 }
 
@@ -104,9 +101,7 @@ void write_manifest(FileSystem& files, const std::filesystem::path& directory, M
                     std::span<const std::string> parts) {
   for (const std::string& part : parts) merge_manifest(whole, parse_manifest(part));
   check_covered(whole);
-  OutputFile file(files, directory / kManifestName);
-  file.write(manifest_text(whole));
-  file.close();
+  create_file(files, directory / kManifestName, manifest_text(whole));
 }
 
 // Does all steps up to the commit; returns the first failure, nullopt if there is none.

@@ -14,11 +14,7 @@ void write_files(FileSystem& system, const std::filesystem::path& root, std::spa
   for (const SourceFile& file : files)
     if (const auto folder = (root / file.name).parent_path(); folder != root) folders.insert(folder);
   for (const std::filesystem::path& folder : folders) make_directory(system, folder);
-  for (const SourceFile& file : files) {
-    OutputFile out(system, root / file.name);
-    out.write(file.bytes);
-    out.close();
-  }
+  for (const SourceFile& file : files) create_file(system, root / file.name, file.bytes);
   for (const std::filesystem::path& folder : folders) sync_directory(system, folder);
 }
 

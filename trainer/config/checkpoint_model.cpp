@@ -94,9 +94,14 @@ bool is_whole(const proto::Model& model) {
                              [&](const FieldDescriptor* field) { return is_set(model, field); });
 }
 
-void complete_model(const CheckpointModel& checkpoint, proto::Config& config, Problems& problems) {
+proto::Model model_of(const CheckpointModel& checkpoint) {
+  return checkpoint.text.empty() ? proto::Model() : model_in(checkpoint.text, checkpoint.checkpoint);
+}
+
+void complete_model(const CheckpointModel& checkpoint, const proto::Model& inherited, proto::Config& config,
+                    Problems& problems) {
   if (checkpoint.text.empty()) return;
-  proto::Model rest = model_in(checkpoint.text, checkpoint.checkpoint);
+  proto::Model rest = inherited;
   for (const FieldDescriptor* field : fields_of(*proto::Model::descriptor()))
     if (is_set(config.model(), field)) rest.GetReflection()->ClearField(&rest, field);
   set_origins(rest, "model", printable_name(checkpoint.checkpoint), problems);
@@ -117,9 +122,10 @@ void check_readable(const CheckpointModel& checkpoint, const proto::Config& conf
   for (const std::string& field : lacking) problems.unreadable(field);
 }
 
-void check_shape(const CheckpointModel& checkpoint, const proto::Config& config, Problems& problems) {
+void check_shape(const CheckpointModel& checkpoint, const proto::Model& inherited, const proto::Config& config,
+                 Problems& problems) {
   if (!checkpoint.is_start_from || checkpoint.text.empty()) return;
-  for (const Difference& d : differences(model_in(checkpoint.text, checkpoint.checkpoint), config.model()))
+  for (const Difference& d : differences(inherited, config.model()))
     if (d.is_shape && !problems.is_unreadable(d.field))
       problems.add({d.field, d.here,
                     fmt::format("is {} in the checkpoint {}", d.there, printable_name(checkpoint.checkpoint)),

@@ -24,9 +24,13 @@ struct CheckpointModel {
 // Whether every field is set, also those that have defaults.
 bool is_whole(const proto::Model& model);
 
-// Sets each field of config.model that is not set to the checkpoint's value, if that could be read. A pattern without
-// entries counts as not set. The checkpoint is then the origin of these fields.
-void complete_model(const CheckpointModel& checkpoint, proto::Config& config, Problems& problems);
+// The group `model` in its text; empty if there is none.
+proto::Model model_of(const CheckpointModel& checkpoint);
+
+// Sets each field of config.model that is not set to the value in `inherited`, which is model_of(checkpoint). A pattern
+// without entries counts as not set. The checkpoint is then the origin of these fields.
+void complete_model(const CheckpointModel& checkpoint, const proto::Model& inherited, proto::Config& config,
+                    Problems& problems);
 
 // Records that the checkpoint could not be read, if it is training.start_from or if the model lacks fields without it.
 // Later rules skip the fields that the model lacks.
@@ -34,7 +38,8 @@ void check_readable(const CheckpointModel& checkpoint, const proto::Config& conf
 
 // If the checkpoint is training.start_from, records each field in which its shape differs from the configuration's:
 // the sizes, and the QK-Norm of the layers. A checkpoint of the run itself is checked when it is loaded.
-void check_shape(const CheckpointModel& checkpoint, const proto::Config& config, Problems& problems);
+void check_shape(const CheckpointModel& checkpoint, const proto::Model& inherited, const proto::Config& config,
+                 Problems& problems);
 
 // One line for each field, except those of the shape, in which the models differ: "model.pattern.0.theta: 50000 in the
 // checkpoint, 2000000 here". Each entry of this configuration's pattern is compared with the checkpoint's layers for

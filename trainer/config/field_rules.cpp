@@ -179,6 +179,13 @@ std::string range_rule(const std::string& field) {
   return "";
 }
 
+double matrix_elements_of(const ModelConfig& model, int64_t layers) {
+  const double width = static_cast<double>(model.width);
+  const double heads = 2.0 * static_cast<double>(model.query_heads + model.key_heads);
+  const double layer = width * (heads * static_cast<double>(model.head_size) + 3.0 * static_cast<double>(model.hidden));
+  return static_cast<double>(layers) * layer + static_cast<double>(model.vocabulary) * width;
+}
+
 void check_fields(const proto::Config& config, Problems& problems) {
   for (const NumberRule& rule : kNumberRules) {
     for (const Found& found : find(config, rule.field)) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "trainer/config/config.h"
 #include "trainer/config/problems.h"
 
 namespace ropewalk {
@@ -17,6 +18,10 @@ inline constexpr int64_t kMostPositions = (int64_t{1} << 31) - 1;  // positions 
 // int64.
 inline constexpr double kMostParameters = 1ll << 50;
 inline constexpr double kMostTokens = 1ll << 60;  // consumed by a whole run; int64 counts them
+
+// The elements of all matrices of a model of `layers` layers with the other sizes of `model`, whose own layers are not
+// looked at. In floating point, because sizes that each are possible may overflow an integer together.
+double matrix_elements_of(const ModelConfig& model, int64_t layers);
 
 // Records every field that is missing or out of range. Also marks the numeric fields among them as
 // Problems::unreadable(), so that later rules skip them.

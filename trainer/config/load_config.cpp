@@ -241,17 +241,18 @@ Config parse_config(std::string_view text, const std::string& name, std::span<co
   Problems problems;
   proto::Config config;
   const bool whole = read_config_text(text, name, config, problems);
-  complete_model(checkpoint, config, problems);
+  const proto::Model inherited = model_of(checkpoint);
+  complete_model(checkpoint, inherited, config, problems);
   for (const std::string& assignment : overrides) {
     apply_override(assignment, config, problems);
-    complete_model(checkpoint, config, problems);  // --set model={...} has replaced the group
+    complete_model(checkpoint, inherited, config, problems);  // --set model={...} has replaced the group
   }
   if (whole) {
     check_readable(checkpoint, config, problems);
     resolve_data_parallel(*config.mutable_parallel(), world_size);
     resolve_loss_chunk(config);
     check_config(config, world_size, steps_done, problems);
-    check_shape(checkpoint, config, problems);
+    check_shape(checkpoint, inherited, config, problems);
   }
   problems.throw_if_any(name);
   return make_config(config);

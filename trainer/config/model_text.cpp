@@ -59,7 +59,8 @@ std::string model_text(const ModelConfig& model) {
   out.set_key_heads(model.key_heads);
   out.set_head_size(model.head_size);
   out.set_vocabulary(model.vocabulary);
-  for (size_t i = 0; i < period_of(model.layers); ++i) describe(model.layers[i], *out.add_pattern());
+  const size_t period = period_of(model.layers);
+  for (size_t i = 0; i < period; ++i) describe(model.layers[i], *out.add_pattern());
   out.set_norm_epsilon(model.norm_epsilon);
   out.set_logit_scale(model.logit_scale);
   out.set_initializer_range(model.initializer_range);

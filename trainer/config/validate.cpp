@@ -118,11 +118,14 @@ class Checker {
     if (!usable({"model.layers", "model.width", "model.hidden", "model.query_heads", "model.key_heads",
                  "model.head_size", "model.vocabulary"}))
       return;
-    const double width = static_cast<double>(model.width());
-    const double heads = 2.0 * static_cast<double>(model.query_heads() + model.key_heads());
-    const double layer =
-        width * (heads * static_cast<double>(model.head_size()) + 3.0 * static_cast<double>(model.hidden()));
-    const double count = static_cast<double>(model.layers()) * layer + static_cast<double>(model.vocabulary()) * width;
+    const ModelConfig sizes{.layers = {},
+                            .width = model.width(),
+                            .hidden = model.hidden(),
+                            .query_heads = model.query_heads(),
+                            .key_heads = model.key_heads(),
+                            .head_size = model.head_size(),
+                            .vocabulary = model.vocabulary()};
+    const double count = matrix_elements_of(sizes, model.layers());
     if (count > kMostParameters)
       problem("model.layers", model.layers(),
               fmt::format("makes, with the other sizes, a model of {:.3g} parameters; at most {:.3g} can be addressed",

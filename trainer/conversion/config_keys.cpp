@@ -12,7 +12,7 @@
 namespace ropewalk {
 namespace {
 
-constexpr size_t kLongestShown = 80, kMostShown = 100;
+constexpr size_t kLongestShown = 80;
 
 // A value as messages show it.
 std::string shown(const JsonNode& value) {
@@ -79,8 +79,7 @@ void ConfigKeys::refuse(const std::string& key, const std::string& rule) { refus
 void ConfigKeys::refuse(const std::string& key, const JsonNode* value, const std::string& rule) {
   seen_.insert(key);
   if (!refused_.insert(key).second) return;
-  problems_.push_back(value ? fmt::format("{} = {}: {}", printable_name(key), shown(*value), rule)
-                            : fmt::format("{} {}", printable_name(key), rule));
+  problems_.add({printable_name(key), value ? shown(*value) : "", rule, ""});
 }
 
 void ConfigKeys::ignore(const std::string& key, const std::string& why) { ignore(key, find(key), why); }
@@ -186,7 +185,7 @@ void ConfigKeys::refuse_rest(const JsonNode& object, const std::string& prefix) 
   for (const auto& [name, value] : object.members) {
     const std::string key = prefix + name;
     if (prefix.empty() && name.find('.') != std::string::npos) {  // it would pass for the key of an object
-      problems_.push_back(fmt::format("{}: a key with a dot in its name is not known here", printable_name(key)));
+      problems_.add_at(printable_name(key), {"", "", "a key with a dot in its name is not known here", ""});
       continue;
     }
     if (seen_.contains(key)) continue;
@@ -204,12 +203,7 @@ void ConfigKeys::refuse_rest(const JsonNode& object, const std::string& prefix) 
 
 void ConfigKeys::finish(const std::string& name) {
   refuse_rest(config_, "");
-  if (problems_.empty()) return;
-  std::string text = fmt::format("{} has {}:", name, counted(problems_.size(), "problem"));
-  const size_t listed = std::min(problems_.size(), kMostShown);
-  for (size_t i = 0; i < listed; ++i) text += fmt::format("\n  {}. {}", i + 1, problems_[i]);
-  if (listed < problems_.size()) text += fmt::format("\n  ... and {} more", problems_.size() - listed);
-  throw ConfigurationError(text);
+  problems_.throw_if_any(name);
 }
 
 }  // namespace ropewalk

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "trainer/config/problems.h"
 #include "trainer/formats/json_tree.h"
 
 namespace ropewalk {
@@ -72,7 +73,7 @@ class ConfigKeys {
   const std::set<std::string>& ignored_;
   std::set<std::string> seen_, refused_;
   std::vector<KeyReport> reports_;
-  std::vector<std::string> problems_;
+  Problems problems_;
 };
 
 }  // namespace ropewalk

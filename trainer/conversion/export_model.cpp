@@ -61,12 +61,6 @@ const ModelFamily& family_of(const ModelConfig& model, const JsonNode& config) {
   return family_for(model);
 }
 
-void write_text(FileSystem& system, const std::filesystem::path& path, std::string_view text) {
-  OutputFile file(system, path);
-  file.write(text);
-  file.close();
-}
-
 // Generation needs the end of a document; transformers writes the file for every model.
 std::string generation_config(const JsonNode& config) {
   JsonNode out = JsonNode::object({{"_from_model_config", JsonNode(true)}});
@@ -140,7 +134,7 @@ class Exporter {
 
   void write_small_files(const std::filesystem::path& directory) {
     family_.write(model_, facts(), config_);
-    write_text(target_, directory / "config.json", indented_json_text(config_));
+    create_file(target_, directory / "config.json", indented_json_text(config_));
     std::vector<SourceFile> others = source_files_;
     std::erase_if(others, [](const SourceFile& file) { return file.name == "config.json"; });
     const auto has = [&](std::string_view name) {
@@ -160,7 +154,7 @@ class Exporter {
     WeightMap files;
     for (const Shard& shard : shards_)
       for (const ExportedTensor& tensor : shard.tensors) files[tensor.name] = shard.name;
-    write_text(target_, directory / kIndex, weight_index_text(files, report_.bytes, report_.parameters));
+    create_file(target_, directory / kIndex, weight_index_text(files, report_.bytes, report_.parameters));
   }
 
   FileSystem& target_;

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <map>
 
+#include "trainer/checkpoint/box_cover.h"
 #include "trainer/checkpoint/checkpoint_directory.h"
 #include "trainer/checkpoint/manifest.h"
 #include "trainer/checkpoint/source_files.h"
+#include "trainer/config/field_rules.h"
 #include "trainer/config/model_text.h"
 #include "trainer/conversion/family.h"
 #include "trainer/conversion/model_directory.h"
@@ -70,8 +72,7 @@ class Planner {
     if (found == directory_.tensors().end()) return problem("tensor {} is missing", in_quotes(name));
     unused_.erase(name);
     const SourceTensor& source = found->second;
-    std::vector<int64_t> expected = {parameter.rows(), parameter.columns()};
-    if (parameter.shape.rank() == 1) expected.erase(expected.begin());
+    const std::vector<int64_t> expected = extents_of(whole_box(parameter.shape), parameter.shape.rank());
     if (source.shape != expected)
       return problem("tensor {} has the shape {}; config.json makes it {}", in_quotes(name), text_of(source.shape),
                      text_of(expected));
@@ -106,10 +107,7 @@ class Planner {
 
 // Sizes that each are possible may make a model that is not.
 void check_size(const ModelConfig& model, const ModelDirectory& directory) {
-  const double width = static_cast<double>(model.width);
-  const double heads = 2.0 * static_cast<double>(model.query_heads + model.key_heads);
-  const double layer = width * (heads * static_cast<double>(model.head_size) + 3.0 * static_cast<double>(model.hidden));
-  const double count = static_cast<double>(model.layers.size()) * layer + static_cast<double>(model.vocabulary) * width;
+  const double count = matrix_elements_of(model, std::ssize(model.layers));
   if (count > static_cast<double>(directory.data_bytes()))  // a parameter has two bytes or more
     throw DataError(fmt::format("{} describes a model of {:.3g} parameters, but the weights have {} bytes",
                                 printable_name(directory.config_path().string()), count, directory.data_bytes()));
@@ -167,7 +165,7 @@ Manifest write_weights(const std::filesystem::path& folder, const ModelDirectory
       file.write(part.data(), part.size());
       progress(done += static_cast<int64_t>(part.size()), plan.bytes);
     });
-    const ManifestPiece piece{0, parameter.name, {0, parameter.rows(), 0, parameter.columns()}, crc.value()};
+    const ManifestPiece piece{0, parameter.name, whole_box(parameter.shape), crc.value()};
     manifest.tensors.push_back({parameter.name, tensor.dtype, parameter.shape, {piece}});
   }
   file.close();
@@ -202,9 +200,7 @@ ImportReport import_model(const std::filesystem::path& directory_path, const std
   manifest.mesh = {1, 1, 1};
   manifest.run.config_text = model_text(report.model);
   manifest.source_files = write_source_files(system, output.temporary(), directory.source_files());
-  OutputFile file(system, output.temporary() / kManifestName);
-  file.write(manifest_text(manifest));
-  file.close();
+  create_file(system, output.temporary() / kManifestName, manifest_text(manifest));
   report.durable = output.take_name();
 
   report.keys = keys.reports();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "trainer/checkpoint/box_cover.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/files/input_file.h"
 #include "trainer/formats/elements.h"
@@ -13,10 +14,6 @@ namespace ropewalk {
 namespace {
 
 constexpr std::chrono::milliseconds kBetweenReports{100};
-
-std::vector<int64_t> extents(const Shape& shape) {
-  return shape.rank() == 2 ? std::vector<int64_t>{shape[0], shape[1]} : std::vector<int64_t>{shape[0]};
-}
 
 // Reads a shard again. Throws DataError if it does not hold what was written.
 void read_back(FileSystem& system, const std::filesystem::path& path, const Shard& shard, ShardProgress& progress,
@@ -76,7 +73,8 @@ std::unique_ptr<OutputFile> ShardWriter::write(FileSystem& system, const std::fi
                                                Shard& shard) {
   std::vector<SafetensorsTensor> layout;
   for (const ExportedTensor& tensor : shard.tensors)
-    layout.push_back({tensor.name, tensor.dtype, extents(tensor.source->shape)});
+    layout.push_back(
+        {tensor.name, tensor.dtype, extents_of(whole_box(tensor.source->shape), tensor.source->shape.rank())});
   auto file = std::make_unique<OutputFile>(system, directory / shard.name);
   const std::string header = safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}});
   shard.header_crc32c = crc32c(header);

@@ -1,6 +1,7 @@
 #include "trainer/conversion/weight_index.h"
 
 #include "kernels/error.h"
+#include "trainer/files/plain_name.h"
 #include "trainer/formats/json_tree.h"
 #include "trainer/text/format.h"
 
@@ -11,8 +12,7 @@ constexpr std::string_view kExtension = ".safetensors";
 
 // A file in the directory itself, whatever the index says.
 bool is_shard_name(std::string_view name) {
-  return name.size() > kExtension.size() && name.size() <= 255 && name.ends_with(kExtension) && name[0] != '.' &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+  return is_plain_name(name) && name.size() > kExtension.size() && name.ends_with(kExtension);
 }
 
 }  // namespace

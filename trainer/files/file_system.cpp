@@ -120,17 +120,42 @@ bool remove_if_there(FileSystem& system, const std::filesystem::path& path) {
   return false;
 }
 
-void remove_directory(FileSystem& system, const std::filesystem::path& path) {
+namespace {
+
+// Removes as much as it can, then throws the first failure.
+void remove_entries(FileSystem& system, const std::filesystem::path& path, bool with_folders) {
   std::exception_ptr first_failure;
-  for (const std::string& name : list_directory(path)) {
+  for (const std::string& name : list_directory(path, system.owner())) {
     try {
-      remove_file(system, path / name);
+      if (with_folders && kind_of(path / name) == PathKind::kDirectory)
+        remove_tree(system, path / name);
+      else
+        remove_file(system, path / name);
     } catch (const Error&) {
       if (!first_failure) first_failure = std::current_exception();
     }
   }
   if (first_failure) std::rethrow_exception(first_failure);
+}
+
+void remove_empty(FileSystem& system, const std::filesystem::path& path) {
   if (retry([&] { return system.rmdir(path.c_str()); }) < 0) throw_file_error(system.owner(), "remove", path);
+}
+
+}  // namespace
+
+void remove_directory(FileSystem& system, const std::filesystem::path& path) {
+  remove_entries(system, path, /*with_folders=*/false);
+  remove_empty(system, path);
+}
+
+void remove_contents(FileSystem& system, const std::filesystem::path& path) {
+  remove_entries(system, path, /*with_folders=*/true);
+}
+
+void remove_tree(FileSystem& system, const std::filesystem::path& path) {
+  remove_contents(system, path);
+  remove_empty(system, path);
 }
 
 bool sync_directory(FileSystem& system, const std::filesystem::path& path) {

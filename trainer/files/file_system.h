@@ -83,6 +83,10 @@ bool remove_if_there(FileSystem& system, const std::filesystem::path& path);   /
 // Removes every file of the directory that it can. Then throws the first failure, or removes the directory if there was
 // none. Does not remove subdirectories.
 void remove_directory(FileSystem& system, const std::filesystem::path& path);
+// Removes everything in the directory that it can, subdirectories too, without following links. Then throws the first
+// failure. remove_tree() also removes the directory if there was none.
+void remove_contents(FileSystem& system, const std::filesystem::path& path);
+void remove_tree(FileSystem& system, const std::filesystem::path& path);
 
 // Makes the entries of a directory durable. Returns false if that is impossible: some file systems (SMB, FUSE, folders
 // shared with a host) have no fsync of directories, and a directory without read permission cannot be opened.

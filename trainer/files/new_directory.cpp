@@ -3,8 +3,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-#include <exception>
-
 #include "trainer/files/output_file.h"
 #include "trainer/text/format.h"
 
@@ -24,28 +22,7 @@ void refuse_existing(FileSystem& system, const std::filesystem::path& path) {
                    fmt::format("{} exists; remove it, or give another name", printable_name(path.string())));
 }
 
-// Removes as much as it can, then throws the first failure.
-void remove_contents(FileSystem& system, const std::filesystem::path& directory) {
-  std::exception_ptr first_failure;
-  for (const std::string& name : list_directory(directory, system.owner())) {
-    try {
-      if (kind_of(directory / name) == PathKind::kDirectory)
-        remove_tree(system, directory / name);
-      else
-        remove_file(system, directory / name);
-    } catch (const Error&) {
-      if (!first_failure) first_failure = std::current_exception();
-    }
-  }
-  if (first_failure) std::rethrow_exception(first_failure);
-}
-
 }  // namespace
-
-void remove_tree(FileSystem& system, const std::filesystem::path& path) {
-  remove_contents(system, path);
-  if (retry([&] { return system.rmdir(path.c_str()); }) < 0) throw_file_error(system.owner(), "remove", path);
-}
 
 NewDirectory::NewDirectory(FileSystem& system, std::filesystem::path path)
     : system_(system), path_(without_slash(std::move(path))), temporary_(beside(path_)) {

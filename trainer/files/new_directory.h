@@ -8,10 +8,6 @@
 
 namespace ropewalk {
 
-// Removes a directory with everything in it. Does not follow links. Throws the first failure, after having removed what
-// it can.
-void remove_tree(FileSystem& system, const std::filesystem::path& path);
-
 class NewDirectory {
  public:
   // Makes the temporary directory (beside()), and missing parents. Throws the owner's error if something exists at

@@ -76,6 +76,12 @@ void OutputFile::close() {
   if (system_.close(std::exchange(file_, -1)) < 0 && errno != EINTR) throw_file_error(system_.owner(), "close", path_);
 }
 
+void create_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes) {
+  OutputFile file(system, path);
+  file.write(bytes);
+  file.close();
+}
+
 NewFile::NewFile(FileSystem& system, std::filesystem::path path, const std::filesystem::path& temporary,
                  Leftover leftover)
     : OutputFile(system, cleared(system, temporary, leftover)), final_path_(std::move(path)) {}

@@ -37,6 +37,9 @@ class OutputFile {
   int64_t size_ = 0;
 };
 
+// Creates the file with these contents, fsynced. An existing file, or a link, is an error.
+void create_file(FileSystem& system, const std::filesystem::path& path, std::string_view bytes);
+
 // Writes a file under a temporary name. take_name() renames it to its final name; without that, the destructor removes
 // it. At whatever moment the program ends, the final name has either its old file or the complete new one. take_name()
 // replaces an existing file; the caller must know that this is allowed.

@@ -249,26 +249,12 @@ TEST(CheckpointFaults, AProcessThatIsKilledAtAnyCallLeavesOneWhole) {
 }
 
 TEST(CheckpointFaults, InterruptedAndShortCallsAreContinued) {
-  // Every call is interrupted once, and writes and reads transfer only a few bytes.
-  class Reluctant : public FaultyFileSystem {
-   public:
-    Reluctant() : FaultyFileSystem([this](const char*) { return ++calls_ % 2 ? EINTR : 0; }) {}
-    ssize_t write(int file, const void* data, size_t bytes) override {
-      return FaultyFileSystem::write(file, data, std::min<size_t>(bytes, 7));
-    }
-    ssize_t pread(int file, void* data, size_t bytes, int64_t offset) override {
-      return FaultyFileSystem::pread(file, data, std::min<size_t>(bytes, 5), offset);
-    }
-
-   private:
-    int calls_ = 0;
-  };
   const TemporaryDirectory directory;
   run_ranks(2, [&](const World& world) {
     Mesh mesh(kMesh, world);
     FarKernels kernels;
     ShardedState state(mesh, kernels, DType::kF32);
-    Reluctant files;
+    ReluctantFileSystem files(7, 5);
     state.fill(4);
     save_checkpoint(directory.path(), {1, 1, 1}, state.tensors(), {"", {}, some_source_files()}, mesh, kernels, files);
     state.fill(5);

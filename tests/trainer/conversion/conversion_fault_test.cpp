@@ -182,25 +182,10 @@ TEST_F(ConversionFaults, AProcessThatIsKilledAtAnyCallLeavesNothingOrAll) {
 }
 
 TEST_F(ConversionFaults, InterruptedAndShortCallsAreContinued) {
-  // Every second call is interrupted, except opening an input, and writes and reads transfer only a few bytes.
-  class Reluctant : public FaultyFileSystem {
-   public:
-    Reluctant()
-        : FaultyFileSystem([this](const char* call) { return call != std::string("open") && ++calls_ % 2 ? EINTR : 0; },
-                           FileOwner::kData) {}
-    ssize_t write(int file, const void* data, size_t bytes) override {
-      return FaultyFileSystem::write(file, data, std::min<size_t>(bytes, 70));
-    }
-    ssize_t pread(int file, void* data, size_t bytes, int64_t offset) override {
-      return FaultyFileSystem::pread(file, data, std::min<size_t>(bytes, 50), offset);
-    }
-
-   private:
-    int calls_ = 0;
-  };
+  // Opening an input is not repeated.
   for (const Conversion& conversion : kConversions) {
     clear();
-    Reluctant files;
+    ReluctantFileSystem files(70, 50, FileOwner::kData, "open");
     conversion.run(directory_.path(), output(), files);
     expect_complete(conversion);
   }

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "tests/support/temporary_directory.h"
 
 namespace ropewalk {
@@ -62,6 +64,13 @@ int FaultyFileSystem::mkdir(const char* path, mode_t mode) {
 }
 int FaultyFileSystem::unlink(const char* path) { return fails("unlink") ? -1 : FileSystem::unlink(path); }
 int FaultyFileSystem::rmdir(const char* path) { return fails("rmdir") ? -1 : FileSystem::rmdir(path); }
+
+ssize_t ReluctantFileSystem::write(int file, const void* data, size_t bytes) {
+  return FaultyFileSystem::write(file, data, std::min(bytes, most_written_));
+}
+ssize_t ReluctantFileSystem::pread(int file, void* data, size_t bytes, int64_t offset) {
+  return FaultyFileSystem::pread(file, data, std::min(bytes, most_read_), offset);
+}
 
 bool PowerCutFileSystem::fails() {
   errno = power_();

@@ -44,6 +44,23 @@ class FaultyFileSystem : public FileSystem {
   Fault fault_;
 };
 
+// Every second call is interrupted (errno EINTR), except those that are named by `spared`; writes and reads transfer at
+// most a few bytes. Several threads may share it.
+class ReluctantFileSystem : public FaultyFileSystem {
+ public:
+  ReluctantFileSystem(size_t most_written, size_t most_read, FileOwner owner = FileOwner::kRun, std::string spared = "")
+      : FaultyFileSystem([this, spared](const char* call) { return call != spared && ++calls_ % 2 ? EINTR : 0; },
+                         owner),
+        most_written_(most_written),
+        most_read_(most_read) {}
+  ssize_t write(int file, const void* data, size_t bytes) override;
+  ssize_t pread(int file, void* data, size_t bytes, int64_t offset) override;
+
+ private:
+  std::atomic<int> calls_ = 0;
+  size_t most_written_, most_read_;
+};
+
 // Counts calls, of several ranks together if they share it; call number `at` fails, or all calls from there on.
 class CallCounter {
  public:
