@@ -13,8 +13,9 @@ set -euo pipefail
 for group in "$@"; do
   case $group in --help | -h) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 done
-packages=(g++ cmake ninja-build ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libhwy-dev
-          libfmt-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev python3)
+packages=(g++ cmake ninja-build pkgconf ccache openmpi-bin libopenmpi-dev protobuf-compiler libprotobuf-dev libhwy-dev
+          libfmt-dev libboost-dev libboost-program-options-dev nlohmann-json3-dev libsimdjson-dev libpcre2-dev libicu-dev
+          libzstd-dev zlib1g-dev libxxhash-dev python3)
 for group in "$@"; do
   case $group in
     build) ;;

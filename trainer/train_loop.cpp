@@ -230,10 +230,17 @@ class Run {
   void sample() {
     if (!tokenizer_ || config_.validation.sample_tokens == 0) return;
     std::vector<int32_t> prompt = tokenizer_->encode(config_.validation.prompt);
-    if (prompt.empty()) prompt.push_back(tokenizer_->end_of_document());
-    const std::vector<int32_t> text = generate(trainer_.predictor(), prompt,
-                                               {config_.validation.sample_tokens, config_.validation.temperature,
-                                                config_.training.seed, tokenizer_->end_of_document()});
+    const std::optional<int32_t> end = tokenizer_->end_of_document();
+    if (prompt.empty()) {
+      if (!end)
+        throw ConfigurationError(
+            "validation.prompt is empty, and the tokenizer's files do not say which token begins a text; set "
+            "validation.prompt, or validation.sample_tokens: 0 for no text");
+      prompt.push_back(*end);
+    }
+    const std::vector<int32_t> text = generate(
+        trainer_.predictor(), prompt,
+        {config_.validation.sample_tokens, config_.validation.temperature, config_.training.seed, end.value_or(-1)});
     reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_->decode(text));
   }
 

@@ -151,6 +151,12 @@ class Reporter {
 PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
                        const std::function<void(const PrepareProgress&)>& progress) {
   check_options(options);
+  const std::optional<int32_t> end_of_document = tokenizer.end_of_document();
+  if (!end_of_document)
+    throw ConfigurationError(fmt::format(
+        "the tokenizer {} does not say which token ends a document (\"eos_token\" of a tokenizer_config.json beside "
+        "it); name one by --end-of-document",
+        printable_name(tokenizer.identity().name)));
   InputFiles inputs = list_input_files(options.inputs);
   const std::vector<std::string>& files = inputs.files;
   check_formats(options.documents, files);
@@ -177,14 +183,14 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
   };
   const DocumentSink sink = {.piece =
                                  [&](std::string_view piece) {
-                                   encoding([&] { encoder->append(piece, ids); });
+                                   encoding([&] { encoder->append(piece, AddedTokens::kRecognize, ids); });
                                    writer.append(ids);
                                    ids.clear();
                                  },
                              .end =
                                  [&] {
                                    encoding([&] { encoder->finish(ids); });
-                                   ids.push_back(tokenizer.end_of_document());
+                                   ids.push_back(*end_of_document);
                                    writer.append(ids);
                                    ids.clear();
                                    writer.end_document();

@@ -8,67 +8,12 @@
 #include <utility>
 
 #include "kernels/error.h"
-#include "kernels/random.h"
 #include "trainer/data/indexed_dataset.h"
+#include "trainer/data/window_samples.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
-
-// A part of the token stream, in windows of S + 1 tokens that overlap by one token: window p is [p S, p S + S + 1). So
-// each token but the first is a target once. Tokens at the end that do not fill a window are left out.
-class WindowSamples : public Samples {
- public:
-  // order: the name that seeds the shuffling; each epoch is shuffled differently. Empty: not shuffled.
-  WindowSamples(std::shared_ptr<const IndexedDataset> dataset, int64_t begin, int64_t end, int64_t sequence_length,
-                std::string order, uint64_t seed)
-      : dataset_(std::move(dataset)),
-        begin_(begin),
-        sequence_length_(sequence_length),
-        windows_(static_cast<uint64_t>((end - begin - 1) / sequence_length)),
-        order_(std::move(order)),
-        seed_(seed) {}
-
-  uint64_t samples_per_epoch() const override { return windows_; }
-
-  Sample at(uint64_t index) const override {
-    const uint64_t epoch = index / windows_;
-    uint64_t window = index % windows_;
-    if (!order_.empty()) {
-      window = RandomPermutation(seed_, fmt::format("{} of epoch {}", order_, epoch), windows_)(window);
-    }
-    return read(begin_ + static_cast<int64_t>(window) * sequence_length_);
-  }
-
- private:
-  Sample read(int64_t begin) const {
-    const auto length = static_cast<size_t>(sequence_length_);
-    std::vector<int32_t> tokens(length + 1);
-    dataset_->read(begin, tokens);
-
-    Sample sample;
-    sample.targets.assign(tokens.begin() + 1, tokens.end());
-    sample.document_begin.resize(length);
-    for (int64_t position = 0; position < sequence_length_;) {  // one document at a time
-      const int64_t document = dataset_->document_at(begin + position);
-      const int64_t document_end = dataset_->document_begin(document + 1) - begin;
-      if (document_end <= sequence_length_) sample.targets[static_cast<size_t>(document_end - 1)] = -1;
-      const int64_t end = std::min(document_end, sequence_length_);
-      std::fill(sample.document_begin.begin() + position, sample.document_begin.begin() + end,
-                static_cast<int32_t>(position));
-      position = end;
-    }
-    tokens.pop_back();
-    sample.tokens = std::move(tokens);
-    return sample;
-  }
-
-  std::shared_ptr<const IndexedDataset> dataset_;
-  int64_t begin_, sequence_length_;
-  uint64_t windows_;
-  std::string order_;
-  uint64_t seed_;
-};
 
 // The field with the stage's sequence length, for messages.
 std::string length_field(const Stage& stage) {

@@ -111,7 +111,11 @@ ScoringRequest request_of_text(const Members& members, const Tokenizer* tokenize
   ScoringRequest request{.tokens = tokenizer->encode(context + continuation)};
   request.targets = std::ssize(request.tokens) - before;
   if (request.targets < 1) refuse("after this context, the tokenizer gives \"continuation\" no token of its own");
-  if (before == 0) request.tokens.insert(request.tokens.begin(), tokenizer->end_of_document());
+  if (before == 0) {
+    const std::optional<int32_t> end = tokenizer->end_of_document();
+    if (!end) refuse("\"context\" is empty, and the tokenizer's files do not say which token stands between documents");
+    request.tokens.insert(request.tokens.begin(), *end);
+  }
   return request;
 }
 

@@ -89,7 +89,7 @@ TEST_F(Prepare, TokensDoNotDependOnHowTextIsCut) {
     lines += "{\"text\":\"" + escaped + "\"}\n";
     if (document.empty()) continue;
     for (const int32_t id : words.encode(document)) expected.push_back(static_cast<uint16_t>(id));
-    expected.push_back(static_cast<uint16_t>(words.end_of_document()));
+    expected.push_back(static_cast<uint16_t>(words.end_of_document().value()));
   }
   write_file(folder_ / "a.txt", separated);
   write_file(folder_ / "a.jsonl", lines);
@@ -280,10 +280,10 @@ TEST_F(Prepare, AnErrorInTheMiddleLeavesWhatWasThere) {
 // Refuses a document with a '!' in append(), and a document with a '?' in finish().
 class Refusing : public WordTokenizer {
   class RefusingEncoder : public WordEncoder {
-    void append(std::string_view piece, std::vector<int32_t>& ids) override {
+    void append(std::string_view piece, AddedTokens added, std::vector<int32_t>& ids) override {
       if (piece.find('!') != piece.npos) throw DataError("a mark in the text");
       asked_ = asked_ || piece.find('?') != piece.npos;
-      WordEncoder::append(piece, ids);
+      WordEncoder::append(piece, added, ids);
     }
     void finish(std::vector<int32_t>& ids) override {
       if (asked_) throw DataError("a question in the text");

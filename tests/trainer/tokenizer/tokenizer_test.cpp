@@ -12,7 +12,7 @@ TEST(ByteTokenizer, EveryByteIsItsOwnIdAndComesBack) {
   for (int byte = 0; byte < 256; ++byte) text += static_cast<char>(byte);
   std::vector<int32_t> ids = {7};
   const auto encoder = tokenizer->make_encoder();
-  encoder->append(text, ids);
+  encoder->append(text, AddedTokens::kRecognize, ids);
   encoder->finish(ids);
   ASSERT_EQ(ids.size(), 257u);
   EXPECT_EQ(ids[0], 7);  // append() keeps earlier ids
@@ -56,7 +56,7 @@ Ids encode_in_pieces(Encoder& encoder, std::string_view text, const RandomStream
   Ids ids;
   for (uint64_t i = first; !text.empty(); ++i) {
     const size_t length = std::min<size_t>(random.bits(i)[0] % 10, text.size());
-    encoder.append(text.substr(0, length), ids);
+    encoder.append(text.substr(0, length), AddedTokens::kRecognize, ids);
     text.remove_prefix(length);
   }
   encoder.finish(ids);
@@ -70,9 +70,9 @@ void expect_ids_not_to_depend_on_cuts(const Tokenizer& tokenizer) {
     const std::string text = text_of_words(texts, 100 * round, round % 60);
     const Ids whole = tokenizer.encode(text);
     Ids begun;
-    other->append(text.substr(0, text.size() / 2), begun);
+    other->append(text.substr(0, text.size() / 2), AddedTokens::kRecognize, begun);
     ASSERT_EQ(encode_in_pieces(*one, text, cuts, 1000 * round), whole) << text;
-    other->append(text.substr(text.size() / 2), begun);
+    other->append(text.substr(text.size() / 2), AddedTokens::kRecognize, begun);
     other->finish(begun);
     ASSERT_EQ(begun, whole) << text;
   }

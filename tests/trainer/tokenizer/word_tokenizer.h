@@ -17,7 +17,7 @@ class WordEncoder : public Encoder {
  public:
   static constexpr int32_t kWords = 60'000;
 
-  void append(std::string_view piece, std::vector<int32_t>& ids) override {
+  void append(std::string_view piece, AddedTokens, std::vector<int32_t>& ids) override {
     held_ += piece;
     take_words(false, ids);
   }
@@ -55,9 +55,12 @@ class WordEncoder : public Encoder {
 class WordTokenizer : public Tokenizer {
  public:
   std::unique_ptr<Encoder> make_encoder() const override { return std::make_unique<WordEncoder>(); }
-  std::string decode(std::span<const int32_t>) const override { return ""; }
+  std::string decode(std::span<const int32_t>, Special) const override { return ""; }
   int64_t vocabulary_size() const override { return WordEncoder::kWords + 1; }
-  int32_t end_of_document() const override { return WordEncoder::kWords; }
+  std::optional<int32_t> end_of_document() const override { return WordEncoder::kWords; }
+  std::optional<int32_t> added_token(std::string_view) const override { return std::nullopt; }
+  Template special_ids() const override { return {}; }
+  TokenizerIdentity identity() const override { return {"words", "", vocabulary_size()}; }
 };
 
 // Text of `characters` characters, some of several bytes, with much white space.
