@@ -1,34 +1,41 @@
-"""Writes trainer/tokenizer/unicode_ranges.inc: the classes of characters by which pre-tokenizers split, in the version of Unicode that Hugging
-Face's tokenizers uses. Asks the package for every code point (pip install tokenizers):
-  python3 tests/tokenizers/unicode_ranges.py > trainer/tokenizer/unicode_ranges.inc
-With --check FILE it compares instead."""
+"""Writes the character tables of trainer/tokenizer/: unicode_ranges.inc, the classes by which pre-tokenizers split, and word_ranges.inc, the
+characters of words. Hugging Face's tokenizers takes each class from another version of Unicode, so this asks the package (pip install
+tokenizers) for every code point:
+  python3 tests/tokenizers/unicode_ranges.py trainer/tokenizer
+With --check, compares the files with the package instead."""
 import argparse
 import pathlib
 import sys
 
 import tokenizers
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 
+POINTS = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
 CLASSES = {"kLetter": r"\p{L}", "kNumber": r"\p{N}", "kSpace": r"\s"}
 AT_ONCE = 4096
 
 
-def members(pattern):
+def matched(pattern):
     """The code points that the pattern matches: those that Split removes."""
     split, found = pre_tokenizers.Split(Regex(pattern), "removed"), []
-    points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000]
-    for begin in range(0, len(points), AT_ONCE):
-        part = points[begin:begin + AT_ONCE]
+    for begin in range(0, len(POINTS), AT_ONCE):
+        part = POINTS[begin:begin + AT_ONCE]
         left = {ord(letter) for piece, _ in split.pre_tokenize_str("".join(map(chr, part))) for letter in piece}
         found += [point for point in part if point not in left]
     return found
 
 
 def only_digits(numbers):
-    """What the pre-tokenizer Digits takes for a number, but \\p{N} does not: it has a newer Unicode."""
+    """What the pre-tokenizer Digits takes for a number, but \\p{N} does not."""
     split, numbers = pre_tokenizers.Digits(individual_digits=True), set(numbers)
-    points = [point for point in range(0x110000) if not 0xD800 <= point < 0xE000 and point not in numbers]
-    return [point for point in points if len(split.pre_tokenize_str(f"a{chr(point)}a")) == 3]
+    return [point for point in POINTS if point not in numbers and len(split.pre_tokenize_str(f"a{chr(point)}a")) == 3]
+
+
+def of_words():
+    """What must not touch a token that is a single word."""
+    tokenizer, mark = Tokenizer(models.BPE(vocab={}, merges=[])), "\u00a7"
+    tokenizer.add_tokens([AddedToken(mark, single_word=True, normalized=False)])
+    return [point for point in POINTS if chr(point) != mark and not tokenizer.encode(mark + chr(point)).ids]
 
 
 def ranges(points):
@@ -41,18 +48,14 @@ def ranges(points):
     return out
 
 
-def table():
-    lines, all_ranges = [], []
-    found = {name: (pattern, members(pattern)) for name, pattern in CLASSES.items()}
-    found["kNewNumber"] = ("Digits alone", only_digits(found["kNumber"][1]))
-    for name, (pattern, points) in found.items():
-        lines.append(f"// {pattern}: {len(points)} characters")
-        all_ranges += [(begin, end, name) for begin, end in ranges(points)]
-    lines = ["// Written by tests/tokenizers/unicode_ranges.py; do not edit. The characters of each class, as Hugging Face's tokenizers "
-             f"{tokenizers.__version__} has them."] + lines
-    cells = [f"{{0x{begin:x}, 0x{end:x}, {name}}}," for begin, end, name in sorted(all_ranges)]
+def table(found):
+    """found: {(the last part of a cell, what matches them): code points}"""
+    lines = [f"// Written by tests/tokenizers/unicode_ranges.py from tokenizers {tokenizers.__version__}; do not edit."]
+    lines += [f"// {what}: {len(points)} characters" for (_, what), points in found.items()]
+    cells = sorted((begin, end, name) for (name, _), points in found.items() for begin, end in ranges(points))
     line = ""
-    for cell in cells:
+    for begin, end, name in cells:
+        cell = f"{{0x{begin:x}, 0x{end:x}{name}}},"
         if len(line) + len(cell) + 1 > 118:
             lines.append(line)
             line = ""
@@ -62,12 +65,17 @@ def table():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", type=pathlib.Path)
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    if not options.check:
-        sys.stdout.write(table())
-    elif options.check.read_text().splitlines()[1:] != table().splitlines()[1:]:
-        sys.exit(f"{options.check} differs")
+    classes = {(f", {name}", pattern): matched(pattern) for name, pattern in CLASSES.items()}
+    classes[", kNewNumber", "Digits alone"] = only_digits(classes[", kNumber", CLASSES["kNumber"]])
+    for name, text in {"unicode_ranges.inc": table(classes), "word_ranges.inc": table({("", "words"): of_words()})}.items():
+        path = options.directory / name
+        if not options.check:
+            path.write_text(text)
+        elif path.read_text().splitlines()[1:] != text.splitlines()[1:]:
+            sys.exit(f"{path} differs")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ size_t character_length(std::string_view text) {
 bool is_utf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
 
 size_t first_invalid_utf8(std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return text.size();
   size_t position = 0;
   while (position < text.size()) {
     const size_t length = character_length(text.substr(position));

@@ -91,9 +91,7 @@ std::vector<Regex::Match> numbers_in(std::string_view piece) {
   for (size_t at = 0; at < piece.size();) {
     const auto byte = static_cast<uint8_t>(piece[at]);
     const size_t bytes = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
-    uint32_t character = bytes == 1 ? byte : byte & (0xffu >> (bytes + 1));
-    for (size_t i = 1; i < bytes; ++i) character = character << 6 | (static_cast<uint8_t>(piece[at + i]) & 0x3fu);
-    if (classes[character] == CharacterClass::kNumber) found.push_back({at, at + bytes});
+    if (classes[character_at(piece, at)] == CharacterClass::kNumber) found.push_back({at, at + bytes});
     at += bytes;
   }
   return found;

@@ -58,4 +58,13 @@ CharacterClasses::CharacterClasses(CharacterClass new_numbers) {
   }
 }
 
+uint32_t character_at(std::string_view text, size_t at) {
+  const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(text[at + i])); };
+  const uint32_t first = byte(0);
+  if (first < 0x80) return first;
+  if (first < 0xe0) return (first & 0x1f) << 6 | (byte(1) & 0x3f);
+  if (first < 0xf0) return (first & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f);
+  return (first & 0x07) << 18 | (byte(1) & 0x3f) << 12 | (byte(2) & 0x3f) << 6 | (byte(3) & 0x3f);
+}
+
 }  // namespace ropewalk

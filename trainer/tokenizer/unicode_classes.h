@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace ropewalk {
@@ -34,5 +35,8 @@ class CharacterClasses {
   std::array<uint16_t, kCharacters / kBlock> index_;  // equal blocks are stored once
   std::vector<CharacterClass> blocks_;                // ASCII is the first
 };
+
+// The character that begins at `at`. `text` is valid UTF-8.
+uint32_t character_at(std::string_view text, size_t at);
 
 }  // namespace ropewalk
