@@ -108,6 +108,7 @@ void AddedTokenFinder::search(bool ends) {
     if (!ends && end == held_.size() && (token.rstrip || token.single_word)) break;
     at = match->end;
     if (token.single_word && !is_single_word(match->begin, match->end)) continue;
+    if (token.lstrip && end <= emitted_) continue;  // white space that the token before has taken
     emit(begin, true);
     sink_.token(token.id);
     emitted_ = end;
@@ -162,8 +163,9 @@ void AddedTokenFinder::emit(size_t end, bool ends) {
   if (ends) in_stretch_ = false;
 }
 
-// Drops held text that the sink has.
+// Drops held text, up to a character.
 void AddedTokenFinder::forget(size_t bytes) {
+  while (bytes > 0 && is_continuation(held_[bytes])) --bytes;
   if (bytes == 0) return;
   after_word_ = is_word_at(held_, previous_character(held_, bytes));
   held_.erase(0, bytes);

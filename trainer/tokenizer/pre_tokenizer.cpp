@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "trainer/tokenizer/regex.h"
@@ -36,6 +37,32 @@ class ScannedPreTokenizer : public PreTokenizer {
  private:
   Scanner scanner_;
   bool add_prefix_space_;
+};
+
+// The matches of a pattern: by a scanner, if one knows it.
+class Matcher {
+ public:
+  explicit Matcher(const std::string& pattern) : scanner_(scanner_for(pattern)) {
+    if (!scanner_) regex_.emplace(pattern);
+  }
+
+  bool looks_behind() const { return regex_ && regex_->looks_behind(); }
+
+  std::vector<Regex::Match> matches(std::string_view text, bool ends) const {
+    if (regex_) return regex_->matches(text, ends);
+    Pieces pieces;
+    scan(*scanner_, text, ends, pieces);
+    std::vector<Regex::Match> found;
+    for (const std::string_view piece : pieces) {
+      const size_t begin = found.empty() ? 0 : found.back().end;
+      found.push_back({begin, begin + piece.size()});
+    }
+    return found;
+  }
+
+ private:
+  std::optional<Scanner> scanner_;
+  std::optional<Regex> regex_;
 };
 
 // A stretch of a piece: a match, or what lies between two.
@@ -109,18 +136,27 @@ class SteppedPreTokenizer : public PreTokenizer {
  public:
   explicit SteppedPreTokenizer(std::vector<Step> steps) {
     for (Step& step : steps) {
-      std::optional<Regex> regex;
-      if (step.kind == Step::Kind::kRegex) regex.emplace(step.pattern);
-      stages_.push_back({std::move(step), std::move(regex)});
+      std::optional<Matcher> matcher;
+      if (step.kind == Step::Kind::kRegex) matcher.emplace(step.pattern);
+      stages_.push_back({std::move(step), std::move(matcher)});
     }
   }
 
   size_t split(std::string_view text, PartOfText part, PreTokens& out) const override {
     out.pieces.clear();
     out.added.clear();
-    const size_t used = part.ends ? text.size() : certain(text);
-    if (used > 0) out.pieces = {text.substr(0, used)};
-    for (const Stage& stage : stages_) {
+    if (text.empty() || (!part.ends && !can_stream())) return 0;
+    size_t used = text.size();
+    std::span<const Stage> stages = stages_;
+    if (part.ends) {
+      out.pieces = {text};
+    } else {
+      const std::vector<Regex::Match> found = stages.front().matcher->matches(text, false);
+      used = found.empty() ? 0 : found.back().end;
+      cut(stages.front().step, text.substr(0, used), found, out.pieces);
+      stages = stages.subspan(1);
+    }
+    for (const Stage& stage : stages) {
       const Pieces pieces = std::exchange(out.pieces, {});
       for (const std::string_view piece : pieces) apply(stage, piece, out);
     }
@@ -130,18 +166,15 @@ class SteppedPreTokenizer : public PreTokenizer {
  private:
   struct Stage {
     Step step;
-    std::optional<Regex> regex;
+    std::optional<Matcher> matcher;  // of kRegex
   };
 
-  // Up to where the pieces are certain though the text goes on: the last match of the first step that is, if it cuts
-  // without a look at what precedes. Other steps need the whole text.
-  size_t certain(std::string_view text) const {
-    if (stages_.empty()) return 0;
-    const auto& [step, regex] = stages_.front();
+  // Pieces up to a match are certain if the first step cuts without a look at what precedes. Otherwise the whole text
+  // is needed.
+  bool can_stream() const {
+    const auto& [step, matcher] = stages_.front();
     const bool cuts = step.behavior == Step::Behavior::kIsolated || step.behavior == Step::Behavior::kRemoved;
-    if (!regex || regex->looks_behind() || !cuts) return 0;
-    const std::vector<Regex::Match> found = regex->matches(text, false);
-    return found.empty() ? 0 : found.back().end;
+    return matcher && !matcher->looks_behind() && cuts;
   }
 
   static void apply(const Stage& stage, std::string_view piece, PreTokens& out) {
@@ -154,19 +187,23 @@ class SteppedPreTokenizer : public PreTokenizer {
         } else {
           out.pieces.push_back(text);
         }
-        return;
+        break;
       }
       case Step::Kind::kDigits:
         return add_pieces(stretches_of(piece, numbers_in(piece)),
                           step.individual_digits ? Step::Behavior::kIsolated : Step::Behavior::kContiguous, out.pieces);
-      default:
-        break;
+      case Step::Kind::kRegex:
+        return cut(step, piece, stage.matcher->matches(piece, true), out.pieces);
+      case Step::Kind::kLiteral:
+        return cut(step, piece, literals_in(piece, step.pattern), out.pieces);
     }
-    std::vector<Stretch> stretches =
-        stretches_of(piece, stage.regex ? stage.regex->matches(piece, true) : literals_in(piece, step.pattern));
+  }
+
+  static void cut(const Step& step, std::string_view piece, const std::vector<Regex::Match>& matches, Pieces& out) {
+    std::vector<Stretch> stretches = stretches_of(piece, matches);
     if (step.invert)
       for (Stretch& stretch : stretches) stretch.is_match = !stretch.is_match;
-    add_pieces(std::move(stretches), step.behavior, out.pieces);
+    add_pieces(std::move(stretches), step.behavior, out);
   }
 
   std::vector<Stage> stages_;

@@ -3,7 +3,9 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "kernels/error.h"
 #include "trainer/text/format.h"
@@ -14,9 +16,13 @@ namespace {
 constexpr uint32_t kMatchLimit = 100'000'000;
 constexpr size_t kStackBytes = size_t{32} << 20;  // of JIT code: for a match over a long text
 
-// \s of Oniguruma, for the inside of a class: PCRE2's also has U+180E.
+// \s and \S of Oniguruma, for the inside of a class: in PCRE2, U+180E is white space too.
 constexpr std::string_view kSpaces =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+
+constexpr std::string_view kNotSpaces =
+    R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027})"
+    R"(\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 
 [[noreturn]] void refuse(const std::string& pattern, size_t at, const std::string& why) {
   throw DataError(fmt::format("the regular expression {}: at byte {}: {}", in_quotes(pattern), at + 1, why));
@@ -88,8 +94,13 @@ class Translator {
     const char c = pattern_[at_ + 1];
     const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     if (c == 's' || c == 'S') {
-      space(c == 'S');
-    } else if (!is_letter || std::string_view("pPnrtfxd").find(c) != std::string_view::npos) {
+      out_ += fmt::format(fmt::runtime(in_class_ ? "{}" : "[{}]"), c == 's' ? kSpaces : kNotSpaces);
+      at_ += 2;
+    } else if (c == 'u') {
+      code_point();
+    } else if ((c == 'p' || c == 'P' || c == 'x') && pattern_.compare(at_ + 2, 1, "{") == 0) {
+      copy(std::min(pattern_.find('}', at_), pattern_.size() - 1) + 1 - at_);
+    } else if (!is_letter || std::string_view("nrtfxd").find(c) != std::string_view::npos) {
       copy(2);
     } else if (c == 'A' || c == 'z') {
       looks_behind = true;
@@ -99,10 +110,14 @@ class Translator {
     }
   }
 
-  void space(bool negated) {
-    if (in_class_ && negated) refuse(pattern_, at_, "'\\S' within a class is not supported");
-    out_ += in_class_ ? std::string(kSpaces) : fmt::format("[{}{}]", negated ? "^" : "", kSpaces);
-    at_ += 2;
+  // \uHHHH
+  void code_point() {
+    const std::string digits = pattern_.substr(at_ + 2, 4);
+    const auto is_digit = [](unsigned char c) { return std::isxdigit(c) != 0; };
+    if (digits.size() < 4 || !std::ranges::all_of(digits, is_digit))
+      refuse(pattern_, at_, "'\\u' needs four hexadecimal digits");
+    out_ += fmt::format("\\x{{{}}}", digits);
+    at_ += 6;
   }
 
   const std::string& pattern_;

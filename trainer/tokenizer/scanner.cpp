@@ -176,29 +176,33 @@ constexpr std::string_view kQwen2Pattern =
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-std::optional<Scanner> scanner_for(const PreTokenizerStep& step) {
+std::optional<Scanner> scanner_of(const PreTokenizerStep& step) {
   using Step = PreTokenizerStep;
   if (step.kind == Step::Kind::kByteLevel && step.use_regex) return Scanner::kGpt2;
   // Every character belongs to a match, so the behaviors that keep matches apart are the same.
   const bool keeps_matches = !step.invert && step.behavior == Step::Behavior::kIsolated;
   const bool keeps_gaps = step.invert && step.behavior == Step::Behavior::kRemoved;
   if (step.kind != Step::Kind::kRegex || !(keeps_matches || keeps_gaps)) return std::nullopt;
-  if (step.pattern == kLlama3Pattern) return Scanner::kLlama3;
-  if (step.pattern == kQwen2Pattern) return Scanner::kQwen2;
-  if (step.pattern == kGpt2Pattern) return Scanner::kGpt2;
-  return std::nullopt;
+  return scanner_for(std::string_view(step.pattern));
 }
 
 }  // namespace
+
+std::optional<Scanner> scanner_for(std::string_view pattern) {
+  if (pattern == kLlama3Pattern) return Scanner::kLlama3;
+  if (pattern == kQwen2Pattern) return Scanner::kQwen2;
+  if (pattern == kGpt2Pattern) return Scanner::kGpt2;
+  return std::nullopt;
+}
 
 std::optional<Scanner> scanner_for(const std::vector<PreTokenizerStep>& steps) {
   using Kind = PreTokenizerStep::Kind;
   std::vector<PreTokenizerStep> splitting;  // without ByteLevel's mapping of bytes, which splits nothing
   for (const PreTokenizerStep& step : steps)
     if (step.kind != Kind::kByteLevel || step.use_regex) splitting.push_back(step);
-  if (splitting.size() == 1) return scanner_for(splitting.front());
+  if (splitting.size() == 1) return scanner_of(splitting.front());
   if (splitting.size() == 2 && splitting[0].kind == Kind::kDigits && splitting[0].individual_digits &&
-      scanner_for(splitting[1]) == Scanner::kGpt2)
+      scanner_of(splitting[1]) == Scanner::kGpt2)
     return Scanner::kCommandR;
   return std::nullopt;
 }

@@ -19,6 +19,8 @@ enum class Scanner {
   kQwen2    // the same with \p{N} instead of \p{N}{1,3}
 };
 
+// The scanner whose pieces are the matches of a regular expression; nullopt if there is none.
+std::optional<Scanner> scanner_for(std::string_view pattern);
 // The scanner that does what these steps do, prefix spaces apart; nullopt if there is none.
 std::optional<Scanner> scanner_for(const std::vector<PreTokenizerStep>& steps);
 
