@@ -60,21 +60,41 @@ class TextStage {
   explicit TextStage(const Tables& tables) : tables_(tables) {}
 
   void append(std::string_view text, bool ends, std::vector<int32_t>& ids) {
-    held_ += text;
-    // Text that was held back is scanned again only when it has doubled, so that its length counts once.
-    if (!ends && held_.size() < 2 * tried_) return;
-    const size_t used = tables_.pre_tokenizer->split(held_, {begins_, ends}, pre_tokens_);
-    for (const std::string_view piece : pre_tokens_.pieces) cache_.encode(tables_.encoding, piece, ids);
-    held_.erase(0, used);
-    tried_ = ends ? 0 : held_.size();
-    begins_ = ends || (begins_ && used == 0);
+    if (held_.empty()) {
+      held_ = text.substr(encode(text, ends, ids));
+    } else {
+      held_ += text;
+      // Text that was held back is scanned again only when it has doubled, so that its length counts once.
+      if (!ends && held_.size() < 2 * tried_) return;
+      held_.erase(0, encode(held_, ends, ids));
+    }
+    tried_ = held_.size();
+    begins_ = begins_ || ends;
   }
 
  private:
+  // A window at a time, so that its pre-tokens stay in the processor's cache. Returns the bytes that are done.
+  size_t encode(std::string_view text, bool ends, std::vector<int32_t>& ids) {
+    size_t done = 0;
+    for (size_t window = kWindow; done < text.size();) {
+      std::string_view part = text.substr(done, window);
+      const bool is_last = part.size() == text.size() - done;
+      if (!is_last) part = part.substr(0, length_in_whole_characters(part));
+      const size_t used = tables_.pre_tokenizer->split(part, {begins_, ends && is_last}, pre_tokens_);
+      cache_.encode(tables_.encoding, pre_tokens_.pieces, ids);
+      done += used;
+      begins_ = begins_ && used == 0;
+      if (is_last) break;
+      window = used == 0 ? 2 * window : kWindow;
+    }
+    return done;
+  }
+
+  static constexpr size_t kWindow = 16 << 10;
   const Tables& tables_;
   std::string held_;
   size_t tried_ = 0;    // bytes of held_ that are known to be uncertain
-  bool begins_ = true;  // held_ begins the text
+  bool begins_ = true;  // no text of this stretch is done
   PreTokens pre_tokens_;
   PieceCache cache_;
 };

@@ -98,35 +98,78 @@ void BytePairEncoding::encode_long(std::string_view piece, std::vector<int32_t>&
     if (symbol.id >= 0) ids.push_back(symbol.id);
 }
 
+namespace {
+
+template <typename Word>
+uint64_t load(const char* at) {
+  Word word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+
+}  // namespace
+
+// Words that overlap are read instead of single bytes.
+PieceCache::Key::Key(std::string_view piece) {
+  const char* const begin = piece.data();
+  const char* const end = begin + piece.size();
+  if (piece.size() > 16) {
+    words = {load<uint64_t>(begin), load<uint64_t>(begin + 8), load<uint64_t>(end - 16), load<uint64_t>(end - 8)};
+  } else if (piece.size() > 8) {
+    words = {load<uint64_t>(begin), load<uint64_t>(end - 8)};
+  } else if (piece.size() >= 4) {
+    words = {load<uint32_t>(begin) | load<uint32_t>(end - 4) << 32};
+  } else {
+    words = {load<uint8_t>(begin) | load<uint8_t>(begin + piece.size() / 2) << 8 | load<uint8_t>(end - 1) << 16};
+  }
+}
+
+uint64_t PieceCache::Key::hash() const {
+  const uint64_t mixed =
+      (words[0] ^ std::rotl(words[1], 21) ^ std::rotl(words[2], 42) ^ words[3] * 0xff51afd7ed558ccdu) *
+      0x9e3779b97f4a7c15u;
+  return (mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u;
+}
+
+void PieceCache::encode(const BytePairEncoding& encoding, std::span<const std::string_view> pieces,
+                        std::vector<int32_t>& ids) {
+  out_.clear();
+  for (const std::string_view piece : pieces) {
+    if (piece.size() > kMostBytes) {
+      encoding.encode(piece, out_);
+      continue;
+    }
+    const Key key(piece);
+    Entry& entry = entries_[key.hash() >> shift_];
+    if (entry.bytes != piece.size() || entry.key != key) {
+      encode_new(encoding, piece, entry, key);
+      continue;
+    }
+    // Copies all that an entry may have, which is faster than its exact number.
+    const size_t size = out_.size();
+    out_.resize(size + kMostIds);
+    std::copy_n(entry.ids.begin(), kMostIds, out_.begin() + static_cast<std::ptrdiff_t>(size));
+    out_.resize(size + entry.count);
+  }
+  ids.insert(ids.end(), out_.begin(), out_.end());
+}
+
+void PieceCache::encode_new(const BytePairEncoding& encoding, std::string_view piece, Entry& entry, const Key& key) {
+  const size_t first = out_.size();
+  encoding.encode(piece, out_);
+  const size_t count = out_.size() - first;
+  if (count > kMostIds) return;
+  if (++filled_ > entries_.size() && entries_.size() < kMost) return grow();
+  entry.key = key;
+  entry.bytes = static_cast<uint16_t>(piece.size());
+  entry.count = static_cast<uint16_t>(count);
+  std::copy_n(out_.begin() + static_cast<std::ptrdiff_t>(first), count, entry.ids.begin());
+}
+
 void PieceCache::grow() {
   entries_.assign(4 * entries_.size(), {});
   shift_ -= 2;
   filled_ = 0;
-}
-
-void PieceCache::encode(const BytePairEncoding& encoding, std::string_view piece, std::vector<int32_t>& ids) {
-  if (piece.size() > kMostBytes) return encoding.encode(piece, ids);
-  std::array<char, kMostBytes + 1> key{};
-  std::memcpy(key.data(), piece.data(), piece.size());
-  key[kMostBytes] = static_cast<char>(piece.size());
-  std::array<uint64_t, 4> words;
-  std::memcpy(words.data(), key.data(), sizeof words);
-  const uint64_t mixed =
-      (words[0] ^ std::rotl(words[1], 21) ^ std::rotl(words[2], 42) ^ words[3] * 0xff51afd7ed558ccdu) *
-      0x9e3779b97f4a7c15u;
-  Entry& entry = entries_[(mixed ^ mixed >> 29) * 0xbf58476d1ce4e5b9u >> shift_];
-  if (entry.piece == key) {
-    ids.insert(ids.end(), entry.ids.begin(), entry.ids.begin() + entry.count);
-    return;
-  }
-  const size_t first = ids.size();
-  encoding.encode(piece, ids);
-  const size_t count = ids.size() - first;
-  if (count > kMostIds) return;
-  if (++filled_ > entries_.size() && entries_.size() < kMost) return grow();
-  entry.piece = key;
-  entry.count = static_cast<int32_t>(count);
-  std::copy_n(ids.begin() + static_cast<std::ptrdiff_t>(first), count, entry.ids.begin());
 }
 
 }  // namespace ropewalk

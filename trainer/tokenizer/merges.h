@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -74,22 +75,33 @@ class BytePairEncoding {
 class PieceCache {
  public:
   PieceCache() : entries_(kFewest) {}
-  void encode(const BytePairEncoding& encoding, std::string_view piece, std::vector<int32_t>& ids);
+  // Appends the ids of consecutive pre-tokens.
+  void encode(const BytePairEncoding& encoding, std::span<const std::string_view> pieces, std::vector<int32_t>& ids);
 
  private:
   static constexpr size_t kFewest = 256, kMost = 65536;  // entries; powers of two
-  static constexpr size_t kMostBytes = 31, kMostIds = 7;
+  static constexpr size_t kMostBytes = 32, kMostIds = 7;
+  // The bytes of a piece in four words; with the length, they tell any two pieces apart.
+  struct Key {
+    std::array<uint64_t, 4> words{};
+    explicit Key(std::string_view piece);  // of 1 to kMostBytes bytes
+    Key() = default;
+    bool operator==(const Key&) const = default;
+    uint64_t hash() const;
+  };
   // Fills one line of the processor's cache.
   struct alignas(64) Entry {
-    std::array<char, kMostBytes + 1> piece{};  // padded by zeros; the last byte is the length
-    int32_t count = 0;
+    Key key;
+    uint16_t bytes = 0, count = 0;
     std::array<int32_t, kMostIds> ids{};
   };
+  void encode_new(const BytePairEncoding& encoding, std::string_view piece, Entry& entry, const Key& key);
   void grow();
 
   std::vector<Entry> entries_;  // by hash; a newer piece replaces an older one
   size_t filled_ = 0;           // how often an entry was, at this size
-  int shift_ = 64 - 8;          // of the hash, to the number of an entry
+  int shift_ = 64 - 8;          // from a hash to the number of an entry
+  std::vector<int32_t> out_;    // ids of a call
 };
 
 }  // namespace ropewalk
