@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/error.h"
 #include "trainer/tokenizer/unicode_classes.h"
 
 namespace ropewalk {
@@ -193,6 +194,11 @@ std::optional<Scanner> scanner_for(std::string_view pattern) {
   if (pattern == kQwen2Pattern) return Scanner::kQwen2;
   if (pattern == kGpt2Pattern) return Scanner::kGpt2;
   return std::nullopt;
+}
+
+std::string_view pattern_of(Scanner scanner) {
+  CHECK(scanner != Scanner::kCommandR, "Command R has no single pattern");
+  return scanner == Scanner::kLlama3 ? kLlama3Pattern : scanner == Scanner::kQwen2 ? kQwen2Pattern : kGpt2Pattern;
 }
 
 std::optional<Scanner> scanner_for(const std::vector<PreTokenizerStep>& steps) {

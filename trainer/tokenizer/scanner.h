@@ -24,6 +24,9 @@ std::optional<Scanner> scanner_for(std::string_view pattern);
 // The scanner that does what these steps do, prefix spaces apart; nullopt if there is none.
 std::optional<Scanner> scanner_for(const std::vector<PreTokenizerStep>& steps);
 
+// Of kGpt2, kLlama3 and kQwen2, as in published files.
+std::string_view pattern_of(Scanner scanner);
+
 // Appends the pieces of the beginning of `text` that no continuation can change, all pieces if the text `ends` there;
 // returns the bytes that they cover.
 size_t scan(Scanner scanner, std::string_view text, bool ends, std::vector<std::string_view>& pieces);
