@@ -50,11 +50,14 @@ class PrefixSpace : public Splitter {
       *copy += text.substr(0, known);
       PreTokens begin;
       next_->split(*copy, {.begins = true, .ends = ends && whole}, begin);
-      if (!begin.pieces.empty()) {
+      const bool alone = !begin.pieces.empty() && begin.pieces.front() == " ";  // white space follows
+      if (begin.pieces.size() > (alone ? 1 : 0)) {
+        const size_t covered = begin.pieces[alone ? 1 : 0].size() - (alone ? 0 : 1);
         copy->resize(begin.pieces.front().size());
         out.pieces.push_back(*copy);
         out.added.push_back(std::move(copy));
-        return out.pieces.back().size() - 1;
+        if (alone) out.pieces.push_back(text.substr(0, covered));
+        return covered;
       }
       if (whole) return 0;
     }

@@ -120,8 +120,7 @@ class Scan {
     if (!kRules.words_by_case) return peek(word).classes & kLetter ? run<kLetter>(word) : at;
     const char* end = word_with_lower(word);
     if (!end && prefix) end = word_with_lower(at);  // a mark can be the prefix, or a word itself
-    if (!end) end = run<kUpper>(word);
-    if (end == word) return at;
+    if (!end && (end = run<kUpper>(word)) == word) return at;
     return kRules.contraction_ends_word && letter(end) == '\'' ? contraction(end) : end;
   }
 
