@@ -33,6 +33,11 @@ class DigitFinder : public Finder {
   Found find(std::string_view text, size_t from, bool) override {
     const char* const end = text.data() + text.size();
     for (const char* at = text.data() + from; at != end;) {
+      const auto byte = static_cast<unsigned char>(*at);
+      if (byte < 0x80 && !(classes_.of_ascii(byte) & kNumeric)) {
+        ++at;
+        continue;
+      }
       const Character character = classes_.at(at);
       const auto begin = static_cast<size_t>(at - text.data());
       if (character.classes & kNumeric) return {begin, begin + character.bytes};
