@@ -1,6 +1,7 @@
 #include "trainer/tokenizer/split_step.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/error.h"
 #include "trainer/tokenizer/character_classes.h"
@@ -33,9 +34,8 @@ class DigitFinder : public Finder {
   Found find(std::string_view text, size_t from, bool) override {
     const char* const end = text.data() + text.size();
     for (const char* at = text.data() + from; at != end;) {
-      const auto byte = static_cast<unsigned char>(*at);
-      if (byte < 0x80 && !(classes_.of_ascii(byte) & kNumeric)) {
-        ++at;
+      if (end - at >= 8 && !may_have_digit(at)) {
+        at += 8;
         continue;
       }
       const Character character = classes_.at(at);
@@ -47,6 +47,16 @@ class DigitFinder : public Finder {
   }
 
  private:
+  // Whether one of eight bytes is an ASCII digit, or not ASCII. All bytes are compared at once: 0x80 - '0' carries a
+  // byte that is at least '0' into its highest bit, 0x7F - '9' one that is above '9'.
+  static bool may_have_digit(const char* at) {
+    constexpr uint64_t kEach = 0x0101010101010101, kHighest = 0x80 * kEach;
+    uint64_t bytes;
+    std::memcpy(&bytes, at, sizeof bytes);
+    const uint64_t digits = (bytes + kEach * (0x80 - '0')) & ~(bytes + kEach * (0x7F - '9'));
+    return ((bytes | digits) & kHighest) != 0;
+  }
+
   const CharacterClasses& classes_ = CharacterClasses::get();
 };
 
