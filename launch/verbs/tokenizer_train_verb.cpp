@@ -1,7 +1,6 @@
 // `ropewalk tokenizer train`: learns a tokenizer from text.
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <set>
 #include <thread>
 
@@ -12,6 +11,7 @@
 #include "trainer/text/format.h"
 #include "trainer/text/utf8.h"
 #include "trainer/tokenizer/learn_merges.h"
+#include "trainer/tokenizer/published_patterns.h"
 #include "trainer/tokenizer/write_tokenizer.h"
 
 namespace ropewalk {
@@ -24,21 +24,26 @@ constexpr int64_t kMostTokens = 10'000'000;
 struct Request {
   std::vector<std::string> inputs;
   fs::path output;
-  Scanner scanner = Scanner::kGpt2;
+  std::vector<PreTokenizerStep> steps;
   LearningOptions learning;
   int threads = 1;
   bool overwrite = false;
 };
 
-Scanner scanner_named(const std::string& name) {
-  static const std::map<std::string, Scanner> kNames = {{"gpt2", Scanner::kGpt2},
-                                                        {"llama3", Scanner::kLlama3},
-                                                        {"qwen2", Scanner::kQwen2},
-                                                        {"command-r", Scanner::kCommandR}};
-  const auto found = kNames.find(name);
-  if (found == kNames.end())
-    throw ConfigurationError(fmt::format("--pattern {} must be gpt2, llama3, qwen2 or command-r", name));
-  return found->second;
+std::vector<PreTokenizerStep> steps_named(const std::string& name) {
+  using Kind = PreTokenizerStep::Kind;
+  const PreTokenizerStep bytes{.kind = Kind::kByteLevel, .pattern = "", .use_regex = false};
+  const PreTokenizerStep gpt2{.kind = Kind::kByteLevel, .pattern = ""};
+  const PreTokenizerStep digits{.kind = Kind::kDigits, .pattern = "", .individual_digits = true};
+  const auto regex = [](std::string_view pattern) {
+    return PreTokenizerStep{.kind = Kind::kRegex, .pattern = std::string(pattern)};
+  };
+  if (name == "gpt2") return {gpt2};
+  if (name == "command-r") return {digits, gpt2};
+  if (name == "llama3") return {regex(kLlama3Pattern), bytes};
+  if (name == "qwen2") return {regex(kQwen2Pattern), bytes};
+  if (name == "o200k") return {regex(kO200kPattern), bytes};
+  throw ConfigurationError(fmt::format("--pattern {} must be gpt2, llama3, qwen2, o200k or command-r", name));
 }
 
 std::vector<std::string> special_tokens_of(const Arguments& arguments) {
@@ -56,7 +61,7 @@ std::vector<std::string> special_tokens_of(const Arguments& arguments) {
 Request request_of(const Arguments& arguments) {
   Request request{.inputs = arguments.values("input"),
                   .output = arguments.value("output"),
-                  .scanner = scanner_named(arguments.value("pattern", "gpt2")),
+                  .steps = steps_named(arguments.value("pattern", "gpt2")),
                   .learning = {},
                   .overwrite = arguments.has("overwrite")};
   request.learning.special_tokens = special_tokens_of(arguments);
@@ -90,7 +95,8 @@ std::vector<WordCount> count_words(const Request& request, StatusLine& line) {
     if (fs::is_regular_file(file, error)) total += static_cast<int64_t>(fs::file_size(file, error));
   }
   WorkProgress progress(line, "counting words", static_cast<double>(total), bytes_text);
-  WordCounter counter(request.scanner, request.threads);
+  const std::unique_ptr<PreTokenizer> pre_tokenizer = make_pre_tokenizer(request.steps);
+  WordCounter counter(*pre_tokenizer, request.threads);
   int64_t here = 0;
   const DocumentSink sink{.piece = [&](std::string_view piece) { counter.append(piece); },
                           .end =
@@ -147,7 +153,7 @@ ExitCode train(const Arguments& arguments, const Launcher&) {
     check_free(request);
     const std::vector<std::string>& special = request.learning.special_tokens;
     replace_file(system, config_of(request), tokenizer_config_json(special.front()));
-    replace_file(system, request.output, tokenizer_json(encoding, special, request.scanner));
+    replace_file(system, request.output, tokenizer_json(encoding, special, request.steps));
     line.print(fmt::format("{}, {} of them learnt; {} ends a document", counted(std::ssize(encoding.tokens), "token"),
                            std::ssize(encoding.tokens) - 256 - std::ssize(special), special.front()));
     for (const fs::path& path : {request.output, config_of(request)})
@@ -174,7 +180,7 @@ Verb tokenizer_train_verb() {
                    {"output", "FILE", "the tokenizer.json", Option::Count::kOnce, true},
                    {"pattern", "NAME",
                     "how text is split into words: gpt2, llama3 (numbers of up to three digits), qwen2 (each digit "
-                    "alone) or command-r (as gpt2, each digit alone). Default: gpt2"},
+                    "alone), o200k (as GPT-4o) or command-r (as gpt2, each digit alone). Default: gpt2"},
                    {"special-token", "TEXT",
                     "a special token; may be repeated. The first ends documents. Default: <|endoftext|>",
                     Option::Count::kRepeated},

@@ -6,7 +6,7 @@
 
 #include "kernels/error.h"
 #include "trainer/text/utf8.h"
-#include "trainer/tokenizer/unicode_classes.h"
+#include "trainer/tokenizer/character_classes.h"
 
 namespace ropewalk {
 namespace {
@@ -32,10 +32,12 @@ size_t previous_character(std::string_view text, size_t at) {
   return at;
 }
 
-bool is_word_at(std::string_view text, size_t at) { return is_word_character(character_at(text, at)); }
+bool is_word_at(std::string_view text, size_t at) {
+  return is_word_character(CharacterClasses::code_point(text.data() + at));
+}
 
 bool is_space_at(std::string_view text, size_t at) {
-  return CharacterClasses::of_regex()[character_at(text, at)] == CharacterClass::kSpace;
+  return (CharacterClasses::get().at(text.data() + at).classes & kSpace) != 0;
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct Tables {
 std::string normalized_text(const Normalizer* normalizer, const std::string& text) {
   if (!normalizer) return text;
   std::string out;
-  normalizer->normalize(text, {}, out);
+  normalizer->make_stream()->append(text, {}, out);
   return out;
 }
 
@@ -57,7 +57,8 @@ BytePairEncoding encoding_of(const TokenizerFile& file) {
 // The last two stages, for text between added tokens.
 class TextStage {
  public:
-  explicit TextStage(const Tables& tables) : tables_(tables) {}
+  explicit TextStage(const Tables& tables)
+      : encoding_(tables.encoding), splitter_(tables.pre_tokenizer->make_splitter()) {}
 
   void append(std::string_view text, bool ends, std::vector<int32_t>& ids) {
     if (held_.empty()) {
@@ -80,8 +81,9 @@ class TextStage {
       std::string_view part = text.substr(done, window);
       const bool is_last = part.size() == text.size() - done;
       if (!is_last) part = part.substr(0, length_in_whole_characters(part));
-      const size_t used = tables_.pre_tokenizer->split(part, {begins_, ends && is_last}, pre_tokens_);
-      cache_.encode(tables_.encoding, pre_tokens_.pieces, ids);
+      pre_tokens_.clear();
+      const size_t used = splitter_->split(part, {begins_, ends && is_last}, pre_tokens_);
+      cache_.encode(encoding_, pre_tokens_.pieces, ids);
       done += used;
       begins_ = begins_ && used == 0;
       if (is_last) break;
@@ -91,7 +93,8 @@ class TextStage {
   }
 
   static constexpr size_t kWindow = 16 << 10;
-  const Tables& tables_;
+  const BytePairEncoding& encoding_;
+  std::unique_ptr<Splitter> splitter_;
   std::string held_;
   size_t tried_ = 0;    // bytes of held_ that are known to be uncertain
   bool begins_ = true;  // no text of this stretch is done
@@ -101,28 +104,23 @@ class TextStage {
 
 class NormalizerStage {
  public:
-  explicit NormalizerStage(const Normalizer* normalizer) : normalizer_(normalizer) {}
+  explicit NormalizerStage(const Normalizer* normalizer) : stream_(normalizer ? normalizer->make_stream() : nullptr) {}
 
   // `out` is called with the normalized text that is certain; with `ends` once for each text.
   void append(std::string_view text, AddedTokens added, bool ends, const auto& out) {
-    if (!normalizer_) return out(text, added, ends);
+    if (!stream_) return out(text, added, ends);
     // If a part of the text may not become special tokens, none of it does: characters move when they are normalized.
     if (added == AddedTokens::kAsText) added_ = added;
-    held_ += text;
-    if (!ends && held_.size() < 2 * tried_) return;
-    std::string normalized;
-    const size_t used = normalizer_->normalize(held_, {begins_, ends}, normalized);
-    held_.erase(0, used);
-    tried_ = ends ? 0 : held_.size();
-    begins_ = ends || (begins_ && used == 0);
-    out(normalized, added_, ends);
+    normalized_.clear();
+    stream_->append(text, {begins_, ends}, normalized_);
+    begins_ = ends;
+    out(normalized_, added_, ends);
     if (ends) added_ = AddedTokens::kRecognize;
   }
 
  private:
-  const Normalizer* normalizer_;
-  std::string held_;
-  size_t tried_ = 0;
+  std::unique_ptr<NormalizerStream> stream_;  // null: text stays as it is
+  std::string normalized_;
   bool begins_ = true;
   AddedTokens added_ = AddedTokens::kRecognize;
 };

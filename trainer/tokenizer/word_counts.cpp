@@ -10,8 +10,8 @@ constexpr size_t kBatchBytes = size_t{1} << 20;
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-// A place where every scanner ends a piece, whatever surrounds it: before a space between two letters. 0 if there is
-// none.
+// A place where every published pattern ends a piece, whatever surrounds it: before a space between two letters. 0 if
+// there is none.
 size_t last_cut(std::string_view text) {
   for (size_t at = text.rfind(' '); at != text.npos && at > 0; at = text.rfind(' ', at - 1))
     if (at + 1 < text.size() && is_letter(text[at - 1]) && is_letter(text[at + 1])) return at;
@@ -20,7 +20,8 @@ size_t last_cut(std::string_view text) {
 
 }  // namespace
 
-WordCounter::WordCounter(Scanner scanner, int threads) : scanner_(scanner), counts_(static_cast<size_t>(threads)) {
+WordCounter::WordCounter(const PreTokenizer& pre_tokenizer, int threads)
+    : pre_tokenizer_(pre_tokenizer), counts_(static_cast<size_t>(threads)) {
   for (Counts& counts : counts_) threads_.emplace_back([this, &counts] { work(counts); });
 }
 
@@ -73,14 +74,15 @@ std::optional<WordCounter::Batch> WordCounter::next_batch() {
 }
 
 void WordCounter::work(Counts& counts) {
-  std::vector<std::string_view> words;
+  const std::unique_ptr<Splitter> splitter = pre_tokenizer_.make_splitter();
+  PreTokens words;
   std::string word;
   while (const std::optional<Batch> batch = next_batch()) {
     size_t begin = 0;
     for (const size_t end : batch->ends) {
       words.clear();
-      scan(scanner_, std::string_view(batch->text).substr(begin, end - begin), true, words);
-      for (const std::string_view piece : words) {
+      splitter->split(std::string_view(batch->text).substr(begin, end - begin), {}, words);
+      for (const std::string_view piece : words.pieces) {
         word = piece;  // keeps its memory
         ++counts[word];
       }

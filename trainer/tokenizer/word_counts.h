@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "trainer/tokenizer/scanner.h"
+#include "trainer/tokenizer/pre_tokenizer.h"
 
 namespace ropewalk {
 
@@ -26,7 +26,8 @@ struct WordCount {
 // words, not with the text.
 class WordCounter {
  public:
-  WordCounter(Scanner scanner, int threads);
+  // pre_tokenizer: of published patterns. It must outlive this.
+  WordCounter(const PreTokenizer& pre_tokenizer, int threads);
   ~WordCounter();  // waits for the threads
   WordCounter(const WordCounter&) = delete;
   WordCounter& operator=(const WordCounter&) = delete;
@@ -49,7 +50,7 @@ class WordCounter {
   void work(Counts& counts);
   std::optional<Batch> next_batch();
 
-  Scanner scanner_;
+  const PreTokenizer& pre_tokenizer_;
   std::string text_;  // of the document, not yet in the batch
   Batch batch_;
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 #include "trainer/tokenizer/write_tokenizer.h"
 
+#include "kernels/error.h"
 #include "trainer/formats/json_tree.h"
 #include "trainer/tokenizer/byte_alphabet.h"
 
@@ -15,16 +16,24 @@ JsonNode byte_level(bool use_regex) {
                  {"use_regex", JsonNode(use_regex)}});
 }
 
-JsonNode pre_tokenizer(Scanner scanner) {
-  if (scanner == Scanner::kGpt2) return byte_level(true);
-  const JsonNode first = scanner == Scanner::kCommandR
-                             ? object({{"type", JsonNode("Digits")}, {"individual_digits", JsonNode(true)}})
-                             : object({{"type", JsonNode("Split")},
-                                       {"pattern", object({{"Regex", JsonNode(std::string(pattern_of(scanner)))}})},
-                                       {"behavior", JsonNode("Isolated")},
-                                       {"invert", JsonNode(false)}});
-  return object({{"type", JsonNode("Sequence")},
-                 {"pretokenizers", JsonNode::list({first, byte_level(scanner == Scanner::kCommandR)})}});
+JsonNode pre_tokenizer(const PreTokenizerStep& step) {
+  using Kind = PreTokenizerStep::Kind;
+  if (step.kind == Kind::kByteLevel) return byte_level(step.use_regex);
+  if (step.kind == Kind::kDigits)
+    return object({{"type", JsonNode("Digits")}, {"individual_digits", JsonNode(step.individual_digits)}});
+  CHECK(step.kind == Kind::kRegex && step.behavior == PreTokenizerStep::Behavior::kIsolated,
+        "no tokenizer is learnt with such a step");
+  return object({{"type", JsonNode("Split")},
+                 {"pattern", object({{"Regex", JsonNode(step.pattern)}})},
+                 {"behavior", JsonNode("Isolated")},
+                 {"invert", JsonNode(false)}});
+}
+
+JsonNode pre_tokenizer(const std::vector<PreTokenizerStep>& steps) {
+  if (steps.size() == 1) return pre_tokenizer(steps.front());
+  JsonNode list = JsonNode::list({});
+  for (const PreTokenizerStep& step : steps) list.items.push_back(pre_tokenizer(step));
+  return object({{"type", JsonNode("Sequence")}, {"pretokenizers", std::move(list)}});
 }
 
 JsonNode added_token(const std::string& content, size_t id) {
@@ -62,7 +71,7 @@ JsonNode model(const LearntEncoding& encoding, size_t special_tokens) {
 }  // namespace
 
 std::string tokenizer_json(const LearntEncoding& encoding, const std::vector<std::string>& special_tokens,
-                           Scanner scanner) {
+                           const std::vector<PreTokenizerStep>& steps) {
   JsonNode added = JsonNode::list({});
   for (size_t id = 0; id < special_tokens.size(); ++id) added.items.push_back(added_token(special_tokens[id], id));
   return indented_json_text(object({{"version", JsonNode("1.0")},
@@ -70,7 +79,7 @@ std::string tokenizer_json(const LearntEncoding& encoding, const std::vector<std
                                     {"padding", {}},
                                     {"added_tokens", std::move(added)},
                                     {"normalizer", {}},
-                                    {"pre_tokenizer", pre_tokenizer(scanner)},
+                                    {"pre_tokenizer", pre_tokenizer(steps)},
                                     {"post_processor", {}},
                                     {"decoder", byte_level(true)},
                                     {"model", model(encoding, special_tokens.size())}}));

@@ -5,13 +5,14 @@
 #include <vector>
 
 #include "trainer/tokenizer/learn_merges.h"
-#include "trainer/tokenizer/scanner.h"
+#include "trainer/tokenizer/pre_tokenizer.h"
 
 namespace ropewalk {
 
-// The text of a tokenizer.json. The first tokens of `encoding` are the special ones.
+// The text of a tokenizer.json. The first tokens of `encoding` are the special ones. Of `steps`, regular expressions
+// must be kIsolated, and the last is kByteLevel.
 std::string tokenizer_json(const LearntEncoding& encoding, const std::vector<std::string>& special_tokens,
-                           Scanner scanner);
+                           const std::vector<PreTokenizerStep>& steps);
 // The text of the tokenizer_config.json beside it, which says what ends a document.
 std::string tokenizer_config_json(const std::string& end_of_document);
 
