@@ -8,7 +8,7 @@
 #include "kernels/error.h"
 #include "trainer/data/file_kind.h"
 #include "trainer/data/indexed_writer.h"
-#include "trainer/files/input_file.h"
+#include "trainer/data/input_stream.h"
 #include "trainer/text/format.h"
 #include "trainer/text/utf8.h"
 
@@ -85,10 +85,10 @@ int64_t check_inputs(const std::vector<std::string>& files) {
   for (const std::string& name : files) {
     std::error_code error;
     if (!fs::is_regular_file(name, error)) continue;
-    InputFile file(real_file_system(FileOwner::kData), name);
-    bytes += file.size();
+    InputStream stream(name);
+    bytes += stream.file().size();
     beginning.resize(kKindBytes);
-    beginning.resize(file.read_next(beginning));
+    beginning.resize(stream.read_next(beginning));
     refuse_foreign(name, beginning);
   }
   return bytes;
