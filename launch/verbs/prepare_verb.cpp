@@ -188,7 +188,7 @@ Verb prepare_verb() {
                    "ropewalk prepare --input notes/ more.jsonl --output data/mine --json-key body",
                    "ropewalk prepare --input poems.txt --separator '\\n\\n' --output data/poems",
                    "ropewalk prepare --input big.jsonl.gz --threads 4 --output data/big",
-                   "cat more.jsonl | ropewalk prepare --input - --format jsonl --output data/piped"},
+                   "cat more.jsonl | ropewalk prepare --input - --format jsonl --json-key body --output data/piped"},
       .run = run};
 }
 

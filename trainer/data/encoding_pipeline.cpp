@@ -12,7 +12,9 @@
 namespace ropewalk {
 namespace {
 
-constexpr size_t kBatchBytes = size_t{1} << 18, kBatchParts = size_t{1} << 14;
+// A batch ends with the document in which it reaches kBatchBytes, or within that document at kMostBytes.
+constexpr size_t kBatchBytes = size_t{1} << 18, kMostBytes = size_t{1} << 20;
+constexpr size_t kBatchParts = size_t{1} << 14;
 
 }  // namespace
 
@@ -44,15 +46,21 @@ void EncodingPipeline::start_threads() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-// Batches start in order, so a batch that waits for the one before it waits for a batch that is being encoded.
+// The first batch that can be encoded now; null if there is none.
+std::shared_ptr<EncodingPipeline::Batch> EncodingPipeline::startable() const {
+  const auto found = std::ranges::find_if(batches_, [](const std::shared_ptr<Batch>& batch) {
+    return !batch->started && (!batch->previous || batch->previous->done);
+  });
+  return found == batches_.end() ? nullptr : *found;
+}
+
 void EncodingPipeline::work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return stopping_ || started_ < batches_.size(); });
+    std::shared_ptr<Batch> batch;
+    changed_.wait(lock, [&] { return stopping_ || (batch = startable()); });
     if (stopping_) return;
-    const std::shared_ptr<Batch> batch = batches_[started_++];
-    changed_.wait(lock, [&] { return stopping_ || !batch->previous || batch->previous->done; });
-    if (stopping_) return;
+    batch->started = true;
     lock.unlock();
     encode(*batch);
     lock.lock();
@@ -67,7 +75,7 @@ void EncodingPipeline::begin_file(const std::string& name) {
 }
 
 EncodingPipeline::Part& EncodingPipeline::add_part() {
-  if (filling_->text.size() == kBatchBytes || filling_->parts.size() == kBatchParts) submit();
+  if (filling_->text.size() == kMostBytes || filling_->parts.size() == kBatchParts) submit();
   if (filling_->files.empty() || filling_->files.back().second != file_)
     filling_->files.emplace_back(filling_->parts.size(), file_);
   filling_->parts.push_back({.begins = !document_open_});
@@ -79,7 +87,7 @@ void EncodingPipeline::add(std::string_view text, AddedTokens added) {
   while (!text.empty()) {
     Part& part = add_part();
     part.added = added;
-    part.bytes = std::min(text.size(), kBatchBytes - filling_->text.size());
+    part.bytes = std::min(text.size(), kMostBytes - filling_->text.size());
     filling_->text += text.substr(0, part.bytes);
     text.remove_prefix(part.bytes);
   }
@@ -90,6 +98,7 @@ void EncodingPipeline::end_document() {
   part.ends = true;
   document_open_ = false;
   ++documents_;
+  if (filling_->text.size() >= kBatchBytes) submit();
 }
 
 // Begins the next batch.
@@ -101,7 +110,7 @@ void EncodingPipeline::submit() {
   const size_t most = options_.threads == 1 ? 0 : 2 * static_cast<size_t>(options_.threads) + 2;
   if (threads_.empty()) {
     encode(*batch);
-    batch->done = true;
+    batch->started = batch->done = true;
   }
   size_t waiting = 0;
   {
@@ -119,7 +128,6 @@ void EncodingPipeline::write_front() {
   changed_.wait(lock, [&] { return batches_.front()->done; });
   const std::shared_ptr<Batch> batch = std::move(batches_.front());
   batches_.pop_front();
-  if (!threads_.empty()) --started_;
   lock.unlock();
   failed_ = true;  // unless nothing below throws
   if (batch->error) std::rethrow_exception(batch->error);

@@ -52,7 +52,8 @@ class EncodingPipeline {
     int64_t documents_before = 0;                       // that ended before this batch
     std::shared_ptr<Batch> previous;                    // if this batch begins within a document: has its encoder
 
-    bool done = false;  // then what follows is set
+    bool started = false, done = false;
+    // When it is done:
     std::vector<int32_t> ids;
     std::vector<size_t> ends;          // where documents end in `ids`
     std::unique_ptr<Encoder> encoder;  // of the document that continues in the next batch
@@ -61,6 +62,7 @@ class EncodingPipeline {
 
   void start_threads();
   void work();
+  std::shared_ptr<Batch> startable() const;
   Part& add_part();
   void submit();
   void write_front();
@@ -79,10 +81,9 @@ class EncodingPipeline {
   int64_t documents_ = 0;  // that have ended
   bool failed_ = false;    // a call has thrown, so nothing more is written
 
-  std::mutex mutex_;  // protects what follows, and `done` of every batch
+  std::mutex mutex_;  // protects what follows, `started` and `done`
   std::condition_variable changed_;
   std::deque<std::shared_ptr<Batch>> batches_;  // submitted and not written
-  size_t started_ = 0;                          // of batches_
   std::vector<std::unique_ptr<Encoder>> idle_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
