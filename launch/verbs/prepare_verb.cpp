@@ -1,14 +1,12 @@
 // `ropewalk prepare`: encodes text into PREFIX.bin and PREFIX.idx.
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <optional>
 
 #include "kernels/allowed_cpus.h"
 #include "launch/verbs/stoppable.h"
 #include "launch/verbs/verbs.h"
 #include "trainer/data/prepare.h"
-#include "trainer/files/input_file.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/text/format.h"
 #include "trainer/tokenizer/make_tokenizer.h"
@@ -58,27 +56,6 @@ std::string separator_of(const std::string& given) {
 
 std::optional<std::string> optional_value(const Arguments& arguments, const std::string& option) {
   return arguments.has(option) ? std::optional(arguments.value(option)) : std::nullopt;
-}
-
-// A tokenizer, and the contents of its file if it has one.
-struct ChosenTokenizer {
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::optional<std::string> file;
-};
-
-ChosenTokenizer tokenizer_of(const Arguments& arguments) {
-  constexpr int64_t kLargest = int64_t{1} << 30;
-  const std::string name = arguments.value("tokenizer", "bytes");
-  std::error_code error;
-  const auto before = std::filesystem::last_write_time(name, error);
-  ChosenTokenizer chosen = {.tokenizer = make_tokenizer(name, optional_value(arguments, "end-of-document")),
-                            .file = {}};
-  if (std::ranges::find(kTokenizerKinds, name, &TokenizerKind::name) != std::end(kTokenizerKinds)) return chosen;
-  chosen.file = read_text(real_file_system(FileOwner::kData), name, kLargest);
-  if (std::filesystem::last_write_time(name, error) != before)
-    throw DataError(
-        fmt::format("{} changed while it was read; start again when nothing writes to it", printable_name(name)));
-  return chosen;
 }
 
 PrepareOptions options_of(const Arguments& arguments, std::optional<std::string> tokenizer_file) {
@@ -132,7 +109,8 @@ PrepareSummary prepare_with_progress(const PrepareOptions& options, const Tokeni
 
 ExitCode run(const Arguments& arguments, const Launcher&) {
   return run_stoppable([&](StatusLine& line) {
-    ChosenTokenizer chosen = tokenizer_of(arguments);
+    LoadedTokenizer chosen =
+        load_tokenizer(arguments.value("tokenizer", "bytes"), optional_value(arguments, "end-of-document"));
     const PrepareOptions options = options_of(arguments, std::move(chosen.file));
     const PrepareSummary summary = prepare_with_progress(options, *chosen.tokenizer, line);
     line.clear();

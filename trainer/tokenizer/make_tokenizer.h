@@ -17,10 +17,14 @@ namespace ropewalk {
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name,
                                           const std::optional<std::string>& end_of_document = {});
 
-std::unique_ptr<Tokenizer> make_byte_tokenizer();
+// The same, with the text of the tokenizer.json as it was read, for a copy beside the data; nullopt for "bytes".
+struct LoadedTokenizer {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<std::string> file;
+};
+LoadedTokenizer load_tokenizer(const std::string& name, const std::optional<std::string>& end_of_document = {});
 
-// The path of the tokenizer.json that `name` stands for; empty if that is none.
-std::string tokenizer_file_of(const std::string& name);
+std::unique_ptr<Tokenizer> make_byte_tokenizer();
 
 // For a help text: which names there are.
 std::string tokenizer_choices();
