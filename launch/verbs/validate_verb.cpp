@@ -34,6 +34,9 @@ std::string data_report(const Config& config) {
                           stage.prefix, counted(dataset.tokens, "token"), counted(dataset.documents, "document"),
                           config.model.vocabulary, counted(dataset.training->samples_per_epoch(), "sequence"),
                           counted(stage.sequence_length, "token"), validation);
+    if (const std::string notes = dataset.training->notes(); !notes.empty()) report += from + notes + "\n";
+    if (dataset.validation && !dataset.validation->notes().empty())
+      report += fmt::format("{}for validation: {}\n", from, dataset.validation->notes());
   }
   return report;
 }

@@ -9,6 +9,7 @@
 
 #include "kernels/error.h"
 #include "trainer/data/indexed_dataset.h"
+#include "trainer/data/packed_dataset.h"
 #include "trainer/data/window_samples.h"
 #include "trainer/text/format.h"
 
@@ -50,6 +51,11 @@ bool has_targets(const IndexedDataset& file, int64_t begin, int64_t end) {
 }
 
 Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfig& data, const Stage& stage) {
+  // Every order has another name, so that none repeats the beginning of an earlier one.
+  const std::string order =
+      stage.order_begin == 0 ? "sample order" : fmt::format("sample order from step {} on", stage.order_begin);
+  if (std::shared_ptr<const TargetMask> mask = open_target_mask(stage.prefix, file->tokens()))
+    return make_packed_dataset(std::move(file), std::move(mask), data, stage, order, length_field(stage));
   const int64_t tokens = file->tokens(), needed = stage.sequence_length + 1;
   const auto validation = static_cast<int64_t>(std::floor(static_cast<double>(tokens) * data.validation_fraction));
   const int64_t training = tokens - validation;
@@ -76,9 +82,6 @@ Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfi
         stage.prefix, counted(seen, "token"), length, stage.sequence_length));
   }
 
-  // Every order has another name, so that none repeats the beginning of an earlier one.
-  const std::string order =
-      stage.order_begin == 0 ? "sample order" : fmt::format("sample order from step {} on", stage.order_begin);
   Dataset dataset;
   dataset.tokens = tokens;
   dataset.documents = file->documents();

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "trainer/config/config.h"
 #include "trainer/data/batch.h"
@@ -19,6 +20,7 @@ class Samples {
   virtual ~Samples() = default;
   virtual Sample at(uint64_t index) const = 0;  // any index, also beyond an epoch
   virtual uint64_t samples_per_epoch() const = 0;
+  virtual std::string notes() const { return ""; }  // on one line, for people: what else to know about these samples
 };
 
 // The training part and the validation part (null if there is none) of a stage's data, in sequences of the stage's
