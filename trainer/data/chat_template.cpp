@@ -37,9 +37,9 @@ void check_roles(const proto::ChatTemplate& read, Problems& problems) {
     if (!role.name().empty() && !names.insert(role.name()).second)
       problems.add({path + ".name", excerpt(role.name()), "is the name of an earlier role, too", "keep one of them"});
   }
-  if (read.role_size() == 0)
+  if (read.role_size() == 0 && !problems.is_unreadable("role"))
     problems.add({"role", "", "is not set", "describe each role of a conversation by role { ... }"});
-  else if (!has_target)
+  if (read.role_size() > 0 && !has_target)
     problems.add(
         {"role", "", "has no entry with target: true, so there is nothing to learn", "set it for the assistant"});
   for (int i = 0; i < read.added_token_size(); ++i)
