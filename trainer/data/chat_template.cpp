@@ -115,8 +115,7 @@ std::vector<ChatPart> parts_of(const ChatTemplate& form, const Conversation& con
   return parts;
 }
 
-ChatEncoder::ChatEncoder(const ChatTemplate& form, const Tokenizer& tokenizer)
-    : form_(form), tokenizer_(tokenizer), encoder_(tokenizer.make_encoder()) {
+ChatEncoder::ChatEncoder(const ChatTemplate& form, const Tokenizer& tokenizer) : form_(form), tokenizer_(tokenizer) {
   check_tokenizer(form, tokenizer);
 }
 
@@ -125,11 +124,14 @@ TargetedTokens ChatEncoder::encode(const Conversation& conversation) {
   if (form_.begin_of_text) out.ids = tokenizer_.special_ids().before;
   out.is_target.resize(out.ids.size(), false);
   const std::vector<ChatPart> parts = parts_of(form_, conversation);
+  // After an exception, which destroys it, the next conversation gets a new one.
+  std::unique_ptr<Encoder> encoder = encoder_ ? std::move(encoder_) : tokenizer_.make_encoder();
   for (size_t i = 0; i < parts.size(); ++i) {
-    encoder_->append(parts[i].text, parts[i].added, out.ids);
-    if (i + 1 == parts.size() || parts[i + 1].is_target != parts[i].is_target) encoder_->finish(out.ids);
+    encoder->append(parts[i].text, parts[i].added, out.ids);
+    if (i + 1 == parts.size() || parts[i + 1].is_target != parts[i].is_target) encoder->finish(out.ids);
     out.is_target.resize(out.ids.size(), parts[i].is_target);
   }
+  encoder_ = std::move(encoder);
   if (form_.end_of_document) {
     out.ids.push_back(*tokenizer_.end_of_document());
     const auto last = std::ranges::find(form_.roles, conversation.back().role, &ChatTemplate::Role::name);

@@ -59,7 +59,7 @@ class ChatEncoder {
  private:
   const ChatTemplate& form_;
   const Tokenizer& tokenizer_;
-  std::unique_ptr<Encoder> encoder_;
+  std::unique_ptr<Encoder> encoder_;  // between conversations; null at first
 };
 
 }  // namespace ropewalk

@@ -53,7 +53,7 @@ NewFile::Leftover leftover(const LockFile& lock, const std::string& prefix) {
 }  // namespace
 
 IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens,
-                             FileSystem& system)
+                             FileSystem& system, Targets targets)
     : system_(system),
       prefix_(prefix),
       vocabulary_(vocabulary),
@@ -65,6 +65,10 @@ IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int6
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
   CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
         max_sequence_tokens);
+  if (targets == Targets::kMasked) {
+    mask_file_.emplace(system, prefix + ".targets", prefix + ".targets.tmp", leftover(lock_, prefix));
+    mask_.emplace(*mask_file_);
+  }
   const std::vector<char> header(indexed::kHeaderBytes);
   index_.write(header.data(), header.size());
 }
@@ -96,6 +100,8 @@ void IndexedWriter::append(std::span<const int32_t> tokens) {
     sequence_tokens_ += static_cast<int64_t>(count);
   }
 }
+
+void IndexedWriter::append_targets(const std::vector<bool>& is_target) { mask_->append(is_target); }
 
 void IndexedWriter::end_sequence() {
   lengths_.push_back(static_cast<int32_t>(sequence_tokens_));
@@ -151,13 +157,22 @@ void IndexedWriter::finish() {
   CHECK(sequence_tokens_ == 0, "{} tokens are in no document", sequence_tokens_);
   data_.write(data_bytes_.data(), data_bytes_.size());
   write_index();
+  if (mask_) {
+    CHECK(mask_->tokens() == tokens_, "the targets of {} of {} tokens", mask_->tokens(), tokens_);
+    mask_->finish();
+    mask_file_->close();
+  }
   data_.close();
   index_.close();
 
-  // After a crash at any step an index, if there is one, belongs to the .bin beside it: the old index is removed before
-  // the new .bin is renamed, and each step is durable before the next.
-  const std::string index = prefix_ + ".idx";
+  // After a crash at any step an index, if there is one, belongs to the files beside it: the old index is removed
+  // before the other new files are renamed, and each step is durable before the next.
+  const std::string index = prefix_ + ".idx", mask = prefix_ + ".targets";
   if (remove_if_there(system_, index)) sync_parent(system_, index);
+  if (mask_)
+    mask_file_->take_name();
+  else if (remove_if_there(system_, mask))
+    sync_parent(system_, mask);
   data_.take_name();
   durable_ = index_.take_name();
 }

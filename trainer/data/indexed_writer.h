@@ -2,14 +2,18 @@
 // are written as PREFIX.bin.tmp and PREFIX.idx.tmp. finish() fsyncs them, removes the old index, and renames the .bin,
 // then the .idx; until it has fsynced them, the old files stay as they are. One writer at a time holds a prefix, by a
 // lock on PREFIX.lock.tmp; it removes the .tmp files that a killed writer left.
+//
+// With masked targets it writes PREFIX.targets (targets.h) in the same way; without, finish() removes an old one.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "trainer/data/indexed_format.h"
+#include "trainer/data/targets.h"
 #include "trainer/files/lock_file.h"
 #include "trainer/files/output_file.h"
 
@@ -17,17 +21,19 @@ namespace ropewalk {
 
 class IndexedWriter {
  public:
+  enum class Targets { kAll, kMasked };
   // Tokens must be below `vocabulary`, which determines their type. A document longer than max_sequence_tokens becomes
   // several sequences. Throws ConfigurationError if another writer holds the prefix, and names that writer.
   IndexedWriter(const std::string& prefix, int64_t vocabulary,
                 int64_t max_sequence_tokens = indexed::kMaxSequenceTokens,
-                FileSystem& system = real_file_system(FileOwner::kData));
+                FileSystem& system = real_file_system(FileOwner::kData), Targets targets = Targets::kAll);
   IndexedWriter(const IndexedWriter&) = delete;
   IndexedWriter& operator=(const IndexedWriter&) = delete;
 
-  void append(std::span<const int32_t> tokens);  // to the current document
+  void append(std::span<const int32_t> tokens);             // to the current document
+  void append_targets(const std::vector<bool>& is_target);  // with kMasked: in all, one for each token
   void end_document();
-  // Gives both files their final names and replaces files of those names; a symbolic link is itself replaced, not its
+  // Gives the files their final names and replaces files of those names; a symbolic link is itself replaced, not its
   // target. No document may be open.
   void finish();
 
@@ -45,6 +51,8 @@ class IndexedWriter {
   int64_t vocabulary_, max_sequence_tokens_;
   indexed::TokenType type_;
   LockFile lock_;
+  std::optional<NewFile> mask_file_;  // with kMasked
+  std::optional<TargetWriter> mask_;
   NewFile data_, index_;          // the index contains only its first array, the lengths, until write_index()
   std::vector<char> data_bytes_;  // tokens not yet written
   std::vector<int32_t> lengths_;  // lengths not yet written

@@ -7,6 +7,7 @@
 
 #include "kernels/error.h"
 #include "trainer/data/file_kind.h"
+#include "trainer/data/fine_tuning.h"
 #include "trainer/data/indexed_writer.h"
 #include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
@@ -37,7 +38,14 @@ void check_options(const PrepareOptions& options) {
 }
 
 // An option that applies to none of the inputs is most likely a mistake.
-void check_formats(const DocumentOptions& documents, const std::vector<std::string>& files) {
+void check_formats(const PrepareOptions& options, const std::vector<std::string>& files) {
+  const DocumentOptions& documents = options.documents;
+  if (options.chat_template) {
+    if (!documents.document_separator.empty() || documents.json_key || documents.format == InputFormat::kText)
+      throw ConfigurationError(
+          "--template is for lines of conversations; leave out --separator, --json-key and --format text");
+    return;
+  }
   const auto texts = std::count_if(files.begin(), files.end(), [&](const std::string& file) {
     return format_of(file, documents.format) == InputFormat::kText;
   });
@@ -51,7 +59,7 @@ void check_formats(const DocumentOptions& documents, const std::vector<std::stri
 
 // Before the work begins: no input may be an output, and no output a folder.
 void check_output(const PrepareOptions& options, const std::vector<std::string>& inputs) {
-  for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp", ".lock.tmp"}) {
+  for (const char* extension : {".bin", ".idx", ".targets", ".bin.tmp", ".idx.tmp", ".targets.tmp", ".lock.tmp"}) {
     const std::string output = options.prefix + extension;
     std::error_code error;
     if (fs::symlink_status(output, error).type() == fs::file_type::directory)
@@ -69,7 +77,7 @@ void check_output(const PrepareOptions& options, const std::vector<std::string>&
 
 // Call while holding the prefix's lock: another prepare may have written it since this one began.
 void check_output_is_free(const std::string& prefix) {
-  for (const char* extension : {".bin", ".idx"}) {
+  for (const char* extension : {".bin", ".idx", ".targets"}) {
     std::error_code error;
     if (fs::symlink_status(prefix + extension, error).type() == fs::file_type::not_found) continue;
     throw ConfigurationError(fmt::format("{}{} exists; choose another --output, or replace it by --overwrite",
@@ -124,6 +132,8 @@ class Reporter {
     report();
   }
 
+  void add_targets(int64_t count) { progress_.targets += count; }
+
   const PrepareProgress& progress() {
     tell_time();
     return progress_;
@@ -152,20 +162,22 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
                        const std::function<void(const PrepareProgress&)>& progress) {
   check_options(options);
   const std::optional<int32_t> end_of_document = tokenizer.end_of_document();
-  if (!end_of_document)
+  if (!end_of_document && !options.chat_template)
     throw ConfigurationError(fmt::format(
         "the tokenizer {} does not say which token ends a document (\"eos_token\" of a tokenizer_config.json beside "
         "it); name one by --end-of-document",
         printable_name(tokenizer.identity().name)));
   InputFiles inputs = list_input_files(options.inputs);
   const std::vector<std::string>& files = inputs.files;
-  check_formats(options.documents, files);
+  check_formats(options, files);
   check_output(options, files);
   const int64_t bytes_total = check_inputs(files);
   create_folder_of(options.prefix);
 
   PrepareSummary summary;
-  IndexedWriter writer(options.prefix, tokenizer.vocabulary_size());
+  IndexedWriter writer(options.prefix, tokenizer.vocabulary_size(), indexed::kMaxSequenceTokens,
+                       real_file_system(FileOwner::kData),
+                       options.chat_template ? IndexedWriter::Targets::kMasked : IndexedWriter::Targets::kAll);
   if (!options.overwrite) check_output_is_free(options.prefix);
   Reporter reporter(bytes_total, writer, progress);
   std::vector<int32_t> ids;
@@ -196,8 +208,23 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
                                    writer.end_document();
                                  },
                              .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
+  std::optional<ChatEncoder> chat_encoder;
+  if (options.chat_template) chat_encoder.emplace(*options.chat_template, tokenizer);
+  const ConversationSink conversations = {.add =
+                                              [&](const TargetedTokens& tokens) {
+                                                writer.append(tokens.ids);
+                                                writer.append_targets(tokens.is_target);
+                                                writer.end_document();
+                                                reporter.add_targets(std::ranges::count(tokens.is_target, true));
+                                              },
+                                          .progress = sink.progress};
   for (const std::string& file : files) {
     file_now = file;
+    if (chat_encoder) {
+      read_conversations(file, options.documents, *chat_encoder, conversations, summary.skipped);
+      bytes_before = reporter.progress().bytes_done;
+      continue;
+    }
     const ReadFacts facts = read_documents(file, options.documents, sink, summary.skipped);
     summary.separators += facts.separators;
     if (facts.is_json_too) summary.json_as_text.add(printable_name(file));
@@ -218,6 +245,7 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
   summary.token_type = name_of(writer.token_type());
   summary.durable = writer.durable();
   summary.written = {options.prefix + ".bin", options.prefix + ".idx"};
+  if (options.chat_template) summary.written.push_back(options.prefix + ".targets");
   return summary;
 }
 

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "trainer/data/chat_template.h"
 #include "trainer/data/documents.h"
 #include "trainer/tokenizer/tokenizer.h"
 
@@ -16,13 +18,15 @@ struct PrepareOptions {
   std::vector<std::string> inputs;  // files and folders (list_input_files)
   std::string prefix;               // of the output files PREFIX.bin and PREFIX.idx
   DocumentOptions documents;
+  // Input is conversations (fine_tuning.h), of which only some tokens are targets: PREFIX.targets is written, too.
+  std::optional<ChatTemplate> chat_template = std::nullopt;
   bool overwrite = false;  // replace PREFIX.bin and PREFIX.idx if they exist
 };
 
 struct PrepareProgress {
   int64_t bytes_done = 0, bytes_total = 0;  // of input; total counts regular files only (a pipe's size is unknown)
-  int64_t documents = 0, tokens = 0;
-  double seconds = 0;  // since the start
+  int64_t documents = 0, tokens = 0, targets = 0;  // targets: with a template
+  double seconds = 0;                              // since the start
 };
 
 struct PrepareSummary {

@@ -58,6 +58,7 @@ class TargetWriter {
  public:
   explicit TargetWriter(OutputFile& file);
   void append(const std::vector<bool>& is_target);
+  int64_t tokens() const { return tokens_; }
   void finish();  // writes the rest and the header; the caller closes the file
 
  private:
