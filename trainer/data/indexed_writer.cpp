@@ -68,6 +68,8 @@ IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int6
   if (targets == Targets::kMasked) {
     mask_file_.emplace(system, prefix + ".targets", prefix + ".targets.tmp", leftover(lock_, prefix));
     mask_.emplace(*mask_file_);
+  } else if (lock_.state() == LockFile::State::kHeld) {
+    remove_if_there(system, prefix + ".targets.tmp");
   }
   const std::vector<char> header(indexed::kHeaderBytes);
   index_.write(header.data(), header.size());

@@ -20,9 +20,8 @@ struct Document {
 };
 struct Corpus {
   explicit Corpus(const std::vector<Document>& list) : documents(list) {
-    IndexedWriter writer(folder / "x", kVocabulary);
-    OutputFile file(real_file_system(FileOwner::kData), folder / "x.targets");
-    TargetWriter mask(file);
+    IndexedWriter writer(folder / "x", kVocabulary, indexed::kMaxSequenceTokens, real_file_system(FileOwner::kData),
+                         IndexedWriter::Targets::kMasked);
     for (size_t d = 0; d < list.size(); ++d) {
       std::vector<int32_t> tokens;
       std::vector<bool> is_target(static_cast<size_t>(list[d].tokens));
@@ -30,12 +29,10 @@ struct Corpus {
         tokens.push_back(static_cast<int32_t>(40 * d + 1) + static_cast<int32_t>(i));
       for (const int64_t target : list[d].targets) is_target[static_cast<size_t>(target)] = true;
       writer.append(tokens);
+      writer.append_targets(is_target);
       writer.end_document();
-      mask.append(is_target);
     }
     writer.finish();
-    mask.finish();
-    file.close();
   }
 
   Dataset open(int64_t length, LongSamples long_samples = LongSamples::kRefuse, double validation = 0) const {
