@@ -79,7 +79,7 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
                          counted(summary.input_files, "file"), duration_text(summary.done.seconds)));
   if (options.chat_template)
     line.print(
-        fmt::format("{} of them are targets ({:.1f}%)", summary.done.targets,
+        fmt::format("{} of them are targets ({:.3g}%)", summary.done.targets,
                     100.0 * static_cast<double>(summary.done.targets) / static_cast<double>(summary.done.tokens)));
   for (const std::string& path : summary.written) line.print("wrote " + printable_name(path));
   if (!summary.durable)
