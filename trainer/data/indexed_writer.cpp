@@ -173,8 +173,8 @@ void IndexedWriter::finish() {
   if (remove_if_there(system_, index)) sync_parent(system_, index);
   if (mask_)
     mask_file_->take_name();
-  else if (remove_if_there(system_, mask))
-    sync_parent(system_, mask);
+  else
+    remove_if_there(system_, mask);  // durably with the name of the .bin
   data_.take_name();
   durable_ = index_.take_name();
 }
