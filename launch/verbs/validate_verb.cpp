@@ -26,7 +26,7 @@ std::string data_report(const Config& config) {
     const Stage& stage = config.training.stages[i];
     if (checked.insert(dataset.file.get()).second) {
       WorkProgress progress(line, "checking tokens", static_cast<double>(dataset.tokens), count_text);
-      dataset.file->check_tokens([&](int64_t tokens) { progress.at(static_cast<double>(tokens)); });
+      dataset.file->check([&](int64_t tokens) { progress.at(static_cast<double>(tokens)); });
     }
     const uint64_t validation = dataset.validation ? dataset.validation->samples_per_epoch() : 0;
     const std::string from = i > 0 ? fmt::format("after step {}: ", stage.first_step) : "";

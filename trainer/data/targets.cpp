@@ -92,7 +92,7 @@ int64_t TargetMask::count(int64_t begin, int64_t end) const {
 }
 
 std::unique_ptr<const TargetMask> open_target_mask(const std::string& prefix, int64_t tokens) {
-  const std::string name = prefix + ".targets";
+  const std::string name = prefix + kTargetsExtension;
   std::error_code error;
   if (std::filesystem::symlink_status(name, error).type() == std::filesystem::file_type::not_found) return nullptr;
   return std::make_unique<const TargetMask>(name, tokens);

@@ -22,6 +22,8 @@
 
 namespace ropewalk {
 
+inline constexpr const char* kTargetsExtension = ".targets";
+
 namespace targets {
 inline constexpr std::string_view kMagic = "RWTARGET";
 inline constexpr uint32_t kVersion = 1;

@@ -26,9 +26,17 @@ std::string on_one_line(std::string text) {
 
 class FineTuning : public testing::Test {
  protected:
+  PrepareOptions to_x() const {
+    PrepareOptions options;
+    options.inputs = {folder_ / "in.txt"};
+    options.prefix = folder_ / "x";
+    return options;
+  }
+
   PrepareSummary prepare_lines(const std::string& text, bool skip = false) {
     write_file(folder_ / "in.txt", text);
-    PrepareOptions options{.inputs = {folder_ / "in.txt"}, .prefix = folder_ / "x", .documents = {}, .overwrite = true};
+    PrepareOptions options = to_x();
+    options.overwrite = true;
     options.documents.skip_bad_lines = skip;
     options.documents.block_bytes = 32;
     options.chat_template = parse_chat_template(kForm, "form");
@@ -61,7 +69,8 @@ TEST_F(FineTuning, EachLineIsADocument) {
   EXPECT_EQ(summary.done.documents, 2);
   EXPECT_EQ(summary.done.tokens, 5 + 11);
   EXPECT_EQ(summary.done.targets, 3 + 5);
-  EXPECT_EQ(summary.written, (std::vector<std::string>{folder_ / "x.bin", folder_ / "x.idx", folder_ / "x.targets"}));
+  EXPECT_EQ(summary.written, (std::vector<std::string>{folder_ / "x.bin", folder_ / "x.idx", folder_ / "x.targets",
+                                                       folder_ / "x.dataset.json"}));
 }
 
 TEST_F(FineTuning, ABadLineIsNamedOrLeftOut) {
@@ -83,9 +92,8 @@ TEST_F(FineTuning, ABadLineIsNamedOrLeftOut) {
 }
 
 TEST_F(FineTuning, OptionsForOtherInputAreRefused) {
-  PrepareOptions options{.inputs = {"in"}, .prefix = folder_ / "x", .documents = {}};
   write_file(folder_ / "in.txt", kPair);
-  options.inputs = {folder_ / "in.txt"};
+  PrepareOptions options = to_x();
   options.chat_template = parse_chat_template(kForm, "form");
   options.documents.json_key = "text";
   expect_error<ConfigurationError>([&] { prepare(options, *bytes_); }, {"--template", "leave out"});
