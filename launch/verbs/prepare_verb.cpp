@@ -67,6 +67,8 @@ PrepareOptions options_of(const Arguments& arguments, std::optional<std::string>
                         .json_key = optional_value(arguments, "json-key"),
                         .document_separator = separator_of(arguments.value("separator")),
                         .skip_bad_lines = arguments.has("skip-bad-lines")},
+          .chat_template =
+              arguments.has("template") ? std::optional(load_chat_template(arguments.value("template"))) : std::nullopt,
           .overwrite = arguments.has("overwrite"),
           .threads = static_cast<int>(arguments.whole_number("threads", 1, kMostThreads).value_or(cpus)),
           .special_tokens = arguments.has("add-special-tokens"),
@@ -85,6 +87,10 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
   line.print(fmt::format("{}, {} below {} ({}), from {} in {}", counted(summary.done.documents, "document"),
                          counted(summary.done.tokens, "token"), summary.vocabulary, summary.token_type,
                          counted(summary.input_files, "file"), duration_text(summary.done.seconds)));
+  if (options.chat_template)
+    line.print(
+        fmt::format("{} of them are targets ({:.3g}%)", summary.done.targets,
+                    100.0 * static_cast<double>(summary.done.targets) / static_cast<double>(summary.done.tokens)));
   for (const std::string& path : summary.written) line.print("wrote " + printable_name(path));
   if (!summary.durable)
     line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
@@ -142,6 +148,11 @@ Verb prepare_verb() {
               "it; all other files are text. Default: extension"},
              {"json-key", "KEY",
               "the member of a JSON line that holds its text; a line must have it exactly once. Default: text"},
+             {"template", "FILE",
+              "the lines are conversations to fine-tune on, {\"prompt\": ..., \"completion\": ...} or {\"messages\": "
+              "[{\"role\": ..., \"content\": ...}, ...]}; FILE says how they become text and which messages are "
+              "targets, as "
+              "configs/templates/plain.textproto does. Writes PREFIX.targets, too"},
              {"separator", "TEXT",
               "the text between documents of a text file; it is dropped. \\n \\t \\r \\\\ and \\xNN are as in C. "
               "Default: none, a file is one document"},

@@ -97,8 +97,8 @@ Manifest from_proto(const proto::Manifest& from) {
   manifest.program = from.program();
   manifest.run.config_text = from.config();
   for (const proto::Manifest::Data& data : from.data())
-    manifest.run.data.push_back(
-        {data.prefix(), data.index_bytes(), data.token_bytes(), data.index_crc32c(), data.token_crc32c()});
+    manifest.run.data.push_back({data.prefix(), data.index_bytes(), data.token_bytes(), data.index_crc32c(),
+                                 data.token_crc32c(), data.target_bytes(), data.target_crc32c()});
   const proto::Manifest::Progress& progress = from.progress();
   require(progress.has_step() && progress.has_consumed_samples() && progress.has_consumed_tokens(),
           "a field of progress is missing");
@@ -162,6 +162,10 @@ proto::Manifest to_proto(const Manifest& from) {
     entry->set_token_bytes(data.token_bytes);
     entry->set_index_crc32c(data.index_crc32c);
     entry->set_token_crc32c(data.token_crc32c);
+    if (data.target_bytes > 0) {
+      entry->set_target_bytes(data.target_bytes);
+      entry->set_target_crc32c(data.target_crc32c);
+    }
   }
   for (const ManifestFile& file : from.files) {
     proto::Manifest::File* entry = to.add_file();
