@@ -25,7 +25,7 @@ FENCES = {
     "cuda": r"kernels/cuda/.*",
     "cublas": r"kernels/cuda/.*",
     "nvtx3/": r"kernels/cuda/device/.*",
-    "configs/": r"trainer/(config/.*|checkpoint/manifest|metrics/event_writer).*\.cpp",  # generated from the schemas
+    "configs/": r"trainer/(config/.*|checkpoint/manifest|metrics/event_writer|data/chat_template).*\.cpp",  # generated from the schemas
     "google/protobuf/": r"trainer/(config/.*|checkpoint/manifest\.cpp|metrics/event_writer\.cpp)",
     "boost/": r".*\.cpp",
     "cub/": r"kernels/cuda/device/.*",
