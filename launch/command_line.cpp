@@ -134,7 +134,7 @@ std::string help_text(std::span<const Verb> verbs) {
       "ropewalk trains long-context language models, most of whose layers use sliding-window attention, on many "
       "ranks.\n\n"
       "usage: ropewalk VERB [ARGUMENT]...\n\nVerbs:\n";
-  for (const Verb& verb : verbs) out += fmt::format("  {:<10}{}\n", verb.name, verb.summary);
+  for (const Verb& verb : verbs) out += fmt::format("  {:<18}{}\n", verb.name, verb.summary);
   out +=
       "\n`ropewalk VERB --help` explains a verb. A first run (book.txt: any text):\n"
       "  ropewalk prepare --input book.txt --output data/text\n"
@@ -174,15 +174,33 @@ std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher
   return launcher.job_size();
 }
 
-const Verb& find_verb(std::span<const Verb> verbs, const std::string& name) {
-  std::vector<std::string> names;
+const Verb& take_verb(std::span<const Verb> verbs, std::span<const std::string>& words) {
+  const std::string first = words.front(), both = words.size() > 1 ? first + " " + words[1] : first;
+  std::vector<std::string> names, second_words;
   for (const Verb& verb : verbs) {
-    if (verb.name == name) return verb;
+    if (verb.name == first || verb.name == both) {
+      words = words.subspan(verb.name == first ? 1 : 2);
+      return verb;
+    }
     names.push_back(verb.name);
+    if (verb.name.starts_with(first + " ")) second_words.push_back(verb.name.substr(first.size() + 1));
   }
-  const std::string nearest = nearest_name(name, names);
-  throw ConfigurationError(fmt::format("'{}' is not a verb of ropewalk{}; `ropewalk help` lists them", name,
+  if (!second_words.empty()) {
+    throw ConfigurationError(fmt::format("'{}' needs a second word: {}; `ropewalk {} --help` explains them", first,
+                                         fmt::join(second_words, ", "), first));
+  }
+  const std::string nearest = nearest_name(first, names);
+  throw ConfigurationError(fmt::format("'{}' is not a verb of ropewalk{}; `ropewalk help` lists them", first,
                                        nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest)));
+}
+
+std::string family_help(std::span<const Verb> verbs, const std::string& word) {
+  std::string out;
+  for (const Verb& verb : verbs)
+    if (verb.name.starts_with(word + " ")) out += fmt::format("  {:<18}{}\n", verb.name, verb.summary);
+  if (out.empty()) return out;
+  return fmt::format("usage: ropewalk {} WORD [ARGUMENT]...\n\n{}\n`ropewalk {} WORD --help` explains one.\n", word,
+                     out, word);
 }
 
 }  // namespace ropewalk

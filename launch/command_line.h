@@ -48,7 +48,7 @@ class Arguments {
 };
 
 struct Verb {
-  std::string name;
+  std::string name;                          // one word, or two: "tokenizer encode"
   std::string summary;                       // one line, in the list of verbs
   std::vector<std::string> positional = {};  // what must follow the verb, in order: {"CONFIG"}
   // A second way to call the verb: what follows it then ("--checkpoint DIR"), without positional arguments; empty: none
@@ -73,7 +73,10 @@ Arguments read_arguments(const Verb& verb, std::span<const std::string> words);
 // Throws ConfigurationError for a wrong --ranks.
 std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher);
 
-// The verb of that name. Throws ConfigurationError with the nearest name.
-const Verb& find_verb(std::span<const Verb> verbs, const std::string& name);
+// The verb that the words begin with; removes its name from them. Throws ConfigurationError with the nearest name, or
+// with the second words that may follow.
+const Verb& take_verb(std::span<const Verb> verbs, std::span<const std::string>& words);
+// Of the verbs that begin with this word, if it is the first of several names ("tokenizer"); else empty.
+std::string family_help(std::span<const Verb> verbs, const std::string& word);
 
 }  // namespace ropewalk

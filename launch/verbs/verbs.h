@@ -13,6 +13,9 @@ Verb export_verb();
 Verb validate_verb();
 Verb plan_verb();
 Verb schema_verb();
+Verb tokenizer_encode_verb();
+Verb tokenizer_decode_verb();
+Verb tokenizer_train_verb();
 
 // The text of configs/ropewalk.proto at build time.
 extern const char* const kSchemaText;

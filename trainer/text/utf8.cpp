@@ -18,17 +18,34 @@ size_t promised_length(unsigned char first) {
 
 bool continues(unsigned char byte) { return (byte & 0xC0) == 0x80; }
 
-// Length of the character at the beginning of `text`; 0 if it is invalid: incomplete, overlong, a surrogate or above
-// U+10FFFF.
+// Whether the byte may follow the first one of a character: no overlong form, surrogate, or value above U+10FFFF.
+bool is_second(unsigned char first, unsigned char byte) {
+  if (first == 0xE0) return byte >= 0xA0 && byte < 0xC0;
+  if (first == 0xED) return byte >= 0x80 && byte < 0xA0;
+  if (first == 0xF0) return byte >= 0x90 && byte < 0xC0;
+  if (first == 0xF4) return byte >= 0x80 && byte < 0x90;
+  return continues(byte);
+}
+
+// Length of the character at the beginning of `text`; 0 if it is invalid or incomplete.
 size_t character_length(std::string_view text) {
   const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const size_t length = promised_length(at(0));
   if (length == 0 || length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
+  if (length > 1 && !is_second(at(0), at(1))) return 0;
+  for (size_t i = 2; i < length; ++i) {
     if (!continues(at(i))) return 0;
   }
-  if (length == 3 && ((at(0) == 0xE0 && at(1) < 0xA0) || (at(0) == 0xED && at(1) >= 0xA0))) return 0;
-  if (length == 4 && ((at(0) == 0xF0 && at(1) < 0x90) || (at(0) == 0xF4 && at(1) >= 0x90))) return 0;
+  return length;
+}
+
+// Length of the invalid part at the beginning of `text`: of the longest beginning of a character, at least 1.
+size_t invalid_length(std::string_view text) {
+  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const size_t most = std::min(promised_length(at(0)), text.size());
+  if (most < 2 || !is_second(at(0), at(1))) return 1;
+  size_t length = 2;
+  while (length < most && continues(at(length))) ++length;
   return length;
 }
 
@@ -37,6 +54,7 @@ size_t character_length(std::string_view text) {
 bool is_utf8(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
 
 size_t first_invalid_utf8(std::string_view text) {
+  if (simdjson::validate_utf8(text.data(), text.size())) return text.size();
   size_t position = 0;
   while (position < text.size()) {
     const size_t length = character_length(text.substr(position));
@@ -44,6 +62,18 @@ size_t first_invalid_utf8(std::string_view text) {
     position += length;
   }
   return position;
+}
+
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string out;
+  while (true) {
+    const size_t valid = first_invalid_utf8(text);
+    out += text.substr(0, valid);
+    text.remove_prefix(valid);
+    if (text.empty()) return out;
+    out += "\xEF\xBF\xBD";
+    text.remove_prefix(invalid_length(text));
+  }
 }
 
 size_t length_in_whole_characters(std::string_view text) {

@@ -1,30 +1,71 @@
 #include "trainer/tokenizer/make_tokenizer.h"
 
-#include <algorithm>
+#include <filesystem>
 
 #include "kernels/error.h"
+#include "trainer/files/input_file.h"
+#include "trainer/text/format.h"
+#include "trainer/tokenizer/bpe_tokenizer.h"
 
 namespace ropewalk {
+namespace {
 
-std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name, const std::optional<std::string>& end_of_document) {
-  const auto* kind = std::ranges::find(kTokenizerKinds, name, &TokenizerKind::name);
-  if (kind != std::end(kTokenizerKinds)) {
-    if (end_of_document)
-      throw ConfigurationError(
-          fmt::format("the tokenizer '{}' has its own end of a document; leave out '{}'", name, *end_of_document));
-    return kind->make();
+namespace fs = std::filesystem;
+
+constexpr const char* kBytes = "bytes";
+constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a tokenizer.json
+
+// What `parse` makes of a file. Its errors get the file's name.
+auto parsed(const fs::path& path, const auto& parse) {
+  const std::string json = read_text(real_file_system(FileOwner::kData), path, kLargest);
+  try {
+    return parse(json);
+  } catch (const DataError& error) {
+    throw DataError(fmt::format("{}: {}", printable_name(path.string()), error.what()));
   }
-  std::string names;
-  for (const TokenizerKind& known : kTokenizerKinds)
-    names += fmt::format("{}'{}'", names.empty() ? "" : ", ", known.name);
-  throw ConfigurationError(fmt::format("tokenizer '{}' is not known; choose {}", name, names));
+}
+
+std::string end_of_document_beside(const fs::path& file) {
+  const fs::path config = file.parent_path() / "tokenizer_config.json";
+  std::error_code error;
+  if (!fs::exists(config, error)) return "";
+  return parsed(config, [](const std::string& json) { return end_of_document_in(json); });
+}
+
+}  // namespace
+
+std::string tokenizer_file_of(const std::string& name) {
+  std::error_code error;
+  fs::path path = name;
+  if (name == kBytes) return "";
+  if (fs::is_directory(path, error)) path /= "tokenizer.json";
+  return fs::exists(path, error) ? path.string() : "";
 }
 
 std::string tokenizer_choices() {
-  std::string choices;
-  for (const TokenizerKind& kind : kTokenizerKinds)
-    choices += fmt::format("{}{}: {}", choices.empty() ? "" : "; ", kind.name, kind.summary);
-  return choices;
+  return "bytes (the 256 bytes and the end of a document, 257 tokens), or a tokenizer.json of Hugging Face's "
+         "tokenizers "
+         "(byte-level BPE), or its directory";
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, const std::optional<std::string>& end_of_document) {
+  if (name == kBytes) {
+    if (end_of_document)
+      throw ConfigurationError(
+          fmt::format("the tokenizer '{}' has its own end of a document; leave out '{}'", name, *end_of_document));
+    return make_byte_tokenizer();
+  }
+  const fs::path path = tokenizer_file_of(name);
+  if (path.empty()) {
+    throw ConfigurationError(
+        fmt::format("tokenizer '{}' is not known and no such file exists; choose 'bytes', or the path of a "
+                    "tokenizer.json or of its directory",
+                    printable_name(name)));
+  }
+  const std::string end = end_of_document ? *end_of_document : end_of_document_beside(path);
+  return parsed(path, [&](const std::string& json) {
+    return make_bpe_tokenizer(parse_tokenizer_file(json), path.filename().string(), end);
+  });
 }
 
 }  // namespace ropewalk

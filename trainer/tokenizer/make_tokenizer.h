@@ -10,21 +10,19 @@
 
 namespace ropewalk {
 
-std::unique_ptr<Tokenizer> make_byte_tokenizer();
-
-struct TokenizerKind {
-  std::string_view name, summary;  // summary: for help texts
-  std::unique_ptr<Tokenizer> (*make)();
-};
-inline constexpr TokenizerKind kTokenizerKinds[] = {
-    {"bytes", "the 256 bytes and the end of a document, 257 tokens", make_byte_tokenizer}};
-
-// end_of_document: the text of the added token that ends a document, if the tokenizer's own is absent or not wanted.
-// Throws ConfigurationError, with the choices, for an unknown name, and for an end_of_document that is not a token.
-std::unique_ptr<Tokenizer> make_tokenizer(std::string_view name,
+// name: "bytes", for the 256 bytes and the end of a document; or a tokenizer.json (a path, or the directory that holds
+// it). end_of_document: the text of the added token that ends a document; if it is not given, "eos_token" of a
+// tokenizer_config.json beside the file is. Throws ConfigurationError, with the choices, for a name that is neither,
+// and for an end_of_document that is not a token; DataError for a file that is damaged or not supported.
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name,
                                           const std::optional<std::string>& end_of_document = {});
 
-// All names and summaries, for a help text: "bytes: the 256 bytes and the end of a document, 257 tokens".
+std::unique_ptr<Tokenizer> make_byte_tokenizer();
+
+// The path of the tokenizer.json that `name` stands for; empty if that is none.
+std::string tokenizer_file_of(const std::string& name);
+
+// For a help text: which names there are.
 std::string tokenizer_choices();
 
 }  // namespace ropewalk
