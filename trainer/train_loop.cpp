@@ -60,7 +60,7 @@ std::vector<std::string> run_summary(const Config& config, const std::vector<Dat
     tokens += steps * step_tokens;
     lines.push_back(fmt::format(
         "{} of {} tokens: {}; {}: {} tokens in {}, {} sequences to train on, which {} {:.2g} times",
-        counted(steps_left_in(training, i), "step"), count_text(step_tokens), stage_text(stage), stage.prefix,
+        counted(steps_left_in(training, i), "step"), count_text(step_tokens), stage_text(stage), data_text(stage),
         count_text(static_cast<double>(data.tokens)), counted(data.documents, "document"), count_text(sequences),
         training.stages.size() == 1 ? "the run sees" : "the stage sees", steps * batch / sequences));
   }

@@ -1,10 +1,14 @@
 // `ropewalk prepare`: encodes text into PREFIX.bin and PREFIX.idx.
+#include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <optional>
 
+#include "kernels/allowed_cpus.h"
 #include "launch/verbs/stoppable.h"
 #include "launch/verbs/verbs.h"
 #include "trainer/data/prepare.h"
+#include "trainer/files/input_file.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/text/format.h"
 #include "trainer/tokenizer/make_tokenizer.h"
@@ -52,15 +56,44 @@ std::string separator_of(const std::string& given) {
   return out;
 }
 
-PrepareOptions options_of(const Arguments& arguments) {
-  const auto json_key = arguments.has("json-key") ? std::optional(arguments.value("json-key")) : std::nullopt;
+std::optional<std::string> optional_value(const Arguments& arguments, const std::string& option) {
+  return arguments.has(option) ? std::optional(arguments.value(option)) : std::nullopt;
+}
+
+// A tokenizer, and the contents of its file if it has one.
+struct ChosenTokenizer {
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<std::string> file;
+};
+
+ChosenTokenizer tokenizer_of(const Arguments& arguments) {
+  constexpr int64_t kLargest = int64_t{1} << 30;
+  const std::string name = arguments.value("tokenizer", "bytes");
+  std::error_code error;
+  const auto before = std::filesystem::last_write_time(name, error);
+  ChosenTokenizer chosen = {.tokenizer = make_tokenizer(name, optional_value(arguments, "end-of-document")),
+                            .file = {}};
+  if (std::ranges::find(kTokenizerKinds, name, &TokenizerKind::name) != std::end(kTokenizerKinds)) return chosen;
+  chosen.file = read_text(real_file_system(FileOwner::kData), name, kLargest);
+  if (std::filesystem::last_write_time(name, error) != before)
+    throw DataError(
+        fmt::format("{} changed while it was read; start again when nothing writes to it", printable_name(name)));
+  return chosen;
+}
+
+PrepareOptions options_of(const Arguments& arguments, std::optional<std::string> tokenizer_file) {
+  constexpr int64_t kMostThreads = 1024;
+  const auto cpus = std::clamp<int64_t>(std::ssize(allowed_cpus()), 1, kMostThreads);
   return {.inputs = arguments.values("input"),
           .prefix = arguments.value("output"),
           .documents = {.format = format_named(arguments.value("format", "extension")),
-                        .json_key = json_key,
+                        .json_key = optional_value(arguments, "json-key"),
                         .document_separator = separator_of(arguments.value("separator")),
                         .skip_bad_lines = arguments.has("skip-bad-lines")},
-          .overwrite = arguments.has("overwrite")};
+          .overwrite = arguments.has("overwrite"),
+          .threads = static_cast<int>(arguments.whole_number("threads", 1, kMostThreads).value_or(cpus)),
+          .special_tokens = arguments.has("add-special-tokens"),
+          .tokenizer_file = std::move(tokenizer_file)};
 }
 
 void print_list(StatusLine& line, const char* verb, const char* one, const char* many, const LeftOut& left_out) {
@@ -99,9 +132,9 @@ PrepareSummary prepare_with_progress(const PrepareOptions& options, const Tokeni
 
 ExitCode run(const Arguments& arguments, const Launcher&) {
   return run_stoppable([&](StatusLine& line) {
-    const PrepareOptions options = options_of(arguments);
-    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(arguments.value("tokenizer", "bytes"));
-    const PrepareSummary summary = prepare_with_progress(options, *tokenizer, line);
+    ChosenTokenizer chosen = tokenizer_of(arguments);
+    const PrepareOptions options = options_of(arguments, std::move(chosen.file));
+    const PrepareSummary summary = prepare_with_progress(options, *chosen.tokenizer, line);
     line.clear();
     print_summary(line, options, summary);
   });
@@ -115,8 +148,9 @@ Verb prepare_verb() {
       .summary = "turn text into tokens to train on",
       .about =
           "Reads text, splits it into documents, encodes them, and writes PREFIX.bin (tokens) and PREFIX.idx\n"
-          "(documents) in Megatron-LM's format. A text file is one document, or several with a separator\n"
-          "between them. A JSON-lines file has one document per line: {\"text\": \"...\"}. Text must be UTF-8; an\n"
+          "(documents) in Megatron-LM's format, and PREFIX.dataset.json, which names the tokenizer. A text file is\n"
+          "one document, or several with a separator between them. A JSON-lines file has one document per line:\n"
+          "{\"text\": \"...\"}. Files may be compressed by gzip or zstd, standard input too. Text must be UTF-8; an\n"
           "error names the file and the line, or the type of a file that is not text. Stopped by a signal,\n"
           "prepare writes nothing.",
       .groups =
@@ -126,8 +160,8 @@ Verb prepare_verb() {
               "standard input",
               Option::Count::kList, true},
              {"format", "NAME",
-              "text, jsonl (JSON lines), or extension: .jsonl and .json are JSON lines, all other files text. "
-              "Default: extension"},
+              "text, jsonl (JSON lines), or extension: .jsonl and .json are JSON lines, also with .gz or .zst behind "
+              "it; all other files are text. Default: extension"},
              {"json-key", "KEY",
               "the member of a JSON line that holds its text; a line must have it exactly once. Default: text"},
              {"separator", "TEXT",
@@ -137,16 +171,24 @@ Verb prepare_verb() {
               "drop lines that are not UTF-8, not JSON or do not have exactly one text, and count them; a line may "
               "have up to 1 GiB"}}},
            {"Output",
-            {{"output", "PREFIX", "prefix of the two files; data.prefix in the configuration", Option::Count::kOnce,
-              true},
-             {"tokenizer", "NAME", tokenizer_choices() + ". Default: bytes"},
+            {{"output", "PREFIX", "prefix of the files; data.prefix in the configuration", Option::Count::kOnce, true},
+             {"tokenizer", "NAME|FILE",
+              tokenizer_choices() +
+                  "; or a tokenizer.json, of which PREFIX.tokenizer.json becomes a copy. Default: bytes"},
+             {"end-of-document", "TOKEN",
+              "the added token that ends each document. Default: \"eos_token\" of the tokenizer_config.json beside "
+              "FILE"},
+             {"add-special-tokens", "",
+              "put the tokens of the tokenizer's template around each document, such as the one that begins a text"},
+             {"threads", "N", "threads that encode; the files do not depend on it. Default: one per CPU"},
              {"overwrite", "",
-              "replace PREFIX.bin and PREFIX.idx if they exist; a process that has them open keeps reading the old "
-              "ones"}}}},
+              "replace PREFIX.bin, PREFIX.idx and the files beside them if they exist; a process that has them open "
+              "keeps reading the old ones"}}}},
       .examples = {"ropewalk prepare --input book.txt --output data/book      # all input files here are your own",
                    "ropewalk prepare --input notes/ more.jsonl --output data/mine --json-key body",
                    "ropewalk prepare --input poems.txt --separator '\\n\\n' --output data/poems",
-                   "zcat big.jsonl.gz | ropewalk prepare --input - --format jsonl --output data/big"},
+                   "ropewalk prepare --input big.jsonl.gz --threads 4 --output data/big",
+                   "cat more.jsonl | ropewalk prepare --input - --format jsonl --json-key body --output data/piped"},
       .run = run};
 }
 

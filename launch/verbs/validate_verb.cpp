@@ -3,9 +3,11 @@
 #include <iostream>
 #include <optional>
 #include <set>
+#include <span>
 
 #include "launch/process/output.h"
 #include "launch/verbs/verbs.h"
+#include "trainer/config/stages.h"
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/data/samples.h"
 #include "trainer/metrics/progress.h"
@@ -15,25 +17,38 @@ namespace ropewalk {
 
 namespace {
 
-// Checks every token of each stage's data, and describes the data.
+// "data/text: 120 tokens in 3 documents, all in [0, 257); 14 sequences of 8 tokens an epoch, and 0 for validation; this
+// stage takes 1.43 epochs".
+std::string describe(const Dataset& dataset, const Config& config, const Stage& stage, double samples) {
+  const uint64_t validation = dataset.validation ? dataset.validation->samples_per_epoch() : 0;
+  const uint64_t sequences = dataset.training->samples_per_epoch();
+  return fmt::format("{}: {} in {}, all in [0, {}); {} of {} an epoch, and {} for validation; {} takes {:.3g} epochs\n",
+                     dataset.prefix, counted(dataset.tokens, "token"), counted(dataset.documents, "document"),
+                     config.model.vocabulary, counted(sequences, "sequence"), counted(stage.sequence_length, "token"),
+                     validation, config.training.stages.size() == 1 ? "the run" : "the stage",
+                     dataset.share * samples / static_cast<double>(sequences));
+}
+
+// Checks the index and every token of each stage's data, and describes the data.
 std::string data_report(const Config& config) {
   StatusLine line(std::cerr, Terminal::of_stderr());
   std::set<const IndexedDataset*> checked;
   std::string report;
   const std::vector<Dataset> datasets = open_datasets(config);
   for (size_t i = 0; i < datasets.size(); ++i) {
-    const Dataset& dataset = datasets[i];
     const Stage& stage = config.training.stages[i];
-    if (checked.insert(dataset.file.get()).second) {
-      WorkProgress progress(line, "checking tokens", static_cast<double>(dataset.tokens), count_text);
-      dataset.file->check_tokens([&](int64_t tokens) { progress.at(static_cast<double>(tokens)); });
+    const double samples = static_cast<double>(steps_left_in(config.training, i)) * static_cast<double>(stage.batch);
+    const std::span<const Dataset> parts =
+        datasets[i].parts.empty() ? std::span(&datasets[i], 1) : std::span(datasets[i].parts);
+    for (const Dataset& part : parts) {
+      if (checked.insert(part.file.get()).second) {
+        WorkProgress progress(line, "checking tokens", static_cast<double>(part.tokens), count_text);
+        part.file->check([&](int64_t tokens) { progress.at(static_cast<double>(tokens)); });
+      }
+      report += i > 0 ? fmt::format("after step {}: ", stage.first_step) : "";
+      report += parts.size() > 1 ? fmt::format("{:.3g} of the samples from ", part.share) : "";
+      report += describe(part, config, stage, samples);
     }
-    const uint64_t validation = dataset.validation ? dataset.validation->samples_per_epoch() : 0;
-    const std::string from = i > 0 ? fmt::format("after step {}: ", stage.first_step) : "";
-    report += fmt::format("{}{}: {} in {}, all in [0, {}); {} of {} an epoch, and {} for validation\n", from,
-                          stage.prefix, counted(dataset.tokens, "token"), counted(dataset.documents, "document"),
-                          config.model.vocabulary, counted(dataset.training->samples_per_epoch(), "sequence"),
-                          counted(stage.sequence_length, "token"), validation);
   }
   return report;
 }

@@ -37,14 +37,21 @@ struct DataConfig {
   uint64_t seed = 1234;
 };
 
+struct DataSource {
+  std::string prefix = {};
+  double weight = 1;
+  bool operator==(const DataSource&) const = default;
+};
+
 // A stage of the run, with all fields resolved. The groups `data` and `training` of the configuration give the first
 // stage, training.stages the later ones.
 struct Stage {
   int64_t first_step = 0;
-  std::string prefix = {};
+  std::string prefix = {};             // of the data; empty with a blend
+  std::vector<DataSource> blend = {};  // the datasets that are mixed, if there are several
   int64_t sequence_length = 0, batch = 1, micro_batch = 1;
   std::optional<double> theta = {};  // of all RoPE layers; absent: each layer has its own
-  // Consecutive stages with the same prefix and sequence_length share one order of samples. This is the first_step of
+  // Consecutive stages with the same data and sequence_length share one order of samples. This is the first_step of
   // the first of them.
   int64_t order_begin = 0;
 };

@@ -37,6 +37,8 @@ constexpr double kMostSteps = 1e12;
 constexpr Range kCount{1, kMost32}, kInterval{0, kMostSteps}, kRanks{1, kMostRanks};
 constexpr Range kNotNegative{0}, kPositive{0, std::numeric_limits<double>::max(), true}, kFraction{0, 1, false, true};
 
+constexpr Range kWeight{0, 1e9, true};
+
 struct NumberRule {
   const char* field;  // "*" stands for the index of any entry of a list
   Range range;
@@ -56,6 +58,7 @@ constexpr NumberRule kNumberRules[] = {
     {"model.initializer_range", kPositive},
     {"data.sequence_length", {2, kMost32}, "8192"},
     {"data.validation_fraction", kFraction},
+    {"data.blend.*.weight", kWeight, "0.5"},
     {"training.steps", {1, kMostSteps}, "1000"},
     {"training.batch", kCount},
     {"training.micro_batch", kCount},
@@ -74,6 +77,7 @@ constexpr NumberRule kNumberRules[] = {
     {"training.stages.*.batch", kCount},
     {"training.stages.*.micro_batch", kCount},
     {"training.stages.*.theta", kPositive},
+    {"training.stages.*.blend.*.weight", kWeight, "0.5"},
     {"parallel.data_parallel", {0, kMostRanks}},
     {"parallel.context_parallel", kRanks},
     {"parallel.tensor_parallel", kRanks},
@@ -96,10 +100,13 @@ constexpr NumberRule kNumberRules[] = {
 struct PathRule {
   const char* field;
   const char* example = nullptr;  // only for a field that must not be empty
+  bool required = true;           // a field with an example must be set
 };
 
 constexpr PathRule kPathRules[] = {{"data.prefix", "\"data/text\""},
-                                   {"training.stages.*.prefix", "\"data/long\""},
+                                   {"data.blend.*.prefix", "\"data/text\""},
+                                   {"training.stages.*.prefix", "\"data/long\"", false},
+                                   {"training.stages.*.blend.*.prefix", "\"data/long\""},
                                    {"training.start_from"},
                                    {"output.directory", "\"runs/first\""}};
 
@@ -202,7 +209,7 @@ void check_fields(const proto::Config& config, Problems& problems) {
   }
   for (const PathRule& rule : kPathRules) {
     for (const Found& found : find(config, rule.field)) {
-      const bool optional = !rule.example || found.path != rule.field;  // the latter: a field of a list entry
+      const bool optional = !rule.example || !rule.required;
       if (problems.is_unreadable(found.path) || (optional && !found.is_set())) continue;
       const std::string path = found.message->GetReflection()->GetString(*found.message, found.field);
       if (path.empty() && rule.example)

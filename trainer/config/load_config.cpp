@@ -79,9 +79,16 @@ TrainingConfig::Recompute recompute_of(proto::Recompute recompute) {
   return {};
 }
 
+std::vector<DataSource> blend_of(const google::protobuf::RepeatedPtrField<proto::BlendEntry>& entries) {
+  std::vector<DataSource> blend;
+  for (const proto::BlendEntry& entry : entries) blend.push_back({entry.prefix(), entry.weight()});
+  return blend;
+}
+
 std::vector<Stage> stages_of(const proto::Config& config) {
   const proto::Training& training = config.training();
   std::vector<Stage> out = {{.prefix = config.data().prefix(),
+                             .blend = blend_of(config.data().blend()),
                              .sequence_length = config.data().sequence_length(),
                              .batch = training.batch(),
                              .micro_batch = training.micro_batch()}};
@@ -89,12 +96,16 @@ std::vector<Stage> stages_of(const proto::Config& config) {
     const Stage& before = out.back();
     Stage stage = before;
     stage.first_step = from.first_step();
-    if (from.has_prefix()) stage.prefix = from.prefix();
+    if (from.has_prefix() || !from.blend().empty()) {
+      stage.prefix = from.prefix();
+      stage.blend = blend_of(from.blend());
+    }
     if (from.has_sequence_length()) stage.sequence_length = from.sequence_length();
     if (from.has_batch()) stage.batch = from.batch();
     if (from.has_micro_batch()) stage.micro_batch = from.micro_batch();
     if (from.has_theta()) stage.theta = from.theta();
-    const bool same_samples = stage.prefix == before.prefix && stage.sequence_length == before.sequence_length;
+    const bool same_samples =
+        stage.prefix == before.prefix && stage.blend == before.blend && stage.sequence_length == before.sequence_length;
     if (!same_samples) stage.order_begin = stage.first_step;
     out.push_back(std::move(stage));
   }

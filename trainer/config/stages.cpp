@@ -26,6 +26,20 @@ bool fits(const Stage& stage, const MeshShape& mesh) {
          stage.batch % (mesh.data_parallel * stage.micro_batch) == 0;
 }
 
+std::vector<DataSource> sources_of(const Stage& stage) {
+  return stage.blend.empty() ? std::vector<DataSource>{{stage.prefix}} : stage.blend;
+}
+
+std::string data_text(const Stage& stage) {
+  if (stage.blend.empty()) return stage.prefix;
+  double total = 0;
+  for (const DataSource& source : stage.blend) total += source.weight;
+  std::string text;
+  for (const DataSource& source : stage.blend)
+    text += fmt::format("{}{:.3g} of {}", text.empty() ? "" : ", ", source.weight / total, source.prefix);
+  return text;
+}
+
 std::string stage_text(const Stage& stage) {
   const std::string theta = stage.theta ? fmt::format(", theta {}", *stage.theta) : "";
   return fmt::format("sequences of {} tokens, {} a step{}", stage.sequence_length, stage.batch, theta);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "trainer/config/config.h"
 
@@ -20,6 +21,11 @@ int64_t steps_left_in(const TrainingConfig& training, size_t stage, int64_t step
 // Whether the mesh can split the stage: its sequence_length must be at least 2 x context_parallel, its batch a multiple
 // of data_parallel x micro_batch. A stage that ended before a run resumes need not fit.
 bool fits(const Stage& stage, const MeshShape& mesh);
+
+// The datasets of the stage: those of its blend, or the one with its prefix.
+std::vector<DataSource> sources_of(const Stage& stage);
+// "data/text", or "0.7 of data/text, 0.3 of data/code".
+std::string data_text(const Stage& stage);
 
 // "sequences of 32768 tokens, 8 a step, theta 500000".
 std::string stage_text(const Stage& stage);

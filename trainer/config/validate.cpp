@@ -10,6 +10,7 @@
 #include "kernels/error.h"
 #include "kernels/make_kernels.h"
 #include "parallel/mesh.h"
+#include "trainer/config/blend_rules.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
 #include "trainer/config/stage_rules.h"
@@ -35,7 +36,9 @@ class Checker {
       : config_(config), world_size_(world_size), steps_done_(steps_done), problems_(problems) {}
 
   void check() {
+    if (!config_.data().blend().empty()) problems_.unreadable("data.prefix");  // so it need not be set
     check_fields(config_, problems_);
+    check_blends(config_, problems_);
     check_heads();
     check_pattern();
     check_parameter_count();

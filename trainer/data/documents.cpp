@@ -1,20 +1,19 @@
 #include "trainer/data/documents.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "kernels/error.h"
 #include "trainer/data/document_readers.h"
+#include "trainer/data/file_kind.h"
+#include "trainer/data/input_stream.h"
 #include "trainer/text/format.h"
 #include "trainer/text/utf8.h"
 
 namespace ropewalk {
 
 InputFormat format_of(const std::string& file, InputFormat asked) {
-  std::string extension = std::filesystem::path(file).extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
   if (asked != InputFormat::kByExtension) return asked;
+  const std::string extension = lower_extension(without_compression(file));
   return extension == ".jsonl" || extension == ".json" ? InputFormat::kJsonLines : InputFormat::kText;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 
 #include "kernels/error.h"
 #include "trainer/text/format.h"
@@ -21,8 +22,8 @@ struct Signature {
 
 // Each contains a byte that text does not have: invalid UTF-8 or a control character.
 constexpr Signature kSignatures[] = {
-    {"\x1f\x8b\x08"sv, {"compressed by gzip", "pipe it in: zcat FILE | ropewalk prepare --input -"}},
-    {"\x28\xb5\x2f\xfd"sv, {"compressed by zstd", "pipe it in: zstdcat FILE | ropewalk prepare --input -"}},
+    {"\x1f\x8b\x08"sv, {"compressed again, by gzip", "pipe it in: zcat FILE | ropewalk prepare --input -"}},
+    {"\x28\xb5\x2f\xfd"sv, {"compressed again, by zstd", "pipe it in: zstdcat FILE | ropewalk prepare --input -"}},
     {"\xfd"
      "7zXZ\0"sv,
      {"compressed by xz", "pipe it in: xzcat FILE | ropewalk prepare --input -"}},
@@ -120,6 +121,13 @@ std::optional<FileKind> foreign_kind(std::string_view beginning) {
                     "make JSON lines of it, in Python: datasets.Dataset.from_file(FILE).to_json(OUT)"};
   if (is_tar(beginning)) return FileKind{"a tar archive", kUnpack};
   return wide_text(beginning.substr(0, kKindBytes));
+}
+
+std::string lower_extension(const std::string& file) {
+  std::string extension = std::filesystem::path(file).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
+  return extension;
 }
 
 void refuse_foreign(const std::string& file, std::string_view beginning) {

@@ -20,4 +20,7 @@ std::optional<FileKind> foreign_kind(std::string_view beginning);
 // Throws DataError with the remedy if the file is not text.
 void refuse_foreign(const std::string& file, std::string_view beginning);
 
+// The extension of a file's name, such as ".jsonl", in lower case; "" if it has none.
+std::string lower_extension(const std::string& file);
+
 }  // namespace ropewalk

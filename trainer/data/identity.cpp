@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/error.h"
+#include "trainer/config/stages.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
@@ -51,15 +53,36 @@ std::string differences(const DataIdentity& before, const DataIdentity& now) {
   return text;
 }
 
+struct Use {
+  size_t stage;
+  std::string field;
+};
+
+// The first stage that uses the data, and the field that names it.
+Use first_use_of(const std::string& prefix, const std::vector<Stage>& stages) {
+  for (size_t stage = 0; stage < stages.size(); ++stage) {
+    const std::vector<DataSource> sources = sources_of(stages[stage]);
+    const auto source = std::ranges::find(sources, prefix, &DataSource::prefix);
+    if (source == sources.end()) continue;
+    const std::string group = stage == 0 ? "data" : fmt::format("training.stages.{}", stage - 1);
+    if (stages[stage].blend.empty()) return {stage, group + ".prefix"};
+    return {stage, fmt::format("{}.blend.{}.prefix", group, source - sources.begin())};
+  }
+  CHECK(false, "no stage uses {}", prefix);
+  return {};
+}
+
 }  // namespace
 
 std::vector<DataIdentity> identities_of(const std::vector<Stage>& stages) {
   std::vector<DataIdentity> identities;
   for (const Stage& stage : stages) {
-    if (find(identities, stage.prefix)) continue;
-    const auto [index_bytes, index_crc32c] = sample_of(stage.prefix + ".idx");
-    const auto [token_bytes, token_crc32c] = sample_of(stage.prefix + ".bin");
-    identities.push_back({stage.prefix, index_bytes, token_bytes, index_crc32c, token_crc32c});
+    for (const auto& [prefix, _] : sources_of(stage)) {
+      if (find(identities, prefix)) continue;
+      const auto [index_bytes, index_crc32c] = sample_of(prefix + ".idx");
+      const auto [token_bytes, token_crc32c] = sample_of(prefix + ".bin");
+      identities.push_back({prefix, index_bytes, token_bytes, index_crc32c, token_crc32c});
+    }
   }
   return identities;
 }
@@ -70,11 +93,10 @@ std::vector<std::string> data_changes(const std::vector<DataIdentity>& before, c
   for (const DataIdentity& data : now) {
     const DataIdentity* old = find(before, data.prefix);
     if (!old || *old == data) continue;
-    const auto stage = std::ranges::find(stages, data.prefix, &Stage::prefix) - stages.begin();  // the first of them
-    const bool begun = stage == 0 || stages[static_cast<size_t>(stage)].first_step < step;
-    const std::string field = stage == 0 ? "data.prefix" : fmt::format("training.stages.{}.prefix", stage - 1);
+    const Use use = first_use_of(data.prefix, stages);
+    const bool begun = use.stage == 0 || stages[use.stage].first_step < step;
     lines.push_back(fmt::format("{}changed since the checkpoint: the data behind {}: {}", begun ? "warning: " : "",
-                                field, differences(*old, data)));
+                                use.field, differences(*old, data)));
   }
   return lines;
 }

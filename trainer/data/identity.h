@@ -19,7 +19,7 @@ struct DataIdentity {
   bool operator==(const DataIdentity&) const = default;
 };
 
-// One for each prefix of the stages. Throws DataError.
+// One for each prefix of the stages and their blends. Throws DataError.
 std::vector<DataIdentity> identities_of(const std::vector<Stage>& stages);
 
 // One line for each prefix whose data changed since the checkpoint of step `step`, which stored `before`. The line

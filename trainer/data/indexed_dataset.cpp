@@ -3,67 +3,20 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <limits>
-#include <type_traits>
+#include <utility>
 
 #include "kernels/error.h"
+#include "trainer/data/indexed_tokens.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
 
 using indexed::TokenType;
+using indexed::with_type;
 
 namespace {
 
 constexpr int64_t kBlockBytes = int64_t{1} << 22;  // that check_tokens() reads at a time
-
-template <typename T>
-T load_token(const std::byte* from, size_t i) {
-  T token;
-  std::memcpy(&token, from + i * sizeof(T), sizeof(T));
-  return token;
-}
-
-// The number of tokens before the first that is not in [0, vocabulary). The maximum vectorises; as an unsigned number,
-// a negative token is larger than every other.
-template <typename T>
-size_t count_good(const std::byte* from, size_t count, int64_t vocabulary) {
-  using Unsigned = std::make_unsigned_t<T>;
-  const uint64_t limit =
-      std::min(static_cast<uint64_t>(vocabulary), static_cast<uint64_t>(std::numeric_limits<T>::max()) + 1);
-  Unsigned largest = 0;
-  for (size_t i = 0; i < count; ++i) largest = std::max(largest, load_token<Unsigned>(from, i));
-  if (largest < limit) return count;
-  size_t i = 0;
-  while (load_token<Unsigned>(from, i) < limit) ++i;
-  return i;
-}
-
-template <typename T>
-void widen(const std::byte* from, std::span<int32_t> to) {
-  for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<int32_t>(load_token<T>(from, i));
-}
-
-// Calls work.operator()<T>() with the C++ type of the tokens.
-auto with_type(TokenType type, const auto& work) {
-  switch (type) {
-    case TokenType::kU8:
-      return work.template operator()<uint8_t>();
-    case TokenType::kI8:
-      return work.template operator()<int8_t>();
-    case TokenType::kI16:
-      return work.template operator()<int16_t>();
-    case TokenType::kU16:
-      return work.template operator()<uint16_t>();
-    case TokenType::kI32:
-      return work.template operator()<int32_t>();
-    case TokenType::kI64:
-      return work.template operator()<int64_t>();
-    default:
-      CHECK(false, "tokens of type {}", name_of(type));
-  }
-  return work.template operator()<int64_t>();
-}
 
 // Opens a file of the dataset. If it is missing, most likely it was not prepared yet.
 InputFile open(FileSystem& system, const std::string& prefix, const char* extension) {
@@ -100,6 +53,28 @@ IndexedDataset::IndexedDataset(const std::string& prefix, int64_t vocabulary, Fi
                                 index_name_, data_name_));
   }
   read_header();
+  tokens_ = data_bytes_ / token_bytes_;
+  if (!ends_agree()) check_index();  // which finds the first place that is wrong
+}
+
+bool IndexedDataset::ends_agree() const {
+  if (document_entry(0) != 0 || document_entry(documents_) != sequences_) return false;
+  if (sequences_ == 0) return data_bytes_ == 0;
+  const int64_t last = sequences_ - 1, begin = offset(last);
+  return offset(0) == 0 && begin >= 0 && begin <= data_bytes_ && length(last) * token_bytes_ == data_bytes_ - begin;
+}
+
+// Whether the document's entry is not below the one before it, and its first sequence begins where the one before ends.
+bool IndexedDataset::is_sound_at(int64_t document) const {
+  const int64_t entry = document_entry(document);
+  if (entry < 0 || entry > sequences_ || (document > 0 && document_entry(document - 1) > entry)) return false;
+  if (entry == 0 || entry == sequences_) return true;  // both ends were checked at the beginning
+  const int64_t before = offset(entry - 1), bytes = length(entry - 1) * token_bytes_;
+  return before >= 0 && bytes >= 0 && before <= data_bytes_ && bytes <= data_bytes_ - before &&
+         offset(entry) == before + bytes && offset(entry) % token_bytes_ == 0;
+}
+
+void IndexedDataset::check_index() const {
   check_sequences();
   check_documents();
 }
@@ -141,8 +116,8 @@ void IndexedDataset::read_header() {
   token_bytes_ = size_of(token_type_);
   if (token_bytes_ == 0) {
     throw DataError(
-        fmt::format("{} has token type {} ({}); tokens are u8 (1), i8 (2), i16 (3), i32 (4), i64 (5) or u16 (8): "
-                    "prepare the data again",
+        fmt::format("{} has token type {} ({}); types are u8 (1), i8 (2), i16 (3), i32 (4), i64 (5), f64 (6), "
+                    "f32 (7) and u16 (8): prepare the data again",
                     index_name_, load<uint8_t>(17), name_of(token_type_)));
   }
 
@@ -176,7 +151,7 @@ void IndexedDataset::read_header() {
 }
 
 // Lengths are not negative, the offsets are their running sum, and the sum is the size of the .bin.
-void IndexedDataset::check_sequences() {
+void IndexedDataset::check_sequences() const {
   int64_t expected = 0;
   for (int64_t s = 0; s < sequences_; ++s) {
     const int64_t tokens = length(s);
@@ -205,7 +180,6 @@ void IndexedDataset::check_sequences() {
                     "prepare the data again",
                     data_name_, counted(data_bytes_, "byte"), data_bytes_ - expected, index_name_));
   }
-  tokens_ = expected / token_bytes_;
 }
 
 void IndexedDataset::check_documents() const {
@@ -226,6 +200,7 @@ void IndexedDataset::check_documents() const {
 }
 
 int64_t IndexedDataset::document_begin(int64_t document) const {
+  if (!is_sound_at(document)) check_index();
   const int64_t sequence = document_entry(document);
   return sequence == sequences_ ? tokens_ : offset(sequence) / token_bytes_;
 }
@@ -244,16 +219,19 @@ void IndexedDataset::read_raw(int64_t begin, std::vector<std::byte>& bytes) cons
   data_.read(begin * token_bytes_, bytes.data(), bytes.size());
   const size_t count = bytes.size() / static_cast<size_t>(token_bytes_);
   const size_t good =
-      with_type(token_type_, [&]<typename T>() { return count_good<T>(bytes.data(), count, vocabulary_); });
+      with_type(token_type_, [&]<typename T>() { return indexed::count_good<T>(bytes.data(), count, vocabulary_); });
   if (good == count) return;
   const int64_t position = begin + static_cast<int64_t>(good);
-  const int64_t value =
-      with_type(token_type_, [&]<typename T>() { return static_cast<int64_t>(load_token<T>(bytes.data(), good)); });
+  const auto [value, too_large] = with_type(token_type_, [&]<typename T>() {
+    const T token = indexed::load_token<T>(bytes.data(), good);
+    return std::pair(fmt::format("{}", token), static_cast<double>(token) >= static_cast<double>(vocabulary_));
+  });
   throw DataError(fmt::format(
-      "{}: token {} (byte {}, in document {}) is {}; tokens must be in [0, {}): {}prepare the data with this model's "
+      "{}: token {} (byte {}, in document {}) is {}; tokens must be {}in [0, {}): {}prepare "
+      "the data with this model's "
       "tokenizer",
-      data_name_, position, position * token_bytes_, document_at(position), value, vocabulary_,
-      value < 0 ? "" : "raise model.vocabulary, or "));
+      data_name_, position, position * token_bytes_, document_at(position), value,
+      is_floating(token_type_) ? "whole numbers " : "", vocabulary_, too_large ? "raise model.vocabulary, or " : ""));
 }
 
 void IndexedDataset::read(int64_t begin, std::span<int32_t> tokens) const {
@@ -262,10 +240,11 @@ void IndexedDataset::read(int64_t begin, std::span<int32_t> tokens) const {
         tokens_);
   std::vector<std::byte> bytes(tokens.size() * static_cast<size_t>(token_bytes_));
   read_raw(begin, bytes);
-  with_type(token_type_, [&]<typename T>() { widen<T>(bytes.data(), tokens); });
+  with_type(token_type_, [&]<typename T>() { indexed::widen<T>(bytes.data(), tokens); });
 }
 
-void IndexedDataset::check_tokens(const std::function<void(int64_t tokens)>& progress) const {
+void IndexedDataset::check(const std::function<void(int64_t tokens)>& progress) const {
+  check_index();
   std::vector<std::byte> bytes;
   for (int64_t begin = 0; begin < tokens_;) {
     const int64_t count = std::min(kBlockBytes / token_bytes_, tokens_ - begin);

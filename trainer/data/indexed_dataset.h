@@ -1,5 +1,6 @@
-// Reads a Megatron dataset (indexed_format.h). Opening makes one pass over the memory-mapped index and reads no tokens;
-// read() reads them from the file. Safe for several threads.
+// Reads a Megatron dataset (indexed_format.h). Opening maps the index into memory and reads only its two ends, whatever
+// its size; the rest of the index is checked where it is used, or by check(). read() reads tokens from the file. Safe
+// for several threads.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@ namespace ropewalk {
 
 class IndexedDataset {
  public:
-  // Checks everything but the tokens. Throws DataError naming the file, the wrong value and a remedy.
+  // Checks the header, the sizes of both files, and both ends of the index. Throws DataError naming the file, the wrong
+  // value and a remedy.
   IndexedDataset(const std::string& prefix, int64_t vocabulary,
                  FileSystem& system = real_file_system(FileOwner::kData));
 
@@ -25,20 +27,24 @@ class IndexedDataset {
   int64_t documents() const { return documents_; }
   indexed::TokenType token_type() const { return token_type_; }
 
-  // Fills `tokens` with the tokens of the .bin from the `begin`-th on, counted from 0. Throws DataError if one is not
-  // in [0, vocabulary).
+  // Fills `tokens` with the tokens of the .bin from the `begin`-th on, counted from 0. Throws DataError if one is not a
+  // whole number in [0, vocabulary).
   void read(int64_t begin, std::span<int32_t> tokens) const;
-  // Reads every token and throws DataError if one is not in [0, vocabulary). Calls `progress`, which may be empty, with
-  // the number of tokens checked so far.
-  void check_tokens(const std::function<void(int64_t tokens)>& progress = {}) const;
+  // Checks the whole index, then every token. Throws DataError for the first thing that is wrong. Calls `progress`,
+  // which may be empty, with the number of tokens checked so far.
+  void check(const std::function<void(int64_t tokens)>& progress = {}) const;
+  void check_index() const;  // the first half of check()
 
-  // The position of a document's first token; document_begin(documents()) == tokens().
+  // The position of a document's first token; document_begin(documents()) == tokens(). Throws as check_index() if the
+  // index contradicts itself there.
   int64_t document_begin(int64_t document) const;
-  int64_t document_at(int64_t token) const;  // the document with the token; O(log documents)
+  int64_t document_at(int64_t token) const;  // the document with the token; O(log documents); throws likewise
 
  private:
   void read_header();
-  void check_sequences();
+  bool ends_agree() const;
+  bool is_sound_at(int64_t document) const;
+  void check_sequences() const;
   void check_documents() const;
   void read_raw(int64_t begin, std::vector<std::byte>& bytes) const;  // fills `bytes`; throws as read()
   template <typename T>

@@ -10,6 +10,8 @@
 //          34 + 4S   byte offset of each sequence in the .bin, i64 [S]
 //         34 + 12S   documents, i64 [D]: document d has the sequences [array[d], array[d + 1]);
 //                   the first entry is 0, the last S
+//
+// Floating types hold tokens as whole numbers. Multimodal datasets append a mode, i8 [S]; they are refused.
 #pragma once
 
 #include <bit>
@@ -33,7 +35,7 @@ constexpr TokenType token_type_for(int64_t vocabulary) {
   return vocabulary <= 65500 ? TokenType::kU16 : TokenType::kI32;
 }
 
-// Bytes of a token; 0 for a type that tokens cannot have.
+// Bytes of a token; 0 for an unknown type.
 constexpr int64_t size_of(TokenType type) {
   switch (type) {
     case TokenType::kU8:
@@ -43,13 +45,16 @@ constexpr int64_t size_of(TokenType type) {
     case TokenType::kU16:
       return 2;
     case TokenType::kI32:
+    case TokenType::kF32:
       return 4;
     case TokenType::kI64:
+    case TokenType::kF64:
       return 8;
-    default:
-      return 0;
   }
+  return 0;
 }
+
+constexpr bool is_floating(TokenType type) { return type == TokenType::kF32 || type == TokenType::kF64; }
 
 constexpr const char* name_of(TokenType type) {
   switch (type) {

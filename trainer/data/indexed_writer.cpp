@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "kernels/error.h"
 #include "trainer/text/format.h"
@@ -60,11 +61,14 @@ IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int6
       max_sequence_tokens_(max_sequence_tokens),
       type_(indexed::token_type_for(vocabulary)),
       lock_(prefix + ".lock.tmp", LockFile::AtEnd::kRemoved, system),
-      data_(system, prefix + ".bin", prefix + ".bin.tmp", leftover(lock_, prefix)),
-      index_(system, prefix + ".idx", prefix + ".idx.tmp", leftover(lock_, prefix)) {
+      leftover_(leftover(lock_, prefix)),
+      data_(system, prefix + ".bin", prefix + ".bin.tmp", leftover_),
+      index_(system, prefix + ".idx", prefix + ".idx.tmp", leftover_) {
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
   CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
         max_sequence_tokens);
+  if (leftover_ == NewFile::Leftover::kRemove)
+    for (const std::string extension : kSideExtensions) remove_if_there(system_, prefix_ + extension + ".tmp");
   const std::vector<char> header(indexed::kHeaderBytes);
   index_.write(header.data(), header.size());
 }
@@ -147,18 +151,32 @@ void IndexedWriter::write_index() {
   index_.write_at(0, header, sizeof(header));
 }
 
-void IndexedWriter::finish() {
+void IndexedWriter::remove_old(const std::string& extension) {
+  const std::string path = prefix_ + extension;
+  if (remove_if_there(system_, path)) sync_parent(system_, path);
+}
+
+void IndexedWriter::finish(const std::vector<SideFile>& side_files) {
   CHECK(sequence_tokens_ == 0, "{} tokens are in no document", sequence_tokens_);
   data_.write(data_bytes_.data(), data_bytes_.size());
   write_index();
   data_.close();
   index_.close();
+  std::vector<std::unique_ptr<NewFile>> beside;
+  for (const auto& [extension, contents] : side_files) {
+    const std::string path = prefix_ + extension;
+    beside.push_back(std::make_unique<NewFile>(system_, path, path + ".tmp", leftover_));
+    beside.back()->write(contents);
+    beside.back()->close();
+  }
 
-  // After a crash at any step an index, if there is one, belongs to the .bin beside it: the old index is removed before
-  // the new .bin is renamed, and each step is durable before the next.
-  const std::string index = prefix_ + ".idx";
-  if (remove_if_there(system_, index)) sync_parent(system_, index);
+  // After a crash at any step an index, if there is one, belongs to the files beside it: the old index is removed
+  // before any other file changes its name, and each step is durable before the next.
+  remove_old(".idx");
+  for (const std::string extension : kSideExtensions)
+    if (std::ranges::find(side_files, extension, &SideFile::extension) == side_files.end()) remove_old(extension);
   data_.take_name();
+  for (const auto& file : beside) file->take_name();
   durable_ = index_.take_name();
 }
 

@@ -1,7 +1,8 @@
 // Writes a Megatron dataset (indexed_format.h) as a stream: memory does not grow with the dataset's tokens. The files
-// are written as PREFIX.bin.tmp and PREFIX.idx.tmp. finish() fsyncs them, removes the old index, and renames the .bin,
-// then the .idx; until it has fsynced them, the old files stay as they are. One writer at a time holds a prefix, by a
-// lock on PREFIX.lock.tmp; it removes the .tmp files that a killed writer left.
+// are written as PREFIX.bin.tmp and PREFIX.idx.tmp, small files beside them (SideFile) likewise. finish() fsyncs them,
+// removes the old index, and renames the .bin and the side files, then the .idx; until it has fsynced them, the old
+// files stay as they are. So an index, if there is one, belongs to all files beside it. One writer at a time holds a
+// prefix, by a lock on PREFIX.lock.tmp; it removes the .tmp files that a killed writer left.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,12 @@
 
 namespace ropewalk {
 
+// A small file that belongs to a dataset.
+struct SideFile {
+  std::string extension, contents;  // one of kSideExtensions
+};
+inline constexpr const char* kSideExtensions[] = {".dataset.json", ".tokenizer.json"};
+
 class IndexedWriter {
  public:
   // Tokens must be below `vocabulary`, which determines their type. A document longer than max_sequence_tokens becomes
@@ -27,9 +34,9 @@ class IndexedWriter {
 
   void append(std::span<const int32_t> tokens);  // to the current document
   void end_document();
-  // Gives both files their final names and replaces files of those names; a symbolic link is itself replaced, not its
-  // target. No document may be open.
-  void finish();
+  // Gives all files their final names and replaces files of those names; a symbolic link is itself replaced, not its
+  // target. Side files of an earlier dataset that are not among `side_files` are removed. No document may be open.
+  void finish(const std::vector<SideFile>& side_files = {});
 
   bool durable() const { return durable_; }  // after finish(): the names will survive a power cut
   int64_t tokens() const { return tokens_; }
@@ -39,12 +46,14 @@ class IndexedWriter {
  private:
   void end_sequence();
   void write_index();
+  void remove_old(const std::string& extension);
 
   FileSystem& system_;
   std::string prefix_;
   int64_t vocabulary_, max_sequence_tokens_;
   indexed::TokenType type_;
   LockFile lock_;
+  NewFile::Leftover leftover_;    // what to do with .tmp files that a killed writer left
   NewFile data_, index_;          // the index contains only its first array, the lengths, until write_index()
   std::vector<char> data_bytes_;  // tokens not yet written
   std::vector<int32_t> lengths_;  // lengths not yet written

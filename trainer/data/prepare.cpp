@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <memory>
 
 #include "kernels/error.h"
+#include "trainer/data/dataset_facts.h"
+#include "trainer/data/encoding_pipeline.h"
 #include "trainer/data/file_kind.h"
 #include "trainer/data/indexed_writer.h"
-#include "trainer/files/input_file.h"
+#include "trainer/data/input_stream.h"
 #include "trainer/text/format.h"
 #include "trainer/text/utf8.h"
 
@@ -49,9 +50,20 @@ void check_formats(const DocumentOptions& documents, const std::vector<std::stri
         "--json-key is for JSON lines, and all input is text; leave it out, or use --format jsonl");
 }
 
+std::vector<std::string> output_extensions() {
+  std::vector<std::string> extensions = {".bin", ".idx"};
+  extensions.insert(extensions.end(), std::begin(kSideExtensions), std::end(kSideExtensions));
+  return extensions;
+}
+
 // Before the work begins: no input may be an output, and no output a folder.
 void check_output(const PrepareOptions& options, const std::vector<std::string>& inputs) {
-  for (const char* extension : {".bin", ".idx", ".bin.tmp", ".idx.tmp", ".lock.tmp"}) {
+  std::vector<std::string> extensions = {".lock.tmp"};
+  for (const std::string& extension : output_extensions()) {
+    extensions.push_back(extension);
+    extensions.push_back(extension + ".tmp");
+  }
+  for (const std::string& extension : extensions) {
     const std::string output = options.prefix + extension;
     std::error_code error;
     if (fs::symlink_status(output, error).type() == fs::file_type::directory)
@@ -69,7 +81,7 @@ void check_output(const PrepareOptions& options, const std::vector<std::string>&
 
 // Call while holding the prefix's lock: another prepare may have written it since this one began.
 void check_output_is_free(const std::string& prefix) {
-  for (const char* extension : {".bin", ".idx"}) {
+  for (const std::string& extension : output_extensions()) {
     std::error_code error;
     if (fs::symlink_status(prefix + extension, error).type() == fs::file_type::not_found) continue;
     throw ConfigurationError(fmt::format("{}{} exists; choose another --output, or replace it by --overwrite",
@@ -85,10 +97,10 @@ int64_t check_inputs(const std::vector<std::string>& files) {
   for (const std::string& name : files) {
     std::error_code error;
     if (!fs::is_regular_file(name, error)) continue;
-    InputFile file(real_file_system(FileOwner::kData), name);
-    bytes += file.size();
+    InputStream stream(name);
+    bytes += stream.file().size();
     beginning.resize(kKindBytes);
-    beginning.resize(file.read_next(beginning));
+    beginning.resize(stream.read_next(beginning));
     refuse_foreign(name, beginning);
   }
   return bytes;
@@ -146,6 +158,35 @@ class Reporter {
   double reported_ = 0;
 };
 
+// Reads all documents into the pipeline, and waits for it.
+void encode_all(const std::vector<std::string>& files, const DocumentOptions& options, EncodingPipeline& pipeline,
+                Reporter& reporter, PrepareSummary& summary) {
+  int64_t bytes_before = 0;  // of the files before the current one
+  const DocumentSink sink = {.piece = [&](std::string_view piece) { pipeline.add(piece, AddedTokens::kRecognize); },
+                             .end = [&] { pipeline.end_document(); },
+                             .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
+  for (const std::string& file : files) {
+    pipeline.begin_file(file);
+    try {
+      const ReadFacts facts = read_documents(file, options, sink, summary.skipped);
+      summary.separators += facts.separators;
+      if (facts.is_json_too) summary.json_as_text.add(printable_name(file));
+    } catch (const DataError&) {
+      pipeline.finish();  // if the tokenizer refuses text before this error, that is the first error
+      throw;
+    }
+    bytes_before = reporter.progress().bytes_done;
+  }
+  pipeline.finish();
+}
+
+std::vector<SideFile> side_files(const PrepareOptions& options, const Tokenizer& tokenizer, int32_t end_of_document) {
+  std::vector<SideFile> files = {
+      {".dataset.json", to_json({.tokenizer = tokenizer.identity(), .end_of_document = end_of_document})}};
+  if (options.tokenizer_file) files.push_back({".tokenizer.json", *options.tokenizer_file});
+  return files;
+}
+
 }  // namespace
 
 PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer,
@@ -168,48 +209,19 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
   IndexedWriter writer(options.prefix, tokenizer.vocabulary_size());
   if (!options.overwrite) check_output_is_free(options.prefix);
   Reporter reporter(bytes_total, writer, progress);
-  std::vector<int32_t> ids;
-  int64_t bytes_before = 0;  // of the files before the current one
-  std::string file_now;
-  const std::unique_ptr<Encoder> encoder = tokenizer.make_encoder();
-  // Adds file and document number to the error for a document that the tokenizer cannot encode.
-  const auto encoding = [&](const auto& encode) {
-    try {
-      encode();
-    } catch (const DataError& error) {
-      throw DataError(fmt::format("{}: document {} of the output: {}", printable_name(file_now), writer.documents() + 1,
-                                  error.what()));
-    }
-  };
-  const DocumentSink sink = {.piece =
-                                 [&](std::string_view piece) {
-                                   encoding([&] { encoder->append(piece, AddedTokens::kRecognize, ids); });
-                                   writer.append(ids);
-                                   ids.clear();
-                                 },
-                             .end =
-                                 [&] {
-                                   encoding([&] { encoder->finish(ids); });
-                                   ids.push_back(*end_of_document);
-                                   writer.append(ids);
-                                   ids.clear();
-                                   writer.end_document();
-                                 },
-                             .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
-  for (const std::string& file : files) {
-    file_now = file;
-    const ReadFacts facts = read_documents(file, options.documents, sink, summary.skipped);
-    summary.separators += facts.separators;
-    if (facts.is_json_too) summary.json_as_text.add(printable_name(file));
-    bytes_before = reporter.progress().bytes_done;
-  }
+  EncodingPipeline pipeline(
+      tokenizer,
+      {.threads = options.threads, .special_ids = options.special_tokens, .end_of_document = *end_of_document}, writer);
+  encode_all(files, options.documents, pipeline, reporter, summary);
   if (writer.documents() == 0) {
     throw DataError(fmt::format("no text in {} ({}, {} skipped); name an --input that holds some",
                                 files.size() == 1 ? printable_name(files.front()) : counted(files.size(), "file"),
-                                counted(bytes_before, "byte"), counted(summary.skipped.count, "bad line")));
+                                counted(reporter.progress().bytes_done, "byte"),
+                                counted(summary.skipped.count, "bad line")));
   }
   reporter.finish();
-  writer.finish();
+  const std::vector<SideFile> beside = side_files(options, tokenizer, *end_of_document);
+  writer.finish(beside);
 
   summary.done = reporter.progress();
   summary.input_files = static_cast<int64_t>(files.size());
@@ -218,6 +230,7 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
   summary.token_type = name_of(writer.token_type());
   summary.durable = writer.durable();
   summary.written = {options.prefix + ".bin", options.prefix + ".idx"};
+  for (const SideFile& file : beside) summary.written.push_back(options.prefix + file.extension);
   return summary;
 }
 

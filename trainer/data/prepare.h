@@ -1,9 +1,10 @@
-// Turns text into training data: reads documents, encodes them piece by piece, ends each with end_of_document(), and
-// writes PREFIX.bin and PREFIX.idx (indexed_writer.h).
+// Turns text into training data: reads documents, encodes them piece by piece with several threads, ends each with
+// end_of_document(), and writes PREFIX.bin, PREFIX.idx (indexed_writer.h) and PREFIX.dataset.json (dataset_facts.h).
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,13 +15,18 @@ namespace ropewalk {
 
 struct PrepareOptions {
   std::vector<std::string> inputs;  // files and folders (list_input_files)
-  std::string prefix;               // of the output files PREFIX.bin and PREFIX.idx
+  std::string prefix;               // of the output files
   DocumentOptions documents;
-  bool overwrite = false;  // replace PREFIX.bin and PREFIX.idx if they exist
+  bool overwrite = false;       // replace the output files if they exist
+  int threads = 1;              // that encode; the output does not depend on it
+  bool special_tokens = false;  // put Tokenizer::special_ids() around each document
+  // The contents of the tokenizer's file, which PREFIX.tokenizer.json will have; nullopt if it has no file.
+  std::optional<std::string> tokenizer_file;
 };
 
 struct PrepareProgress {
-  int64_t bytes_done = 0, bytes_total = 0;  // of input; total counts regular files only (a pipe's size is unknown)
+  // Of input files, compressed as they are; the total counts regular files only (a pipe's size is unknown).
+  int64_t bytes_done = 0, bytes_total = 0;
   int64_t documents = 0, tokens = 0;
   double seconds = 0;  // since the start
 };

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <string>
 #include <utility>
 
 #include "kernels/error.h"
+#include "trainer/data/blended_samples.h"
 #include "trainer/data/indexed_dataset.h"
 #include "trainer/data/window_samples.h"
 #include "trainer/text/format.h"
@@ -90,23 +92,54 @@ Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfi
   return dataset;
 }
 
+using Files = std::map<std::string, std::shared_ptr<const IndexedDataset>>;
+
+Dataset open_source(const std::string& prefix, const Config& config, Stage stage, Files& files) {
+  stage.prefix = prefix;
+  check(config.data, stage, config.model.vocabulary);
+  auto& file = files[prefix];
+  if (!file) file = std::make_shared<const IndexedDataset>(prefix, config.model.vocabulary);
+  Dataset dataset = make_dataset(file, config.data, stage);
+  dataset.prefix = prefix;
+  return dataset;
+}
+
+Dataset open_stage(const Config& config, const Stage& stage, Files& files) {
+  if (stage.blend.empty()) return open_source(stage.prefix, config, stage, files);
+  Dataset blend;
+  std::vector<double> weights;
+  for (const auto& [prefix, weight] : stage.blend) {
+    blend.parts.push_back(open_source(prefix, config, stage, files));
+    weights.push_back(weight);
+  }
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  std::vector<const Samples*> training, validation;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    Dataset& part = blend.parts[i];
+    part.share = weights[i] / total;
+    blend.tokens += part.tokens;
+    blend.documents += part.documents;
+    training.push_back(part.training.get());
+    validation.push_back(part.validation.get());
+  }
+  blend.training = std::make_unique<BlendedSamples>(training, BlendOrder(weights, "blend", config.data.seed));
+  if (config.data.validation_fraction > 0)
+    blend.validation =
+        std::make_unique<BlendedSamples>(validation, BlendOrder(weights, "blend of validation", config.data.seed));
+  return blend;
+}
+
 }  // namespace
 
 Dataset open_dataset(const Config& config, const Stage& stage) {
-  check(config.data, stage, config.model.vocabulary);
-  return make_dataset(std::make_shared<const IndexedDataset>(stage.prefix, config.model.vocabulary), config.data,
-                      stage);
+  Files files;
+  return open_stage(config, stage, files);
 }
 
 std::vector<Dataset> open_datasets(const Config& config) {
-  std::map<std::string, std::shared_ptr<const IndexedDataset>> files;
+  Files files;
   std::vector<Dataset> datasets;
-  for (const Stage& stage : config.training.stages) {
-    check(config.data, stage, config.model.vocabulary);
-    auto& file = files[stage.prefix];
-    if (!file) file = std::make_shared<const IndexedDataset>(stage.prefix, config.model.vocabulary);
-    datasets.push_back(make_dataset(file, config.data, stage));
-  }
+  for (const Stage& stage : config.training.stages) datasets.push_back(open_stage(config, stage, files));
   return datasets;
 }
 

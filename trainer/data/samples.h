@@ -1,11 +1,13 @@
 // Makes the batches. The order of training samples is endless: after an epoch comes the next, in another order. Sample
-// i is a pure function of i, data.seed, data.validation_fraction, and the stage's order_begin, data and
-// sequence_length. So resuming on any mesh needs only the number of samples that were consumed from the order.
+// i is a pure function of i, data.seed, data.validation_fraction, and the stage's order_begin, data (a blend's weights
+// too) and sequence_length. So resuming on any mesh needs only the number of samples that were consumed from the order.
 // Consecutive stages may share an order (Stage).
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "trainer/config/config.h"
 #include "trainer/data/batch.h"
@@ -27,8 +29,12 @@ struct Dataset {
   std::unique_ptr<Samples> training, validation;
   std::shared_ptr<const IndexedDataset> file;
   int64_t tokens = 0, documents = 0;
+  std::string prefix;          // of the file
+  double share = 1;            // in a blend: the fraction of the blend's samples that are of this dataset
+  std::vector<Dataset> parts;  // of a blend, which has no file or prefix of its own; else empty
 };
-// One for each stage; stages with the same prefix share the file. Throws DataError or ConfigurationError.
+// One for each stage; stages share the files of prefixes that they have in common. Throws DataError or
+// ConfigurationError.
 std::vector<Dataset> open_datasets(const Config& config);
 Dataset open_dataset(const Config& config, const Stage& stage);  // for one stage
 

@@ -11,8 +11,7 @@
 namespace ropewalk {
 
 TextBlocks::TextBlocks(const std::string& path, End end, size_t block_bytes, size_t max_line_bytes)
-    : file_(real_file_system(FileOwner::kData), path),
-      version_(file_.version()),
+    : stream_(path),
       block_end_(end),
       max_line_bytes_(max_line_bytes),
       buffer_(std::max(block_bytes, kKindBytes) + kPadding) {
@@ -23,25 +22,14 @@ TextBlocks::TextBlocks(const std::string& path, End end, size_t block_bytes, siz
   position_ = static_cast<int64_t>(begin_);
 }
 
-// If the file is written while it is read, old and new contents would be mixed.
-void TextBlocks::check_unchanged() const {
-  const InputFile::Version now = file_.version();
-  if (now == version_) return;
-  throw DataError(fmt::format(
-      "{} changed while it was read{}; start again when nothing writes to it", printable_name(file_.path().string()),
-      now.size == version_.size ? "" : fmt::format(" (it had {} bytes, and has {})", version_.size, now.size)));
-}
-
 void TextBlocks::fill() {
   std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
   end_ -= begin_;
   begin_ = 0;
   const size_t room = buffer_.size() - kPadding - end_;
-  const size_t count = file_.read_next({buffer_.data() + end_, room});
+  const size_t count = stream_.read_next({buffer_.data() + end_, room});
   end_ += count;
   at_end_ = count < room;
-  read_ += static_cast<int64_t>(count);
-  if (at_end_ || read_ > version_.size) check_unchanged();
 }
 
 size_t TextBlocks::block_length() const {
@@ -58,7 +46,7 @@ std::string_view TextBlocks::next() {
       throw DataError(
           fmt::format("{} has a line of more than {} bytes, and lines of JSON, or of text with "
                       "--skip-bad-lines, must fit in memory; break it into several",
-                      printable_name(file_.path().string()), max_line_bytes_));
+                      printable_name(stream_.file().path().string()), max_line_bytes_));
     }
     buffer_.resize(2 * buffer_.size());
     fill();

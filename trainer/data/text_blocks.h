@@ -1,4 +1,5 @@
-// Reads a text file in blocks. Each block ends after a line or between characters, so it can be checked by itself.
+// Reads a text file, which may be compressed, in blocks. Each block ends after a line or between characters, so it can
+// be checked by itself.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "trainer/files/input_file.h"
+#include "trainer/data/input_stream.h"
 
 namespace ropewalk {
 
@@ -25,24 +26,23 @@ class TextBlocks {
   // the file. Throws DataError if the first bytes show that the file is not text.
   TextBlocks(const std::string& path, End end, size_t block_bytes, size_t max_line_bytes = kMaxLineBytes);
 
-  // The next block, valid until the next call; empty at the end. kPadding bytes behind it may be read. Throws DataError
-  // if the file changes while it is read.
+  // The next block, valid until the next call; empty at the end. kPadding bytes behind it may be read. Throws as
+  // InputStream::read_next().
   std::string_view next();
-  int64_t position() const { return position_; }  // bytes of the file up to the end of the last block
+  // Bytes of the file up to the end of the last block; of a compressed file, all bytes that were used so far.
+  int64_t position() const { return stream_.is_compressed() ? stream_.file_bytes() : position_; }
 
  private:
-  void check_unchanged() const;
   void fill();                  // reads until the buffer is full or the file ends
   size_t block_length() const;  // of the next block; 0 if there is no whole line (character) in the buffer
 
-  InputFile file_;
-  InputFile::Version version_;  // when the file was opened
+  InputStream stream_;
   End block_end_;
   size_t max_line_bytes_;
   std::vector<char> buffer_;
   size_t begin_ = 0, end_ = 0;  // bytes of the buffer that next() has not returned yet
   bool at_end_ = false;
-  int64_t read_ = 0, position_ = 0;
+  int64_t position_ = 0;
 };
 
 }  // namespace ropewalk

@@ -78,5 +78,19 @@ TEST(DataIdentity, ChangesAreToldByFieldAndStage) {
   EXPECT_EQ(data_changes(before, now, stages, 10), (std::vector<std::string>{"warning: " + a, b}));
 }
 
+TEST(DataIdentity, CoversTheDatasetsOfABlend) {
+  const TemporaryDirectory folder;
+  for (const char* file : {"a.idx", "a.bin", "b.idx", "b.bin"}) write_file(folder / file, file);
+  const std::vector<Stage> stages = {{.prefix = folder / "a"},
+                                     {.first_step = 10, .blend = {{folder / "a", 1}, {folder / "b", 2}}}};
+  const std::vector<DataIdentity> before = identities_of(stages);
+  ASSERT_EQ(before.size(), 2u);
+  EXPECT_EQ(before[1].prefix, folder / "b");
+  write_file(folder / "b.bin", "changed");
+  const std::vector<std::string> lines = data_changes(before, identities_of(stages), stages, 10);
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].find("changed since the checkpoint: the data behind training.stages.0.blend.1.prefix: "), 0u);
+}
+
 }  // namespace
 }  // namespace ropewalk

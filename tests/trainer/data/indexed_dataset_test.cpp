@@ -76,7 +76,7 @@ void expect_type_is_read(uint8_t code) {
       [&] { dataset.read(0, tokens); },
       {"large.bin", "token 2 (byte " + std::to_string(2 * sizeof(T)) + ", in document 0) is 100", "[0, 100)"});
   expect_error<DataError>([&] { dataset.read(2, std::span(tokens).first(1)); }, {"token 2"});
-  expect_error<DataError>([&] { dataset.check_tokens(); }, {"token 2 ", "is 100"});
+  expect_error<DataError>([&] { dataset.check(); }, {"token 2 ", "is 100"});
   dataset.read(0, std::span(tokens).first(2));  // the tokens before it can be read
   dataset.read(3, std::span(tokens).first(1));
   EXPECT_EQ(tokens[0], 3);
@@ -88,7 +88,7 @@ void expect_type_is_read(uint8_t code) {
     expect_error<DataError>([&] { spoilt.read(0, std::span(tokens).first(3)); },
                             {"negative.bin", "token 1", "is " + std::to_string(std::numeric_limits<T>::min())});
     expect_error<DataError>([&] { spoilt.read(2, std::span(tokens).first(1)); }, {"token 2", "is -1"});
-    expect_error<DataError>([&] { spoilt.check_tokens(); }, {"token 1 ", "): prepare the data with this model's"});
+    expect_error<DataError>([&] { spoilt.check(); }, {"token 1 ", "): prepare the data with this model's"});
   }
 }
 
@@ -98,6 +98,32 @@ TEST(IndexedDataset, TypeI16) { expect_type_is_read<int16_t>(3); }
 TEST(IndexedDataset, TypeI32) { expect_type_is_read<int32_t>(4); }
 TEST(IndexedDataset, TypeI64) { expect_type_is_read<int64_t>(5); }
 TEST(IndexedDataset, TypeU16) { expect_type_is_read<uint16_t>(8); }
+
+// Megatron's codes for floating types: whole numbers are tokens.
+template <typename T>
+void expect_floating_type_is_read(uint8_t code) {
+  const TemporaryDirectory folder;
+  const std::vector<T> good = {0, 1, 99, 17, T{-0.0}};
+  write_dataset(folder / "good", code, good);
+  EXPECT_EQ(all_tokens(IndexedDataset(folder / "good", 100)), std::vector<int32_t>(good.begin(), good.end()));
+  using Limits = std::numeric_limits<T>;
+  for (const auto& [bad, said] : {std::pair<T, std::string>{T{0.5}, "is 0.5; tokens must be whole numbers in [0, 100)"},
+                                  {T{100}, "is 100; tokens must be whole numbers in [0, 100): raise model.vocabulary"},
+                                  {T{-1}, "is -1; "},
+                                  {Limits::quiet_NaN(), "is nan; "},
+                                  {Limits::infinity(), "is inf; "},
+                                  {Limits::denorm_min(), "; tokens must be whole numbers"}}) {
+    write_dataset<T>(folder / "bad", code, {3, 99, bad, 4});
+    std::vector<int32_t> tokens(4);
+    const IndexedDataset dataset(folder / "bad", 100);
+    const std::string place = "token 2 (byte " + std::to_string(2 * sizeof(T)) + ", in document 0) ";
+    expect_error<DataError>([&] { dataset.read(0, tokens); }, {"bad.bin: " + place, said});
+    expect_error<DataError>([&] { dataset.check(); }, {place, said});
+  }
+}
+
+TEST(IndexedDataset, TypeF32) { expect_floating_type_is_read<float>(7); }
+TEST(IndexedDataset, TypeF64) { expect_floating_type_is_read<double>(6); }
 
 TEST(IndexedDataset, AnI64TokenDoesNotWrapIntoTheVocabulary) {
   const TemporaryDirectory folder;
@@ -118,7 +144,7 @@ TEST(IndexedDataset, ACheckOfAllTokensFindsEachBadOne) {
   write_file(folder / "big.idx", index.text());
   write_file(folder / "big.bin", bytes_of(tokens));
   std::vector<int64_t> told;
-  IndexedDataset(folder / "big", 257).check_tokens([&](int64_t done) { told.push_back(done); });
+  IndexedDataset(folder / "big", 257).check([&](int64_t done) { told.push_back(done); });
   EXPECT_EQ(told, (std::vector<int64_t>{2'097'152, 4'194'304, kTokens}));
 
   const std::pair<size_t, int> cases[] = {{0, 0},         {999'999, 0},   {1'000'000, 1}, {2'097'151, 1},
@@ -126,7 +152,7 @@ TEST(IndexedDataset, ACheckOfAllTokensFindsEachBadOne) {
   for (const auto& [at, document] : cases) {
     tokens[at] = 257;
     write_file(folder / "big.bin", bytes_of(tokens));
-    expect_error<DataError>([&] { IndexedDataset(folder / "big", 257).check_tokens(); },
+    expect_error<DataError>([&] { IndexedDataset(folder / "big", 257).check(); },
                             {fmt::format("token {} (byte {}, in document {}) is 257", at, 2 * at, document)});
     tokens[at] = 256;
   }

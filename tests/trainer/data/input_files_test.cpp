@@ -197,8 +197,6 @@ struct Foreign {
 
 // First bytes as the formats' own programs write them.
 const std::vector<Foreign> kForeign = {
-    {"\x1f\x8b\x08\0\0\0\0\0"s, "compressed by gzip", "zcat FILE"},
-    {"\x28\xb5\x2f\xfd\x04\x58"s, "compressed by zstd", "zstdcat FILE"},
     {"\xfd\x37\x7a\x58\x5a\0\0"s, "compressed by xz", "xzcat FILE"},
     {"\x04\x22\x4d\x18\x64"s, "compressed by lz4", "lz4cat FILE"},
     {"BZh91AY&SY\x1c"s, "compressed by bzip2", "bzcat FILE"},
@@ -248,7 +246,7 @@ TEST(FileKinds, AreNamedOnAPipeToo) {
   const TemporaryDirectory folder;
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   std::jthread writer([&] { write_file(folder / "pipe", kForeign[0].bytes); });
-  expect_error<DataError>([&] { collect(folder / "pipe"); }, {"pipe is compressed by gzip"});
+  expect_error<DataError>([&] { collect(folder / "pipe"); }, {"pipe is compressed by xz"});
 }
 
 TEST(FileKinds, TextThatBeginsAlikeIsText) {

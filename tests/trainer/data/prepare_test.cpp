@@ -19,6 +19,17 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
+// What prepare writes for the prefix "out".
+constexpr const char* kOutputs[] = {"out.bin",
+                                    "out.idx",
+                                    "out.bin.tmp",
+                                    "out.idx.tmp",
+                                    "out.lock.tmp",
+                                    "out.dataset.json",
+                                    "out.dataset.json.tmp",
+                                    "out.tokenizer.json",
+                                    "out.tokenizer.json.tmp"};
+
 class Prepare : public ::testing::Test {
  protected:
   PrepareOptions options(const Texts& inputs) {
@@ -69,7 +80,7 @@ TEST_F(Prepare, BytesOfTheOutput) {
   EXPECT_EQ(summary.input_files, 1);
   EXPECT_EQ(summary.vocabulary, 257);
   EXPECT_EQ(summary.token_type, "u16");
-  EXPECT_EQ(summary.written, (Texts{folder_ / "out.bin", folder_ / "out.idx"}));
+  EXPECT_EQ(summary.written, (Texts{folder_ / "out.bin", folder_ / "out.idx", folder_ / "out.dataset.json"}));
 }
 
 // With a tokenizer whose ids depend on neighbours, the ids are those of each document as a whole, whatever the block
@@ -171,6 +182,13 @@ TEST_F(Prepare, OutputThatExistsIsKeptUnlessOverwritten) {
   expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.bin exists", "--overwrite"});
   std::filesystem::remove(folder_ / "out.bin");
   expect_error<ConfigurationError>([&] { prepare(options({"a.txt"})); }, {"out.idx exists"});
+  for (const char* extension : {".dataset.json", ".tokenizer.json"}) {
+    write_file(folder_ / (std::string("other") + extension), "x");
+    PrepareOptions beside = options({"a.txt"});
+    beside.prefix = folder_ / "other";
+    expect_error<ConfigurationError>([&] { prepare(beside); }, {std::string("other") + extension + " exists"});
+    std::filesystem::remove(folder_ / (std::string("other") + extension));
+  }
   PrepareOptions asked = options({"a.txt"});
   asked.overwrite = true;
   prepare(asked);
@@ -191,7 +209,7 @@ TEST_F(Prepare, ALinkThatLeadsNowhereIsOutputThatExists) {
 
 TEST_F(Prepare, OutputThatIsAFolderIsRefused) {
   write_file(folder_ / "a.txt", "x");
-  for (const char* name : {"out.bin", "out.idx", "out.bin.tmp", "out.idx.tmp", "out.lock.tmp"}) {
+  for (const char* name : kOutputs) {
     std::filesystem::create_directory(folder_ / name);
     PrepareOptions asked = options({"a.txt"});
     asked.overwrite = true;
@@ -201,7 +219,7 @@ TEST_F(Prepare, OutputThatIsAFolderIsRefused) {
 }
 
 TEST_F(Prepare, OutputThatIsAnInputIsRefused) {
-  for (const char* name : {"out.bin", "out.idx", "out.bin.tmp", "out.idx.tmp", "out.lock.tmp"}) {
+  for (const char* name : kOutputs) {
     write_file(folder_ / name, "text");
     PrepareOptions asked = options({name});
     asked.overwrite = true;

@@ -25,17 +25,21 @@ using Names = std::vector<std::string>;
 
 FileSystem& kDisk = real_file_system(FileOwner::kData);
 constexpr int64_t kLongest = 1000;  // tokens of a sequence
-const Names kWhole = {"x.bin", "x.idx"};
+const Names kWholeOld = {"x.bin", "x.dataset.json", "x.idx", "x.tokenizer.json"};
+const Names kWholeNew = {"x.bin", "x.dataset.json", "x.idx"};
 
 // 24 tokens of one value, in documents of `length` tokens. All their .bin files have the same size, so only the
-// contents show whether an index belongs to its .bin.
+// contents show whether an index belongs to its .bin. The value is in the side files too; only the old dataset (value
+// 1) has a tokenizer's file.
 void write(const std::string& prefix, int32_t value, size_t length, FileSystem& system) {
   IndexedWriter writer(prefix, 100, kLongest, system);
   for (size_t tokens = 0; tokens < 24; tokens += length) {
     writer.append(std::vector<int32_t>(length, value));
     writer.end_document();
   }
-  writer.finish();
+  std::vector<SideFile> side_files = {{".dataset.json", std::to_string(value)}};
+  if (value == 1) side_files.push_back({".tokenizer.json", "1"});
+  writer.finish(side_files);
 }
 void write_old(const std::string& prefix) { write(prefix, 1, 2, kDisk); }
 void write_new(const std::string& prefix, FileSystem& system = kDisk) { write(prefix, 2, 3, system); }
@@ -48,6 +52,8 @@ int32_t value_at(const std::string& prefix) {
   dataset.read(0, tokens);
   EXPECT_EQ(tokens, std::vector<int32_t>(24, tokens[0]));
   EXPECT_EQ(dataset.documents(), tokens[0] == 1 ? 12 : 8) << "the index of another .bin";
+  EXPECT_EQ(read_file(prefix + ".dataset.json"), std::to_string(tokens[0])) << "of another .bin";
+  EXPECT_EQ(fs::exists(prefix + ".tokenizer.json"), tokens[0] == 1) << "of another .bin";
   return tokens[0];
 }
 
@@ -63,7 +69,7 @@ TEST(WritersThatMeet, TheSecondIsRefusedAndTheFirstStaysWhole) {
     first.end_document();
     first.finish();
   }
-  EXPECT_EQ(folder.names(), (Names{"x.bin", "x.idx", "y.bin", "y.idx"}));
+  EXPECT_EQ(folder.names(), (Names{"x.bin", "x.idx", "y.bin", "y.dataset.json", "y.idx"}));
   EXPECT_EQ(IndexedDataset(folder / "x", 100).documents(), 1);
   write_new(folder / "x");
   EXPECT_EQ(value_at(folder / "x"), 2);
@@ -104,11 +110,11 @@ TEST(WritersThatMeet, TheHolderIsNamedFromTheFirstMoment) {
 
 TEST(WritersThatMeet, WhatAKilledOneHasLeftIsRemoved) {
   const TemporaryDirectory folder;
-  for (const char* extension : {".bin.tmp", ".idx.tmp"})
+  for (const char* extension : {".bin.tmp", ".idx.tmp", ".dataset.json.tmp", ".tokenizer.json.tmp"})
     write_file(folder / (std::string("x") + extension), std::string(100'000, 'z'));
   write_file(folder / "x.lock.tmp", "process 1 on a host that is gone");
   write_new(folder / "x");
-  EXPECT_EQ(folder.names(), kWhole);
+  EXPECT_EQ(folder.names(), kWholeNew);
   EXPECT_EQ(value_at(folder / "x"), 2);
 }
 
@@ -124,13 +130,14 @@ TEST(WritersThatMeet, LinksAreNeverWrittenThrough) {
   for (const bool symbolic : {true, false}) {
     const TemporaryDirectory folder;
     write_file(folder / "victim", "precious");
-    for (const char* extension : {".bin.tmp", ".idx.tmp", ".bin", ".idx"}) {
+    for (const char* extension : {".bin.tmp", ".idx.tmp", ".dataset.json.tmp", ".tokenizer.json.tmp", ".bin", ".idx",
+                                  ".dataset.json", ".tokenizer.json"}) {
       const std::string link = folder / (std::string("x") + extension);
       ASSERT_EQ(symbolic ? ::symlink("victim", link.c_str()) : ::link((folder / "victim").c_str(), link.c_str()), 0);
     }
     write_new(folder / "x");
     EXPECT_EQ(read_file(folder / "victim"), "precious") << symbolic;
-    EXPECT_EQ(folder.names(), (Names{"victim", "x.bin", "x.idx"}));
+    EXPECT_EQ(folder.names(), (Names{"victim", "x.bin", "x.dataset.json", "x.idx"}));
     EXPECT_EQ(value_at(folder / "x"), 2);
   }
   const TemporaryDirectory folder;
@@ -193,11 +200,11 @@ TEST(WritersThatFail, KilledAtAnyCallTheIndexBelongsToItsBin) {
     const int32_t value = value_at(folder / "x");
     ++(value == 0 ? none : value == 1 ? old_ones : new_ones);
     write_old(folder / "x");
-    EXPECT_EQ(folder.names(), kWhole) << n;
+    EXPECT_EQ(folder.names(), kWholeOld) << n;
     EXPECT_EQ(value_at(folder / "x"), 1) << n;
   }
   EXPECT_GT(old_ones, 8);
-  EXPECT_GT(none, 2);      // after the old index is removed, before the new one has its name
+  EXPECT_GT(none, 6);      // after the old index is removed, before the new one has its name
   EXPECT_GT(new_ones, 1);  // the process that was not killed, and those killed at the end
 }
 
@@ -228,10 +235,31 @@ TEST(WritersThatFail, AnyCallMayFail) {
       for (const std::string& name : folder.names())
         EXPECT_TRUE(which == "unlink" || !name.ends_with(".tmp")) << which << " leaves " << name;
       write_old(folder / "x");
-      EXPECT_EQ(folder.names(), kWhole);
+      EXPECT_EQ(folder.names(), kWholeOld);
     }
     EXPECT_GT(failed, 15);
   }
+}
+
+// After a power cut at any call, the index that is left belongs to its files, or there is none.
+TEST(WritersThatFail, APowerCutLeavesTheOldOrTheNewOrNoIndex) {
+  int old_ones = 0, none = 0, new_ones = 0;
+  for (int64_t call = 0, reached = 1; reached; ++call) {
+    const TemporaryDirectory folder;
+    write_old(folder / "x");
+    PowerCutFileSystem disk(folder.path(), call, FileOwner::kData);
+    try {
+      write_new(folder / "x", disk);
+    } catch (const DataError&) {
+    }
+    reached = disk.reached();
+    disk.cut();
+    const int32_t value = value_at(folder / "x");
+    ++(value == 0 ? none : value == 1 ? old_ones : new_ones);
+  }
+  EXPECT_GT(old_ones, 10);
+  EXPECT_GT(none, 6);
+  EXPECT_GE(new_ones, 1);
 }
 
 // A limit on file sizes, as by `ulimit -f`, for each of the two files.
@@ -270,10 +298,10 @@ TEST(WritersThatFail, WhereThereAreNoLocksTheNameTells) {
     first.end_document();
     first.finish();
   }
-  EXPECT_EQ(folder.names(), kWhole);
+  EXPECT_EQ(folder.names(), (Names{"x.bin", "x.idx"}));
   write_new(folder / "x");
   EXPECT_EQ(value_at(folder / "x"), 2);
-  EXPECT_EQ(folder.names(), kWhole);
+  EXPECT_EQ(folder.names(), kWholeNew);
 }
 
 }  // namespace

@@ -85,8 +85,8 @@ class CallCounter {
 // file, its name after fsync() of the directory.
 class PowerCutFileSystem : public FileSystem {
  public:
-  PowerCutFileSystem(std::filesystem::path root, int64_t at)
-      : root_(std::move(root)), power_(at, CallCounter::Mode::kFromThereOn, EIO) {}
+  PowerCutFileSystem(std::filesystem::path root, int64_t at, FileOwner owner = FileOwner::kRun)
+      : FileSystem(owner), root_(std::move(root)), power_(at, CallCounter::Mode::kFromThereOn, EIO) {}
   bool reached() const { return power_.reached(); }
   void cut();  // call when all ranks have ended
 
