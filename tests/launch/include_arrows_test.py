@@ -7,7 +7,7 @@ import sys
 ROOT = pathlib.Path(sys.argv[1])
 FOLDERS = ["kernels", "parallel", "trainer", "launch"]  # each may include itself and those before it
 # Subfolders of trainer/; each may include itself and those before it. Files directly in trainer/ are "the step" or "the loop".
-ROOMS = ["text", "tokenizer", "config", "files", "formats", "metrics", "data", "model", "checkpoint", "conversion", "inference", "evaluation",
+ROOMS = ["text", "files", "formats", "tokenizer", "config", "metrics", "data", "model", "checkpoint", "conversion", "inference", "evaluation",
          "the step", "run", "the loop"]
 MOST_LINES = 500
 MOST_FILES = 12  # .h and .cpp files directly in each folder of SMALL; others belong in subfolders

@@ -13,11 +13,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kBytes = "bytes";
-constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a tokenizer.json
 
 // What `parse` makes of a file. Its errors get the file's name.
 auto parsed(const fs::path& path, const auto& parse) {
-  const std::string json = read_text(real_file_system(FileOwner::kData), path, kLargest);
+  const std::string json = read_text(real_file_system(FileOwner::kData), path, kLargestTokenizerFile);
   try {
     return parse(json);
   } catch (const DataError& error) {

@@ -10,6 +10,8 @@
 
 namespace ropewalk {
 
+inline constexpr int64_t kLargestTokenizerFile = int64_t{1} << 30;  // bytes
+
 // name: "bytes", for the 256 bytes and the end of a document; or a tokenizer.json (a path, or the directory that holds
 // it). end_of_document: the text of the added token that ends a document; if it is not given, "eos_token" of a
 // tokenizer_config.json beside the file is. Throws ConfigurationError, with the choices, for a name that is neither,
