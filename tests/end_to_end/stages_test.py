@@ -57,6 +57,27 @@ class StagesTest(RopewalkTest):
             self.assertEqual([old["step"], old["tokens"]], [new["step"], new["tokens"]])
             self.assertAlmostEqual(old["loss"], new["loss"], delta=7e-5 * old["loss"])
 
+    def test_a_blend_resumed_and_on_another_mesh(self):
+        """The last stage mixes both datasets; a checkpoint identifies both."""
+        blend = [*STAGES[:5], 'training.stages.1.blend=[{prefix: "text" weight: 3}, {prefix: "more" weight: 1}]']
+        output = self.run_to_its_end("whole", *blend, *ALL_CHECKPOINTS)
+        self.assertIn("0.75 of text, 0.25 of more", output)
+        whole = self.numbers("whole")
+        for step in (4, 5, 6, 11):
+            output = self.resume("whole", step, f"from{step}", *blend)
+            self.assertNotIn("changed since", output)
+            self.assertEqual(self.numbers(f"from{step}"), whole[step:], f"after step {step}")
+        # See bits_test.py for the bound, which holds for 12 steps.
+        self.resume("whole", 6, "moved", *blend, ranks=4, mesh=OTHER_MESH)
+        for old, new in zip(whole[6:], self.numbers("moved")):
+            self.assertAlmostEqual(old["loss"], new["loss"], delta=7e-5 * old["loss"])
+        (self.directory / "more.txt").write_text("words that have changed since, of which there are enough for all. " * 60)
+        self.check(self.start(0, ["prepare", "--input", "more.txt", "--output", "more", "--overwrite"]))
+        output = self.resume("whole", 6, "changed", *blend)
+        self.assertIn("warning: changed since the checkpoint: the data behind training.stages.1.blend.1.prefix: more.bin", output)
+        output = self.resume("whole", 6, "reweighted", *blend[:-1], blend[-1].replace("3", "2"))
+        self.assertIn("warning: changed since the checkpoint: training.stages.1.blend.0.weight: 3 -> 2", output)
+
     def test_stages_to_come_may_be_edited(self):
         """Stages added to a run that had none, or changed, have the same effect as from the start."""
         added = ["training.stages.0.first_step=8", "training.stages.0.sequence_length=150", "training.stages.0.theta=300"]

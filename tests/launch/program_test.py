@@ -251,16 +251,25 @@ def validate_tells_without_running(folder):
     expect("beta2: 0.95" in whole.out, whole)
     expect(ropewalk("validate", "whole.textproto", "--print", cwd=folder).out == whole.out, whole)
     data = ropewalk("validate", "tiny.textproto", "--data", cwd=folder)
-    said = "text: 5501 tokens in 1 document, all in [0, 257); 81 sequences of 64 tokens an epoch, and 4 for validation\n"
+    facts = "text: 5501 tokens in 1 document, all in [0, 257); 81 sequences of 64 tokens an epoch, and 4 for validation; "
+    said = facts + "the run takes 0.148 epochs\n"  # 6 steps of 2 sequences
     expect(data.code == 0 and data.out.endswith(f"tensor 1)\n{said}"), data)
     both = ropewalk("validate", "tiny.textproto", "--data", "--print", cwd=folder)
     expect(both.out == whole.out and both.err == said, both)
     stages = ["--set", "training.stages.0.first_step=3", "--set", "training.stages.0.sequence_length=100",
               "--set", "training.stages.1.first_step=5"]
     staged = ropewalk("validate", "tiny.textproto", "--data", *stages, "--set", "training.stages.1.theta=1e6", cwd=folder)
-    longer = said.replace("81 sequences of 64", "52 sequences of 100").replace("and 4 for", "and 2 for")
+    longer = facts.replace("81 sequences of 64", "52 sequences of 100").replace("and 4 for", "and 2 for")
     expect(staged.code == 0 and ": 4 layers, 3 stages, 1 rank" in staged.out, staged)
-    expect(staged.out.endswith(f"tensor 1)\n{said}after step 3: {longer}after step 5: {longer}"), staged)
+    expect(staged.out.endswith(f"tensor 1)\n{facts}the stage takes 0.0741 epochs\nafter step 3: {longer}the stage takes 0.0769 epochs\n"
+                               f"after step 5: {longer}the stage takes 0.0385 epochs\n"), staged)
+    (folder / "other.bin").write_bytes((folder / "text.bin").read_bytes())
+    (folder / "other.idx").write_bytes((folder / "text.idx").read_bytes())
+    blend = '[{prefix: "text" weight: 3}, {prefix: "other" weight: 1}]'
+    blended = ropewalk("validate", "tiny.textproto", "--data", *stages, "--set", f"training.stages.1.blend={blend}", cwd=folder)
+    expect(blended.out.endswith(f"after step 5: 0.75 of the samples from {longer}the stage takes 0.0288 epochs\n"
+                                f"after step 5: 0.25 of the samples from {longer.replace('text', 'other')}the stage takes 0.00962 epochs\n"),
+           blended)
     for setting, code, message in [("prefix=absent", 3, "cannot read absent.idx"), ("batch=-1", 2, "training.stages.1.batch = -1: must"),
                                    ("sequence_length=5300", 3, "takes the sequence_length of the stage from step 5 on + 1 = 5301")]:
         staged = ropewalk("validate", "tiny.textproto", "--data", *stages, "--set", f"training.stages.1.{setting}", cwd=folder)

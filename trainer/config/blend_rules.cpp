@@ -48,7 +48,7 @@ void check_blend(const std::string& path, const auto& message, Problems& problem
   if (message.blend().empty()) return;
   if (message.has_prefix())
     problems.add({path + ".prefix", excerpt(message.prefix()), fmt::format("is set, and {}.blend too", path),
-                  "leave one of them out; a blend may list this prefix"});
+                  fmt::format("leave one of them out (--set {}.blend=[] empties the blend)", path)});
   check_prefixes(path, message.blend(), problems);
   check_shares(path, message.blend(), problems);
 }

@@ -35,7 +35,8 @@ bool begins_with_any(const std::string& path, const auto& prefixes) {
 void append_begun_stages(const proto::Config& config, int64_t step, std::vector<std::string>& paths) {
   for (int i = 0; i < config.training().stages_size(); ++i)
     if (config.training().stages(i).first_step() < step)
-      for (const char* field : {"first_step", "sequence_length", "batch", "theta", "prefix", "blend"})  // not micro_batch
+      for (const char* field :
+           {"first_step", "sequence_length", "batch", "theta", "prefix", "blend"})  // not micro_batch
         paths.push_back(fmt::format("training.stages.{}.{}", i, field));
 }
 

@@ -24,6 +24,11 @@ TEST_P(BrokenRule, IsToldOnceWithItsParts) {
     EXPECT_NE(message.find(part), std::string::npos) << part << "\n" << message;
 }
 
+// A stage with this blend.
+Case blend(const std::string& entries, std::vector<std::string> said) {
+  return {{"training.stages.0.first_step=40", "training.stages.0.blend=[" + entries + "]"}, std::move(said)};
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Fields, BrokenRule,
     testing::Values(
@@ -41,6 +46,22 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"model.initializer_range=nan"}, {"model.initializer_range = nan"}},
         Case{{"data.prefix="}, {"data.prefix is not set; add prefix: \"data/text\" to data { }"}},
         Case{{"data.prefix=\"a\\000b\""}, {"data.prefix = a?b: must be a path, without NUL bytes"}},
+        Case{{"data.blend=[{prefix: \"a\" weight: 1}]"},
+             {"data.prefix = text: is set, and data.blend too; leave one of them out"}},
+        Case{{"training.stages.0.first_step=10", "training.stages.0.prefix=b",
+              "training.stages.0.blend=[{prefix: \"a\" weight: 1}]"},
+             {"training.stages.0.prefix = b: is set, and training.stages.0.blend too"}},
+        blend("{prefix: \"a\" weight: 0}", {"blend.0.weight = 0: must be greater than 0 and at most 1000000000"}),
+        blend("{prefix: \"a\" weight: -1}", {"blend.0.weight = -1: must be greater than 0"}),
+        blend("{prefix: \"a\" weight: nan}", {"blend.0.weight = nan: must be greater than 0"}),
+        blend("{prefix: \"a\"}", {"blend.0.weight is not set; add weight: 0.5"}),
+        blend("{weight: 1}", {"blend.0.prefix is not set; add prefix: \"data/long\""}),
+        blend("{prefix: \"\" weight: 1}", {"blend.0.prefix is not set"}),
+        blend("{prefix: \"a\" weight: 1}, {prefix: \"b\" weight: 1}, {prefix: \"a\" weight: 2}",
+              {"blend.2.prefix = a: is in the blend already, as training.stages.0.blend.0.prefix; list it once"}),
+        blend("{prefix: \"a\" weight: 1e6}, {prefix: \"b\" weight: 0.5}",
+              {"blend.1.weight = 0.5: is 5e-07 of the blend's weights; it must be at least 1e-06; leave the dataset "
+               "out"}),
         Case{{"data.sequence_length=1"}, {"data.sequence_length = 1: must be at least 2"}},
         Case{{"data.sequence_length=2147483648"}, {"at most 2147483647"}},
         Case{{"data.validation_fraction=1"}, {"must be at least 0 and less than 1"}},

@@ -57,6 +57,40 @@ TEST(Stages, ChangeWhatTheyNameAndKeepTheRest) {
   EXPECT_EQ(stage_text(stages[4]), "sequences of 256 tokens, 4 a step, theta 4000000");
 }
 
+TEST(Stages, MayBlendDatasets) {
+  std::string text = kSmallest;
+  const size_t prefix = text.find("prefix: \"text\"");
+  ASSERT_NE(prefix, std::string::npos);
+  text.replace(prefix, 14, "blend { prefix: \"a\" weight: 3 } blend { prefix: \"b\" weight: 1 }");
+  const Config config = parse_config(
+      text, "run.textproto",
+      std::vector<std::string>{"training.stages.0.first_step=10", "training.stages.0.batch=2",
+                               "training.stages.1.first_step=20", "training.stages.1.prefix=c",
+                               "training.stages.2.first_step=30",
+                               "training.stages.2.blend=[{prefix: \"a\" weight: 1}, {prefix: \"c\" weight: 1}]"},
+      1);
+  const std::vector<Stage>& stages = config.training.stages;
+  const std::vector<DataSource> first = {{"a", 3}, {"b", 1}};
+  EXPECT_EQ(stages[0].blend, first);
+  EXPECT_EQ(stages[1].blend, first);
+  EXPECT_EQ(stages[1].order_begin, 0);
+  EXPECT_EQ(stages[2].prefix, "c");
+  EXPECT_TRUE(stages[2].blend.empty());
+  EXPECT_EQ(stages[2].order_begin, 20);
+  EXPECT_EQ(stages[3].prefix, "");
+  EXPECT_EQ(stages[3].order_begin, 30);
+  EXPECT_EQ(data_text(stages[0]), "0.75 of a, 0.25 of b");
+  EXPECT_EQ(data_text(stages[2]), "c");
+  EXPECT_EQ(sources_of(stages[2]), (std::vector<DataSource>{{"c", 1}}));
+  const Config again = parse_config(config.resolved_text, "again", {}, 1);
+  EXPECT_EQ(again.training.stages[0].blend, first);
+  EXPECT_EQ(again.training.stages[3].blend, stages[3].blend);
+  const Config other =
+      parse_config(config.resolved_text, "again", std::vector<std::string>{"data.blend=[]", "data.prefix=d"}, 1);
+  EXPECT_EQ(other.training.stages[0].prefix, "d");
+  EXPECT_TRUE(other.training.stages[0].blend.empty());
+}
+
 TEST(Stages, BeginWithTheStepAfterFirstStepSteps) {
   const Config config = config_with({"training.stages.0.first_step=1", "training.stages.1.first_step=7"});
   size_t stage = 0;

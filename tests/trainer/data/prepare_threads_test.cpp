@@ -140,6 +140,7 @@ TEST_F(PrepareThreads, AHugeDocumentIsNotHeldInMemory) {
      public:
       explicit CountingEncoder(std::atomic<int64_t>& bytes) : bytes_(bytes) {}
       void append(std::string_view piece, AddedTokens, std::vector<int32_t>& ids) override {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));  // slower than reading
         bytes_ += std::ssize(piece);
         ids.push_back(1);
       }
