@@ -62,6 +62,9 @@ std::vector<std::string> run_summary(const Config& config, const std::vector<Dat
         counted(steps_left_in(training, i), "step"), count_text(step_tokens), stage_text(stage), data_text(stage),
         count_text(static_cast<double>(data.tokens)), counted(data.documents, "document"), count_text(sequences),
         training.stages.size() == 1 ? "the run sees" : "the stage sees", steps * batch / sequences));
+    for (const Dataset& part : parts_of(data))
+      if (const std::string notes = part.training->notes(); !notes.empty())
+        lines.push_back(fmt::format("{}: {}", part.prefix, notes));
   }
   lines[0] = fmt::format(
       "{} parameters in {}; {} tokens in {}", count_text(static_cast<double>(parameter_count(config.model))),

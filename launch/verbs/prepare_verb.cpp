@@ -1,14 +1,12 @@
 // `ropewalk prepare`: encodes text into PREFIX.bin and PREFIX.idx.
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <optional>
 
 #include "kernels/allowed_cpus.h"
 #include "launch/verbs/stoppable.h"
 #include "launch/verbs/verbs.h"
 #include "trainer/data/prepare.h"
-#include "trainer/files/input_file.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/text/format.h"
 #include "trainer/tokenizer/make_tokenizer.h"
@@ -60,27 +58,6 @@ std::optional<std::string> optional_value(const Arguments& arguments, const std:
   return arguments.has(option) ? std::optional(arguments.value(option)) : std::nullopt;
 }
 
-// A tokenizer, and the contents of its file if it has one.
-struct ChosenTokenizer {
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::optional<std::string> file;
-};
-
-ChosenTokenizer tokenizer_of(const Arguments& arguments) {
-  constexpr int64_t kLargest = int64_t{1} << 30;
-  const std::string name = arguments.value("tokenizer", "bytes");
-  std::error_code error;
-  const auto before = std::filesystem::last_write_time(name, error);
-  ChosenTokenizer chosen = {.tokenizer = make_tokenizer(name, optional_value(arguments, "end-of-document")),
-                            .file = {}};
-  if (std::ranges::find(kTokenizerKinds, name, &TokenizerKind::name) != std::end(kTokenizerKinds)) return chosen;
-  chosen.file = read_text(real_file_system(FileOwner::kData), name, kLargest);
-  if (std::filesystem::last_write_time(name, error) != before)
-    throw DataError(
-        fmt::format("{} changed while it was read; start again when nothing writes to it", printable_name(name)));
-  return chosen;
-}
-
 PrepareOptions options_of(const Arguments& arguments, std::optional<std::string> tokenizer_file) {
   constexpr int64_t kMostThreads = 1024;
   const auto cpus = std::clamp<int64_t>(std::ssize(allowed_cpus()), 1, kMostThreads);
@@ -90,6 +67,8 @@ PrepareOptions options_of(const Arguments& arguments, std::optional<std::string>
                         .json_key = optional_value(arguments, "json-key"),
                         .document_separator = separator_of(arguments.value("separator")),
                         .skip_bad_lines = arguments.has("skip-bad-lines")},
+          .chat_template =
+              arguments.has("template") ? std::optional(load_chat_template(arguments.value("template"))) : std::nullopt,
           .overwrite = arguments.has("overwrite"),
           .threads = static_cast<int>(arguments.whole_number("threads", 1, kMostThreads).value_or(cpus)),
           .special_tokens = arguments.has("add-special-tokens"),
@@ -108,6 +87,10 @@ void print_summary(StatusLine& line, const PrepareOptions& options, const Prepar
   line.print(fmt::format("{}, {} below {} ({}), from {} in {}", counted(summary.done.documents, "document"),
                          counted(summary.done.tokens, "token"), summary.vocabulary, summary.token_type,
                          counted(summary.input_files, "file"), duration_text(summary.done.seconds)));
+  if (options.chat_template)
+    line.print(
+        fmt::format("{} of them are targets ({:.3g}%)", summary.done.targets,
+                    100.0 * static_cast<double>(summary.done.targets) / static_cast<double>(summary.done.tokens)));
   for (const std::string& path : summary.written) line.print("wrote " + printable_name(path));
   if (!summary.durable)
     line.print("warning: this file system cannot make the names of files durable (fsync of a directory)");
@@ -132,7 +115,8 @@ PrepareSummary prepare_with_progress(const PrepareOptions& options, const Tokeni
 
 ExitCode run(const Arguments& arguments, const Launcher&) {
   return run_stoppable([&](StatusLine& line) {
-    ChosenTokenizer chosen = tokenizer_of(arguments);
+    LoadedTokenizer chosen =
+        load_tokenizer(arguments.value("tokenizer", "bytes"), optional_value(arguments, "end-of-document"));
     const PrepareOptions options = options_of(arguments, std::move(chosen.file));
     const PrepareSummary summary = prepare_with_progress(options, *chosen.tokenizer, line);
     line.clear();
@@ -164,6 +148,11 @@ Verb prepare_verb() {
               "it; all other files are text. Default: extension"},
              {"json-key", "KEY",
               "the member of a JSON line that holds its text; a line must have it exactly once. Default: text"},
+             {"template", "FILE",
+              "the lines are conversations to fine-tune on, {\"prompt\": ..., \"completion\": ...} or {\"messages\": "
+              "[{\"role\": ..., \"content\": ...}, ...]}; FILE says how they become text and which messages are "
+              "targets, as "
+              "configs/templates/plain.textproto does. Writes PREFIX.targets, too"},
              {"separator", "TEXT",
               "the text between documents of a text file; it is dropped. \\n \\t \\r \\\\ and \\xNN are as in C. "
               "Default: none, a file is one document"},

@@ -1,7 +1,6 @@
 // `ropewalk tokenizer show`: what a tokenizer is made of.
 #include "launch/process/output.h"
 #include "launch/verbs/verbs.h"
-#include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
 #include "trainer/tokenizer/make_tokenizer.h"
 #include "trainer/tokenizer/tokenizer_file.h"
@@ -44,8 +43,7 @@ std::string file_text(const TokenizerFile& file) {
 }
 
 ExitCode show(const Arguments& arguments, const Launcher&) {
-  const std::string name = arguments.value("tokenizer");
-  const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(name);
+  const auto [tokenizer, file] = load_tokenizer(arguments.value("tokenizer"));
   const TokenizerIdentity identity = tokenizer->identity();
   const std::optional<int32_t> end = tokenizer->end_of_document();
   const Tokenizer::Template special = tokenizer->special_ids();
@@ -55,8 +53,7 @@ ExitCode show(const Arguments& arguments, const Launcher&) {
       printable_name(identity.name), identity.hash.empty() ? "none" : identity.hash, identity.vocabulary,
       end ? token_text(*tokenizer, *end) : "not known; prepare needs --end-of-document",
       list_of(*tokenizer, special.before), list_of(*tokenizer, special.after));
-  if (const std::string file = tokenizer_file_of(name); !file.empty())
-    out += file_text(parse_tokenizer_file(read_text(real_file_system(FileOwner::kData), file, kLargestTokenizerFile)));
+  if (file) out += file_text(parse_tokenizer_file(*file));
   print(out);
   return ExitCode::kDone;
 }

@@ -29,6 +29,11 @@ std::string describe(const Dataset& dataset, const Config& config, const Stage& 
                      dataset.share * samples / static_cast<double>(sequences));
 }
 
+std::string notes(const char* use, const Samples& samples) {
+  const std::string told = samples.notes();
+  return told.empty() ? "" : fmt::format("  {}{}\n", use, told);
+}
+
 // Checks the index and every token of each stage's data, and describes the data.
 std::string data_report(const Config& config) {
   StatusLine line(std::cerr, Terminal::of_stderr());
@@ -39,8 +44,7 @@ std::string data_report(const Config& config) {
   for (size_t i = 0; i < datasets.size(); ++i) {
     const Stage& stage = config.training.stages[i];
     const double samples = static_cast<double>(steps_left_in(config.training, i)) * static_cast<double>(stage.batch);
-    const std::span<const Dataset> parts =
-        datasets[i].parts.empty() ? std::span(&datasets[i], 1) : std::span(datasets[i].parts);
+    const std::span<const Dataset> parts = parts_of(datasets[i]);
     for (const Dataset& part : parts) {
       if (checked.insert(part.file.get()).second) {
         WorkProgress progress(line, "checking tokens", static_cast<double>(part.tokens), count_text);
@@ -49,6 +53,8 @@ std::string data_report(const Config& config) {
       report += i > 0 ? fmt::format("after step {}: ", stage.first_step) : "";
       report += parts.size() > 1 ? fmt::format("{:.3g} of the samples from ", part.share) : "";
       report += describe(part, config, stage, samples);
+      report +=
+          notes("to train on: ", *part.training) + (part.validation ? notes("for validation: ", *part.validation) : "");
     }
   }
   if (data.tokenizer.made_by) report += fmt::format("tokenizer: {}\n", tokenizer_text(data.tokenizer.made_by->identity));

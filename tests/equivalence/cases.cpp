@@ -1,5 +1,7 @@
 #include "tests/equivalence/cases.h"
 
+#include <algorithm>
+
 #include "tests/support/models.h"
 #include "tests/support/training.h"
 
@@ -15,6 +17,8 @@ struct Recipe {
   int64_t samples, micro_batch;                 // per data rank
   bool sequence_parallel;
   int64_t loss_chunk;
+  std::vector<std::vector<int64_t>> targets =
+      {};  // the only positions with a target, for the samples in turn; empty: all
 };
 
 // S = 26 is cut into 2P chunks of 13 down to 1.6 tokens, so a window of 5 is smaller than, about as large as and larger
@@ -36,7 +40,24 @@ std::vector<Recipe> recipes() {
        1},
       // Documents of one token have no target; a sample without any target is valid.
       {"OneTokenDocuments", {sliding_rope(7), full_nope()}, 9, {{1, 2, 3, 4, 5, 6, 7, 8}, {3, 4}}, 2, 2, true, 1024},
+      // Masked targets, unevenly over everything: micro-batches, sequences, data ranks and context ranks without any; a
+      // sequence whose only target is at its end; padding that is a document for each token.
+      {"MaskedTargets",
+       {sliding_rope(5), sliding_rope(30), full_nope()},
+       28,
+       {{11, 20}, {}, {24, 25, 26, 27}, {3}, {14}, {5, 6}},
+       2,
+       1,
+       true,
+       3,
+       {{2, 3, 4, 5, 17, 26}, {}, {}, {}, {27}, {7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}}},
   };
+}
+
+// Masks the targets at all other positions.
+void keep_targets(Sample& sample, const std::vector<int64_t>& positions) {
+  for (int64_t i = 0; i < sample.length(); ++i)
+    if (std::ranges::find(positions, i) == positions.end()) sample.targets[static_cast<size_t>(i)] = -1;
 }
 
 // The query heads are a multiple of the ranks; with 4, 5, 6 and 8 ranks there are fewer KV heads than ranks.
@@ -74,6 +95,8 @@ std::vector<Sample> samples_of_step(const Case& c, int64_t step) {
       const auto& documents = recipe.documents[static_cast<size_t>(i) % recipe.documents.size()];
       const auto seed = static_cast<uint64_t>(1000 * step + i);
       samples.push_back(random_sample(recipe.length, c.config.model.vocabulary, documents, seed));
+      if (!recipe.targets.empty())
+        keep_targets(samples.back(), recipe.targets[static_cast<size_t>(i) % recipe.targets.size()]);
     }
     return samples;
   }

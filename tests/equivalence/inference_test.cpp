@@ -83,7 +83,7 @@ TEST_P(InferenceOnEveryMesh, GivesTheNaiveLogitsOfTheNextToken) {
 
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, InferenceOnEveryMesh,
                          testing::Combine(testing::ValuesIn(meshes_up_to(8)),
-                                          testing::Values("RnopeSwa", "QkNormWholeTokens")),
+                                          testing::Values("RnopeSwa", "QkNormWholeTokens", "MaskedTargets")),
                          name_of_mesh_and_case);
 
 }  // namespace

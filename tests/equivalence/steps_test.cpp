@@ -43,7 +43,8 @@ TEST_P(StepsOnEveryMesh, TakesTheStepsOfOneRankAndOfTheNaiveModel) {
 }
 
 INSTANTIATE_TEST_SUITE_P(UpToEightRanks, StepsOnEveryMesh,
-                         testing::Combine(testing::ValuesIn(meshes_up_to(8)), testing::Values("RnopeSwa", "QkNorm")),
+                         testing::Combine(testing::ValuesIn(meshes_up_to(8)),
+                                          testing::Values("RnopeSwa", "QkNorm", "MaskedTargets")),
                          name_of_mesh_and_case);
 
 // Initial weights are a function of the seed, the name and the index in the whole tensor: the same bits on every mesh.

@@ -32,6 +32,8 @@ FENCES = {
     "hwy/": r"kernels/cpu/.*",
     "nlohmann/": r".*\.cpp",
     "simdjson": r".*\.cpp",
+    "pcre2": r"trainer/tokenizer/regex\.cpp",
+    "unicode/": r"trainer/tokenizer/normalizer\.cpp",  # ICU
 }
 
 

@@ -49,7 +49,7 @@ def every_preset_and_document_is_there(folder):
     """All presets and documents of the sources are installed. Nothing is outside the prefix, also under DESTDIR."""
     install("/opt/ropewalk", DESTDIR=str(folder / "stage"))
     prefix = folder / "stage/opt/ropewalk"
-    presets = {path.name for path in (ROOT / "configs").glob("*.textproto")} | {"ropewalk.proto"}
+    presets = {path.name for path in (ROOT / "configs").glob("*.textproto")} | {"ropewalk.proto", "chat_template.proto", "templates"}
     expect({path.name for path in (prefix / "share/ropewalk/configs").iterdir()} == presets, presets)
     documents = prefix / "share/doc/ropewalk"
     guide = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch/guide").iterdir())

@@ -126,7 +126,7 @@ def a_signal_takes_back_what_prepare_wrote(folder):
     """During the work, or during a wait for input; the exit code is 128 + the signal's number."""
     (folder / "old.txt").write_text("old")
     expect(ropewalk("prepare", "--input", "old.txt", "--output", "x", cwd=folder).code == 0, "the old data")
-    before = {name: (folder / name).read_bytes() for name in ("x.bin", "x.idx")}
+    before = {name: (folder / name).read_bytes() for name in ("x.bin", "x.idx", "x.dataset.json")}
     os.mkfifo(folder / "pipe")
     for number, source in [(signal.SIGINT, "-"), (signal.SIGTERM, "-"), (signal.SIGHUP, "pipe"), (signal.SIGTERM, "/dev/zero")]:
         job = subprocess.Popen([PROGRAM, "prepare", "--input", source, "--output", "x", "--overwrite"], cwd=folder,
@@ -177,7 +177,8 @@ def inputs_are_named_for_what_they_are(folder):
     zipped = io.BytesIO()
     with zipfile.ZipFile(zipped, "w") as archive:
         archive.writestr("book.txt", "text")
-    for data, said in [(gzip.compress(lines), "compressed by gzip"), (bz2.compress(lines), "compressed by bzip2"),
+    for data, said in [(gzip.compress(gzip.compress(lines)), "compressed again, by gzip"),
+                       (gzip.compress(tarred.getvalue()), "a tar archive"), (bz2.compress(lines), "compressed by bzip2"),
                        (lzma.compress(lines), "compressed by xz"), (tarred.getvalue(), "a tar archive"), (zipped.getvalue(), "a zip archive"),
                        (lines.decode().encode("utf-16"), "UTF-16"), (lines.decode().encode("utf-16-be"), "UTF-16"),
                        (lines.decode().encode("utf-32"), "UTF-32"), ((folder / "text.idx").read_bytes(), "the index of a dataset")]:
@@ -190,8 +191,13 @@ def inputs_are_named_for_what_they_are(folder):
                                     text=True, check=False)
         expect(result.returncode == 3 and f"/dev/stdin is {said}" in result.stderr, result.stderr)
     expect(not list(folder.glob("x.*")), "files")
+    (folder / "lines.jsonl").write_bytes(gzip.compress(lines))
+    with open(folder / "lines.jsonl", "rb") as pipe:
+        result = subprocess.run([PROGRAM, "prepare", "--input", "-", "lines.jsonl", "--format", "jsonl", "--output", "x", "--threads", "3"],
+                                cwd=folder, stdin=pipe, capture_output=True, text=True, check=False)
+    expect(result.returncode == 0 and "40 documents, 400 tokens" in result.stderr, result.stderr)
     (folder / "lines.txt").write_bytes(lines)
-    result = ropewalk("prepare", "--input", "lines.txt", "--output", "x", cwd=folder)
+    result = ropewalk("prepare", "--input", "lines.txt", "--output", "x", "--overwrite", cwd=folder)
     expect(result.code == 0 and "read as text, though they look like JSON lines" in result.err and "  lines.txt" in result.err, result)
 
 

@@ -6,6 +6,7 @@ import transformers
 
 import checks
 import models
+import packed
 import runs
 import tensor_files
 import truth
@@ -14,7 +15,8 @@ LENGTHS = [(1, 1), (7, 3), (3, 20), (120, 9), (61, 1), (200, 40)]  # context, co
 SEQUENCE = 45  # tokens of a training sequence: context-parallel ranks hold pieces of different lengths
 REFERENCE = ["--set", "parallel.device=REFERENCE"]
 DTYPES = {"fp32": "F32", "bf16": "BF16", "fp16": "F16"}
-KINDS = ["score fp32", "score fp64", "loss fp32", "loss fp64", "gradient fp32", "gradient fp64"]
+KINDS = ["score fp32", "score fp64", "loss fp32", "loss fp64", "gradient fp32", "gradient fp64", "masked loss fp32", "masked loss fp64",
+         "masked gradient fp32", "masked gradient fp64"]
 
 
 class Comparison:
@@ -31,6 +33,8 @@ class Comparison:
         self.ids = random.Random(seed).choices(range(1, vocabulary), k=SEQUENCE + 1)
         self.shipped, _ = truth.truth(self.source, self.requests, self.ids, exact=False)
         self.exact, self.trained = truth.truth(self.source, self.requests, self.ids, exact=True)
+        self.packed = packed.draw(vocabulary, seed)
+        self.packed_shipped, self.packed_exact = (truth.truth_of_packed(self.source, self.packed, exact) for exact in (False, True))
 
     def run(self):
         self.imported = self.ropewalk.import_model(self.source, "imported")
@@ -39,6 +43,7 @@ class Comparison:
         for mesh in ({}, self.options["two"], self.options["four"]):
             self.score(mesh)
             self.train(mesh)
+            self.train_on_packed(mesh)
         return self.worst
 
     def note(self, kind, error, limit, where):
@@ -76,14 +81,22 @@ class Comparison:
         self.note("score fp64", checks.worst_score(answers, self.exact["answers"]), checks.EXACT, where)
 
     def train(self, mesh):
-        for device, name, expected, limit, of_gradient in (("CPU", "fp32", self.shipped, checks.SHIPPED, checks.GRADIENT),
-                                                           ("REFERENCE", "fp64", self.exact, checks.EXACT, checks.EXACT)):
-            losses, gradients, directory = self.ropewalk.train(self.imported, self.ids, mesh, device)
-            where = f"{runs.mesh_text(mesh)}: {losses}, expected {expected['losses']}"
-            self.note(f"loss {name}", checks.worst_loss(losses, expected["losses"]), limit, where)
-            error, tensor = checks.worst_gradient(gradients, expected["gradients"])
-            self.note(f"gradient {name}", error, of_gradient, f"{runs.mesh_text(mesh)}: {tensor}")
+        self.compare_steps("", lambda device: self.ropewalk.train(self.imported, self.ids, mesh, device), self.shipped, self.exact, mesh)
+        directory = f"run-{self.ropewalk.runs}"  # of the last run, in fp64
         self.export_of_a_run(self.ropewalk.step(directory, runs.STEPS), f"trained-{directory}")
+
+    def train_on_packed(self, mesh):
+        self.compare_steps("masked ", lambda device: self.ropewalk.train_on_packed(self.imported, self.packed, mesh, device),
+                           self.packed_shipped, self.packed_exact, mesh)
+
+    def compare_steps(self, kind, train_on, shipped, exact, mesh):
+        for device, name, expected, limit, of_gradient in (("CPU", "fp32", shipped, checks.SHIPPED, checks.GRADIENT),
+                                                           ("REFERENCE", "fp64", exact, checks.EXACT, checks.EXACT)):
+            losses, gradients, _ = train_on(device)
+            where = f"{runs.mesh_text(mesh)}: {losses}, expected {expected['losses']}"
+            self.note(f"{kind}loss {name}", checks.worst_loss(losses, expected["losses"]), limit, where)
+            error, tensor = checks.worst_gradient(gradients, expected["gradients"])
+            self.note(f"{kind}gradient {name}", error, of_gradient, f"{runs.mesh_text(mesh)}: {tensor}")
 
     def export_of_a_run(self, checkpoint, name):
         """transformers loads what we trained in fp64, and it is what transformers trained."""

@@ -46,6 +46,7 @@ class Fixture:
     def __init__(self, name, folder):
         self.source = FIXTURES / name / "model"
         self.expected = json.loads((FIXTURES / name / "expected.json").read_text())
+        self.packed = json.loads((FIXTURES / name / "packed.json").read_text())
         self.all_gradients = FIXTURES / name / "gradients.safetensors"
         self.ropewalk = runs.Ropewalk(PROGRAM, MPIRUN, folder)
         self.worst = {}
@@ -60,6 +61,7 @@ class Fixture:
         for mesh in ({}, *meshes):
             self.score(imported, mesh)
             self.train(imported, mesh)
+            self.train_on_packed(imported, mesh)
         return self.worst
 
     def note(self, kind, error, limit, where):
@@ -74,20 +76,25 @@ class Fixture:
             self.note(f"score {name}", checks.worst_score(answers, self.expected[kind]["answers"]), limit, where)
 
     def train(self, imported, mesh):
-        devices = [("REFERENCE", "exact", "fp64", checks.EXACT, checks.EXACT)]
-        if not mesh:
-            devices.append(("CPU", "shipped", "fp32", checks.SHIPPED, checks.GRADIENT))
-        for device, kind, name, limit, of_gradient in devices:
-            expected = self.expected[kind]
-            losses, gradients, _ = self.ropewalk.train(imported, self.expected["ids"], mesh, device)
-            self.note(f"loss {name}", checks.worst_loss(losses, expected["losses"]), limit, f"{runs.mesh_text(mesh)}: {losses}")
-            error, tensor = checks.worst_digest(gradients, expected["gradients"])
-            self.note(f"gradient {name}", error, of_gradient, f"{runs.mesh_text(mesh)}: {tensor}")
-            if kind == "exact" and self.all_gradients.exists():
-                every = {tensor: tensor_files.numbers_of(dtype, data)
-                         for tensor, (dtype, _, data) in tensor_files.read_safetensors(self.all_gradients).items()}
-                error, tensor = checks.worst_gradient(gradients, every)
-                self.note("every gradient fp64", error, of_gradient, f"{runs.mesh_text(mesh)}: {tensor}")
+        gradients = self.compare_steps("", lambda device: self.ropewalk.train(imported, self.expected["ids"], mesh, device), self.expected, mesh)
+        if self.all_gradients.exists():
+            every = {tensor: tensor_files.numbers_of(dtype, data)
+                     for tensor, (dtype, _, data) in tensor_files.read_safetensors(self.all_gradients).items()}
+            error, tensor = checks.worst_gradient(gradients, every)
+            self.note("every gradient fp64", error, checks.EXACT, f"{runs.mesh_text(mesh)}: {tensor}")
+
+    def train_on_packed(self, imported, mesh):
+        self.compare_steps("masked ", lambda device: self.ropewalk.train_on_packed(imported, self.packed, mesh, device), self.packed, mesh)
+
+    def compare_steps(self, what, train_on, expected, mesh):
+        """Returns the gradients in fp64. fp32 is compared on one rank alone."""
+        devices = [("CPU", "shipped", "fp32", checks.SHIPPED, checks.GRADIENT)] if not mesh else []
+        for device, kind, name, limit, of_gradient in [*devices, ("REFERENCE", "exact", "fp64", checks.EXACT, checks.EXACT)]:
+            losses, gradients, _ = train_on(device)
+            self.note(f"{what}loss {name}", checks.worst_loss(losses, expected[kind]["losses"]), limit, f"{runs.mesh_text(mesh)}: {losses}")
+            error, tensor = checks.worst_digest(gradients, expected[kind]["gradients"])
+            self.note(f"{what}gradient {name}", error, of_gradient, f"{runs.mesh_text(mesh)}: {tensor}")
+        return gradients
 
 
 def main():

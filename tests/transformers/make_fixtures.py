@@ -15,6 +15,7 @@ import transformers
 
 import checks
 import models
+import packed
 import tensor_files
 import truth
 
@@ -58,6 +59,20 @@ def expected(folder, requests, ids, exact):
     return told, {**told, "gradients": {name: checks.digest(values) for name, values in told["gradients"].items()}}
 
 
+def write_expected(path, values):
+    lines = [f'"{key}": {json.dumps(value)}' for key, value in values.items()]
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def write_packed(folder, vocabulary, seed):
+    """packed.json: a packed batch with masked targets, and what transformers makes of it."""
+    batch = packed.draw(vocabulary, seed)
+    for kind, exact in (("exact", True), ("shipped", False)):
+        told = truth.truth_of_packed(folder / "model", batch, exact)
+        batch[kind] = {**told, "gradients": {name: checks.digest(values) for name, values in told["gradients"].items()}}
+    write_expected(folder / "packed.json", {"made_by": f"transformers {transformers.__version__}", **batch})
+
+
 def make(name, options, seed):
     folder = FOLDER / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -73,9 +88,9 @@ def make(name, options, seed):
         shapes = {tensor: list(weight.shape) for tensor, weight in truth.load(folder / "model", "auto").named_parameters()}
         tensor_files.write_safetensors(folder / "gradients.safetensors", {tensor: (shapes[tensor], full["gradients"][tensor]) for tensor in shapes})
     requests += [{"context": context, "continuation": continuation} for context, continuation in texts]
-    lines = [f'"{key}": {json.dumps(value)}' for key, value in
-             {"made_by": f"transformers {transformers.__version__}", "requests": requests, "ids": ids, "exact": exact, "shipped": shipped}.items()]
-    (folder / "expected.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    write_expected(folder / "expected.json", {"made_by": f"transformers {transformers.__version__}", "requests": requests, "ids": ids,
+                                              "exact": exact, "shipped": shipped})
+    write_packed(folder, vocabulary, seed)
 
 
 def main():

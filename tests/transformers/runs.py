@@ -1,11 +1,16 @@
 """Runs ropewalk on a Hugging Face model: import, export, scores, three training steps. Needs no package."""
+import itertools
 import json
 import os
 import pathlib
 import struct
 import subprocess
+import sys
 
 import tensor_files
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import crc32c
 
 BETA1 = 0.9  # of AdamW: the first moment after one step is (1 - BETA1) times the gradient
 LEARNING_RATE, WEIGHT_DECAY, STEPS = 3e-3, 0.1, 3
@@ -13,11 +18,11 @@ LEARNING_RATE, WEIGHT_DECAY, STEPS = 3e-3, 0.1, 3
 # decide in which direction a weight with a gradient near 0 moves: transformers' own fp32 parts then changed a loss by 3e-4.
 EPSILON = 1e-5
 
-# The shape of the model is that of the checkpoint. One sequence, so every step has the same loss function.
+# The shape of the model is that of the checkpoint. A step is an epoch, so every step has the same loss function.
 TRAINING = """
 data {{ prefix: "{prefix}" sequence_length: {length} validation_fraction: 0 tokenizer: "none" }}
 training {{
-  start_from: "{checkpoint}" steps: {steps} batch: {data_parallel} schedule: CONSTANT learning_rate: {rate} epsilon: {epsilon}
+  start_from: "{checkpoint}" steps: {steps} batch: {batch} schedule: CONSTANT learning_rate: {rate} epsilon: {epsilon}
   weight_decay: {decay} clip_norm: 0
 }}
 validation {{ interval: 0 sample_tokens: 0 }}
@@ -42,11 +47,22 @@ def ranks_of(mesh):
     return ranks
 
 
-def write_sequence(prefix, ids):
-    """A dataset in Megatron's indexed format: one document of these ids, in u16."""
+def write_documents(prefix, documents):
+    """A dataset in Megatron's indexed format: documents of these ids, in u16."""
+    ids, lengths = list(itertools.chain(*documents)), [len(document) for document in documents]
+    count = len(documents)
     pathlib.Path(f"{prefix}.bin").write_bytes(struct.pack(f"<{len(ids)}H", *ids))
-    head = b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 8, 1, 2)
-    pathlib.Path(f"{prefix}.idx").write_bytes(head + struct.pack("<iqqq", len(ids), 0, 0, 1))
+    pathlib.Path(f"{prefix}.idx").write_bytes(
+        b"MMIDIDX\0\0" + struct.pack("<QBQQ", 1, 8, count, count + 1) + struct.pack(f"<{count}i", *lengths) +
+        struct.pack(f"<{count}q", *(2 * sum(lengths[:document]) for document in range(count))) + struct.pack(f"<{count + 1}q", *range(count + 1)))
+
+
+def write_targets(prefix, targets):
+    """The mask of a dataset's targets (trainer/data/targets.h): a flag for each token."""
+    checked = bytearray(struct.pack("<Q", len(targets)) + bytes((len(targets) + 7) // 8))
+    for token, is_target in enumerate(targets):
+        checked[8 + token // 8] |= is_target << token % 8
+    pathlib.Path(f"{prefix}.targets").write_bytes(b"RWTARGET" + struct.pack("<II", 1, crc32c.crc32c(bytes(checked))) + checked)
 
 
 class Ropewalk:
@@ -84,11 +100,24 @@ class Ropewalk:
 
     def train(self, checkpoint, ids, mesh, device):
         """Trains on one sequence. Returns (the loss of each step; name -> gradient of the first step; the run's directory)."""
+        directory = self.new_run()
+        write_documents(self.folder / directory, [ids])
+        return self.train_on(directory, len(ids) - 1, mesh.get("dp", 1), checkpoint, mesh, device)
+
+    def train_on_packed(self, checkpoint, packed, mesh, device):
+        """The same on a batch of packed documents with masked targets (packed.py)."""
+        directory = self.new_run()
+        write_documents(self.folder / directory, packed["documents"])
+        write_targets(self.folder / directory, list(itertools.chain(*packed["targets"])))
+        return self.train_on(directory, packed["length"], len(packed["sequences"]), checkpoint, mesh, device)
+
+    def new_run(self):
         self.runs += 1
-        directory = f"run-{self.runs}"
-        write_sequence(self.folder / directory, ids)
+        return f"run-{self.runs}"
+
+    def train_on(self, directory, length, batch, checkpoint, mesh, device):
         (self.folder / f"{directory}.textproto").write_text(TRAINING.format(
-            prefix=directory, length=len(ids) - 1, checkpoint=checkpoint, steps=STEPS, rate=LEARNING_RATE, decay=WEIGHT_DECAY,
+            prefix=directory, length=length, batch=batch, checkpoint=checkpoint, steps=STEPS, rate=LEARNING_RATE, decay=WEIGHT_DECAY,
             epsilon=EPSILON, device=device, directory=directory, data_parallel=mesh.get("dp", 1), context_parallel=mesh.get("cp", 1),
             tensor_parallel=mesh.get("tp", 1)))
         self.run("train", f"{directory}.textproto", "--plain", ranks=ranks_of(mesh))

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM
 from transformers.models.cohere import modeling_cohere
 from transformers.models.cohere2 import modeling_cohere2
 
+import packed
 import runs
 
 
@@ -84,8 +85,19 @@ def make_requests(model, vocabulary, seed, lengths):
     return [*requests, {"context_ids": context, "continuation_ids": greedy}, {"context_ids": context, "continuation_ids": missed}]
 
 
-def train(model, ids):
-    """Losses of the AdamW steps on one sequence, and the gradients of the first: name -> list of numbers. Changes the model."""
+def loss_of_sequence(model, ids):
+    return torch.nn.functional.cross_entropy(logits_of(model, ids[:-1]), torch.tensor(ids[1:]))
+
+
+def loss_of_packed(model, batch):
+    """The mean over the targets of the batch (packed.py). From positions that begin anew, transformers makes the mask of the documents."""
+    tokens, labels, positions = (torch.tensor(batch[key]) for key in ("tokens", "labels", "positions"))
+    logits = model(tokens, position_ids=positions, use_cache=False).logits.double()
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+
+
+def train(model, loss_of):
+    """Losses of the AdamW steps, and the gradients of the first: name -> list of numbers. Changes the model."""
     parameters = dict(model.named_parameters())
     norms = [weight for name, weight in parameters.items() if "norm" in name]
     matrices = [weight for name, weight in parameters.items() if "norm" not in name]
@@ -94,7 +106,7 @@ def train(model, ids):
     losses, gradients = [], None
     for _ in range(runs.STEPS):
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(logits_of(model, ids[:-1]), torch.tensor(ids[1:]))
+        loss = loss_of(model)
         loss.backward()
         losses.append(loss.item())
         if gradients is None:
@@ -108,5 +120,13 @@ def truth(folder, requests, ids, exact):
     with exact_arithmetic() if exact else contextlib.nullcontext():
         model = load(folder, torch.float64)
         answers = [answer(model, request) for request in requests]
-        losses, gradients = train(model, ids)
+        losses, gradients = train(model, lambda model: loss_of_sequence(model, ids))
     return {"answers": answers, "losses": losses, "gradients": gradients}, model
+
+
+def truth_of_packed(folder, packed_batch, exact):
+    """The same of a packed batch, without answers."""
+    batch = packed.rows_of(packed_batch)
+    with exact_arithmetic() if exact else contextlib.nullcontext():
+        losses, gradients = train(load(folder, torch.float64), lambda model: loss_of_packed(model, batch))
+    return {"losses": losses, "gradients": gradients}

@@ -108,8 +108,8 @@ Manifest from_proto(const proto::Manifest& from) {
   manifest.program = from.program();
   manifest.run.config_text = from.config();
   for (const proto::Manifest::Data& data : from.data())
-    manifest.run.data.push_back(
-        {data.prefix(), data.index_bytes(), data.token_bytes(), data.index_crc32c(), data.token_crc32c()});
+    manifest.run.data.push_back({data.prefix(), data.index_bytes(), data.token_bytes(), data.index_crc32c(),
+                                 data.token_crc32c(), data.target_bytes(), data.target_crc32c()});
   manifest.run.tokenizer = tokenizer_of(from);
   const proto::Manifest::Progress& progress = from.progress();
   require(progress.has_step() && progress.has_consumed_samples() && progress.has_consumed_tokens(),
@@ -174,6 +174,10 @@ proto::Manifest to_proto(const Manifest& from) {
     entry->set_token_bytes(data.token_bytes);
     entry->set_index_crc32c(data.index_crc32c);
     entry->set_token_crc32c(data.token_crc32c);
+    if (data.target_bytes > 0) {
+      entry->set_target_bytes(data.target_bytes);
+      entry->set_target_crc32c(data.target_crc32c);
+    }
   }
   if (from.run.tokenizer) {
     const auto& [identity, end_of_document] = *from.run.tokenizer;

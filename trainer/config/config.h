@@ -31,10 +31,13 @@ struct ModelConfig {
   double norm_epsilon = 1e-5, logit_scale = 1.0, initializer_range = 0.02;
 };
 
+enum class LongSamples { kRefuse, kDrop, kCut };
+
 struct DataConfig {
   std::string tokenizer = {};  // empty: the one that the data remember; "none": no text
   double validation_fraction = 0.05;
   uint64_t seed = 1234;
+  LongSamples long_samples = LongSamples::kRefuse;
 };
 
 struct DataSource {

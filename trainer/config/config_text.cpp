@@ -94,6 +94,8 @@ class PathWalk {
   Problems& problems_;
 };
 
+TextSchema configuration_schema() { return {"the configuration", "`ropewalk schema` lists them", suggest_field}; }
+
 // Why `text` cannot be UTF-8 text, where protobuf would only report a wrong codepoint; empty if it may be.
 std::string not_text(std::string_view text) {
   if (text.starts_with("\xEF\xBB\xBF")) return "starts with a byte-order mark; save it as UTF-8 without one";
@@ -145,15 +147,20 @@ void make_explicit(Message& message) {
 
 }  // namespace
 
-bool read_config_text(std::string_view text, const std::string& name, proto::Config& config, Problems& problems) {
-  CHECK(text.size() < (1u << 30), "{} bytes of configuration", text.size());
+bool read_message_text(std::string_view text, const std::string& name, const TextSchema& schema, Message& message,
+                       Problems& problems) {
+  CHECK(text.size() < (1u << 30), "{} bytes of {}", text.size(), schema.what);
   if (const std::string problem = not_text(text); !problem.empty()) {
     problems.add_at(name, {"", "", problem, ""});
     return false;
   }
   google::protobuf::io::ArrayInputStream stream(text.data(), static_cast<int>(text.size()));
   const auto locate = [&name](int line, int column) { return fmt::format("{}:{}:{}", name, line + 1, column + 1); };
-  return TextReader(stream, locate, problems).read_message_text(config);
+  return TextReader(stream, locate, schema, problems).read_message_text(message);
+}
+
+bool read_config_text(std::string_view text, const std::string& name, proto::Config& config, Problems& problems) {
+  return read_message_text(text, name, configuration_schema(), config, problems);
 }
 
 void apply_override(std::string_view assignment, proto::Config& config, Problems& problems) {
@@ -178,7 +185,7 @@ void apply_override(std::string_view assignment, proto::Config& config, Problems
   CHECK(value.size() < (1u << 30), "{} bytes of override", value.size());
   google::protobuf::io::ArrayInputStream stream(value.data(), static_cast<int>(value.size()));
   TextReader(
-      stream, [&where](int, int) { return where; }, problems)
+      stream, [&where](int, int) { return where; }, configuration_schema(), problems)
       .read_value_text(*target.message, *target.field, target.path);
 }
 

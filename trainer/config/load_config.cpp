@@ -79,6 +79,19 @@ TrainingConfig::Recompute recompute_of(proto::Recompute recompute) {
   return {};
 }
 
+LongSamples long_samples_of(proto::LongSamples choice) {
+  switch (choice) {
+    case proto::REFUSE:
+      return LongSamples::kRefuse;
+    case proto::DROP:
+      return LongSamples::kDrop;
+    case proto::CUT:
+      return LongSamples::kCut;
+  }
+  CHECK(false, "long_samples {}", static_cast<int>(choice));
+  return {};
+}
+
 std::vector<DataSource> blend_of(const google::protobuf::RepeatedPtrField<proto::BlendEntry>& entries) {
   std::vector<DataSource> blend;
   for (const proto::BlendEntry& entry : entries) blend.push_back({entry.prefix(), entry.weight()});
@@ -191,25 +204,27 @@ void resolve_loss_chunk(proto::Config& config) {
 Config make_config(const proto::Config& config) {
   const proto::Data& data = config.data();
   const proto::Validation& validation = config.validation();
-  return {
-      .model = model_config(config.model()),
-      .data = {.tokenizer = data.tokenizer(), .validation_fraction = data.validation_fraction(), .seed = data.seed()},
-      .training = training_config(config),
-      .parallel = parallel_config(config.parallel()),
-      .validation = {.interval = validation.interval(),
-                     .samples = validation.samples(),
-                     .position_ranges = validation.position_ranges(),
-                     .sample_interval = validation.sample_interval(),
-                     .sample_tokens = validation.sample_tokens(),
-                     .temperature = validation.temperature(),
-                     .prompt = validation.prompt()},
-      .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
-      .output = {.directory = config.output().directory(),
-                 .log_interval = config.output().log_interval(),
-                 .trace_steps = config.output().trace_steps(),
-                 .trace_after = config.output().trace_after(),
-                 .peak_flops = config.output().peak_flops()},
-      .resolved_text = write_config_text(config)};
+  return {.model = model_config(config.model()),
+          .data = {.tokenizer = data.tokenizer(),
+                   .validation_fraction = data.validation_fraction(),
+                   .seed = data.seed(),
+                   .long_samples = long_samples_of(data.long_samples())},
+          .training = training_config(config),
+          .parallel = parallel_config(config.parallel()),
+          .validation = {.interval = validation.interval(),
+                         .samples = validation.samples(),
+                         .position_ranges = validation.position_ranges(),
+                         .sample_interval = validation.sample_interval(),
+                         .sample_tokens = validation.sample_tokens(),
+                         .temperature = validation.temperature(),
+                         .prompt = validation.prompt()},
+          .checkpoint = {.interval = config.checkpoint().interval(), .keep = config.checkpoint().keep()},
+          .output = {.directory = config.output().directory(),
+                     .log_interval = config.output().log_interval(),
+                     .trace_steps = config.output().trace_steps(),
+                     .trace_after = config.output().trace_after(),
+                     .peak_flops = config.output().peak_flops()},
+          .resolved_text = write_config_text(config)};
 }
 
 // Refuses --set of fields that inference does not use.

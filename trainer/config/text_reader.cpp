@@ -75,8 +75,9 @@ std::string type_rule(const FieldDescriptor& field) {
 
 }  // namespace
 
-TextReader::TextReader(google::protobuf::io::ZeroCopyInputStream& stream, Locate locate, Problems& problems)
-    : locate_(std::move(locate)), problems_(problems), tokenizer_(&stream, this) {
+TextReader::TextReader(google::protobuf::io::ZeroCopyInputStream& stream, Locate locate, const TextSchema& schema,
+                       Problems& problems)
+    : locate_(std::move(locate)), schema_(schema), problems_(problems), tokenizer_(&stream, this) {
   // As in protobuf's own text format.
   tokenizer_.set_allow_f_after_float(true);
   tokenizer_.set_comment_style(Tokenizer::SH_COMMENT_STYLE);
@@ -117,9 +118,9 @@ void TextReader::read_field(Message& message, const std::string& path) {
   if (field) {
     read_known_field(message, *field, full, where);
   } else {
-    const std::string meant = suggest_field(*message.GetDescriptor(), path, name);
-    problems_.add_at(where, {excerpt(full), "", "is not a field of the configuration",
-                             meant.empty() ? "`ropewalk schema` lists them" : "did you mean " + meant + "?"});
+    const std::string meant = schema_.suggest(*message.GetDescriptor(), path, name);
+    problems_.add_at(where, {excerpt(full), "", "is not a field of " + schema_.what,
+                             meant.empty() ? schema_.remedy : "did you mean " + meant + "?"});
     if (!meant.empty()) problems_.unreadable(meant);
     if (!take(":") && !at("{") && !at("<") && !at("[")) return syntax_error("':' or '{'");
     skip_value();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/config/config_text.h"
 #include "trainer/config/problems.h"
 
 namespace ropewalk {
@@ -20,7 +21,9 @@ class TextReader : private google::protobuf::io::ErrorCollector {
   using FieldDescriptor = google::protobuf::FieldDescriptor;
   using Locate = std::function<std::string(int line, int column)>;  // both count from 0
 
-  TextReader(google::protobuf::io::ZeroCopyInputStream& stream, Locate locate, Problems& problems);
+  // schema: of the text, for messages about unknown fields.
+  TextReader(google::protobuf::io::ZeroCopyInputStream& stream, Locate locate, const TextSchema& schema,
+             Problems& problems);
 
   // Read the whole stream as the fields of a message, or as the value of one field. False if reading stopped before the
   // end (broken_).
@@ -68,6 +71,7 @@ class TextReader : private google::protobuf::io::ErrorCollector {
   bool at_end() { return tokenizer_.current().type == Tokenizer::TYPE_END; }
 
   Locate locate_;
+  const TextSchema& schema_;
   Problems& problems_;
   bool broken_ = false;  // after a syntax error or too many problems: nothing more is read
   // True while reading a group of fields that the text has set before. The repetition is reported once, for the group;

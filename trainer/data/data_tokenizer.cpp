@@ -3,6 +3,7 @@
 #include "kernels/error.h"
 #include "trainer/config/stages.h"
 #include "trainer/data/dataset_facts.h"
+#include "trainer/files/file_system.h"
 #include "trainer/text/format.h"
 #include "trainer/tokenizer/make_tokenizer.h"
 
@@ -35,9 +36,9 @@ std::optional<Remembered> remembered_by(const std::vector<Stage>& stages) {
 // The tokenizer that prepare() kept beside the data; null if its file is gone.
 std::shared_ptr<const Tokenizer> kept_beside(const Remembered& data) {
   if (data.tokenizer.identity.hash.empty()) return make_tokenizer(data.tokenizer.identity.name);
-  const std::string file = tokenizer_file_of(data.prefix + ".tokenizer.json");
-  if (file.empty()) return nullptr;
-  std::shared_ptr<const Tokenizer> tokenizer = make_tokenizer(file);
+  const std::string file = data.prefix + ".tokenizer.json";
+  if (kind_of(file, FileOwner::kData) == PathKind::kNone) return nullptr;
+  std::shared_ptr<const Tokenizer> tokenizer = make_tokenizer(file, "");  // the data know what ends a document
   check_same_tokenizer(data.tokenizer, "the data " + printable_name(data.prefix),
                        TokenizerOfData{tokenizer->identity(), {}}, printable_name(file),
                        "put back the file as `ropewalk prepare` wrote it, or prepare the data again");

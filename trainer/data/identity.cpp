@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <tuple>
 #include <utility>
 
 #include "kernels/error.h"
 #include "trainer/config/stages.h"
+#include "trainer/data/targets.h"
 #include "trainer/files/crc32c.h"
 #include "trainer/files/input_file.h"
 #include "trainer/text/format.h"
@@ -50,6 +53,7 @@ std::string differences(const DataIdentity& before, const DataIdentity& now) {
   };
   compare(".bin", before.token_bytes, now.token_bytes, before.token_crc32c == now.token_crc32c);
   compare(".idx", before.index_bytes, now.index_bytes, before.index_crc32c == now.index_crc32c);
+  compare(kTargetsExtension, before.target_bytes, now.target_bytes, before.target_crc32c == now.target_crc32c);
   return text;
 }
 
@@ -82,6 +86,8 @@ std::vector<DataIdentity> identities_of(const std::vector<Stage>& stages) {
       const auto [index_bytes, index_crc32c] = sample_of(prefix + ".idx");
       const auto [token_bytes, token_crc32c] = sample_of(prefix + ".bin");
       identities.push_back({prefix, index_bytes, token_bytes, index_crc32c, token_crc32c});
+      if (const std::string mask = prefix + kTargetsExtension; std::filesystem::exists(mask))
+        std::tie(identities.back().target_bytes, identities.back().target_crc32c) = sample_of(mask);
     }
   }
   return identities;

@@ -9,13 +9,15 @@
 
 namespace ropewalk {
 
-// The sizes of a dataset's two files, and the CRC-32C of each: of the whole file up to 16 MiB, or else of 256 blocks of
-// 64 KiB spread evenly over it, because files can have terabytes. Preparing the same text again gives an equal
-// identity.
+// The sizes of a dataset's files, .idx, .bin and .targets (0 if there is none), and the CRC-32C of each: of the whole
+// file up to 16 MiB, or else of 256 blocks of 64 KiB spread evenly over it, because files can have terabytes. Preparing
+// the same text again gives an equal identity.
 struct DataIdentity {
   std::string prefix;
   int64_t index_bytes = 0, token_bytes = 0;
   uint32_t index_crc32c = 0, token_crc32c = 0;
+  int64_t target_bytes = 0;
+  uint32_t target_crc32c = 0;
   bool operator==(const DataIdentity&) const = default;
 };
 

@@ -54,7 +54,7 @@ NewFile::Leftover leftover(const LockFile& lock, const std::string& prefix) {
 }  // namespace
 
 IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int64_t max_sequence_tokens,
-                             FileSystem& system)
+                             FileSystem& system, Targets targets)
     : system_(system),
       prefix_(prefix),
       vocabulary_(vocabulary),
@@ -67,8 +67,15 @@ IndexedWriter::IndexedWriter(const std::string& prefix, int64_t vocabulary, int6
   CHECK(vocabulary > 0 && vocabulary <= (int64_t{1} << 31), "a vocabulary of {}", vocabulary);
   CHECK(max_sequence_tokens > 0 && max_sequence_tokens <= indexed::kMaxSequenceTokens, "sequences of {} tokens",
         max_sequence_tokens);
-  if (leftover_ == NewFile::Leftover::kRemove)
+  if (leftover_ == NewFile::Leftover::kRemove) {
     for (const std::string extension : kSideExtensions) remove_if_there(system_, prefix_ + extension + ".tmp");
+    remove_if_there(system_, prefix_ + kTargetsExtension + ".tmp");
+  }
+  if (targets == Targets::kMasked) {
+    const std::string mask = prefix + kTargetsExtension;
+    mask_file_.emplace(system, mask, mask + ".tmp", leftover_);
+    mask_.emplace(*mask_file_);
+  }
   const std::vector<char> header(indexed::kHeaderBytes);
   index_.write(header.data(), header.size());
 }
@@ -100,6 +107,8 @@ void IndexedWriter::append(std::span<const int32_t> tokens) {
     sequence_tokens_ += static_cast<int64_t>(count);
   }
 }
+
+void IndexedWriter::append_targets(const std::vector<bool>& is_target) { mask_->append(is_target); }
 
 void IndexedWriter::end_sequence() {
   lengths_.push_back(static_cast<int32_t>(sequence_tokens_));
@@ -160,6 +169,11 @@ void IndexedWriter::finish(const std::vector<SideFile>& side_files) {
   CHECK(sequence_tokens_ == 0, "{} tokens are in no document", sequence_tokens_);
   data_.write(data_bytes_.data(), data_bytes_.size());
   write_index();
+  if (mask_) {
+    CHECK(mask_->tokens() == tokens_, "the targets of {} of {} tokens", mask_->tokens(), tokens_);
+    mask_->finish();
+    mask_file_->close();
+  }
   data_.close();
   index_.close();
   std::vector<std::unique_ptr<NewFile>> beside;
@@ -175,7 +189,9 @@ void IndexedWriter::finish(const std::vector<SideFile>& side_files) {
   remove_old(".idx");
   for (const std::string extension : kSideExtensions)
     if (std::ranges::find(side_files, extension, &SideFile::extension) == side_files.end()) remove_old(extension);
+  if (!mask_) remove_old(kTargetsExtension);
   data_.take_name();
+  if (mask_) mask_file_->take_name();
   for (const auto& file : beside) file->take_name();
   durable_ = index_.take_name();
 }

@@ -3,14 +3,18 @@
 // removes the old index, and renames the .bin and the side files, then the .idx; until it has fsynced them, the old
 // files stay as they are. So an index, if there is one, belongs to all files beside it. One writer at a time holds a
 // prefix, by a lock on PREFIX.lock.tmp; it removes the .tmp files that a killed writer left.
+//
+// With masked targets it writes PREFIX.targets (targets.h) in the same way; without, finish() removes an old one.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "trainer/data/indexed_format.h"
+#include "trainer/data/targets.h"
 #include "trainer/files/lock_file.h"
 #include "trainer/files/output_file.h"
 
@@ -24,15 +28,17 @@ inline constexpr const char* kSideExtensions[] = {".dataset.json", ".tokenizer.j
 
 class IndexedWriter {
  public:
+  enum class Targets { kAll, kMasked };
   // Tokens must be below `vocabulary`, which determines their type. A document longer than max_sequence_tokens becomes
   // several sequences. Throws ConfigurationError if another writer holds the prefix, and names that writer.
   IndexedWriter(const std::string& prefix, int64_t vocabulary,
                 int64_t max_sequence_tokens = indexed::kMaxSequenceTokens,
-                FileSystem& system = real_file_system(FileOwner::kData));
+                FileSystem& system = real_file_system(FileOwner::kData), Targets targets = Targets::kAll);
   IndexedWriter(const IndexedWriter&) = delete;
   IndexedWriter& operator=(const IndexedWriter&) = delete;
 
-  void append(std::span<const int32_t> tokens);  // to the current document
+  void append(std::span<const int32_t> tokens);             // to the current document
+  void append_targets(const std::vector<bool>& is_target);  // with kMasked: in all, one for each token
   void end_document();
   // Gives all files their final names and replaces files of those names; a symbolic link is itself replaced, not its
   // target. Side files of an earlier dataset that are not among `side_files` are removed. No document may be open.
@@ -53,7 +59,9 @@ class IndexedWriter {
   int64_t vocabulary_, max_sequence_tokens_;
   indexed::TokenType type_;
   LockFile lock_;
-  NewFile::Leftover leftover_;    // what to do with .tmp files that a killed writer left
+  NewFile::Leftover leftover_;        // what to do with .tmp files that a killed writer left
+  std::optional<NewFile> mask_file_;  // with kMasked
+  std::optional<TargetWriter> mask_;
   NewFile data_, index_;          // the index contains only its first array, the lengths, until write_index()
   std::vector<char> data_bytes_;  // tokens not yet written
   std::vector<int32_t> lengths_;  // lengths not yet written

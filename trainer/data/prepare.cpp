@@ -8,6 +8,7 @@
 #include "trainer/data/dataset_facts.h"
 #include "trainer/data/encoding_pipeline.h"
 #include "trainer/data/file_kind.h"
+#include "trainer/data/fine_tuning.h"
 #include "trainer/data/indexed_writer.h"
 #include "trainer/data/input_stream.h"
 #include "trainer/text/format.h"
@@ -38,7 +39,16 @@ void check_options(const PrepareOptions& options) {
 }
 
 // An option that applies to none of the inputs is most likely a mistake.
-void check_formats(const DocumentOptions& documents, const std::vector<std::string>& files) {
+void check_formats(const PrepareOptions& options, const std::vector<std::string>& files) {
+  const DocumentOptions& documents = options.documents;
+  if (options.chat_template) {
+    if (!documents.document_separator.empty() || documents.json_key || documents.format == InputFormat::kText ||
+        options.special_tokens)
+      throw ConfigurationError(
+          "--template is for lines of conversations, and says itself which tokens are around them; leave out "
+          "--separator, --json-key, --format text and --add-special-tokens");
+    return;
+  }
   const auto texts = std::count_if(files.begin(), files.end(), [&](const std::string& file) {
     return format_of(file, documents.format) == InputFormat::kText;
   });
@@ -51,7 +61,7 @@ void check_formats(const DocumentOptions& documents, const std::vector<std::stri
 }
 
 std::vector<std::string> output_extensions() {
-  std::vector<std::string> extensions = {".bin", ".idx"};
+  std::vector<std::string> extensions = {".bin", ".idx", kTargetsExtension};
   extensions.insert(extensions.end(), std::begin(kSideExtensions), std::end(kSideExtensions));
   return extensions;
 }
@@ -136,6 +146,8 @@ class Reporter {
     report();
   }
 
+  void add_targets(int64_t count) { progress_.targets += count; }
+
   const PrepareProgress& progress() {
     tell_time();
     return progress_;
@@ -180,6 +192,26 @@ void encode_all(const std::vector<std::string>& files, const DocumentOptions& op
   pipeline.finish();
 }
 
+// The same for conversations, which this thread encodes.
+void encode_conversations(const std::vector<std::string>& files, const PrepareOptions& options,
+                          const Tokenizer& tokenizer, IndexedWriter& writer, Reporter& reporter,
+                          PrepareSummary& summary) {
+  int64_t bytes_before = 0;  // of the files before the current one
+  ChatEncoder encoder(*options.chat_template, tokenizer);
+  const ConversationSink sink = {.add =
+                                     [&](const TargetedTokens& conversation) {
+                                       writer.append(conversation.ids);
+                                       writer.append_targets(conversation.is_target);
+                                       writer.end_document();
+                                       reporter.add_targets(std::ranges::count(conversation.is_target, true));
+                                     },
+                                 .progress = [&](int64_t bytes) { reporter.update(bytes_before + bytes); }};
+  for (const std::string& file : files) {
+    read_conversations(file, options.documents, encoder, sink, summary.skipped);
+    bytes_before = reporter.progress().bytes_done;
+  }
+}
+
 std::vector<SideFile> side_files(const PrepareOptions& options, const Tokenizer& tokenizer, int32_t end_of_document) {
   std::vector<SideFile> files = {
       {".dataset.json", to_json({.tokenizer = tokenizer.identity(), .end_of_document = end_of_document})}};
@@ -200,19 +232,26 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
         printable_name(tokenizer.identity().name)));
   InputFiles inputs = list_input_files(options.inputs);
   const std::vector<std::string>& files = inputs.files;
-  check_formats(options.documents, files);
+  check_formats(options, files);
   check_output(options, files);
   const int64_t bytes_total = check_inputs(files);
   create_folder_of(options.prefix);
 
   PrepareSummary summary;
-  IndexedWriter writer(options.prefix, tokenizer.vocabulary_size());
+  IndexedWriter writer(options.prefix, tokenizer.vocabulary_size(), indexed::kMaxSequenceTokens,
+                       real_file_system(FileOwner::kData),
+                       options.chat_template ? IndexedWriter::Targets::kMasked : IndexedWriter::Targets::kAll);
   if (!options.overwrite) check_output_is_free(options.prefix);
   Reporter reporter(bytes_total, writer, progress);
-  EncodingPipeline pipeline(
-      tokenizer,
-      {.threads = options.threads, .special_ids = options.special_tokens, .end_of_document = *end_of_document}, writer);
-  encode_all(files, options.documents, pipeline, reporter, summary);
+  if (options.chat_template) {
+    encode_conversations(files, options, tokenizer, writer, reporter, summary);
+  } else {
+    EncodingPipeline pipeline(
+        tokenizer,
+        {.threads = options.threads, .special_ids = options.special_tokens, .end_of_document = *end_of_document},
+        writer);
+    encode_all(files, options.documents, pipeline, reporter, summary);
+  }
   if (writer.documents() == 0) {
     throw DataError(fmt::format("no text in {} ({}, {} skipped); name an --input that holds some",
                                 files.size() == 1 ? printable_name(files.front()) : counted(files.size(), "file"),
@@ -230,6 +269,7 @@ PrepareSummary prepare(const PrepareOptions& options, const Tokenizer& tokenizer
   summary.token_type = name_of(writer.token_type());
   summary.durable = writer.durable();
   summary.written = {options.prefix + ".bin", options.prefix + ".idx"};
+  if (options.chat_template) summary.written.push_back(options.prefix + kTargetsExtension);
   for (const SideFile& file : beside) summary.written.push_back(options.prefix + file.extension);
   return summary;
 }

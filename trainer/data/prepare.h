@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/data/chat_template.h"
 #include "trainer/data/documents.h"
 #include "trainer/tokenizer/tokenizer.h"
 
@@ -17,6 +18,8 @@ struct PrepareOptions {
   std::vector<std::string> inputs;  // files and folders (list_input_files)
   std::string prefix;               // of the output files
   DocumentOptions documents;
+  // Input is conversations (fine_tuning.h), of which only some tokens are targets: PREFIX.targets is written, too.
+  std::optional<ChatTemplate> chat_template = std::nullopt;
   bool overwrite = false;       // replace the output files if they exist
   int threads = 1;              // that encode; the output does not depend on it
   bool special_tokens = false;  // put Tokenizer::special_ids() around each document
@@ -28,7 +31,8 @@ struct PrepareProgress {
   // Of input files, compressed as they are; the total counts regular files only (a pipe's size is unknown).
   int64_t bytes_done = 0, bytes_total = 0;
   int64_t documents = 0, tokens = 0;
-  double seconds = 0;  // since the start
+  int64_t targets = 0;  // of the tokens; with a template
+  double seconds = 0;   // since the start
 };
 
 struct PrepareSummary {

@@ -11,6 +11,7 @@
 #include "kernels/error.h"
 #include "trainer/data/blended_samples.h"
 #include "trainer/data/indexed_dataset.h"
+#include "trainer/data/packed_dataset.h"
 #include "trainer/data/window_samples.h"
 #include "trainer/text/format.h"
 
@@ -52,6 +53,11 @@ bool has_targets(const IndexedDataset& file, int64_t begin, int64_t end) {
 }
 
 Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfig& data, const Stage& stage) {
+  // Every order has another name, so that none repeats the beginning of an earlier one.
+  const std::string order =
+      stage.order_begin == 0 ? "sample order" : fmt::format("sample order from step {} on", stage.order_begin);
+  if (std::shared_ptr<const TargetMask> mask = open_target_mask(stage.prefix, file->tokens()))
+    return make_packed_dataset(std::move(file), std::move(mask), data, stage, order, length_field(stage));
   const int64_t tokens = file->tokens(), needed = stage.sequence_length + 1;
   const auto validation = static_cast<int64_t>(std::floor(static_cast<double>(tokens) * data.validation_fraction));
   const int64_t training = tokens - validation;
@@ -78,9 +84,6 @@ Dataset make_dataset(std::shared_ptr<const IndexedDataset> file, const DataConfi
         stage.prefix, counted(seen, "token"), length, stage.sequence_length));
   }
 
-  // Every order has another name, so that none repeats the beginning of an earlier one.
-  const std::string order =
-      stage.order_begin == 0 ? "sample order" : fmt::format("sample order from step {} on", stage.order_begin);
   Dataset dataset;
   dataset.tokens = tokens;
   dataset.documents = file->documents();
@@ -130,6 +133,10 @@ Dataset open_stage(const Config& config, const Stage& stage, Files& files) {
 }
 
 }  // namespace
+
+std::span<const Dataset> parts_of(const Dataset& dataset) {
+  return dataset.parts.empty() ? std::span(&dataset, 1) : std::span(dataset.parts);
+}
 
 Dataset open_dataset(const Config& config, const Stage& stage) {
   Files files;

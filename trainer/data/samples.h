@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ class Samples {
   virtual ~Samples() = default;
   virtual Sample at(uint64_t index) const = 0;  // any index, also beyond an epoch
   virtual uint64_t samples_per_epoch() const = 0;
+  virtual std::string notes() const { return ""; }  // on one line, for people: what else to know about these samples
 };
 
 // The training part and the validation part (null if there is none) of a stage's data, in sequences of the stage's
@@ -33,6 +35,7 @@ struct Dataset {
   double share = 1;            // in a blend: the fraction of the blend's samples that are of this dataset
   std::vector<Dataset> parts;  // of a blend, which has no file or prefix of its own; else empty
 };
+std::span<const Dataset> parts_of(const Dataset& dataset);  // of a blend; of another dataset, itself
 // One for each stage; stages share the files of prefixes that they have in common. Throws DataError or
 // ConfigurationError.
 std::vector<Dataset> open_datasets(const Config& config);

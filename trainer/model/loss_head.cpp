@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace ropewalk {
 namespace {
@@ -18,12 +19,6 @@ std::vector<double> to_host(const Tensor& x, Kernels& kernels, Arena& arena) {
   return out;
 }
 
-std::vector<int32_t> targets_on_host(const Tensor& targets, Kernels& kernels) {
-  std::vector<int32_t> out(static_cast<size_t>(targets.rows()));
-  if (kernels.backend().computes()) kernels.download(targets, out.data());  // else 0: every row has a target
-  return out;
-}
-
 std::vector<int64_t> rows_with_target(std::span<const int32_t> targets) {
   std::vector<int64_t> rows;
   for (size_t row = 0; row < targets.size(); ++row)
@@ -31,19 +26,63 @@ std::vector<int64_t> rows_with_target(std::span<const int32_t> targets) {
   return rows;
 }
 
-// x[rows], ascending; a copy from the arena, or a view of x if the rows are consecutive. The copy's memory is always
-// allocated, so that an estimate, in which all rows have a target, covers every set of rows.
-Tensor rows_of(const Tensor& x, std::span<const int64_t> rows, Kernels& kernels, Arena& arena) {
-  const auto count = std::ssize(rows);
-  const Tensor out = arena.allocate(x.dtype(), {count, x.extent(1)});
-  if (rows.back() - rows.front() + 1 == count) return x.slice(rows.front(), rows.back() + 1);
-  for (size_t begin = 0, end = 1; begin < rows.size(); begin = end++) {
-    while (end < rows.size() && rows[end] == rows[end - 1] + 1) ++end;
-    kernels.copy(x.slice(rows[begin], rows[end - 1] + 1),
-                 out.slice(static_cast<int64_t>(begin), static_cast<int64_t>(end)));
+// The rows of which training computes logits: those with a target, unless they are nearly all. The copies of rows are
+// worth it only if more is left out than the ends of documents.
+std::vector<int64_t> rows_to_train(std::span<const int32_t> targets) {
+  std::vector<int64_t> rows = rows_with_target(targets);
+  if (8 * rows.size() > 7 * targets.size()) {
+    rows.resize(targets.size());
+    std::iota(rows.begin(), rows.end(), int64_t{0});
   }
-  return out;
+  return rows;
 }
+
+// Some rows of tensors, ascending. Consecutive rows are views of the tensor; others have memory of their own from the
+// arena. That memory is allocated for both, so that an estimate, in which all rows have a target, covers every set of
+// rows.
+class RowSet {
+ public:
+  RowSet(std::span<const int64_t> rows, Kernels& kernels, Arena& arena)
+      : rows_(rows), kernels_(kernels), arena_(arena) {}
+
+  int64_t count() const { return std::ssize(rows_); }
+  // x[rows]: to read, or to write and then scatter().
+  Tensor gather(const Tensor& x) const {
+    const Tensor own = room_for(x);
+    if (is_view()) return x.slice(rows_.front(), rows_.back() + 1);
+    for_each_run([&](int64_t begin, int64_t end, int64_t at) {
+      kernels_.copy(x.slice(begin, end), own.slice(at, at + end - begin));
+    });
+    return own;
+  }
+  Tensor room_in(const Tensor& x) const {
+    const Tensor own = room_for(x);
+    return is_view() ? x.slice(rows_.front(), rows_.back() + 1) : own;
+  }
+  void scatter(const Tensor& values, const Tensor& x) const {  // x[rows] = values, which room_in(x) returned
+    if (is_view()) return;
+    for_each_run([&](int64_t begin, int64_t end, int64_t at) {
+      kernels_.copy(values.slice(at, at + end - begin), x.slice(begin, end));
+    });
+  }
+
+ private:
+  bool is_view() const { return rows_.back() - rows_.front() + 1 == count(); }
+  Tensor room_for(const Tensor& x) const {
+    return arena_.allocate(x.dtype(), x.shape().rank() == 1 ? Shape{count()} : Shape{count(), x.extent(1)});
+  }
+  // Calls copy(begin, end, at) for each run of consecutive rows [begin, end), of which the first is rows_[at].
+  void for_each_run(const auto& copy) const {
+    for (size_t begin = 0, end = 1; begin < rows_.size(); begin = end++) {
+      while (end < rows_.size() && rows_[end] == rows_[end - 1] + 1) ++end;
+      copy(rows_[begin], rows_[end - 1] + 1, static_cast<int64_t>(begin));
+    }
+  }
+
+  std::span<const int64_t> rows_;
+  Kernels& kernels_;
+  Arena& arena_;
+};
 
 // Merges row `row` of partials [pieces, rows, 3], as Kernels::cross_entropy_merge, but in fp64.
 TargetScore merged(std::span<const double> partials, size_t pieces, size_t rows, size_t row) {
@@ -94,20 +133,16 @@ std::vector<TargetScore> LossHead::score(const ParameterValues& weights, const S
   const Tensor table = weights[table_.embedding()];
   const Tensor mean = arena.allocate(accumulator, {x.rows()}), rstd = arena.allocate(accumulator, {x.rows()});
   const Tensor n = normed(weights, x, sequences.targets.rows(), mean, rstd);
-  const std::vector<int32_t> targets = targets_on_host(sequences.targets, k);
-  const std::vector<int64_t> rows = rows_with_target(targets);  // the same on all tensor ranks
+  const std::vector<int64_t> rows = rows_with_target(sequences.targets_on_host);  // the same on all tensor ranks
   std::vector<TargetScore> out;
   for (std::span<const int64_t> rest = rows; !rest.empty();) {
     ArenaScope chunk(arena);
     const auto now = rest.first(std::min(rest.size(), static_cast<size_t>(loss_chunk_)));
     rest = rest.subspan(now.size());
-    std::vector<int32_t> wanted;
-    for (const int64_t row : now) wanted.push_back(targets[static_cast<size_t>(row)]);
-    const Tensor chunk_targets = arena.allocate(DType::kI32, {std::ssize(now)});
-    k.upload(wanted.data(), chunk_targets);
-    const Tensor logits = arena.allocate(type, {std::ssize(now), table.rows()});
-    k.linear_forward(rows_of(n, now, k, arena), table, logits, Write::kSet);
-    const std::vector<double> parts = to_host(partials(logits, chunk_targets), k, arena);
+    const RowSet set(now, k, arena);
+    const Tensor logits = arena.allocate(type, {set.count(), table.rows()});
+    k.linear_forward(set.gather(n), table, logits, Write::kSet);
+    const std::vector<double> parts = to_host(partials(logits, set.gather(sequences.targets)), k, arena);
     for (size_t i = 0; i < now.size() && !parts.empty(); ++i) {
       out.push_back(merged(parts, static_cast<size_t>(region_.size()), now.size(), i));
       out.back().row = now[i];
@@ -132,18 +167,28 @@ Tensor LossHead::forward(const ParameterValues& weights, const Sequences& sequen
   const Tensor table = weights[table_.embedding()], dtable = gradients[table_.embedding()];
   const int64_t v_begin = table_[table_.embedding()].box.row_begin;
   const Tensor n = normed(weights, x, rows, saved.mean, saved.rstd);
-  if (rows == 0 && write == Write::kSet) k.fill(dtable, 0);
-  for (int64_t begin = 0; begin < rows; begin += loss_chunk_) {
+  const std::vector<int64_t> wanted = rows_to_train(sequences.targets_on_host);  // the same on all tensor ranks
+  if (std::ssize(wanted) < rows) {                                               // what the others have
+    k.fill(out, 0);
+    k.fill(saved.dn, 0);
+  }
+  if (wanted.empty() && write == Write::kSet) k.fill(dtable, 0);
+  for (std::span<const int64_t> rest = wanted; !rest.empty(); write = Write::kAdd) {
     ArenaScope chunk(arena);
-    const int64_t end = std::min(rows, begin + loss_chunk_);
-    const Tensor n_chunk = n.slice(begin, end), targets = sequences.targets.slice(begin, end);
-    const Tensor logits = arena.allocate(type, {end - begin, table.rows()}),
-                 log_sum = arena.allocate(accumulator, {end - begin});
+    const auto now = rest.first(std::min(rest.size(), static_cast<size_t>(loss_chunk_)));
+    rest = rest.subspan(now.size());
+    const RowSet set(now, k, arena);
+    const Tensor n_chunk = set.gather(n), targets = set.gather(sequences.targets), losses = set.room_in(out),
+                 dn = set.room_in(saved.dn);
+    const Tensor logits = arena.allocate(type, {set.count(), table.rows()}),
+                 log_sum = arena.allocate(accumulator, {set.count()});
     k.linear_forward(n_chunk, table, logits, Write::kSet);
-    cross_entropy(logits, targets, log_sum, out.slice(begin, end));
+    cross_entropy(logits, targets, log_sum, losses);
     k.cross_entropy_backward(logits, targets, log_sum, v_begin, model_.logit_scale, loss_scale);
-    k.linear_backward_input(logits, table, saved.dn.slice(begin, end), Write::kSet);
-    k.linear_backward_weight(logits, n_chunk, dtable, begin == 0 ? write : Write::kAdd);
+    k.linear_backward_input(logits, table, dn, Write::kSet);
+    k.linear_backward_weight(logits, n_chunk, dtable, write);
+    set.scatter(losses, out);
+    set.scatter(dn, saved.dn);
   }
   return out;
 }

@@ -37,14 +37,18 @@ int64_t matrix_elements(const ModelConfig& model) {
 }
 
 ModelFlops::ModelFlops(const ModelConfig& model)
-    : model_(model), matrix_elements_(static_cast<double>(matrix_elements(model))) {}
+    : model_(model),
+      head_elements_(static_cast<double>(model.vocabulary * model.width)),
+      block_elements_(static_cast<double>(matrix_elements(model)) - head_elements_) {}
 
-double ModelFlops::of(double tokens, double pairs) const {
-  return 6 * matrix_elements_ * tokens + 12 * static_cast<double>(model_.query_heads * model_.head_size) * pairs;
+double ModelFlops::of(double tokens, double targets, double pairs) const {
+  return 6 * (block_elements_ * tokens + head_elements_ * targets) +
+         12 * static_cast<double>(model_.query_heads * model_.head_size) * pairs;
 }
 
 double ModelFlops::of_batch(const Batch& batch) const {
   const std::vector<LayerKind>& layers = model_.layers;
+  const auto targets = static_cast<double>(batch.target_count());
   double tokens = 0, pairs = 0;
   for (const Sample& sample : batch.samples) {
     const auto length = static_cast<int64_t>(sample.tokens.size());
@@ -58,14 +62,14 @@ double ModelFlops::of_batch(const Batch& batch) const {
       pairs += static_cast<double>(alike) * visible_pairs(layers[layer], length, document_begin);
     }
   }
-  return of(tokens, pairs);
+  return of(tokens, targets, pairs);
 }
 
 double ModelFlops::of_step(const Stage& stage) const {
-  const auto batch = static_cast<double>(stage.batch);
+  const auto batch = static_cast<double>(stage.batch), tokens = batch * static_cast<double>(stage.sequence_length);
   double pairs = 0;
   for (const LayerKind& kind : model_.layers) pairs += visible_pairs(kind, stage.sequence_length, Tensor());
-  return of(batch * static_cast<double>(stage.sequence_length), batch * pairs);
+  return of(tokens, tokens, batch * pairs);
 }
 
 double ModelFlops::left(const TrainingConfig& training, int64_t steps_done) const {

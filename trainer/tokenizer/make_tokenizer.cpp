@@ -13,12 +13,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kBytes = "bytes";
+constexpr int64_t kLargest = int64_t{1} << 30;  // bytes of a tokenizer.json
 
-// What `parse` makes of a file. Its errors get the file's name.
-auto parsed(const fs::path& path, const auto& parse) {
-  const std::string json = read_text(real_file_system(FileOwner::kData), path, kLargestTokenizerFile);
+std::string read(const fs::path& path) { return read_text(real_file_system(FileOwner::kData), path, kLargest); }
+
+// Runs `parse`, and adds the name of the file that it parses to its errors.
+auto naming(const fs::path& path, const auto& parse) {
   try {
-    return parse(json);
+    return parse();
   } catch (const DataError& error) {
     throw DataError(fmt::format("{}: {}", printable_name(path.string()), error.what()));
   }
@@ -28,18 +30,19 @@ std::string end_of_document_beside(const fs::path& file) {
   const fs::path config = file.parent_path() / "tokenizer_config.json";
   std::error_code error;
   if (!fs::exists(config, error)) return "";
-  return parsed(config, [](const std::string& json) { return end_of_document_in(json); });
+  const std::string json = read(config);
+  return naming(config, [&] { return end_of_document_in(json); });
+}
+
+// The tokenizer.json that `name` stands for; empty if it is none.
+fs::path file_of(const std::string& name) {
+  std::error_code error;
+  fs::path path = name;
+  if (fs::is_directory(path, error)) path /= "tokenizer.json";
+  return fs::exists(path, error) ? path : fs::path();
 }
 
 }  // namespace
-
-std::string tokenizer_file_of(const std::string& name) {
-  std::error_code error;
-  fs::path path = name;
-  if (name == kBytes) return "";
-  if (fs::is_directory(path, error)) path /= "tokenizer.json";
-  return fs::exists(path, error) ? path.string() : "";
-}
 
 std::string tokenizer_choices() {
   return "bytes (the 256 bytes and the end of a document, 257 tokens), or a tokenizer.json of Hugging Face's "
@@ -47,14 +50,14 @@ std::string tokenizer_choices() {
          "(byte-level BPE), or its directory";
 }
 
-std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, const std::optional<std::string>& end_of_document) {
+LoadedTokenizer load_tokenizer(const std::string& name, const std::optional<std::string>& end_of_document) {
   if (name == kBytes) {
     if (end_of_document)
       throw ConfigurationError(
           fmt::format("the tokenizer '{}' has its own end of a document; leave out '{}'", name, *end_of_document));
-    return make_byte_tokenizer();
+    return {make_byte_tokenizer(), std::nullopt};
   }
-  const fs::path path = tokenizer_file_of(name);
+  const fs::path path = file_of(name);
   if (path.empty()) {
     throw ConfigurationError(
         fmt::format("tokenizer '{}' is not known and no such file exists; choose 'bytes', or the path of a "
@@ -62,9 +65,14 @@ std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, const std::op
                     printable_name(name)));
   }
   const std::string end = end_of_document ? *end_of_document : end_of_document_beside(path);
-  return parsed(path, [&](const std::string& json) {
-    return make_bpe_tokenizer(parse_tokenizer_file(json), path.filename().string(), end);
-  });
+  std::string json = read(path);
+  auto tokenizer =
+      naming(path, [&] { return make_bpe_tokenizer(parse_tokenizer_file(json), path.filename().string(), end); });
+  return {std::move(tokenizer), std::move(json)};
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name, const std::optional<std::string>& end_of_document) {
+  return load_tokenizer(name, end_of_document).tokenizer;
 }
 
 }  // namespace ropewalk

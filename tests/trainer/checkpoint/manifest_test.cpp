@@ -14,7 +14,7 @@ Manifest some_manifest() {
   manifest.progress = {1000, 8000, 4096000, 900, 500};
   manifest.mesh = {1, 2, 1};
   manifest.run.config_text = "model {\n  layers: 2\n}\n\"quotes\"\t\xc3\xa9";
-  manifest.run.data = {{"data/\"mine\"", int64_t{5} << 40, int64_t{7} << 40, 0xffffffff, 1}};
+  manifest.run.data = {{"data/\"mine\"", int64_t{5} << 40, int64_t{7} << 40, 0xffffffff, 1, 9, 2}};
   manifest.files = {{"rank-00000.safetensors", 1000, 0x12345678}, {"rank-00001.safetensors", 0, 0xffffffff}};
   manifest.tensors = {
       {"model.w", DType::kF32, {4, 6}, {{0, "model.w[0:3,0:6]", {0, 3, 0, 6}, 1}, {1, "b", {3, 4, 0, 6}, 2}}},

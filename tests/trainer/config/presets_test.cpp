@@ -116,6 +116,21 @@ TEST(Presets, ContextExtensionGrowsLengthsAndBases) {
   }
 }
 
+TEST(Presets, SecondStageRaisesTheBaseOnOtherData) {
+  const Config config = preset("second_stage");
+  EXPECT_EQ(config.model.layers, three_to_one(rope(10'000), 4));
+  const std::vector<Stage>& stages = config.training.stages;
+  ASSERT_EQ(stages.size(), 3u);
+  for (size_t i = 1; i < stages.size(); ++i) {
+    EXPECT_EQ(stages[i].theta, 2'000'000);
+    EXPECT_NE(stages[i].prefix, stages[0].prefix);
+    EXPECT_EQ(stages[i].prefix, stages[1].prefix);
+  }
+  EXPECT_EQ(stages[0].sequence_length, 8192);
+  EXPECT_EQ(stages[1].sequence_length, 8192);
+  EXPECT_EQ(stages[2].sequence_length, 65'536);
+}
+
 TEST(Presets, CommandR7bHasItsPublishedShape) {
   const ModelConfig model = preset("command_r7b").model;
   EXPECT_EQ(model.layers, three_to_one(window(4096, 50'000), 32));

@@ -35,6 +35,9 @@ TEST(DataIdentity, IsOfTheBytesAndNotOfTheFile) {
   EXPECT_EQ(renamed, both[0]);
   write_file(folder / "b.idx", "");
   EXPECT_EQ(identities({folder / "b"})[0].index_bytes, 0);
+  EXPECT_EQ(both[0].target_bytes, 0);
+  write_file(folder / "a.targets", "mask");
+  EXPECT_EQ(identities({folder / "a"})[0].target_bytes, 4);
   std::filesystem::remove(folder / "b.bin");
   expect_error<DataError>([&] { identities({folder / "b"}); }, {"b.bin"});
 }
@@ -66,7 +69,7 @@ TEST(DataIdentity, SeesWhatChanged) {
 TEST(DataIdentity, ChangesAreToldByFieldAndStage) {
   const std::vector<Stage> stages = {
       {.prefix = "a"}, {.first_step = 10, .prefix = "b"}, {.first_step = 20, .prefix = "a"}};
-  const std::vector<DataIdentity> before = {{"a", 10, 100, 1, 2}, {"b", 20, 200, 3, 4}};
+  const std::vector<DataIdentity> before = {{"a", 10, 100, 1, 2, 0, 0}, {"b", 20, 200, 3, 4, 0, 0}};
   EXPECT_TRUE(data_changes(before, before, stages, 30).empty());
   EXPECT_TRUE(data_changes({}, before, stages, 30).empty()) << "of a checkpoint that does not know";
   std::vector<DataIdentity> now = before;
@@ -76,6 +79,12 @@ TEST(DataIdentity, ChangesAreToldByFieldAndStage) {
   const std::string b = "changed since the checkpoint: the data behind training.stages.0.prefix: b.idx: other contents";
   EXPECT_EQ(data_changes(before, now, stages, 11), (std::vector<std::string>{"warning: " + a, "warning: " + b}));
   EXPECT_EQ(data_changes(before, now, stages, 10), (std::vector<std::string>{"warning: " + a, b}));
+  now = before;
+  now[0].target_bytes = 30;
+  EXPECT_EQ(
+      data_changes(before, now, stages, 1),
+      (std::vector<std::string>{"warning: changed since the checkpoint: the data behind data.prefix: a.targets: 0 "
+                                "bytes -> 30 bytes"}));
 }
 
 TEST(DataIdentity, CoversTheDatasetsOfABlend) {

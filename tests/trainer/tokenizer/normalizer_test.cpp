@@ -93,6 +93,17 @@ TEST(Normalizer, AMillionMarksAreSortedInTime) {
   }
 }
 
+TEST(Normalizer, LongRunsOfMarksAreDecomposedInOrder) {
+  std::string text = "\u00E9";
+  std::string expected = "e";
+  for (int i = 0; i < 5'000; ++i) text += "\u0315\u0F73";  // the second is two marks, of classes 129 and 130
+  for (int i = 0; i < 5'000; ++i) expected += "\u0F71";
+  for (int i = 0; i < 5'000; ++i) expected += "\u0F72";
+  expected += "\u0301";
+  for (int i = 0; i < 5'000; ++i) expected += "\u0315";
+  EXPECT_TRUE(normalized({form(Kind::kNfd)}, text) == expected);
+}
+
 // A stream that sees a long run in small parts does not search it again for each.
 TEST(Normalizer, SmallPartsTakeLinearTime) {
   const auto normalizer = make_normalizer({form(Kind::kNfc)});

@@ -51,6 +51,25 @@ TEST(PreTokenizer, Digits) {
             (Pieces{"ab", "  ", "1", "2", " ", " c"}));
 }
 
+TEST(PreTokenizer, EveryDigitIsFoundAtEveryPlace) {
+  for (const char* digit : {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "\u00B2", "\u0661", "\U00011DE0"}) {
+    for (size_t before = 1; before < 20; ++before) {
+      const std::string left = std::string(before - 1, '/') + "\x7F", right = "\u00E9" + std::string(20 - before, ':');
+      EXPECT_EQ(split_text({digits(true)}, left + digit + right), (Pieces{left, digit, right}));
+    }
+  }
+}
+
+TEST(PreTokenizer, ALiteralThatMayHaveBegunIsHeldBack) {
+  const std::string text = "aaabaab ab aaabaaab aa";
+  const Pieces expected = {"a", "aab", "aab", " ab a", "aab", "a", "aab", " aa"};
+  const auto pre_tokenizer = make_pre_tokenizer({split_by(Kind::kLiteral, "aab"), byte_level(false, false)});
+  EXPECT_EQ(split_whole(*pre_tokenizer, text), expected);
+  expect_cuts_to_change_nothing(*pre_tokenizer, text);
+  const auto words = make_pre_tokenizer({split_by(Kind::kLiteral, "aab"), byte_level(true, false)});
+  expect_cuts_to_change_nothing(*words, text);
+}
+
 TEST(PreTokenizer, PrefixSpace) {
   EXPECT_EQ(split_text({byte_level(true, true)}, "ab c"), (Pieces{" ab", " c"}));
   EXPECT_EQ(split_text({byte_level(true, true)}, " ab"), (Pieces{" ab"}));
