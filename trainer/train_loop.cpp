@@ -244,7 +244,8 @@ class Run {
     if (prompt.empty()) {
       if (!end)
         throw ConfigurationError(
-            "validation.prompt is empty, and neither the data nor the tokenizer's files say which token ends a document; set "
+            "validation.prompt is empty, and neither the data nor the tokenizer's files say which token ends a "
+            "document; set "
             "validation.prompt, or validation.sample_tokens: 0 for no text");
       prompt.push_back(*end);
     }
@@ -256,7 +257,7 @@ class Run {
 
   const Config& config_;
   Rank rank_;
-  std::vector<Dataset> datasets_;            // by stage
+  std::vector<Dataset> datasets_;  // by stage
   DataTokenizer tokenizer_;
   std::unique_ptr<RunDirectory> directory_;  // on rank 0, else null
   RunDescription description_;

@@ -10,7 +10,8 @@ namespace {
 
 // "token 0, <|endoftext|>"
 std::string token_text(const Tokenizer& tokenizer, int32_t id) {
-  return fmt::format("token {}, {}", id, printable_name(tokenizer.decode(std::span(&id, 1), Tokenizer::Special::kWrite)));
+  const std::string text = tokenizer.decode(std::span(&id, 1), Tokenizer::Special::kWrite);
+  return fmt::format("token {}{}", id, text.empty() ? "" : ", " + printable_name(text));
 }
 
 std::string list_of(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {

@@ -24,13 +24,12 @@ ExitCode train_on(const Config& config, const Rank& rank, RunData data, const Ar
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const StopSignals signals;
   RunData data;
-  return run_on_ranks(
-      arguments, launcher,
-      {.purpose = Purpose::kTraining,
-       .step_option = "resume-from",
-       .open = [&](const Config& config, int64_t) { data = open_run_data(config); },
-       .run = [&](const Config& config,
-                  const Rank& rank) { return train_on(config, rank, std::move(data), arguments); }});
+  return run_on_ranks(arguments, launcher,
+                      {.purpose = Purpose::kTraining,
+                       .step_option = "resume-from",
+                       .open = [&](const Config& config, int64_t) { data = open_run_data(config); },
+                       .run = [&](const Config& config,
+                                  const Rank& rank) { return train_on(config, rank, std::move(data), arguments); }});
 }
 
 std::vector<Option> options() {

@@ -57,7 +57,8 @@ std::string data_report(const Config& config) {
           notes("to train on: ", *part.training) + (part.validation ? notes("for validation: ", *part.validation) : "");
     }
   }
-  if (data.tokenizer.made_by) report += fmt::format("tokenizer: {}\n", tokenizer_text(data.tokenizer.made_by->identity));
+  if (data.tokenizer.made_by)
+    report += fmt::format("tokenizer: {}\n", tokenizer_text(data.tokenizer.made_by->identity));
   return report;
 }
 

@@ -25,7 +25,7 @@ struct SourceFile {
 struct RunDescription {
   std::string config_text;  // resolved; of an imported model only the group `model`
   std::vector<DataIdentity> data;
-  std::vector<SourceFile> source_files = {};  // on rank 0 only
+  std::vector<SourceFile> source_files = {};      // on rank 0 only
   std::optional<TokenizerOfData> tokenizer = {};  // nullopt: not known
 };
 

@@ -68,10 +68,10 @@ void check_same_tokenizer(const std::optional<TokenizerOfData>& a, const std::st
                                 tokenizer_text(a->identity), tokenizer_text(b->identity), remedy));
   }
   if (a->end_of_document && b->end_of_document && a->end_of_document != b->end_of_document) {
-    throw DataError(fmt::format("{} and {} have the tokenizer {}, but documents end with token {} in the one and {} in "
-                                "the other; {}",
-                                before, now, tokenizer_text(a->identity), *a->end_of_document, *b->end_of_document,
-                                remedy));
+    throw DataError(
+        fmt::format("{} and {} have the tokenizer {}, but documents end with token {} in the one and {} in "
+                    "the other; {}",
+                    before, now, tokenizer_text(a->identity), *a->end_of_document, *b->end_of_document, remedy));
   }
 }
 

@@ -25,8 +25,8 @@ struct DataTokenizer {
 
 // Of all stages. The tokenizer is data.tokenizer or, if that is not set, the one that the datasets remember
 // (dataset_facts.h): "bytes", or PREFIX.tokenizer.json. Data that another program wrote remember none, and are believed
-// to fit data.tokenizer. Throws DataError if datasets remember different tokenizers, or another one than data.tokenizer;
-// ConfigurationError if the tokenizer has more tokens than the model.
+// to fit data.tokenizer. Throws DataError if datasets remember different tokenizers, or another one than
+// data.tokenizer; ConfigurationError if the tokenizer has more tokens than the model.
 DataTokenizer open_data_tokenizer(const Config& config);
 
 // Throws ConfigurationError if the run is to show text (validation.sample_tokens), but `tokenizer` cannot.
