@@ -258,7 +258,8 @@ def validate_tells_without_running(folder):
     expect(ropewalk("validate", "whole.textproto", "--print", cwd=folder).out == whole.out, whole)
     data = ropewalk("validate", "tiny.textproto", "--data", cwd=folder)
     facts = "text: 5501 tokens in 1 document, all in [0, 257); 81 sequences of 64 tokens an epoch, and 4 for validation; "
-    said = facts + "the run takes 0.148 epochs\n"  # 6 steps of 2 sequences
+    tokenizer = "tokenizer: bytes (257 tokens)\n"
+    said = facts + "the run takes 0.148 epochs\n" + tokenizer  # 6 steps of 2 sequences
     expect(data.code == 0 and data.out.endswith(f"tensor 1)\n{said}"), data)
     both = ropewalk("validate", "tiny.textproto", "--data", "--print", cwd=folder)
     expect(both.out == whole.out and both.err == said, both)
