@@ -90,8 +90,6 @@ int64_t longest_sequence_in(std::string_view config_text, int64_t steps) {
   return longest;
 }
 
-std::string tokenizer_in(std::string_view config_text) {
-  return read_leniently(config_text).data().tokenizer();
-}
+std::string tokenizer_in(std::string_view config_text) { return read_leniently(config_text).data().tokenizer(); }
 
 }  // namespace ropewalk
