@@ -55,9 +55,9 @@ bool runs_on_all_ranks(const std::vector<Verb>& verbs, const std::vector<std::st
 ExitCode run_program(const std::vector<std::string>& words) {
   const Launcher launcher = read_launcher([](const char* name) { return std::getenv(name); });
   const std::vector<Verb> verbs = {
-      prepare_verb(),          import_verb(),           train_verb(),          evaluate_verb(),
-      export_verb(),           validate_verb(),         plan_verb(),           schema_verb(),
-      tokenizer_encode_verb(), tokenizer_decode_verb(), tokenizer_train_verb()};
+      prepare_verb(),         import_verb(),        train_verb(),  evaluate_verb(),         export_verb(),
+      validate_verb(),        plan_verb(),          schema_verb(), tokenizer_encode_verb(), tokenizer_decode_verb(),
+      tokenizer_train_verb(), tokenizer_show_verb()};
   const bool on_all_ranks = runs_on_all_ranks(verbs, words);
   if (!on_all_ranks && launcher.leaves_it_to_rank_0()) return ExitCode::kDone;
   std::function<ExitCode()> action;

@@ -22,7 +22,6 @@
 #include "trainer/run/run_reporter.h"
 #include "trainer/run/step_tracer.h"
 #include "trainer/text/format.h"
-#include "trainer/tokenizer/make_tokenizer.h"
 #include "trainer/trainer.h"
 
 namespace ropewalk {
@@ -75,13 +74,13 @@ std::vector<std::string> run_summary(const Config& config, const std::vector<Dat
 
 class Run {
  public:
-  Run(const Config& config, Rank rank, std::vector<Dataset> datasets, const TrainOptions& options)
+  Run(const Config& config, Rank rank, RunData data, const TrainOptions& options)
       : config_(config),
         rank_(rank),
-        datasets_(std::move(datasets)),
-        tokenizer_(config.data.tokenizer == "none" ? nullptr : make_tokenizer(config.data.tokenizer)),
+        datasets_(std::move(data.datasets)),
+        tokenizer_(std::move(data.tokenizer)),
         directory_(rank.mesh.world().rank() == 0 ? open_directory(config) : nullptr),
-        description_{config.resolved_text, {}},
+        description_{.config_text = config.resolved_text, .data = {}, .tokenizer = tokenizer_.made_by},
         trainer_(config, rank) {
     if (directory_) description_.data = identities_of(config.training.stages);
     if (directory_) directory_->check_writable("checkpoints");  // now, rather than at the first save
@@ -200,6 +199,9 @@ class Run {
     trainer_.state_loaded();
     progress_ = loaded.progress;
     description_.source_files = loaded.run.source_files;
+    check_same_tokenizer(loaded.run.tokenizer, "the checkpoint " + loaded.path.string(), tokenizer_.made_by, "the data",
+                         "train with data that were made by the checkpoint's tokenizer, or begin another run with "
+                         "training.start_from");
     loaded_by_name_ = loaded.path == checkpoint_path(checkpoints(), progress_.step);
     to_say_.push_back(fmt::format("continuing after step {} from {}", progress_.step, loaded.path.string()));
     for (const std::string& line : config_changes(loaded.run.config_text, config_.resolved_text, progress_.step))
@@ -218,6 +220,11 @@ class Run {
     to_say_.push_back(
         fmt::format("starting from the weights of {} ({})", checkpoint,
                     imported ? "imported from Hugging Face" : fmt::format("step {} of its run", loaded.progress.step)));
+    if (const std::optional<TokenizerOfData>& theirs = loaded.run.tokenizer;
+        theirs && tokenizer_.made_by && !(theirs->identity == tokenizer_.made_by->identity))
+      to_say_.push_back(fmt::format("warning: the data were made by the tokenizer {}, but {} was trained with {}",
+                                    tokenizer_text(tokenizer_.made_by->identity), checkpoint,
+                                    tokenizer_text(theirs->identity)));
     const std::string model = model_group_of(loaded.run.config_text, loaded.progress.step, "its configuration");
     for (const std::string& line : model_changes(model, config_.resolved_text)) to_say_.push_back(line);
   }
@@ -231,26 +238,27 @@ class Run {
   }
 
   void sample() {
-    if (!tokenizer_ || config_.validation.sample_tokens == 0) return;
-    std::vector<int32_t> prompt = tokenizer_->encode(config_.validation.prompt);
-    const std::optional<int32_t> end = tokenizer_->end_of_document();
+    if (!tokenizer_.text || config_.validation.sample_tokens == 0) return;
+    std::vector<int32_t> prompt = tokenizer_.text->encode(config_.validation.prompt);
+    const std::optional<int32_t> end = tokenizer_.made_by->end_of_document;
     if (prompt.empty()) {
       if (!end)
         throw ConfigurationError(
-            "validation.prompt is empty, and the tokenizer's files do not say which token begins a text; set "
+            "validation.prompt is empty, and neither the data nor the tokenizer's files say which token ends a "
+            "document; set "
             "validation.prompt, or validation.sample_tokens: 0 for no text");
       prompt.push_back(*end);
     }
     const std::vector<int32_t> text = generate(
         trainer_.predictor(), prompt,
         {config_.validation.sample_tokens, config_.validation.temperature, config_.training.seed, end.value_or(-1)});
-    reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_->decode(text));
+    reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_.text->decode(text));
   }
 
   const Config& config_;
   Rank rank_;
-  std::vector<Dataset> datasets_;            // by stage
-  std::unique_ptr<Tokenizer> tokenizer_;     // null: no text samples
+  std::vector<Dataset> datasets_;  // by stage
+  DataTokenizer tokenizer_;
   std::unique_ptr<RunDirectory> directory_;  // on rank 0, else null
   RunDescription description_;
   Trainer trainer_;
@@ -266,8 +274,14 @@ class Run {
 
 }  // namespace
 
-RunEnd train(const Config& config, Rank rank, std::vector<Dataset> datasets, const TrainOptions& options) {
-  Run run(config, rank, std::move(datasets), options);
+RunData open_run_data(const Config& config) {
+  RunData data{open_datasets(config), open_data_tokenizer(config)};
+  check_shows_text(data.tokenizer, config);
+  return data;
+}
+
+RunEnd train(const Config& config, Rank rank, RunData data, const TrainOptions& options) {
+  Run run(config, rank, std::move(data), options);
   while (!run.done()) {
     if (any_of(rank.mesh.world(), options.stop_requested && options.stop_requested())) {
       run.save(/*must_succeed=*/true);

@@ -8,6 +8,7 @@
 
 #include "parallel/rank.h"
 #include "trainer/config/config.h"
+#include "trainer/data/data_tokenizer.h"
 #include "trainer/data/samples.h"
 
 namespace ropewalk {
@@ -22,8 +23,16 @@ struct TrainOptions {
   std::function<bool()> stop_requested;  // called on every rank before every step; true on any rank: all stop
 };
 
-// Returns kStopped after options.stop_requested, when a checkpoint has been saved. datasets: open_datasets(config).
+// What a run reads.
+struct RunData {
+  std::vector<Dataset> datasets;
+  DataTokenizer tokenizer;
+};
+// Throws DataError or ConfigurationError.
+RunData open_run_data(const Config& config);
+
+// Returns kStopped after options.stop_requested, when a checkpoint has been saved. data: open_run_data(config).
 // Collective over rank.mesh.world().
-RunEnd train(const Config& config, Rank rank, std::vector<Dataset> datasets, const TrainOptions& options);
+RunEnd train(const Config& config, Rank rank, RunData data, const TrainOptions& options);
 
 }  // namespace ropewalk

@@ -13,6 +13,7 @@
 #include "trainer/config/changes.h"
 #include "trainer/config/load_config.h"
 #include "trainer/config/stages.h"
+#include "trainer/data/data_tokenizer.h"
 #include "trainer/data/samples.h"
 #include "trainer/evaluation/evaluate.h"
 #include "trainer/text/format.h"
@@ -91,9 +92,12 @@ std::string json_of(const Result& result) {
 // The stage of the step that follows `steps_done` steps, with its data.
 struct StageData {
   StageData(const Config& config, int64_t steps_done)
-      : stage(config.training.stages[stage_at(config.training, steps_done)]), data(open_dataset(config, stage)) {}
+      : stage(config.training.stages[stage_at(config.training, steps_done)]),
+        data(open_dataset(config, stage)),
+        tokenizer(open_data_tokenizer(config).made_by) {}
   const Stage& stage;
   Dataset data;
+  std::optional<TokenizerOfData> tokenizer;
 };
 
 void check_validation(const Config& config) {
@@ -113,7 +117,9 @@ ExitCode evaluate_on(const Config& config, const Rank& rank, std::optional<Stage
   parse_config(config.resolved_text, "the configuration", {}, rank.mesh.world().size(), last_step);
   if (&opened->stage != &config.training.stages[stage_at(config.training, last_step)])
     opened.emplace(config, last_step);
-  const auto& [stage, data] = *opened;
+  const auto& [stage, data, tokenizer] = *opened;
+  check_same_tokenizer(loaded.run.tokenizer, "the checkpoint " + loaded.path.string(), tokenizer, "the data",
+                       "evaluate on data that were made by the checkpoint's tokenizer");
   replica.model.set_theta(stage.theta);
   const int64_t count = std::min(options.samples.value_or(config.validation.samples),
                                  static_cast<int64_t>(data.validation->samples_per_epoch()));

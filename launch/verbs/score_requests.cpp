@@ -15,6 +15,7 @@
 #include "trainer/config/field_rules.h"
 #include "trainer/config/load_config.h"
 #include "trainer/config/model_text.h"
+#include "trainer/data/data_tokenizer.h"
 #include "trainer/evaluation/scoring.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/text/format.h"
@@ -48,8 +49,13 @@ struct Given {
   std::vector<std::string> settings;
 };
 
-std::string model_of_checkpoint(const std::string& checkpoint) {
+// tokenizer: of the requests; null if none is given. Throws if the checkpoint's run had another one.
+std::string model_of_checkpoint(const std::string& checkpoint, const Tokenizer* tokenizer) {
   const Manifest manifest = read_manifest(real_file_system(), checkpoint);
+  if (tokenizer)
+    check_same_tokenizer(manifest.run.tokenizer, "the checkpoint " + checkpoint,
+                         TokenizerOfData{tokenizer->identity(), {}}, "--tokenizer",
+                         "name the tokenizer that made the data of the checkpoint's run");
   return model_group_of(manifest.run.config_text, manifest.progress.step, "the configuration in " + checkpoint);
 }
 
@@ -81,7 +87,7 @@ class ScoringJob {
   Config configure(const JobStart& start) {
     const std::string model = text_of_rank_0(start.ranks, [&] {
       check_free(given_.output, given_.overwrite, given_.requests);
-      return model_of_checkpoint(given_.checkpoint);
+      return model_of_checkpoint(given_.checkpoint, given_.tokenizer.get());
     });
     Config config = start.configure([&](std::optional<int> ranks) {
       return parse_inference_config(model, "the model of " + given_.checkpoint, given_.settings, ranks);

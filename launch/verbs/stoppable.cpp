@@ -8,7 +8,7 @@
 
 namespace ropewalk {
 
-ExitCode run_stoppable(const std::function<void(StatusLine&)>& work) {
+ExitCode run_stoppable(const std::function<void(StatusLine&)>& work, const std::string& left) {
   const StopSignals signals(StopSignals::Waits::kInterrupted);
   StatusLine line(std::cerr, Terminal::of_stderr());
   try {
@@ -16,7 +16,7 @@ ExitCode run_stoppable(const std::function<void(StatusLine&)>& work) {
     return ExitCode::kDone;
   } catch (const Interrupted&) {
     line.clear();
-    say("stopped by a signal; nothing was written");
+    say("stopped by a signal; " + left);
     return static_cast<ExitCode>(128 + StopSignals::signal());
   }
 }

@@ -10,9 +10,9 @@
 namespace ropewalk {
 
 // Runs the work with a status line. If a signal stops it (it calls stop_if_asked(), or waits for input; both throw
-// Interrupted), says that nothing was written, and returns 128 + the signal: a shell's code for a process that a signal
-// has killed.
-ExitCode run_stoppable(const std::function<void(StatusLine&)>& work);
+// Interrupted), says so, and returns 128 + the signal: a shell's code for a process that a signal has killed.
+ExitCode run_stoppable(const std::function<void(StatusLine&)>& work,
+                       const std::string& left = "nothing was written");  // what a stopped verb leaves behind
 
 void stop_if_asked();  // throws Interrupted if a signal asked to stop
 

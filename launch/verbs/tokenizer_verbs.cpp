@@ -1,8 +1,8 @@
 // `ropewalk tokenizer encode` and `decode`: from text to ids and back, a line of JSON at a time.
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <functional>
 #include <system_error>
 
@@ -17,6 +17,14 @@
 namespace ropewalk {
 namespace {
 
+struct OutputClosed {};  // whoever read standard output has had enough, such as `head`
+
+void send(std::string_view answers) {
+  const int error = write_all(STDOUT_FILENO, answers);
+  if (error == EPIPE) throw OutputClosed();
+  if (error != 0) throw std::system_error(error, std::generic_category(), "cannot write to standard output");
+}
+
 // Reads standard input and writes what `convert` makes of each line. All complete lines that have arrived are answered
 // before it waits for more, so another program can talk to this one.
 void convert_lines(const std::function<std::string(std::string_view line)>& convert) {
@@ -29,7 +37,7 @@ void convert_lines(const std::function<std::string(std::string_view line)>& conv
     try {
       answers += convert(line);
     } catch (const DataError& error) {
-      write_all(STDOUT_FILENO, answers);  // of the lines before
+      send(answers);  // of the lines before
       throw DataError(fmt::format("standard input:{}: {}", line_number, error.what()));
     }
   };
@@ -49,15 +57,24 @@ void convert_lines(const std::function<std::string(std::string_view line)>& conv
     }
     held.erase(0, begin);
     if (!more && !held.empty()) answer(held);  // the last line may lack its newline
-    print(answers);
+    send(answers);
     answers.clear();
+  }
+}
+
+// Ends as a filter does: without a word if its output is closed, with the code of a process that SIGPIPE has killed.
+ExitCode run_filter(const std::function<void()>& work) {
+  try {
+    return run_stoppable([&](StatusLine&) { work(); }, "the lines that were answered are complete");
+  } catch (const OutputClosed&) {
+    return static_cast<ExitCode>(128 + SIGPIPE);
   }
 }
 
 Option tokenizer_option() { return {"tokenizer", "NAME", tokenizer_choices(), Option::Count::kOnce, true}; }
 
 ExitCode encode(const Arguments& arguments, const Launcher&) {
-  return run_stoppable([&](StatusLine&) {
+  return run_filter([&] {
     const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(arguments.value("tokenizer"));
     const std::unique_ptr<Encoder> encoder = tokenizer->make_encoder();
     const Tokenizer::Template special =
@@ -74,7 +91,7 @@ ExitCode encode(const Arguments& arguments, const Launcher&) {
 }
 
 ExitCode decode(const Arguments& arguments, const Launcher&) {
-  return run_stoppable([&](StatusLine&) {
+  return run_filter([&] {
     const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(arguments.value("tokenizer"));
     const auto special = arguments.has("keep-special-tokens") ? Tokenizer::Special::kWrite : Tokenizer::Special::kSkip;
     TokenLineReader reader;

@@ -9,8 +9,8 @@ namespace ropewalk {
 
 namespace {
 
-ExitCode train_on(const Config& config, const Rank& rank, std::vector<Dataset> datasets, const Arguments& arguments) {
-  const RunEnd end = train(config, rank, std::move(datasets),
+ExitCode train_on(const Config& config, const Rank& rank, RunData data, const Arguments& arguments) {
+  const RunEnd end = train(config, rank, std::move(data),
                            {.resume_from = arguments.whole_number("resume-from", 0),
                             .status_line = !arguments.has("plain"),
                             .stop_requested = StopSignals::requested});
@@ -23,14 +23,13 @@ ExitCode train_on(const Config& config, const Rank& rank, std::vector<Dataset> d
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   const StopSignals signals;
-  std::vector<Dataset> datasets;
-  return run_on_ranks(
-      arguments, launcher,
-      {.purpose = Purpose::kTraining,
-       .step_option = "resume-from",
-       .open = [&](const Config& config, int64_t) { datasets = open_datasets(config); },
-       .run = [&](const Config& config,
-                  const Rank& rank) { return train_on(config, rank, std::move(datasets), arguments); }});
+  RunData data;
+  return run_on_ranks(arguments, launcher,
+                      {.purpose = Purpose::kTraining,
+                       .step_option = "resume-from",
+                       .open = [&](const Config& config, int64_t) { data = open_run_data(config); },
+                       .run = [&](const Config& config,
+                                  const Rank& rank) { return train_on(config, rank, std::move(data), arguments); }});
 }
 
 std::vector<Option> options() {

@@ -9,9 +9,9 @@
 #include "launch/verbs/verbs.h"
 #include "trainer/config/stages.h"
 #include "trainer/data/indexed_dataset.h"
-#include "trainer/data/samples.h"
 #include "trainer/metrics/progress.h"
 #include "trainer/run/starting_point.h"
+#include "trainer/train_loop.h"
 
 namespace ropewalk {
 
@@ -39,7 +39,8 @@ std::string data_report(const Config& config) {
   StatusLine line(std::cerr, Terminal::of_stderr());
   std::set<const IndexedDataset*> checked;
   std::string report;
-  const std::vector<Dataset> datasets = open_datasets(config);
+  const RunData data = open_run_data(config);
+  const std::vector<Dataset>& datasets = data.datasets;
   for (size_t i = 0; i < datasets.size(); ++i) {
     const Stage& stage = config.training.stages[i];
     const double samples = static_cast<double>(steps_left_in(config.training, i)) * static_cast<double>(stage.batch);
@@ -56,6 +57,8 @@ std::string data_report(const Config& config) {
           notes("to train on: ", *part.training) + (part.validation ? notes("for validation: ", *part.validation) : "");
     }
   }
+  if (data.tokenizer.made_by)
+    report += fmt::format("tokenizer: {}\n", tokenizer_text(data.tokenizer.made_by->identity));
   return report;
 }
 

@@ -16,6 +16,7 @@ Verb schema_verb();
 Verb tokenizer_encode_verb();
 Verb tokenizer_decode_verb();
 Verb tokenizer_train_verb();
+Verb tokenizer_show_verb();
 
 // The text of configs/ropewalk.proto at build time.
 extern const char* const kSchemaText;

@@ -117,21 +117,44 @@ TEST(Help, ShowsEveryGroupOptionAndExample) {
     EXPECT_NE(help.find(part), std::string::npos) << part << "\n" << help;
 }
 
+std::string refusal_of(const std::vector<Verb>& verbs, const std::vector<std::string>& words) {
+  std::span<const std::string> rest = words;
+  try {
+    take_verb(verbs, rest);
+  } catch (const ConfigurationError& error) {
+    return error.what();
+  }
+  return "";
+}
+
 TEST(Verbs, AreFoundByNameOnly) {
-  const std::vector<Verb> verbs = {prepare_verb(), train_verb(), validate_verb(), schema_verb()};
+  const std::vector<Verb> verbs = {prepare_verb(),          train_verb(),           validate_verb(),      schema_verb(),
+                                   tokenizer_encode_verb(), tokenizer_train_verb(), tokenizer_show_verb()};
   for (const Verb& verb : verbs) {
-    EXPECT_EQ(&find_verb(verbs, verb.name), &verb);
+    std::vector<std::string> words = {verb.name, "train"};  // the word after the name is not part of it
+    if (const size_t space = verb.name.find(' '); space != std::string::npos)
+      words = {verb.name.substr(0, space), verb.name.substr(space + 1), "train"};
+    std::span<const std::string> rest = words;
+    EXPECT_EQ(&take_verb(verbs, rest), &verb);
+    EXPECT_EQ(rest.size(), 1u) << verb.name;
     EXPECT_FALSE(verb.summary.empty());
     EXPECT_FALSE(verb.examples.empty()) << verb.name;
     EXPECT_NE(verb.run, nullptr) << verb.name;
     EXPECT_NE(help_text(verbs).find(verb.summary), std::string::npos);
   }
-  try {
-    find_verb(verbs, "tarin");
-    FAIL();
-  } catch (const ConfigurationError& error) {
-    EXPECT_STREQ(error.what(), "'tarin' is not a verb of ropewalk; did you mean train?; `ropewalk help` lists them");
-  }
+  EXPECT_EQ(refusal_of(verbs, {"tarin"}),
+            "'tarin' is not a verb of ropewalk; did you mean train?; `ropewalk help` lists them");
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"tokenizer"}, {"tokenizer", "encdoe"}})
+    EXPECT_EQ(refusal_of(verbs, words),
+              "'tokenizer' needs a second word: encode, train, show; `ropewalk tokenizer --help` explains them");
+}
+
+TEST(Verbs, OfOneFirstWordHaveHelpInCommon) {
+  const std::vector<Verb> verbs = {train_verb(), tokenizer_encode_verb(), tokenizer_show_verb()};
+  const std::string help = family_help(verbs, "tokenizer");
+  for (const Verb& verb : verbs) EXPECT_EQ(help.find(verb.summary) == std::string::npos, verb.name == "train") << help;
+  EXPECT_EQ(family_help(verbs, "train"), "");
+  EXPECT_EQ(family_help(verbs, "token"), "");
 }
 
 }  // namespace

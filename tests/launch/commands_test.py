@@ -163,12 +163,13 @@ def commands_in(document):
             yield "inline", code, ""
 
 
+@functools.cache
 def verbs():
     """In the order of the help, which is that of a first run."""
     listed = re.search(r"\nVerbs:\n((?:  .*\n)+)", out_of(PROGRAM, "help")[1])
     if not listed:
         raise Wrong("ropewalk help lists no verbs")
-    return re.findall(r"^  (\w+)", listed[1], re.M)
+    return re.findall(r"^  (\w+(?: \w+)?)  ", listed[1], re.M)  # of one word or two
 
 
 def examples_in(help_text):
@@ -200,7 +201,7 @@ def parts_of(command):
 
 @functools.cache
 def help_of_verb(verb):
-    code, said = out_of(PROGRAM, verb, "--help")
+    code, said = out_of(PROGRAM, *verb.split(), "--help")
     if code:
         raise Wrong(f"ropewalk has no verb {verb}")
     return said
@@ -239,7 +240,8 @@ def is_placeholder(word):
 def check_ropewalk(words, ranks):
     if not words or words[0] in ("help", "--version", "--help", "version") or is_placeholder(words[0]):
         return
-    verb, known = words[0], help_of_verb(words[0])
+    verb = next((verb for verb in verbs() if verb.split() == words[:len(verb.split())]), words[0])
+    known = help_of_verb(verb)
     settings = []
     for number, word in enumerate(words[1:], 1):
         if word.startswith("--") and not re.search(rf"{re.escape(word.split('=')[0])}\b", known):
@@ -541,7 +543,7 @@ def main():
         write_model(folder / "models/c4ai-command-r7b-12-2024")  # which `ropewalk import --help` takes to be the user's
         (folder / "models").chmod(0o777)
         for verb in ["", *verbs()]:
-            examples = examples_in(out_of(PROGRAM, *filter(None, [verb]), "--help")[1])
+            examples = examples_in(out_of(PROGRAM, *verb.split(), "--help")[1])
             if not examples:
                 fail(f"ropewalk {verb} --help", "it has no examples")
             for command, needs in examples:

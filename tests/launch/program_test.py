@@ -25,7 +25,11 @@ VERBS = {"prepare": ["--input", "--format", "--json-key", "--separator", "--skip
          "export": ["--output", "--dtype", "--max-shard-size"],
          "validate": ["--ranks", "--set", "--data", "--print"],
          "plan": ["--mesh", "--ranks", "--set", "--inference", "--json"],
-         "schema": []}
+         "schema": [],
+         "tokenizer encode": ["--tokenizer", "--add-special-tokens"],
+         "tokenizer decode": ["--tokenizer", "--keep-special-tokens"],
+         "tokenizer train": ["--input", "--vocabulary", "--output", "--pattern", "--special-token", "--minimum-count", "--threads", "--overwrite"],
+         "tokenizer show": ["--tokenizer"]}
 
 
 def help_is_given_everywhere(_):
@@ -36,7 +40,8 @@ def help_is_given_everywhere(_):
         for verb in VERBS:
             expect(re.search(rf"^  {verb} ", overview.out, re.M), overview)
     for verb, options in VERBS.items():
-        pages = [ropewalk(verb, "--help"), ropewalk("help", verb), ropewalk(verb, "--nonsense", "-h")]
+        words = verb.split()
+        pages = [ropewalk(*words, "--help"), ropewalk("help", *words), ropewalk(*words, "--nonsense", "-h")]
         for page in pages:
             expect(page.code == 0 and page.err == "" and page.out == pages[0].out, page)
             expect(page.out.startswith(f"usage: ropewalk {verb}") and "Examples:\n" in page.out, page)
@@ -258,7 +263,8 @@ def validate_tells_without_running(folder):
     expect(ropewalk("validate", "whole.textproto", "--print", cwd=folder).out == whole.out, whole)
     data = ropewalk("validate", "tiny.textproto", "--data", cwd=folder)
     facts = "text: 5501 tokens in 1 document, all in [0, 257); 81 sequences of 64 tokens an epoch, and 4 for validation; "
-    said = facts + "the run takes 0.148 epochs\n"  # 6 steps of 2 sequences
+    tokenizer = "tokenizer: bytes (257 tokens)\n"
+    said = facts + "the run takes 0.148 epochs\n" + tokenizer  # 6 steps of 2 sequences
     expect(data.code == 0 and data.out.endswith(f"tensor 1)\n{said}"), data)
     both = ropewalk("validate", "tiny.textproto", "--data", "--print", cwd=folder)
     expect(both.out == whole.out and both.err == said, both)
@@ -268,14 +274,14 @@ def validate_tells_without_running(folder):
     longer = facts.replace("81 sequences of 64", "52 sequences of 100").replace("and 4 for", "and 2 for")
     expect(staged.code == 0 and ": 4 layers, 3 stages, 1 rank" in staged.out, staged)
     expect(staged.out.endswith(f"tensor 1)\n{facts}the stage takes 0.0741 epochs\nafter step 3: {longer}the stage takes 0.0769 epochs\n"
-                               f"after step 5: {longer}the stage takes 0.0385 epochs\n"), staged)
+                               f"after step 5: {longer}the stage takes 0.0385 epochs\n{tokenizer}"), staged)
     (folder / "other.bin").write_bytes((folder / "text.bin").read_bytes())
     (folder / "other.idx").write_bytes((folder / "text.idx").read_bytes())
     blend = '[{prefix: "text" weight: 3}, {prefix: "other" weight: 1}]'
     blended = ropewalk("validate", "tiny.textproto", "--data", *stages, "--set", f"training.stages.1.blend={blend}", cwd=folder)
     expect(blended.out.endswith(f"after step 5: 0.75 of the samples from {longer}the stage takes 0.0288 epochs\n"
-                                f"after step 5: 0.25 of the samples from {longer.replace('text', 'other')}the stage takes 0.00962 epochs\n"),
-           blended)
+                                f"after step 5: 0.25 of the samples from {longer.replace('text', 'other')}the stage takes 0.00962 epochs\n"
+                                f"{tokenizer}"), blended)
     for setting, code, message in [("prefix=absent", 3, "cannot read absent.idx"), ("batch=-1", 2, "training.stages.1.batch = -1: must"),
                                    ("sequence_length=5300", 3, "takes the sequence_length of the stage from step 5 on + 1 = 5301")]:
         staged = ropewalk("validate", "tiny.textproto", "--data", *stages, "--set", f"training.stages.1.{setting}", cwd=folder)

@@ -92,6 +92,17 @@ ManifestTensor tensor_of(const proto::Manifest::SavedTensor& from, size_t files)
 
 constexpr int64_t kMostCounted = int64_t{1} << 60;  // so that sums of them do not overflow
 
+std::optional<TokenizerOfData> tokenizer_of(const proto::Manifest& from) {
+  if (!from.has_tokenizer()) return std::nullopt;
+  const proto::Manifest::Tokenizer& tokenizer = from.tokenizer();
+  require(!tokenizer.name().empty() && tokenizer.vocabulary() > 0 && tokenizer.end_of_document() >= 0 &&
+              tokenizer.end_of_document() < tokenizer.vocabulary(),
+          "the tokenizer lacks a field, or its fields contradict each other");
+  TokenizerOfData out{{tokenizer.name(), tokenizer.hash(), tokenizer.vocabulary()}, {}};
+  if (tokenizer.has_end_of_document()) out.end_of_document = tokenizer.end_of_document();
+  return out;
+}
+
 Manifest from_proto(const proto::Manifest& from) {
   Manifest manifest;
   manifest.program = from.program();
@@ -99,6 +110,7 @@ Manifest from_proto(const proto::Manifest& from) {
   for (const proto::Manifest::Data& data : from.data())
     manifest.run.data.push_back({data.prefix(), data.index_bytes(), data.token_bytes(), data.index_crc32c(),
                                  data.token_crc32c(), data.target_bytes(), data.target_crc32c()});
+  manifest.run.tokenizer = tokenizer_of(from);
   const proto::Manifest::Progress& progress = from.progress();
   require(progress.has_step() && progress.has_consumed_samples() && progress.has_consumed_tokens(),
           "a field of progress is missing");
@@ -166,6 +178,13 @@ proto::Manifest to_proto(const Manifest& from) {
       entry->set_target_bytes(data.target_bytes);
       entry->set_target_crc32c(data.target_crc32c);
     }
+  }
+  if (from.run.tokenizer) {
+    const auto& [identity, end_of_document] = *from.run.tokenizer;
+    to.mutable_tokenizer()->set_name(identity.name);
+    to.mutable_tokenizer()->set_hash(identity.hash);
+    to.mutable_tokenizer()->set_vocabulary(identity.vocabulary);
+    if (end_of_document) to.mutable_tokenizer()->set_end_of_document(*end_of_document);
   }
   for (const ManifestFile& file : from.files) {
     proto::Manifest::File* entry = to.add_file();

@@ -3,9 +3,11 @@
 // learning rate from step, random draws from seeds.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "trainer/data/data_tokenizer.h"
 #include "trainer/data/identity.h"
 #include "trainer/model/state_tensor.h"
 
@@ -23,7 +25,8 @@ struct SourceFile {
 struct RunDescription {
   std::string config_text;  // resolved; of an imported model only the group `model`
   std::vector<DataIdentity> data;
-  std::vector<SourceFile> source_files = {};  // on rank 0 only
+  std::vector<SourceFile> source_files = {};      // on rank 0 only
+  std::optional<TokenizerOfData> tokenizer = {};  // nullopt: not known
 };
 
 struct TrainingProgress {

@@ -34,7 +34,7 @@ struct ModelConfig {
 enum class LongSamples { kRefuse, kDrop, kCut };
 
 struct DataConfig {
-  std::string tokenizer = "bytes";
+  std::string tokenizer = {};  // empty: the one that the data remember; "none": no text
   double validation_fraction = 0.05;
   uint64_t seed = 1234;
   LongSamples long_samples = LongSamples::kRefuse;

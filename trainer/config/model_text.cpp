@@ -90,9 +90,6 @@ int64_t longest_sequence_in(std::string_view config_text, int64_t steps) {
   return longest;
 }
 
-std::string tokenizer_in(std::string_view config_text) {
-  const proto::Config config = read_leniently(config_text);
-  return config.has_data() ? config.data().tokenizer() : "none";
-}
+std::string tokenizer_in(std::string_view config_text) { return read_leniently(config_text).data().tokenizer(); }
 
 }  // namespace ropewalk

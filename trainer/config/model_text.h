@@ -21,7 +21,7 @@ std::string model_group_of(std::string_view config_text, int64_t steps, const st
 // none, as of a checkpoint that was imported.
 int64_t longest_sequence_in(std::string_view config_text, int64_t steps);
 
-// data.tokenizer; "none" if the text has none.
+// data.tokenizer; empty if it is not set.
 std::string tokenizer_in(std::string_view config_text);
 
 }  // namespace ropewalk

@@ -138,7 +138,7 @@ class Checker {
 
   void check_data() {
     const proto::Data& data = config_.data();
-    if (!usable({"data.tokenizer"}) || data.tokenizer() == "none") return;
+    if (!usable({"data.tokenizer"}) || data.tokenizer().empty() || data.tokenizer() == "none") return;
     try {
       const int64_t tokens = make_tokenizer(data.tokenizer())->vocabulary_size();
       if (usable({"model.vocabulary"}) && config_.model().vocabulary() < tokens)

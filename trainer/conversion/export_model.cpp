@@ -121,8 +121,10 @@ class Exporter {
     const std::string& text = manifest_.run.config_text;
     ExportFacts facts{.dtype = type_of_matrices(),
                       .longest_sequence = longest_sequence_in(text, manifest_.progress.step)};
-    if (const std::string tokenizer = tokenizer_in(text); tokenizer != "none")
-      facts.end_of_document = make_tokenizer(tokenizer)->end_of_document();
+    if (manifest_.run.tokenizer)
+      facts.end_of_document = manifest_.run.tokenizer->end_of_document;
+    else if (tokenizer_in(text) == "bytes")  // of a checkpoint that is older than that field
+      facts.end_of_document = make_byte_tokenizer()->end_of_document();
     return facts;
   }
 

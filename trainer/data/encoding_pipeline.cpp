@@ -101,12 +101,21 @@ void EncodingPipeline::end_document() {
   if (filling_->text.size() >= kBatchBytes) submit();
 }
 
-// Begins the next batch.
-void EncodingPipeline::submit() {
-  const auto next = std::make_shared<Batch>();
+std::shared_ptr<EncodingPipeline::Batch> EncodingPipeline::next_batch() {
+  auto next = std::make_shared<Batch>();
   next->documents_before = documents_;
   if (document_open_) next->previous = filling_;
-  const std::shared_ptr<Batch> batch = std::exchange(filling_, next);
+  if (!spare_.empty()) {
+    next->text = std::move(spare_.back().text);
+    next->ids = std::move(spare_.back().ids);
+    spare_.pop_back();
+  }
+  return next;
+}
+
+// Gives the batch to the threads, and begins the next.
+void EncodingPipeline::submit() {
+  const std::shared_ptr<Batch> batch = std::exchange(filling_, next_batch());
   const size_t most = options_.threads == 1 ? 0 : 2 * static_cast<size_t>(options_.threads) + 2;
   if (threads_.empty()) {
     encode(*batch);
@@ -139,6 +148,9 @@ void EncodingPipeline::write_front() {
   }
   writer_.append(std::span(batch->ids).subspan(begin));
   failed_ = false;
+  batch->text.clear();
+  batch->ids.clear();
+  spare_.push_back({std::move(batch->text), std::move(batch->ids)});
 }
 
 void EncodingPipeline::finish() {

@@ -59,11 +59,18 @@ class EncodingPipeline {
     std::unique_ptr<Encoder> encoder;  // of the document that continues in the next batch
     std::exception_ptr error;
   };
+  // The memory of a batch that is written, for one to come. To return a megabyte to the system, and to get it again,
+  // takes as long as to encode bytes.
+  struct Buffers {
+    std::string text;
+    std::vector<int32_t> ids;
+  };
 
   void start_threads();
   void work();
   std::shared_ptr<Batch> startable() const;
   Part& add_part();
+  std::shared_ptr<Batch> next_batch();
   void submit();
   void write_front();
   void encode(Batch& batch);
@@ -76,6 +83,7 @@ class EncodingPipeline {
   const Tokenizer::Template special_;
   IndexedWriter& writer_;
   std::shared_ptr<Batch> filling_ = std::make_shared<Batch>();
+  std::vector<Buffers> spare_;
   std::string file_;
   bool document_open_ = false;
   int64_t documents_ = 0;  // that have ended

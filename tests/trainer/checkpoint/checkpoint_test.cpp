@@ -20,6 +20,7 @@ namespace {
 using World = std::shared_ptr<Communicator>;
 
 void ignore(const std::string&) {}
+const TokenizerOfData kTokenizer{{"a \"name\".json", "0123abcd", 300}, 7};
 const std::vector<DataIdentity> kData = {{"text", 100, 2000, 0x12345678, 0xfedcba98}, {"more", 1, 0, 0, 0xffffffff}};
 TrainingProgress progress_of(int64_t step) { return {step, 8 * step, 4096 * step}; }
 
@@ -32,7 +33,7 @@ void save_on(MeshShape shape, const std::filesystem::path& directory, int64_t st
     FarKernels kernels;
     ShardedState state(mesh, kernels, dtype, sharding);
     state.fill(static_cast<uint64_t>(step), rounding);
-    RunDescription run{"config of a run\n", kData};
+    RunDescription run{.config_text = "config of a run\n", .data = kData, .tokenizer = kTokenizer};
     if (world->rank() == 0) run.source_files = some_source_files();
     save_checkpoint(directory, progress_of(step), state.tensors(), run, mesh, kernels);
     remove_old_checkpoints(directory, step, keep, mesh);
@@ -53,6 +54,7 @@ void expect_loads(MeshShape shape, const std::filesystem::path& directory, int64
     EXPECT_EQ(loaded->progress, progress_of(step));
     EXPECT_EQ(loaded->run.config_text, "config of a run\n");
     EXPECT_EQ(loaded->run.data, kData);
+    EXPECT_EQ(loaded->run.tokenizer, kTokenizer);
     EXPECT_EQ(loaded->run.source_files, world->rank() == 0 ? some_source_files() : std::vector<SourceFile>());
     EXPECT_EQ(state.differences(static_cast<uint64_t>(step), rounding), 0);
   });

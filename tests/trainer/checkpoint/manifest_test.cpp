@@ -155,6 +155,10 @@ TEST(Manifest, IsRefusedForItsValues) {
   refused([](Manifest& m) { m.progress.consumed_samples = std::numeric_limits<int64_t>::max(); }, "contradict");
   refused([](Manifest& m) { m.mesh.tensor_parallel = 0; }, "mesh");
   refused([](Manifest& m) { m.source_files = {{"a", kLargestSourceFile + 1, 0}}; }, "at most");
+  refused([](Manifest& m) { m.run.tokenizer = {{"t", "abc", 10}, 10}; }, "the tokenizer");
+  refused([](Manifest& m) { m.run.tokenizer = {{"t", "abc", 10}, -1}; }, "the tokenizer");
+  refused([](Manifest& m) { m.run.tokenizer = {{"t", "abc", 0}, {}}; }, "the tokenizer");
+  refused([](Manifest& m) { m.run.tokenizer = {{"", "abc", 10}, {}}; }, "the tokenizer");
   refused([](Manifest& m) { m.source_files = {{"../a", 1, 0}}; }, "no name of a source file");
   refused([](Manifest& m) { m.source_files = {{"a", 1, 0}, {"a", 1, 0}}; }, "comes twice");
   std::string body = body_of(some_manifest());

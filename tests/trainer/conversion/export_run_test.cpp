@@ -55,7 +55,8 @@ class ExportOfARun : public testing::Test {
 
   // Saves a checkpoint as a run does, with the values above.
   template <typename Scalar>
-  void save(const Config& config, int64_t step, const std::vector<SourceFile>& source_files = {}) {
+  void save(const Config& config, int64_t step, const std::vector<SourceFile>& source_files = {},
+            const std::optional<TokenizerOfData>& tokenizer = {}) {
     run_ranks(8, [&](const std::shared_ptr<Communicator>& world) {
       RankOnThread rank(config, world);
       Trainer trainer(config, rank.rank());
@@ -64,7 +65,7 @@ class ExportOfARun : public testing::Test {
         if (tensor.name.starts_with("model."))
           rank.kernels().upload(bytes_of<Scalar>(tensor.name, tensor.box).data(), tensor.data);
       save_checkpoint(directory_.path(), {step, 2 * step, 64 * step}, trainer.state(),
-                      {config.resolved_text, {}, source_files}, rank.mesh(), rank.kernels());
+                      {config.resolved_text, {}, source_files, tokenizer}, rank.mesh(), rank.kernels());
     });
   }
 
@@ -125,11 +126,17 @@ TEST_F(ExportOfARun, HasTheThetaAndTheLengthsThatTheRunHadReached) {
   }
 }
 
+// From the data, whatever data.tokenizer is; checkpoints that are older than that have only data.tokenizer.
 TEST_F(ExportOfARun, KnowsTheEndOfADocument) {
-  for (const auto& [tokenizer, end] : {std::pair("bytes", "256"), std::pair("none", "null")}) {
+  using Known = std::optional<TokenizerOfData>;
+  const TokenizerIdentity identity = {"tokenizer.json", "0123", 200};
+  for (const auto& [tokenizer, known, end] : {std::tuple("bytes", Known(), "256"),
+                                              {"none", Known(), "null"},
+                                              {"none", Known({identity, 7}), "7"},
+                                              {"bytes", Known({identity, {}}), "null"}}) {
     Config config = config_with({fmt::format("data.tokenizer=\"{}\"", tokenizer), "validation.sample_tokens=0"});
     config.parallel.backend = BackendKind::kCpu;
-    save<float>(config, 1);
+    save<float>(config, 1, {}, known);
     export_step(1);
     EXPECT_EQ(value("eos_token_id"), end);
     const JsonNode generation = parse_json(read_file(directory_ / "out" / "generation_config.json"));
