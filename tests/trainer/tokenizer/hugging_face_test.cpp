@@ -1,7 +1,8 @@
 // Ids equal those that Hugging Face's tokenizers gave (tests/tokenizers/make_fixtures.py), however a text is cut.
+#include <gtest/gtest.h>
+
 #include <fstream>
 
-#include "kernels/random.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/trainer/tokenizer/small_tokenizer.h"
 
