@@ -62,8 +62,9 @@ constexpr uint32_t times(uint32_t a, uint32_t b) {
 constexpr size_t kLane = 2048;
 
 constexpr auto make_lane_tables() {
-  uint32_t factor = 0x80000000u;                                                     // x^0
-  for (size_t bit = 0; bit < 8 * kLane; ++bit) factor = times(0x40000000u, factor);  // times x
+  static_assert((kLane & (kLane - 1)) == 0);
+  uint32_t factor = 0x40000000u;  // x, squared until it is x^(8 kLane)
+  for (size_t power = 1; power < 8 * kLane; power *= 2) factor = times(factor, factor);
   std::array<std::array<uint32_t, 256>, 4> tables{};
   for (uint32_t k = 0; k < 4; ++k)
     for (uint32_t byte = 0; byte < 256; ++byte) tables[k][byte] = times(byte << (8 * k), factor);

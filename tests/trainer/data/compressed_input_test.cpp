@@ -61,7 +61,7 @@ TEST(CompressedInput, IsRecognizedByItsContents) {
   const TemporaryDirectory folder;
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   for (const auto& [extension, name, compress] : kKinds) {
-    for (const std::string& file : {"a", "a.txt", "a.gz", "a.zst", "a.txt.GZ"}) {
+    for (const std::string file : {"a", "a.txt", "a.gz", "a.zst", "a.txt.GZ"}) {
       write_file(folder / file, compress("contents"));
       EXPECT_EQ(collect(folder / file).documents, Texts{"contents"}) << file;
     }
