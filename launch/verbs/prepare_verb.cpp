@@ -161,9 +161,8 @@ Verb prepare_verb() {
               "have up to 1 GiB"}}},
            {"Output",
             {{"output", "PREFIX", "prefix of the files; data.prefix in the configuration", Option::Count::kOnce, true},
-             {"tokenizer", "NAME|FILE",
-              tokenizer_choices() +
-                  "; or a tokenizer.json, of which PREFIX.tokenizer.json becomes a copy. Default: bytes"},
+             {"tokenizer", "NAME",
+              tokenizer_choices() + ". PREFIX.tokenizer.json becomes a copy of the file. Default: bytes"},
              {"end-of-document", "TOKEN",
               "the added token that ends each document. Default: \"eos_token\" of the tokenizer_config.json beside "
               "FILE"},
