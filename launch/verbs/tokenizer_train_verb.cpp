@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <set>
-#include <thread>
 
+#include "kernels/allowed_cpus.h"
 #include "launch/verbs/stoppable.h"
 #include "launch/verbs/verbs.h"
 #include "trainer/data/documents.h"
@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMostTokens = 10'000'000;
+constexpr int64_t kMostTokens = 10'000'000, kMostThreads = 1024;
 
 struct Request {
   std::vector<std::string> inputs;
@@ -68,8 +68,8 @@ Request request_of(const Arguments& arguments) {
   const int64_t least = 256 + std::ssize(request.learning.special_tokens);
   request.learning.vocabulary = arguments.whole_number("vocabulary", least, kMostTokens).value();
   request.learning.least_count = arguments.whole_number("minimum-count", 0).value_or(0);
-  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  request.threads = static_cast<int>(arguments.whole_number("threads", 1, 1024).value_or(cores));
+  const int64_t cpus = std::clamp<int64_t>(std::ssize(allowed_cpus()), 1, kMostThreads);
+  request.threads = static_cast<int>(arguments.whole_number("threads", 1, kMostThreads).value_or(cpus));
   if (request.output.filename().empty() || fs::is_directory(request.output))
     throw ConfigurationError(fmt::format("--output {} is a folder; name a file in it, such as tokenizer.json",
                                          printable_name(request.output.string())));
@@ -185,7 +185,7 @@ Verb tokenizer_train_verb() {
                     "a special token; may be repeated. The first ends documents. Default: <|endoftext|>",
                     Option::Count::kRepeated},
                    {"minimum-count", "N", "merge no pair that occurs less often. Default: 0"},
-                   {"threads", "N", "that count words. Default: one for each core"},
+                   {"threads", "N", "that count words. Default: one per CPU"},
                    {"overwrite", "", "replace the two files if they exist"}}}},
       .examples = {"ropewalk tokenizer train --input book.txt --vocabulary 1000 --output tokenizer/tokenizer.json"},
       .run = train};

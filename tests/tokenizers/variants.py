@@ -8,8 +8,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Not published ones, for PCRE2; their classes hold nothing that is younger than its Unicode 14.
-OTHER = [r"[0-9]{1,3}|[a-zA-Z]+|\s", r"\s+$|[^\s]+", r" ?[A-Za-z\u00c0-\u00ff]+|\d+|[\u4e00-\u9fff]", r"(?<=[a-z])[A-Z]+|[.,;]+", r"\s+(?!\S)|\s",
-         r"(?i:the|of)|[^\r\n\S]+", r"[\s\d]+", r"^\S+", r"(?:ab?)++|[!-/:-@]"]
+OTHER = [r"[0-9]{1,3}|[a-zA-Z]+|\s", r"\s+$|[^\s]+", r" ?[A-Za-z\u00c0-\u00ff]+|\d+|[\u4e00-\u9fff]", r"\s+(?!\S)|\s",
+         r"(?i:the|of)|[^\r\n\S]+", r"[\s\d]+", r"(?:ab?)++|[!-/:-@]"]
 BEHAVIORS = ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]
 CONTENTS = ["<s>", "</s>", "<|end|>", "<|end|><|end|>", "[X]", "the", " of", "\u00e9", "e\u0301", "  ", "\n\n", "a b", "\u212b", "1234", "\u6f22\u5b57",
             "<mask>", "\ufb01", "'s", "\u00df\u00df"]

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 namespace ropewalk {
 namespace {
@@ -19,22 +18,27 @@ std::vector<double> to_host(const Tensor& x, Kernels& kernels, Arena& arena) {
   return out;
 }
 
-std::vector<int64_t> rows_with_target(std::span<const int32_t> targets) {
-  std::vector<int64_t> rows;
+// Rows of a tensor. The rows of a long sequence are not listed if they are all of them.
+struct Rows {
+  int64_t count;
+  std::vector<int64_t> listed;  // ascending; empty: rows 0 to count - 1
+};
+
+// targets: on the host; empty for an estimate, in which every row has a target.
+Rows rows_with_target(std::span<const int32_t> targets, int64_t rows) {
+  if (targets.empty()) return {rows, {}};
+  std::vector<int64_t> listed;
   for (size_t row = 0; row < targets.size(); ++row)
-    if (targets[row] >= 0) rows.push_back(static_cast<int64_t>(row));
-  return rows;
+    if (targets[row] >= 0) listed.push_back(static_cast<int64_t>(row));
+  return {std::ssize(listed), std::move(listed)};
 }
 
 // The rows of which training computes logits: those with a target, unless they are nearly all. The copies of rows are
 // worth it only if more is left out than the ends of documents.
-std::vector<int64_t> rows_to_train(std::span<const int32_t> targets) {
-  std::vector<int64_t> rows = rows_with_target(targets);
-  if (8 * rows.size() > 7 * targets.size()) {
-    rows.resize(targets.size());
-    std::iota(rows.begin(), rows.end(), int64_t{0});
-  }
-  return rows;
+Rows rows_to_train(std::span<const int32_t> targets, int64_t rows) {
+  Rows wanted = rows_with_target(targets, rows);
+  if (8 * wanted.count > 7 * rows) return {rows, {}};
+  return wanted;
 }
 
 // Some rows of tensors, ascending. Consecutive rows are views of the tensor; others have memory of their own from the
@@ -42,14 +46,18 @@ std::vector<int64_t> rows_to_train(std::span<const int32_t> targets) {
 // rows.
 class RowSet {
  public:
-  RowSet(std::span<const int64_t> rows, Kernels& kernels, Arena& arena)
-      : rows_(rows), kernels_(kernels), arena_(arena) {}
+  // The begin-th to the (end - 1)-th of `rows`; at least one.
+  RowSet(const Rows& rows, int64_t begin, int64_t end, Kernels& kernels, Arena& arena)
+      : rows_(rows), begin_(begin), count_(end - begin), kernels_(kernels), arena_(arena) {}
 
-  int64_t count() const { return std::ssize(rows_); }
+  int64_t count() const { return count_; }
+  int64_t operator[](int64_t i) const {
+    return rows_.listed.empty() ? begin_ + i : rows_.listed[static_cast<size_t>(begin_ + i)];
+  }
   // x[rows]: to read, or to write and then scatter().
   Tensor gather(const Tensor& x) const {
     const Tensor own = room_for(x);
-    if (is_view()) return x.slice(rows_.front(), rows_.back() + 1);
+    if (is_view()) return x.slice((*this)[0], (*this)[count_ - 1] + 1);
     for_each_run([&](int64_t begin, int64_t end, int64_t at) {
       kernels_.copy(x.slice(begin, end), own.slice(at, at + end - begin));
     });
@@ -57,7 +65,7 @@ class RowSet {
   }
   Tensor room_in(const Tensor& x) const {
     const Tensor own = room_for(x);
-    return is_view() ? x.slice(rows_.front(), rows_.back() + 1) : own;
+    return is_view() ? x.slice((*this)[0], (*this)[count_ - 1] + 1) : own;
   }
   void scatter(const Tensor& values, const Tensor& x) const {  // x[rows] = values, which room_in(x) returned
     if (is_view()) return;
@@ -67,19 +75,20 @@ class RowSet {
   }
 
  private:
-  bool is_view() const { return rows_.back() - rows_.front() + 1 == count(); }
+  bool is_view() const { return (*this)[count_ - 1] - (*this)[0] + 1 == count_; }
   Tensor room_for(const Tensor& x) const {
     return arena_.allocate(x.dtype(), x.shape().rank() == 1 ? Shape{count()} : Shape{count(), x.extent(1)});
   }
-  // Calls copy(begin, end, at) for each run of consecutive rows [begin, end), of which the first is rows_[at].
+  // Calls copy(begin, end, at) for each run of consecutive rows [begin, end), of which the first is the at-th here.
   void for_each_run(const auto& copy) const {
-    for (size_t begin = 0, end = 1; begin < rows_.size(); begin = end++) {
-      while (end < rows_.size() && rows_[end] == rows_[end - 1] + 1) ++end;
-      copy(rows_[begin], rows_[end - 1] + 1, static_cast<int64_t>(begin));
+    for (int64_t begin = 0, end = 1; begin < count_; begin = end++) {
+      while (end < count_ && (*this)[end] == (*this)[end - 1] + 1) ++end;
+      copy((*this)[begin], (*this)[end - 1] + 1, begin);
     }
   }
 
-  std::span<const int64_t> rows_;
+  const Rows& rows_;
+  int64_t begin_, count_;
   Kernels& kernels_;
   Arena& arena_;
 };
@@ -133,19 +142,19 @@ std::vector<TargetScore> LossHead::score(const ParameterValues& weights, const S
   const Tensor table = weights[table_.embedding()];
   const Tensor mean = arena.allocate(accumulator, {x.rows()}), rstd = arena.allocate(accumulator, {x.rows()});
   const Tensor n = normed(weights, x, sequences.targets.rows(), mean, rstd);
-  const std::vector<int64_t> rows = rows_with_target(sequences.targets_on_host);  // the same on all tensor ranks
+  // The same on all tensor ranks.
+  const Rows rows = rows_with_target(sequences.targets_on_host, sequences.targets.rows());
   std::vector<TargetScore> out;
-  for (std::span<const int64_t> rest = rows; !rest.empty();) {
+  for (int64_t begin = 0; begin < rows.count; begin += loss_chunk_) {
     ArenaScope chunk(arena);
-    const auto now = rest.first(std::min(rest.size(), static_cast<size_t>(loss_chunk_)));
-    rest = rest.subspan(now.size());
-    const RowSet set(now, k, arena);
+    const RowSet set(rows, begin, std::min(rows.count, begin + loss_chunk_), k, arena);
     const Tensor logits = arena.allocate(type, {set.count(), table.rows()});
     k.linear_forward(set.gather(n), table, logits, Write::kSet);
     const std::vector<double> parts = to_host(partials(logits, set.gather(sequences.targets)), k, arena);
-    for (size_t i = 0; i < now.size() && !parts.empty(); ++i) {
-      out.push_back(merged(parts, static_cast<size_t>(region_.size()), now.size(), i));
-      out.back().row = now[i];
+    for (int64_t i = 0; i < set.count() && !parts.empty(); ++i) {
+      out.push_back(
+          merged(parts, static_cast<size_t>(region_.size()), static_cast<size_t>(set.count()), static_cast<size_t>(i)));
+      out.back().row = set[i];
     }
   }
   return out;
@@ -167,17 +176,15 @@ Tensor LossHead::forward(const ParameterValues& weights, const Sequences& sequen
   const Tensor table = weights[table_.embedding()], dtable = gradients[table_.embedding()];
   const int64_t v_begin = table_[table_.embedding()].box.row_begin;
   const Tensor n = normed(weights, x, rows, saved.mean, saved.rstd);
-  const std::vector<int64_t> wanted = rows_to_train(sequences.targets_on_host);  // the same on all tensor ranks
-  if (std::ssize(wanted) < rows) {                                               // what the others have
+  const Rows wanted = rows_to_train(sequences.targets_on_host, rows);  // the same on all tensor ranks
+  if (wanted.count < rows) {                                           // what the others have
     k.fill(out, 0);
     k.fill(saved.dn, 0);
   }
-  if (wanted.empty() && write == Write::kSet) k.fill(dtable, 0);
-  for (std::span<const int64_t> rest = wanted; !rest.empty(); write = Write::kAdd) {
+  if (wanted.count == 0 && write == Write::kSet) k.fill(dtable, 0);
+  for (int64_t begin = 0; begin < wanted.count; begin += loss_chunk_, write = Write::kAdd) {
     ArenaScope chunk(arena);
-    const auto now = rest.first(std::min(rest.size(), static_cast<size_t>(loss_chunk_)));
-    rest = rest.subspan(now.size());
-    const RowSet set(now, k, arena);
+    const RowSet set(wanted, begin, std::min(wanted.count, begin + loss_chunk_), k, arena);
     const Tensor n_chunk = set.gather(n), targets = set.gather(sequences.targets), losses = set.room_in(out),
                  dn = set.room_in(saved.dn);
     const Tensor logits = arena.allocate(type, {set.count(), table.rows()}),

@@ -86,7 +86,10 @@ void AddedTokenFinder::append(std::string_view text, AddedTokens added, bool end
   held_ += text;
   if (runs_.empty() || runs_.back().added != added) runs_.push_back({held_.size(), added});
   runs_.back().end = held_.size();
+  // Text that was held back is searched again only when it has doubled, so that its length counts once.
+  if (!ends && held_.size() < 2 * tried_) return;
   search(ends);
+  tried_ = held_.size();
   if (!ends) return;
   runs_.clear();
   in_stretch_ = after_word_ = false;

@@ -83,6 +83,7 @@ class AddedTokenFinder {
   std::vector<Run> runs_;    // of held_
   size_t emitted_ = 0;       // bytes of held_ that the sink has
   size_t searched_ = 0;      // no unknown token begins before
+  size_t tried_ = 0;         // bytes of held_ after the last search
   bool in_stretch_ = false;  // the sink has a part of this stretch of text
   bool after_word_ = false;  // the character before held_ is one of a word
 };

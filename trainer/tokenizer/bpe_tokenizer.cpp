@@ -143,15 +143,15 @@ class BpeEncoder : public Encoder {
 
   void append(std::string_view piece, AddedTokens added, std::vector<int32_t>& ids) override {
     ids_ = &ids;
-    if (!cut_.empty()) {  // the first bytes of a character
-      if (added != cut_added_) refuse_utf8();
-      size_t missing = missing_bytes();
-      missing = std::min(missing, piece.size());
+    if (!cut_.empty() && !piece.empty()) {  // the first bytes of a character, and more of it
+      if (added == AddedTokens::kAsText) cut_added_ = added;
+      const size_t missing = std::min(missing_bytes(), piece.size());
       cut_ += piece.substr(0, missing);
       piece.remove_prefix(missing);
       if (length_in_whole_characters(cut_) < cut_.size()) return;
-      take(std::exchange(cut_, {}), added);
+      take(std::exchange(cut_, {}), cut_added_);
     }
+    if (!cut_.empty()) return;
     const size_t whole = length_in_whole_characters(piece);
     take(piece.substr(0, whole), added);
     cut_ = piece.substr(whole);
