@@ -16,6 +16,7 @@ constexpr std::string_view kTexts[] = {"",
                                        "the theory  of\n\nit's 1234 \t x",
                                        "e\u0301\u00e9 \u212b\u3000\u6f22 ",
                                        "<s><s> <s>x</s>",
+                                       "a  <s>\u3000b\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n<s> the",
                                        "   ",
                                        "ab\u0300\u0301\U0001F642'S\u2028"};
 

@@ -107,8 +107,10 @@ void AddedTokenFinder::search(bool ends) {
     if (token.lstrip)
       while (begin > emitted_ && is_space_at(held_, previous_character(held_, begin)))
         begin = previous_character(held_, begin);
-    if (token.rstrip)
+    if (token.rstrip) {
+      end = std::max(end, emitted_);  // only white space, which the token before has taken, lies between
       while (end < held_.size() && is_space_at(held_, end)) end = next_character(held_, end);
+    }
     // What follows decides whether this is a single word, and how much white space is taken.
     if (!ends && end == held_.size() && (token.rstrip || token.single_word)) break;
     at = match->end;
@@ -137,7 +139,7 @@ void AddedTokenFinder::search(bool ends) {
 std::optional<AddedTokenFinder::Match> AddedTokenFinder::find(size_t& at, size_t limit) const {
   for (; at < limit; ++at) {
     if (!tokens_.may_begin(held_[at])) continue;
-    const auto run = std::ranges::find_if(runs_, [&](const Run& each) { return each.end > at; });
+    const auto run = std::ranges::upper_bound(runs_, at, {}, &Run::end);
     // A special token must lie in text that recognizes it, as a whole.
     const bool plain = run->added == AddedTokens::kAsText;
     const AddedToken* token = tokens_.longest_at(std::string_view(held_).substr(at), plain);
@@ -156,11 +158,10 @@ bool AddedTokenFinder::is_single_word(size_t begin, size_t end) const {
 void AddedTokenFinder::emit(size_t end, bool ends) {
   end = std::max(end, emitted_);
   bool said = false;
-  for (const Run& run : runs_) {
-    if (run.end <= emitted_ || emitted_ == end) continue;
-    const size_t to = std::min(end, run.end);
+  for (auto run = std::ranges::upper_bound(runs_, emitted_, {}, &Run::end); emitted_ < end; ++run) {
+    const size_t to = std::min(end, run->end);
     said = ends && to == end;
-    sink_.text(std::string_view(held_).substr(emitted_, to - emitted_), run.added, said);
+    sink_.text(std::string_view(held_).substr(emitted_, to - emitted_), run->added, said);
     emitted_ = to;
     in_stretch_ = true;
   }

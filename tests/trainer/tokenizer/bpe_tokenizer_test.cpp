@@ -1,5 +1,7 @@
 // The whole of a tokenizer: added tokens, how a text is cut, AddedTokens::kAsText, bad text, decoding, and time.
 // hugging_face_test.cpp compares it with ids of Hugging Face's tokenizers.
+#include <algorithm>
+
 #include "tests/support/expect_error.h"
 #include "tests/trainer/tokenizer/small_tokenizer.h"
 
@@ -74,10 +76,16 @@ TEST(BpeTokenizer, TextThatMayNotBecomeSpecialTokens) {
 }
 
 TEST(BpeTokenizer, ACharacterMayLieInPartsOfBothKinds) {
-  const auto encoder = tokenizer_of(small_tokenizer());
-  const auto one = encoder->make_encoder();
+  const auto tokenizer = tokenizer_of(small_tokenizer());
+  const auto one = tokenizer->make_encoder();
   EXPECT_EQ(encode(*one, {{"\xC3"}, {"\xA9", AddedTokens::kAsText}, {"<s>"}}), (Ids{0xC3, 0xA9, kSpecial}));
-  EXPECT_EQ(encode(*one, {{"\xF0\x9F"}, {"", AddedTokens::kAsText}, {"\x99\x82"}}), (Ids{0xF0, 0x9F, 0x99, 0x82}));
+  Json file = small_tokenizer();
+  file["added_tokens"][0]["content"] = "\u6F22";
+  const auto special = tokenizer_of(file);
+  const auto other = special->make_encoder();
+  EXPECT_EQ(encode(*other, {{"\xE6\xBC"}, {"\xA2"}}), Ids{kSpecial});
+  EXPECT_EQ(encode(*other, {{"\xE6\xBC"}, {"\xA2", AddedTokens::kAsText}}), (Ids{0xE6, 0xBC, 0xA2}));
+  EXPECT_EQ(encode(*other, {{"\xE6", AddedTokens::kAsText}, {"\xBC\xA2"}}), (Ids{0xE6, 0xBC, 0xA2}));
 }
 
 // Every flag, with texts whose ids depend on what comes later: each pair of cuts, and single bytes.
@@ -101,6 +109,33 @@ TEST(BpeTokenizer, IdsDoNotDependOnCuts) {
                       whole)
                 << flag << form << text;
       }
+    }
+  }
+}
+
+// Three parts, of which the middle may not become special tokens; each is given whole and in two pieces.
+TEST(BpeTokenizer, IdsOfTextThatMayNotBecomeSpecialTokensDoNotDependOnCuts) {
+  const std::string begin = "a <s>\u00e9<s", middle = "><s> e\u0301 <", end = "s> <s>\u0301[X]<s>";
+  for (const bool normalized : {false, true}) {
+    for (const char* form : {"", "NFC", "NFD"}) {
+      Json file = small_tokenizer();
+      file["added_tokens"][0]["normalized"] = normalized;
+      if (*form) file["normalizer"] = {{"type", form}};
+      const auto tokenizer = tokenizer_of(file);
+      const auto encoder = tokenizer->make_encoder();
+      const Ids whole = encode(*encoder, {{begin}, {middle, AddedTokens::kAsText}, {end}});
+      ASSERT_EQ(std::ranges::count(whole, kPlain), 1);
+      for (size_t i = 0; i <= begin.size(); ++i)
+        for (size_t j = 0; j <= middle.size(); ++j)
+          for (size_t k = 0; k <= end.size(); ++k)
+            ASSERT_EQ(encode(*encoder, {{begin.substr(0, i)},
+                                        {begin.substr(i)},
+                                        {middle.substr(0, j), AddedTokens::kAsText},
+                                        {middle.substr(j), AddedTokens::kAsText},
+                                        {end.substr(0, k)},
+                                        {end.substr(k)}}),
+                      whole)
+                << normalized << form << ' ' << i << ' ' << j << ' ' << k;
     }
   }
 }
@@ -144,6 +179,14 @@ TEST(BpeTokenizer, LongRunsInSingleBytesTakeLinearTime) {
       }
     }
   }
+}
+
+TEST(BpeTokenizer, WhiteSpaceThatIsATokenTakesLinearTime) {
+  constexpr size_t kLength = 1'000'000;
+  Json file = with_flag("rstrip");
+  file["added_tokens"][1]["content"] = "  ";
+  const auto tokenizer = tokenizer_of(file);
+  EXPECT_EQ(tokenizer->encode(std::string(kLength, ' ')), Ids(kLength / 2, kPlain));
 }
 
 }  // namespace
