@@ -46,9 +46,9 @@ void check_shares(const std::string& path, const Entries& blend, Problems& probl
 // `path`: of the message with the fields prefix and blend.
 void check_blend(const std::string& path, const auto& message, Problems& problems) {
   if (message.blend().empty()) return;
-  if (message.has_prefix())
+  if (!message.prefix().empty())
     problems.add({path + ".prefix", excerpt(message.prefix()), fmt::format("is set, and {}.blend too", path),
-                  fmt::format("leave one of them out (--set {}.blend=[] empties the blend)", path)});
+                  fmt::format("leave one of them out (--set {0}.prefix= or --set {0}.blend=[] empties it)", path)});
   check_prefixes(path, message.blend(), problems);
   check_shares(path, message.blend(), problems);
 }

@@ -170,6 +170,11 @@ std::string value_text(const Found& found) {
   return fmt::format("{}", number_of(found));
 }
 
+bool has_blend(const Message& message) {
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName("blend");
+  return field && message.GetReflection()->FieldSize(message, field) > 0;
+}
+
 void add_missing(const std::string& path, const char* example, Problems& problems) {
   const size_t dot = path.rfind('.');
   problems.add({path, "", "is not set",
@@ -212,6 +217,7 @@ void check_fields(const proto::Config& config, Problems& problems) {
       const bool optional = !rule.example || !rule.required;
       if (problems.is_unreadable(found.path) || (optional && !found.is_set())) continue;
       const std::string path = found.message->GetReflection()->GetString(*found.message, found.field);
+      if (path.empty() && has_blend(*found.message)) continue;  // instead of a prefix
       if (path.empty() && rule.example)
         add_missing(found.path, rule.example, problems);
       else if (path.find('\0') != std::string::npos)

@@ -109,7 +109,7 @@ std::vector<Stage> stages_of(const proto::Config& config) {
     const Stage& before = out.back();
     Stage stage = before;
     stage.first_step = from.first_step();
-    if (from.has_prefix() || !from.blend().empty()) {
+    if (!from.prefix().empty() || !from.blend().empty()) {
       stage.prefix = from.prefix();
       stage.blend = blend_of(from.blend());
     }

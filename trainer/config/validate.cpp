@@ -36,7 +36,6 @@ class Checker {
       : config_(config), world_size_(world_size), steps_done_(steps_done), problems_(problems) {}
 
   void check() {
-    if (!config_.data().blend().empty()) problems_.unreadable("data.prefix");  // so it need not be set
     check_fields(config_, problems_);
     check_blends(config_, problems_);
     check_heads();

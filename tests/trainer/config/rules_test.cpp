@@ -47,7 +47,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{{"data.prefix="}, {"data.prefix is not set; add prefix: \"data/text\" to data { }"}},
         Case{{"data.prefix=\"a\\000b\""}, {"data.prefix = a?b: must be a path, without NUL bytes"}},
         Case{{"data.blend=[{prefix: \"a\" weight: 1}]"},
-             {"data.prefix = text: is set, and data.blend too; leave one of them out"}},
+             {"data.prefix = text: is set, and data.blend too; leave one of them out (--set data.prefix= or --set "
+              "data.blend=[] empties it)"}},
         Case{{"training.stages.0.first_step=10", "training.stages.0.prefix=b",
               "training.stages.0.blend=[{prefix: \"a\" weight: 1}]"},
              {"training.stages.0.prefix = b: is set, and training.stages.0.blend too"}},

@@ -91,6 +91,17 @@ TEST(Stages, MayBlendDatasets) {
   EXPECT_TRUE(other.training.stages[0].blend.empty());
 }
 
+// From the command line, in a configuration that has a prefix.
+TEST(Stages, ABlendReplacesAPrefixThatIsEmptied) {
+  const Config config =
+      config_with({"data.prefix=", "data.blend=[{prefix: \"a\" weight: 1}]", "training.stages.0.first_step=10",
+                   "training.stages.0.prefix=", "training.stages.0.blend=[{prefix: \"b\" weight: 2}]"});
+  EXPECT_EQ(config.training.stages[0].blend, (std::vector<DataSource>{{"a", 1}}));
+  EXPECT_EQ(config.training.stages[1].blend, (std::vector<DataSource>{{"b", 2}}));
+  EXPECT_EQ(parse_config(config.resolved_text, "again", {}, std::nullopt).training.stages[0].blend,
+            config.training.stages[0].blend);
+}
+
 TEST(Stages, BeginWithTheStepAfterFirstStepSteps) {
   const Config config = config_with({"training.stages.0.first_step=1", "training.stages.1.first_step=7"});
   size_t stage = 0;
