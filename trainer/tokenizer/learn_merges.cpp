@@ -114,11 +114,9 @@ class Learner {
 
   void merge(const Candidate& best) {
     const auto [left, right] = best.pair;
-    const auto at = [](std::vector<std::string>& of, int32_t id) -> const std::string& {
-      return of[static_cast<size_t>(id)];
-    };
-    const int32_t merged =
-        add_token(at(out_.tokens, left) + at(out_.tokens, right), at(texts_, left) + at(texts_, right));
+    const std::string text = texts_[static_cast<size_t>(left)] + texts_[static_cast<size_t>(right)];
+    // The bytes are those of the letters: a special token may look like letters, and then takes part in merges.
+    const int32_t merged = add_token(bytes_of_letters(text).value(), text);
     out_.merges.push_back({left, right, merged});
     for (const uint32_t word : std::exchange(places_[best.places], {})) merge_in(word, best.pair, merged);
     queue_new_pairs();

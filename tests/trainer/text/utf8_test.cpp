@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
+#include <set>
 #include <string>
 
 namespace ropewalk {
@@ -71,6 +73,50 @@ TEST(Utf8, NothingElseIsValid) {
           check({static_cast<char>(a), static_cast<char>(b), static_cast<char>(c), static_cast<char>(d)});
         }
       }
+    }
+  }
+}
+
+// Proper beginnings of the encodings of all scalar values.
+std::set<std::string> beginnings() {
+  std::set<std::string> out;
+  for (uint32_t value = 0x80; value < 0x110000; ++value) {
+    if (value >= 0xD800 && value < 0xE000) continue;
+    const std::string text = encode(value);
+    for (size_t length = 1; length < text.size(); ++length) out.insert(text.substr(0, length));
+  }
+  return out;
+}
+
+std::string replaced(const std::string& text, const std::set<std::string>& beginnings) {
+  std::string out;
+  for (size_t at = 0, length = 0; at < text.size(); at += length) {
+    for (length = 4; length > 1; --length)
+      if (at + length <= text.size() && is_character(text.substr(at, length))) break;
+    if (is_character(text.substr(at, length))) {
+      out += text.substr(at, length);
+      continue;
+    }
+    while (at + length < text.size() && beginnings.contains(text.substr(at, length + 1))) ++length;
+    out += "\uFFFD";
+  }
+  return out;
+}
+
+TEST(Utf8, EachLongestBeginningOfACharacterIsReplaced) {
+  EXPECT_EQ(replace_invalid_utf8("a\xF0\x9F\x99z\xE2\x82"), "a\uFFFDz\uFFFD");
+  EXPECT_EQ(replace_invalid_utf8("\xC0\x80\xED\xA0\x80"), "\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD");
+  const std::set<std::string> known = beginnings();
+  constexpr std::array<int, 22> kBounds = {0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1,
+                                           0xC2, 0xDF, 0xE0, 0xE1, 0xED, 0xEF, 0xF0, 0xF1, 0xF4, 0xF5, 0xFF};
+  const size_t bounds = kBounds.size();
+  for (size_t length = 0; length <= 4; ++length) {
+    const auto count = static_cast<size_t>(std::pow(bounds, length));
+    for (size_t number = 0; number < count; ++number) {
+      std::string text;
+      for (size_t rest = number; text.size() < length; rest /= bounds)
+        text += static_cast<char>(kBounds[rest % bounds]);
+      ASSERT_EQ(replace_invalid_utf8(text), replaced(text, known)) << number << " of length " << length;
     }
   }
 }
