@@ -153,9 +153,12 @@ TEST(WordCounter, CountsDependNeitherOnThreadsNorOnCuts) {
   const RandomStream random(5, "parts");
   const std::vector<std::string> parts = {"the", " of", " ", "\n\n", "'s", " 1234", "!?", " caf\u00e9", "\u6f22", " a"};
   std::vector<std::string> documents(3);
-  for (std::string& document : documents)
-    for (uint64_t i = 0; document.size() < 1'100'000; ++i)
-      document += parts[random.bits(i)[static_cast<size_t>(&document - documents.data())] % parts.size()];
+  for (std::string& document : documents) {
+    const auto word = static_cast<size_t>(&document - documents.data());
+    for (uint64_t i = 0; document.size() < 1'100'000; ++i) document += parts[random.bits(i)[word] % parts.size()];
+    // Cut between its two spaces, "  \n" would become other words.
+    for (int i = 0; i < 30'000; ++i) document += "a  \n";
+  }
   using Kind = PreTokenizerStep::Kind;
   for (const std::string_view pattern : {kLlama3Pattern, kO200kPattern, kQwen2Pattern}) {
     const auto pre_tokenizer = make_pre_tokenizer({{.kind = Kind::kRegex, .pattern = std::string(pattern)}});
