@@ -7,6 +7,8 @@
 #     speed      ratios beside PyTorch and a copy, and a training step's MFU                               8.9
 #     tune       our attention by each prebuilt variant of the module, in turn                             2.9
 #     train      trains on real text, on the GPU and on the CPU, to the same loss                          3.7
+#   and, in 7.8 more, where there is NCCL 2.30 or later (NCCL_LIBRARY=FILE: that one, not the host's):
+#     nccl       the suites of communicators and whole models, with ranks over NCCL that share the GPU
 # Needs the driver, CUDA 13's libraries and, for speed, PyTorch: in PYTHON's packages (default: python3) or in /usr/local/cuda. No step ends
 # the others; each has a time of its own. In LOGS: 1-summary.txt (also printed last), 2-failures.txt, 3-all.log, and figures: of speed in
 # 4-figures-attention.json, -products.json and -steps.json, of tune in 4-figures-VARIANT.json (lib: the build's own module).
@@ -14,15 +16,16 @@
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-help() { sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+help() { sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 case "${1:-}" in --help | -h) help; exit 0 ;; esac
 part=${1:-} logs=${2:-}
-case $part in tests) seconds=275 ;; sanitize) seconds=300 ;; speed) seconds=530 ;; tune) seconds=170 ;; train) seconds=220 ;; *) help >&2; exit 2 ;; esac
+case $part in tests) seconds=275 ;; sanitize) seconds=300 ;; speed) seconds=530 ;; tune) seconds=170 ;; train) seconds=220 ;; nccl) seconds=470 ;; *) help >&2; exit 2 ;; esac
 [ -n "$logs" ] || { help >&2; exit 2; }
 mkdir -p "$logs" || exit 2
 logs=$(cd "$logs" && pwd)
 python=$(command -v "${PYTHON:-python3}") || { echo "run.sh: there is no ${PYTHON:-python3}; set PYTHON to an interpreter" >&2; exit 2; }
 python=$(realpath -s "$python")  # absolute, because of the cd below; -s keeps a virtual environment's link
+[ -z "${NCCL_LIBRARY:-}" ] || { NCCL_LIBRARY=$(realpath -e "$NCCL_LIBRARY") || exit 2; }
 cd "$here" || exit 2
 kind=$(sed -n 's/^kind=//p' about)
 summary=$logs/1-summary.txt failures=$logs/2-failures.txt all=$logs/3-all.log
@@ -43,6 +46,7 @@ print(*(spec.submodule_search_locations if spec else []), sep="\n")' 2> /dev/nul
   for package in "${packages[@]}"; do [ -z "$package" ] || folders+=("$package"/*/lib); done
   for library in libcudart.so.13 libcublasLt.so.13 libnccl.so.2; do
     found=
+    if [ $library = libnccl.so.2 ] && [ -n "${NCCL_LIBRARY:-}" ]; then ln -sf "$NCCL_LIBRARY" lib/cuda/$library; continue; fi
     for folder in "${folders[@]}" /usr/local/cuda*/lib64 /usr/lib/x86_64-linux-gnu; do
       if [ -e "$folder/$library" ]; then found=$folder/$library; break; fi
     done
@@ -55,7 +59,6 @@ export OPAL_PREFIX=$here OPAL_BINDIR=$here/bin OPAL_LIBDIR=$here/lib OPAL_PKGLIB
   OPAL_DATADIR=$here/share OPAL_SYSCONFDIR=$here/share PMIX_MCA_mca_base_component_path=$here/lib/pmix \
   OMPI_MCA_mca_base_component_path=$here/lib/plugins OMPI_MCA_btl=self,vader OMPI_MCA_plm=isolated \
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export NCCL_MULTI_RANK_GPU_ENABLE=1  # since 2.30 NCCL allows this, so that its suites need only one GPU
 mpirun=("$here/bin/mpirun" --oversubscribe --bind-to none --mca mpi_yield_when_idle 1)
 export ROPEWALK_TEST_SEED=${ROPEWALK_TEST_SEED:-$RANDOM}
 
@@ -133,6 +136,15 @@ case $part in
       check initcheck 40 kernels_cuda_device_test
       check racecheck 90 kernels_cuda_device_test "${ours[@]}" --kernel-name-exclude kns=hopper_
     fi ;;
+  nccl)
+    # NCCL's kernels wait for each other on the device, so those of all ranks have to run there at the same time: few blocks for each (8 ranks
+    # with 2 kernels of 4 blocks are 64 of an H100's 132 SMs), as many queues as there are, and no kernel that is loaded only when called, for
+    # which CUDA may wait for the device.
+    export NCCL_MULTI_RANK_GPU_ENABLE=1 NCCL_MAX_CTAS=${NCCL_MAX_CTAS-4} NCCL_CGA_CLUSTER_SIZE=${NCCL_CGA_CLUSTER_SIZE-0} \
+      CUDA_DEVICE_MAX_CONNECTIONS=${CUDA_DEVICE_MAX_CONNECTIONS-32} CUDA_MODULE_LOADING=${CUDA_MODULE_LOADING-EAGER} NCCL_DEBUG=${NCCL_DEBUG-WARN}
+    step "communicators of 2 ranks" 120 bin/communicator_nccl_device_test --gtest_brief=1 '--gtest_filter=*ranks_2'
+    step "communicators of more ranks" 180 bin/communicator_nccl_device_test --gtest_brief=1 '--gtest_filter=-*ranks_1:*ranks_2'
+    suite cuda_device_equivalence_test 140 ;;
   speed)
     report() {  # NAME SECONDS PART...
       step "$1" "$2" "$python" benchmark/device_report.py bin/ropewalk_device_benchmark --pairs 3 --json "$logs/4-figures-$1.json" --parts "${@:3}"

@@ -208,6 +208,12 @@ BROKEN=racecheck on_gpu sanitize "$work/logs"
 { [ $rc = 1 ] && grep -q '^FAILED .* racecheck of kernels_cuda_device_test: code 99$' "$work/said"; } || fail "a tool that fails: $rc, $(cat "$work/said")"
 BROKEN=gpus on_gpu tests "$work/logs"
 { [ $rc = 1 ] && grep -q '^FAILED   no GPU' "$work/logs/1-summary.txt" && [ ! -s "$CALLS" ]; } || fail "no GPU: $rc, $(cat "$work/said")"
+touch "$work/libnccl.so.2.32"
+cd "$work"
+NCCL_LIBRARY=libnccl.so.2.32 on_gpu nccl "$work/logs"
+cd "$1"
+{ [ $rc = 0 ] && [ "$(readlink "$gpu/lib/cuda/libnccl.so.2")" = "$work/libnccl.so.2.32" ]; } || fail "NCCL_LIBRARY: $rc, $(cat "$work/said")"
+[ "$(sed -n 's/^communicator_nccl_device_test .*filter=//p' "$CALLS" | tr '\n' ' ')" = '*ranks_2 -*ranks_1:*ranks_2 ' ] || fail "NCCL's suites ran as $(cat "$CALLS")"
 rm "$gpu/path/nvidia-smi"
 on_gpu tests "$work/logs"
 [ $rc = 0 ] || fail "no nvidia-smi: $rc, $(cat "$work/said")"
@@ -231,7 +237,7 @@ PYTHONPATH=$work/one:$work/two on_gpu tests "$work/logs"
 mkdir -p "$gpu/variants/other"
 touch "$gpu"/{lib,variants/other}/libropewalk_cuda.so
 sed 's/^  timeout --kill-after=5 "$most" .*/  end=$((end - most))/; s/|| most=$left$/|| say "NOT RUN  so long"/; 2i unset SECONDS; SECONDS=0' "$gpu/run.sh" > "$gpu/limits.sh"
-for part in tests:7 sanitize:7 speed:4 tune:3 train:6; do
+for part in tests:7 sanitize:7 speed:4 tune:3 train:6 nccl:4; do
   PATH=$gpu/path:$PATH bash "$gpu/limits.sh" ${part%:*} "$work/logs" > "$work/said" 2>&1 || true
   { [ "$(grep -c '^passed' "$work/logs/1-summary.txt")" = ${part#*:} ] && ! grep -q 'NOT RUN' "$work/said"; } || fail "limits of $part: $(cat "$work/said")"
 done

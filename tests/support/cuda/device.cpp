@@ -2,7 +2,10 @@
 #include <dlfcn.h>
 
 #include <cstdlib>
+#include <mutex>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "kernels/cuda/requirements.h"
 #include "tests/support/cuda/under_test.h"
@@ -42,7 +45,52 @@ bool nccl_shares_a_device() {
   return get_version && get_version(&version) == 0 && version >= kFirst;
 }
 
+// Memory that was freed while ranks shared a device over NCCL. cudaFree waits for all work of the device: also for
+// kernels of NCCL that wait for the rank which frees. So it is freed when the last of these ranks has left its world.
+struct Freed {
+  std::mutex mutex;
+  int ranks = 0;  // that share a device
+  std::vector<void*> memory;
+} freed;
+
+cudaError_t free_at_once(void* memory) {
+  static auto* const real = reinterpret_cast<cudaError_t (*)(void*)>(dlsym(RTLD_NEXT, "cudaFree"));
+  return real(memory);
+}
+
+class SharedDevice {
+ public:
+  SharedDevice() {
+    const std::lock_guard lock(freed.mutex);
+    ++freed.ranks;
+  }
+  ~SharedDevice() {
+    const std::lock_guard lock(freed.mutex);
+    if (--freed.ranks > 0) return;
+    for (void* const memory : std::exchange(freed.memory, {})) free_at_once(memory);
+  }
+  SharedDevice(const SharedDevice&) = delete;
+  SharedDevice& operator=(const SharedDevice&) = delete;
+};
+
+struct WorldOnSharedDevice {
+  SharedDevice device;  // destroyed after the world
+  std::shared_ptr<Communicator> world;
+};
+
 }  // namespace
+
+// Called by the CUDA backend in place of the runtime library's, because the program comes first in the loader's order.
+extern "C" __attribute__((visibility("default"))) cudaError_t cudaFree(void* memory) {
+  {
+    const std::lock_guard lock(freed.mutex);
+    if (memory && freed.ranks > 0) {
+      freed.memory.push_back(memory);
+      return cudaSuccess;
+    }
+  }
+  return free_at_once(memory);
+}
 
 std::unique_ptr<Kernels> make_cuda_under_test(const BackendOptions& options) {
   if (device_count() == 0 || (options.attention == AttentionForm::kHopper && !has_hopper())) return nullptr;
@@ -54,16 +102,23 @@ bool is_emulated() { return false; }
 std::string why_no_ranks(int ranks, DeviceTransport transport) {
   if (device_count() == 0) return "no CUDA device here";
   if (transport == DeviceTransport::kNccl && device_count() < ranks && !nccl_shares_a_device())
-    return fmt::format("{} CUDA devices here, but NCCL before 2.30 needs one for each of {} ranks", device_count(),
-                       ranks);
+    return fmt::format(
+        "{} CUDA devices here for {} ranks, which share one only with NCCL 2.30 or later and "
+        "NCCL_MULTI_RANK_GPU_ENABLE=1",
+        device_count(), ranks);
   return {};
 }
 
 RankDevice make_rank_under_test(std::shared_ptr<Communicator> host, DeviceTransport transport,
                                 const WorldOptions& options) {
   auto kernels = make_kernels(BackendKind::kCuda, {.local_rank = host->rank()});
-  auto world = make_device_world(std::move(host), *kernels, transport, options);
-  return {std::move(kernels), std::move(world)};
+  if (transport != DeviceTransport::kNccl || host->size() <= device_count()) {
+    auto world = make_device_world(std::move(host), *kernels, transport, options);
+    return {std::move(kernels), std::move(world)};
+  }
+  const auto shared = std::make_shared<WorldOnSharedDevice>();
+  shared->world = make_device_world(std::move(host), *kernels, transport, options);
+  return {std::move(kernels), std::shared_ptr<Communicator>(shared, shared->world.get())};
 }
 
 }  // namespace ropewalk
