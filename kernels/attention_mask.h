@@ -21,25 +21,27 @@ inline AttentionSizes attention_sizes(const Tensor& q, const Tensor& k) {
 // keys, and neither end decreases from one query to the next.
 class AttentionMask {
  public:
-  // document_begin has one entry per query, or is null.
-  AttentionMask(int64_t keys, int64_t q_begin, int64_t k_begin, std::optional<int64_t> window,
+  // `count` keys. document_begin has one entry per query, or is null.
+  AttentionMask(int64_t count, const Positions& queries, const Positions& keys, std::optional<int64_t> window,
                 const int32_t* document_begin)
-      : keys_(keys), q_begin_(q_begin), k_begin_(k_begin), window_(window), document_begin_(document_begin) {}
+      : count_(count), queries_(queries), keys_(keys), window_(window), document_begin_(document_begin) {}
   // span.document_begin must be in host memory.
   AttentionMask(const AttentionSizes& s, const AttentionSpan& span)
-      : AttentionMask(s.U, span.q_begin, span.k_begin, span.window,
+      : AttentionMask(s.U, span.queries, span.keys, span.window,
                       span.document_begin.empty() ? nullptr : span.document_begin.data<int32_t>()) {}
 
-  // The rows of this piece of keys that query t sees, counted from the piece's start; may be empty.
+  // The rows of keys that the query in row t sees; may be empty.
   Range of_query(int64_t t) const {
-    const int64_t i = q_begin_ + t;
+    const int64_t i = queries_.of(t);
     int64_t first = document_begin_ ? document_begin_[t] : 0;
     if (window_) first = std::max(first, i + 1 - std::min(*window_, i + 1));
-    return {std::clamp<int64_t>(first - k_begin_, 0, keys_), std::clamp<int64_t>(i + 1 - k_begin_, 0, keys_)};
+    return {std::clamp<int64_t>(keys_.first_row_from(first), 0, count_),
+            std::clamp<int64_t>(keys_.first_row_from(i + 1), 0, count_)};
   }
 
  private:
-  int64_t keys_, q_begin_, k_begin_;
+  int64_t count_;
+  Positions queries_, keys_;
   std::optional<int64_t> window_;
   const int32_t* document_begin_;
 };

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 
+#include "kernels/positions.h"
 #include "kernels/tensor.h"
 
 namespace ropewalk {
@@ -22,12 +23,12 @@ namespace ropewalk {
 enum class Write { kSet, kAdd };              // y = ..., y += ...
 enum class Rotation { kForward, kBackward };  // by the angle, by minus the angle (its adjoint)
 
-// The global positions of a piece of queries and a piece of keys in their sequence. A piece is a contiguous range of
-// positions, so the mask needs only two offsets.
-// Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i].
+// Where some rows of queries and some rows of keys lie in their sequence, and the mask between them.
+// Query i sees key j iff  j <= i,  i - j < window  and  j >= document_begin[i]  (i, j: global positions). Positions
+// ascend from row to row, so each query sees one interval of key rows.
 struct AttentionSpan {
-  int64_t q_begin = 0;            // global position of the first query row
-  int64_t k_begin = 0;            // global position of the first key row
+  Positions queries;              // global positions of the query rows
+  Positions keys;                 // global positions of the key rows
   std::optional<int64_t> window;  // keys that a query sees, its own position included; nullopt: no limit
   Tensor document_begin;  // [T] i32: the global position where each query's document begins; never decreases from row
                           // to row, and is at most the query's position. Absent: one document, which begins at 0
@@ -163,9 +164,9 @@ class Kernels {
 
   // Scores are q k^T / sqrt(K), masked by the span. Merges the attention (o', lse') over this piece of keys into
   // o [T, H, K] and lse [T, H] (natural log):  L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o',
-  // lse = L.  Start with o = 0, lse = -infinity; after every visible piece, o is the softmax's output and lse its
-  // log-sum-exp. Rows that see no key of this piece do not change. (Milakov & Gimelshein, arXiv 1805.02867; Dao, arXiv
-  // 2307.08691.)
+  // lse = L.  Start with lse = -infinity; o is not read where lse is -infinity. After every visible piece, o is the
+  // softmax's output and lse its log-sum-exp. Rows that see no key of this piece do not change. (Milakov & Gimelshein,
+  // arXiv 1805.02867; Dao, arXiv 2307.08691.)
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse);
   // delta[t, h] = sum_K d_o * o  with the final o; delta [T, H] has the accumulator type. o has the compute type here,

@@ -7,8 +7,8 @@ namespace ropewalk {
 
 struct Range {
   int64_t begin = 0, end = 0;
-  bool empty() const { return begin >= end; }
-  int64_t size() const { return end - begin; }
+  constexpr bool empty() const { return begin >= end; }
+  constexpr int64_t size() const { return end - begin; }
 };
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }

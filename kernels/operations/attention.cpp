@@ -22,7 +22,9 @@ AttentionSizes check_attention(const Kernels& kernels, const Tensor& q, const Te
   check_operand(kernels, "attention: q", q, kernels.dtype(), {s.T, s.H, s.K});
   check_operand(kernels, "attention: k", k, kernels.dtype(), {s.U, s.G, s.K});
   check_operand(kernels, "attention: v", v, kernels.dtype(), {s.U, s.G, s.K});
-  CHECK(span.q_begin >= 0 && span.k_begin >= 0, "attention from {} to {}", span.q_begin, span.k_begin);
+  for (const Positions& x : {span.queries, span.keys})
+    CHECK(x.begin >= 0 && x.second >= 0 && x.gap >= 0, "attention at positions from {} with a gap of {} after {} rows",
+          x.begin, x.gap, x.second);
   CHECK(!span.window || *span.window >= 1, "attention with a window of {}", *span.window);
   if (!span.document_begin.empty())
     check_operand(kernels, "attention: document_begin", span.document_begin, DType::kI32, {s.T});

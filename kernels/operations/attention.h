@@ -61,10 +61,11 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
     const S before = lse[row], piece = largest + log(sum);
     const S base = real_part(before) > real_part(piece) ? before : piece;
     lse[row] = base + log(exp(before - base) + exp(piece - base));
+    const bool is_first = before == minus_infinity<S>();  // o may then be anything
     const S keep = exp(before - lse[row]), take = exp(piece - lse[row]) / sum;
     for (int64_t c = 0; c < s.K; ++c) {
       S& out = o[row * s.K + c];
-      out = keep * out + take * sum_pv[static_cast<size_t>(c)];
+      out = (is_first ? S{} : keep * out) + take * sum_pv[static_cast<size_t>(c)];
     }
   }
 }

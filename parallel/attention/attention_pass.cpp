@@ -6,22 +6,22 @@
 namespace ropewalk {
 namespace {
 
-Tensor rows_of(const Tensor& x, const Piece& piece) { return x.slice(piece.local, piece.local + piece.size()); }
+Tensor rows_of(const Tensor& x, const LocalRows& rows) { return x.slice(rows.local, rows.local + rows.count); }
 
-AttentionSpan span_of(const Piece& queries, const Piece& keys, std::optional<int64_t> window,
+AttentionSpan span_of(const LocalRows& queries, const LocalRows& keys, std::optional<int64_t> window,
                       const Tensor& document_begin) {
-  return {.q_begin = queries.begin,
-          .k_begin = keys.begin,
+  return {.queries = queries.positions,
+          .keys = keys.positions,
           .window = window,
           .document_begin = document_begin.empty() ? Tensor() : rows_of(document_begin, queries)};
 }
 
 template <typename Visit>
-void visit_in_parts(const Piece& queries, const Piece& keys, Transfer* exchange, Visit visit) {
-  if (queries.size() == 0 || keys.size() == 0) return;
+void visit_in_parts(const LocalRows& queries, const LocalRows& keys, Transfer* exchange, Visit visit) {
+  if (queries.count == 0 || keys.count == 0) return;
   if (!exchange || !exchange->needs_polling()) return visit(queries);
-  for (int64_t from = 0; from < queries.size(); from += kQueriesPerProgress) {
-    visit(part_of(queries, from, std::min(from + kQueriesPerProgress, queries.size())));
+  for (int64_t from = 0; from < queries.count; from += kQueriesPerProgress) {
+    visit(part_of(queries, from, std::min(from + kQueriesPerProgress, queries.count)));
     exchange->progress();
   }
 }
@@ -36,17 +36,6 @@ KeyValues split_key_values(const Tensor& kv) {
 const std::vector<int32_t>& documents_of(const Sequences& sequences, int64_t b) {
   static const std::vector<int32_t> kOneDocument;
   return sequences.documents.empty() ? kOneDocument : sequences.documents[static_cast<size_t>(b)];
-}
-
-Piece part_of(const Piece& piece, int64_t from, int64_t to) {
-  return {piece.begin + from, piece.begin + to, piece.local + from};
-}
-
-Piece shifted(const Piece& piece, int64_t rows) { return {piece.begin, piece.end, piece.local + rows}; }
-
-Piece half_of(const Piece& piece, Half half) {
-  const int64_t middle = piece.size() / 2;
-  return half == Half::kFirst ? part_of(piece, 0, middle) : part_of(piece, middle, piece.size());
 }
 
 void check_attention(const Communicator& group, const Tensor& q, const Tensor& kv, const Sequences& sequences) {
@@ -67,12 +56,12 @@ void check_attention(const Communicator& group, const Tensor& q, const Tensor& k
 ForwardPass::ForwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
                          const Tensor& o, const Tensor& lse)
     : kernels_(kernels), window_(window), q_(q), document_begin_(sequences.document_begin), o_(o), lse_(lse) {
-  kernels.fill(o, 0.0);
   kernels.fill(lse, -std::numeric_limits<double>::infinity());
 }
 
-void ForwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Transfer* exchange) const {
-  visit_in_parts(queries, keys, exchange, [&](const Piece& part) {
+void ForwardPass::visit(const LocalRows& queries, const KeyValues& kv, const LocalRows& keys,
+                        Transfer* exchange) const {
+  visit_in_parts(queries, keys, exchange, [&](const LocalRows& part) {
     kernels_.attention_forward(rows_of(q_, part), rows_of(kv.keys, keys), rows_of(kv.values, keys),
                                span_of(part, keys, window_, document_begin_), rows_of(o_, part), rows_of(lse_, part));
   });
@@ -92,9 +81,9 @@ BackwardPass::BackwardPass(Kernels& kernels, std::optional<int64_t> window, cons
   kernels.fill(dq, 0.0);
 }
 
-void BackwardPass::visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv,
+void BackwardPass::visit(const LocalRows& queries, const KeyValues& kv, const LocalRows& keys, const KeyValues& dkv,
                          Transfer* exchange) const {
-  visit_in_parts(queries, keys, exchange, [&](const Piece& part) {
+  visit_in_parts(queries, keys, exchange, [&](const LocalRows& part) {
     kernels_.attention_backward(rows_of(q_, part), rows_of(kv.keys, keys), rows_of(kv.values, keys),
                                 rows_of(d_o_, part), rows_of(lse_, part), rows_of(delta_, part),
                                 span_of(part, keys, window_, document_begin_), rows_of(dq_, part),

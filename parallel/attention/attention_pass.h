@@ -1,12 +1,13 @@
 // The common part of ring and halo attention: one rank's forward or backward pass as a series of visits. A visit
-// computes attention between one piece of queries and one piece of keys. Ring and halo differ in the pairs of pieces
-// that they visit, and in the messages that are in flight meanwhile.
+// computes attention between some rows of queries and some rows of keys. Ring and halo differ in the rows that they
+// visit, and in the messages that are in flight meanwhile.
 #pragma once
 
 #include <optional>
 
 #include "kernels/arena.h"
 #include "kernels/kernels.h"
+#include "parallel/attention/local_rows.h"
 #include "parallel/attention/sequences.h"
 #include "parallel/communicator/communicator.h"
 
@@ -21,17 +22,7 @@ KeyValues split_key_values(const Tensor& kv);  // [2, N, G, K]
 // document_begin of each position of sequence b, [S]; empty: one document.
 const std::vector<int32_t>& documents_of(const Sequences& sequences, int64_t b);
 
-// Rows [from, to) of a piece.
-Piece part_of(const Piece& piece, int64_t from, int64_t to);
-// The same positions, with `local` increased by `rows`: b * T for sequence b of a micro-batch.
-Piece shifted(const Piece& piece, int64_t rows);
-
-// In the backward, each piece of queries is cut in the middle before it visits the rank's own keys. The first halves
-// are computed during one exchange, the second halves during another.
-enum class Half { kFirst, kSecond };
-Piece half_of(const Piece& piece, Half half);
-
-// A visit polls Transfer::progress() after every 384 queries. Longer pieces have more bytes in flight, but also
+// A visit polls Transfer::progress() after every 384 queries. Longer visits have more bytes in flight, but also
 // proportionally more polls, so the bytes per poll do not grow. 384 queries are enough work to hide the cost of a poll.
 // With R query heads per KV head, the CPU kernels work on blocks of 96 / R queries (attention_tiles.h); 384 is a
 // multiple of this block size for any R that divides 96.
@@ -43,12 +34,13 @@ void check_attention(const Communicator& group, const Tensor& q, const Tensor& k
 // In both classes below, visit() computes kQueriesPerProgress queries at a time and polls `exchange` after each part,
 // if exchange->needs_polling(). Null: no exchange is in flight.
 
-// Starts with o = 0 and lse = -infinity, an empty softmax; each visit merges a piece of keys into it.
+// Starts with lse = -infinity, an empty softmax; each visit merges its keys into (o, lse). Every query must see a key,
+// or its row of o keeps what it held.
 class ForwardPass {
  public:
   ForwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
               const Tensor& o, const Tensor& lse);
-  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, Transfer* exchange) const;
+  void visit(const LocalRows& queries, const KeyValues& kv, const LocalRows& keys, Transfer* exchange) const;
 
  private:
   Kernels& kernels_;
@@ -62,7 +54,7 @@ class BackwardPass {
  public:
   BackwardPass(Kernels& kernels, std::optional<int64_t> window, const Tensor& q, const Sequences& sequences,
                const Tensor& o, const Tensor& lse, const Tensor& d_o, const Tensor& dq, Arena& arena);
-  void visit(const Piece& queries, const KeyValues& kv, const Piece& keys, const KeyValues& dkv,
+  void visit(const LocalRows& queries, const KeyValues& kv, const LocalRows& keys, const KeyValues& dkv,
              Transfer* exchange) const;
 
  private:

@@ -53,7 +53,7 @@ void CountedRing::forward(const Tensor& q, const Tensor& kv, const Sequences& se
     group_.start_exchange(std::vector<Message>{{ring.next(), sent.tensor}}, {})->wait();
   }
   const Blocks all(kernels_, kv, kv.dtype(), sequences.layout->length());
-  for_each_piece(ring, [&](const Piece& queries, const Piece& keys) {
+  for_each_piece(ring, [&](const LocalRows& queries, const LocalRows& keys) {
     pass.visit(queries, split_key_values(all.tensor), keys, nullptr);
   });
 }
@@ -79,7 +79,7 @@ void CountedRing::backward(const Tensor& q, const Tensor& kv, const Sequences& s
   }
   const Blocks all(kernels_, kv, kv.dtype(), sequences.layout->length());
   const Blocks gradients(kernels_, kv, dkv.dtype(), sequences.layout->length());
-  for_each_piece(ring, [&](const Piece& queries, const Piece& keys) {
+  for_each_piece(ring, [&](const LocalRows& queries, const LocalRows& keys) {
     pass.visit(queries, split_key_values(all.tensor), keys, split_key_values(gradients.tensor), nullptr);
   });
 }

@@ -93,7 +93,7 @@ class HaloAttention final : public DistributedAttention {
     const BackwardPass pass(kernels_, window_, q, sequences, o, lse, d_o, dq, arena);
     for (const Tensor& x : {d_own.keys, d_own.values, d_halo.keys, d_halo.values}) kernels_.fill(x, 0.0);
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
-      pass.visit(half_of(piece, Half::kFirst), own, piece, d_own, fetch.get());
+      pass.visit(part_of(piece, 0, cut_of(piece)), own, piece, d_own, fetch.get());
     });
     if (fetch) fetch->wait();
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece& before) {
@@ -101,7 +101,7 @@ class HaloAttention final : public DistributedAttention {
     });
     const std::unique_ptr<Transfer> homeward = start_return(batch, d_halo, d_home);
     for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
-      pass.visit(half_of(piece, Half::kSecond), own, piece, d_own, homeward.get());
+      pass.visit(part_of(piece, cut_of(piece), piece.size()), own, piece, d_own, homeward.get());
     });
     if (homeward) homeward->wait();
     add_returned(batch, d_halo, d_home, d_own);
@@ -113,7 +113,10 @@ class HaloAttention final : public DistributedAttention {
   }
 
   // The queries that may see keys before their piece.
-  Piece first_queries(const Piece& piece) const { return part_of(piece, 0, std::min(window_ - 1, piece.size())); }
+  LocalRows first_queries(const Piece& piece) const { return part_of(piece, 0, std::min(window_ - 1, piece.size())); }
+  // Where the backward cuts the queries of a piece: the first part is computed during one exchange, the second during
+  // the other. A single rank exchanges nothing, and computes all in the first.
+  int64_t cut_of(const Piece& piece) const { return group_.size() == 1 ? piece.size() : piece.size() / 2; }
 
   // Calls visit(piece, its halo) for each piece of each sequence; `local` of the piece counts rows of this rank's
   // tensors, `local` of the halo rows of the halo buffers.
@@ -123,7 +126,9 @@ class HaloAttention final : public DistributedAttention {
     for (const SequenceHalo& sequence : batch.sequences) {
       for (size_t i = 0; i < pieces.size(); ++i) {
         const HaloSpan& span = sequence.plan.spans[i];
-        visit(shifted(pieces[i], sequence.local_row), Piece{span.begin, span.end, sequence.halo_row + span.halo});
+        const Piece& piece = pieces[i];
+        visit(Piece{piece.begin, piece.end, sequence.local_row + piece.local},
+              Piece{span.begin, span.end, sequence.halo_row + span.halo});
       }
     }
   }

@@ -6,11 +6,11 @@
 //     receives meanwhile block      r-1          r-2        r-3        -
 //
 // In the backward the blocks travel again, and the gradients of each block travel one step behind it: a rank adds what
-// its queries contribute and passes the sums on. It visits its own block in two halves, first and last, so that
+// its queries contribute and passes the sums on. It visits its own block in two parts, first and last, so that
 // computation also hides the arrival of the first block, and of the gradients of its own block:
 //
 //   backward                        step 0       1          2          3          4
-//     visits block                  r, half      r-1        r-2        r-3        r, half
+//     visits block                  r, part      r-1        r-2        r-3        r, part
 //     receives meanwhile block      r-1          r-2        r-3        -          -
 //     and gradients of block        -            -          r-2        r-3        r
 //
@@ -37,15 +37,20 @@ class Ring {
   int previous() const { return ring_source(group_.rank(), 1, ranks()); }
   int source(int step) const { return ring_source(group_.rank(), step, ranks()); }
 
-  // Calls visit(queries, keys) for each pair of pieces to visit at `step`, in all sequences, as rows of the tensors.
+  // Calls visit(queries, keys) with the rows to visit at `step` in each sequence, as rows of the tensors.
   template <typename Visit>
-  void for_each_pair(int step, Visit visit) const {
-    for (int64_t b = 0; b < sequences_.count; ++b) {
-      for (const PiecePair& pair :
-           ring_pairs(*sequences_.layout, group_.rank(), source(step), documents_of(sequences_, b))) {
-        visit(shifted(pair.queries, b * rows(0)), shifted(pair.keys, b * rows(step)));
-      }
-    }
+  void for_each_sequence(int step, Visit visit) const {
+    for (int64_t b = 0; b < sequences_.count; ++b)
+      if (const auto met = ring_visit(*sequences_.layout, group_.rank(), source(step), documents_of(sequences_, b)))
+        visit(shifted(met->queries, b * rows(0)), shifted(met->keys, b * rows(step)));
+  }
+
+  // The queries that visit the rank's own keys at `step` of the backward, 0 or ranks(): the first three quarters, or
+  // the rest. Later queries see more keys, so either part is about half of the work. A single rank, which waits for
+  // nothing, visits all at once.
+  LocalRows own_queries(const LocalRows& queries, int step) const {
+    const int64_t cut = ranks() == 1 ? queries.count : queries.count / 4 * 3;
+    return step == 0 ? part_of(queries, 0, cut) : part_of(queries, cut, queries.count);
   }
 
   int64_t rows(int step) const { return sequences_.layout->local_length(source(step)); }  // T of the block's rank
@@ -98,7 +103,7 @@ class RingAttention final : public DistributedAttention {
       }
       const std::unique_ptr<Transfer> exchange = start(sends, receives);
       const KeyValues key_values = split_key_values(block);
-      ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
+      ring.for_each_sequence(step, [&](const LocalRows& queries, const LocalRows& keys) {
         pass.visit(queries, key_values, keys, exchange.get());
       });
       if (exchange) exchange->wait();
@@ -133,9 +138,8 @@ class RingAttention final : public DistributedAttention {
       const std::unique_ptr<Transfer> exchange = start(sends, receives);
       if (!own) kernels_.fill(gradient, 0.0);
       const KeyValues key_values = split_key_values(block), gradients = split_key_values(gradient);
-      ring.for_each_pair(step, [&](const Piece& queries, const Piece& keys) {
-        const Half half = step == 0 ? Half::kFirst : Half::kSecond;
-        pass.visit(own ? half_of(queries, half) : queries, key_values, keys, gradients, exchange.get());
+      ring.for_each_sequence(step, [&](const LocalRows& queries, const LocalRows& keys) {
+        pass.visit(own ? ring.own_queries(queries, step) : queries, key_values, keys, gradients, exchange.get());
       });
       if (exchange) exchange->wait();
       if (step >= 2) kernels_.add(gradient, arriving_sums.at(step), gradient);

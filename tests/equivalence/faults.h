@@ -45,7 +45,7 @@ class SkippedPiece final : public ForwardingBackend {
 
  private:
   bool skips(bool this_direction, const AttentionSpan& span) {
-    return this_direction && span.q_begin != span.k_begin && countdown_-- == 0;
+    return this_direction && span.queries.begin != span.keys.begin && countdown_-- == 0;
   }
   bool forward_;
   int64_t countdown_;

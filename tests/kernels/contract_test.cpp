@@ -180,9 +180,9 @@ TEST_P(Contract, OfAttention) {
   EXPECT_THROW(forward(), std::logic_error) << "an empty window";
   span.window = 1;
   EXPECT_NO_THROW(forward());
-  span.q_begin = -1;
+  span.queries = -1;
   EXPECT_THROW(forward(), std::logic_error);
-  span.q_begin = 0;
+  span.queries = 0;
   span.document_begin = integers({2});
   EXPECT_THROW(forward(), std::logic_error) << "documents for two of three queries";
   span.document_begin = integers({3});

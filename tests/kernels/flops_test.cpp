@@ -10,9 +10,11 @@ namespace {
 
 int64_t counted_pairs(int64_t queries, int64_t keys, const AttentionSpan& span) {
   int64_t pairs = 0;
-  for (int64_t i = span.q_begin; i < span.q_begin + queries; ++i)
-    for (int64_t j = span.k_begin; j < span.k_begin + keys; ++j)
+  for (int64_t t = 0; t < queries; ++t)
+    for (int64_t u = 0; u < keys; ++u) {
+      const int64_t i = span.queries.of(t), j = span.keys.of(u);
       pairs += j <= i && (!span.window || i - j < *span.window);
+    }
   return pairs;
 }
 
@@ -29,6 +31,18 @@ TEST(Flops, CountExactlyTheVisiblePairs) {
                 << queries << " queries from " << q_begin << ", " << keys << " keys from " << k_begin << ", window "
                 << window.value_or(0);
           }
+}
+
+TEST(Flops, CountTheVisiblePairsOfTwoRuns) {
+  for (const Positions& queries : {Positions(3, 2, 5), Positions(0, 0, 4), Positions(6, 5, 9), Positions(1, 1, 30)})
+    for (const Positions& keys : {Positions(0, 3, 6), Positions(4, 4, 1), Positions(2, 0, 1), Positions(0)})
+      for (const std::optional<int64_t> window :
+           {std::optional<int64_t>(), std::optional<int64_t>(1), std::optional<int64_t>(7)})
+        for (const int64_t rows : {0, 1, 4, 9}) {
+          const AttentionSpan span{queries, keys, window, Tensor()};
+          EXPECT_EQ(visible_pairs(rows, 6, span), counted_pairs(rows, 6, span))
+              << queries.begin << " " << keys.begin << " " << rows;
+        }
 }
 
 TEST(Flops, CountDocuments) {

@@ -4,25 +4,26 @@
 #pragma once
 
 #include "kernels/cuda/platform.h"
+#include "kernels/positions.h"
 #include "kernels/range.h"
 
 namespace ROPEWALK_CUDA {
 
 struct AttentionShape {
   int64_t T, U, H, G, K;          // queries, keys, query heads, KV heads, head size
-  int64_t q_begin, k_begin;       // positions of the first query and of the first key
+  Positions queries, keys;        // of the rows of queries and of keys
   bool sliding;                   // a query sees only `window` keys, itself included
   int64_t window;                 // if sliding; small enough that sums with it do not overflow
   const int32_t* document_begin;  // [T] in device memory, or null
 };
 
-// The keys that query t sees, as indices into the given U keys: AttentionMask::of_query of kernels/attention_mask.h.
+// The rows of keys that the query in row t sees: AttentionMask::of_query of kernels/attention_mask.h.
 __device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t t) {
-  const int64_t i = s.q_begin + t;
+  const int64_t i = s.queries.of(t);
   int64_t first = s.document_begin ? s.document_begin[t] : 0;
   if (s.sliding && i + 1 - s.window > first) first = i + 1 - s.window;
   const auto clamped = [&](int64_t x) { return x < 0 ? 0 : x > s.U ? s.U : x; };
-  return {clamped(first - s.k_begin), clamped(i + 1 - s.k_begin)};
+  return {clamped(s.keys.first_row_from(first)), clamped(s.keys.first_row_from(i + 1))};
 }
 
 // The first of `queries` whose document begins after `position`, or queries.end. A binary search, since document_begin
@@ -38,22 +39,29 @@ __device__ __forceinline__ int64_t queries_before(const AttentionShape& s, Range
   return queries.begin;
 }
 
+// The first query at `position` or after it; s.T if there is none.
+__device__ __forceinline__ int64_t query_from(const AttentionShape& s, int64_t position) {
+  const int64_t t = s.queries.first_row_from(position);
+  return t < 0 ? 0 : t > s.T ? s.T : t;
+}
+
 // The queries that see at least one of the keys [u, u + exist). Earlier queries precede these keys; the windows or
-// documents of later queries begin after them.
+// documents of later queries begin after them. (If the keys' gap lies among them, a query in the gap is included
+// even if its window or document begins in the gap too, so that it sees none.)
 __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_t u, int exist) {
-  const int64_t first = s.k_begin + u, last = first + exist - 1;
-  Range queries{first > s.q_begin ? first - s.q_begin : 0, s.T};
-  if (s.sliding && last + s.window - s.q_begin < s.T) queries.end = last + s.window - s.q_begin;
+  const int64_t first = s.keys.of(u), last = s.keys.of(u + exist - 1);
+  Range queries{query_from(s, first), s.T};
+  if (s.sliding) queries.end = query_from(s, last + s.window);
   if (s.document_begin) queries.end = queries_before(s, queries, last);
   return queries;
 }
 
 // The queries that see all of the keys [u, u + count), so that they need no mask there. Empty if U < u + count.
 __device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, int64_t u, int count) {
-  const int64_t first = s.k_begin + u, last = first + count - 1;
-  Range queries{last > s.q_begin ? last - s.q_begin : 0, s.T};
   if (u + count > s.U) return {};
-  if (s.sliding && first + s.window - s.q_begin < s.T) queries.end = first + s.window - s.q_begin;
+  const int64_t first = s.keys.of(u), last = s.keys.of(u + count - 1);
+  Range queries{query_from(s, last), s.T};
+  if (s.sliding) queries.end = query_from(s, first + s.window);
   if (s.document_begin) queries.end = queries_before(s, queries, first);
   return queries;
 }

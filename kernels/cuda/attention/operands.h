@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <initializer_list>
 
 #include "kernels/attention_mask.h"
@@ -30,19 +29,17 @@ inline AttentionShape shape_of(const Tensor& q, const Tensor& k, const Attention
           .H = s.H,
           .G = s.G,
           .K = s.K,
-          .q_begin = span.q_begin,
-          .k_begin = span.k_begin,
+          .queries = span.queries,
+          .keys = span.keys,
           .sliding = span.window.has_value(),
           .window = std::min(span.window.value_or(0), int64_t{1} << 40),
           .document_begin = span.document_begin.empty() ? nullptr : at<int32_t>(span.document_begin)};
 }
 
-// Checks the limits of the Hopper kernels: indices of rows, and differences between positions of queries and keys, are
-// 32-bit.
+// Checks the limits of the Hopper kernels: indices of rows are 32-bit.
 inline void check_counts(const AttentionShape& s) {
   constexpr int64_t kMost = int64_t{1} << 30;
-  CHECK(s.T * s.H < kMost && s.U + s.T + std::abs(s.q_begin - s.k_begin) < kMost,
-        "attention of {} queries of {} heads from {} and {} keys from {} on cuda", s.T, s.H, s.q_begin, s.U, s.k_begin);
+  CHECK(s.T * s.H < kMost && s.U < kMost, "attention of {} queries of {} heads and {} keys on cuda", s.T, s.H, s.U);
 }
 
 // Calls f(std::integral_constant<int, K>{}) if K is a supported head size.

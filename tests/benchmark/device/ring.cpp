@@ -18,7 +18,6 @@ struct Ring {
         ranks(request.at("ranks")),
         layout(request.at("length"), ranks),
         rows(layout.local_length(0)),
-        documents(static_cast<size_t>(layout.length())),
         H(request.at("heads")),
         K(request.at("head_size")),
         q(device, {rows, H, K}, 1, 1, type),
@@ -39,16 +38,14 @@ struct Ring {
 
   // All ranks use the same rows, since the values do not matter and memory for one rank is enough.
   template <typename Visit>
-  void for_each_pair(int rank, const Visit& visit) const {
-    for (int step = 0; step < ranks; ++step)
-      for (const PiecePair& pair : ring_pairs(layout, rank, ring_source(rank, step, ranks), documents))
-        visit(pair, step == 0);
+  void for_each_step(int rank, const Visit& visit) const {
+    for (int step = 0; step < ranks; ++step) visit(*ring_visit(layout, rank, ring_source(rank, step, ranks), {}), step);
   }
   void forward() {
     const KeyValues own = split_key_values(kv.tensor);
     for (int rank = 0; rank < ranks; ++rank) {
       const ForwardPass pass(kernels, {}, q.tensor, sequences, o.tensor, lse.tensor);
-      for_each_pair(rank, [&](const PiecePair& pair, bool) { pass.visit(pair.queries, own, pair.keys, nullptr); });
+      for_each_step(rank, [&](const RingVisit& visit, int) { pass.visit(visit.queries, own, visit.keys, nullptr); });
     }
   }
   void backward() {
@@ -56,10 +53,13 @@ struct Ring {
     for (int rank = 0; rank < ranks; ++rank) {
       ArenaScope scope(arena);
       const BackwardPass pass(kernels, {}, q.tensor, sequences, out.tensor, lse.tensor, d_o.tensor, dq.tensor, arena);
-      for_each_pair(rank, [&](const PiecePair& pair, bool is_own) {
-        if (!is_own) return pass.visit(pair.queries, own, pair.keys, gradients, nullptr);
-        for (const Half half : {Half::kFirst, Half::kSecond})
-          pass.visit(half_of(pair.queries, half), own, pair.keys, gradients, nullptr);
+      for_each_step(rank, [&](const RingVisit& visit, int step) {
+        const auto visit_from = [&](int64_t from, int64_t to) {
+          pass.visit(part_of(visit.queries, from, to), own, visit.keys, gradients, nullptr);
+        };
+        const int64_t all = visit.queries.count, cut = step == 0 ? all / 4 * 3 : all;  // as RingAttention
+        visit_from(0, cut);
+        visit_from(cut, all);
       });
     }
   }
@@ -75,7 +75,6 @@ struct Ring {
   int ranks;
   SequenceLayout layout;
   int64_t rows;
-  std::vector<int32_t> documents;  // all zero: a single document
   int64_t H, K;
   DType type = kernels.dtype(), sums = accumulator_of(type);
   Filled q, kv, d_o, out, o, lse, dq, dkv;

@@ -10,16 +10,20 @@ namespace {
 class CpuAttention : public CpuSuite {};
 
 struct Case {
-  int64_t q_begin, T;         // queries [q_begin, q_begin + T) of the sequence
+  Positions queries;
+  int64_t T;
   std::vector<int64_t> keys;  // keys [keys[0], keys[1]), then [keys[1], keys[2]), ...
   int64_t H, G, K;
   std::optional<int64_t> window;
-  int64_t document_length;  // documents begin at multiples of it; 0: absent
+  int64_t document_length;                       // documents begin at multiples of it; 0: absent
+  int64_t near = Positions::kNoSecond, gap = 0;  // the keys after the first `near` ones lie `gap` positions later
+
+  Positions positions_of_keys() const { return {keys.front(), near, gap}; }
 };
 
 std::string text(const Case& c) {
   return fmt::format("queries {}+{}, keys {}..{} in {} pieces, heads {}:{} of {}, window {}, documents of {}",
-                     c.q_begin, c.T, c.keys.front(), c.keys.back(), c.keys.size() - 1, c.H, c.G, c.K,
+                     c.queries.begin, c.T, c.keys.front(), c.keys.back(), c.keys.size() - 1, c.H, c.G, c.K,
                      c.window.value_or(0), c.document_length);
 }
 
@@ -45,6 +49,10 @@ const Case kCases[] = {
     {7, 131, {0, 138}, 4, 4, 64, {}, 0},
     {0, 129, {0, 129}, 2, 1, 80, 33, 50},
     {0, 140, {0, 70, 140}, 4, 1, 128, {}, 0},
+    {{60, 70, 90}, 140, {60, 200}, 2, 1, 8, {}, 0, 70, 90},         // two chunks with each other
+    {{60, 70, 90}, 140, {60, 150, 200}, 2, 1, 8, 100, 33, 70, 90},  // the same in two pieces
+    {{60, 70, 390}, 140, {0, 50}, 4, 2, 8, {}, 0},                  // two chunks with one before them
+    {400, 70, {50, 190}, 2, 1, 8, {}, 210, 60, 170},                // one chunk with two before it
 };
 
 struct Operands {
@@ -60,8 +68,8 @@ struct Operands {
         dq(Twin::normal({c.T, c.H, c.K}, "dq")),
         dk(Twin::normal({c.keys.back() - first_key, c.G, c.K}, "dk")),
         dv(Twin::normal({c.keys.back() - first_key, c.G, c.K}, "dv")) {
-    for (int64_t i = c.q_begin; c.document_length && i < c.q_begin + c.T; ++i)
-      documents.push_back(static_cast<int32_t>(i / c.document_length * c.document_length));
+    for (int64_t t = 0; c.document_length && t < c.T; ++t)
+      documents.push_back(static_cast<int32_t>(c.queries.of(t) / c.document_length * c.document_length));
   }
 
   int64_t first_key;
@@ -72,7 +80,7 @@ struct Operands {
 template <typename F>
 void for_each_piece(const Case& c, Operands& x, F&& f) {
   for (size_t i = 0; i + 1 < c.keys.size(); ++i) {
-    AttentionSpan span{c.q_begin, c.keys[i], c.window, Tensor()};
+    AttentionSpan span{c.queries, c.positions_of_keys().from(c.keys[i] - x.first_key), c.window, Tensor()};
     if (c.document_length) span.document_begin = tensor_of(x.documents, {c.T});
     f(span, [&, i](const Tensor& rows) { return rows.slice(c.keys[i] - x.first_key, c.keys[i + 1] - x.first_key); });
   }
@@ -125,15 +133,14 @@ TEST_P(CpuAttention, DoesNotTouchWhatNoQuerySees) {
   for (const Case& c : kCases) {
     Operands x(c);
     const auto seen_by_any = [&](int64_t j) {
-      for (int64_t i = c.q_begin; i < c.q_begin + c.T; ++i)
-        if (j <= i && (!c.window || i - j < *c.window) &&
-            (!c.document_length || j / c.document_length == i / c.document_length))
+      for (int64_t t = 0; t < c.T; ++t)
+        if (const int64_t i = c.queries.of(t); j <= i && (!c.window || i - j < *c.window) &&
+                                               (!c.document_length || j / c.document_length == i / c.document_length))
           return true;
       return false;
     };
-    for (int64_t j = c.keys.front(); j < c.keys.back(); ++j) {
-      if (seen_by_any(j)) continue;
-      const int64_t row = j - x.first_key;
+    for (int64_t row = 0; row < c.keys.back() - x.first_key; ++row) {
+      if (seen_by_any(c.positions_of_keys().of(row))) continue;
       for (Twin* keys : {&x.k, &x.v}) cpu->fill(keys->fast().slice(row, row + 1), std::nan(""));
     }
     const View fast = [](Twin& twin) { return twin.fast(); };

@@ -15,13 +15,15 @@ namespace ropewalk {
 namespace {
 
 struct Piece {
-  int64_t begin, rows;  // position of the first key, number of keys
+  Positions keys;
+  int64_t rows;
 };
 
 struct Case {
   const char* name;
   int64_t H, G, K;
-  int64_t q_begin, T;
+  Positions queries;
+  int64_t T;
   std::vector<Piece> pieces;
   std::optional<int64_t> window;
   std::vector<int32_t> documents;  // positions where they begin; empty: a single document
@@ -51,25 +53,25 @@ void CudaAttention::check_forward_and_backward() {
       [&](Kernels& kernels, Operands& x) {
         const Shape queries{c.T, c.H, c.K};
         const Tensor q = x.normal("q", queries, Kind::kCompute, c.q_scale), d_o = x.normal("do", queries);
-        const Tensor o = x.filled("o", queries), lse = x.filled("lse", {c.T, c.H}, -INFINITY);
+        const Tensor o = x.filled("o", queries, NAN), lse = x.filled("lse", {c.T, c.H}, -INFINITY);
         AttentionSpan span;
-        span.q_begin = c.q_begin;
+        span.queries = c.queries;
         span.window = c.window;
         if (!c.documents.empty())
-          span.document_begin = x.integers({c.T}, document_of_queries(c.documents, c.q_begin, c.T));
+          span.document_begin = x.integers({c.T}, document_of_queries(c.documents, c.queries, c.T));
         std::vector<Tensor> keys, values;
         for (size_t i = 0; i < c.pieces.size(); ++i) {
           const Shape shape{c.pieces[i].rows, c.G, c.K};
           keys.push_back(x.normal("k" + std::to_string(i), shape));
           values.push_back(x.normal("v" + std::to_string(i), shape));
-          span.k_begin = c.pieces[i].begin;
+          span.keys = c.pieces[i].keys;
           kernels.attention_forward(q, keys[i], values[i], span, o, lse);
         }
         const Tensor delta = x.poison("delta", {c.T, c.H}, Kind::kAccumulator);
         kernels.attention_delta(d_o, x.rounded("o"), delta);
         const Tensor dq = x.normal("dq", queries, Kind::kAccumulator, c.before);
         for (size_t i = 0; i < c.pieces.size(); ++i) {
-          span.k_begin = c.pieces[i].begin;
+          span.keys = c.pieces[i].keys;
           kernels.attention_backward(q, keys[i], values[i], d_o, lse, delta, span, dq,
                                      x.normal("dk" + std::to_string(i), keys[i].shape(), Kind::kAccumulator, c.before),
                                      x.normal("dv" + std::to_string(i), keys[i].shape(), Kind::kAccumulator, c.before));
@@ -111,7 +113,8 @@ Tensors causal_attention(Kernels& kernels, int64_t pieces, int64_t T = 256) {
   const Tensor dq = x.filled("dq", q.shape()), dk = x.filled("dk", k.shape()), dv = x.filled("dv", v.shape());
   AttentionSpan span;
   const auto each_piece = [&](const std::function<void(int64_t, int64_t)>& visit) {
-    for (span.k_begin = T - rows; span.k_begin >= 0; span.k_begin -= rows) visit(span.k_begin, span.k_begin + rows);
+    for (span.keys = T - rows; span.keys.begin >= 0; span.keys.begin -= rows)
+      visit(span.keys.begin, span.keys.begin + rows);
   };
   each_piece(
       [&](int64_t u, int64_t end) { kernels.attention_forward(q, k.slice(u, end), v.slice(u, end), span, o, lse); });
@@ -288,6 +291,34 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"DocumentsAndWindow", 2, 1, 64, 0, 150, {{0, 150}}, 30, {0, 50, 64}},
                         Case{"RingOfThree", 2, 1, 64, 100, 60, {{40, 60}, {100, 60}, {0, 40}}, {}, {}},
                         Case{"HaloAndChunk", 3, 1, 64, 130, 70, {{130, 70}, {99, 31}}, 32, {}},
+                        // The visits of a rank of four with chunks 1 and 6, in the order of its ring.
+                        Case{"RingOfTwoChunks",
+                             4,
+                             2,
+                             64,
+                             Positions(70, 70, 280),
+                             140,
+                             {{Positions(70, 70, 280), 140}, {Positions(0), 70}, {Positions(140, 70, 70), 140}},
+                             {},
+                             {}},
+                        Case{"WideHeadsRingOfTwoChunks",
+                             3,
+                             1,
+                             128,
+                             Positions(70, 70, 280),
+                             140,
+                             {{Positions(210, 0, 0), 140}, {Positions(70, 70, 280), 140}},
+                             {},
+                             {0, 20, 75, 300, 430}},
+                        Case{"WindowOverTwoChunks",
+                             2,
+                             1,
+                             64,
+                             Positions(100, 90, 60),
+                             150,
+                             {{Positions(100, 90, 60), 150}},
+                             100,
+                             {0, 110, 240}},
                         Case{"KeysFarBehind", 1, 1, 64, 300, 64, {{300, 64}, {270, 10}}, 50, {}},
                         Case{"FiveHeadsToOne", 5, 1, 64, 0, 41, {{0, 41}}, 12, {0, 20}},
                         Case{"TwelveHeadsToOne", 12, 1, 64, 0, 37, {{0, 37}}, {}, {}},

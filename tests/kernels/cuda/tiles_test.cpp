@@ -15,7 +15,7 @@ constexpr int kTileKeys = 64;
 // Each query's keys are those of the mask. A key tile is visited by exactly the queries that see any of it, and is left
 // unmasked for exactly those that see all of it.
 void check_piece(const cuda_emulated::AttentionShape& s) {
-  const AttentionMask mask(s.U, s.q_begin, s.k_begin, s.sliding ? std::optional(s.window) : std::nullopt,
+  const AttentionMask mask(s.U, s.queries, s.keys, s.sliding ? std::optional(s.window) : std::nullopt,
                            s.document_begin);
   for (int64_t t = 0; t < s.T; ++t) {
     const Range keys = cuda_emulated::keys_of_query(s, t), expected = mask.of_query(t);
@@ -40,18 +40,21 @@ void check_piece(const cuda_emulated::AttentionShape& s) {
 
 TEST(CudaTiles, MeetWhatSeesThemAndNothingElse) {
   const std::vector<std::vector<int32_t>> packings = {{}, {0, 1, 5}, {0, 63, 64, 127, 128}, {0, 190}};
+  std::vector<std::pair<Positions, Positions>> pairs = {
+      {{50, 30, 200}, {50, 30, 200}}, {{150, 150, 500}, {0, 150, 0}}, {700, {10, 70, 150}}, {{71, 3, 1}, {0, 70, 1}}};
+  for (const int64_t q_begin : {0, 70, 300})
+    for (const int64_t k_begin : {0, 50, 130}) pairs.emplace_back(q_begin, k_begin);
   for (const int64_t T : {1, 40, 200})
     for (const int64_t U : {1, 63, 64, 150})
-      for (const int64_t q_begin : {0, 70, 300})
-        for (const int64_t k_begin : {0, 50, 130})
-          for (const int64_t window : {0, 1, 30, 64, 100, 1000})
-            for (const std::vector<int32_t>& documents : packings) {
-              const std::vector<int32_t> begins = document_of_queries(documents, q_begin, T);
-              check_piece(
-                  {T, U, 1, 1, 64, q_begin, k_begin, window > 0, window, documents.empty() ? nullptr : begins.data()});
-              ASSERT_FALSE(HasFailure()) << "T " << T << " U " << U << " q " << q_begin << " k " << k_begin
-                                         << " window " << window << " documents " << documents.size();
-            }
+      for (const auto& [queries, keys] : pairs)
+        for (const int64_t window : {0, 1, 30, 64, 100, 1000})
+          for (const std::vector<int32_t>& documents : packings) {
+            const std::vector<int32_t> begins = document_of_queries(documents, queries, T);
+            check_piece(
+                {T, U, 1, 1, 64, queries, keys, window > 0, window, documents.empty() ? nullptr : begins.data()});
+            ASSERT_FALSE(HasFailure()) << "T " << T << " U " << U << " q " << queries.begin << " k " << keys.begin
+                                       << " window " << window << " documents " << documents.size();
+          }
 }
 
 template <int K>

@@ -86,7 +86,7 @@ class WatchedBackend final : public ForwardingBackend {
  private:
   void visit(const Tensor& q, const Tensor& k, const AttentionSpan& span) {
     if (events_.open) events_.most_queries = std::max(events_.most_queries, q.rows());
-    events_.add(span.k_begin + k.rows() <= span.q_begin ? 'H' : 'I');
+    events_.add(span.keys.of(k.rows() - 1) < span.queries.begin ? 'H' : 'I');
   }
   Events& events_;
 };

@@ -94,11 +94,12 @@ int64_t count_mistakes(const SequenceLayout& layout, int64_t window, const std::
         mistakes += position != span.begin + i;                             // the row is right
         mistakes += !sees(piece.begin, span.begin + i, window, documents);  // and needed: the first query sees it
       }
-      counts.visit(piece.begin, piece.end, piece.begin, piece.end, window, documents);
+      counts.visit(piece, piece, window, documents);
       const int64_t queries_end = piece.begin + std::min(window - 1, piece.size());
       for (int64_t i = 0; i < span.size(); ++i) {
         const int64_t position = halo[static_cast<size_t>(span.halo + i)];
-        if (position >= 0) counts.visit(piece.begin, queries_end, position, position + 1, window, documents);
+        if (position >= 0)
+          counts.visit(Piece{piece.begin, queries_end, 0}, Piece{position, position + 1, 0}, window, documents);
       }
     }
     mistakes += next_row != plan.halo_rows;

@@ -17,10 +17,11 @@ bool sees(int64_t i, int64_t j, std::optional<int64_t> window, const std::vector
   return j <= i && (!window || i - j < *window) && j >= document;
 }
 
-void PairCounts::visit(int64_t q_begin, int64_t q_end, int64_t k_begin, int64_t k_end, std::optional<int64_t> window,
+void PairCounts::visit(const LocalRows& queries, const LocalRows& keys, std::optional<int64_t> window,
                        const std::vector<int32_t>& document_begin) {
-  for (int64_t i = q_begin; i < q_end; ++i) {
-    for (int64_t j = k_begin; j < k_end; ++j) {
+  for (int64_t t = 0; t < queries.count; ++t) {
+    for (int64_t u = 0; u < keys.count; ++u) {
+      const int64_t i = queries.positions.of(t), j = keys.positions.of(u);
       if (sees(i, j, window, document_begin)) ++counts_[static_cast<size_t>(i * length_ + j)];
     }
   }

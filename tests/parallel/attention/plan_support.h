@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "parallel/attention/sequence_layout.h"
+#include "parallel/attention/local_rows.h"
 
 namespace ropewalk {
 
@@ -20,8 +20,8 @@ class PairCounts {
  public:
   explicit PairCounts(int64_t length) : length_(length), counts_(static_cast<size_t>(length * length)) {}
 
-  // Visits the pairs of queries [q_begin, q_end) and keys [k_begin, k_end) in which the query sees the key.
-  void visit(int64_t q_begin, int64_t q_end, int64_t k_begin, int64_t k_end, std::optional<int64_t> window,
+  // Visits the pairs in which the query sees the key.
+  void visit(const LocalRows& queries, const LocalRows& keys, std::optional<int64_t> window,
              const std::vector<int32_t>& document_begin);
   // Number of pairs in which the query sees the key but that were not visited exactly once, or in which it does not but
   // that were visited.

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/parallel/attention/plan_support.h"
 
 namespace ropewalk {
@@ -14,9 +16,9 @@ PairCounts walk(const SequenceLayout& layout, const std::vector<int32_t>& docume
   for (int rank = 0; rank < layout.ranks(); ++rank) {
     for (int step = 0; step < layout.ranks(); ++step) {
       if (skip == std::pair(rank, step)) continue;
-      for (const auto& [queries, keys] : ring_pairs(layout, rank, ring_source(rank, step, layout.ranks()), documents)) {
-        counts.visit(queries.begin, queries.end, keys.begin, keys.end, std::nullopt, documents);
-      }
+      const int source = ring_source(rank, step, layout.ranks());
+      const std::optional<RingVisit> met = ring_visit(layout, rank, source, documents);
+      if (met) counts.visit(met->queries, met->keys, std::nullopt, documents);
     }
   }
   return counts;
@@ -36,26 +38,63 @@ TEST(RingPlan, VisitsEveryPairOnceForEveryPatternOfDocuments) {
   }
 }
 
-TEST(RingPlan, LeavesOutExactlyThePairsThatSeeNothing) {
-  for (int ranks = 1; ranks <= 5; ++ranks) {
+// The positions of rows, in order.
+std::vector<int64_t> positions_of(const LocalRows& rows) {
+  std::vector<int64_t> out;
+  for (int64_t row = 0; row < rows.count; ++row) out.push_back(rows.positions.of(row));
+  return out;
+}
+
+// Calls f(layout, rank, source, documents, visit or nothing) for several of each.
+template <typename F>
+void for_each_visit(F f) {
+  for (int ranks = 1; ranks <= 5; ++ranks)
     for (int64_t length : {6, 11, 40}) {
       const SequenceLayout layout(length, ranks);
       for (uint64_t boundaries : {0u, 0b1u, 0b100100u, 0b1111111111u}) {
         const std::vector<int32_t> documents = documents_from_bits(length, boundaries);
-        for (int rank = 0; rank < ranks; ++rank) {
-          for (int source = 0; source < ranks; ++source) {
-            for (const auto& [queries, keys] : ring_pairs(layout, rank, source, documents)) {
-              int64_t seen = 0;
-              for (int64_t i = queries.begin; i < queries.end; ++i) {
-                for (int64_t j = keys.begin; j < keys.end; ++j) seen += sees(i, j, std::nullopt, documents);
-              }
-              EXPECT_GT(seen, 0);
-            }
-          }
-        }
+        for (int rank = 0; rank < ranks; ++rank)
+          for (int source = 0; source < ranks; ++source)
+            f(layout, rank, source, documents, ring_visit(layout, rank, source, documents));
       }
     }
-  }
+}
+
+TEST(RingPlan, LeavesOutExactlyThePiecesThatSeeNothing) {
+  for_each_visit([](const SequenceLayout& layout, int rank, int source, const std::vector<int32_t>& documents,
+                    const std::optional<RingVisit>& met) {
+    // The pieces in which some query sees a key of the block, and the pieces of keys that some query sees.
+    std::vector<int64_t> queries, keys;
+    const auto seen = [&](const Piece& q, const Piece& k) {
+      for (int64_t i = q.begin; i < q.end; ++i)
+        for (int64_t j = k.begin; j < k.end; ++j)
+          if (sees(i, j, std::nullopt, documents)) return true;
+      return false;
+    };
+    for (const Piece& q : layout.pieces(rank))
+      if (std::ranges::any_of(layout.pieces(source), [&](const Piece& k) { return seen(q, k); }))
+        for (int64_t i = q.begin; i < q.end; ++i) queries.push_back(i);
+    for (const Piece& k : layout.pieces(source))
+      if (std::ranges::any_of(layout.pieces(rank), [&](const Piece& q) { return seen(q, k); }))
+        for (int64_t j = k.begin; j < k.end; ++j) keys.push_back(j);
+    ASSERT_EQ(met.has_value(), !queries.empty());
+    if (!met) return;
+    EXPECT_EQ(positions_of(met->queries), queries);
+    EXPECT_EQ(positions_of(met->keys), keys);
+  });
+}
+
+TEST(RingPlan, RowsLieWhereTheirPositionsAre) {
+  for_each_visit([](const SequenceLayout& layout, int rank, int source, const std::vector<int32_t>&,
+                    const std::optional<RingVisit>& met) {
+    if (!met) return;
+    for (const auto& [holder, rows] : {std::pair(rank, met->queries), std::pair(source, met->keys)})
+      for (int64_t row = 0; row < rows.count; ++row) {
+        const HeldPiece held = layout.piece_at(rows.positions.of(row));
+        EXPECT_EQ(held.rank, holder);
+        EXPECT_EQ(rows.local + row, held.piece.local + rows.positions.of(row) - held.piece.begin);
+      }
+  });
 }
 
 TEST(RingPlan, EveryBlockGoesOnceAround) {

@@ -15,7 +15,6 @@ struct TileRange {
 // query 0 on.
 struct KeyTile {
   int g, u, exist;  // KV head, first key, number of keys that exist
-  int diagonal;     // query t sees no key after u + diagonal + t
   TileRange rows;   // row tiles that see any of the keys
   TileRange whole;  // row tiles whose existing rows all see all kKeys keys, so that they need no mask
   int first_met;    // the row tile visited first
@@ -33,24 +32,18 @@ __device__ __forceinline__ int queries_of_tile(const AttentionShape& s) {
   return kRows / static_cast<int>(s.H / s.G);
 }
 
-// The tile's keys that query t sees, relative to tile.u. Not clamped to the tile, except that end <= tile.exist:
-// `begin` may be negative, and `end` less than `begin`.
+// The keys that query t sees, relative to tile.u. Not clamped to the tile, except that end <= tile.exist: `begin` may
+// be negative, and `end` less than `begin`.
 __device__ __forceinline__ TileRange keys_in_tile(const AttentionShape& s, const KeyTile& tile, int t) {
-  TileRange seen{-tile.u, tile.diagonal + t + 1};
-  if (s.sliding && seen.end - static_cast<int>(s.window) > seen.begin)
-    seen.begin = seen.end - static_cast<int>(s.window);
-  if (s.document_begin) {
-    const int first = s.document_begin[t] - static_cast<int>(s.k_begin) - tile.u;
-    if (first > seen.begin) seen.begin = first;
-  }
-  if (seen.end > tile.exist) seen.end = tile.exist;
-  return seen;
+  const Range seen = keys_of_query(s, t);
+  const int end = static_cast<int>(seen.end) - tile.u;
+  return {static_cast<int>(seen.begin) - tile.u, end < tile.exist ? end : tile.exist};
 }
 
 // The number of earlier key tiles that the row tile beginning at query t sees too.
 template <int kKeys>
 __device__ __forceinline__ int tiles_of_keys_before(const AttentionShape& s, const KeyTile& tile, int t) {
-  return tile.u / kKeys - (keys_in_tile(s, tile, t).begin + tile.u) / kKeys;
+  return tile.u / kKeys - static_cast<int>(keys_of_query(s, t).begin) / kKeys;
 }
 
 // The (key tile, KV head) of index `number`. KV heads are taken in sections of kSection; within a section, key tiles
@@ -73,7 +66,6 @@ __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number)
   tile.g = first + rest % heads;
   tile.u = u;
   tile.exist = keys_from(s, u, kKeys);
-  tile.diagonal = static_cast<int>(s.q_begin - s.k_begin - u);
   const auto rounded_up = [&](int64_t t) { return static_cast<int>((t + queries - 1) / queries); };
   const Range met = queries_of_keys(s, u, tile.exist);
   if (met.begin < met.end) tile.rows = {static_cast<int>(met.begin / queries), rounded_up(met.end)};

@@ -157,10 +157,10 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
       seen_begin[i] = static_cast<int>(seen.begin);
       seen_end[i] = static_cast<int>(seen.end);
       at[i] = row0 + 8 * i < rows.count() ? static_cast<int>(rows.at(s, visit.g, row0 + 8 * i)) : -1;
-      lse_before[i] = at[i] >= 0 ? lse[at[i]] : 0;
+      lse_before[i] = at[i] >= 0 ? lse[at[i]] : -INFINITY;
     }
     OnlineSoftmax softmax;
-    float score[Cut::kKeys / 8][4], out[Cut::K / 8][4] = {}, shrink[2];
+    float score[Cut::kKeys / 8][4], out[Cut::K / 8][4], shrink[2];
     uint32_t p[Cut::kKeys / 16][4];
     const auto take_scores = [&](int i) {
       const int u = visit.u0 + (visit.tiles - 1 - i) * Cut::kKeys;
@@ -179,12 +179,15 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     wait(&shared.k_full[k_place.stage], k_place.parity);
     pin(score);
     ask_for_scores(score, shared, consumer, q_place.stage, k_place.stage);
+    // Here, so that the first product and softmax hide the loads of lse and o.
+    for (int i = 0; i < 2; ++i) continue_row<Cut::K>(out, softmax, i, at[i], lse_before[i], o);
     wait_products<0>();
     pin(score);
     arrive_as_warp(&shared.k_empty[k_place.stage]);
     k_place.next();
     take_scores(0);
     round_to_left(p, score);
+    shrink_rows(out, shrink);
     if (visit.tiles > 1) wait(&shared.k_full[k_place.stage], k_place.parity);
     for (int i = 1; i < visit.tiles; ++i) {
       pin(score);
@@ -219,11 +222,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     v_place.next();
 
     ROPEWALK_UNROLL
-    for (int i = 0; i < 2; ++i) {
-      const float sum = softmax.whole_sum(i);
-      const bool mine = at[i] >= 0 && sum != 0;  // sum 0: the row sees none of these keys
-      merge_row<Cut::K>(out, i, kLn2 * softmax.largest[i] + logf(sum), sum, mine, at[i], lse_before[i], o, lse);
-    }
+    for (int i = 0; i < 2; ++i) write_row<Cut::K>(out, softmax, i, seen_begin[i] < seen_end[i], at[i], o, lse);
   }
 }
 

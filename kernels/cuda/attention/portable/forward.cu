@@ -23,8 +23,16 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
   auto& bounds = *reinterpret_cast<RowBounds<Tiles>*>(q_tile + Tiles::kTiles);
   block.copy_rows(q_tile, q);
 
+  const auto rows = block.rows();
+  const auto sees = [&](int row) { return !keys_of_row(s, rows, row).empty(); };
   OnlineSoftmax softmax[Tiles::kParts];
-  float out[Tiles::kParts][K / 8][4] = {};
+  float out[Tiles::kParts][K / 8][4];
+  ROPEWALK_UNROLL
+  for (int part = 0; part < Tiles::kParts; ++part)
+    for (int i = 0; i < 2; ++i) {
+      const int64_t at = rows.at(s, blockIdx.y, block.row(part, i));
+      continue_row<K>(out[part], softmax[part], i, at, block.row(part, i) < rows.count() ? lse[at] : -INFINITY, o);
+    }
   const float scale = kLog2e / sqrtf(static_cast<float>(K));
   block.each_tile(k, v, q_tile + Tiles::kLeft, bounds, [&](int u, const Tile<K>& keys) {
     float score[Tiles::kParts][Tiles::kKeys / 8][4] = {};
@@ -39,19 +47,12 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
     add_product<K>(out, score, keys, Tiles::kKeys);
   });
 
-  const auto rows = block.rows();
   ROPEWALK_UNROLL
-  for (int part = 0; part < Tiles::kParts; ++part) {
-    ROPEWALK_UNROLL
+  for (int part = 0; part < Tiles::kParts; ++part)
     for (int i = 0; i < 2; ++i) {
-      const float sum = softmax[part].whole_sum(i);
       const int row = block.row(part, i);
-      const bool mine = row < rows.count() && sum != 0;  // sum 0: the row sees none of these keys
-      const int64_t at = mine ? rows.at(s, blockIdx.y, row) : 0;
-      merge_row<K>(out[part], i, kLn2 * softmax[part].largest[i] + logf(sum), sum, mine, at, mine ? lse[at] : 0, o,
-                   lse);
+      write_row<K>(out[part], softmax[part], i, sees(row), rows.at(s, blockIdx.y, row), o, lse);
     }
-  }
 }
 
 }  // namespace

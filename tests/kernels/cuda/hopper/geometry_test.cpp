@@ -24,7 +24,7 @@ class Backward {
  public:
   explicit Backward(const AttentionShape& s)
       : s_(s),
-        mask_(s.U, s.q_begin, s.k_begin, s.sliding ? std::optional(s.window) : std::nullopt, s.document_begin),
+        mask_(s.U, s.queries, s.keys, s.sliding ? std::optional(s.window) : std::nullopt, s.document_begin),
         queries_(kRows / (s.H / s.G)) {}
 
   void check() const {
@@ -94,20 +94,29 @@ TEST(HopperGeometry, KeysMeetTheRowsThatSeeThem) {
   for (const auto [R, G] : {Heads{1, 1}, Heads{3, 2}, Heads{5, 3}, Heads{32, 5}})
     for (const int64_t T : {1, 40, 300})
       for (const int64_t U : {1, 128, 400})
-        for (const auto [q_begin, k_begin] :
-             {Range{0, 0}, {300, 0}, {170, 130}, {0, 130}, {kFar - 30, kFar - 130}, {kFar + 290, kFar + 1}})
+        for (const auto& [queries, keys] :
+             std::initializer_list<std::pair<Positions, Positions>>{{0, 0},
+                                                                    {300, 0},
+                                                                    {170, 130},
+                                                                    {0, 130},
+                                                                    {kFar - 30, kFar - 130},
+                                                                    {kFar + 290, kFar + 1},
+                                                                    {{50, 30, 200}, {50, 30, 200}},
+                                                                    {{150, 150, 500}, {0, 150, 0}},
+                                                                    {700, {10, 130, 150}},
+                                                                    {{131, 3, 1}, {0, 130, 1}}})
           for (const int64_t window : {0, 1, 64, 129, 300, 1 << 30})
             for (const std::vector<int64_t>& packing : packings) {
               std::vector<int32_t> documents;
-              for (const int64_t begin : packing) documents.push_back(static_cast<int32_t>(k_begin + begin));
-              const std::vector<int32_t> begins = document_of_queries(documents, q_begin, T);
-              const AttentionShape s{T,       U,       R * G,      G,      64,
-                                     q_begin, k_begin, window > 0, window, documents.empty() ? nullptr : begins.data()};
+              for (const int64_t begin : packing) documents.push_back(static_cast<int32_t>(keys.begin + begin));
+              const std::vector<int32_t> begins = document_of_queries(documents, queries, T);
+              const AttentionShape s{T,       U,    R * G,      G,      64,
+                                     queries, keys, window > 0, window, documents.empty() ? nullptr : begins.data()};
               Backward<128>(s).check();
               Backward<64>(s).check();
-              ASSERT_FALSE(HasFailure()) << "R " << R << " G " << G << " T " << T << " U " << U << " q " << q_begin
-                                         << " k " << k_begin << " window " << window << " documents "
-                                         << documents.size();
+              ASSERT_FALSE(HasFailure()) << "R " << R << " G " << G << " T " << T << " U " << U << " q "
+                                         << queries.begin << " k " << keys.begin << " window " << window
+                                         << " documents " << documents.size();
             }
 }
 
