@@ -8,27 +8,36 @@
 namespace ropewalk {
 
 // Row r is at position  begin + r  if r < second, and at  begin + r + gap  otherwise.
-struct Positions {
-  constexpr Positions(int64_t begin_ = 0) : begin(begin_) {}  // one run; implicit, as most rows have one
-  constexpr Positions(int64_t begin_, int64_t second_, int64_t gap_) : begin(begin_), second(second_), gap(gap_) {}
+template <typename Int>
+struct BasicPositions {
+  constexpr BasicPositions(Int begin_ = 0) : begin(begin_) {}  // one run; implicit, as most rows have one
+  constexpr BasicPositions(Int begin_, Int second_, Int gap_) : begin(begin_), second(second_), gap(gap_) {}
+  // In another type of integers, which must hold them.
+  template <typename Other>
+  constexpr explicit BasicPositions(const BasicPositions<Other>& x)
+      : begin(static_cast<Int>(x.begin)),
+        second(x.second == x.kNoSecond ? kNoSecond : static_cast<Int>(x.second)),
+        gap(static_cast<Int>(x.gap)) {}
 
-  constexpr int64_t of(int64_t row) const { return begin + row + (row < second ? 0 : gap); }
+  constexpr Int of(Int row) const { return begin + row + (row < second ? 0 : gap); }
   // The first row at `position` or after it. Rows are counted on beyond both ends of the tensor.
-  constexpr int64_t first_row_from(int64_t position) const {
-    const int64_t row = position - begin;
+  constexpr Int first_row_from(Int position) const {
+    const Int row = position - begin;
     if (row <= second) return row;
     return row - gap > second ? row - gap : second;
   }
   // The positions of the rows from `row` on.
-  constexpr Positions from(int64_t row) const {
-    return row < second ? Positions(begin + row, second == kNoSecond ? kNoSecond : second - row, gap)
-                        : Positions(of(row));
+  constexpr BasicPositions from(Int row) const {
+    if (row >= second) return of(row);
+    return {begin + row, second == kNoSecond ? kNoSecond : second - row, gap};
   }
 
-  static constexpr int64_t kNoSecond = std::numeric_limits<int64_t>::max();
-  int64_t begin;
-  int64_t second = kNoSecond;  // the first row of the second run
-  int64_t gap = 0;             // positions between the runs, >= 0
+  static constexpr Int kNoSecond = std::numeric_limits<Int>::max();
+  Int begin;
+  Int second = kNoSecond;  // the first row of the second run
+  Int gap = 0;             // positions between the runs, >= 0
 };
+
+using Positions = BasicPositions<int64_t>;
 
 }  // namespace ropewalk

@@ -33,6 +33,14 @@ TEST(Positions, OfTwoRuns) {
     }
 }
 
+TEST(Positions, InOtherIntegers) {
+  using Narrow = BasicPositions<int>;
+  const Positions two(10, 4, 3), there_and_back = Positions(Narrow(two));
+  EXPECT_EQ(there_and_back.of(5), two.of(5));
+  EXPECT_EQ(Narrow(Positions(7)).second, Narrow::kNoSecond);
+  EXPECT_EQ(Positions(Narrow(7)).of(int64_t{1} << 30), (int64_t{1} << 30) + 7);
+}
+
 static_assert(Positions(3).first_row_from(5) == 2, "device code shares it with the host");
 
 }  // namespace

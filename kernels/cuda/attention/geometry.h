@@ -9,20 +9,23 @@
 
 namespace ROPEWALK_CUDA {
 
+// Positions are 32-bit in kernels (check_positions in operands.h).
+using RowPositions = BasicPositions<int>;
+
 struct AttentionShape {
   int64_t T, U, H, G, K;          // queries, keys, query heads, KV heads, head size
-  Positions queries, keys;        // of the rows of queries and of keys
+  RowPositions queries, keys;     // of the rows of queries and of keys
   bool sliding;                   // a query sees only `window` keys, itself included
-  int64_t window;                 // if sliding; small enough that sums with it do not overflow
+  int window;                     // if sliding
   const int32_t* document_begin;  // [T] in device memory, or null
 };
 
 // The rows of keys that the query in row t sees: AttentionMask::of_query of kernels/attention_mask.h.
 __device__ __forceinline__ Range keys_of_query(const AttentionShape& s, int64_t t) {
-  const int64_t i = s.queries.of(t);
-  int64_t first = s.document_begin ? s.document_begin[t] : 0;
+  const int i = s.queries.of(static_cast<int>(t)), U = static_cast<int>(s.U);
+  int first = s.document_begin ? s.document_begin[t] : 0;
   if (s.sliding && i + 1 - s.window > first) first = i + 1 - s.window;
-  const auto clamped = [&](int64_t x) { return x < 0 ? 0 : x > s.U ? s.U : x; };
+  const auto clamped = [&](int x) { return x < 0 ? 0 : x > U ? U : x; };
   return {clamped(s.keys.first_row_from(first)), clamped(s.keys.first_row_from(i + 1))};
 }
 
@@ -40,16 +43,16 @@ __device__ __forceinline__ int64_t queries_before(const AttentionShape& s, Range
 }
 
 // The first query at `position` or after it; s.T if there is none.
-__device__ __forceinline__ int64_t query_from(const AttentionShape& s, int64_t position) {
-  const int64_t t = s.queries.first_row_from(position);
-  return t < 0 ? 0 : t > s.T ? s.T : t;
+__device__ __forceinline__ int64_t query_from(const AttentionShape& s, int position) {
+  const int t = s.queries.first_row_from(position), T = static_cast<int>(s.T);
+  return t < 0 ? 0 : t > T ? T : t;
 }
 
 // The queries that see at least one of the keys [u, u + exist). Earlier queries precede these keys; the windows or
 // documents of later queries begin after them. (If the keys' gap lies among them, a query in the gap is included
 // even if its window or document begins in the gap too, so that it sees none.)
 __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_t u, int exist) {
-  const int64_t first = s.keys.of(u), last = s.keys.of(u + exist - 1);
+  const int first = s.keys.of(static_cast<int>(u)), last = s.keys.of(static_cast<int>(u) + exist - 1);
   Range queries{query_from(s, first), s.T};
   if (s.sliding) queries.end = query_from(s, last + s.window);
   if (s.document_begin) queries.end = queries_before(s, queries, last);
@@ -59,7 +62,7 @@ __device__ __forceinline__ Range queries_of_keys(const AttentionShape& s, int64_
 // The queries that see all of the keys [u, u + count), so that they need no mask there. Empty if U < u + count.
 __device__ __forceinline__ Range queries_of_all_keys(const AttentionShape& s, int64_t u, int count) {
   if (u + count > s.U) return {};
-  const int64_t first = s.keys.of(u), last = s.keys.of(u + count - 1);
+  const int first = s.keys.of(static_cast<int>(u)), last = s.keys.of(static_cast<int>(u) + count - 1);
   Range queries{query_from(s, last), s.T};
   if (s.sliding) queries.end = query_from(s, first + s.window);
   if (s.document_begin) queries.end = queries_before(s, queries, first);

@@ -18,6 +18,13 @@ inline void check_heads(int64_t K, std::initializer_list<Tensor> operands) {
         "attention of head size {} on cuda", K);
 }
 
+// Kernels count rows and positions with 32 bits, and add a window to a position.
+inline constexpr int64_t kMostPositions = int64_t{1} << 30;
+inline RowPositions check_positions(const Positions& x, int64_t rows) {
+  CHECK(x.of(rows) < kMostPositions, "attention at position {} on cuda", x.of(rows));
+  return RowPositions(x);
+}
+
 inline AttentionShape shape_of(const Tensor& q, const Tensor& k, const AttentionSpan& span,
                                std::initializer_list<Tensor> operands) {
   const AttentionSizes s = attention_sizes(q, k);
@@ -29,17 +36,16 @@ inline AttentionShape shape_of(const Tensor& q, const Tensor& k, const Attention
           .H = s.H,
           .G = s.G,
           .K = s.K,
-          .queries = span.queries,
-          .keys = span.keys,
+          .queries = check_positions(span.queries, s.T),
+          .keys = check_positions(span.keys, s.U),
           .sliding = span.window.has_value(),
-          .window = std::min(span.window.value_or(0), int64_t{1} << 40),
+          .window = static_cast<int>(std::min(span.window.value_or(0), kMostPositions)),
           .document_begin = span.document_begin.empty() ? nullptr : at<int32_t>(span.document_begin)};
 }
 
-// Checks the limits of the Hopper kernels: indices of rows are 32-bit.
+// Checks the limit of the Hopper kernels: indices of rows are 32-bit.
 inline void check_counts(const AttentionShape& s) {
-  constexpr int64_t kMost = int64_t{1} << 30;
-  CHECK(s.T * s.H < kMost && s.U < kMost, "attention of {} queries of {} heads and {} keys on cuda", s.T, s.H, s.U);
+  CHECK(s.T * s.H < int64_t{1} << 30, "attention of {} queries of {} heads on cuda", s.T, s.H);
 }
 
 // Calls f(std::integral_constant<int, K>{}) if K is a supported head size.

@@ -15,8 +15,8 @@ constexpr int kTileKeys = 64;
 // Each query's keys are those of the mask. A key tile is visited by exactly the queries that see any of it, and is left
 // unmasked for exactly those that see all of it.
 void check_piece(const cuda_emulated::AttentionShape& s) {
-  const AttentionMask mask(s.U, s.queries, s.keys, s.sliding ? std::optional(s.window) : std::nullopt,
-                           s.document_begin);
+  const AttentionMask mask(s.U, Positions(s.queries), Positions(s.keys),
+                           s.sliding ? std::optional<int64_t>(s.window) : std::nullopt, s.document_begin);
   for (int64_t t = 0; t < s.T; ++t) {
     const Range keys = cuda_emulated::keys_of_query(s, t), expected = mask.of_query(t);
     ASSERT_TRUE(keys.empty() == expected.empty()) << "query " << t;
@@ -50,8 +50,8 @@ TEST(CudaTiles, MeetWhatSeesThemAndNothingElse) {
         for (const int64_t window : {0, 1, 30, 64, 100, 1000})
           for (const std::vector<int32_t>& documents : packings) {
             const std::vector<int32_t> begins = document_of_queries(documents, queries, T);
-            check_piece(
-                {T, U, 1, 1, 64, queries, keys, window > 0, window, documents.empty() ? nullptr : begins.data()});
+            check_piece({T, U, 1, 1, 64, cuda_emulated::RowPositions(queries), cuda_emulated::RowPositions(keys),
+                         window > 0, static_cast<int>(window), documents.empty() ? nullptr : begins.data()});
             ASSERT_FALSE(HasFailure()) << "T " << T << " U " << U << " q " << queries.begin << " k " << keys.begin
                                        << " window " << window << " documents " << documents.size();
           }

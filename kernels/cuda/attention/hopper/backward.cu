@@ -62,11 +62,9 @@ __global__ void __launch_bounds__(BackwardTiles<K>::kThreads, 1)
 
 }  // namespace
 
-void CudaBackend::hopper_attention_backward(const AttentionShape& shape, const Tensor& q, const Tensor& k,
-                                            const Tensor& v, const Tensor& d_o, const Tensor& lse, const Tensor& delta,
-                                            const Tensor& dq, const Tensor& dk, const Tensor& dv) {
-  AttentionShape s = shape;
-  s.window = std::min(s.window, int64_t{1} << 30);  // the kernel's indices of keys and rows are 32-bit
+void CudaBackend::hopper_attention_backward(const AttentionShape& s, const Tensor& q, const Tensor& k, const Tensor& v,
+                                            const Tensor& d_o, const Tensor& lse, const Tensor& delta, const Tensor& dq,
+                                            const Tensor& dk, const Tensor& dv) {
   check_counts(s);
   if (s.T == 0 || s.U == 0) return;
   with_head_size(s.K, [&](auto K) {

@@ -6,6 +6,7 @@
 #include "kernels/cuda/attention/merge.h"
 #include "kernels/cuda/attention/online_softmax.h"
 #include "kernels/cuda/attention/operands.h"
+#include "kernels/cuda/attention/registers.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/hopper/registers.h"
 #include "kernels/cuda/hopper/ring.h"
@@ -149,15 +150,15 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     const Visit visit = shared.visit[q_place.stage];
     if (visit.tiles == 0) break;
     const Rows<Cut::kRows> rows(s, visit.t0);
-    int seen_begin[2], seen_end[2], at[2];  // of this thread's rows; at < 0: no such row
+    int seen_begin[2], seen_end[2];  // of this thread's rows
     float lse_before[2];
+    const auto at = [&](int i) { return rows.at(s, visit.g, worked_out_here(row0) + 8 * i); };
     ROPEWALK_UNROLL
     for (int i = 0; i < 2; ++i) {
       const Range seen = keys_of_row(s, rows, row0 + 8 * i);
       seen_begin[i] = static_cast<int>(seen.begin);
       seen_end[i] = static_cast<int>(seen.end);
-      at[i] = row0 + 8 * i < rows.count() ? static_cast<int>(rows.at(s, visit.g, row0 + 8 * i)) : -1;
-      lse_before[i] = at[i] >= 0 ? lse[at[i]] : -INFINITY;
+      lse_before[i] = row0 + 8 * i < rows.count() ? lse[at(i)] : -INFINITY;
     }
     OnlineSoftmax softmax;
     float score[Cut::kKeys / 8][4], out[Cut::K / 8][4], shrink[2];
@@ -180,7 +181,8 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     pin(score);
     ask_for_scores(score, shared, consumer, q_place.stage, k_place.stage);
     // Here, so that the first product and softmax hide the loads of lse and o.
-    for (int i = 0; i < 2; ++i) continue_row<Cut::K>(out, softmax, i, at[i], lse_before[i], o);
+    ROPEWALK_UNROLL
+    for (int i = 0; i < 2; ++i) continue_row<Cut::K>(out, softmax, i, at(i), lse_before[i], o);
     wait_products<0>();
     pin(score);
     arrive_as_warp(&shared.k_empty[k_place.stage]);
@@ -222,7 +224,7 @@ __device__ __forceinline__ void consume(const AttentionShape& s, Shared<Cut>& sh
     v_place.next();
 
     ROPEWALK_UNROLL
-    for (int i = 0; i < 2; ++i) write_row<Cut::K>(out, softmax, i, seen_begin[i] < seen_end[i], at[i], o, lse);
+    for (int i = 0; i < 2; ++i) write_row<Cut::K>(out, softmax, i, seen_begin[i] < seen_end[i], at(i), o, lse);
   }
 }
 
@@ -271,7 +273,7 @@ void launch_forward(const Runtime& runtime, const AttentionShape& s, unsigned* t
   const int64_t blocks = blocks_for(s.T, queries), count = blocks * s.G;
   if (count == 0 || s.U == 0) return;
   check_counts(s);
-  const int64_t met = s.sliding ? std::min(s.window, s.U) : s.U;
+  const int64_t met = s.sliding ? std::min<int64_t>(s.window, s.U) : s.U;
   const int64_t section = std::clamp<int64_t>(kSectionBytes / (met * K * 2 * int64_t{sizeof(Bf16)}), 1, s.G);
   const RowSchedule schedule{static_cast<unsigned>(count), static_cast<unsigned>(blocks), static_cast<unsigned>(s.G),
                              static_cast<unsigned>(section), taken};

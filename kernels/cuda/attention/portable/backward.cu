@@ -164,12 +164,13 @@ __global__ void __launch_bounds__(KeyTiles<K, kWithQueries>::kThreads, KeyTiles<
 
   float dk_sum[1][K / 8][4] = {}, dv_sum[1][K / 8][4] = {};
   const float scale = 1 / sqrtf(static_cast<float>(K));
-  int t_before = -1, half = 0;  // the row tile whose dS^T is in ds_tiles, and in which buffer
+  // The row tile t whose dS^T is in ds_tiles, and in which of the two buffers, as 2 t + buffer, to save a register.
+  int held = -1;
+  const auto add_held = [&] { add_query_gradient(rows, held >> 1, ds_tiles + (held & 1) * Shared::kDs, k_tile, dq); };
   rows.each_tile(q, d_o, lse, delta, row_tiles, [&](int t, const Tile<K>& tile, const auto& facts) {
     if constexpr (kWithQueries) {
-      if (t_before >= 0) add_query_gradient(rows, t_before, ds_tiles + half * Shared::kDs, k_tile, dq);
-      t_before = t;
-      half ^= 1;
+      if (held >= 0) add_held();
+      held = 2 * t + ((held & 1) ^ 1);
     }
     const Tile<K> keys(k_tile);
     ROPEWALK_UNROLL
@@ -217,13 +218,13 @@ __global__ void __launch_bounds__(KeyTiles<K, kWithQueries>::kThreads, KeyTiles<
         for (int column = 0; column < kStep / 8; ++column)
           for (int i = 0; i < 2; ++i)
             store(Pack<Bf16, 2>{{rounded<Bf16>(ds[0][column][2 * i]), rounded<Bf16>(ds[0][column][2 * i + 1])}},
-                  ds_tiles + half * Shared::kDs + in_tile<kRows>(row + 8 * i, step + column * 8) + lane() % 4 * 2);
+                  ds_tiles + (held & 1) * Shared::kDs + in_tile<kRows>(row + 8 * i, step + column * 8) + lane() % 4 * 2);
       }
     }
   });
   if constexpr (kWithQueries) {
     __syncthreads();
-    add_query_gradient(rows, t_before, ds_tiles + half * Shared::kDs, k_tile, dq);
+    add_held();
   }
 
   ROPEWALK_UNROLL

@@ -23,16 +23,22 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
   auto& bounds = *reinterpret_cast<RowBounds<Tiles>*>(q_tile + Tiles::kTiles);
   block.copy_rows(q_tile, q);
 
-  const auto rows = block.rows();
-  const auto sees = [&](int row) { return !keys_of_row(s, rows, row).empty(); };
   OnlineSoftmax softmax[Tiles::kParts];
   float out[Tiles::kParts][K / 8][4];
-  ROPEWALK_UNROLL
-  for (int part = 0; part < Tiles::kParts; ++part)
-    for (int i = 0; i < 2; ++i) {
-      const int64_t at = rows.at(s, blockIdx.y, block.row(part, i));
-      continue_row<K>(out[part], softmax[part], i, at, block.row(part, i) < rows.count() ? lse[at] : -INFINITY, o);
+  const auto each_row = [&](const auto& f) {
+    const auto rows = block.rows();
+    ROPEWALK_UNROLL
+    for (int part = 0; part < Tiles::kParts; ++part) {
+      ROPEWALK_UNROLL
+      for (int i = 0; i < 2; ++i) {
+        const int row = worked_out_here(block.row(part, i));
+        f(part, i, rows, row, rows.at(s, blockIdx.y, row));
+      }
     }
+  };
+  each_row([&](int part, int i, const auto& rows, int row, int64_t at) {
+    continue_row<K>(out[part], softmax[part], i, at, row < rows.count() ? lse[at] : -INFINITY, o);
+  });
   const float scale = kLog2e / sqrtf(static_cast<float>(K));
   block.each_tile(k, v, q_tile + Tiles::kLeft, bounds, [&](int u, const Tile<K>& keys) {
     float score[Tiles::kParts][Tiles::kKeys / 8][4] = {};
@@ -47,12 +53,9 @@ __global__ void __launch_bounds__(ForwardTiles<K>::kThreads, ForwardTiles<K>::kB
     add_product<K>(out, score, keys, Tiles::kKeys);
   });
 
-  ROPEWALK_UNROLL
-  for (int part = 0; part < Tiles::kParts; ++part)
-    for (int i = 0; i < 2; ++i) {
-      const int row = block.row(part, i);
-      write_row<K>(out[part], softmax[part], i, sees(row), rows.at(s, blockIdx.y, row), o, lse);
-    }
+  each_row([&](int part, int i, const auto& rows, int row, int64_t at) {
+    write_row<K>(out[part], softmax[part], i, !keys_of_row(s, rows, row).empty(), at, o, lse);
+  });
 }
 
 }  // namespace

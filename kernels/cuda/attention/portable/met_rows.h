@@ -42,7 +42,8 @@ class MetRows {
     Facts facts[Tiles::kStages];
     // [i][j]: the index in [T, H] of the tile's row i + j * Copy::kStep, relative to row 0's.
     int place[Copy::kStep][Copy::kCount];
-    int all_begin, all_end;  // the queries that see all keys of the key tile
+    int end;                 // of the queries that see any key of the key tile
+    int all_begin, all_end;  // the queries that see all of them
   };
   static constexpr int kTiles = 2 * Tiles::kStages * Tiles::kRow;  // elements: q and do of each stage
 
@@ -74,13 +75,14 @@ class MetRows {
     if (mine < kRows)
       shared_.place[mine % Copy::kStep][mine / Copy::kStep] = static_cast<int>(mine / R_ * s_.H + mine % R_);
     const Range all = queries_of_all_keys(s_, u_, Tiles::kKeys);
-    shared_.all_begin = static_cast<int>(all.begin);  // all threads write the same value
+    shared_.end = end_;  // all threads write the same values
+    shared_.all_begin = static_cast<int>(all.begin);
     shared_.all_end = static_cast<int>(all.end);
     __syncthreads();
 
     float lse_coming = 0, delta_coming = 0;
     const auto ask = [&](int t, int stage) {
-      if (t < end_) {
+      if (t < shared_.end) {
         const int exist = count(t);
         ask_for_tile(t, exist, q, d_o, tiles + stage * 2 * Tiles::kRow);
         if (mine < kRows) {
@@ -104,7 +106,7 @@ class MetRows {
       note(stage);
     }
     int stage = 0;
-    for (int t = begin_; t < end_; t += per_tile_) {
+    for (int t = begin_; t < shared_.end; t += per_tile_) {
       wait<Tiles::kStages - 2>();
       __syncthreads();  // all threads' copies of this tile are complete, and nobody reads the previous one any more
       const int free = stage == 0 ? Tiles::kStages - 1 : stage - 1;
@@ -134,7 +136,7 @@ class MetRows {
   }
   // Called by one thread for each row of the tile.
   __device__ __forceinline__ void note_bounds(int t, bool exists, Facts& facts) const {
-    const int row = static_cast<int>(threadIdx.x);
+    const int row = worked_out_here(static_cast<int>(threadIdx.x));
     const bool masked = t < shared_.all_begin || t + per_tile_ > shared_.all_end;
     if (row == 0) facts.masked = masked;
     if (!masked) return;

@@ -24,7 +24,8 @@ class Backward {
  public:
   explicit Backward(const AttentionShape& s)
       : s_(s),
-        mask_(s.U, s.queries, s.keys, s.sliding ? std::optional(s.window) : std::nullopt, s.document_begin),
+        mask_(s.U, Positions(s.queries), Positions(s.keys), s.sliding ? std::optional<int64_t>(s.window) : std::nullopt,
+              s.document_begin),
         queries_(kRows / (s.H / s.G)) {}
 
   void check() const {
@@ -88,30 +89,39 @@ TEST(HopperGeometry, KeysMeetTheRowsThatSeeThem) {
   constexpr int64_t kFar = 1 << 20;
   const std::vector<std::vector<int64_t>> packings = {
       {}, {0, 1, 5}, {0, 127, 128, 255, 256}, {0, 190}};  // from k_begin
+  const std::vector<std::pair<Positions, Positions>> pairs = {{0, 0},
+                                                              {300, 0},
+                                                              {170, 130},
+                                                              {0, 130},
+                                                              {kFar - 30, kFar - 130},
+                                                              {kFar + 290, kFar + 1},
+                                                              // two runs
+                                                              {{50, 30, 200}, {50, 30, 200}},
+                                                              {{150, 150, 500}, {0, 150, 0}},
+                                                              {700, {10, 130, 150}},
+                                                              {{131, 3, 1}, {0, 130, 1}}};
   struct Heads {
     int64_t R, G;
   };
   for (const auto [R, G] : {Heads{1, 1}, Heads{3, 2}, Heads{5, 3}, Heads{32, 5}})
     for (const int64_t T : {1, 40, 300})
       for (const int64_t U : {1, 128, 400})
-        for (const auto& [queries, keys] :
-             std::initializer_list<std::pair<Positions, Positions>>{{0, 0},
-                                                                    {300, 0},
-                                                                    {170, 130},
-                                                                    {0, 130},
-                                                                    {kFar - 30, kFar - 130},
-                                                                    {kFar + 290, kFar + 1},
-                                                                    {{50, 30, 200}, {50, 30, 200}},
-                                                                    {{150, 150, 500}, {0, 150, 0}},
-                                                                    {700, {10, 130, 150}},
-                                                                    {{131, 3, 1}, {0, 130, 1}}})
+        for (const auto& [queries, keys] : pairs)
           for (const int64_t window : {0, 1, 64, 129, 300, 1 << 30})
             for (const std::vector<int64_t>& packing : packings) {
               std::vector<int32_t> documents;
               for (const int64_t begin : packing) documents.push_back(static_cast<int32_t>(keys.begin + begin));
               const std::vector<int32_t> begins = document_of_queries(documents, queries, T);
-              const AttentionShape s{T,       U,    R * G,      G,      64,
-                                     queries, keys, window > 0, window, documents.empty() ? nullptr : begins.data()};
+              const AttentionShape s{T,
+                                     U,
+                                     R * G,
+                                     G,
+                                     64,
+                                     RowPositions(queries),
+                                     RowPositions(keys),
+                                     window > 0,
+                                     static_cast<int>(window),
+                                     documents.empty() ? nullptr : begins.data()};
               Backward<128>(s).check();
               Backward<64>(s).check();
               ASSERT_FALSE(HasFailure()) << "R " << R << " G " << G << " T " << T << " U " << U << " q "
