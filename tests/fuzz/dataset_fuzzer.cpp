@@ -1,8 +1,6 @@
 // The input is a Megatron dataset: two bytes with the length of its PREFIX.idx, the index, and its PREFIX.bin. It is
 // refused with a DataError, at the latest by check(); or it is sound by a plain reading of the format, and the same
 // tokens and documents are read. A sound one is never refused. No block of memory is much larger than the input.
-#include <sanitizer/allocator_interface.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -12,15 +10,12 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "tests/fuzz/largest_block.h"
 #include "tests/support/temporary_directory.h"
 #include "trainer/data/indexed_dataset.h"
 
 namespace ropewalk {
 namespace {
-
-size_t largest_block = 0;
-void note_block(const volatile void*, size_t bytes) { largest_block = std::max(largest_block, bytes); }
-void ignore_block(const volatile void*) {}
 
 struct Files {
   std::string index, data;
@@ -144,18 +139,19 @@ void compare(const IndexedDataset& dataset, const Contents& contents) {
 
 void read(const std::string& prefix, const Files& files, int64_t vocabulary) {
   const std::optional<Contents> contents = contents_of(files, vocabulary);
-  largest_block = 0;
-  try {
-    const IndexedDataset dataset(prefix, vocabulary);
-    use(dataset);
-    dataset.check();
-    CHECK(contents, "a damaged dataset is accepted");
-    compare(dataset, *contents);
-  } catch (const DataError& error) {
-    CHECK(!contents, "a sound dataset is refused: {}", error.what());
-  }
+  const size_t largest = largest_block([&] {
+    try {
+      const IndexedDataset dataset(prefix, vocabulary);
+      use(dataset);
+      dataset.check();
+      CHECK(contents, "a damaged dataset is accepted");
+      compare(dataset, *contents);
+    } catch (const DataError& error) {
+      CHECK(!contents, "a sound dataset is refused: {}", error.what());
+    }
+  });
   const size_t most = files.index.size() + 4 * files.data.size() + 4096;  // tokens of a byte become four; messages
-  CHECK(largest_block <= most, "{} bytes of memory for {} + {}", largest_block, files.index.size(), files.data.size());
+  CHECK(largest <= most, "{} bytes of memory for {} + {}", largest, files.index.size(), files.data.size());
 }
 
 }  // namespace
@@ -164,8 +160,6 @@ void read(const std::string& prefix, const Files& files, int64_t vocabulary) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace ropewalk;
   static const TemporaryDirectory directory;
-  static const bool noting = __sanitizer_install_malloc_and_free_hooks(note_block, ignore_block) > 0;
-  CHECK(noting, "the sizes of memory blocks are not noted");
   const Files files = files_of({reinterpret_cast<const char*>(data), size});
   write_file(directory / "x.idx", files.index);
   write_file(directory / "x.bin", files.data);
