@@ -7,8 +7,9 @@
 
 namespace ropewalk {
 
-WordCounter::WordCounter(const PreTokenizer& pre_tokenizer, int threads)
+WordCounter::WordCounter(const PreTokenizer& pre_tokenizer, int threads, size_t batch_bytes)
     : pre_tokenizer_(pre_tokenizer),
+      batch_bytes_(batch_bytes),
       splitter_(pre_tokenizer.make_splitter()),
       long_words_(std::make_unique<Batch>()),
       documents_(std::make_unique<Batch>()),
@@ -29,7 +30,7 @@ WordCounter::~WordCounter() {
 void WordCounter::append(std::string_view piece) {
   while (!piece.empty()) {
     // Text that was held back is split again only when it has doubled, so that the time is linear.
-    const size_t goal = std::max(kBatchBytes, 2 * held_back_);
+    const size_t goal = std::max(batch_bytes_, 2 * held_back_);
     const std::string_view next = piece.substr(0, goal - text_.size());
     text_ += next;
     piece.remove_prefix(next.size());
@@ -43,7 +44,7 @@ void WordCounter::end_document() {
   documents_->text += text_;
   documents_->ends.push_back(documents_->text.size());
   text_.clear();
-  if (documents_->text.size() >= kBatchBytes) documents_ = hand_over(std::move(documents_));
+  if (documents_->text.size() >= batch_bytes_) documents_ = hand_over(std::move(documents_));
 }
 
 void WordCounter::split_text(bool ends) {

@@ -25,11 +25,11 @@ struct WordCount {
 // words and with the longest word, not with the text. Time is linear in the length of the text.
 class WordCounter {
  public:
-  // Documents of up to so many bytes are split by the threads, longer ones as they come.
   static constexpr size_t kBatchBytes = size_t{1} << 18;
 
-  // pre_tokenizer: of published patterns, so that its splitters do not throw. It must outlive this.
-  WordCounter(const PreTokenizer& pre_tokenizer, int threads);
+  // pre_tokenizer: of published patterns, so that its splitters do not throw. It must outlive this. batch_bytes: longer
+  // documents are split as they come, the others by the threads; at least 1. Counts do not depend on it.
+  WordCounter(const PreTokenizer& pre_tokenizer, int threads, size_t batch_bytes = kBatchBytes);
   ~WordCounter();  // waits for the threads
   WordCounter(const WordCounter&) = delete;
   WordCounter& operator=(const WordCounter&) = delete;
@@ -61,6 +61,7 @@ class WordCounter {
   std::unique_ptr<Batch> next_batch(std::unique_ptr<Batch> counted);
 
   const PreTokenizer& pre_tokenizer_;
+  const size_t batch_bytes_;
   std::string text_;                               // of the document, not yet in a batch
   size_t held_back_ = 0;                           // bytes of text_ whose words a continuation may change
   bool is_long_ = false;                           // words of the document were handed over

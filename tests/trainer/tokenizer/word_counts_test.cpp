@@ -37,11 +37,16 @@ Counts counts_of_whole(const PreTokenizer& pre_tokenizer, const std::vector<std:
   return out;
 }
 
-Counts counts_of_parts(const PreTokenizer& pre_tokenizer, const std::vector<std::string>& documents, int threads,
-                       size_t part) {
-  WordCounter counter(pre_tokenizer, threads);
+struct Cuts {
+  int threads;
+  size_t batch, part;  // bytes that are split, and appended, at a time
+};
+
+Counts counts_of_parts(const PreTokenizer& pre_tokenizer, const std::vector<std::string>& documents, const Cuts& cuts) {
+  WordCounter counter(pre_tokenizer, cuts.threads, cuts.batch);
   for (const std::string& document : documents) {
-    for (size_t at = 0; at < document.size(); at += part) counter.append(std::string_view(document).substr(at, part));
+    for (size_t at = 0; at < document.size(); at += cuts.part)
+      counter.append(std::string_view(document).substr(at, cuts.part));
     counter.end_document();
   }
   Counts out;
@@ -57,51 +62,39 @@ std::string repeated(std::string_view text, size_t bytes) {
 
 // Long documents between short ones, of all that patterns treat differently; and words of several batches.
 TEST(WordCounter, CountsDependNeitherOnThreadsNorOnCuts) {
-  const std::vector<std::string> parts = {"the",
-                                          " of",
-                                          "    ",
-                                          "\n\n",
-                                          "'s",
-                                          "123",
-                                          " 1234",
-                                          "!?",
-                                          " caf\u00e9",
-                                          "e\u0301",
-                                          " \u0436\u0438\u0437\u043d\u044c",
-                                          "\u6f22\u5b57",
-                                          "\u3002",
-                                          "\U0001F642"};
+  constexpr size_t kBatch = 4096;
+  const std::vector<std::string> parts = {"the",           " of",          "    ",   "\n\n",       "'s",
+                                          "123",           " 1234",        "!?",     " caf\u00e9", "e\u0301",
+                                          " \u0436\u0438", "\u6f22\u5b57", "\u3002", "\U0001F642"};
   std::vector<std::string> documents;
-  for (uint64_t document = 0; document < 5; ++document) {
+  for (uint64_t document = 0; document < 40; ++document) {
     const RandomStream random(5, fmt::format("document {}", document));
     documents.emplace_back();
-    const size_t bytes = document % 2 == 0 ? 1000 : 2 * WordCounter::kBatchBytes;
+    const size_t bytes = document % 2 == 0 ? 300 : 5 * kBatch;
     for (uint64_t i = 0; documents.back().size() < bytes; ++i)
       documents.back() += random.bits(i)[0] % 2 == 0 ? parts[random.bits(i)[1] % parts.size()]
                                                      : tricky_text(random, 100 * i, random.bits(i)[2] % 20);
   }
   for (const std::string_view run : {"\u6f22", "\U0001F642", " ", "\n", "7"})
-    documents.push_back("a" + repeated(run, 5 * WordCounter::kBatchBytes / 2) + "b");
-  documents.push_back(repeated("a  \n", 5 * WordCounter::kBatchBytes / 2));
+    documents.push_back("a" + repeated(run, 5 * kBatch / 2) + "b");
+  documents.push_back(repeated("a  \n", 5 * kBatch / 2));
   for (const auto& pre_tokenizer : pre_tokenizers_to_count_with()) {
     const Counts expected = counts_of_whole(*pre_tokenizer, documents);
-    for (const auto& [threads, part] : {std::pair<int, size_t>{1, 70'000}, {2, 1'000'003}, {3, 4099}})
-      EXPECT_TRUE(counts_of_parts(*pre_tokenizer, documents, threads, part) == expected) << threads << " threads";
+    for (const Cuts cuts :
+         {Cuts{1, kBatch, 70'000}, {2, kBatch, 1003}, {3, 100, 17}, {4, WordCounter::kBatchBytes, 4099}})
+      EXPECT_TRUE(counts_of_parts(*pre_tokenizer, documents, cuts) == expected) << cuts.threads << " threads";
   }
 }
 
-// The first part of a long document ends at each byte of a text in turn.
-TEST(WordCounter, APartMayEndAnywhere) {
+// Every size of a batch, so that a batch ends at each byte of the texts.
+TEST(WordCounter, ABatchMayEndAnywhere) {
   for (const auto& pre_tokenizer : pre_tokenizers_to_count_with()) {
-    const RandomStream random(6, "texts");
-    for (uint64_t i = 0; i < 4; ++i) {
-      const std::string text = tricky_text(random, 1000 * i, 40);
-      for (size_t cut = 0; cut <= text.size(); ++cut) {
-        const std::string document = std::string(WordCounter::kBatchBytes - cut - 1, 'a') + "\n" + text;
-        ASSERT_EQ(counts_of_parts(*pre_tokenizer, {document}, 1, document.size()),
-                  counts_of_whole(*pre_tokenizer, {document}))
-            << text << " is cut at " << cut;
-      }
+    for (uint64_t i = 0; i < 12; ++i) {
+      const std::string text = tricky_text(RandomStream(6, "texts"), 1000 * i, 40);
+      const Counts expected = counts_of_whole(*pre_tokenizer, {text});
+      for (size_t batch = 1; batch <= text.size() + 1; ++batch)
+        ASSERT_EQ(counts_of_parts(*pre_tokenizer, {text}, {1, batch, 1 + batch % 5}), expected)
+            << text << " in batches of " << batch;
     }
   }
 }
@@ -130,21 +123,22 @@ class WatchedPreTokenizer : public PreTokenizer {
 };
 
 // A document without ASCII letters, or without white space, is not held in memory: a splitter sees a batch at a time,
-// and again only the word that the batch cuts, of which at most two (white space, and what follows) of 64 bytes are
-// uncertain. A word of n bytes is seen when it has doubled, n + n/2 + n/4 + ... < 2n, and n once more at its end.
+// and again only what the end of a batch makes uncertain, here at most two words of 16 bytes. A word of n bytes is seen
+// whenever it has doubled, n + n/2 + n/4 + ... < 2n, and n once more at its end.
 TEST(WordCounter, TimeAndMemoryOfLongDocumentsAreLinear) {
-  constexpr size_t kBatch = WordCounter::kBatchBytes, kBytes = 16 * kBatch;
+  constexpr size_t kBatch = 4096, kBytes = 64 * kBatch, kUncertain = 32;
   for (const auto& pre_tokenizer : pre_tokenizers_to_count_with()) {
     for (const std::string_view words :
          {"\u0436\u0438\u0437\u043d\u044c ", "\u6f22\u5b57\u3002\u3002", "\u0661\u3000", "!\n"}) {
       const WatchedPreTokenizer watched(*pre_tokenizer);
       const std::string document = repeated(words, kBytes);
-      counts_of_parts(watched, {document}, 2, kBytes);
+      counts_of_parts(watched, {document}, {2, kBatch, kBytes});
+      const size_t batches = document.size() / (kBatch - kUncertain) + 1;
       EXPECT_LE(watched.longest, kBatch) << words;
-      EXPECT_LE(watched.bytes, document.size() + document.size() / (kBatch - 128) * 128) << words;
+      EXPECT_LE(watched.bytes, document.size() + batches * kUncertain) << words;
     }
     const WatchedPreTokenizer watched(*pre_tokenizer);
-    counts_of_parts(watched, {repeated("\u0436", kBytes)}, 2, 12'345);
+    counts_of_parts(watched, {repeated("\u0436", kBytes)}, {2, kBatch, 1234});
     EXPECT_LE(watched.bytes, 3 * kBytes);
   }
 }
