@@ -176,22 +176,26 @@ std::optional<int> ranks_of(const Arguments& arguments, const Launcher& launcher
 
 const Verb& take_verb(std::span<const Verb> verbs, std::span<const std::string>& words) {
   const std::string first = words.front(), both = words.size() > 1 ? first + " " + words[1] : first;
-  std::vector<std::string> names, second_words;
+  std::vector<std::string> first_words, second_words;
   for (const Verb& verb : verbs) {
     if (verb.name == first || verb.name == both) {
       words = words.subspan(verb.name == first ? 1 : 2);
       return verb;
     }
-    names.push_back(verb.name);
-    if (verb.name.starts_with(first + " ")) second_words.push_back(verb.name.substr(first.size() + 1));
+    const size_t space = verb.name.find(' ');
+    first_words.push_back(verb.name.substr(0, space));
+    if (first_words.back() == first) second_words.push_back(verb.name.substr(space + 1));
   }
-  if (!second_words.empty()) {
-    throw ConfigurationError(fmt::format("'{}' needs a second word: {}; `ropewalk {} --help` explains them", first,
-                                         fmt::join(second_words, ", "), first));
+  const auto meant = [](const std::string& before, const std::string& nearest) {
+    return nearest.empty() ? "" : fmt::format("; did you mean {}{}?", before, nearest);
+  };
+  if (second_words.empty()) {
+    throw ConfigurationError(fmt::format("'{}' is not a verb of ropewalk{}; `ropewalk help` lists them", first,
+                                         meant("", nearest_name(first, first_words))));
   }
-  const std::string nearest = nearest_name(first, names);
-  throw ConfigurationError(fmt::format("'{}' is not a verb of ropewalk{}; `ropewalk help` lists them", first,
-                                       nearest.empty() ? "" : fmt::format("; did you mean {}?", nearest)));
+  throw ConfigurationError(fmt::format(
+      "'{}' needs a second word: {}{}; `ropewalk {} --help` explains them", first, fmt::join(second_words, ", "),
+      words.size() > 1 ? meant(first + " ", nearest_name(words[1], second_words)) : "", first));
 }
 
 std::string family_help(std::span<const Verb> verbs, const std::string& word) {

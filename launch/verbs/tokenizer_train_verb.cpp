@@ -171,7 +171,8 @@ Verb tokenizer_train_verb() {
           "Learns a byte-level byte-pair encoding, and writes a tokenizer.json that Hugging Face's tokenizers and\n"
           "`ropewalk prepare` load, and a tokenizer_config.json beside it that says what ends a document. The same\n"
           "text gives the same file on every run, with any number of threads: the merges are those of Hugging Face's\n"
-          "BpeTrainer. Memory grows with the number of different words. Input is read as by `ropewalk prepare`.",
+          "BpeTrainer. Memory grows with the number of different words, and with the longest word. Input is read as by\n"
+          "`ropewalk prepare`.",
       .groups = {{"Options",
                   {{"input", "FILE...", "files and folders of text or JSON lines; - for standard input",
                     Option::Count::kList, true},

@@ -1,10 +1,12 @@
 // The input is a tokenizer.json; its vocabulary gets the 256 bytes as the ids from 0, without which it would be refused
 // almost always. It is refused with a DataError; or the tokenizer gives ids of its vocabulary that do
-// not depend on how a text is cut, and, unless a step changes text, these ids spell the text again.
+// not depend on how a text is cut, and, unless a step changes text, these ids spell the text again. No block of memory
+// is much larger than the file.
 #include <algorithm>
 #include <cstdint>
 
 #include "kernels/error.h"
+#include "tests/fuzz/largest_block.h"
 #include "trainer/tokenizer/bpe_tokenizer.h"
 #include "trainer/tokenizer/byte_alphabet.h"
 
@@ -71,6 +73,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     end_of_document_in(json);
   } catch (const DataError&) {  // a clear refusal; any other exception is a fault
   }
+  const size_t largest = largest_block([&] {
+    try {
+      parse_tokenizer_file(json);
+    } catch (const DataError&) {
+    }
+  });
+  CHECK(largest <= 64 * json.size() + (64 << 10), "{} bytes of memory for {}", largest, json.size());
   try {
     const TokenizerFile file = parse_tokenizer_file(json);
     const std::unique_ptr<Tokenizer> tokenizer = make_bpe_tokenizer(file, "tokenizer.json", "");

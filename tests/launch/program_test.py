@@ -53,6 +53,9 @@ def wrong_command_lines_end_with_2(_):
     """Each prints the problem and the nearest valid word, on stderr."""
     for words, said in [([], "no verb is given"),
                         (["trian"], "'trian' is not a verb of ropewalk; did you mean train?"),
+                        (["tokeniser", "train"], "'tokeniser' is not a verb of ropewalk; did you mean tokenizer?"),
+                        (["tokenizer", "trian"], "needs a second word: encode, decode, train, show; did you mean tokenizer train?;"),
+                        (["tokenizer", "x"], "needs a second word: encode, decode, train, show; `"),
                         (["help", "prepar"], "did you mean prepare?"),
                         (["train"], "train needs CONFIG"),
                         (["train", ""], "train is given an empty name for CONFIG"),

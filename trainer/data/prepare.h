@@ -17,14 +17,14 @@ namespace ropewalk {
 struct PrepareOptions {
   std::vector<std::string> inputs;  // files and folders (list_input_files)
   std::string prefix;               // of the output files
-  DocumentOptions documents;
+  DocumentOptions documents = {};
   // Input is conversations (fine_tuning.h), of which only some tokens are targets: PREFIX.targets is written, too.
   std::optional<ChatTemplate> chat_template = std::nullopt;
   bool overwrite = false;       // replace the output files if they exist
   int threads = 1;              // that encode; the output does not depend on it
   bool special_tokens = false;  // put Tokenizer::special_ids() around each document
   // The contents of the tokenizer's file, which PREFIX.tokenizer.json will have; nullopt if it has no file.
-  std::optional<std::string> tokenizer_file;
+  std::optional<std::string> tokenizer_file = std::nullopt;
 };
 
 struct PrepareProgress {

@@ -19,7 +19,7 @@ namespace {
 
 namespace dom = simdjson::dom;
 
-constexpr int64_t kMostTokens = 1 << 24;
+constexpr int64_t kMostTokens = 0xFFFFFF;  // as many as simdjson counts in an object
 
 [[noreturn]] void refuse(const std::string& place, const std::string& what) {
   throw DataError(fmt::format("{}: {}", place, what));
@@ -228,8 +228,10 @@ class Reader {
                           "a tokenizer");
     if (const Value* version = members.find("version"); version && version->text() != "1.0")
       refuse("version", fmt::format("is {}; this program reads \"1.0\"", version->shown()));
+    const Value* const added = members.find("added_tokens");
+    if (added) known_.resize(added->as<dom::array>("a list").size());
     read_model(members.at("model"));
-    if (const Value* added = members.find("added_tokens")) read_added(*added);
+    if (added) read_added(*added);
     check_ids();
     if (const Value* normalizer = members.find("normalizer")) read_normalizer(*normalizer, file_.normalizer);
     if (const Value* splitter = members.find("pre_tokenizer")) read_pre_tokenizer(*splitter, file_.pre_tokenizer);
@@ -258,7 +260,9 @@ class Reader {
   }
 
   void read_vocabulary(const Value& vocabulary) {
-    for (const dom::key_value_pair member : vocabulary.as<dom::object>("an object")) {
+    const auto tokens = vocabulary.as<dom::object>("an object");
+    known_.resize(known_.size() + tokens.size());
+    for (const dom::key_value_pair member : tokens) {
       const Value id(member.value, fmt::format("{}[{}]", vocabulary.place(), in_quotes(member.key)));
       if (!ids_.emplace(member.key, static_cast<int32_t>(id.id())).second) refuse(id.place(), "the token occurs twice");
       set_token(static_cast<int32_t>(id.id()), std::string(member.key), id.place());
@@ -266,7 +270,10 @@ class Reader {
   }
 
   void set_token(int32_t id, const std::string& text, const std::string& place) {
-    if (static_cast<size_t>(id) >= known_.size()) known_.resize(static_cast<size_t>(id) + 1);
+    if (static_cast<size_t>(id) >= known_.size()) {  // a smaller one is missing; check_ids() names it
+      beyond_ = text;
+      return;
+    }
     std::optional<std::string>& known = known_[static_cast<size_t>(id)];
     if (known)
       refuse(place, fmt::format("id {} is also that of {}; give each token an id of its own", id, in_quotes(*known)));
@@ -317,10 +324,11 @@ class Reader {
   }
 
   void check_ids() {
+    while (!known_.empty() && !known_.back() && !beyond_) known_.pop_back();  // tokens that the file has twice
+    const std::string largest = beyond_ ? *beyond_ : known_.empty() ? "" : *known_.back();
     for (size_t id = 0; id < known_.size(); ++id) {
       if (!known_[id])
-        refuse("model.vocab",
-               fmt::format("no token has id {}, but {} has a larger one", id, in_quotes(*known_.back())));
+        refuse("model.vocab", fmt::format("no token has id {}, but {} has a larger one", id, in_quotes(largest)));
       std::optional<std::string> bytes = bytes_of_letters(*known_[id]);
       const bool is_of_model = bytes && ids_.contains(*known_[id]);
       file_.tokens.push_back({bytes ? std::move(*bytes) : *known_[id], is_of_model});
@@ -371,9 +379,11 @@ class Reader {
   }
 
   TokenizerFile file_;
-  std::unordered_map<std::string, int32_t> ids_;   // of the model's tokens
-  std::vector<std::optional<std::string>> known_;  // texts, by id
-  std::set<std::pair<int32_t, int32_t>> pairs_;    // that are merged
+  std::unordered_map<std::string, int32_t> ids_;  // of the model's tokens
+  // Texts by id, with room for each entry of the file: without a hole, no id is larger.
+  std::vector<std::optional<std::string>> known_;
+  std::optional<std::string> beyond_;            // a token with a larger id
+  std::set<std::pair<int32_t, int32_t>> pairs_;  // that are merged
 };
 
 dom::element parse(dom::parser& parser, const simdjson::padded_string& json) {

@@ -3,25 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "trainer/text/utf8.h"
+
 namespace ropewalk {
-namespace {
 
-constexpr size_t kBatchBytes = size_t{1} << 20;
-
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
-// A place where every published pattern ends a piece, whatever surrounds it: before a space between two letters. 0 if
-// there is none.
-size_t last_cut(std::string_view text) {
-  for (size_t at = text.rfind(' '); at != text.npos && at > 0; at = text.rfind(' ', at - 1))
-    if (at + 1 < text.size() && is_letter(text[at - 1]) && is_letter(text[at + 1])) return at;
-  return 0;
-}
-
-}  // namespace
-
-WordCounter::WordCounter(const PreTokenizer& pre_tokenizer, int threads)
-    : pre_tokenizer_(pre_tokenizer), counts_(static_cast<size_t>(threads)) {
+WordCounter::WordCounter(const PreTokenizer& pre_tokenizer, int threads, size_t batch_bytes)
+    : pre_tokenizer_(pre_tokenizer),
+      batch_bytes_(batch_bytes),
+      splitter_(pre_tokenizer.make_splitter()),
+      long_words_(std::make_unique<Batch>()),
+      documents_(std::make_unique<Batch>()),
+      counts_(static_cast<size_t>(threads)) {
   for (Counts& counts : counts_) threads_.emplace_back([this, &counts] { work(counts); });
 }
 
@@ -36,38 +28,58 @@ WordCounter::~WordCounter() {
 }
 
 void WordCounter::append(std::string_view piece) {
-  text_ += piece;
-  if (text_.size() < kBatchBytes) return;
-  const size_t cut = last_cut(text_);
-  if (cut == 0) return;
-  std::string rest = text_.substr(cut);
-  text_.resize(cut);
-  close_text();
-  text_ = std::move(rest);
+  while (!piece.empty()) {
+    // Text that was held back is split again only when it has doubled, so that the time is linear.
+    const size_t goal = std::max(batch_bytes_, 2 * held_back_);
+    const std::string_view next = piece.substr(0, goal - text_.size());
+    text_ += next;
+    piece.remove_prefix(next.size());
+    if (text_.size() == goal) split_text(false);
+  }
 }
 
-void WordCounter::end_document() { close_text(); }
-
-void WordCounter::close_text() {
+void WordCounter::end_document() {
+  if (is_long_) return split_text(true);
   if (text_.empty()) return;
-  batch_.text += text_;
-  batch_.ends.push_back(batch_.text.size());
+  documents_->text += text_;
+  documents_->ends.push_back(documents_->text.size());
   text_.clear();
-  if (batch_.text.size() >= kBatchBytes) hand_over();
+  if (documents_->text.size() >= batch_bytes_) documents_ = hand_over(std::move(documents_));
 }
 
-void WordCounter::hand_over() {
+void WordCounter::split_text(bool ends) {
+  Batch& batch = *long_words_;
+  std::swap(batch.text, text_);
+  const std::string_view text = batch.text;
+  const size_t whole = length_in_whole_characters(text);
+  const size_t done = splitter_->split(text.substr(0, whole), {.begins = !is_long_, .ends = ends}, batch.words);
+  text_ = text.substr(done);
+  held_back_ = text_.size();
+  is_long_ = !ends && (is_long_ || done > 0);
+  if (!batch.words.pieces.empty()) long_words_ = hand_over(std::move(long_words_));
+}
+
+std::unique_ptr<WordCounter::Batch> WordCounter::hand_over(std::unique_ptr<Batch> batch) {
   std::unique_lock lock(mutex_);
   taken_.wait(lock, [this] { return !waiting_; });
-  waiting_ = std::exchange(batch_, {});
+  waiting_ = std::move(batch);
+  std::unique_ptr<Batch> next;
+  if (!counted_.empty()) {
+    next = std::move(counted_.back());
+    counted_.pop_back();
+  }
   lock.unlock();
   filled_.notify_one();
+  if (!next) return std::make_unique<Batch>();
+  next->clear();
+  return next;
 }
 
-std::optional<WordCounter::Batch> WordCounter::next_batch() {
+std::unique_ptr<WordCounter::Batch> WordCounter::next_batch(std::unique_ptr<Batch> counted) {
   std::unique_lock lock(mutex_);
+  if (counted) counted_.push_back(std::move(counted));
   filled_.wait(lock, [this] { return waiting_ || done_; });
-  std::optional<Batch> batch = std::exchange(waiting_, std::nullopt);
+  std::unique_ptr<Batch> batch = std::move(waiting_);
   lock.unlock();
   taken_.notify_one();
   return batch;
@@ -75,25 +87,30 @@ std::optional<WordCounter::Batch> WordCounter::next_batch() {
 
 void WordCounter::work(Counts& counts) {
   const std::unique_ptr<Splitter> splitter = pre_tokenizer_.make_splitter();
+  std::string key;
+  const auto count = [&](const PreTokens& words) {
+    for (const std::string_view word : words.pieces) {
+      key = word;  // keeps its memory
+      ++counts[key];
+    }
+  };
   PreTokens words;
-  std::string word;
-  while (const std::optional<Batch> batch = next_batch()) {
+  std::unique_ptr<Batch> batch;
+  while ((batch = next_batch(std::move(batch)))) {
+    count(batch->words);
     size_t begin = 0;
     for (const size_t end : batch->ends) {
       words.clear();
       splitter->split(std::string_view(batch->text).substr(begin, end - begin), {}, words);
-      for (const std::string_view piece : words.pieces) {
-        word = piece;  // keeps its memory
-        ++counts[word];
-      }
+      count(words);
       begin = end;
     }
   }
 }
 
 std::vector<WordCount> WordCounter::finish() {
-  close_text();
-  if (!batch_.ends.empty()) hand_over();
+  end_document();
+  if (!documents_->ends.empty()) hand_over(std::move(documents_));
   {
     const std::scoped_lock lock(mutex_);
     done_ = true;

@@ -230,6 +230,8 @@ TEST(Overrides, WrongOnesSayWhatIsRight) {
       {"steps=5", "steps is not a field of the configuration; did you mean training.steps?"},
       {"training.step=5", "training.step is not a field of the configuration; did you mean training.steps?"},
       {"trainin.steps=5", "trainin is not a field of the configuration; did you mean training?"},
+      {"tokeniser=bytes", "tokeniser is not a field of the configuration; did you mean data.tokenizer?"},
+      {"data.tokeniser=bytes", "data.tokeniser is not a field of the configuration; did you mean data.tokenizer?"},
       {"seq_length=5", "did you mean data.sequence_length?"},
       {"parallel.tensor_model_parallel_size=2", "did you mean parallel.tensor_parallel?"},
       {"qqqqqqqqqqqqq=5", "qqqqqqqqqqqqq is not a field of the configuration; `ropewalk schema` lists them"},

@@ -1,5 +1,4 @@
-// Counts of words against one thread and whole documents; learnt merges against a plain implementation that counts
-// every pair anew before each merge.
+// Learnt merges against a plain implementation that counts every pair anew before each merge.
 #include "trainer/tokenizer/learn_merges.h"
 
 #include <gtest/gtest.h>
@@ -11,7 +10,6 @@
 #include "kernels/random.h"
 #include "trainer/tokenizer/bpe_tokenizer.h"
 #include "trainer/tokenizer/byte_alphabet.h"
-#include "trainer/tokenizer/published_patterns.h"
 #include "trainer/tokenizer/write_tokenizer.h"
 
 namespace ropewalk {
@@ -146,47 +144,6 @@ TEST(LearnMerges, AnErrorOfTheProgressStopsThem) {
   const std::vector<WordCount> words = random_words(RandomStream(3, "words"), 500);
   const LearningOptions options = {.special_tokens = {}, .vocabulary = 500, .least_count = 0};
   EXPECT_THROW(learn_merges(words, options, [](int64_t) { throw DataError("stop"); }), DataError);
-}
-
-// Three megabytes, so that several batches of one megabyte are handed over, and documents are cut.
-TEST(WordCounter, CountsDependNeitherOnThreadsNorOnCuts) {
-  const RandomStream random(5, "parts");
-  const std::vector<std::string> parts = {"the", " of", " ", "\n\n", "'s", " 1234", "!?", " caf\u00e9", "\u6f22", " a"};
-  std::vector<std::string> documents(3);
-  for (std::string& document : documents) {
-    const auto word = static_cast<size_t>(&document - documents.data());
-    for (uint64_t i = 0; document.size() < 1'100'000; ++i) document += parts[random.bits(i)[word] % parts.size()];
-    // Cut between its two spaces, "  \n" would become other words.
-    for (int i = 0; i < 30'000; ++i) document += "a  \n";
-  }
-  using Kind = PreTokenizerStep::Kind;
-  for (const std::string_view pattern : {kLlama3Pattern, kO200kPattern, kQwen2Pattern}) {
-    const auto pre_tokenizer = make_pre_tokenizer({{.kind = Kind::kRegex, .pattern = std::string(pattern)}});
-    std::map<std::string, int64_t> expected;
-    for (const std::string& document : documents) {
-      PreTokens words;
-      pre_tokenizer->make_splitter()->split(document, {}, words);
-      for (const std::string_view word : words.pieces) ++expected[std::string(word)];
-    }
-    for (const auto& [threads, piece] : {std::pair<int, size_t>{1, 70'000}, {2, 1'000'003}, {3, 4099}}) {
-      WordCounter counter(*pre_tokenizer, threads);
-      for (const std::string& document : documents) {
-        for (size_t at = 0; at < document.size(); at += piece)
-          counter.append(std::string_view(document).substr(at, piece));
-        counter.end_document();
-      }
-      std::map<std::string, int64_t> found;
-      for (const auto& [word, count] : counter.finish()) found[word] = count;
-      EXPECT_EQ(found.size(), expected.size()) << threads << " threads, " << pattern;
-      EXPECT_TRUE(found == expected) << threads << " threads, " << pattern;
-    }
-  }
-}
-
-TEST(WordCounter, MayBeLeftUnfinished) {
-  const auto pre_tokenizer = make_pre_tokenizer(kSteps);
-  WordCounter counter(*pre_tokenizer, 3);
-  counter.append("a text without an end");
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
-// Normalizes and splits texts, for compare_with_hugging_face.py. Each line of standard input is a JSON object: either
-// {"normalizer": [...], "pre_tokenizer": [...]}, lists of the steps of a tokenizer.json, which count from there on; or
-// {"text": ..., "cuts": [...]}, a text and where its parts end, in bytes. For each text it writes one line of JSON: the
-// normalized text and its pre-tokens.
+// Normalizes and splits texts, for tests/tokenizers/compare_with_hugging_face.py. Each line of standard input is a JSON
+// object: either {"normalizer": [...], "pre_tokenizer": [...]}, lists of the steps of a tokenizer.json, which count from
+// there on; or {"text": ..., "cuts": [...]}, a text and where its parts end, in bytes. For each text it writes one line
+// of JSON: the normalized text and its pre-tokens.
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>

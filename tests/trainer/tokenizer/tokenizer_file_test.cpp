@@ -1,4 +1,6 @@
 // Which tokenizer.json files are read, which are refused, and with what message.
+#include <sys/resource.h>
+
 #include <functional>
 
 #include "tests/support/expect_error.h"
@@ -53,6 +55,9 @@ const Refusal kRefusals[] = {
     {"large id", [](Json& f) { f["model"]["vocab"]["the"] = 1 << 30; }, {"model.vocab[\"the\"]", "1073741824"}},
     {"id twice", [](Json& f) { f["model"]["vocab"]["the"] = 256; }, {"model.vocab[\"the\"]", "256", "\"th\""}},
     {"hole", [](Json& f) { f["model"]["vocab"]["new"] = 263; }, {"model.vocab", "no token has id 262", "\"new\""}},
+    {"hole of an added token",
+     [](Json& f) { f["added_tokens"][1]["id"] = 264; },
+     {"model.vocab", "no token has id 261", "\"[X]\""}},
     {"no byte", [](Json& f) { f["model"]["vocab"].erase("a"), f["model"]["vocab"]["aa"] = 'a'; }, {"0x61", "\"a\""}},
     {"merge of unknown", [](Json& f) { f["model"]["merges"][1][1] = "xy"; }, {"model.merges[1]", "\"xy\""}},
     {"merge to unknown", [](Json& f) { f["model"]["merges"][1][1] = "x"; }, {"model.merges[1]", "\"thx\""}},
@@ -138,6 +143,33 @@ TEST(TokenizerFile, EachRefusalNamesThePlaceAndTheValue) {
     refusal.change(file);
     expect_error<DataError>([&] { tokenizer_of(file); }, refusal.parts);
   }
+}
+
+// A hole is found before memory is taken for it: ids up to 16 million would take 640 MB.
+TEST(TokenizerFile, MemoryGrowsWithTheFileNotWithTheLargestId) {
+  const auto peak = [] {
+    rusage usage;
+    EXPECT_EQ(::getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss / 1024;  // MB
+  };
+  const auto expect_little = [&](const Json& file) {
+    const int64_t before = peak();
+    expect_error<DataError>([&] { tokenizer_of(file); }, {"model.vocab", "no token has id 26"});
+    EXPECT_LT(peak() - before, 64);
+  };
+  Json far_in_vocabulary = small_tokenizer(), far_added = small_tokenizer();
+  far_in_vocabulary["model"]["vocab"]["new"] = 0xFFFFFE;
+  far_added["added_tokens"][1]["id"] = 0xFFFFFE;
+  expect_little(far_in_vocabulary);
+  expect_little(far_added);
+}
+
+TEST(TokenizerFile, AnAddedTokenMayBeInTheVocabularyToo) {
+  Json file = small_tokenizer();
+  file["model"]["vocab"]["<s>"] = 260;
+  EXPECT_EQ(tokenizer_of(file)->vocabulary_size(), 262);
+  file["model"]["vocab"]["[X]"] = 261;
+  EXPECT_EQ(tokenizer_of(file)->vocabulary_size(), 262);
 }
 
 TEST(TokenizerFile, TextThatIsNotAnObjectIsRefused) {

@@ -1,6 +1,6 @@
 """Compares normalizers and pre-tokenizers with Hugging Face's tokenizers, on random texts that are cut at random places.
 
-    python3 tests/trainer/tokenizer/compare_with_hugging_face.py build/release/tests/trainer/tokenizer/ropewalk_split_program
+    python3 tests/tokenizers/compare_with_hugging_face.py build/release/tests/trainer/tokenizer/ropewalk_split_program
 
 Needs the package tokenizers (0.23.3 has the Unicode versions that the program's tables have). Every pre-tokenizer of PRE_TOKENIZERS meets
 every normalizer of NORMALIZERS in turn. Other patterns than the published ones get characters of Unicode 14 only, as PCRE2's tables
