@@ -55,15 +55,16 @@ if [ -z "$build" ]; then
   build=build/release
   cmake --preset release -DROPEWALK_TESTS=ON > /dev/null
 fi
-module=$build/libropewalk_cuda.so module_target=ropewalk_cuda
-[ -z "$emulated" ] || module=$build/tests/support/libropewalk_cuda.so module_target=ropewalk_cuda_emulated_module
+module=$build/libropewalk_cuda.so
+targets=(ropewalk_cuda ropewalk_cuda_racecheck)
+if [ -n "$emulated" ]; then module=$build/tests/support/libropewalk_cuda.so targets=(ropewalk_cuda_emulated_module); fi
 tests=("kernels/kernels_cuda_${kind}_test" "parallel/communicator/communicator_staged_${kind}_test"
        "parallel/communicator/communicator_nccl_${kind}_test" "equivalence/cuda_${kind}_equivalence_test")
 if [ -z "$emulated" ] && ! grep -q '^CMAKE_CUDA_COMPILER:.*=/' "$build/CMakeCache.txt"; then
   echo "bundle_gpu: $build was configured without nvcc; put it on the path, or set CUDACXX, and remove $build/CMakeCache.txt" >&2
   exit 1
 fi
-cmake --build "$build" -j"$(nproc)" --target ropewalk ropewalk_device_benchmark "$module_target" "${tests[@]##*/}"
+cmake --build "$build" -j"$(nproc)" --target ropewalk ropewalk_device_benchmark "${targets[@]}" "${tests[@]##*/}"
 
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT
@@ -76,6 +77,7 @@ for test in "${tests[@]}"; do
   cp "$build/tests/$test" "$to/bin/${name/_emulated_/_device_}"
 done
 cp "$module" "$to/lib/"
+[ -n "$emulated" ] || cp -r "$build/racecheck" "$to/"
 for variant in "${variants[@]}"; do
   mkdir "$to/variants/${variant%%=*}"
   cp "$(cd "$start" && realpath "${variant#*=}")" "$to/variants/${variant%%=*}/libropewalk_cuda.so"
@@ -115,6 +117,7 @@ relocate() {  # FOLDER PATH: strips the programs and libraries in FOLDER, and ma
   relocate lib '$ORIGIN:$ORIGIN/cuda'
   relocate lib/plugins '$ORIGIN/..'
   relocate lib/pmix '$ORIGIN/..'
+  [ -n "$emulated" ] || relocate racecheck '$ORIGIN/../lib:$ORIGIN/../lib/cuda'
   for variant in "$to"/variants/*; do [ -d "$variant" ] && relocate "variants/${variant##*/}" '$ORIGIN/../../lib:$ORIGIN/../../lib/cuda'; done; }
 
 cp launch/run_gpu_bundle.sh "$to/run.sh"

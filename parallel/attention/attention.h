@@ -1,7 +1,7 @@
 // Context-parallel attention: the ranks of a context-parallel group (Mesh::sequence()) hold pieces of each sequence.
 // Full attention uses a ring, sliding attention a halo exchange. Both call Kernels::attention_forward/backward for
-// pairs of pieces of the zigzag layout, one of queries and one of keys. B, T: see sequences.h; H query heads and G KV
-// heads on this rank; K: head size.
+// rows of queries and rows of keys that lie at one or two pieces of the zigzag layout. B, T: see sequences.h; H query
+// heads and G KV heads on this rank; K: head size.
 #pragma once
 
 #include <memory>

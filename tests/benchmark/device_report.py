@@ -32,11 +32,11 @@ UTILISATION = {8192: (0.50, 0.55), 65536: (0.48, 0.50)}
 STEP_OVER_TRANSFORMERS = (1.6, 2.0)
 MOST_MIB_A_TOKEN = 0.35  # at 65,536 tokens, for 32 layers
 
-FULL = {"heads": 32, "key_heads": 8, "head_size": 128, "causal": [16384, 32768], "own": 8192, "long": 65536, "window": 4096,
+FULL = {"heads": 32, "key_heads": 8, "head_size": 128, "causal": [16384, 32768], "own": 8192, "long": 65536, "ring": {65536: (2, 4, 8), 262144: (8,)}, "window": 4096,
         "rows": 16384, "width": 4096, "hidden": 14336, "loss": (2048, 256000), "parameters": 1 << 28, "copy": 1 << 28,
         "step": {"layers": 8, "width": 4096, "hidden": 14336, "heads": 32, "key_heads": 8, "head_size": 128, "vocabulary": 256000,
                  "window": 4096}, "lengths": [8192, 65536]}
-SMALL = {"heads": 4, "key_heads": 2, "head_size": 64, "causal": [256], "own": 256, "long": 512, "window": 64, "rows": 256,
+SMALL = {"heads": 4, "key_heads": 2, "head_size": 64, "causal": [256], "own": 256, "long": 512, "ring": {512: (2, 4, 8)}, "window": 64, "rows": 256,
          "width": 256, "hidden": 512, "loss": (64, 1024), "parameters": 1 << 16, "copy": 1 << 16,
          "step": {"layers": 4, "width": 128, "hidden": 256, "heads": 2, "key_heads": 1, "head_size": 64, "vocabulary": 512, "window": 64},
          "lengths": [128]}
@@ -191,12 +191,13 @@ class Driver:
     def ring(self):
         """The kernels of all ranks of a ring relative to one rank's, over the same tokens: the cost of splitting the sequence."""
         s = self.sizes
-        self.report.heading(f"ring attention, S={s['long']}: the kernels of all ranks, one after another, relative to one rank")
-        for ranks in (2, 4, 8):
-            for way in ("forward", "backward"):
-                sizes = self.attention_sizes(s["long"])
-                self.beside_our_own(f"ring of {ranks} {way} / one rank", "per token", RING_OVER_ONE, "flops", "TFLOP/s",
-                                    (f"ring_{way}", {**sizes, "ranks": ranks}), (f"attention_{way}", sizes))
+        self.report.heading("ring attention: the kernels of all ranks, one after another, relative to one rank")
+        for length, numbers_of_ranks in s["ring"].items():
+            for ranks in numbers_of_ranks:
+                for way in ("forward", "backward"):
+                    sizes = self.attention_sizes(length)
+                    self.beside_our_own(f"ring of {ranks} {way} S={length} / one rank", "per token", RING_OVER_ONE, "flops", "TFLOP/s",
+                                        (f"ring_{way}", {**sizes, "ranks": ranks}), (f"attention_{way}", sizes))
 
     def rates(self):
         s = self.sizes
@@ -241,7 +242,7 @@ class Driver:
 
     # ---- a step
 
-    def transformers_step(self, length, attention, compiled):
+    def transformers_step(self, length, attention, compiled, autocast):
         from transformers import Cohere2Config, Cohere2ForCausalLM
 
         m = self.sizes["step"]
@@ -251,7 +252,7 @@ class Driver:
             rope_theta=50000.0, max_position_embeddings=length, logit_scale=0.25, attn_implementation=attention.split()[0], use_cache=False,
             layer_types=["full_attention" if i % 4 == 3 else "sliding_attention" for i in range(m["layers"])])
         with torch.device(self.theirs.device):  # initialized on the device
-            model = Cohere2ForCausalLM(config).to(self.theirs.type).train()
+            model = Cohere2ForCausalLM(config).to(torch.float32 if autocast else self.theirs.type).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         tokens = torch.randint(0, m["vocabulary"], (1, length), device=self.theirs.device)
         run = torch.compile(model) if compiled else model
@@ -259,25 +260,28 @@ class Driver:
             torch.nn.attention.SDPBackend.__members__.values())
 
         def step():
-            with torch.nn.attention.sdpa_kernel(backends):
+            with torch.nn.attention.sdpa_kernel(backends), torch.autocast(self.theirs.device, dtype=torch.bfloat16, enabled=autocast):
                 run(input_ids=tokens, labels=tokens).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
 
         return step
 
-    def best_of_transformers(self, length):
-        """The fastest of transformers' settings that runs here, and its seconds."""
+    def best_of_transformers(self, length, autocast):
+        """The fastest of transformers' settings that runs here, and its seconds. autocast: fp32 weights, gradients and optimizer, as ours has;
+        else all of them in bf16, which moves half the bytes."""
         seconds, why = {}, "no attention of transformers runs here"
         settings = [("sdpa", True), ("sdpa cudnn", True), ("flash_attention_2", True), ("flex_attention", False), ("flex_attention", True)]
         if self.theirs.device != "cuda":
             settings = [("sdpa", False)]
+        elif autocast:
+            settings = [("sdpa", True), ("flex_attention", True)]  # the fastest in bf16
         for attention, compiled in settings:
             name = attention + (" compiled" if compiled else "")
             try:
-                step = self.transformers_step(length, attention, compiled)
+                step = self.transformers_step(length, attention, compiled, autocast)
                 seconds[name] = [self.theirs(step) for _ in range(self.pairs)]
-                print(f"  transformers, {name}: {statistics.median(seconds[name]):.4g} s", flush=True)
+                print(f"  transformers, {name}{', autocast' if autocast else ''}: {statistics.median(seconds[name]):.4g} s", flush=True)
             except Exception as error:  # pylint: disable=broad-except  # a compiler or a missing package may throw anything
                 why = f"{type(error).__name__} {str(error).splitlines()[0] if str(error) else ''}"  # not the exception: it would keep the model alive
                 print(f"  transformers, {name}: {why}"[:150], flush=True)
@@ -311,14 +315,15 @@ class Driver:
                             (1, None) if length == 65536 else (None, None), rate=f"{mib:.3f} MiB")
             seconds[length] = [answer["seconds"] for answer in answers]
         if s["lengths"][0] in seconds:  # last, because it takes longest
-            self.beside_transformers(s["lengths"][0], seconds[s["lengths"][0]])
+            self.beside_transformers(s["lengths"][0], seconds[s["lengths"][0]], autocast=True)
+            self.beside_transformers(s["lengths"][0], seconds[s["lengths"][0]], autocast=False)
 
-    def beside_transformers(self, length, ours):
+    def beside_transformers(self, length, ours, autocast):
         """Steps relative to transformers', one after the other, because a device may not hold both."""
-        name = f"step S={length} / transformers' Cohere2"
+        name = f"step S={length} / transformers' Cohere2 in {'mixed precision' if autocast else 'bf16'}"
         self.ours("rest")
         try:
-            setting, theirs = self.best_of_transformers(length)
+            setting, theirs = self.best_of_transformers(length, autocast)
         except RuntimeError as error:
             return self.left_out(name, error)
         return self.report.add(f"{name} ({setting})", statistics.median(theirs) / statistics.median(ours), "times as fast", STEP_OVER_TRANSFORMERS,

@@ -55,11 +55,19 @@ __device__ __forceinline__ void arrive(Barrier* barrier) {
   simt::arrive(&barrier->bits);
 #endif
 }
-// One arrival for a warp, after all its lanes have reached this point.
+// Arrives for a warp, after all its lanes have reached this point: kWarpArrivals times. That is once, except in builds
+// for compute-sanitizer's racecheck: it (2025.3) knows that an mbarrier orders the accesses of threads that arrive and
+// threads that wait, but not that __syncwarp() orders those of a warp's other lanes before its arriving lane.
+#ifdef ROPEWALK_CUDA_FOR_RACECHECK
+constexpr int kWarpArrivals = kWarp;
+__device__ __forceinline__ void arrive_as_warp(Barrier* barrier) { arrive(barrier); }
+#else
+constexpr int kWarpArrivals = 1;
 __device__ __forceinline__ void arrive_as_warp(Barrier* barrier) {
   __syncwarp();
   if (lane() == 0) arrive(barrier);
 }
+#endif
 // Arrives, and announces the bytes of copies that are to complete in this phase.
 __device__ __forceinline__ void arrive_expecting(Barrier* barrier, uint32_t bytes) {
 #ifdef __CUDACC__

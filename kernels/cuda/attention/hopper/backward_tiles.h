@@ -50,15 +50,15 @@ struct BackwardShared {
 template <int K>
 __device__ __forceinline__ void init_barriers(BackwardShared<K>& shared) {
   using Tiles = BackwardTiles<K>;
-  constexpr int kWarps = Tiles::kComputing * kWarpgroup / kWarp;  // compute warps
+  constexpr int kComputing = Tiles::kComputing * kWarpgroup / kWarp * kWarpArrivals;  // by the compute warps
   init(&shared.keys_full, 1);
   for (int stage = 0; stage < Tiles::kStages; ++stage) {
-    init(&shared.q_full[stage], 2);
+    init(&shared.q_full[stage], 1 + kWarpArrivals);
     init(&shared.do_full[stage], 1);
-    init(&shared.q_empty[stage], kWarps);
-    init(&shared.do_empty[stage], kWarps);
+    init(&shared.q_empty[stage], kComputing);
+    init(&shared.do_empty[stage], kComputing);
   }
-  for (Barrier& full : shared.dq_full) init(&full, kWarps);
+  for (Barrier& full : shared.dq_full) init(&full, kComputing);
   init(&shared.dq_empty, 1);
   publish_barriers();
 }

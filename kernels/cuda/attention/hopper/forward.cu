@@ -236,16 +236,16 @@ __global__ void __launch_bounds__(Cut::kThreads, 1)
   if constexpr (kHasHopperInstructions) {
     Shared<Cut>& shared = *shared_memory<Shared<Cut>>();
     if (threadIdx.x == 0) {
-      constexpr int kConsumerWarps = 4 * Cut::kConsumers;
+      constexpr int kConsuming = 4 * Cut::kConsumers * kWarpArrivals;  // by the consumer warps
       for (int place = 0; place < 2; ++place) {
         init(&shared.q_full[place], 1);
-        init(&shared.q_empty[place], kConsumerWarps);
+        init(&shared.q_empty[place], kConsuming);
       }
       for (int stage = 0; stage < Cut::kStages; ++stage) {
         init(&shared.k_full[stage], 1);
         init(&shared.v_full[stage], 1);
-        init(&shared.k_empty[stage], kConsumerWarps);
-        init(&shared.v_empty[stage], kConsumerWarps);
+        init(&shared.k_empty[stage], kConsuming);
+        init(&shared.v_empty[stage], kConsuming);
       }
       publish_barriers();
     }
