@@ -128,12 +128,12 @@ case $part in
       # Checks our kernels only, because libraries' kernels (CUB's sort, cuBLASLt) have known reports. initcheck runs on all kernels,
       # because it must see the writes of all memory that our kernels read.
       ours=(--kernel-name kns=ropewalk)
-      check memcheck 40 kernels_cuda_device_test "${ours[@]}"
+      check memcheck 35 kernels_cuda_device_test "${ours[@]}"
       check memcheck 25 communicator_staged_device_test "${ours[@]}"
-      check synccheck 35 kernels_cuda_device_test "${ours[@]}"
-      check initcheck 35 kernels_cuda_device_test
+      check synccheck 30 kernels_cuda_device_test "${ours[@]}"
+      check initcheck 30 kernels_cuda_device_test
       check racecheck 80 kernels_cuda_device_test "${ours[@]}" --kernel-name-exclude kns=hopper_
-      LD_LIBRARY_PATH=$here/racecheck filter='*ForwardAndBackward/hopper_*' check racecheck 50 kernels_cuda_device_test "${ours[@]}"
+      LD_LIBRARY_PATH=$here/racecheck filter='*ForwardAndBackward/hopper_*' check racecheck 45 kernels_cuda_device_test "${ours[@]}"
     fi ;;
   nccl)
     # NCCL's kernels wait for each other on the device, so those of all ranks have to run there at the same time: few blocks for each (8 ranks
