@@ -148,9 +148,9 @@ case $part in
     report() {  # NAME SECONDS PART...
       step "$1" "$2" "$python" benchmark/device_report.py bin/ropewalk_device_benchmark --pairs 3 --json "$logs/4-figures-$1.json" --parts "${@:3}"
     }
-    report attention 160 attention ring
-    report products 70 memory products
-    report steps 290 step ;;
+    report attention 135 attention ring
+    report products 60 memory products
+    report steps 310 step ;;
   tune)
     modules=(lib/libropewalk_cuda.so variants/*/libropewalk_cuda.so)
     [ -e "${modules[-1]}" ] || unset 'modules[-1]'  # no variants
