@@ -151,6 +151,14 @@ TEST_P(CpuAttention, DoesNotTouchWhatNoQuerySees) {
   }
 }
 
+TEST_P(CpuAttention, DoesNotReadOWhereNothingWasSeenBefore) {
+  const Case c{0, 140, {0, 70, 140}, 2, 1, 8, {}, 0};
+  Operands x(c);
+  cpu->fill(x.o.fast(), std::nan(""));
+  forward(c, x, *cpu, [](Twin& twin) { return twin.fast(); });
+  EXPECT_EQ(cpu->first_not_finite(x.o.fast()), std::nullopt);
+}
+
 TEST_P(CpuAttention, GivesTheSameBitsTwice) {
   for (const Case& c : kCases) {
     Operands first(c), second(c);
