@@ -144,9 +144,12 @@ TEST(Verbs, AreFoundByNameOnly) {
   }
   EXPECT_EQ(refusal_of(verbs, {"tarin"}),
             "'tarin' is not a verb of ropewalk; did you mean train?; `ropewalk help` lists them");
-  for (const std::vector<std::string>& words : {std::vector<std::string>{"tokenizer"}, {"tokenizer", "encdoe"}})
-    EXPECT_EQ(refusal_of(verbs, words),
-              "'tokenizer' needs a second word: encode, train, show; `ropewalk tokenizer --help` explains them");
+  EXPECT_EQ(refusal_of(verbs, {"tokenizer"}),
+            "'tokenizer' needs a second word: encode, train, show; `ropewalk tokenizer --help` explains them");
+  EXPECT_EQ(refusal_of(verbs, {"tokenizer", "encdoe"}),
+            "'tokenizer' needs a second word: encode, train, show; did you mean tokenizer encode?; "
+            "`ropewalk tokenizer --help` explains them");
+  EXPECT_EQ(refusal_of(verbs, {"tokenizer", "xyzzy"}), refusal_of(verbs, {"tokenizer"})) << "nothing is near";
 }
 
 TEST(Verbs, OfOneFirstWordHaveHelpInCommon) {
