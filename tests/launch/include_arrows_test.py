@@ -15,7 +15,7 @@ SMALL = ["parallel", "trainer"]
 OF_NO_FOLDER = {"benchmark", "end_to_end", "equivalence", "mutation", "support"}  # folders in tests/ without a counterpart in the sources
 FACTORIES = {"parallel/cuda/module.cpp"}  # files that may use conditional compilation for optional libraries
 # Other conditions that are allowed: on the processor, with a choice at run time; those that Highway needs to compile one file
-# several times; and those on the target of device code (kernels/cuda/platform.h).
+# several times; and those on the target of device code (kernels/cuda/platform.h), or on the tool that checks it (hopper/barrier.h).
 MACHINE = r"HWY|_INL_|__x86_64__|__CUDACC__|ROPEWALK_CUDA_EMULATED|ROPEWALK_CUDA_FOR_RACECHECK"
 
 # Prefix of a header -> pattern of the files that may include it. Other third-party headers may be included anywhere.

@@ -94,9 +94,9 @@ class Exporter {
     describe();
     output.require_room(report_.bytes);
     ShardProgress progress(tell, 2 * report_.bytes);
-    ShardWriter writer(stream_, progress);
     ShardChecker checker(target_, progress);
-    for (Shard& shard : shards_) checker.check(writer.write(target_, output.temporary(), shard), shard);
+    ShardWriter writer(stream_, progress, checker);
+    for (Shard& shard : shards_) writer.write(target_, output.temporary(), shard);
     checker.wait();
     write_small_files(output.temporary());
     report_.durable = output.take_name();

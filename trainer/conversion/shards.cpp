@@ -15,35 +15,31 @@ namespace {
 
 constexpr std::chrono::milliseconds kBetweenReports{100};
 
-// Reads a shard again. Throws DataError if it does not hold what was written.
-void read_back(FileSystem& system, const std::filesystem::path& path, const Shard& shard, ShardProgress& progress,
-               const std::atomic<bool>& stop) {
-  const InputFile file(system, path);
-  const auto refuse = [&](const std::string& what) {
-    throw DataError(
-        fmt::format("{}: {} is not what was written; check the device", printable_name(path.string()), what));
-  };
-  SafetensorsHeader header;
-  try {
-    header = read_safetensors_header(file);
-  } catch (const CheckpointError&) {
-    refuse("the header");
-  }
-  if (header.crc32c != shard.header_crc32c) refuse("the header");
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what) {
+  throw DataError(fmt::format("{}: {} is not what was written; check the device", printable_name(path.string()), what));
+}
+
+void check_tensor(const InputFile& file, const ExportedTensor& tensor, int64_t offset, ShardProgress& progress,
+                  const std::atomic<bool>& stop) {
   std::vector<uint8_t> part;
-  for (size_t i = 0; i < shard.tensors.size(); ++i) {
-    const ExportedTensor& tensor = shard.tensors[i];
-    const SafetensorsEntry& entry = header.entries[i];
-    Crc32c crc;
-    for (int64_t at = entry.begin; at < entry.end && !stop; at += static_cast<int64_t>(part.size())) {
-      part.resize(static_cast<size_t>(std::min(TensorStream::kPartBytes, entry.end - at)));
-      file.read(header.data_begin + at, part.data(), part.size());
-      crc.update(part.data(), part.size());
-      progress.add(static_cast<int64_t>(part.size()));
-    }
+  Crc32c crc;
+  const int64_t end = offset + tensor.bytes();
+  for (int64_t at = offset; at < end; at += static_cast<int64_t>(part.size())) {
     if (stop) return;
-    if (crc.value() != tensor.crc32c) refuse(fmt::format("tensor {}", in_quotes(tensor.name)));
+    part.resize(static_cast<size_t>(std::min(TensorStream::kPartBytes, end - at)));
+    file.read(at, part.data(), part.size());
+    crc.update(part.data(), part.size());
+    progress.add(static_cast<int64_t>(part.size()));
   }
+  if (crc.value() != tensor.crc32c) refuse(file.path(), fmt::format("tensor {}", in_quotes(tensor.name)));
+}
+
+void check_header(const InputFile& file, const Shard& shard) {
+  try {
+    if (read_safetensors_header(file).crc32c == shard.header_crc32c) return;
+  } catch (const CheckpointError&) {
+  }
+  refuse(file.path(), "the header");
 }
 
 }  // namespace
@@ -69,8 +65,7 @@ std::vector<Shard> shards_of(std::vector<ExportedTensor> tensors, int64_t most_b
   return shards;
 }
 
-std::unique_ptr<OutputFile> ShardWriter::write(FileSystem& system, const std::filesystem::path& directory,
-                                               Shard& shard) {
+void ShardWriter::write(FileSystem& system, const std::filesystem::path& directory, Shard& shard) {
   std::vector<SafetensorsTensor> layout;
   for (const ExportedTensor& tensor : shard.tensors)
     layout.push_back(
@@ -79,8 +74,12 @@ std::unique_ptr<OutputFile> ShardWriter::write(FileSystem& system, const std::fi
   const std::string header = safetensors_header(layout, {{"format", "pt"}, {"program", program_name()}});
   shard.header_crc32c = crc32c(header);
   file->write(header);
-  for (ExportedTensor& tensor : shard.tensors) write(*file, tensor);
-  return file;
+  for (ExportedTensor& tensor : shard.tensors) {
+    const int64_t offset = file->size();
+    write(*file, tensor);
+    checker_.check(file->path(), tensor, offset);
+  }
+  checker_.finish(std::move(file), shard);
 }
 
 void ShardWriter::write(OutputFile& file, ExportedTensor& tensor) {
@@ -108,18 +107,60 @@ void ShardWriter::write(OutputFile& file, ExportedTensor& tensor) {
   tensor.crc32c = is_copy ? tensor.source->pieces.front().crc32c : crc.value();
 }
 
-void ShardChecker::check(std::unique_ptr<OutputFile> file, const Shard& shard) {
-  wait();
-  running_ = std::async(std::launch::async, [this, &shard, file = std::move(file)] {
-    read_back(system_, file->path(), shard, progress_, stop_);
-    if (!stop_) file->close();  // an export that was stopped does not wait for the disk
-  });
+ShardChecker::ShardChecker(FileSystem& system, ShardProgress& progress)
+    : system_(system), progress_(progress), working_(std::async(std::launch::async, [this] { work(); })) {}
+
+ShardChecker::~ShardChecker() {
+  stop_ = true;  // a stopped export does not wait for the disk if it need not
+  const std::lock_guard lock(mutex_);
+  complete_ = true;
+  changed_.notify_one();
+}
+
+void ShardChecker::check(const std::filesystem::path& path, const ExportedTensor& tensor, int64_t offset) {
+  run([this, path, &tensor, offset] { check_tensor(InputFile(system_, path), tensor, offset, progress_, stop_); });
+}
+
+void ShardChecker::finish(std::unique_ptr<OutputFile> file, const Shard& shard) {
+  run([this, path = file->path(), &shard] { check_header(InputFile(system_, path), shard); });
+  closing_.push_back(std::async(std::launch::async, [this, file = std::move(file)] {
+    if (!stop_) file->close();
+  }));
 }
 
 void ShardChecker::wait() {
-  if (!running_.valid()) return;
-  while (running_.wait_for(kBetweenReports) != std::future_status::ready) progress_.tell();
-  running_.get();
+  {
+    const std::lock_guard lock(mutex_);
+    complete_ = true;
+    changed_.notify_one();
+  }
+  wait_for(working_);
+  for (std::future<void>& closing : closing_) wait_for(closing);
+}
+
+// Throws what the thread has thrown.
+void ShardChecker::run(std::function<void()> task) {
+  if (working_.wait_for(std::chrono::seconds(0)) == std::future_status::ready) return working_.get();
+  const std::lock_guard lock(mutex_);
+  tasks_.push_back(std::move(task));
+  changed_.notify_one();
+}
+
+void ShardChecker::work() {
+  while (!stop_) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !tasks_.empty() || complete_; });
+    if (tasks_.empty()) return;
+    const std::function<void()> task = std::move(tasks_.front());
+    tasks_.pop_front();
+    lock.unlock();
+    task();
+  }
+}
+
+void ShardChecker::wait_for(std::future<void>& running) {
+  while (running.wait_for(kBetweenReports) != std::future_status::ready) progress_.tell();
+  running.get();
   progress_.tell();
 }
 

@@ -3,11 +3,14 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -48,38 +51,52 @@ class ShardProgress {
   std::atomic<int64_t> done_ = 0;
 };
 
+// Reads back what was written, on a thread of its own while more is written: the page cache still has it then. Each
+// shard is closed, which waits for the disk, on another thread. All functions throw what a check
+// threw: DataError if a file does not hold what was written.
+class ShardChecker {
+ public:
+  ShardChecker(FileSystem& system, ShardProgress& progress);
+  ~ShardChecker();
+
+  // `tensor` is complete in the file at `path`, from `offset` on. It must stay.
+  void check(const std::filesystem::path& path, const ExportedTensor& tensor, int64_t offset);
+  // The shard is complete, and its tensors have been given to check(). It must stay.
+  void finish(std::unique_ptr<OutputFile> file, const Shard& shard);
+  void wait();  // for all checks, and for the disk
+
+ private:
+  void run(std::function<void()> task);
+  void work();
+  void wait_for(std::future<void>& running);
+
+  FileSystem& system_;
+  ShardProgress& progress_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> tasks_;
+  bool complete_ = false;  // no more tasks follow
+  std::atomic<bool> stop_ = false;
+  std::vector<std::future<void>> closing_;
+  std::future<void> working_;  // the last member: destroyed first
+};
+
 class ShardWriter {
  public:
-  ShardWriter(TensorStream& source, ShardProgress& progress) : source_(source), progress_(progress) {}
+  ShardWriter(TensorStream& source, ShardProgress& progress, ShardChecker& checker)
+      : source_(source), progress_(progress), checker_(checker) {}
 
-  // Writes the shard, and notes the checksums of its header and of each tensor in it. Leaves the file open: closing it
-  // waits for the disk. Throws DataError if a value would be infinite in its new type.
-  std::unique_ptr<OutputFile> write(FileSystem& system, const std::filesystem::path& directory, Shard& shard);
+  // Writes the shard, notes the checksums of its header and of each tensor in it, and gives them to the checker. Throws
+  // DataError if a value would be infinite in its new type.
+  void write(FileSystem& system, const std::filesystem::path& directory, Shard& shard);
 
  private:
   void write(OutputFile& file, ExportedTensor& tensor);
 
   TensorStream& source_;
   ShardProgress& progress_;
+  ShardChecker& checker_;
   std::vector<uint8_t> converted_;
-};
-
-// Reads a shard back and closes it, which waits for the disk, on another thread, while the next one is written.
-class ShardChecker {
- public:
-  ShardChecker(FileSystem& system, ShardProgress& progress) : system_(system), progress_(progress) {}
-  ~ShardChecker() { stop_ = true; }  // the future's destructor waits for the thread
-
-  // Waits for the check of the shard before, then starts this one's; `shard` must stay. Both throw what the check that
-  // they wait for threw: DataError if the file does not hold what was written.
-  void check(std::unique_ptr<OutputFile> file, const Shard& shard);
-  void wait();
-
- private:
-  FileSystem& system_;
-  ShardProgress& progress_;
-  std::atomic<bool> stop_ = false;
-  std::future<void> running_;  // the last member: destroyed first
 };
 
 }  // namespace ropewalk
