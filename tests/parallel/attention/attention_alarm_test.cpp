@@ -77,7 +77,7 @@ class StalledCommunicator final : public ForwardingCommunicator {
   int64_t stalled_exchange_, exchanges_ = 0;
 };
 
-// Leaves out one visit of a pair of pieces.
+// Leaves out one visit.
 class SkippingBackend final : public ForwardingBackend {
  public:
   // visits: the number of visits so far.
