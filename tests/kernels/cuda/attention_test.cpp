@@ -310,6 +310,8 @@ INSTANTIATE_TEST_SUITE_P(
                              {{Positions(210, 0, 0), 140}, {Positions(70, 70, 280), 140}},
                              {},
                              {0, 20, 75, 300, 430}},
+                        // Key tiles in the gap of a row tile, which its rows do not see.
+                        Case{"WindowBeforeAndAfterAGap", 1, 1, 64, Positions(50, 30, 500), 64, {{0, 600}}, 100, {}},
                         Case{"WindowOverTwoChunks",
                              2,
                              1,

@@ -55,6 +55,10 @@ __device__ __forceinline__ int tiles_of_keys_before(const AttentionShape& s, con
 // tiles for which n + 1 is a multiple of `period` (or with its last row tile if there is no such n), visits tiles in
 // descending order and wraps around. `period` is about the number of row tiles that a key tile visits, so that
 // neighbouring key tiles mostly begin with the same row tile.
+//
+// The key tiles that visit a row tile are contiguous, or Turns would wait for ever. So where the gap of the queries
+// lies inside a row tile, key tiles in that gap visit it too, even if a window or a document hides them from all its
+// rows.
 template <int kKeys, int kRows>
 __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number) {
   constexpr int kSection = 2;  // KV heads at a time: measured at 16k and 64k tokens, with and without a window
@@ -68,7 +72,14 @@ __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number)
   tile.exist = keys_from(s, u, kKeys);
   const auto rounded_up = [&](int64_t t) { return static_cast<int>((t + queries - 1) / queries); };
   const Range met = queries_of_keys(s, u, tile.exist);
-  if (met.begin < met.end) tile.rows = {static_cast<int>(met.begin / queries), rounded_up(met.end)};
+  if (met.begin < met.end) {
+    tile.rows = {static_cast<int>(met.begin / queries), rounded_up(met.end)};
+  } else if (s.queries.second < s.T && s.queries.second % queries != 0) {
+    const int t0 = s.queries.second / queries * queries,
+              last = t0 + queries < s.T ? t0 + queries - 1 : static_cast<int>(s.T) - 1;
+    if (keys_of_query(s, t0).begin < u + tile.exist && keys_of_query(s, last).end > u)
+      tile.rows = {t0 / queries, t0 / queries + 1};
+  }
   tile.first_met = tile.rows.end - 1;
   if (s.sliding) {
     const int period = rounded_up(kKeys + s.window - 1), aligned = tile.rows.end / period * period - 1;

@@ -5,7 +5,8 @@
 // No deadlock: blocks take numbers as they start, and the key tiles of a KV head have ascending numbers, so that a
 // block waits only for blocks that have started before it. Of the blocks that are not done, the one with the smallest
 // number waits for none. Every count that a block waits for is reached: the key tiles that a row tile sees are
-// contiguous, because document_begin[t] never decreases and is at most the position of query t (AttentionSpan).
+// contiguous, because document_begin[t] never decreases and is at most the position of query t (AttentionSpan), and
+// because of what key_tile() does about a gap.
 //
 // Short waits: blocks visit the row tiles that they share in the same order (KeyTile), each about one row tile behind
 // the block before it.

@@ -77,6 +77,11 @@ class Backward {
       seen.some |= keys.begin < keys.end;
       seen.all &= keys.begin == 0 && keys.end == kKeys;
     }
+    // Where the queries' gap is inside the row tile, the tile also meets the keys between those of its first and last
+    // row.
+    if (row_tile * queries_ < s_.queries.second && s_.queries.second < end_of(row_tile))
+      seen.some |= mask_.of_query(row_tile * queries_).begin < std::min<int64_t>(u + kKeys, s_.U) &&
+                   mask_.of_query(end_of(row_tile) - 1).end > u;
     return seen;
   }
 
@@ -88,7 +93,7 @@ class Backward {
 TEST(HopperGeometry, KeysMeetTheRowsThatSeeThem) {
   constexpr int64_t kFar = 1 << 20;
   const std::vector<std::vector<int64_t>> packings = {
-      {}, {0, 1, 5}, {0, 127, 128, 255, 256}, {0, 190}};  // from k_begin
+      {}, {0, 1, 5}, {0, 127, 128, 255, 256}, {0, 190}};  // from keys.begin
   const std::vector<std::pair<Positions, Positions>> pairs = {{0, 0},
                                                               {300, 0},
                                                               {170, 130},
@@ -99,13 +104,15 @@ TEST(HopperGeometry, KeysMeetTheRowsThatSeeThem) {
                                                               {{50, 30, 200}, {50, 30, 200}},
                                                               {{150, 150, 500}, {0, 150, 0}},
                                                               {700, {10, 130, 150}},
-                                                              {{131, 3, 1}, {0, 130, 1}}};
+                                                              {{131, 3, 1}, {0, 130, 1}},
+                                                              {{50, 30, 300}, 0},
+                                                              {{20, 45, 700}, {0, 200, 100}}};
   struct Heads {
     int64_t R, G;
   };
   for (const auto [R, G] : {Heads{1, 1}, Heads{3, 2}, Heads{5, 3}, Heads{32, 5}})
     for (const int64_t T : {1, 40, 300})
-      for (const int64_t U : {1, 128, 400})
+      for (const int64_t U : {1, 128, 400, 600})
         for (const auto& [queries, keys] : pairs)
           for (const int64_t window : {0, 1, 64, 129, 300, 1 << 30})
             for (const std::vector<int64_t>& packing : packings) {
