@@ -162,10 +162,10 @@ class Kernels {
 
   // ---- attention: q [T, H, K], k, v [U, G, K], H a multiple of G; query head h reads KV head h / (H / G)
 
-  // Scores are q k^T / sqrt(K), masked by the span. Merges the attention (o', lse') over this piece of keys into
+  // Scores are q k^T / sqrt(K), masked by the span. Merges the attention (o', lse') over these keys into
   // o [T, H, K] and lse [T, H] (natural log):  L = log(exp(lse) + exp(lse')),  o = exp(lse - L) o + exp(lse' - L) o',
-  // lse = L.  Start with lse = -infinity; o is not read where lse is -infinity. After every visible piece, o is the
-  // softmax's output and lse its log-sum-exp. Rows that see no key of this piece do not change. (Milakov & Gimelshein,
+  // lse = L.  Start with lse = -infinity; o is not read where lse is -infinity. After all visible keys, o is the
+  // softmax's output and lse its log-sum-exp. Rows that see none of these keys do not change. (Milakov & Gimelshein,
   // arXiv 1805.02867; Dao, arXiv 2307.08691.)
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse);

@@ -133,7 +133,7 @@ case $part in
       check synccheck 30 kernels_cuda_device_test "${ours[@]}"
       check initcheck 30 kernels_cuda_device_test
       check racecheck 80 kernels_cuda_device_test "${ours[@]}" --kernel-name-exclude kns=hopper_
-      LD_LIBRARY_PATH=$here/racecheck filter='*ForwardAndBackward/hopper_*' check racecheck 45 kernels_cuda_device_test "${ours[@]}"
+      LD_LIBRARY_PATH=$here/racecheck${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} filter='*ForwardAndBackward/hopper_*' check racecheck 45 kernels_cuda_device_test "${ours[@]}"
     fi ;;
   nccl)
     # NCCL's kernels wait for each other on the device, so those of all ranks have to run there at the same time: few blocks for each (8 ranks

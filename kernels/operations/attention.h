@@ -1,4 +1,4 @@
-// Attention of a piece of queries over a piece of keys, merged into the result of earlier pieces (Milakov & Gimelshein,
+// Attention of rows of queries over rows of keys, merged into the result of earlier calls (Milakov & Gimelshein,
 // arXiv 1805.02867; Dao, arXiv 2307.08691). Complex scores work too: no conjugates are taken.
 #pragma once
 

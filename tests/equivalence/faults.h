@@ -27,8 +27,8 @@ struct CommunicationFault {
 // The world with the fault, also in all groups split from it. The fault must outlive it.
 std::shared_ptr<Communicator> with_fault(std::shared_ptr<Communicator> world, CommunicationFault& fault);
 
-// Leaves out one attention call. Counts the calls whose keys and queries begin at different positions (k_begin !=
-// q_begin), and leaves out the call with index `call` (from 0).
+// Leaves out one attention call. Counts the calls whose keys and queries begin at different positions, and leaves out
+// the call with index `call` (from 0).
 class SkippedPiece final : public ForwardingBackend {
  public:
   SkippedPiece(Backend& inner, bool forward, int64_t call)

@@ -1,6 +1,6 @@
-// Rows of attention that continue from earlier pieces of the keys (Milakov & Gimelshein, arXiv 1805.02867; Dao, arXiv
-// 2307.08691). The softmax over those keys, (o, lse), counts as one key with the score lse and the value o: the rows
-// begin with it, and are written back to (o, lse) at the end.
+// Rows of attention that continue from earlier calls, over other keys (Milakov & Gimelshein, arXiv 1805.02867; Dao,
+// arXiv 2307.08691). The softmax over those keys, (o, lse), counts as one key with the score lse and the value o: the
+// rows begin with it, and are written back to (o, lse) at the end.
 #pragma once
 
 #include "kernels/cuda/attention/online_softmax.h"
@@ -13,7 +13,7 @@ namespace ROPEWALK_CUDA {
 constexpr float kAhead = 32;
 
 // Sets row i (0 or 1) of the two rows of which this thread holds a part, laid out as in OnlineSoftmax, to what it had:
-// row `at` of o, and `before`, its lse. If before is -infinity (no earlier piece, or no such row), o is not read.
+// row `at` of o, and `before`, its lse. If before is -infinity (nothing seen before, or no such row), o is not read.
 template <int K>
 __device__ __forceinline__ void continue_row(float (&out)[K / 8][4], OnlineSoftmax& softmax, int i, int64_t at,
                                              float before, const float* o) {
