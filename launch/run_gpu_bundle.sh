@@ -91,7 +91,7 @@ about() {
   uname -a
   nvidia-smi --query-gpu=index,name,compute_cap,memory.total,driver_version,clocks.sm,clocks.max.sm,power.limit --format=csv 2>&1
   "$1" -c 'import ctypes as c; v = c.c_int(); c.CDLL("lib/cuda/libnccl.so.2").ncclGetVersion(c.byref(v)); print("NCCL", v.value)'
-  for file in bin/* lib/*.so; do ldd "$file" | sed "s|^|$file: |" | grep 'not found' && missing=1; done
+  for file in bin/* lib/*.so racecheck/*.so; do [ -e "$file" ] && ldd "$file" | sed "s|^|$file: |" | grep 'not found' && missing=1; done
   [ -z "${missing:-}" ]
 }
 export -f about

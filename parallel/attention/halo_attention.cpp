@@ -3,7 +3,8 @@
 //
 //   forward   fetch the halo       | meanwhile  queries with the keys of their own piece
 //             then                   the first window-1 queries of each piece with its halo
-//   backward  fetch the halo again | meanwhile  the first half of each piece's queries with the piece's own keys
+//   backward (of several ranks; one rank, which exchanges nothing, computes all of a piece's queries at once)
+//             fetch the halo again | meanwhile  the first half of each piece's queries with the piece's own keys
 //             then                   the first window-1 queries with the halo: dk, dv of the halo rows
 //             return these to        | meanwhile  the second half of each piece's queries with the piece's own keys
 //               the rows' owners
@@ -73,9 +74,9 @@ class HaloAttention final : public DistributedAttention {
     const std::unique_ptr<Transfer> fetch = start_fetch(batch, own, halo);
     const ForwardPass pass(kernels_, window_, q, sequences, o, lse);
     for_each_piece(batch, sequences,
-                   [&](const Piece& piece, const Piece&) { pass.visit(piece, own, piece, fetch.get()); });
+                   [&](const LocalRows& piece, const LocalRows&) { pass.visit(piece, own, piece, fetch.get()); });
     if (fetch) fetch->wait();
-    for_each_piece(batch, sequences, [&](const Piece& piece, const Piece& before) {
+    for_each_piece(batch, sequences, [&](const LocalRows& piece, const LocalRows& before) {
       pass.visit(first_queries(piece), halo, before, nullptr);
     });
   }
@@ -92,16 +93,16 @@ class HaloAttention final : public DistributedAttention {
     const std::unique_ptr<Transfer> fetch = start_fetch(batch, own, halo);
     const BackwardPass pass(kernels_, window_, q, sequences, o, lse, d_o, dq, arena);
     for (const Tensor& x : {d_own.keys, d_own.values, d_halo.keys, d_halo.values}) kernels_.fill(x, 0.0);
-    for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
+    for_each_piece(batch, sequences, [&](const LocalRows& piece, const LocalRows&) {
       pass.visit(part_of(piece, 0, cut_of(piece)), own, piece, d_own, fetch.get());
     });
     if (fetch) fetch->wait();
-    for_each_piece(batch, sequences, [&](const Piece& piece, const Piece& before) {
+    for_each_piece(batch, sequences, [&](const LocalRows& piece, const LocalRows& before) {
       pass.visit(first_queries(piece), halo, before, d_halo, nullptr);
     });
     const std::unique_ptr<Transfer> homeward = start_return(batch, d_halo, d_home);
-    for_each_piece(batch, sequences, [&](const Piece& piece, const Piece&) {
-      pass.visit(part_of(piece, cut_of(piece), piece.size()), own, piece, d_own, homeward.get());
+    for_each_piece(batch, sequences, [&](const LocalRows& piece, const LocalRows&) {
+      pass.visit(part_of(piece, cut_of(piece), piece.count), own, piece, d_own, homeward.get());
     });
     if (homeward) homeward->wait();
     add_returned(batch, d_halo, d_home, d_own);
@@ -113,10 +114,12 @@ class HaloAttention final : public DistributedAttention {
   }
 
   // The queries that may see keys before their piece.
-  LocalRows first_queries(const Piece& piece) const { return part_of(piece, 0, std::min(window_ - 1, piece.size())); }
+  LocalRows first_queries(const LocalRows& piece) const {
+    return part_of(piece, 0, std::min(window_ - 1, piece.count));
+  }
   // Where the backward cuts the queries of a piece: the first part is computed during one exchange, the second during
   // the other. A single rank exchanges nothing, and computes all in the first.
-  int64_t cut_of(const Piece& piece) const { return group_.size() == 1 ? piece.size() : piece.size() / 2; }
+  int64_t cut_of(const LocalRows& piece) const { return group_.size() == 1 ? piece.count : piece.count / 2; }
 
   // Calls visit(piece, its halo) for each piece of each sequence; `local` of the piece counts rows of this rank's
   // tensors, `local` of the halo rows of the halo buffers.
@@ -126,9 +129,7 @@ class HaloAttention final : public DistributedAttention {
     for (const SequenceHalo& sequence : batch.sequences) {
       for (size_t i = 0; i < pieces.size(); ++i) {
         const HaloSpan& span = sequence.plan.spans[i];
-        const Piece& piece = pieces[i];
-        visit(Piece{piece.begin, piece.end, sequence.local_row + piece.local},
-              Piece{span.begin, span.end, sequence.halo_row + span.halo});
+        visit(shifted(pieces[i], sequence.local_row), Piece{span.begin, span.end, sequence.halo_row + span.halo});
       }
     }
   }

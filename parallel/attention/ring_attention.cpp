@@ -6,8 +6,8 @@
 //     receives meanwhile block      r-1          r-2        r-3        -
 //
 // In the backward the blocks travel again, and the gradients of each block travel one step behind it: a rank adds what
-// its queries contribute and passes the sums on. It visits its own block in two parts, first and last, so that
-// computation also hides the arrival of the first block, and of the gradients of its own block:
+// its queries contribute and passes the sums on. With several ranks, it visits its own block in two parts, first and
+// last, so that computation also hides the arrival of the first block, and of the gradients of its own block:
 //
 //   backward                        step 0       1          2          3          4
 //     visits block                  r, part      r-1        r-2        r-3        r, part
@@ -43,14 +43,6 @@ class Ring {
     for (int64_t b = 0; b < sequences_.count; ++b)
       if (const auto met = ring_visit(*sequences_.layout, group_.rank(), source(step), documents_of(sequences_, b)))
         visit(shifted(met->queries, b * rows(0)), shifted(met->keys, b * rows(step)));
-  }
-
-  // The queries that visit the rank's own keys at `step` of the backward, 0 or ranks(): the first three quarters, or
-  // the rest. Later queries see more keys, so either part is about half of the work. A single rank, which waits for
-  // nothing, visits all at once.
-  LocalRows own_queries(const LocalRows& queries, int step) const {
-    const int64_t cut = ranks() == 1 ? queries.count : queries.count / 4 * 3;
-    return step == 0 ? part_of(queries, 0, cut) : part_of(queries, cut, queries.count);
   }
 
   int64_t rows(int step) const { return sequences_.layout->local_length(source(step)); }  // T of the block's rank
@@ -139,7 +131,8 @@ class RingAttention final : public DistributedAttention {
       if (!own) kernels_.fill(gradient, 0.0);
       const KeyValues key_values = split_key_values(block), gradients = split_key_values(gradient);
       ring.for_each_sequence(step, [&](const LocalRows& queries, const LocalRows& keys) {
-        pass.visit(own ? ring.own_queries(queries, step) : queries, key_values, keys, gradients, exchange.get());
+        pass.visit(own ? own_queries(queries, step, ring.ranks()) : queries, key_values, keys, gradients,
+                   exchange.get());
       });
       if (exchange) exchange->wait();
       if (step >= 2) kernels_.add(gradient, arriving_sums.at(step), gradient);

@@ -35,4 +35,9 @@ std::optional<RingVisit> ring_visit(const SequenceLayout& layout, int rank, int 
   return RingVisit{rows_of(queries, first_query, last_query), rows_of(keys, first_key, last_key)};
 }
 
+LocalRows own_queries(const LocalRows& queries, int step, int ranks) {
+  const int64_t cut = ranks == 1 ? queries.count : queries.count / 4 * 3;
+  return step == 0 ? part_of(queries, 0, cut) : part_of(queries, cut, queries.count);
+}
+
 }  // namespace ropewalk

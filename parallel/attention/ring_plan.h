@@ -27,4 +27,9 @@ struct RingVisit {
 std::optional<RingVisit> ring_visit(const SequenceLayout& layout, int rank, int source,
                                     const std::vector<int32_t>& document_begin);
 
+// Those of a rank's queries that visit its own keys at `step` of the backward, 0 or `ranks`: the first three quarters,
+// or the rest. Later queries see more keys, so either part is about half of the work. A single rank, which waits for
+// nothing, visits all at once.
+LocalRows own_queries(const LocalRows& queries, int step, int ranks);
+
 }  // namespace ropewalk

@@ -32,11 +32,13 @@ UTILISATION = {8192: (0.50, 0.55), 65536: (0.48, 0.50)}
 STEP_OVER_TRANSFORMERS = (1.6, 2.0)
 MOST_MIB_A_TOKEN = 0.35  # at 65,536 tokens, for 32 layers
 
-FULL = {"heads": 32, "key_heads": 8, "head_size": 128, "causal": [16384, 32768], "own": 8192, "long": 65536, "ring": {65536: (2, 4, 8), 262144: (8,)}, "window": 4096,
+FULL = {"heads": 32, "key_heads": 8, "head_size": 128, "causal": [16384, 32768], "own": 8192, "long": 65536, "window": 4096,
+        "ring": {65536: (2, 4, 8), 262144: (8,)},
         "rows": 16384, "width": 4096, "hidden": 14336, "loss": (2048, 256000), "parameters": 1 << 28, "copy": 1 << 28,
         "step": {"layers": 8, "width": 4096, "hidden": 14336, "heads": 32, "key_heads": 8, "head_size": 128, "vocabulary": 256000,
                  "window": 4096}, "lengths": [8192, 65536]}
-SMALL = {"heads": 4, "key_heads": 2, "head_size": 64, "causal": [256], "own": 256, "long": 512, "ring": {512: (2, 4, 8)}, "window": 64, "rows": 256,
+SMALL = {"heads": 4, "key_heads": 2, "head_size": 64, "causal": [256], "own": 256, "long": 512, "window": 64, "rows": 256,
+         "ring": {512: (2, 4, 8)},
          "width": 256, "hidden": 512, "loss": (64, 1024), "parameters": 1 << 16, "copy": 1 << 16,
          "step": {"layers": 4, "width": 128, "hidden": 256, "heads": 2, "key_heads": 1, "head_size": 64, "vocabulary": 512, "window": 64},
          "lengths": [128]}

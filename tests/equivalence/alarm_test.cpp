@@ -86,7 +86,7 @@ TEST_F(Alarm, RingsForASkippedRingStep) {
   for (const bool forward : {true, false}) {
     for (const MeshShape& mesh : {MeshShape{1, 2, 1}, MeshShape{1, 4, 1}}) {
       expect_rings_on_rank_1(case_of({full_nope(), full_nope()}, mesh),
-                             [&](Backend& inner) { return std::make_unique<SkippedPiece>(inner, forward, 0); });
+                             [&](Backend& inner) { return std::make_unique<SkippedVisit>(inner, forward, 0); });
     }
   }
 }
@@ -94,7 +94,7 @@ TEST_F(Alarm, RingsForASkippedRingStep) {
 TEST_F(Alarm, RingsForASkippedHalo) {
   for (const bool forward : {true, false}) {
     expect_rings_on_rank_1(case_of({sliding_rope(5)}, {1, 4, 1}),
-                           [&](Backend& inner) { return std::make_unique<SkippedPiece>(inner, forward, 0); });
+                           [&](Backend& inner) { return std::make_unique<SkippedVisit>(inner, forward, 0); });
   }
 }
 

@@ -29,9 +29,9 @@ std::shared_ptr<Communicator> with_fault(std::shared_ptr<Communicator> world, Co
 
 // Leaves out one attention call. Counts the calls whose keys and queries begin at different positions, and leaves out
 // the call with index `call` (from 0).
-class SkippedPiece final : public ForwardingBackend {
+class SkippedVisit final : public ForwardingBackend {
  public:
-  SkippedPiece(Backend& inner, bool forward, int64_t call)
+  SkippedVisit(Backend& inner, bool forward, int64_t call)
       : ForwardingBackend(inner), forward_(forward), countdown_(call) {}
   void attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span, const Tensor& o,
                          const Tensor& lse) override {

@@ -54,12 +54,12 @@ struct Ring {
       ArenaScope scope(arena);
       const BackwardPass pass(kernels, {}, q.tensor, sequences, out.tensor, lse.tensor, d_o.tensor, dq.tensor, arena);
       for_each_step(rank, [&](const RingVisit& visit, int step) {
-        const auto visit_from = [&](int64_t from, int64_t to) {
-          pass.visit(part_of(visit.queries, from, to), own, visit.keys, gradients, nullptr);
+        const auto visit_keys = [&](const LocalRows& queries) {
+          pass.visit(queries, own, visit.keys, gradients, nullptr);
         };
-        const int64_t all = visit.queries.count, cut = step == 0 ? all / 4 * 3 : all;  // as RingAttention
-        visit_from(0, cut);
-        visit_from(cut, all);
+        if (step > 0) return visit_keys(visit.queries);
+        visit_keys(own_queries(visit.queries, 0, ranks));
+        visit_keys(own_queries(visit.queries, ranks, ranks));
       });
     }
   }

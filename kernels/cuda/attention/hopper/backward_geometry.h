@@ -75,10 +75,10 @@ __device__ __forceinline__ KeyTile key_tile(const AttentionShape& s, int number)
   if (met.begin < met.end) {
     tile.rows = {static_cast<int>(met.begin / queries), rounded_up(met.end)};
   } else if (s.queries.second < s.T && s.queries.second % queries != 0) {
-    const int t0 = s.queries.second / queries * queries,
-              last = t0 + queries < s.T ? t0 + queries - 1 : static_cast<int>(s.T) - 1;
-    if (keys_of_query(s, t0).begin < u + tile.exist && keys_of_query(s, last).end > u)
-      tile.rows = {t0 / queries, t0 / queries + 1};
+    const int with_gap = s.queries.second / queries;
+    const Rows<kRows> rows(s, with_gap * queries);
+    if (keys_of_query(s, rows.t0).begin < u + tile.exist && keys_of_query(s, rows.t0 + rows.queries - 1).end > u)
+      tile.rows = {with_gap, with_gap + 1};
   }
   tile.first_met = tile.rows.end - 1;
   if (s.sliding) {

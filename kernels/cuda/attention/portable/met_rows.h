@@ -136,7 +136,7 @@ class MetRows {
   }
   // Called by one thread for each row of the tile.
   __device__ __forceinline__ void note_bounds(int t, bool exists, Facts& facts) const {
-    const int row = worked_out_here(static_cast<int>(threadIdx.x));
+    const int row = static_cast<int>(threadIdx.x);
     const bool masked = t < shared_.all_begin || t + per_tile_ > shared_.all_end;
     if (row == 0) facts.masked = masked;
     if (!masked) return;
