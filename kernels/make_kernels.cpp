@@ -15,6 +15,7 @@ DType compute_type(BackendKind kind) {
     case BackendKind::kCpu:
       return DType::kF32;
     case BackendKind::kReferenceBF16:
+    case BackendKind::kCpuBF16:
     case BackendKind::kCuda:
       return DType::kBF16;
   }
@@ -48,7 +49,8 @@ std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& op
     case BackendKind::kReferenceBF16:
       return std::make_unique<ReferenceBackend>(compute_type(kind));
     case BackendKind::kCpu:
-      return std::make_unique<CpuBackend>();
+    case BackendKind::kCpuBF16:
+      return std::make_unique<CpuBackend>(compute_type(kind));
     case BackendKind::kCuda:
       return cuda_function<std::unique_ptr<Backend>(const BackendOptions&)>("ropewalk_make_cuda_backend")(options);
   }

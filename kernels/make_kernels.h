@@ -9,7 +9,7 @@
 
 namespace ropewalk {
 
-enum class BackendKind { kReferenceF64, kReferenceF32, kReferenceBF16, kCpu, kCuda };
+enum class BackendKind { kReferenceF64, kReferenceF32, kReferenceBF16, kCpu, kCpuBF16, kCuda };
 
 // The type of a backend's weights and activations, whether this build has the backend or not.
 DType compute_type(BackendKind kind);

@@ -40,8 +40,9 @@ namespace ropewalk {
 
 HWY_EXPORT(adamw_loop);
 
-void CpuBackend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor&,
+void CpuBackend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
                        const AdamWStep& step) {
+  if (!narrow.empty()) return Backend::adamw(w, g, m, v, narrow, step);
   HWY_DYNAMIC_DISPATCH(adamw_loop)
   (w.elements(), w.data<float>(), g.data<float>(), m.data<float>(), v.data<float>(), step);
 }

@@ -133,6 +133,7 @@ HWY_EXPORT(delta_rows);
 HWY_EXPORT(attention_backward);
 
 void CpuBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
+  if (!wide()) return Backend::attention_delta(d_o, o, delta);
   HWY_DYNAMIC_DISPATCH(delta_rows)
   (delta.elements(), d_o.extent(2), d_o.data<float>(), o.data<float>(), delta.data<float>());
 }
@@ -140,6 +141,7 @@ void CpuBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tenso
 void CpuBackend::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
                                     const Tensor& lse, const Tensor& delta, const AttentionSpan& span, const Tensor& dq,
                                     const Tensor& dk, const Tensor& dv) {
+  if (!wide()) return Backend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;

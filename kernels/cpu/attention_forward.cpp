@@ -120,6 +120,7 @@ HWY_EXPORT(attention_forward);
 
 void CpuBackend::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                    const Tensor& o, const Tensor& lse) {
+  if (!wide()) return Backend::attention_forward(q, k, v, span, o, lse);
   const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;

@@ -1,8 +1,9 @@
-// The fast host backend: fp32, one thread, in Highway, compiled for several instruction sets, of which the program uses
-// the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of the loss)
+// The fast host backend: fp32 or bf16, one thread, in Highway, compiled for several instruction sets, of which the program
+// uses the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of the loss)
 // are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
 #pragma once
 
+#include "kernels/cpu/matrix_unit.h"
 #include "kernels/cpu/rotation_table.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/host_backend.h"
@@ -11,7 +12,10 @@ namespace ropewalk {
 
 class CpuBackend final : public HostBackend {
  public:
-  DType dtype() const override { return DType::kF32; }
+  // fp32 or bf16. In bf16, `unit` computes products and attention; it must be one that matrix_units() has.
+  explicit CpuBackend(DType dtype, MatrixUnit unit = matrix_units().best());
+
+  DType dtype() const override { return dtype_; }
   const char* name() const override { return "cpu"; }
 
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
@@ -53,6 +57,10 @@ class CpuBackend final : public HostBackend {
   std::optional<int64_t> first_not_finite(const Tensor& x) override;
 
  private:
+  bool wide() const { return dtype_ == DType::kF32; }
+
+  DType dtype_;
+  MatrixUnit unit_;
   RotationTables rotations_;
   Scratch scratch_;
 };

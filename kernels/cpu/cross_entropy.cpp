@@ -42,6 +42,7 @@ HWY_EXPORT(softmax_row_gradient);
 
 void CpuBackend::cross_entropy_partials(const Tensor& logits, const Tensor& targets, int64_t v_begin,
                                         double logit_scale, const Tensor& partials) {
+  if (!wide()) return Backend::cross_entropy_partials(logits, targets, v_begin, logit_scale, partials);
   const auto s = operations::cross_entropy_sizes(logits);
   const float factor = static_cast<float>(logit_scale);
   for (int64_t n = 0; n < s.N; ++n) {
@@ -57,6 +58,7 @@ void CpuBackend::cross_entropy_partials(const Tensor& logits, const Tensor& targ
 
 void CpuBackend::cross_entropy_backward(const Tensor& logits, const Tensor& targets, const Tensor& log_sum,
                                         int64_t v_begin, double logit_scale, double loss_scale) {
+  if (!wide()) return Backend::cross_entropy_backward(logits, targets, log_sum, v_begin, logit_scale, loss_scale);
   const auto s = operations::cross_entropy_sizes(logits);
   const float factor = static_cast<float>(logit_scale), outer = static_cast<float>(logit_scale * loss_scale);
   for (int64_t n = 0; n < s.N; ++n) {

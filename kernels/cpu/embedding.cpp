@@ -61,12 +61,14 @@ HWY_EXPORT(embedding_forward_loop);
 HWY_EXPORT(embedding_backward_loop);
 
 void CpuBackend::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
+  if (!wide()) return Backend::embedding_forward(tokens, table, v_begin, x);
   const auto s = operations::embedding_sizes(tokens, table);
   HWY_DYNAMIC_DISPATCH(embedding_forward_loop)
   (s, tokens.data<int32_t>(), table.data<float>(), v_begin, x.data<float>(), worth_streaming(x, {&table}));
 }
 
 void CpuBackend::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {
+  if (!wide()) return Backend::embedding_backward(tokens, dx, v_begin, dtable);
   const auto s = operations::embedding_sizes(tokens, dtable);
   HWY_DYNAMIC_DISPATCH(embedding_backward_loop)
   (s, tokens.data<int32_t>(), dx.data<float>(), v_begin, dtable.data<float>());

@@ -84,6 +84,7 @@ HWY_EXPORT(layer_norm_backward_loop);
 
 void CpuBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double epsilon, const Tensor& y,
                                     const Tensor& mean, const Tensor& rstd) {
+  if (!wide()) return Backend::layer_norm_forward(x, w, epsilon, y, mean, rstd);
   const auto s = operations::layer_norm_sizes(x, w);
   HWY_DYNAMIC_DISPATCH(layer_norm_forward_loop)
   (s, x.data<float>(), w.data<float>(), epsilon, y.data<float>(), mean.data<float>(), rstd.data<float>(),
@@ -93,6 +94,7 @@ void CpuBackend::layer_norm_forward(const Tensor& x, const Tensor& w, double eps
 void CpuBackend::layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
                                      const Tensor& rstd, const Tensor& through, const Tensor& dx, const Tensor& dw,
                                      Write write) {
+  if (!wide()) return Backend::layer_norm_backward(dy, x, w, mean, rstd, through, dx, dw, write);
   const auto s = operations::layer_norm_sizes(x, w);
   if (write == Write::kSet) fill(dw, 0);
   HWY_DYNAMIC_DISPATCH(layer_norm_backward_loop)

@@ -56,6 +56,7 @@ namespace ropewalk {
 HWY_EXPORT(rotate_row);
 
 void CpuBackend::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {
+  if (x.dtype() != DType::kF32) return Backend::rotate(x, first_position, theta, direction);
   const auto [T, H, K] = operations::rotate_sizes(x);
   const float sign = direction == Rotation::kForward ? 1 : -1;
   for (int64_t t = 0; t < T; ++t) HWY_DYNAMIC_DISPATCH(rotate_row)

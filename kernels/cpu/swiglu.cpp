@@ -50,12 +50,14 @@ HWY_EXPORT(swiglu_forward_loop);
 HWY_EXPORT(swiglu_backward_loop);
 
 void CpuBackend::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {
+  if (!wide()) return Backend::swiglu_forward(gate, up, h);
   HWY_DYNAMIC_DISPATCH(swiglu_forward_loop)
   (h.elements(), gate.data<float>(), up.data<float>(), h.data<float>(), worth_streaming(h, {&gate, &up}));
 }
 
 void CpuBackend::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
                                  const Tensor& dup) {
+  if (!wide()) return Backend::swiglu_backward(dh, gate, up, dgate, dup);
   HWY_DYNAMIC_DISPATCH(swiglu_backward_loop)
   (gate.elements(), dh.data<float>(), gate.data<float>(), up.data<float>(), dgate.data<float>(), dup.data<float>());
 }
