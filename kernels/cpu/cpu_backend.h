@@ -1,6 +1,6 @@
-// The fast host backend: fp32 or bf16, one thread, in Highway, compiled for several instruction sets, of which the program
-// uses the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of the loss)
-// are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
+// The fast host backend: fp32 or bf16, one thread, in Highway, compiled for several instruction sets, of which the
+// program uses the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of
+// the loss) are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
 #pragma once
 
 #include "kernels/cpu/matrix_unit.h"
@@ -58,6 +58,7 @@ class CpuBackend final : public HostBackend {
 
  private:
   bool wide() const { return dtype_ == DType::kF32; }
+  bool on_matrix_unit() const { return !wide() && unit_ != MatrixUnit::kVectors; }
 
   DType dtype_;
   MatrixUnit unit_;
