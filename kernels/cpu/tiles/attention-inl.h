@@ -19,17 +19,17 @@ namespace ropewalk::tiles {
 struct Problem {
   Problem(const AttentionSizes& sizes, const AttentionMask& mask_)
       : s(sizes), mask(mask_), R(s.H / s.G), rows(s.T * R), steps(steps_of(s.K)), padded_K(steps * kSide) {
-    const Range visible{mask.of_query(0).begin, mask.of_query(s.T - 1).end};
+    visible = {mask.of_query(0).begin, mask.of_query(s.T - 1).end};
     if (!visible.empty()) blocks = {visible.begin / kSide, (visible.end + kSide - 1) / kSide};
   }
 
   // The memory of row (t, r) of KV head g in x [T, H, K], counted in rows of K.
   int64_t memory_row(int64_t g, int64_t row) const { return row / R * s.H + g * R + row % R; }
 
-  // The rows of KV head g in x [U, G, K], from the first key of the visible blocks on.
+  // The rows of KV head g in x [U, G, K] that some query sees, as rows of the blocks.
   Rows keys_of(const BFloat16* x, int64_t g) const {
-    const int64_t first = blocks.begin * kSide, end = std::min(s.U, blocks.end * kSide);
-    return {x + (first * s.G + g) * s.K, s.G * s.K, end - first, s.K};
+    const int64_t first = blocks.begin * kSide;
+    return {x + (first * s.G + g) * s.K, s.G * s.K, visible.end - first, s.K, visible.begin - first};
   }
 
   const AttentionSizes& s;
@@ -37,7 +37,8 @@ struct Problem {
   int64_t R, rows;  // rows of a KV head: T R
   int64_t steps;    // of the head size
   int64_t padded_K;
-  Range blocks = {};  // of 32 keys, that some query sees
+  Range visible;      // from the first to the last key that some query sees
+  Range blocks = {};  // of 32 keys, that contain these
 };
 
 // 32 consecutive query rows: a column of blocks.
@@ -99,11 +100,13 @@ inline __m512 exp2_of(__m512 x) {
 // The column of a right operand in which store_pairs puts each row of a group, and the row of each column.
 inline int64_t row_of_column(int64_t column) { return column % 16 / 4 * 8 + column / 16 * 4 + column % 4; }
 
-// Packs two adjacent keys' values for a group, 32 of each in bf16, as row `pair` of a right operand's step. Its columns
-// are in the order of row_of_column: a plain interleaving of the registers' 128-bit lanes.
-inline void store_pairs(__m512i even, __m512i odd, int64_t pair, BFloat16* step) {
-  _mm512_store_si512(step + pair * kSide, _mm512_unpacklo_epi16(even, odd));
-  _mm512_store_si512(step + kTile + pair * kSide, _mm512_unpackhi_epi16(even, odd));
+// Packs two adjacent keys' values for a group, 32 of each in bf16, as row `pair` of a right operand's step, and returns
+// that row. Its columns are in the order of row_of_column: a plain interleaving of the registers' 128-bit lanes.
+inline Interleaved store_pairs(__m512i even, __m512i odd, int64_t pair, BFloat16* step) {
+  const Interleaved both{_mm512_unpacklo_epi16(even, odd), _mm512_unpackhi_epi16(even, odd)};
+  _mm512_store_si512(step + pair * kSide, both.low);
+  _mm512_store_si512(step + kTile + pair * kSide, both.high);
+  return both;
 }
 
 inline __m512i to_bf16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }

@@ -17,10 +17,14 @@ constexpr float kSlack = 8;
 struct State {
   Group group;
   alignas(64) float base[kSide], sum[kSide];
+  // The sums of P rounded to bf16, by which the output is divided: where one key dominates, its rounding cancels. In
+  // the order of the output's columns.
+  alignas(64) float rounded_sum[kSide];
 
   void start() {
     std::fill_n(base, kSide, -1e30f);  // finite: a masked score minus the base is -infinity
     std::fill_n(sum, kSide, 0.0f);
+    std::fill_n(rounded_sum, kSide, 0.0f);
   }
 };
 
@@ -128,6 +132,8 @@ class Forward {
     alignas(64) float by[kSide];  // in the order of out's columns
     for (int64_t column = 0; column < kSide; ++column) by[column] = shrink_[row_of_column(column)];
     const __m512 low = _mm512_load_ps(by), high = _mm512_load_ps(by + 16);
+    _mm512_store_ps(state.rounded_sum, _mm512_mul_ps(low, _mm512_load_ps(state.rounded_sum)));
+    _mm512_store_ps(state.rounded_sum + 16, _mm512_mul_ps(high, _mm512_load_ps(state.rounded_sum + 16)));
     for (int64_t k = 0; k < p_.padded_K; ++k, out += kSide) {
       _mm512_store_ps(out, _mm512_mul_ps(low, _mm512_load_ps(out)));
       _mm512_store_ps(out + 16, _mm512_mul_ps(high, _mm512_load_ps(out + 16)));
@@ -139,6 +145,8 @@ class Forward {
     const __m512 factor = _mm512_set1_ps(factor_);
     const __m512 base0 = _mm512_load_ps(state.base), base1 = _mm512_load_ps(state.base + 16);
     __m512 sum0 = _mm512_load_ps(state.sum), sum1 = _mm512_load_ps(state.sum + 16);
+    __m512 rounded0 = _mm512_load_ps(state.rounded_sum), rounded1 = _mm512_load_ps(state.rounded_sum + 16);
+    const auto ones = (__m512bh)_mm512_set1_epi16(0x3f80);
     for (int64_t pair = 0; pair < 16; ++pair, scores += 2 * kSide) {
       const auto p = [&](int64_t at, __m512 base) {
         return exp2_of(_mm512_fmsub_ps(_mm512_load_ps(scores + at), factor, base));
@@ -146,8 +154,11 @@ class Forward {
       const __m512 even0 = p(0, base0), even1 = p(16, base1), odd0 = p(kSide, base0), odd1 = p(kSide + 16, base1);
       sum0 = _mm512_add_ps(sum0, _mm512_add_ps(even0, odd0));
       sum1 = _mm512_add_ps(sum1, _mm512_add_ps(even1, odd1));
-      store_pairs(to_bf16(even0, even1), to_bf16(odd0, odd1), pair, weights);
+      const Interleaved rounded = store_pairs(to_bf16(even0, even1), to_bf16(odd0, odd1), pair, weights);
+      rounded0 = _mm512_dpbf16_ps(rounded0, (__m512bh)rounded.low, ones);
+      rounded1 = _mm512_dpbf16_ps(rounded1, (__m512bh)rounded.high, ones);
     }
+    _mm512_store_ps(state.rounded_sum, rounded0), _mm512_store_ps(state.rounded_sum + 16, rounded1);
     _mm512_store_ps(state.sum, sum0), _mm512_store_ps(state.sum + 16, sum1);
   }
 
@@ -160,10 +171,12 @@ class Forward {
                                     weights_, out + strip * kBlock, kSide);
   }
 
-  // Merges the group's rows o' = out / sum, lse' = ln(2) base + log(sum) into (o, lse), as in kernels.h.
+  // Merges the group's rows o' = out / rounded_sum, lse' = ln(2) base + log(sum) into (o, lse), as in kernels.h.
   void merge(int64_t g, int64_t first_row, const State& state, const float* out) {
     if (state.group.blocks.empty()) return;
     transpose_columns(out, p_.padded_K, rows_);
+    float rounded_sum[kSide];
+    for (int64_t column = 0; column < kSide; ++column) rounded_sum[row_of_column(column)] = state.rounded_sum[column];
     for (int64_t i = 0; i < std::min(kSide, p_.rows - first_row); ++i) {
       if (state.sum[i] == 0) continue;  // sees none of these keys
       const int64_t at = p_.memory_row(g, first_row + i);
@@ -174,7 +187,8 @@ class Forward {
       const double largest = before > piece ? before : piece;
       const double all = is_first ? piece : largest + std::log(std::exp(before - largest) + std::exp(piece - largest));
       const __m512 keep = _mm512_set1_ps(is_first ? 0 : static_cast<float>(std::exp(before - all)));
-      const __m512 take = _mm512_set1_ps(static_cast<float>(std::exp(piece - all) / static_cast<double>(state.sum[i])));
+      const __m512 take =
+          _mm512_set1_ps(static_cast<float>(std::exp(piece - all) / static_cast<double>(rounded_sum[i])));
       lse_[at] = static_cast<float>(all);
       const float* const from = rows_ + i * p_.padded_K;
       float* const to = o_ + at * p_.s.K;

@@ -9,11 +9,12 @@
 ROPEWALK_BEFORE_TILES
 namespace ropewalk::tiles {
 
-// A matrix in row-major memory, rows `stride` elements apart.
+// A matrix in row-major memory, rows `stride` elements apart. Rows before `first` are not read: they are 0.
 struct Rows {
   const BFloat16* data;
   int64_t stride;
   int64_t rows, columns;
+  int64_t first = 0;
 };
 
 inline __mmask32 first_of_32(int64_t count) {
@@ -22,7 +23,7 @@ inline __mmask32 first_of_32(int64_t count) {
 
 // 32 elements of row `row` from column `column` on, 0 outside the matrix.
 inline __m512i load_32(const Rows& x, int64_t row, int64_t column) {
-  if (row >= x.rows) return _mm512_setzero_si512();
+  if (row < x.first || row >= x.rows) return _mm512_setzero_si512();
   return _mm512_maskz_loadu_epi16(first_of_32(x.columns - column), x.data + row * x.stride + column);
 }
 
