@@ -8,8 +8,8 @@ ROPEWALK_BEFORE_TILES
 namespace ropewalk::tiles {
 namespace {
 
-constexpr int64_t kGroups = 4;       // of a block: 128 query rows
-constexpr int64_t kChunkBlocks = 8;  // 256 keys
+constexpr int64_t kGroups = 8;        // of a block: 256 query rows
+constexpr int64_t kChunkBlocks = 16;  // 512 keys
 
 // The softmax of a group so far. Scores are in log2 units: S log2(e) / sqrt(K). The base is raised only when a score
 // exceeds it by more than kSlack, so P is at most 2^kSlack, and the output is seldom rescaled.
