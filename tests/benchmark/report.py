@@ -71,7 +71,8 @@ class Benchmark:
 def kernels(report, benchmark, pairs):
     report.heading("one thread, as a fraction of the machine's multiply-add rate, or of its bandwidth for a copy or an update in place")
     shares = {}
-    for pattern, count in (("^(product|attention) ", pairs), ("^(?!product|attention|step)", pairs), ("step", max(3, pairs // 2))):
+    for pattern, count in (("^(bf16 )?(product|attention) ", pairs), ("^(?!(bf16 )?(product|attention|step))", pairs),
+                           ("step", max(3, pairs // 2))):
         for line in benchmark.lines(pattern, count):
             shares[line["name"]] = line["share"]
             report.add(line["name"], line["share"], f"of {line['yardstick']}", SHARES.get(line["name"], (None, None)),
