@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/tiles/attention.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cpp"
@@ -144,11 +145,15 @@ void CpuBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tenso
 void CpuBackend::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
                                     const Tensor& lse, const Tensor& delta, const AttentionSpan& span, const Tensor& dq,
                                     const Tensor& dk, const Tensor& dv) {
-  if (!wide()) return Backend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
+  if (on_matrix_unit())
+    return tiles::attention_backward(unit_, s, mask, q.data<BFloat16>(), k.data<BFloat16>(), v.data<BFloat16>(),
+                                     d_o.data<BFloat16>(), lse.data<float>(), delta.data<float>(), dq.data<float>(),
+                                     dk.data<float>(), dv.data<float>(), scratch_);
+  if (!wide()) return Backend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   HWY_DYNAMIC_DISPATCH(attention_backward)
   (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), d_o.data<float>(), lse.data<float>(),
    delta.data<float>(), dq.data<float>(), dk.data<float>(), dv.data<float>(), scratch_);

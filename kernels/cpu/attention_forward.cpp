@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/tiles/attention.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_forward.cpp"
@@ -120,11 +121,14 @@ HWY_EXPORT(attention_forward);
 
 void CpuBackend::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                    const Tensor& o, const Tensor& lse) {
-  if (!wide()) return Backend::attention_forward(q, k, v, span, o, lse);
   const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
+  if (on_matrix_unit())
+    return tiles::attention_forward(unit_, s, mask, q.data<BFloat16>(), k.data<BFloat16>(), v.data<BFloat16>(),
+                                    o.data<float>(), lse.data<float>(), scratch_);
+  if (!wide()) return Backend::attention_forward(q, k, v, span, o, lse);
   HWY_DYNAMIC_DISPATCH(attention_forward)
   (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), o.data<float>(), lse.data<float>(), scratch_);
 }

@@ -59,6 +59,7 @@ class CpuBackend final : public HostBackend {
 
  private:
   bool wide() const { return dtype_ == DType::kF32; }
+  bool on_matrix_unit() const { return !wide() && unit_ != MatrixUnit::kVectors; }
 
   DType dtype_;
   MatrixUnit unit_;

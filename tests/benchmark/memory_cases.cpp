@@ -30,7 +30,7 @@ struct Traffic {
 using Prepare = std::function<void(Kit&)>;
 Entry entry(BackendKind kind, const std::string& name, const std::string& yardstick, Shape shape, int tensors,
             Traffic traffic, const Prepare& more, const Prepare& run) {
-  const std::string full_name = (kind == BackendKind::kCpu ? "" : "bf16 ") + name;
+  const std::string full_name = prefix_of(kind) + name;
   return {full_name, yardstick, [=] {
             auto kit = std::make_shared<Kit>(kind);
             for (int i = 0; i < tensors; ++i) kit->add(shape, static_cast<uint64_t>(i) + 1);
@@ -130,7 +130,7 @@ void add_flat_cases(BackendKind kind, std::vector<Entry>& entries) {
 
 std::vector<Entry> memory_cases() {
   std::vector<Entry> entries;
-  for (const BackendKind kind : {BackendKind::kCpu, BackendKind::kCpuBF16})
+  for (const BackendKind kind : kPrecisions)
     for (const auto& add : {add_row_cases, add_embedding_cases, add_flat_cases}) add(kind, entries);
   return entries;
 }
