@@ -14,12 +14,17 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// delta [count] = rowsum(d_o * o) over K
-void delta_rows(int64_t count, int64_t K, const float* d_o, const float* o, float* delta) {
-  for (int64_t row = 0; row < count; ++row)
-    delta[row] = sum_of(K, [&](int64_t k, auto some) HWY_ATTR {
-      return hn::Mul(load(d_o + row * K + k, some), load(o + row * K + k, some));
-    });
+// delta [T, H] = rowsum(d_o * o) over K
+void delta_rows(const Tensor& d_o, const Tensor& o, float* delta) {
+  const int64_t rows = o.extent(0) * o.extent(1), K = o.extent(2);
+  by_element(o.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    for (int64_t row = 0; row < rows; ++row) {
+      const E *d_o_row = d_o.data<E>() + row * K, *o_row = o.data<E>() + row * K;
+      delta[row] = sum_of(
+          K, [&](int64_t k, auto some) HWY_ATTR { return hn::Mul(load(d_o_row + k, some), load(o_row + k, some)); });
+    }
+  });
 }
 
 // scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta). Over the width of
@@ -134,9 +139,7 @@ HWY_EXPORT(delta_rows);
 HWY_EXPORT(attention_backward);
 
 void CpuBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
-  if (!wide()) return Backend::attention_delta(d_o, o, delta);
-  HWY_DYNAMIC_DISPATCH(delta_rows)
-  (delta.elements(), d_o.extent(2), d_o.data<float>(), o.data<float>(), delta.data<float>());
+  HWY_DYNAMIC_DISPATCH(delta_rows)(d_o, o, delta.data<float>());
 }
 
 void CpuBackend::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,

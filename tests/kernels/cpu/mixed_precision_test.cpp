@@ -9,17 +9,20 @@ namespace {
 
 class CpuMixedPrecision : public FormSuite {};
 
-// Around the ends of vectors, strips, tiles and pairs; with at most one large extent, and some with several.
+// Around the ends of vectors, strips, tiles and pairs, and with one large extent or several.
 TEST_P(CpuMixedPrecision, ProductsOfEverySize) {
-  constexpr std::array<int64_t, 12> kExtents = {1, 2, 15, 16, 17, 31, 33, 48, 64, 100, 129, 768};
   const auto try_one = [&](int64_t N, int64_t I, int64_t O) {
     SCOPED_TRACE(fmt::format("N {}, I {}, O {}", N, I, O));
     check([&](Kernels& k, Operands& x) { multiply(N, I, O, k, x); }, kProductResults);
   };
-  for (const int64_t N : kExtents)
-    for (const int64_t I : kExtents)
-      for (const int64_t O : kExtents)
-        if ((N > 64) + (I > 64) + (O > 64) <= 1) try_one(N, I, O);
+  constexpr int64_t kSmall[] = {1, 2, 15, 16, 17, 31, 33, 48, 64}, kBeside[] = {1, 17, 33, 64};
+  for (const int64_t N : kSmall)
+    for (const int64_t I : kSmall)
+      for (const int64_t O : kSmall) try_one(N, I, O);
+  for (const int64_t large : {100, 129, 768})
+    for (const int64_t one : kBeside)
+      for (const int64_t other : kBeside)
+        try_one(large, one, other), try_one(one, large, other), try_one(one, other, large);
   for (const auto& [N, I, O] :
        {std::array<int64_t, 3>{129, 100, 768}, {100, 768, 129}, {768, 129, 100}, {33, 768, 768}})
     try_one(N, I, O);

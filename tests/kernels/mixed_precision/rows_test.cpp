@@ -296,7 +296,10 @@ TEST_P(MixedRows, ANaNReachesTheOutput) {
   for (const char* name : {"master", "m", "v", "narrow"}) expect_nan(name, bad, bad + 1);
   tested->embedding_backward(x.integers({N}, {0, 1, 2}), spoilt("dx"), 0, sound("dtable", wide));
   expect_nan("dtable", bad, bad + 1);
-  tested->attention_delta(sound_x.reshape({N, 1, D}), spoilt("o").reshape({N, 1, D}), x.filled("delta", {N, 1}));
+  const int64_t K = 64;
+  std::vector<double> rows = normal_values(N * K, "o");
+  rows[static_cast<size_t>(2 * K - 1)] = NAN;
+  tested->attention_delta(x.normal("do", {N, 1, K}), x.given("o", {N, 1, K}, rows), x.filled("delta", {N, 1}));
   expect_nan("delta", 1, 2);
 }
 
