@@ -16,8 +16,9 @@ namespace ropewalk::HWY_NAMESPACE {
 
 // Online softmax of one tile: scores become P = 2^(score - base), and P is added to the row's sum. If a score exceeds
 // the base by more than kSlack, the base first becomes the row's largest score in this tile, and sum and o are
-// rescaled. (The product that follows adds P v to o.)
+// rescaled. (The product that follows adds P v to o, with P rounded to v's type E.)
 constexpr float kSlack = 8;  // P is then at most 2^8
+template <typename E>
 HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t padded_K, float* scores,
                              float* o, float* row_base, float* row_sum) {
   for (int64_t row = 0; row < block.rows(); ++row) {
@@ -37,7 +38,7 @@ HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int6
     const FloatVector shift = hn::Set(Floats(), moves ? largest : before);
     const float sum = sum_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
       const FloatVector p = exp2_of(hn::Sub(load(score + i, some), shift));
-      store(p, score + i, some);
+      store(rounded_to<E>(p), score + i, some);
       return p;
     });
     if (moves) {
@@ -69,8 +70,9 @@ HWY_INLINE void merge_row(int64_t K, const float* row_o, double row_base, double
   *lse = static_cast<float>(all);
 }
 
-void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const float* q, const float* k,
-                       const float* v, float* o, float* lse, Scratch& scratch) {
+template <typename E>
+void forward(const AttentionSizes& s, const AttentionMask& mask, const E* q, const E* k, const E* v, float* o,
+             float* lse, Scratch& scratch) {
   const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
   const float factor = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
   QueryBlock block(mask, s.T, R);
@@ -98,7 +100,7 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
       for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys) {
         strips.find(block, u);
         score_strips(strips, K, q_rows, key_panels + u * K, scores);
-        softmax_tile(block, strips, u, padded_K, scores, o_rows, row_base, row_sum);
+        softmax_tile<E>(block, strips, u, padded_K, scores, o_rows, row_base, row_sum);
         add_weighted_values(strips, padded_K, scores, value_panels, key_rows, u, o_rows);
       }
       for (int64_t query = 0; query < block.queries(); ++query)
@@ -109,6 +111,15 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
         }
     }
   }
+}
+
+void attention_forward(const AttentionMask& mask, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+                       const Tensor& lse, Scratch& scratch) {
+  by_element(q.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    forward(attention_sizes(q, k), mask, q.data<E>(), k.data<E>(), v.data<E>(), o.data<float>(), lse.data<float>(),
+            scratch);
+  });
 }
 
 }  // namespace ropewalk::HWY_NAMESPACE
@@ -125,12 +136,8 @@ void CpuBackend::attention_forward(const Tensor& q, const Tensor& k, const Tenso
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
-  if (on_matrix_unit())
-    return tiles::attention_forward(unit_, s, mask, q.data<BFloat16>(), k.data<BFloat16>(), v.data<BFloat16>(),
-                                    o.data<float>(), lse.data<float>(), scratch_);
-  if (!wide()) return Backend::attention_forward(q, k, v, span, o, lse);
-  HWY_DYNAMIC_DISPATCH(attention_forward)
-  (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), o.data<float>(), lse.data<float>(), scratch_);
+  if (on_matrix_unit()) return tiles::attention_forward(unit_, s, mask, q, k, v, o, lse, scratch_);
+  HWY_DYNAMIC_DISPATCH(attention_forward)(mask, q, k, v, o, lse, scratch_);
 }
 
 }  // namespace ropewalk

@@ -77,9 +77,8 @@ HWY_EXPORT(rotate_row);
 void CpuBackend::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {
   const auto [T, H, K] = operations::rotate_sizes(x);
   const float sign = direction == Rotation::kForward ? 1 : -1;
-  for (int64_t t = 0; t < T; ++t)
-    HWY_DYNAMIC_DISPATCH(rotate_row)
-    (x.slice(t, t + 1).reshape({H, K}), rotations_.at(first_position + t, K, theta), sign);
+  for (int64_t t = 0; t < T; ++t) HWY_DYNAMIC_DISPATCH(rotate_row)
+  (x.slice(t, t + 1).reshape({H, K}), rotations_.at(first_position + t, K, theta), sign);
 }
 
 }  // namespace ropewalk

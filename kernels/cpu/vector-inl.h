@@ -116,14 +116,25 @@ HWY_INLINE void prefetch_ahead(const E* p) {
   prefetch(p + 2048 / sizeof(E));
 }
 
-// Prefetches a line for a loop that only reads, at its element i of x. Memory answers faster if several pages are read at
-// once, so while 16 KiB are read, the next 16 KiB are prefetched, in turn from each of their four pages.
+// Prefetches a line for a loop that only reads, at its element i of x. Memory answers faster if several pages are read
+// at once, so while 16 KiB are read, the next 16 KiB are prefetched, in turn from each of their four pages.
 template <class E>
 HWY_INLINE void prefetch_pages_ahead(const E* x, int64_t i) {
   constexpr int64_t kLine = 64, kPage = 4096, kPages = 4, kBlock = kPages * kPage;
   const int64_t byte = i * static_cast<int64_t>(sizeof(E)), line = byte % kBlock / kLine;
   const int64_t next = byte / kBlock * kBlock + kBlock + line % kPages * kPage + line / kPages * kLine;
   prefetch(reinterpret_cast<const std::byte*>(x) + next);
+}
+
+// x rounded to E, in fp32.
+template <class E>
+HWY_INLINE FloatVector rounded_to(FloatVector x) {
+  if constexpr (std::is_same_v<E, float>) {
+    return x;
+  } else {
+    const hn::Rebind<uint32_t, Floats> d;
+    return hn::BitCast(Floats(), hn::And(round_to_upper_half(x), hn::Set(d, 0xffff0000u)));
+  }
 }
 
 // x in the lanes that are loaded or stored, `otherwise` in the rest.

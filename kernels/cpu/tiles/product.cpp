@@ -4,6 +4,8 @@
 // of the inner dimension, and are rounded then.
 #include "kernels/cpu/tiles/product.h"
 
+#include <cstring>
+
 #include "kernels/cpu/tiles/packing-inl.h"
 #include "kernels/error.h"
 #include "kernels/range.h"
@@ -87,11 +89,26 @@ inline void strip_times_panel(int64_t steps, const BFloat16* strip, const BFloat
   write_block(sums, std::min(rows, kSide), std::min(columns, kSide), add ? Write::kAdd : Write::kSet, c, stride);
 }
 
+// A factor in memory.
+struct Operand {
+  explicit Operand(const Matrix& x)
+      : data(x.of.data<BFloat16>()), stride(x.of.extent(1)), across(x.transpose == Transpose::kYes) {}
+  const BFloat16* data;
+  int64_t stride;
+  bool across;  // transposed
+};
+
+struct Sizes {
+  int64_t rows, columns, inner;
+};
+
 int64_t padded(int64_t count) { return round_up(count, kSide); }
 
 template <class Unit, class Out>
-void multiply(const ProductSizes& s, Operand a, Operand b, Write write, Out* c, Scratch& scratch) {
-  const bool a_across = a.transpose == Transpose::kYes, b_across = b.transpose == Transpose::kYes;
+void multiply(const Matrix& left, const Matrix& right, Write write, const Tensor& result, Scratch& scratch) {
+  const Operand a(left), b(right);
+  Out* const c = result.data<Out>();
+  const Sizes s{result.extent(0), result.extent(1), a.across ? left.of.extent(0) : left.of.extent(1)};
   const int64_t all_steps = steps_of(s.inner), blocks = (all_steps + kBlockSteps - 1) / kBlockSteps;
   const int64_t block_steps = (all_steps + blocks - 1) / blocks;
   const int64_t panels = padded(s.columns) / kSide;  // of all columns
@@ -115,7 +132,7 @@ void multiply(const ProductSizes& s, Operand a, Operand b, Write write, Out* c, 
       const int64_t steps = steps_of(inner);
       for (int64_t row = 0; row < rows; row += kSide) {
         BFloat16* const to = strips + row / kSide * strip;
-        if (a_across)
+        if (a.across)
           pack_left_of_columns({a.data + i * a.stride, a.stride, inner, s.rows}, r + row, to);
         else
           pack_left({a.data + i, a.stride, s.rows, inner}, r + row, to);
@@ -124,7 +141,7 @@ void multiply(const ProductSizes& s, Operand a, Operand b, Write write, Out* c, 
         const int64_t end = std::min(s.columns, j + block_columns);
         for (int64_t column = j; column < end; column += kSide) {
           BFloat16* const to = packed + (column - j) / kSide * strip;
-          if (b_across)
+          if (b.across)
             pack_right_of_rows({b.data + i, b.stride, s.columns, inner}, column, to);
           else
             pack_right({b.data + i * b.stride, b.stride, inner, s.columns}, column, to);
@@ -140,27 +157,27 @@ void multiply(const ProductSizes& s, Operand a, Operand b, Write write, Out* c, 
   }
 }
 
-template <class Out>
-void multiply_on(MatrixUnit unit, const ProductSizes& s, Operand a, Operand b, Write write, Out* c, Scratch& scratch) {
-  if (s.rows == 0 || s.columns == 0) return;
-  if (s.inner == 0) {
-    if (write == Write::kSet) std::fill_n(c, s.rows * s.columns, Out());
-    return;
-  }
-  CHECK(unit != MatrixUnit::kVectors, "a product in vectors");
-  if (unit == MatrixUnit::kTiles)
-    multiply<Amx>(s, a, b, write, c, scratch);
+template <class Unit>
+void multiply_on(const Matrix& a, const Matrix& b, Write write, const Tensor& c, Scratch& scratch) {
+  if (c.dtype() == DType::kBF16)
+    multiply<Unit, BFloat16>(a, b, write, c, scratch);
   else
-    multiply<DotProducts>(s, a, b, write, c, scratch);
+    multiply<Unit, float>(a, b, write, c, scratch);
 }
 
 }  // namespace
 
-void product(MatrixUnit unit, const ProductSizes& s, Operand a, Operand b, Write write, BFloat16* c, Scratch& scratch) {
-  multiply_on(unit, s, a, b, write, c, scratch);
-}
-void product(MatrixUnit unit, const ProductSizes& s, Operand a, Operand b, Write write, float* c, Scratch& scratch) {
-  multiply_on(unit, s, a, b, write, c, scratch);
+void product(MatrixUnit unit, const Matrix& a, const Matrix& b, Write write, const Tensor& c, Scratch& scratch) {
+  if (c.elements() == 0) return;
+  if (a.of.elements() == 0) {  // no inner dimension
+    if (write == Write::kSet) std::memset(c.raw(), 0, static_cast<size_t>(c.bytes()));
+    return;
+  }
+  CHECK(unit != MatrixUnit::kVectors, "a product in vectors");
+  if (unit == MatrixUnit::kTiles)
+    multiply_on<Amx>(a, b, write, c, scratch);
+  else
+    multiply_on<DotProducts>(a, b, write, c, scratch);
 }
 
 }  // namespace ropewalk::tiles
