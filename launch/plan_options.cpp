@@ -76,7 +76,8 @@ void set_device(Machine& machine, const std::string& name, const GpuHere& here, 
   if (name == "cpu") {
     machine.device = measure_host(config.parallel.backend, peak);
     machine.device_source = peak > 0 ? "this host: peak from output.peak_flops, bandwidth of a copy measured just now"
-                                     : "this host: a matrix product and a copy measured just now";
+                                     : fmt::format("this host: a matrix product in {} and a copy measured just now",
+                                                   precision_of(compute_type(config.parallel.backend)));
     return;
   }
   if (!name.empty()) {

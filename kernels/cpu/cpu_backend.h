@@ -1,6 +1,6 @@
-// The fast host backend: fp32 or bf16, one thread, in Highway, compiled for several instruction sets, of which the program
-// uses the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of the loss)
-// are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
+// The fast host backend: fp32 or bf16, one thread, in Highway, compiled for several instruction sets, of which the
+// program uses the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of
+// the loss) are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
 #pragma once
 
 #include "kernels/cpu/matrix_unit.h"
@@ -17,6 +17,7 @@ class CpuBackend final : public HostBackend {
 
   DType dtype() const override { return dtype_; }
   const char* name() const override { return "cpu"; }
+  Arithmetic arithmetic() const override;
 
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
 

@@ -25,11 +25,12 @@ double fastest(const Operation& operation) {
 }  // namespace
 
 DeviceModel measure_host(BackendKind backend, double peak_flops) {
-  const bool plain = backend != BackendKind::kCpu;
-  const int64_t N = plain ? 128 : 512, values = plain ? 1 << 20 : 1 << 24;
+  const bool plain = backend == BackendKind::kReferenceF64;
+  const int64_t N = plain ? 128 : 512, bytes = plain ? 8 << 20 : 64 << 20;  // a copy that outgrows the caches
   const std::unique_ptr<Kernels> kernels = make_kernels(backend);
+  const int64_t values = bytes / size_of(kernels->dtype());
   Arena arena(*kernels);
-  arena.reserve((2 * values + 3 * N * N) * 8 + (1 << 16));
+  arena.reserve(2 * bytes + 3 * N * N * size_of(kernels->dtype()) + (1 << 16));
   const auto zeros = [&](Shape shape) {
     const Tensor x = arena.allocate(kernels->dtype(), shape);
     kernels->fill(x, 0);

@@ -7,9 +7,10 @@
 
 namespace ropewalk {
 
-// The model of a rank on this host's CPU. peak_flops: the peak, from output.peak_flops. If it is 0, a matrix product is
-// timed, and the peak is its FLOP/s / cpu_efficiency().products. The copy gives the memory bandwidth. The link within
-// the host has half of that bandwidth, because each byte of a message is read once and written once.
+// The model of a rank on this host's CPU, with the backend's precision. peak_flops: the peak, from output.peak_flops.
+// If it is 0, a matrix product is timed, and the peak is its FLOP/s / cpu_efficiency().products. The copy gives the
+// memory bandwidth. The link within the host has half of that bandwidth, because each byte of a message is read once
+// and written once.
 DeviceModel measure_host(BackendKind backend, double peak_flops);
 
 }  // namespace ropewalk
