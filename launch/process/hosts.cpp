@@ -40,7 +40,7 @@ std::string remedy(const Launcher& launcher, bool bound, bool yields) {
 }
 
 // cpus_around: CPUs that the launcher may use, if the job has no other host.
-std::string crowd_warning(const std::string& name, const Host& host, std::optional<int> cpus_around,
+std::string crowd_warning(const std::string& name, const Host& host, const std::optional<int>& cpus_around,
                           const Launcher& launcher) {
   const auto in_masks = static_cast<int>(host.cpus.size()), cpus = std::min(in_masks, host.quota);
   const bool bound = cpus_around ? *cpus_around > cpus : in_masks == 1 && host.quota > 1;  // the host has more
@@ -52,7 +52,7 @@ std::string crowd_warning(const std::string& name, const Host& host, std::option
   return fmt::format("{}; {}", out, remedy(launcher, bound, host.yields));
 }
 
-std::vector<std::string> warnings_of(const std::string& name, const Host& host, std::optional<int> cpus_around,
+std::vector<std::string> warnings_of(const std::string& name, const Host& host, const std::optional<int>& cpus_around,
                                      const Launcher& launcher) {
   std::vector<std::string> out;
   const int cpus = std::min(static_cast<int>(host.cpus.size()), host.quota);

@@ -197,7 +197,7 @@ def a_plan_is_made_in_the_precision_of_the_run(folder):
     words = ["--mesh", "cp=2", "--device", "cpu"]
     single, mixed = plan(folder, *words, config="tiny.textproto"), plan(folder, *words, "--precision", "bf16", config="tiny.textproto")
     expect((single["precision"], mixed["precision"]) == ("fp32", "bf16"), (single, mixed))
-    expect("a matrix product in bf16 and a copy" in mixed["machine"]["source"], mixed["machine"])
+    expect("a matrix product and attention in bf16 and a copy" in mixed["machine"]["source"], mixed["machine"])
     ours, theirs = mixed["stages"][0]["memory_bytes"], single["stages"][0]["memory_bytes"]
     expect(2 * ours["weights"] == theirs["weights"] and ours["gradients"] == theirs["gradients"], (ours, theirs))
     expect(ours["optimizer"] == theirs["optimizer"] + theirs["weights"] // 2, "master weights, of which each of two ranks has half")
