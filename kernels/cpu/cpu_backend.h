@@ -18,6 +18,7 @@ class CpuBackend final : public HostBackend {
 
   DType dtype() const override { return dtype_; }
   const char* name() const override { return "cpu"; }
+  Arithmetic arithmetic() const override;
 
   void cast(const Tensor& from, const Tensor& to) override;
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override;

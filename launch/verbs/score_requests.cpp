@@ -6,6 +6,7 @@
 
 #include "kernels/clock.h"
 #include "launch/plan_options.h"
+#include "launch/precision_option.h"
 #include "launch/process/process.h"
 #include "launch/process/signals.h"
 #include "launch/rank_session.h"
@@ -39,7 +40,7 @@ struct Given {
     batch_tokens = arguments.whole_number("batch-tokens", 1, kMostPositions).value_or(batch_tokens);
     refuse_axes_in_set(arguments, "mesh");
     if (arguments.has("mesh")) settings = mesh_settings(arguments.value("mesh"));
-    for (const std::string& setting : arguments.values("set")) settings.push_back(setting);
+    for (const std::string& setting : settings_with_precision(arguments)) settings.push_back(setting);
   }
 
   std::string checkpoint, requests, output;
