@@ -17,7 +17,10 @@ namespace ropewalk::HWY_NAMESPACE {
 // Online softmax of one tile: scores become P = 2^(score - base), and P is added to the row's sum. If a score exceeds
 // the base by more than kSlack, the base first becomes the row's largest score in this tile, and sum and o are
 // rescaled. (The product that follows adds P v to o, with P rounded to v's type E.)
-constexpr float kSlack = 8;  // P is then at most 2^8
+// In fp32 P is then at most 2^8. In bf16 the largest P must be 1, which is exact: where one key dominates, the rounding
+// of its P would not cancel against the sum of unrounded ones.
+template <typename E>
+constexpr float kSlack = std::is_same_v<E, float> ? 8 : 0;
 template <typename E>
 HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t padded_K, float* scores,
                              float* o, float* row_base, float* row_sum) {
@@ -34,7 +37,7 @@ HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int6
     const float before = row_base[row];
     const float largest = max_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR { return load(score + i, some); });
     // A base that is a little too small does no harm, so it seldom has to move.
-    const bool moves = !(largest <= before + kSlack);
+    const bool moves = !(largest <= before + kSlack<E>);
     const FloatVector shift = hn::Set(Floats(), moves ? largest : before);
     const float sum = sum_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
       const FloatVector p = exp2_of(hn::Sub(load(score + i, some), shift));
