@@ -1,4 +1,4 @@
-// AdamW: one pass over weights, gradients and both moments.
+// AdamW: one pass over weights, gradients and both moments, which also writes the weights in bf16.
 #include "kernels/operations/adamw.h"
 
 #include "kernels/cpu/cpu_backend.h"
@@ -12,7 +12,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-void adamw_loop(int64_t count, float* w, const float* g, float* m, float* v, const AdamWStep& step) {
+void adamw_loop(int64_t count, float* w, const float* g, float* m, float* v, BFloat16* narrow_w,
+                const AdamWStep& step) {
   const auto constant = [](double value) HWY_ATTR { return hn::Set(Floats(), static_cast<float>(value)); };
   const operations::AdamWFactors correct(step);
   const FloatVector gradient_scale = constant(step.gradient_scale), epsilon = constant(step.epsilon);
@@ -20,7 +21,7 @@ void adamw_loop(int64_t count, float* w, const float* g, float* m, float* v, con
   const FloatVector beta2 = constant(step.beta2), rest2 = constant(1 - step.beta2), second = constant(correct.second);
   const FloatVector rate = constant(step.rate), decay = constant(step.weight_decay);
   for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
-    prefetch(w + i + kAhead), prefetch(g + i + kAhead), prefetch(m + i + kAhead), prefetch(v + i + kAhead);
+    prefetch_ahead(w + i), prefetch_ahead(g + i), prefetch_ahead(m + i), prefetch_ahead(v + i);
     const FloatVector weight = load(w + i, some), gradient = hn::Mul(gradient_scale, load(g + i, some));
     const FloatVector mean = hn::MulAdd(beta1, load(m + i, some), hn::Mul(rest1, gradient));
     const FloatVector square = hn::MulAdd(beta2, load(v + i, some), hn::Mul(hn::Mul(rest2, gradient), gradient));
@@ -28,7 +29,9 @@ void adamw_loop(int64_t count, float* w, const float* g, float* m, float* v, con
     const FloatVector change = hn::MulAdd(decay, weight, hn::Div(hn::Mul(first, mean), step_size));
     store(mean, m + i, some);
     store(square, v + i, some);
-    store(hn::NegMulAdd(rate, change, weight), w + i, some);
+    const FloatVector updated = hn::NegMulAdd(rate, change, weight);
+    store(updated, w + i, some);
+    if (narrow_w) store(updated, narrow_w + i, some);
   });
 }
 
@@ -42,9 +45,9 @@ HWY_EXPORT(adamw_loop);
 
 void CpuBackend::adamw(const Tensor& w, const Tensor& g, const Tensor& m, const Tensor& v, const Tensor& narrow,
                        const AdamWStep& step) {
-  if (!narrow.empty()) return Backend::adamw(w, g, m, v, narrow, step);
   HWY_DYNAMIC_DISPATCH(adamw_loop)
-  (w.elements(), w.data<float>(), g.data<float>(), m.data<float>(), v.data<float>(), step);
+  (w.elements(), w.data<float>(), g.data<float>(), m.data<float>(), v.data<float>(),
+   narrow.empty() ? nullptr : narrow.data<BFloat16>(), step);
 }
 
 }  // namespace ropewalk

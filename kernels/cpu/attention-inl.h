@@ -24,9 +24,12 @@ HWY_INLINE void scaled_copy(int64_t count, float factor, const float* from, floa
 
 // Copies R adjacent heads of `count` queries from x [.., H, K] to [count, R, K]: the heads that share a KV head. x
 // begins at the first head of the first query. Appends zero rows up to padded_rows.
-HWY_INLINE void gather_rows(const float* x, int64_t H, int64_t R, int64_t K, int64_t count, int64_t padded_rows,
+template <typename E>
+HWY_INLINE void gather_rows(const E* x, int64_t H, int64_t R, int64_t K, int64_t count, int64_t padded_rows,
                             float* to) {
-  for (int64_t t = 0; t < count; ++t) std::copy_n(x + t * H * K, R * K, to + t * R * K);
+  for (int64_t t = 0; t < count; ++t)
+    for_each_vector(
+        R * K, [&](int64_t i, auto some) HWY_ATTR { store(load(x + t * H * K + i, some), to + t * R * K + i, some); });
   std::fill(to + count * R * K, to + padded_rows * K, 0.0f);
 }
 

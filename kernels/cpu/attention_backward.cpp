@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/tiles/attention.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cpp"
@@ -13,17 +14,23 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// delta [count] = rowsum(d_o * o) over K
-void delta_rows(int64_t count, int64_t K, const float* d_o, const float* o, float* delta) {
-  for (int64_t row = 0; row < count; ++row)
-    delta[row] = sum_of(K, [&](int64_t k, auto some) HWY_ATTR {
-      return hn::Mul(load(d_o + row * K + k, some), load(o + row * K + k, some));
-    });
+// delta [T, H] = rowsum(d_o * o) over K
+void delta_rows(const Tensor& d_o, const Tensor& o, float* delta) {
+  const int64_t rows = o.extent(0) * o.extent(1), K = o.extent(2);
+  by_element(o.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    for (int64_t row = 0; row < rows; ++row) {
+      const E *d_o_row = d_o.data<E>() + row * K, *o_row = o.data<E>() + row * K;
+      delta[row] = sum_of(
+          K, [&](int64_t k, auto some) HWY_ATTR { return hn::Mul(load(d_o_row + k, some), load(o_row + k, some)); });
+    }
+  });
 }
 
 // scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta). Over the width of
-// the tile, both become 0 for keys that the row does not see. lse and delta begin at the block's first row (t, r) in
-// [T, H].
+// the tile, both become 0 for keys that the row does not see. The products that follow take them rounded to E. lse and
+// delta begin at the block's first row (t, r) in [T, H].
+template <typename E>
 HWY_INLINE void gradient_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t H, int64_t R,
                               const float* lse, const float* delta, float* scores, float* products) {
   for (int64_t query = 0, row = 0; query < block.queries(); ++query)
@@ -42,8 +49,9 @@ HWY_INLINE void gradient_tile(const QueryBlock& block, const Strips& strips, int
       for_each_vector(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
         const int64_t at = columns.begin + i;
         const FloatVector p = exp2_of(hn::Sub(load(score + at, some), shift));
-        store(p, score + at, some);
-        store(hn::Mul(p, hn::Sub(load(product + at, some), delta_row)), product + at, some);
+        const FloatVector ds = hn::Mul(p, hn::Sub(load(product + at, some), delta_row));
+        store(rounded_to<E>(p), score + at, some);
+        store(rounded_to<E>(ds), product + at, some);
       });
     }
 }
@@ -69,9 +77,9 @@ HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int6
     }
 }
 
-void attention_backward(const AttentionSizes& s, const AttentionMask& mask, const float* q, const float* k,
-                        const float* v, const float* d_o, const float* lse, const float* delta, float* dq, float* dk,
-                        float* dv, Scratch& scratch) {
+template <typename E>
+void backward(const AttentionSizes& s, const AttentionMask& mask, const E* q, const E* k, const E* v, const E* d_o,
+              const float* lse, const float* delta, float* dq, float* dk, float* dv, Scratch& scratch) {
   const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
   const float scale = 1 / std::sqrt(static_cast<float>(K));
   QueryBlock block(mask, s.T, R);
@@ -107,7 +115,7 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
         strips.find(block, u);
         score_strips(strips, K, q_rows, key_panels + u * K, p);
         score_strips(strips, K, do_rows, value_panels + u * K, ds);
-        gradient_tile(block, strips, u, s.H, R, lse + at, delta + at, p, ds);
+        gradient_tile<E>(block, strips, u, s.H, R, lse + at, delta + at, p, ds);
         add_to_keys(block, keys, u, K, 1, p, do_columns, padded, dv + g * K, s.G * K);
         add_to_keys(block, keys, u, K, scale, ds, q_columns, padded, dk + g * K, s.G * K);
         add_weighted_values(strips, padded_K, ds, key_columns, key_rows, u, dq_rows);
@@ -123,6 +131,16 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
   }
 }
 
+void attention_backward(const AttentionMask& mask, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
+                        const Tensor& lse, const Tensor& delta, const Tensor& dq, const Tensor& dk, const Tensor& dv,
+                        Scratch& scratch) {
+  by_element(q.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    backward(attention_sizes(q, k), mask, q.data<E>(), k.data<E>(), v.data<E>(), d_o.data<E>(), lse.data<float>(),
+             delta.data<float>(), dq.data<float>(), dk.data<float>(), dv.data<float>(), scratch);
+  });
+}
+
 }  // namespace ropewalk::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -133,22 +151,19 @@ HWY_EXPORT(delta_rows);
 HWY_EXPORT(attention_backward);
 
 void CpuBackend::attention_delta(const Tensor& d_o, const Tensor& o, const Tensor& delta) {
-  if (!wide()) return Backend::attention_delta(d_o, o, delta);
-  HWY_DYNAMIC_DISPATCH(delta_rows)
-  (delta.elements(), d_o.extent(2), d_o.data<float>(), o.data<float>(), delta.data<float>());
+  HWY_DYNAMIC_DISPATCH(delta_rows)(d_o, o, delta.data<float>());
 }
 
 void CpuBackend::attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
                                     const Tensor& lse, const Tensor& delta, const AttentionSpan& span, const Tensor& dq,
                                     const Tensor& dk, const Tensor& dv) {
-  if (!wide()) return Backend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
   const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
-  HWY_DYNAMIC_DISPATCH(attention_backward)
-  (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), d_o.data<float>(), lse.data<float>(),
-   delta.data<float>(), dq.data<float>(), dk.data<float>(), dv.data<float>(), scratch_);
+  if (on_matrix_unit())
+    return tiles::attention_backward(unit_, s, mask, q, k, v, d_o, lse, delta, dq, dk, dv, scratch_);
+  HWY_DYNAMIC_DISPATCH(attention_backward)(mask, q, k, v, d_o, lse, delta, dq, dk, dv, scratch_);
 }
 
 }  // namespace ropewalk

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/tiles/attention.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_forward.cpp"
@@ -15,8 +16,12 @@ namespace ropewalk::HWY_NAMESPACE {
 
 // Online softmax of one tile: scores become P = 2^(score - base), and P is added to the row's sum. If a score exceeds
 // the base by more than kSlack, the base first becomes the row's largest score in this tile, and sum and o are
-// rescaled. (The product that follows adds P v to o.)
-constexpr float kSlack = 8;  // P is then at most 2^8
+// rescaled. (The product that follows adds P v to o, with P rounded to v's type E.)
+// In fp32 P is then at most 2^8. In bf16 the largest P must be 1, which is exact: where one key dominates, the rounding
+// of its P would not cancel against the sum of unrounded ones.
+template <typename E>
+constexpr float kSlack = std::is_same_v<E, float> ? 8 : 0;
+template <typename E>
 HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t padded_K, float* scores,
                              float* o, float* row_base, float* row_sum) {
   for (int64_t row = 0; row < block.rows(); ++row) {
@@ -32,11 +37,11 @@ HWY_INLINE void softmax_tile(const QueryBlock& block, const Strips& strips, int6
     const float before = row_base[row];
     const float largest = max_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR { return load(score + i, some); });
     // A base that is a little too small does no harm, so it seldom has to move.
-    const bool moves = !(largest <= before + kSlack);
+    const bool moves = !(largest <= before + kSlack<E>);
     const FloatVector shift = hn::Set(Floats(), moves ? largest : before);
     const float sum = sum_of(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
       const FloatVector p = exp2_of(hn::Sub(load(score + i, some), shift));
-      store(p, score + i, some);
+      store(rounded_to<E>(p), score + i, some);
       return p;
     });
     if (moves) {
@@ -68,8 +73,9 @@ HWY_INLINE void merge_row(int64_t K, const float* row_o, double row_base, double
   *lse = static_cast<float>(all);
 }
 
-void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const float* q, const float* k,
-                       const float* v, float* o, float* lse, Scratch& scratch) {
+template <typename E>
+void forward(const AttentionSizes& s, const AttentionMask& mask, const E* q, const E* k, const E* v, float* o,
+             float* lse, Scratch& scratch) {
   const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
   const float factor = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
   QueryBlock block(mask, s.T, R);
@@ -97,7 +103,7 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
       for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys) {
         strips.find(block, u);
         score_strips(strips, K, q_rows, key_panels + u * K, scores);
-        softmax_tile(block, strips, u, padded_K, scores, o_rows, row_base, row_sum);
+        softmax_tile<E>(block, strips, u, padded_K, scores, o_rows, row_base, row_sum);
         add_weighted_values(strips, padded_K, scores, value_panels, key_rows, u, o_rows);
       }
       for (int64_t query = 0; query < block.queries(); ++query)
@@ -110,6 +116,15 @@ void attention_forward(const AttentionSizes& s, const AttentionMask& mask, const
   }
 }
 
+void attention_forward(const AttentionMask& mask, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+                       const Tensor& lse, Scratch& scratch) {
+  by_element(q.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    forward(attention_sizes(q, k), mask, q.data<E>(), k.data<E>(), v.data<E>(), o.data<float>(), lse.data<float>(),
+            scratch);
+  });
+}
+
 }  // namespace ropewalk::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -120,13 +135,12 @@ HWY_EXPORT(attention_forward);
 
 void CpuBackend::attention_forward(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSpan& span,
                                    const Tensor& o, const Tensor& lse) {
-  if (!wide()) return Backend::attention_forward(q, k, v, span, o, lse);
   const AttentionSizes s = attention_sizes(q, k);
   check_documents(s, span);
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
-  HWY_DYNAMIC_DISPATCH(attention_forward)
-  (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), o.data<float>(), lse.data<float>(), scratch_);
+  if (on_matrix_unit()) return tiles::attention_forward(unit_, s, mask, q, k, v, o, lse, scratch_);
+  HWY_DYNAMIC_DISPATCH(attention_forward)(mask, q, k, v, o, lse, scratch_);
 }
 
 }  // namespace ropewalk

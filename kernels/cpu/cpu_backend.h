@@ -1,9 +1,10 @@
 // The fast host backend: fp32 or bf16, one thread, in Highway, compiled for several instruction sets, of which the
-// program uses the best that the machine supports. Operations that it does not override (copy, cast, fill, the merge of
-// the loss) are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
+// program uses the best that the machine supports. Operations that it does not override (copy, fill, the merge of the
+// loss) are memory-bound even as plain loops. One file per family of operations in this folder; attention has two.
 #pragma once
 
 #include "kernels/cpu/matrix_unit.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/rotation_table.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/host_backend.h"
@@ -19,6 +20,7 @@ class CpuBackend final : public HostBackend {
   const char* name() const override { return "cpu"; }
   Arithmetic arithmetic() const override;
 
+  void cast(const Tensor& from, const Tensor& to) override;
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
 
   void linear_forward(const Tensor& x, const Tensor& w, const Tensor& y, Write write) override;
@@ -58,7 +60,9 @@ class CpuBackend final : public HostBackend {
   std::optional<int64_t> first_not_finite(const Tensor& x) override;
 
  private:
-  bool wide() const { return dtype_ == DType::kF32; }
+  bool on_matrix_unit() const { return dtype_ == DType::kBF16 && unit_ != MatrixUnit::kVectors; }
+
+  void multiply(const Matrix& a, const Matrix& b, Write write, const Tensor& c);
 
   DType dtype_;
   MatrixUnit unit_;

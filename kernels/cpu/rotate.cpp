@@ -12,39 +12,58 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
+// Pairs (a, b) of adjacent elements. In bf16 a pair is one word, whose upper half is b.
 HWY_INLINE void load_pairs(const float* from, FloatVector& a, FloatVector& b, AllLanes) {
   hn::LoadInterleaved2(Floats(), from, a, b);
 }
-HWY_INLINE void load_pairs(const float* from, FloatVector& a, FloatVector& b, FirstLanes some) {
-  HWY_ALIGN float buffer[2 * hn::MaxLanes(Floats())] = {};
-  std::memcpy(buffer, from, static_cast<size_t>(2 * some.n) * sizeof(float));
-  hn::LoadInterleaved2(Floats(), buffer, a, b);
+HWY_INLINE void load_pairs(const BFloat16* from, FloatVector& a, FloatVector& b, AllLanes) {
+  const hn::Rebind<uint32_t, Floats> words;
+  const auto pairs = hn::LoadU(words, reinterpret_cast<const uint32_t*>(from));
+  a = hn::BitCast(Floats(), hn::ShiftLeft<16>(pairs));
+  b = hn::BitCast(Floats(), hn::And(pairs, hn::Set(words, 0xffff0000)));
+}
+template <class E>
+HWY_INLINE void load_pairs(const E* from, FloatVector& a, FloatVector& b, FirstLanes some) {
+  HWY_ALIGN E buffer[2 * hn::MaxLanes(Floats())] = {};
+  std::memcpy(buffer, from, static_cast<size_t>(2 * some.n) * sizeof(E));
+  load_pairs(buffer, a, b, AllLanes{});
 }
 HWY_INLINE void store_pairs(FloatVector a, FloatVector b, float* to, AllLanes) {
   hn::StoreInterleaved2(a, b, Floats(), to);
 }
-HWY_INLINE void store_pairs(FloatVector a, FloatVector b, float* to, FirstLanes some) {
-  HWY_ALIGN float buffer[2 * hn::MaxLanes(Floats())];
-  hn::StoreInterleaved2(a, b, Floats(), buffer);
-  std::memcpy(to, buffer, static_cast<size_t>(2 * some.n) * sizeof(float));
+HWY_INLINE void store_pairs(FloatVector a, FloatVector b, BFloat16* to, AllLanes) {
+  const hn::Rebind<uint32_t, Floats> words;
+  const auto lower = hn::ShiftRight<16>(round_to_upper_half(a));
+  const auto upper = hn::And(round_to_upper_half(b), hn::Set(words, 0xffff0000));
+  hn::StoreU(hn::Or(lower, upper), words, reinterpret_cast<uint32_t*>(to));
+}
+template <class E>
+HWY_INLINE void store_pairs(FloatVector a, FloatVector b, E* to, FirstLanes some) {
+  HWY_ALIGN E buffer[2 * hn::MaxLanes(Floats())];
+  store_pairs(a, b, buffer, AllLanes{});
+  std::memcpy(to, buffer, static_cast<size_t>(2 * some.n) * sizeof(E));
 }
 
 // x [H, K] at one position, whose table row holds K/2 cosines and K/2 sines.
-void rotate_row(int64_t H, int64_t K, const float* table, float sign, float* x) {
+void rotate_row(const Tensor& x, const float* table, float sign) {
+  const int64_t H = x.extent(0), K = x.extent(1);
   const FloatVector direction = hn::Set(Floats(), sign);
-  for (int64_t h = 0; h < H; ++h) {
-    for_each_vector(K / 2, [&](int64_t k, auto some) HWY_ATTR {
-      float* pairs = x + h * K + 2 * k;
-      prefetch(pairs + kAhead);
-      prefetch(pairs + kAhead + lanes());
-      const FloatVector cosine = load(table + k, some), sine = hn::Mul(direction, load(table + K / 2 + k, some));
-      FloatVector a, b;
-      load_pairs(pairs, a, b, some);
-      const FloatVector turned_a = hn::NegMulAdd(b, sine, hn::Mul(a, cosine));
-      const FloatVector turned_b = hn::MulAdd(a, sine, hn::Mul(b, cosine));
-      store_pairs(turned_a, turned_b, pairs, some);
-    });
-  }
+  by_element(x.dtype(), [&](auto element) HWY_ATTR {
+    for (int64_t h = 0; h < H; ++h) {
+      auto* head = x.data<decltype(element)>() + h * K;
+      for_each_vector(K / 2, [&](int64_t k, auto some) HWY_ATTR {
+        auto* pairs = head + 2 * k;
+        prefetch_ahead(pairs);
+        prefetch_ahead(pairs + lanes());
+        const FloatVector cosine = load(table + k, some), sine = hn::Mul(direction, load(table + K / 2 + k, some));
+        FloatVector a, b;
+        load_pairs(pairs, a, b, some);
+        const FloatVector turned_a = hn::NegMulAdd(b, sine, hn::Mul(a, cosine));
+        const FloatVector turned_b = hn::MulAdd(a, sine, hn::Mul(b, cosine));
+        store_pairs(turned_a, turned_b, pairs, some);
+      });
+    }
+  });
 }
 
 }  // namespace ropewalk::HWY_NAMESPACE
@@ -56,11 +75,10 @@ namespace ropewalk {
 HWY_EXPORT(rotate_row);
 
 void CpuBackend::rotate(const Tensor& x, int64_t first_position, double theta, Rotation direction) {
-  if (x.dtype() != DType::kF32) return Backend::rotate(x, first_position, theta, direction);
   const auto [T, H, K] = operations::rotate_sizes(x);
   const float sign = direction == Rotation::kForward ? 1 : -1;
   for (int64_t t = 0; t < T; ++t) HWY_DYNAMIC_DISPATCH(rotate_row)
-  (H, K, rotations_.at(first_position + t, K, theta), sign, x.data<float>() + t * H * K);
+  (x.slice(t, t + 1).reshape({H, K}), rotations_.at(first_position + t, K, theta), sign);
 }
 
 }  // namespace ropewalk

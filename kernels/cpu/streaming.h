@@ -17,7 +17,7 @@ inline constexpr int64_t kStreamedBytes = 32 << 20;  // about one core's part of
 inline bool worth_streaming(const Tensor& out, std::initializer_list<const Tensor*> inputs) {
   if (out.bytes() <= kStreamedBytes) return false;
   const auto in_place = [&](const Tensor* input) { return input->raw() == out.raw(); };
-  const int64_t row = out.extent(out.shape().rank() - 1) * static_cast<int64_t>(sizeof(float));
+  const int64_t row = out.extent(out.shape().rank() - 1) * size_of(out.dtype());
   return row % 64 == 0 && reinterpret_cast<uintptr_t>(out.raw()) % 64 == 0 &&
          std::none_of(inputs.begin(), inputs.end(), in_place);
 }

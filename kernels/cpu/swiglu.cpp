@@ -16,27 +16,37 @@ HWY_INLINE FloatVector sigmoid(FloatVector x) {
   return hn::Div(one, hn::Add(one, exp_of(hn::Neg(x))));
 }
 
-void swiglu_forward_loop(int64_t count, const float* gate, const float* up, float* h, bool streamed) {
-  by_way(streamed, [&](auto way) HWY_ATTR {
-    for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
-      prefetch(gate + i + kAhead), prefetch(up + i + kAhead);
-      const FloatVector g = load(gate + i, some);
-      store(hn::Mul(hn::Mul(g, sigmoid(g)), load(up + i, some)), h + i, some, way);
+void swiglu_forward_loop(const Tensor& gate, const Tensor& up, const Tensor& h) {
+  by_element(h.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    const E *gates = gate.data<E>(), *ups = up.data<E>();
+    E* out = h.data<E>();
+    by_way(worth_streaming(h, {&gate, &up}), [&](auto way) HWY_ATTR {
+      for_each_vector(h.elements(), [&](int64_t i, auto some) HWY_ATTR {
+        prefetch_ahead(gates + i), prefetch_ahead(ups + i);
+        const FloatVector g = load(gates + i, some);
+        store(hn::Mul(hn::Mul(g, sigmoid(g)), load(ups + i, some)), out + i, some, way);
+      });
     });
   });
 }
 
 // dgate may be gate, dup may be up: each vector is loaded before it is stored.
-void swiglu_backward_loop(int64_t count, const float* dh, const float* gate, const float* up, float* dgate,
-                          float* dup) {
+void swiglu_backward_loop(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
+                          const Tensor& dup) {
   const FloatVector one = hn::Set(Floats(), 1.0f);
-  for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
-    prefetch(dh + i + kAhead), prefetch(gate + i + kAhead), prefetch(up + i + kAhead);
-    const FloatVector dh_i = load(dh + i, some), g = load(gate + i, some), u = load(up + i, some);
-    const FloatVector s = sigmoid(g), dh_s = hn::Mul(dh_i, s);
-    const FloatVector slope = hn::MulAdd(g, hn::Sub(one, s), one);  // silu'(g) = s * slope
-    store(hn::Mul(hn::Mul(dh_s, u), slope), dgate + i, some);
-    store(hn::Mul(dh_s, g), dup + i, some);
+  by_element(dh.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    const E *dhs = dh.data<E>(), *gates = gate.data<E>(), *ups = up.data<E>();
+    E *dgates = dgate.data<E>(), *dups = dup.data<E>();
+    for_each_vector(dh.elements(), [&](int64_t i, auto some) HWY_ATTR {
+      prefetch_ahead(dhs + i), prefetch_ahead(gates + i), prefetch_ahead(ups + i);
+      const FloatVector dh_i = load(dhs + i, some), g = load(gates + i, some), u = load(ups + i, some);
+      const FloatVector s = sigmoid(g), dh_s = hn::Mul(dh_i, s);
+      const FloatVector slope = hn::MulAdd(g, hn::Sub(one, s), one);  // silu'(g) = s * slope
+      store(hn::Mul(hn::Mul(dh_s, u), slope), dgates + i, some);
+      store(hn::Mul(dh_s, g), dups + i, some);
+    });
   });
 }
 
@@ -50,16 +60,12 @@ HWY_EXPORT(swiglu_forward_loop);
 HWY_EXPORT(swiglu_backward_loop);
 
 void CpuBackend::swiglu_forward(const Tensor& gate, const Tensor& up, const Tensor& h) {
-  if (!wide()) return Backend::swiglu_forward(gate, up, h);
-  HWY_DYNAMIC_DISPATCH(swiglu_forward_loop)
-  (h.elements(), gate.data<float>(), up.data<float>(), h.data<float>(), worth_streaming(h, {&gate, &up}));
+  HWY_DYNAMIC_DISPATCH(swiglu_forward_loop)(gate, up, h);
 }
 
 void CpuBackend::swiglu_backward(const Tensor& dh, const Tensor& gate, const Tensor& up, const Tensor& dgate,
                                  const Tensor& dup) {
-  if (!wide()) return Backend::swiglu_backward(dh, gate, up, dgate, dup);
-  HWY_DYNAMIC_DISPATCH(swiglu_backward_loop)
-  (gate.elements(), dh.data<float>(), gate.data<float>(), up.data<float>(), dgate.data<float>(), dup.data<float>());
+  HWY_DYNAMIC_DISPATCH(swiglu_backward_loop)(dh, gate, up, dgate, dup);
 }
 
 }  // namespace ropewalk

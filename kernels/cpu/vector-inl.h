@@ -10,8 +10,11 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#include "kernels/bfloat16.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
@@ -29,29 +32,70 @@ struct FirstLanes {
   int64_t n;
 };
 
+// The elements of a vector that are stored in bf16, as the upper halves of its numbers. Rounded to nearest, ties to
+// even, with the bits of kernels/bfloat16.h (Highway's conversion truncates).
+using Halves = hn::Rebind<uint16_t, Floats>;
+HWY_INLINE hn::Vec<hn::Rebind<uint32_t, Floats>> round_to_upper_half(FloatVector x) {
+  const hn::Rebind<uint32_t, Floats> d;
+  const auto bits = hn::BitCast(d, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(d, 0x7fff)));
+  const auto quiet = hn::Or(bits, hn::Set(d, 0x400000));  // rounding could turn a NaN into infinity
+  return hn::IfThenElse(hn::RebindMask(d, hn::IsNaN(x)), quiet, rounded);
+}
+HWY_INLINE hn::Vec<Halves> narrow(FloatVector x) {
+  const hn::Rebind<int32_t, Floats> d;
+  return hn::DemoteTo(Halves(), hn::BitCast(d, hn::ShiftRight<16>(round_to_upper_half(x))));
+}
+HWY_INLINE FloatVector widen(hn::Vec<Halves> x) {
+  const hn::Rebind<uint32_t, Floats> d;
+  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(d, x)));
+}
+
+// Elements in memory are fp32 (float) or bf16 (BFloat16); vectors are fp32.
 HWY_INLINE FloatVector load(const float* from, AllLanes) { return hn::LoadU(Floats(), from); }
-HWY_INLINE FloatVector load(const float* from, FirstLanes some) {  // 0 in the others
-  HWY_ALIGN float buffer[hn::MaxLanes(Floats())] = {};
-  std::memcpy(buffer, from, static_cast<size_t>(some.n) * sizeof(float));
-  return hn::Load(Floats(), buffer);
+HWY_INLINE FloatVector load(const BFloat16* from, AllLanes) { return widen(hn::LoadU(Halves(), &from->bits)); }
+template <class E>
+HWY_INLINE FloatVector load(const E* from, FirstLanes some) {  // 0 in the others
+  HWY_ALIGN E buffer[hn::MaxLanes(Floats())] = {};
+  std::memcpy(buffer, from, static_cast<size_t>(some.n) * sizeof(E));
+  return load(buffer, AllLanes{});
 }
 
 HWY_INLINE void store(FloatVector x, float* to, AllLanes) { hn::StoreU(x, Floats(), to); }
-HWY_INLINE void store(FloatVector x, float* to, FirstLanes some) {
-  HWY_ALIGN float buffer[hn::MaxLanes(Floats())];
-  hn::Store(x, Floats(), buffer);
-  std::memcpy(to, buffer, static_cast<size_t>(some.n) * sizeof(float));
+HWY_INLINE void store(FloatVector x, BFloat16* to, AllLanes) { hn::StoreU(narrow(x), Halves(), &to->bits); }
+template <class E>
+HWY_INLINE void store(FloatVector x, E* to, FirstLanes some) {
+  HWY_ALIGN E buffer[hn::MaxLanes(Floats())];
+  store(x, buffer, AllLanes{});
+  std::memcpy(to, buffer, static_cast<size_t>(some.n) * sizeof(E));
+}
+
+// Calls f with an element (0) of a tensor's type: fp32 or bf16.
+template <class F>
+HWY_INLINE void by_element(DType dtype, F&& f) {
+  if (dtype == DType::kBF16) return f(BFloat16{});
+  f(float{});
 }
 
 // How an output is stored: through the caches or past them (streaming.h).
 struct Cached {};
 struct Streamed {};
-template <class Lanes>
-HWY_INLINE void store(FloatVector x, float* to, Lanes some, Cached) {
+template <class E, class Lanes>
+HWY_INLINE void store(FloatVector x, E* to, Lanes some, Cached) {
   store(x, to, some);
 }
 HWY_INLINE void store(FloatVector x, float* to, AllLanes, Streamed) { hn::Stream(x, Floats(), to); }
-HWY_INLINE void store(FloatVector x, float* to, FirstLanes some, Streamed) { store(x, to, some); }
+HWY_INLINE void store(FloatVector x, BFloat16* to, AllLanes all, Streamed) {
+  if constexpr (hn::MaxLanes(Halves()) * sizeof(BFloat16) >= 16)
+    hn::Stream(narrow(x), Halves(), &to->bits);
+  else
+    store(x, to, all);  // there are no streaming stores of less than 16 bytes
+}
+template <class E>
+HWY_INLINE void store(FloatVector x, E* to, FirstLanes some, Streamed) {
+  store(x, to, some);
+}
 
 // Calls f(Cached) or f(Streamed). A store fence after streaming keeps the streamed stores before later ones.
 template <class F>
@@ -62,10 +106,36 @@ HWY_INLINE void by_way(bool streamed, F&& f) {
 }
 
 // Prefetches the cache line at p. The hardware prefetcher does not foresee where the next row begins if rows are apart,
-// and has too few loads in flight if each vector takes much arithmetic. So sequential reads are prefetched kAhead
-// floats (2 KiB) ahead.
-HWY_INLINE void prefetch(const float* p) { hwy::Prefetch(p); }
-inline constexpr int64_t kAhead = 512;
+// and has too few loads in flight if each vector takes much arithmetic. So sequential reads are prefetched 2 KiB ahead.
+template <class E>
+HWY_INLINE void prefetch(const E* p) {
+  hwy::Prefetch(p);
+}
+template <class E>
+HWY_INLINE void prefetch_ahead(const E* p) {
+  prefetch(p + 2048 / sizeof(E));
+}
+
+// Prefetches a line for a loop that only reads, at its element i of x. Memory answers faster if several pages are read
+// at once, so while 16 KiB are read, the next 16 KiB are prefetched, in turn from each of their four pages.
+template <class E>
+HWY_INLINE void prefetch_pages_ahead(const E* x, int64_t i) {
+  constexpr int64_t kLine = 64, kPage = 4096, kPages = 4, kBlock = kPages * kPage;
+  const int64_t byte = i * static_cast<int64_t>(sizeof(E)), line = byte % kBlock / kLine;
+  const int64_t next = byte / kBlock * kBlock + kBlock + line % kPages * kPage + line / kPages * kLine;
+  prefetch(reinterpret_cast<const std::byte*>(x) + next);
+}
+
+// x rounded to E, in fp32.
+template <class E>
+HWY_INLINE FloatVector rounded_to(FloatVector x) {
+  if constexpr (std::is_same_v<E, float>) {
+    return x;
+  } else {
+    const hn::Rebind<uint32_t, Floats> d;
+    return hn::BitCast(Floats(), hn::And(round_to_upper_half(x), hn::Set(d, 0xffff0000u)));
+  }
+}
 
 // x in the lanes that are loaded or stored, `otherwise` in the rest.
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector, AllLanes) { return x; }

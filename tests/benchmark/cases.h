@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/make_kernels.h"
 #include "tests/benchmark/measure.h"
 
 namespace ropewalk::benchmark {
@@ -14,6 +15,12 @@ struct Entry {
   std::string yardstick;       // the yardstick's name
   std::function<Case()> make;  // allocates the case's tensors
 };
+
+// Every case exists in fp32 and, with a prefix to its name, in bf16.
+inline constexpr BackendKind kPrecisions[] = {BackendKind::kCpu, BackendKind::kCpuBF16};
+inline const char* prefix_of(BackendKind backend) { return backend == BackendKind::kCpu ? "" : "bf16 "; }
+// What products and attention are compared with.
+inline const char* yardstick_of(BackendKind backend) { return backend == BackendKind::kCpu ? "fma" : "bf16 peak"; }
 
 std::vector<Entry> attention_cases();
 std::vector<Entry> product_cases();

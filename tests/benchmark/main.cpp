@@ -40,7 +40,7 @@ int run(int argc, char** argv) {
   }
   const std::regex wanted(filter);
   std::map<std::string, Yardstick> yardsticks;
-  for (const auto& make : {fma_peak, copy_bandwidth, update_bandwidth}) {
+  for (const auto& make : {fma_peak, bf16_peak, copy_bandwidth, update_bandwidth}) {
     Yardstick yardstick = make();
     yardsticks.emplace(yardstick.name, std::move(yardstick));
   }

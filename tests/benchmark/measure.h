@@ -12,12 +12,15 @@ namespace ropewalk::benchmark {
 
 // What a case is compared with: the same kind of work at the machine's limit.
 struct Yardstick {
-  std::string name;  // "fma", "copy", "update"
+  std::string name;  // "fma", "bf16 peak", "copy", "update"
   std::string unit;  // of work per second: "GFLOP/s", "GB/s"
   double work;       // FLOPs or bytes of one run
   std::function<void()> run;
 };
 Yardstick fma_peak();  // multiply-adds in registers with the widest vectors, two FLOPs each
+// bf16 products in registers, two FLOPs per multiply-add, on the best matrix unit of this processor; fma_peak's run if
+// it has none.
+Yardstick bf16_peak();
 // Bandwidth of memory far larger than the caches. Bytes read and bytes written both count; write-allocate reads (of a
 // cache line that is about to be overwritten) do not. Reads are cheaper than writes, so a case with more reads than the
 // yardstick may exceed 1.

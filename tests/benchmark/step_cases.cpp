@@ -9,8 +9,9 @@ namespace ropewalk::benchmark {
 namespace {
 
 // About 120 M parameters.
-Config step_config(int64_t length) {
+Config step_config(BackendKind backend, int64_t length) {
   Config config;
+  config.parallel.backend = backend;
   ModelConfig& model = config.model;
   model.width = 768;
   model.hidden = 2048;
@@ -26,7 +27,8 @@ Config step_config(int64_t length) {
 }
 
 struct TracedStep {
-  explicit TracedStep(int64_t length) : kernels(make_kernels(BackendKind::kCpu)), step(step_config(length), *kernels) {
+  TracedStep(BackendKind backend, int64_t length)
+      : kernels(make_kernels(backend)), step(step_config(backend, length), *kernels) {
     kernels->set_trace(&trace);
   }
 
@@ -59,22 +61,23 @@ Part products_in(const Trace& trace) {
 
 std::vector<Entry> step_cases() {
   std::vector<Entry> entries;
-  for (const int64_t length : {512, 2048, 8192}) {
-    const std::string name = fmt::format("step S={}", length);
-    entries.push_back(
-        {name, "fma", [=] {
-           auto step = std::make_shared<TracedStep>(length);
-           return Case{name, ModelFlops(step->step.config.model).of_batch(step->step.batch), [step] { step->run(); }};
-         }});
-    if (length == 8192) continue;
-    const std::string products = fmt::format("products in a step S={}", length);
-    entries.push_back({products, "fma", [=] {
-                         auto step = std::make_shared<TracedStep>(length);
-                         step->run();
-                         return Case{products, products_in(step->trace).flops, [step] { step->run(); }, nullptr,
-                                     [step] { return products_in(step->trace).seconds; }};
-                       }});
-  }
+  for (const BackendKind backend : kPrecisions)
+    for (const int64_t length : {512, 2048, 8192}) {
+      const std::string name = fmt::format("{}step S={}", prefix_of(backend), length);
+      entries.push_back(
+          {name, yardstick_of(backend), [=] {
+             auto step = std::make_shared<TracedStep>(backend, length);
+             return Case{name, ModelFlops(step->step.config.model).of_batch(step->step.batch), [step] { step->run(); }};
+           }});
+      if (length == 8192) continue;
+      const std::string products = fmt::format("{}products in a step S={}", prefix_of(backend), length);
+      entries.push_back({products, yardstick_of(backend), [=] {
+                           auto step = std::make_shared<TracedStep>(backend, length);
+                           step->run();
+                           return Case{products, products_in(step->trace).flops, [step] { step->run(); }, nullptr,
+                                       [step] { return products_in(step->trace).seconds; }};
+                         }});
+    }
   return entries;
 }
 

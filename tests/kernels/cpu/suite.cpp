@@ -53,27 +53,12 @@ double Twin::error() const {
   return difference == 0 ? 0 : difference / largest;
 }
 
-CpuSuite::CpuSuite() {
-  hwy::SetSupportedTargetsForTest(GetParam());
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-}
-
-CpuSuite::~CpuSuite() {
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-}
+CpuSuite::CpuSuite() { use_instruction_set(GetParam()); }
+CpuSuite::~CpuSuite() { use_instruction_set(0); }
 
 void CpuSuite::on_both(const std::function<void(Kernels&, const View&)>& call) {
   call(*cpu, [](Twin& twin) { return twin.fast(); });
   call(*reference, [](Twin& twin) { return twin.exact(); });
-}
-
-// The instruction sets that kernels/CMakeLists.txt compiles and this machine supports.
-std::vector<int64_t> instruction_sets() {
-  std::vector<int64_t> sets = {HWY_SCALAR};
-  for (int64_t set : {HWY_SSE4, HWY_AVX2, HWY_AVX3})
-    if (hwy::SupportedTargets() & set) sets.push_back(set);
-  return sets;
 }
 
 std::string instruction_set_name(const testing::TestParamInfo<int64_t>& test) { return hwy::TargetName(test.param); }

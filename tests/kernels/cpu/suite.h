@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kernels/make_kernels.h"
+#include "tests/kernels/cpu/instruction_sets.h"
 #include "tests/kernels/values.h"
 
 namespace ropewalk {
@@ -62,7 +63,6 @@ class CpuSuite : public testing::TestWithParam<int64_t> {
   std::unique_ptr<Kernels> reference = make_kernels(BackendKind::kReferenceF64);
 };
 
-std::vector<int64_t> instruction_sets();
 std::string instruction_set_name(const testing::TestParamInfo<int64_t>& test);
 
 #define ROPEWALK_CPU_SUITE(Name) \

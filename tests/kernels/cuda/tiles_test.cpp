@@ -5,7 +5,7 @@
 
 #include "kernels/attention_mask.h"
 #include "kernels/cuda/attention/geometry.h"
-#include "tests/kernels/cuda/documents.h"
+#include "tests/kernels/mixed_precision/documents.h"
 
 namespace ropewalk {
 namespace {

@@ -7,7 +7,7 @@
 #include "kernels/attention_mask.h"
 #include "kernels/cuda/attention/hopper/backward_geometry.h"
 #include "kernels/cuda/attention/hopper/schedule.h"
-#include "tests/kernels/cuda/documents.h"
+#include "tests/kernels/mixed_precision/documents.h"
 
 namespace ropewalk::cuda_emulated {
 namespace {

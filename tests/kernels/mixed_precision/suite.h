@@ -1,5 +1,5 @@
-// Test suites that compare the cuda backend, on an emulated or a real device, with the reference. The rule: its error
-// against the fp64 reference is at most twice that of the bf16 reference.
+// Test suites that compare a backend in mixed precision (under_test.h) with the reference. The rule: its error against
+// the fp64 reference is at most twice that of the bf16 reference.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,9 +8,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
-#include "tests/support/cuda/under_test.h"
+#include "tests/kernels/mixed_precision/under_test.h"
 
 namespace ropewalk {
 
@@ -38,17 +39,33 @@ class Operands {
   std::map<std::string, Tensor> named_;
 };
 
-class CudaSuite : public testing::Test {
+class MixedPrecisionSuite : public testing::Test {
  protected:
   void SetUp() override;
-  virtual BackendOptions options() const { return {}; }  // of `cuda`
+  virtual std::string form() const = 0;
 
   using Call = std::function<void(Kernels&, Operands&)>;
-  // Runs the call on the reference in fp64 and in bf16 and on cuda, and checks the named tensors by the rule. Runs it
-  // twice on cuda, and checks that a deterministic backend gives the same bits.
+  // Runs the call on the reference in fp64 and in bf16 and on `tested`, and checks the named tensors by the rule. Runs
+  // it twice on `tested`, and checks that a deterministic backend gives the same bits.
   void check(const Call& call, const std::vector<std::string>& results);
 
-  std::unique_ptr<Kernels> cuda;
+  std::unique_ptr<Kernels> tested;
 };
+
+// A suite that runs once for each form.
+class FormSuite : public MixedPrecisionSuite, public testing::WithParamInterface<std::string> {
+ protected:
+  std::string form() const override { return GetParam(); }
+};
+
+// A suite that runs each case once for each form.
+template <typename Case>
+class CaseSuite : public MixedPrecisionSuite, public testing::WithParamInterface<std::tuple<std::string, Case>> {
+ protected:
+  std::string form() const override { return std::get<std::string>(this->GetParam()); }
+  const Case& given() const { return std::get<Case>(this->GetParam()); }
+};
+
+inline std::string name_of_form(const testing::TestParamInfo<std::string>& test) { return test.param; }
 
 }  // namespace ropewalk

@@ -1,4 +1,4 @@
-#include "tests/kernels/cuda/suite.h"
+#include "tests/kernels/mixed_precision/suite.h"
 
 #include <algorithm>
 #include <cmath>
@@ -13,19 +13,21 @@ namespace {
 
 constexpr double kRounding = 0x1p-24;  // half an ulp of fp32
 
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
 double largest_of(const std::vector<double>& values) {
   double largest = 0;
   for (double value : values) largest = std::max(largest, std::abs(value));
   return largest;
 }
 
-// The largest difference relative to the largest entry; entries that are the same infinity agree.
+// The largest difference relative to the largest entry; entries that are the same infinity, or both NaN, agree.
 double error_of(const std::vector<double>& actual, const std::vector<double>& exact) {
   double largest = 0, worst = 0;
   for (double value : exact)
     if (std::isfinite(value)) largest = std::max(largest, std::abs(value));
   for (size_t i = 0; i < exact.size(); ++i) {
-    if (actual[i] == exact[i]) continue;
+    if (same(actual[i], exact[i])) continue;
     const double error = std::abs(actual[i] - exact[i]) / largest;
     worst = std::isfinite(error) ? std::max(worst, error) : INFINITY;
   }
@@ -87,16 +89,14 @@ std::vector<double> Operands::values(const std::string& name) const {
   return values;
 }
 
-void CudaSuite::SetUp() {
-  cuda = make_cuda_under_test(options());
-  if (!cuda) {
-    const std::string none = why_no_ranks(1, DeviceTransport::kStaged);
-    GTEST_SKIP() << (none.empty() ? "this GPU is not a Hopper" : none);
-  }
-  EXPECT_TRUE(cuda->deterministic());
+void MixedPrecisionSuite::SetUp() {
+  const std::string why_not = why_not_under_test(form());
+  if (!why_not.empty()) GTEST_SKIP() << why_not;
+  tested = make_under_test(form());
+  EXPECT_TRUE(tested->deterministic());
 }
 
-void CudaSuite::check(const Call& call, const std::vector<std::string>& results) {
+void MixedPrecisionSuite::check(const Call& call, const std::vector<std::string>& results) {
   const auto run = [&](Kernels& kernels) {
     Operands operands(kernels);
     call(kernels, operands);
@@ -105,16 +105,16 @@ void CudaSuite::check(const Call& call, const std::vector<std::string>& results)
     return values;
   };
   auto exact = run(*make_kernels(BackendKind::kReferenceF64)), plain = run(*make_kernels(BackendKind::kReferenceBF16));
-  auto fast = run(*cuda), again = run(*cuda);
+  auto fast = run(*tested), again = run(*tested);
   for (const std::string& name : results) {
     ASSERT_GT(largest_of(exact[name]), 0) << name << " is all zeros";
     // The second term allows for fp32 sums in another order than the bf16 reference's, whose roundings may happen to
     // cancel: 32 roundings for sums of some hundred terms, doubled because tensor cores truncate (Fasi, Higham,
     // Mikaitis & Pranesh, "Numerical behavior of NVIDIA tensor cores", PeerJ CS 2021).
     const double allowed = 2 * error_of(plain[name], exact[name]) + 64 * kRounding;
+    ASSERT_TRUE(std::isfinite(allowed)) << name << ": the bf16 reference is not finite";
     EXPECT_LE(error_of(fast[name], exact[name]), allowed) << name;
-    const auto same = [](double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); };
-    EXPECT_TRUE(!cuda->deterministic() || std::equal(fast[name].begin(), fast[name].end(), again[name].begin(), same))
+    EXPECT_TRUE(!tested->deterministic() || std::equal(fast[name].begin(), fast[name].end(), again[name].begin(), same))
         << name << " has different bits in the second run";
   }
 }
