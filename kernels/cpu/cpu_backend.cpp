@@ -15,7 +15,7 @@ CpuBackend::CpuBackend(DType dtype, MatrixUnit unit) : dtype_(dtype), unit_(unit
 
 Arithmetic CpuBackend::arithmetic() const {
   const std::string precision = precision_of(dtype_);
-  if (wide()) return {fmt::format("{} ({})", precision, instruction_set()), ""};
+  if (dtype_ == DType::kF32) return {fmt::format("{} ({})", precision, instruction_set()), ""};
   const std::string units = unit_ == MatrixUnit::kVectors ? fmt::format("in {} ({})", name_of(unit_), instruction_set())
                                                           : fmt::format("on {}", name_of(unit_));
   const std::string& refusal = matrix_units().refusal;
