@@ -124,13 +124,11 @@ class ScoringJob {
     const auto write = [&](const std::vector<ScoringAnswer>& answers) {
       text_of_rank_0(world, [&] { return output->write(answers), ""; });
     };
-    if (!score_all(Predictor(replica), rank.mesh, read, write)) {
-      const auto signal = static_cast<int>(maximum_of(world, StopSignals::signal()));
-      if (world.rank() == 0) say("stopped by a signal; nothing was written");
-      return static_cast<ExitCode>(128 + signal);  // a shell's code for a process killed by a signal
-    }
-    text_of_rank_0(world, [&] { return output->finish(), ""; });
-    return ExitCode::kDone;
+    const auto finish = [&] { return !text_of_rank_0(world, [&] { return output->finish() ? "done" : ""; }).empty(); };
+    if (score_all(Predictor(replica), rank.mesh, read, write) && finish()) return ExitCode::kDone;
+    const auto signal = static_cast<int>(maximum_of(world, StopSignals::signal()));
+    if (world.rank() == 0) say("stopped by a signal; nothing was written");
+    return static_cast<ExitCode>(128 + signal);  // a shell's code for a process killed by a signal
   }
 
  private:

@@ -202,9 +202,9 @@ def an_output_is_replaced_only_if_asked(folder):
     expect(score(folder, 1, "--overwrite")[1] == expected and not left_in(folder), left_in(folder))
 
 
-def running(folder, count, *words, requests=2000):
+def running(folder, count, *words, requests=2000, longest=2000):
     """A job that is scoring, and will for minutes: it has begun its output."""
-    write_requests(folder, mixed_requests(requests, 2000))
+    write_requests(folder, mixed_requests(requests, longest))
     job = subprocess.Popen([*(MPIRUN if count > 1 else []), *(["--quiet", "-n", str(count)] if count > 1 else []), PROGRAM, "evaluate", "--checkpoint",
                             CHECKPOINT, "--requests", "asked.jsonl", "--output", "scores.jsonl", *FP64, *words], cwd=folder,
                            stderr=subprocess.PIPE, text=True)
@@ -227,13 +227,25 @@ def a_signal_leaves_nothing(folder):
         expect(not left_in(folder), left_in(folder))
 
 
-def a_dead_rank_ends_the_job(folder):
-    """The output is not written; the next job removes what is left beside it."""
+def an_end_by_force_leaves_nothing(folder):
+    """mpirun ends rank 0, because it is asked to, or because rank 1 has died, does not answer, or has waited in vain. Rank 0 waits for rank 1
+    (cp=2), or computes one sequence for minutes (dp=2), longer than mpirun gives it."""
+    trained(folder)
+    waits, computes = ("cp=2", {}), ("dp=2", {"requests": 1, "longest": 100_000})
+    for (mesh, asked), which, number in ((waits, None, signal.SIGTERM), (waits, 1, signal.SIGKILL), (waits, 1, signal.SIGSTOP),
+                                         (computes, None, signal.SIGTERM), (computes, 1, signal.SIGKILL), (computes, 1, 0)):
+        job = running(folder, 2, "--mesh", mesh, "--set", "parallel.deadline_seconds=5", **asked)
+        os.kill(job.pid if which is None else ranks_of(job)[which], number)
+        _, said = job.communicate(timeout=60)
+        expect(job.returncode != 0 and not left_in(folder), (mesh, which, number, job.returncode, left_in(folder), said))
+
+
+def what_a_killed_rank_leaves_is_removed_by_the_next_job(folder):
     trained(folder)
     job = running(folder, 2, "--mesh", "cp=2")
-    os.kill(ranks_of(job)[1], signal.SIGKILL)
+    os.kill(ranks_of(job)[0], signal.SIGKILL)
     job.communicate(timeout=60)
-    expect(job.returncode != 0 and not (folder / "scores.jsonl").exists(), job.returncode)
+    expect(job.returncode != 0 and left_in(folder) == ["scores.jsonl.lock.tmp", "scores.jsonl.ropewalk-tmp"], (job.returncode, left_in(folder)))
     write_requests(folder, mixed_requests(2))
     score(folder, 1)
     expect(not left_in(folder), left_in(folder))
@@ -257,6 +269,7 @@ def a_file_that_appears_meanwhile_is_kept(folder):
     expect(len((folder / "scores.jsonl.ropewalk-tmp").read_text().splitlines()) == 5, "the answers are lost")
 
 
-sys.exit(main([answers_do_not_depend_on_the_mesh, text_is_encoded, the_validation_loss_is_the_mean, either_precision_scores, the_stage_decides_theta, wrong_ones_are_refused,
-               an_output_is_replaced_only_if_asked, a_signal_leaves_nothing, a_dead_rank_ends_the_job, one_job_at_a_time_writes_a_file,
+sys.exit(main([answers_do_not_depend_on_the_mesh, text_is_encoded, the_validation_loss_is_the_mean, either_precision_scores,
+               the_stage_decides_theta, wrong_ones_are_refused, an_output_is_replaced_only_if_asked, a_signal_leaves_nothing,
+               an_end_by_force_leaves_nothing, what_a_killed_rank_leaves_is_removed_by_the_next_job, one_job_at_a_time_writes_a_file,
                a_file_that_appears_meanwhile_is_kept]))
