@@ -15,8 +15,8 @@ constexpr std::pair<const char*, const char*> kPrecisions[] = {{"fp32", "FP32"},
 }  // namespace
 
 Option precision_option(const std::string& otherwise) {
-  return {"precision", "NAME",
-          fmt::format("compute in fp32, in bf16 (mixed precision) or, with parallel.device REFERENCE, in fp64; sets "
+  return {"precision", "fp32|bf16",
+          fmt::format("compute in fp32 or in bf16 (mixed precision); fp64 is for parallel.device REFERENCE. Sets "
                       "training.precision. Default: {}",
                       otherwise)};
 }

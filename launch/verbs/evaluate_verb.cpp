@@ -217,6 +217,8 @@ Verb evaluate_verb() {
       .examples =
           {"# of the run that `ropewalk train --help` shows",
            "ropewalk evaluate configs/rnope_swa.textproto --set output.directory=runs/mine --samples 4",
+           "ropewalk evaluate configs/rnope_swa.textproto --set output.directory=runs/mine --samples 4 --precision "
+           "bf16",
            "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk evaluate configs/rnope_swa.textproto \\\n"
            "      --set parallel.context_parallel=2 --set output.directory=runs/mine --samples 4 --json",
            "echo '{\"context\": \"In the beginning\", \"continuation\": \" was the word\"}' > asked.jsonl",
