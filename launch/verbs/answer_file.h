@@ -1,7 +1,6 @@
 // The output file of `ropewalk evaluate --requests`, which is complete or absent: rank 0 writes it under another name
-// (beside(), trainer/files/output_file.h) until the last answer. If the job ends before that, nothing is left,
-// whichever rank ends it and how, unless rank 0 is killed outright (SIGKILL, power cut): then the next job removes what
-// is left.
+// (beside(), trainer/files/output_file.h) until the last answer. If the job ends before that, nothing is left, however
+// it ends, unless rank 0 or mpirun is killed (SIGKILL): then the next job removes what is left.
 #pragma once
 
 #include <span>
