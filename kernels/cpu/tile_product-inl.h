@@ -35,36 +35,35 @@ struct Left {
   int64_t stride;
 };
 
-// c [strip, panel_columns()] = left [strip, inner] panel [inner, panel_columns()],  or  c += factor * that
-template <Order order, bool add, int64_t strip = kStrip>
-HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_t inner, float* HWY_RESTRICT c,
+// c [strip, vectors * lanes()] = left [strip, inner] right [inner, vectors * lanes()],  or  c += factor * that. right
+// is a panel, or with one vector either half of it.
+template <Order order, bool add, int64_t strip = kStrip, int64_t vectors = 2>
+HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT right, int64_t inner, float* HWY_RESTRICT c,
                               int64_t c_stride, float factor = 1) {
   const Floats d;
   const int64_t width = lanes();
-  FloatVector sum[strip][2];
-  for (auto& row : sum) row[0] = row[1] = hn::Zero(d);
+  FloatVector sum[strip][vectors];
+  for (auto& row : sum)
+    for (auto& part : row) part = hn::Zero(d);
   const float* HWY_RESTRICT a = left.data;
   HWY_UNROLL(4)  // because loop overhead takes issue slots
   for (int64_t i = 0; i < inner; ++i) {
-    const FloatVector b0 = hn::LoadU(d, panel), b1 = hn::LoadU(d, panel + width);
-    panel += 2 * width;
+    FloatVector b[vectors];
+    for (int64_t v = 0; v < vectors; ++v) b[v] = hn::LoadU(d, right + v * width);
+    right += 2 * width;
     for (int64_t row = 0; row < strip; ++row) {
       const FloatVector x = hn::Set(d, order == Order::kRows ? a[row * left.stride] : a[row]);
-      sum[row][0] = hn::MulAdd(x, b0, sum[row][0]);
-      sum[row][1] = hn::MulAdd(x, b1, sum[row][1]);
+      for (int64_t v = 0; v < vectors; ++v) sum[row][v] = hn::MulAdd(x, b[v], sum[row][v]);
     }
     a += order == Order::kRows ? 1 : left.stride;
   }
   [[maybe_unused]] const FloatVector by = hn::Set(d, factor);
-  for (int64_t row = 0; row < strip; ++row) {
-    float* to = c + row * c_stride;
-    if constexpr (add) {
-      sum[row][0] = hn::MulAdd(by, sum[row][0], hn::LoadU(d, to));
-      sum[row][1] = hn::MulAdd(by, sum[row][1], hn::LoadU(d, to + width));
+  for (int64_t row = 0; row < strip; ++row)
+    for (int64_t v = 0; v < vectors; ++v) {
+      float* to = c + row * c_stride + v * width;
+      if constexpr (add) sum[row][v] = hn::MulAdd(by, sum[row][v], hn::LoadU(d, to));
+      hn::StoreU(sum[row][v], d, to);
     }
-    hn::StoreU(sum[row][0], d, to);
-    hn::StoreU(sum[row][1], d, to + width);
-  }
 }
 
 // The same if only the first `rows` rows and `columns` columns of c exist.

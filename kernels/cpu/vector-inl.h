@@ -230,12 +230,14 @@ HWY_INLINE FloatVector times_exp2(FloatVector power, FloatVector fraction) {
   return hn::Mul(p, power);
 }
 
-// 2^x, to about 1 ulp; 0 for x <= -126.5 (n = -127) and infinity for x > 127.5 (n = 128).
-HWY_INLINE FloatVector exp2_of(FloatVector x) {
-  x = at_most(128.0f, at_least(-127.0f, x));
+// 2^x, to about 1 ulp; 0 for x <= -126.5 (n = -127). x is at most 127.5, or NaN.
+HWY_INLINE FloatVector exp2_of_bounded(FloatVector x) {
+  x = at_least(-127.0f, x);
   const Power near = power_of_rounded(hn::Add(x, hn::Set(Floats(), kShift)));
   return times_exp2(near.power, hn::Sub(x, near.whole));
 }
+// The same for any x: infinity for x > 127.5 (n = 128).
+HWY_INLINE FloatVector exp2_of(FloatVector x) { return exp2_of_bounded(at_most(128.0f, x)); }
 
 // e^x = 2^(x log2 e), the product carried in two parts: about 2 ulp with fused multiply-add, |x| / 2 ulp more
 // without.
