@@ -114,11 +114,11 @@ inline __m512i to_bf16(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2p
 // to [32, padded_K]: row row_of_column(c) = column c of x [padded_K, 32]
 inline void transpose_columns(const float* x, int64_t padded_K, float* to) {
   for (int64_t k = 0; k < padded_K; k += 16)
-    for (int64_t half = 0; half < 2; ++half) {
-      __m512i part[16];
-      for (int64_t i = 0; i < 16; ++i) part[i] = _mm512_load_si512(x + (k + i) * kSide + 16 * half);
-      transpose_16x16(part);
-      for (int64_t i = 0; i < 16; ++i) _mm512_store_si512(to + row_of_column(16 * half + i) * padded_K + k, part[i]);
+    for (int64_t column = 0; column < kSide; column += 4) {
+      __m512i columns[4];
+      load_lanes(x + k * kSide + column, kSide, columns);
+      transpose_lanes(columns);
+      for (int64_t i = 0; i < 4; ++i) _mm512_store_si512(to + row_of_column(column + i) * padded_K + k, columns[i]);
     }
 }
 

@@ -41,6 +41,11 @@ struct Left {
   int64_t row_stride = kSide, step_stride = kStep;
 };
 
+// What a product does meanwhile, unless told otherwise.
+struct Nothing {
+  void operator()(int64_t) const {}
+};
+
 // The AMX unit. Tiles 0 to 3 are the sums, 4 and 5 the left operand, 6 and 7 the right one.
 struct Amx {
   // Tile registers hold 16 rows of 64 bytes while a Session exists; afterwards they are released, so that the system
@@ -60,10 +65,12 @@ struct Amx {
     Session& operator=(const Session&) = delete;
   };
 
-  // c [32, 32], rows `stride` floats apart, = left right; or += that.
-  template <bool add>
+  // c [32, 32], rows `stride` floats apart, = left right; or += that. The left operand stays in the first cache, for
+  // the next block; the right one passes it by. Calls meanwhile(step) in each step: the core is free while the unit
+  // multiplies.
+  template <bool add, class Meanwhile = Nothing>
   static inline __attribute__((always_inline)) void multiply(int64_t steps, Left left, const BFloat16* right, float* c,
-                                                             int64_t stride) {
+                                                             int64_t stride, const Meanwhile& meanwhile = {}) {
     float* const low = c + 16 * stride;
     if constexpr (add) {
       load<0>(c, 4 * stride), load<1>(c + 16, 4 * stride);
@@ -74,7 +81,8 @@ struct Amx {
     const BFloat16 *upper = left.data, *lower = upper + 16 * left.row_stride;
     const int64_t row_bytes = 2 * left.row_stride;
     for (int64_t step = 0; step < steps; ++step, right += kStep) {
-      load<4>(upper, row_bytes), load<6>(right, 64), load<7>(right + kTile, 64);
+      load<4>(upper, row_bytes), pass<6>(right, 64), pass<7>(right + kTile, 64);
+      meanwhile(step);
       add_product<0, 4, 6>(), add_product<1, 4, 7>();
       load<5>(lower, row_bytes);
       upper += left.step_stride, lower += left.step_stride;
@@ -93,6 +101,11 @@ struct Amx {
   static inline __attribute__((always_inline)) void load(const void* from, int64_t row_bytes) {
     __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(row_bytes), "i"(tile) : "memory");
   }
+  // A load that leaves the first cache as it is.
+  template <int tile>
+  static inline __attribute__((always_inline)) void pass(const void* from, int64_t row_bytes) {
+    __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(row_bytes), "i"(tile) : "memory");
+  }
   template <int tile>
   static inline __attribute__((always_inline)) void store(void* to, int64_t row_bytes) {
     __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(row_bytes), "i"(tile) : "memory");
@@ -107,8 +120,10 @@ struct Amx {
 struct DotProducts {
   class Session {};
 
-  template <bool add>
-  static inline void multiply(int64_t steps, Left left, const BFloat16* right, float* c, int64_t stride) {
+  template <bool add, class Meanwhile = Nothing>
+  static inline void multiply(int64_t steps, Left left, const BFloat16* right, float* c, int64_t stride,
+                              const Meanwhile& meanwhile = {}) {
+    for (int64_t step = 0; step < steps; ++step) meanwhile(step);
     constexpr int kRows = 12;  // with their two vectors of sums each, they fill the registers
     strip<add, kRows>(steps, left, 0, right, c, stride);
     strip<add, kRows>(steps, left, kRows, right, c, stride);

@@ -1,7 +1,15 @@
-// Cut like the fp32 products (product.cpp in the folder above): for each block of the inner dimension, a block of rows
-// of a is packed; then each block of columns of b is packed, and every strip of 32 rows is multiplied by every panel of
-// 32 columns. An fp32 result is summed in place. The sums of a bf16 result stay in scratch memory until its last block
-// of the inner dimension, and are rounded then.
+// The blocks, from the outermost to the innermost:
+//
+//   rows of c, so that what is kept for them is bounded
+//   the inner dimension: columns of a that are transposed are packed here, for all strips of 32 rows
+//   columns of c: their panels of b are packed here, and stay in the second cache
+//   strips of a
+//   parts of the inner dimension: the part of the strip stays in the first cache
+//   panels of b, each read once from the second cache
+//
+// Meanwhile what the next strip and the next block of c need comes from memory to the second cache. An fp32 result is
+// summed in place. The sums of a bf16 result stay in scratch memory until the inner dimension ends, and are rounded
+// then.
 #include "kernels/cpu/tiles/product.h"
 
 #include <cstring>
@@ -14,9 +22,9 @@ ROPEWALK_BEFORE_TILES
 namespace ropewalk::tiles {
 namespace {
 
-// The largest block: 512 KiB of panels, 4 MiB of strips.
-constexpr int64_t kBlockSteps = 32, kBlockRows = 2048, kBlockColumns = 256;
-constexpr int64_t kMostSums = 4 << 20;  // of a bf16 result, kept in scratch memory: 16 MiB
+// The largest blocks. An inner block of columns of a that are transposed has 4 MiB, panels have 1 MiB of a second cache
+// of 2 MiB, a part of a strip 32 KiB of a first cache of 48 KiB.
+constexpr int64_t kBlockRows = 2048, kBlockSteps = 32, kPanelBytes = 1 << 20, kPartSteps = 16;
 
 // to [columns] (+)= sums, rounded to bf16
 template <Write write>
@@ -61,29 +69,37 @@ inline void write_block(const float* sums, int64_t rows, int64_t columns, Write 
 }
 
 // sums [32, 32] = or += left right
-template <class Unit>
-inline void multiply_block(int64_t steps, Left left, const BFloat16* right, bool add, float* sums, int64_t stride) {
+template <class Unit, class Meanwhile>
+inline void multiply_block(int64_t steps, Left left, const BFloat16* right, bool add, float* sums, int64_t stride,
+                           const Meanwhile& meanwhile) {
   if (add)
-    Unit::template multiply<true>(steps, left, right, sums, stride);
+    Unit::template multiply<true>(steps, left, right, sums, stride, meanwhile);
   else
-    Unit::template multiply<false>(steps, left, right, sums, stride);
+    Unit::template multiply<false>(steps, left, right, sums, stride, meanwhile);
 }
 
+// Where in the inner dimension a part is.
+struct Part {
+  int64_t begin, steps;  // in its block
+  bool is_first, is_last;
+};
+
 // A strip times a panel. `rows` and `columns` are what is left of c, perhaps more than the block. `kept`: where a bf16
-// result's sums are from one block of the inner dimension to the next.
-template <class Unit>
-inline void strip_times_panel(int64_t steps, Left strip, const BFloat16* panel, int64_t rows, int64_t columns,
-                              bool is_first, bool is_last, Write write, BFloat16* c, int64_t stride, float* kept) {
-  multiply_block<Unit>(steps, strip, panel, !is_first, kept, kSide);
-  if (is_last) write_block(kept, std::min(rows, kSide), std::min(columns, kSide), write, c, stride);
+// result's sums are from one part to the next.
+template <class Unit, class Meanwhile>
+inline void strip_times_panel(const Part& part, Left strip, const BFloat16* panel, int64_t rows, int64_t columns,
+                              Write write, BFloat16* c, int64_t stride, float* kept, const Meanwhile& meanwhile) {
+  multiply_block<Unit>(part.steps, strip, panel, !part.is_first, kept, kSide, meanwhile);
+  if (part.is_last) write_block(kept, std::min(rows, kSide), std::min(columns, kSide), write, c, stride);
 }
-template <class Unit>
-inline void strip_times_panel(int64_t steps, Left strip, const BFloat16* panel, int64_t rows, int64_t columns,
-                              bool is_first, bool, Write write, float* c, int64_t stride, float*) {
-  const bool add = write == Write::kAdd || !is_first;
-  if (rows >= kSide && columns >= kSide) return multiply_block<Unit>(steps, strip, panel, add, c, stride);
+template <class Unit, class Meanwhile>
+inline void strip_times_panel(const Part& part, Left strip, const BFloat16* panel, int64_t rows, int64_t columns,
+                              Write write, float* c, int64_t stride, float*, const Meanwhile& meanwhile) {
+  const bool add = write == Write::kAdd || !part.is_first;
+  if (rows >= kSide && columns >= kSide)
+    return multiply_block<Unit>(part.steps, strip, panel, add, c, stride, meanwhile);
   alignas(64) float sums[kBlock];
-  multiply_block<Unit>(steps, strip, panel, false, sums, kSide);
+  multiply_block<Unit>(part.steps, strip, panel, false, sums, kSide, meanwhile);
   write_block(sums, std::min(rows, kSide), std::min(columns, kSide), add ? Write::kAdd : Write::kSet, c, stride);
 }
 
@@ -96,8 +112,6 @@ struct Operand {
   bool across;  // transposed
 };
 
-int64_t padded(int64_t count) { return round_up(count, kSide); }
-
 template <class Unit, class Out>
 class Product {
  public:
@@ -108,34 +122,31 @@ class Product {
         c_(c.data<Out>()),
         rows_(c.extent(0)),
         columns_(c.extent(1)),
-        inner_(a.of.extent(a_.across ? 0 : 1)) {
-    const int64_t steps = steps_of(inner_);
-    blocks_ = (steps + kBlockSteps - 1) / kBlockSteps;
-    block_steps_ = (steps + blocks_ - 1) / blocks_;
-    keeps_ = std::is_same_v<Out, BFloat16> && blocks_ > 1;
-    const int64_t most_rows = keeps_ ? std::max(kMostSums / (panels() * kBlock), int64_t{1}) * kSide : kBlockRows;
-    block_rows_ = std::min({kBlockRows, most_rows, padded(rows_)});
-    const int64_t strips = block_rows_ / kSide * operand() / 2, kept = keeps_ ? block_rows_ * panels() * kSide : kBlock;
-    const int64_t packed = std::min(kBlockColumns, padded(columns_)) / kSide * operand() / 2;
-    scratch.reserve({strips, packed, kept});
-    strips_ = reinterpret_cast<BFloat16*>(scratch.take(strips));
-    panels_ = reinterpret_cast<BFloat16*>(scratch.take(packed));
+        inner_(a.of.extent(a_.across ? 0 : 1)),
+        blocks_(count_of(steps_of(inner_), kBlockSteps)),
+        block_steps_(count_of(steps_of(inner_), blocks_)) {
+    const int64_t all_panels = steps_of(columns_), strips = steps_of(std::min(rows_, kBlockRows));
+    const int64_t column_blocks = count_of(all_panels * operand() * size_of(DType::kBF16), kPanelBytes);
+    block_panels_ = count_of(all_panels, column_blocks);
+    const int64_t packed = a_.across ? strips * operand() : kPartSteps * kStep, panels = block_panels_ * operand();
+    const int64_t kept = (keeps_all() ? strips * all_panels : block_panels_) * kBlock;
+    scratch.reserve({packed / 2, panels / 2, kept});
+    packed_ = reinterpret_cast<BFloat16*>(scratch.take(packed / 2));
+    panels_ = reinterpret_cast<BFloat16*>(scratch.take(panels / 2));
     kept_ = scratch.take(kept);
   }
 
   void compute() {
     [[maybe_unused]] const typename Unit::Session session;
-    for (int64_t r = 0; r < rows_; r += block_rows_) {
-      const Range rows{r, std::min(rows_, r + block_rows_)};
+    for (int64_t row = 0; row < rows_; row += kBlockRows) {
+      const Range rows{row, std::min(rows_, row + kBlockRows)};
       for (int64_t block = 0; block < blocks_; ++block) {
         const int64_t i = block * block_steps_ * kSide;
         const Range inner{i, std::min(inner_, i + block_steps_ * kSide)};
-        for (int64_t row = rows.begin; row < rows.end; row += kSide)
-          if (!in_place(row, inner)) pack_strip(row, inner, strips_ + (row - rows.begin) / kSide * operand());
-        for (int64_t j = 0; j < columns_; j += kBlockColumns) {
-          const Range columns{j, std::min(columns_, j + kBlockColumns)};
-          for (int64_t column = columns.begin; column < columns.end; column += kSide)
-            pack_panel(column, inner, panels_ + (column - columns.begin) / kSide * operand());
+        if (a_.across) pack_strips(rows, inner);
+        for (int64_t column = 0; column < columns_; column += block_panels_ * kSide) {
+          const Range columns{column, std::min(columns_, column + block_panels_ * kSide)};
+          pack_panels(columns, inner);
           multiply(block, rows, columns, inner);
         }
       }
@@ -143,52 +154,120 @@ class Product {
   }
 
  private:
-  int64_t panels() const { return padded(columns_) / kSide; }  // of all columns
-  int64_t operand() const { return block_steps_ * kStep; }     // elements of a strip's or panel's block
+  static int64_t count_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
+  int64_t operand() const { return block_steps_ * kStep; }  // elements of a strip's or panel's block
+  // Whether the sums of a bf16 result must be kept from one block of the inner dimension to the next.
+  bool keeps_all() const { return std::is_same_v<Out, BFloat16> && blocks_ > 1; }
 
-  // Whole rows of a that begin at cache lines are read where they are, unless they all lie in the same cache sets.
+  // Reads whole rows of the matrix, so that the processor's prefetching follows.
+  void pack_strips(Range rows, Range inner) const {
+    for (int64_t i = inner.begin, step = 0; i < inner.end; i += kSide, ++step)
+      for (int64_t row = rows.begin, strip = 0; row < rows.end; row += kSide, ++strip)
+        pack_left_of_columns({a_.data + i * a_.stride, a_.stride, std::min(kSide, inner.end - i), rows_}, row,
+                             packed_ + strip * operand() + step * kStep);
+  }
+  void pack_panels(Range columns, Range inner) const {
+    const int64_t panels = steps_of(columns.size());
+    if (b_.across) {
+      for (int64_t panel = 0; panel < panels; ++panel)
+        pack_right_of_rows({b_.data + inner.begin, b_.stride, columns_, inner.size()}, columns.begin + panel * kSide,
+                           panels_ + panel * operand());
+    } else {
+      for (int64_t i = inner.begin, step = 0; i < inner.end; i += kSide, ++step)
+        for (int64_t panel = 0; panel < panels; ++panel)
+          pack_right({b_.data + i * b_.stride, b_.stride, std::min(kSide, inner.end - i), columns_},
+                     columns.begin + panel * kSide, panels_ + panel * operand() + step * kStep);
+    }
+  }
+
+  // Whole rows of a that begin at cache lines are read where they are, unless they lie in the same sets of the first
+  // cache.
   bool in_place(int64_t row, Range inner) const {
-    constexpr int64_t kLine = 64, kSets = 4096;  // bytes
+    constexpr int64_t kLine = 64, kHalfOfSets = 2048;  // bytes
     const int64_t row_bytes = 2 * a_.stride;
     return !a_.across && row + kSide <= rows_ && inner.size() % kSide == 0 && row_bytes % kLine == 0 &&
-           row_bytes % kSets != 0 && reinterpret_cast<uintptr_t>(a_.data) % kLine == 0;
+           row_bytes % kHalfOfSets != 0 && reinterpret_cast<uintptr_t>(a_.data) % kLine == 0;
   }
-
-  void pack_strip(int64_t row, Range inner, BFloat16* to) const {
-    if (a_.across)
-      pack_left_of_columns({a_.data + inner.begin * a_.stride, a_.stride, inner.size(), rows_}, row, to);
-    else
-      pack_left({a_.data + inner.begin, a_.stride, rows_, inner.size()}, row, to);
+  // The strip in memory.
+  Left strip_at(int64_t row, Range rows, Range inner) const {
+    if (a_.across) return packed_ + (row - rows.begin) / kSide * operand();
+    return {a_.data + row * a_.stride + inner.begin, a_.stride};
   }
-
-  void pack_panel(int64_t column, Range inner, BFloat16* to) const {
-    if (b_.across)
-      pack_right_of_rows({b_.data + inner.begin, b_.stride, columns_, inner.size()}, column, to);
-    else
-      pack_right({b_.data + inner.begin * b_.stride, b_.stride, inner.size(), columns_}, column, to);
+  Left part_of(Left strip, const Part& part, int64_t row, Range inner) const {
+    if (!a_.across && !in_place(row, inner)) {
+      const int64_t first = inner.begin + part.begin * kSide;
+      pack_left({a_.data + first, a_.stride, rows_, std::min(part.steps * kSide, inner.end - first)}, row, packed_);
+      return packed_;
+    }
+    strip.data += part.begin * strip.step_stride;
+    return strip;
   }
 
   void multiply(int64_t block, Range rows, Range columns, Range inner) const {
+    const int64_t steps = steps_of(inner.size()), panels = steps_of(columns.size());
+    const int64_t parts = count_of(steps, kPartSteps);
     for (int64_t row = rows.begin; row < rows.end; row += kSide) {
-      const int64_t strip = (row - rows.begin) / kSide;
-      const Left left = in_place(row, inner) ? Left(a_.data + row * a_.stride + inner.begin, a_.stride)
-                                             : Left(strips_ + strip * operand());
-      for (int64_t column = columns.begin; column < columns.end; column += kSide)
-        strip_times_panel<Unit>(steps_of(inner.size()), left, panels_ + (column - columns.begin) / kSide * operand(),
-                                rows_ - row, columns_ - column, block == 0, block + 1 == blocks_, write_,
-                                c_ + row * columns_ + column, columns_,
-                                keeps_ ? kept_ + (strip * panels() + column / kSide) * kBlock : kept_);
+      const Left strip = strip_at(row, rows, inner);
+      const Left next = strip_at(std::min(row + kSide, rows.end - 1), rows, inner);
+      float* const kept = keeps_all() ? kept_ + (row - rows.begin) / kSide * steps_of(columns_) * kBlock +
+                                            columns.begin / kSide * kBlock
+                                      : kept_;
+      for (int64_t i = 0; i < parts; ++i) {
+        const int64_t begin = i * steps / parts;
+        const Part part{begin, (i + 1) * steps / parts - begin, block + i == 0, block + 1 == blocks_ && i + 1 == parts};
+        const Left left = part_of(strip, part, row, inner);
+        for (int64_t panel = 0; panel < panels; ++panel) {
+          const int64_t column = columns.begin + panel * kSide;
+          Out* const c = c_ + row * columns_ + column;
+          strip_times_panel<Unit>(part, left, panels_ + panel * operand() + begin * kStep, rows_ - row,
+                                  columns_ - column, write_, c, columns_, kept + panel * kBlock,
+                                  Ahead(next, part, panel, panels, c, columns_));
+        }
+      }
     }
   }
+
+  // Fetches, step by step, what the next strip and the next block of c will need. Where nothing is next, this harms
+  // nothing.
+  class Ahead {
+   public:
+    Ahead(const Left& next, const Part& part, int64_t panel, int64_t panels, Out* c, int64_t stride)
+        : rows_(count_of(kSide, panels)),
+          row_bytes_(2 * next.row_stride),
+          step_bytes_(2 * next.step_stride),
+          strip_(address(next.data + part.begin * next.step_stride) + panel * rows_ * row_bytes_),
+          writes_(std::is_same_v<Out, float> || part.is_last),
+          c_row_bytes_(stride * static_cast<int64_t>(sizeof(Out))),
+          c_(address(c) + kSide * sizeof(Out)) {}
+
+    inline __attribute__((always_inline)) void operator()(int64_t step) const {
+      const char* const strip = strip_ + step * step_bytes_;
+      for (int64_t row = 0; row < rows_; ++row) _mm_prefetch(strip + row * row_bytes_, _MM_HINT_T1);
+      if (!writes_) return;
+      constexpr int64_t kRows = kSide / kPartSteps, kLine = 64;
+#pragma GCC unroll 4
+      for (int64_t row = 0; row < kRows; ++row)
+        for (int64_t byte = 0; byte < kSide * static_cast<int64_t>(sizeof(Out)); byte += kLine)
+          __builtin_prefetch(c_ + (step * kRows + row) * c_row_bytes_ + byte, 1);
+    }
+
+   private:
+    static const char* address(const void* of) { return static_cast<const char*>(of); }
+
+    const int64_t rows_, row_bytes_, step_bytes_;
+    const char* const strip_;
+    const bool writes_;
+    const int64_t c_row_bytes_;
+    const char* const c_;
+  };
 
   const Operand a_, b_;
   const Write write_;
   Out* const c_;
   const int64_t rows_, columns_, inner_;
-  int64_t blocks_, block_steps_;  // of the inner dimension
-  int64_t block_rows_;
-  bool keeps_;  // the sums of a bf16 result, from one block of the inner dimension to the next
-  BFloat16 *strips_, *panels_;
+  const int64_t blocks_, block_steps_;  // of the inner dimension
+  int64_t block_panels_;
+  BFloat16 *packed_, *panels_;  // strips, or a part of one; panels
   float* kept_;
 };
 
