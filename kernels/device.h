@@ -13,6 +13,12 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
+// How a rank computes, as people read it.
+struct Arithmetic {
+  std::string text;     // "fp64", "fp32 (AVX2)", "bf16 on AMX"
+  std::string refused;  // "AMX: ...": a faster unit that the system does not let the process use, and why; empty: none
+};
+
 // The state of a rank's device, if that is not the host.
 struct DeviceStatus {
   std::string name;              // the vendor's name for it

@@ -41,6 +41,11 @@ constexpr const char* name_of(DType type) {
   return "?";
 }
 
+// The usual name of a precision: "fp64", "fp32", "bf16".
+constexpr const char* precision_of(DType type) {
+  return type == DType::kF64 ? "fp64" : type == DType::kF32 ? "fp32" : name_of(type);
+}
+
 constexpr bool is_floating(DType type) { return type != DType::kI32 && type != DType::kU8; }
 
 // The type of sums over values of `type`: fp64 for fp64, otherwise fp32.

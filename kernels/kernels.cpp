@@ -16,9 +16,12 @@ Kernels::Kernels(std::unique_ptr<Backend> backend) : backend_(std::move(backend)
 }
 Kernels::~Kernels() = default;
 
+Arithmetic Backend::arithmetic() const { return {precision_of(dtype()), ""}; }
+
 Device Kernels::device() const { return backend_->device(); }
 DType Kernels::dtype() const { return backend_->dtype(); }
 const char* Kernels::name() const { return backend_->name(); }
+Arithmetic Kernels::arithmetic() const { return backend_->arithmetic(); }
 bool Kernels::deterministic() const { return backend_->deterministic(); }
 std::optional<DeviceStatus> Kernels::device_status() const { return backend_->device_status(); }
 std::optional<int64_t> Kernels::peak_device_bytes() const { return backend_->peak_device_bytes(); }

@@ -84,6 +84,7 @@ class Kernels {
   Device device() const;
   DType dtype() const;       // compute type of weights and activations
   const char* name() const;  // "reference", "cpu", "cuda"
+  Arithmetic arithmetic() const;
   bool deterministic() const;
   std::optional<DeviceStatus> device_status() const;
   std::optional<int64_t> peak_device_bytes() const;
@@ -224,6 +225,7 @@ class Backend {
   virtual Device device() const = 0;
   virtual DType dtype() const = 0;
   virtual const char* name() const = 0;
+  virtual Arithmetic arithmetic() const;  // if not overridden, only the precision of dtype()
   // False: operations do nothing, the plain forms neither; count() receives the work of each call first.
   virtual bool computes() const { return true; }
   virtual void count(const Work&) {}

@@ -74,9 +74,11 @@ GpuHere gpu_here() {
 void set_device(Machine& machine, const std::string& name, const GpuHere& here, const Config& config) {
   const double peak = config.output.peak_flops;
   if (name == "cpu") {
+    const DType type = compute_type(config.parallel.backend);
     machine.device = measure_host(config.parallel.backend, peak);
     machine.device_source = peak > 0 ? "this host: peak from output.peak_flops, bandwidth of a copy measured just now"
-                                     : "this host: a matrix product and a copy measured just now";
+                                     : fmt::format("this host: a matrix product{} in {} and a copy measured just now",
+                                                   type == DType::kBF16 ? " and attention" : "", precision_of(type));
     return;
   }
   if (!name.empty()) {

@@ -6,6 +6,7 @@
 #include "kernels/make_kernels.h"
 #include "kernels/trace.h"
 #include "launch/memory_report.h"
+#include "launch/precision_option.h"
 #include "launch/process/control_groups.h"
 #include "launch/process/devices.h"
 #include "launch/process/hosts.h"
@@ -75,7 +76,7 @@ Config config_or_advice(const ConfigFor& config_for, const Launcher& launcher, i
 Beginning resolve(const Arguments& arguments, const Launcher& launcher, const std::string& text, int ranks,
                   const RankJob& job) {
   const std::string& file = arguments.positional().front();
-  const std::vector<std::string> settings = arguments.values("set");
+  const std::vector<std::string> settings = settings_with_precision(arguments);
   const StartingPoint start = find_starting_point(text, file, settings, arguments.whole_number(job.step_option, 0));
   const int64_t steps_done = job.purpose == Purpose::kTraining ? start.step : before_last_step(start.step);
   const auto config_for = [&](std::optional<int> count) {
@@ -115,22 +116,24 @@ void announce(const Process& process, const Launcher& launcher, const Config& co
               const Kernels& kernels, Communicator& start) {
   const std::optional<DeviceStatus> device = kernels.device_status();
   const int64_t on_host = device ? estimate.program_bytes + estimate.batch_bytes : process_bytes(estimate);
-  const std::vector<Place> places = gather_places(
-      start, {process.host(), allowed_cpus(), on_host, available_memory(), ranks_yield(), cpu_quota().value_or(0)});
+  const std::vector<Place> places =
+      gather_places(start, {process.host(), allowed_cpus(), on_host, available_memory(), ranks_yield(),
+                            cpu_quota().value_or(0), kernels.arithmetic()});
   const std::vector<DevicePlace> devices =
       device ? gather_devices(start, {process.host(), *device, bytes_beside_context(estimate, config)})
              : std::vector<DevicePlace>();
   std::vector<std::string> warnings;
-  const std::string device_text = text_of_rank_0(start, [&]() -> std::string {
-    if (devices.empty()) return kernels.name();
+  const std::string devices_text = text_of_rank_0(start, [&]() -> std::string {
+    if (devices.empty()) return "";
     const DeviceSummary summary = summarize_devices(devices, config.parallel.device_transport);
     warnings = summary.warnings;
-    return fmt::format("{}, {}{}", kernels.name(), summary.text, kernels.deterministic() ? "" : ", not deterministic");
+    return fmt::format(", {}{}", summary.text, kernels.deterministic() ? "" : ", not deterministic");
   });
   if (process.rank() != 0) return;
   const HostSummary hosts = summarize_hosts(places, this_start(), launcher);
-  say(fmt::format("{} on {}; mesh: {}; device: {}; {}", counted(process.size(), "rank"), hosts.text,
-                  mesh_text(config.parallel.mesh), device_text, process.transport()));
+  say(fmt::format("{} on {}; mesh: {}; device: {}, {}{}; {}", counted(process.size(), "rank"), hosts.text,
+                  mesh_text(config.parallel.mesh), kernels.name(), hosts.arithmetic, devices_text,
+                  process.transport()));
   say("memory of rank 0: " + memory_line(estimate, config));
   warnings.insert(warnings.begin(), hosts.warnings.begin(), hosts.warnings.end());
   for (const std::string& warning : warnings) say(warning);

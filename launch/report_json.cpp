@@ -119,7 +119,9 @@ Json json_of(const MeshChoice& choice) {
 std::string plan_json(const PlanReport& report) {
   const auto& [plan, purpose, machine, advice] = report;
   const MeshShape& mesh = plan.config.parallel.mesh;
-  Json object = {{"mesh", mesh_json(mesh)}, {"work", work_name(purpose)}};
+  Json object = {{"mesh", mesh_json(mesh)},
+                 {"precision", precision_of(compute_type(plan.config.parallel.backend))},
+                 {"work", work_name(purpose)}};
   if (machine.device) object["machine"] = machine_json(machine);
   const int64_t has = machine.memory_of_rank(mesh);
   object["memory"] = {{"needed", plan.needed}, {"limit", has}, {"source", machine.memory_source_of(mesh)}};

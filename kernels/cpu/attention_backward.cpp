@@ -27,31 +27,24 @@ void delta_rows(const Tensor& d_o, const Tensor& o, float* delta) {
   });
 }
 
-// scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta). Over the width of
-// the tile, both become 0 for keys that the row does not see. lse and delta begin at the block's first row (t, r) in
-// [T, H].
-HWY_INLINE void gradient_tile(const QueryBlock& block, const Strips& strips, int64_t u, int64_t H, int64_t R,
-                              const float* lse, const float* delta, float* scores, float* products) {
-  for (int64_t query = 0, row = 0; query < block.queries(); ++query)
-    for (int64_t r = 0; r < R; ++r, ++row) {
-      const Range seen = block.keys_of_row(row, u);
-      const Range columns = seen.empty() ? Range{} : strips.columns(row / kStrip);
-      float *score = scores + row * kTileKeys, *product = products + row * kTileKeys;
-      for (float* whole : {score, product}) {
-        std::fill(whole, whole + columns.begin, 0.0f);
-        std::fill(whole + columns.end, whole + kTileKeys, 0.0f);
-      }
-      if (seen.empty()) continue;
-      hide_masked(seen, columns, score);
-      const FloatVector shift = hn::Set(Floats(), static_cast<float>(std::numbers::log2e * lse[query * H + r]));
-      const FloatVector delta_row = hn::Set(Floats(), delta[query * H + r]);
-      for_each_vector(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
-        const int64_t at = columns.begin + i;
-        const FloatVector p = exp2_of(hn::Sub(load(score + at, some), shift));
-        store(p, score + at, some);
-        store(hn::Mul(p, hn::Sub(load(product + at, some), delta_row)), product + at, some);
-      });
-    }
+// scores become P = 2^(score - log2(e) lse), products (d_o v^T) become dS = P * (product - delta), for these columns of
+// a row in one tile. The products that follow take them rounded to E.
+template <typename E>
+HWY_INLINE void gradient_row(Range columns, float lse, float delta, float* score, float* product) {
+  const Floats d;
+  const FloatVector shift = hn::Set(d, static_cast<float>(std::numbers::log2e * lse)), by = hn::Set(d, delta);
+  for (int64_t i = columns.begin; i < columns.end; i += lanes()) {
+    const FloatVector p = exp2_of_bounded(hn::Sub(hn::LoadU(d, score + i), shift));
+    const FloatVector ds = hn::Mul(p, hn::Sub(hn::LoadU(d, product + i), by));
+    hn::StoreU(rounded_to<E>(p), d, score + i);
+    hn::StoreU(rounded_to<E>(ds), d, product + i);
+  }
+}
+
+// A row's P or dS of the keys of the tile that were not computed.
+HWY_INLINE void clear_others(Range columns, float* row) {
+  std::fill(row, row + columns.begin, 0.0f);
+  std::fill(row + columns.end, row + kTileKeys, 0.0f);
 }
 
 // out [U, .., K] (rows `stride` apart) += factor * weights^T rows, for the keys of the tile at u; weights [..,
@@ -70,14 +63,16 @@ HWY_INLINE void add_to_keys(const QueryBlock& block, Range keys, int64_t u, int6
       const int64_t here = std::min(kStrip, end - key), columns = std::min(panel, K - k);
       if (here == kStrip && columns == panel)
         strip_product<Order::kColumns, true>(left, right, rows.size(), to, stride, factor);
+      else if (here == kStrip && columns == lanes())
+        strip_product<Order::kColumns, true, kStrip, 1>(left, right, rows.size(), to, stride, factor);
       else
         edge_product<Order::kColumns, true>(left, right, rows.size(), here, columns, to, stride, factor);
     }
 }
 
-void attention_backward(const AttentionSizes& s, const AttentionMask& mask, const float* q, const float* k,
-                        const float* v, const float* d_o, const float* lse, const float* delta, float* dq, float* dk,
-                        float* dv, Scratch& scratch) {
+template <typename E>
+void backward(const AttentionSizes& s, const AttentionMask& mask, const E* q, const E* k, const E* v, const E* d_o,
+              const float* lse, const float* delta, float* dq, float* dk, float* dv, Scratch& scratch) {
   const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
   const float scale = 1 / std::sqrt(static_cast<float>(K));
   QueryBlock block(mask, s.T, R);
@@ -90,7 +85,6 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
   float *q_columns = scratch.take(rows * padded_K), *do_columns = scratch.take(rows * padded_K);
   float* dq_rows = scratch.take(rows * padded_K);
   float *p = scratch.take(rows * kTileKeys), *ds = scratch.take(rows * kTileKeys);
-  Strips strips;
   const Range visible = visible_keys(mask, s.T), packed = whole_tiles(visible);
   if (visible.empty()) return;
 
@@ -110,13 +104,26 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
       std::fill(dq_rows, dq_rows + padded * padded_K, 0.0f);
       const Range keys = block.keys();
       for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys) {
-        strips.find(block, u);
-        score_strips(strips, K, q_rows, key_panels + u * K, p);
-        score_strips(strips, K, do_rows, value_panels + u * K, ds);
-        gradient_tile(block, strips, u, s.H, R, lse + at, delta + at, p, ds);
+        for (int64_t first = 0; first < block.rows(); first += kStrip) {
+          const Range seen = block.keys_of_rows(first, first + kStrip, u);
+          const Range columns = seen.empty() ? Range{} : whole_vectors(seen);
+          float *p_strip = p + first * kTileKeys, *ds_strip = ds + first * kTileKeys;
+          score_strip(columns, K, q_rows + first * K, key_panels + u * K, p_strip);
+          score_strip(columns, K, do_rows + first * K, value_panels + u * K, ds_strip);
+          for (int64_t row = first; row < std::min(first + kStrip, block.rows()); ++row) {
+            float *p_row = p + row * kTileKeys, *ds_row = ds + row * kTileKeys;
+            const Range of_row = block.keys_of_row(row, u), computed = of_row.empty() ? Range{} : columns;
+            clear_others(computed, p_row), clear_others(computed, ds_row);
+            if (of_row.empty()) continue;
+            hide_masked(of_row, columns, p_row);
+            const int64_t at_row = at + row / R * s.H + row % R;
+            gradient_row<E>(columns, lse[at_row], delta[at_row], p_row, ds_row);
+          }
+          if (!seen.empty())
+            add_weighted_values(seen, K, padded_K, ds_strip, key_columns, key_rows, u, dq_rows + first * padded_K);
+        }
         add_to_keys(block, keys, u, K, 1, p, do_columns, padded, dv + g * K, s.G * K);
         add_to_keys(block, keys, u, K, scale, ds, q_columns, padded, dk + g * K, s.G * K);
-        add_weighted_values(strips, padded_K, ds, key_columns, key_rows, u, dq_rows);
       }
       const FloatVector by = hn::Set(Floats(), scale);
       for (int64_t row = 0; row < block.rows(); ++row) {
@@ -127,6 +134,16 @@ void attention_backward(const AttentionSizes& s, const AttentionMask& mask, cons
       }
     }
   }
+}
+
+void attention_backward(const AttentionMask& mask, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& d_o,
+                        const Tensor& lse, const Tensor& delta, const Tensor& dq, const Tensor& dk, const Tensor& dv,
+                        Scratch& scratch) {
+  by_element(q.dtype(), [&](auto element) HWY_ATTR {
+    using E = decltype(element);
+    backward(attention_sizes(q, k), mask, q.data<E>(), k.data<E>(), v.data<E>(), d_o.data<E>(), lse.data<float>(),
+             delta.data<float>(), dq.data<float>(), dk.data<float>(), dv.data<float>(), scratch);
+  });
 }
 
 }  // namespace ropewalk::HWY_NAMESPACE
@@ -150,13 +167,8 @@ void CpuBackend::attention_backward(const Tensor& q, const Tensor& k, const Tens
   if (s.T == 0 || s.U == 0) return;
   const AttentionMask mask(s, span);
   if (on_matrix_unit())
-    return tiles::attention_backward(unit_, s, mask, q.data<BFloat16>(), k.data<BFloat16>(), v.data<BFloat16>(),
-                                     d_o.data<BFloat16>(), lse.data<float>(), delta.data<float>(), dq.data<float>(),
-                                     dk.data<float>(), dv.data<float>(), scratch_);
-  if (!wide()) return Backend::attention_backward(q, k, v, d_o, lse, delta, span, dq, dk, dv);
-  HWY_DYNAMIC_DISPATCH(attention_backward)
-  (s, mask, q.data<float>(), k.data<float>(), v.data<float>(), d_o.data<float>(), lse.data<float>(),
-   delta.data<float>(), dq.data<float>(), dk.data<float>(), dv.data<float>(), scratch_);
+    return tiles::attention_backward(unit_, s, mask, q, k, v, d_o, lse, delta, dq, dk, dv, scratch_);
+  HWY_DYNAMIC_DISPATCH(attention_backward)(mask, q, k, v, d_o, lse, delta, dq, dk, dv, scratch_);
 }
 
 }  // namespace ropewalk

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/cpu/matrix_unit.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/rotation_table.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/host_backend.h"
@@ -17,6 +18,7 @@ class CpuBackend final : public HostBackend {
 
   DType dtype() const override { return dtype_; }
   const char* name() const override { return "cpu"; }
+  Arithmetic arithmetic() const override;
 
   void cast(const Tensor& from, const Tensor& to) override;
   void add(const Tensor& a, const Tensor& b, const Tensor& y) override;
@@ -58,8 +60,9 @@ class CpuBackend final : public HostBackend {
   std::optional<int64_t> first_not_finite(const Tensor& x) override;
 
  private:
-  bool wide() const { return dtype_ == DType::kF32; }
-  bool on_matrix_unit() const { return !wide() && unit_ != MatrixUnit::kVectors; }
+  bool on_matrix_unit() const { return dtype_ == DType::kBF16 && unit_ != MatrixUnit::kVectors; }
+
+  void multiply(const Matrix& a, const Matrix& b, Write write, const Tensor& c);
 
   DType dtype_;
   MatrixUnit unit_;

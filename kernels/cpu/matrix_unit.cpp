@@ -66,10 +66,8 @@ MatrixUnits find_units() {
     units.refusal = "the system does not save tile registers";
     return units;
   }
-#ifndef ARCH_REQ_XCOMP_PERM
-  constexpr int ARCH_REQ_XCOMP_PERM = 0x1023;
-#endif
-  if (syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, kTileData) != 0)
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM, which older headers of Linux lack
+  if (syscall(SYS_arch_prctl, kRequestPermission, kTileData) != 0)
     units.refusal = fmt::format("the system refuses tile registers to this process: {}", std::strerror(errno));
   else
     units.tiles = true;

@@ -17,35 +17,41 @@ namespace ropewalk::HWY_NAMESPACE {
 // The largest block: 288 KiB of panels, 2.25 MiB of strips. A shorter inner dimension would read and write c more
 // often. Rows and columns are multiples of every strip's height and every panel's width.
 constexpr int64_t kBlockInner = 384, kBlockRows = 1536, kBlockColumns = 192;
+// Columns of a bf16 c that are summed at a time: at most 4.5 MiB of fp32 sums.
+constexpr int64_t kRoundedColumns = 768;
 
 // A last strip with exactly a third or two thirds of kStrip rows computes only these.
 constexpr int64_t kThird = kStrip / 3;
 
 // Packs x [rows, inner] into strips: strip s is [inner, kStrip], and its columns are the rows of x from s * kStrip on,
 // 0 beyond the last.
-HWY_INLINE void pack_strips(const float* x, int64_t stride, int64_t rows, int64_t inner, float* to) {
+template <typename E>
+HWY_INLINE void pack_strips(const E* x, int64_t stride, int64_t rows, int64_t inner, float* to) {
   for (int64_t first = 0; first < rows; first += kStrip, to += inner * kStrip, x += kStrip * stride) {
     const int64_t here = std::min(kStrip, rows - first);
     const int64_t done = transpose_fours(x, stride, here, inner, to, kStrip), done_rows = done > 0 ? here / 4 * 4 : 0;
     for (int64_t row = 0; row < kStrip; ++row)
       for (int64_t i = row < done_rows ? done : 0; i < inner; ++i)
-        to[i * kStrip + row] = row < here ? x[row * stride + i] : 0.0f;
+        to[i * kStrip + row] = row < here ? ropewalk::widen(x[row * stride + i]) : 0.0f;
   }
 }
 
 // Packs the same strips from the transpose, x [inner, rows].
-HWY_INLINE void pack_strips_of_columns(const float* x, int64_t stride, int64_t rows, int64_t inner, float* to) {
+template <typename E>
+HWY_INLINE void pack_strips_of_columns(const E* x, int64_t stride, int64_t rows, int64_t inner, float* to) {
   constexpr int64_t kSideBySide = 16;  // rows of x packed together, so that each cache line is used up
   for (int64_t begin = 0; begin < inner; begin += kSideBySide)
     for (int64_t first = 0; first < rows; first += kStrip) {
       const int64_t here = std::min(kStrip, rows - first);
       for (int64_t i = begin; i < std::min(begin + kSideBySide, inner); ++i) {
-        const float* from = x + i * stride + first;
+        const E* from = x + i * stride + first;
         float* out = to + first * inner + i * kStrip;
         if (here == kStrip) {
-          std::memcpy(out, from, kStrip * sizeof(float));
+          E strip[kStrip];  // apart from `out`, so that the loop is vectorized
+          std::memcpy(strip, from, sizeof(strip));
+          for (int64_t row = 0; row < kStrip; ++row) out[row] = ropewalk::widen(strip[row]);
         } else {
-          for (int64_t row = 0; row < kStrip; ++row) out[row] = row < here ? from[row] : 0.0f;
+          for (int64_t row = 0; row < kStrip; ++row) out[row] = row < here ? ropewalk::widen(from[row]) : 0.0f;
         }
       }
     }
@@ -77,39 +83,99 @@ HWY_INLINE void tile(Left left, const float* panel, int64_t inner, int64_t rows,
   }
 }
 
-void product(const ProductSizes& s, Matrix a, Matrix b, Write write, float* c, Scratch& scratch) {
-  const int64_t panel = panel_columns();
-  const int64_t blocks = (s.inner + kBlockInner - 1) / kBlockInner;
-  const int64_t block_inner = round_up((s.inner + blocks - 1) / blocks, 4);
-  const int64_t block_rows = std::min(kBlockRows, round_up(s.rows, kStrip));
-  const int64_t block_columns = std::min(kBlockColumns, round_up(s.columns, panel));
-  scratch.reserve({block_rows * block_inner, block_columns * block_inner});
-  float *strips = scratch.take(block_rows * block_inner), *panels = scratch.take(block_columns * block_inner);
+// The elements of a matrix or of its transpose.
+template <typename E>
+struct Factor {
+  explicit Factor(const Matrix& x) : data(x.of.data<E>()), stride(x.of.extent(1)), transpose(x.transpose) {}
+  const E* at(int64_t row, int64_t column) const {
+    return data + (transpose == Transpose::kYes ? column * stride + row : row * stride + column);
+  }
+  const E* data;
+  int64_t stride;
+  Transpose transpose;
+};
+template <typename E>
+struct Factors {
+  Factors(const Matrix& a_, const Matrix& b_) : a(a_), b(b_) {}
+  Factor<E> a, b;
+};
 
-  for (int64_t i = 0; i < s.inner; i += block_inner, write = Write::kAdd) {
-    const int64_t inner = std::min(block_inner, s.inner - i);
-    for (int64_t r = 0; r < s.rows; r += block_rows) {
-      const int64_t rows = std::min(block_rows, s.rows - r);
-      if (a.transpose == Transpose::kYes) {
-        pack_strips_of_columns(a.data + i * a.stride + r, a.stride, rows, inner, strips);
+// Sizes of blocks, and room for one packed block of each factor.
+struct Blocks {
+  int64_t rows, columns, inner;
+  float *strips, *panels;
+};
+
+// c (rows c_stride apart) (+)= the rows and columns of a b that lie in these ranges
+template <typename E>
+void multiply(const Factors<E>& x, Range of_rows, Range of_columns, int64_t inner_size, const Blocks& block,
+              Write write, float* c, int64_t c_stride) {
+  const int64_t panel = panel_columns();
+  for (int64_t i = 0; i < inner_size; i += block.inner, write = Write::kAdd) {
+    const int64_t inner = std::min(block.inner, inner_size - i);
+    for (int64_t r = of_rows.begin; r < of_rows.end; r += block.rows) {
+      const int64_t rows = std::min(block.rows, of_rows.end - r);
+      if (x.a.transpose == Transpose::kYes) {
+        pack_strips_of_columns(x.a.at(r, i), x.a.stride, rows, inner, block.strips);
       } else {
-        pack_strips(a.data + r * a.stride + i, a.stride, rows, inner, strips);
+        pack_strips(x.a.at(r, i), x.a.stride, rows, inner, block.strips);
       }
-      for (int64_t j = 0; j < s.columns; j += block_columns) {
-        const int64_t columns = std::min(block_columns, s.columns - j);
-        if (b.transpose == Transpose::kYes) {
+      for (int64_t j = of_columns.begin; j < of_columns.end; j += block.columns) {
+        const int64_t columns = std::min(block.columns, of_columns.end - j);
+        if (x.b.transpose == Transpose::kYes) {
           const Range all{0, columns}, padded{0, round_up(columns, panel)};
-          pack_rows_as_columns(b.data + j * b.stride + i, b.stride, inner, all, padded, panels);
+          pack_rows_as_columns(x.b.at(i, j), x.b.stride, inner, all, padded, block.panels);
         } else {
-          pack_columns(b.data + i * b.stride + j, b.stride, columns, {0, inner}, {0, inner}, inner, panels);
+          pack_columns(x.b.at(i, j), x.b.stride, columns, {0, inner}, {0, inner}, inner, block.panels);
         }
+        float* to = c + (r - of_rows.begin) * c_stride + j - of_columns.begin;
         for (int64_t row = 0; row < rows; row += kStrip)
           for (int64_t column = 0; column < columns; column += panel)
-            tile({strips + row * inner, kStrip}, panels + column * inner, inner, rows - row, columns - column, write,
-                 c + (r + row) * s.columns + j + column, s.columns);
+            tile({block.strips + row * inner, kStrip}, block.panels + column * inner, inner, rows - row,
+                 columns - column, write, to + row * c_stride + column, c_stride);
       }
     }
   }
+}
+
+// c (+)= a b for a bf16 c, a part at a time: its sums stay in the caches until they are rounded.
+template <typename E>
+void multiply_and_round(const Factors<E>& x, int64_t inner, const Blocks& block, Write write, const Tensor& c,
+                        float* sums) {
+  for (int64_t r = 0; r < c.extent(0); r += block.rows)
+    for (int64_t j = 0; j < c.extent(1); j += kRoundedColumns) {
+      const Range rows{r, std::min(r + block.rows, c.extent(0))};
+      const Range columns{j, std::min(j + kRoundedColumns, c.extent(1))};
+      multiply(x, rows, columns, inner, block, Write::kSet, sums, columns.size());
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        const float* sum = sums + (row - rows.begin) * columns.size();
+        BFloat16* to = c.data<BFloat16>() + row * c.extent(1) + columns.begin;
+        for_each_vector(columns.size(), [&](int64_t i, auto some) HWY_ATTR {
+          const FloatVector ab = load(sum + i, some);
+          store(write == Write::kAdd ? hn::Add(load(to + i, some), ab) : ab, to + i, some);
+        });
+      }
+    }
+}
+
+template <typename E>
+void product_of(Matrix a, Matrix b, Write write, const Tensor& c, Scratch& scratch) {
+  const int64_t inner = a.of.extent(a.transpose == Transpose::kYes ? 0 : 1), columns = c.extent(1);
+  const int64_t blocks = (inner + kBlockInner - 1) / kBlockInner;
+  const bool rounds = c.dtype() == DType::kBF16;
+  Blocks block{std::min(kBlockRows, round_up(c.extent(0), kStrip)),
+               std::min(kBlockColumns, round_up(columns, panel_columns())), round_up((inner + blocks - 1) / blocks, 4),
+               nullptr, nullptr};
+  const int64_t sums = rounds ? block.rows * std::min(kRoundedColumns, columns) : 0;
+  scratch.reserve({block.rows * block.inner, block.columns * block.inner, sums});
+  block.strips = scratch.take(block.rows * block.inner), block.panels = scratch.take(block.columns * block.inner);
+  const Factors<E> x(a, b);
+  if (!rounds) return multiply(x, {0, c.extent(0)}, {0, columns}, inner, block, write, c.data<float>(), columns);
+  multiply_and_round(x, inner, block, write, c, scratch.take(sums));
+}
+
+void product(Matrix a, Matrix b, Write write, const Tensor& c, Scratch& scratch) {
+  by_element(a.of.dtype(), [&](auto element) HWY_ATTR { product_of<decltype(element)>(a, b, write, c, scratch); });
 }
 
 }  // namespace ropewalk::HWY_NAMESPACE
@@ -120,13 +186,13 @@ namespace ropewalk {
 
 HWY_EXPORT(product);
 
-void product(const ProductSizes& s, Matrix a, Matrix b, Write write, float* c, Scratch& scratch) {
-  if (s.rows == 0 || s.columns == 0) return;
-  if (s.inner == 0) {
-    if (write == Write::kSet) std::fill_n(c, s.rows * s.columns, 0.0f);
+void product(Matrix a, Matrix b, Write write, const Tensor& c, Scratch& scratch) {
+  if (c.elements() == 0) return;
+  if (a.of.elements() == 0) {  // no inner dimension
+    if (write == Write::kSet) std::memset(c.raw(), 0, static_cast<size_t>(c.bytes()));
     return;
   }
-  HWY_DYNAMIC_DISPATCH(product)(s, a, b, write, c, scratch);
+  HWY_DYNAMIC_DISPATCH(product)(a, b, write, c, scratch);
 }
 
 }  // namespace ropewalk

@@ -8,19 +8,14 @@ namespace ropewalk {
 
 enum class Transpose { kNo, kYes };
 
-// A matrix in row-major memory whose rows are `stride` numbers apart.
+// A matrix, or with kYes the transpose of one.
 struct Matrix {
-  const float* data;
-  int64_t stride;
+  const Tensor& of;  // of rank 2
   Transpose transpose = Transpose::kNo;
 };
 
-struct ProductSizes {
-  int64_t rows, columns, inner;
-};
-
-// c [rows, columns] (+)= a [rows, inner] b [inner, columns]. With Transpose::kYes, `data` holds the transpose of a or
-// b. A row of c has the same bits whatever the number of rows.
-void product(const ProductSizes& sizes, Matrix a, Matrix b, Write write, float* c, Scratch& scratch);
+// c [rows, columns] (+)= a [rows, inner] b [inner, columns]. a and b are both fp32, or both bf16; c is fp32 or has
+// their type. Sums are fp32; a bf16 c is rounded once. A row of c has the same bits whatever the number of rows.
+void product(Matrix a, Matrix b, Write write, const Tensor& c, Scratch& scratch);
 
 }  // namespace ropewalk

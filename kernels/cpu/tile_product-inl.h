@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/vector-inl.h"
+#include "kernels/floating.h"
 #include "kernels/range.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -34,36 +35,35 @@ struct Left {
   int64_t stride;
 };
 
-// c [strip, panel_columns()] = left [strip, inner] panel [inner, panel_columns()],  or  c += factor * that
-template <Order order, bool add, int64_t strip = kStrip>
-HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT panel, int64_t inner, float* HWY_RESTRICT c,
+// c [strip, vectors * lanes()] = left [strip, inner] right [inner, vectors * lanes()],  or  c += factor * that. right
+// is a panel, or with one vector either half of it.
+template <Order order, bool add, int64_t strip = kStrip, int64_t vectors = 2>
+HWY_INLINE void strip_product(Left left, const float* HWY_RESTRICT right, int64_t inner, float* HWY_RESTRICT c,
                               int64_t c_stride, float factor = 1) {
   const Floats d;
   const int64_t width = lanes();
-  FloatVector sum[strip][2];
-  for (auto& row : sum) row[0] = row[1] = hn::Zero(d);
+  FloatVector sum[strip][vectors];
+  for (auto& row : sum)
+    for (auto& part : row) part = hn::Zero(d);
   const float* HWY_RESTRICT a = left.data;
   HWY_UNROLL(4)  // because loop overhead takes issue slots
   for (int64_t i = 0; i < inner; ++i) {
-    const FloatVector b0 = hn::LoadU(d, panel), b1 = hn::LoadU(d, panel + width);
-    panel += 2 * width;
+    FloatVector b[vectors];
+    for (int64_t v = 0; v < vectors; ++v) b[v] = hn::LoadU(d, right + v * width);
+    right += 2 * width;
     for (int64_t row = 0; row < strip; ++row) {
       const FloatVector x = hn::Set(d, order == Order::kRows ? a[row * left.stride] : a[row]);
-      sum[row][0] = hn::MulAdd(x, b0, sum[row][0]);
-      sum[row][1] = hn::MulAdd(x, b1, sum[row][1]);
+      for (int64_t v = 0; v < vectors; ++v) sum[row][v] = hn::MulAdd(x, b[v], sum[row][v]);
     }
     a += order == Order::kRows ? 1 : left.stride;
   }
   [[maybe_unused]] const FloatVector by = hn::Set(d, factor);
-  for (int64_t row = 0; row < strip; ++row) {
-    float* to = c + row * c_stride;
-    if constexpr (add) {
-      sum[row][0] = hn::MulAdd(by, sum[row][0], hn::LoadU(d, to));
-      sum[row][1] = hn::MulAdd(by, sum[row][1], hn::LoadU(d, to + width));
+  for (int64_t row = 0; row < strip; ++row)
+    for (int64_t v = 0; v < vectors; ++v) {
+      float* to = c + row * c_stride + v * width;
+      if constexpr (add) sum[row][v] = hn::MulAdd(by, sum[row][v], hn::LoadU(d, to));
+      hn::StoreU(sum[row][v], d, to);
     }
-    hn::StoreU(sum[row][0], d, to);
-    hn::StoreU(sum[row][1], d, to + width);
-  }
 }
 
 // The same if only the first `rows` rows and `columns` columns of c exist.
@@ -80,25 +80,27 @@ HWY_INLINE void edge_product(Left left, const float* panel, int64_t inner, int64
     }
 }
 
+// Packed numbers are fp32; packing widens elements E, fp32 or bf16.
+
 // Packs the columns of x [.., columns] (rows `stride` apart) into panels: panel p is [panel_rows, panel_columns()] and
 // holds the columns from p * panel_columns() on, 0 beyond the last. Row i of x, for i in `rows`, goes to row i of each
 // panel. The panels' other rows in `written` are set to 0; rows outside `written` are not touched.
-HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
-                             int64_t panel_rows, float* to) {
+template <typename E>
+HWY_INLINE void pack_columns(const E* x, int64_t stride, int64_t columns, Range rows, Range written, int64_t panel_rows,
+                             float* to) {
   constexpr int64_t kRows = 64;  // few enough that their pages are still in the TLB for the next panel
-  const Floats d;
   const int64_t panel = panel_columns(), width = lanes();
   for (int64_t begin = rows.begin; begin < rows.end; begin += kRows)
     for (int64_t first = 0; first < columns; first += panel) {
       const int64_t here = std::min(panel, columns - first);
       for (int64_t row = begin; row < std::min(begin + kRows, rows.end); ++row) {
-        const float* from = x + row * stride + first;
+        const E* from = x + row * stride + first;
         float* out = to + first * panel_rows + row * panel;
         if (here == panel) {
-          hn::StoreU(hn::LoadU(d, from), d, out);
-          hn::StoreU(hn::LoadU(d, from + width), d, out + width);
+          store(load(from, AllLanes{}), out, AllLanes{});
+          store(load(from + width, AllLanes{}), out + width, AllLanes{});
         } else {
-          for (int64_t i = 0; i < panel; ++i) out[i] = i < here ? from[i] : 0.0f;
+          for (int64_t i = 0; i < panel; ++i) out[i] = i < here ? ropewalk::widen(from[i]) : 0.0f;
         }
       }
     }
@@ -109,11 +111,20 @@ HWY_INLINE void pack_columns(const float* x, int64_t stride, int64_t columns, Ra
 }
 
 #if HWY_TARGET != HWY_SCALAR
+using Four = hn::FixedTag<float, 4>;
+HWY_INLINE hn::Vec<Four> load_four(const float* from) { return hn::LoadU(Four(), from); }
+HWY_INLINE hn::Vec<Four> load_four(const BFloat16* from) {
+  const hn::Rebind<uint32_t, Four> words;
+  const auto bits = hn::PromoteTo(words, hn::LoadU(hn::Rebind<uint16_t, Four>(), &from->bits));
+  return hn::BitCast(Four(), hn::ShiftLeft<16>(bits));
+}
+
 // Transposes 4 x 4 numbers.
-HWY_INLINE void transpose_4x4(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
-  const hn::FixedTag<float, 4> d;
-  const auto a0 = hn::LoadU(d, from), a1 = hn::LoadU(d, from + from_stride);
-  const auto a2 = hn::LoadU(d, from + 2 * from_stride), a3 = hn::LoadU(d, from + 3 * from_stride);
+template <typename E>
+HWY_INLINE void transpose_4x4(const E* from, int64_t from_stride, float* to, int64_t to_stride) {
+  const Four d;
+  const auto a0 = load_four(from), a1 = load_four(from + from_stride);
+  const auto a2 = load_four(from + 2 * from_stride), a3 = load_four(from + 3 * from_stride);
   const auto low01 = hn::InterleaveLower(d, a0, a1), low23 = hn::InterleaveLower(d, a2, a3);
   const auto high01 = hn::InterleaveUpper(d, a0, a1), high23 = hn::InterleaveUpper(d, a2, a3);
   hn::StoreU(hn::ConcatLowerLower(d, low23, low01), d, to);
@@ -126,13 +137,14 @@ HWY_INLINE void transpose_4x4(const float* from, int64_t from_stride, float* to,
 // Transposes x in whole groups of 4 x 4 and returns the number of columns done; the caller does the remaining rows and
 // columns. Uses up each cache line before the next, because rows a power of two apart map to the same cache sets and
 // evict each other.
-HWY_INLINE int64_t transpose_fours([[maybe_unused]] const float* x, [[maybe_unused]] int64_t stride,
+template <typename E>
+HWY_INLINE int64_t transpose_fours([[maybe_unused]] const E* x, [[maybe_unused]] int64_t stride,
                                    [[maybe_unused]] int64_t rows, [[maybe_unused]] int64_t columns,
                                    [[maybe_unused]] float* to, [[maybe_unused]] int64_t to_stride) {
 #if HWY_TARGET == HWY_SCALAR
   return 0;
 #else
-  constexpr int64_t kLine = 16;  // floats in a cache line
+  constexpr int64_t kLine = 64 / sizeof(E);  // elements in a cache line
   const int64_t fours = columns / 4 * 4;
   for (int64_t begin = 0; begin < fours; begin += kLine)
     for (int64_t row = 0; row + 4 <= rows; row += 4)
@@ -145,19 +157,20 @@ HWY_INLINE int64_t transpose_fours([[maybe_unused]] const float* x, [[maybe_unus
 // Packs the rows of x [.., columns] into panels: panel p is [columns, panel_columns()], and its columns are the rows of
 // x from p * panel_columns() on. Only `rows` of x are read. `written` is a range of whole panels; columns in it that
 // belong to other rows are set to 0.
-HWY_INLINE void pack_rows_as_columns(const float* x, int64_t stride, int64_t columns, Range rows, Range written,
+template <typename E>
+HWY_INLINE void pack_rows_as_columns(const E* x, int64_t stride, int64_t columns, Range rows, Range written,
                                      float* to) {
   const int64_t panel = panel_columns();
   for (int64_t first = written.begin; first < written.end; first += panel) {
     const int64_t begin = std::clamp(rows.begin - first, int64_t{0}, panel);
     const int64_t end = std::clamp(rows.end - first, int64_t{0}, panel);
-    const float* from = x + first * stride;
+    const E* from = x + first * stride;
     float* out = to + first * columns;
     int64_t i = 0;
     if (begin == 0 && end == panel) i = transpose_fours(from, stride, panel, columns, out, panel);
     for (; i < columns; ++i) {
       std::fill(out + i * panel, out + i * panel + begin, 0.0f);
-      for (int64_t row = begin; row < end; ++row) out[i * panel + row] = from[row * stride + i];
+      for (int64_t row = begin; row < end; ++row) out[i * panel + row] = ropewalk::widen(from[row * stride + i]);
       std::fill(out + i * panel + end, out + (i + 1) * panel, 0.0f);
     }
   }

@@ -176,6 +176,17 @@ HWY_INLINE void prefetch_ahead(const E* p, Lanes) {
 HWY_INLINE void prefetch_ahead(const BFloat16*, OddLanes) {}  // in the line of the even ones
 HWY_INLINE void prefetch_ahead(const float* p, OddLanes) { prefetch_ahead(p + lanes()); }
 
+// x rounded to E, in fp32.
+template <class E>
+HWY_INLINE FloatVector rounded_to(FloatVector x) {
+  if constexpr (std::is_same_v<E, float>) {
+    return x;
+  } else {
+    const hn::Rebind<uint32_t, Floats> d;
+    return hn::BitCast(Floats(), hn::And(round_to_upper_half(x), hn::Set(d, 0xffff0000u)));
+  }
+}
+
 // x in the lanes that are loaded or stored, `otherwise` in the rest.
 template <class Lanes>
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector, Lanes) {
@@ -337,12 +348,14 @@ HWY_INLINE FloatVector times_exp2(FloatVector power, FloatVector fraction) {
   return hn::Mul(p, power);
 }
 
-// 2^x, to about 1 ulp; 0 for x <= -126.5 (n = -127) and infinity for x > 127.5 (n = 128).
-HWY_INLINE FloatVector exp2_of(FloatVector x) {
-  x = at_most(128.0f, at_least(-127.0f, x));
+// 2^x, to about 1 ulp; 0 for x <= -126.5 (n = -127). x is at most 127.5, or NaN.
+HWY_INLINE FloatVector exp2_of_bounded(FloatVector x) {
+  x = at_least(-127.0f, x);
   const Power near = power_of_rounded(hn::Add(x, hn::Set(Floats(), kShift)));
   return times_exp2(near.power, hn::Sub(x, near.whole));
 }
+// The same for any x: infinity for x > 127.5 (n = 128).
+HWY_INLINE FloatVector exp2_of(FloatVector x) { return exp2_of_bounded(at_most(128.0f, x)); }
 
 // e^x = 2^(x log2 e), the product carried in two parts: about 2 ulp with fused multiply-add, |x| / 2 ulp more
 // without.

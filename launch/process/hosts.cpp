@@ -40,7 +40,7 @@ std::string remedy(const Launcher& launcher, bool bound, bool yields) {
 }
 
 // cpus_around: CPUs that the launcher may use, if the job has no other host.
-std::string crowd_warning(const std::string& name, const Host& host, std::optional<int> cpus_around,
+std::string crowd_warning(const std::string& name, const Host& host, const std::optional<int>& cpus_around,
                           const Launcher& launcher) {
   const auto in_masks = static_cast<int>(host.cpus.size()), cpus = std::min(in_masks, host.quota);
   const bool bound = cpus_around ? *cpus_around > cpus : in_masks == 1 && host.quota > 1;  // the host has more
@@ -52,7 +52,7 @@ std::string crowd_warning(const std::string& name, const Host& host, std::option
   return fmt::format("{}; {}", out, remedy(launcher, bound, host.yields));
 }
 
-std::vector<std::string> warnings_of(const std::string& name, const Host& host, std::optional<int> cpus_around,
+std::vector<std::string> warnings_of(const std::string& name, const Host& host, const std::optional<int>& cpus_around,
                                      const Launcher& launcher) {
   std::vector<std::string> out;
   const int cpus = std::min(static_cast<int>(host.cpus.size()), host.quota);
@@ -67,6 +67,35 @@ std::vector<std::string> warnings_of(const std::string& name, const Host& host, 
   return out;
 }
 
+// The first names of a list.
+std::string shown(const std::vector<std::string>& names) {
+  const auto last = names.begin() + static_cast<std::ptrdiff_t>(std::min(names.size(), kHostsShown));
+  return fmt::format("{}{}", fmt::join(names.begin(), last, ", "), names.size() > kHostsShown ? ", ..." : "");
+}
+
+std::string arithmetic_of(const std::vector<Place>& places) {
+  std::map<std::string, int> ranks;
+  for (const Place& place : places) ++ranks[place.arithmetic.text];
+  if (ranks.size() == 1) return ranks.begin()->first;
+  std::vector<std::string> kinds;
+  for (const auto& [text, count] : ranks) kinds.push_back(fmt::format("{} x {}", count, text));
+  return fmt::format("{}", fmt::join(kinds, ", "));
+}
+
+// One for each unit and reason.
+std::vector<std::string> warnings_of_refused_units(const std::vector<Place>& places) {
+  std::map<std::string, std::vector<std::string>> hosts;
+  for (const Place& place : places) {
+    if (place.arithmetic.refused.empty()) continue;
+    std::vector<std::string>& of_reason = hosts[place.arithmetic.refused];
+    if (std::ranges::find(of_reason, place.host) == of_reason.end()) of_reason.push_back(place.host);
+  }
+  std::vector<std::string> out;
+  for (const auto& [refused, names] : hosts)
+    out.push_back(fmt::format("warning: {} cannot use {}; ranks there compute more slowly", shown(names), refused));
+  return out;
+}
+
 }  // namespace
 
 int64_t available_memory(const ControlGroups& groups) {
@@ -75,12 +104,12 @@ int64_t available_memory(const ControlGroups& groups) {
 }
 
 std::vector<Place> gather_places(Communicator& world, const Place& mine) {
-  const nlohmann::json text = {mine.host,   mine.cpus,     mine.memory_needed, mine.memory_available,
-                               mine.yields, mine.cpu_quota};
+  const nlohmann::json text = {mine.host,   mine.cpus,      mine.memory_needed,   mine.memory_available,
+                               mine.yields, mine.cpu_quota, mine.arithmetic.text, mine.arithmetic.refused};
   std::vector<Place> places;
   for (const std::string& theirs : gather_texts(world, text.dump())) {
     const nlohmann::json place = nlohmann::json::parse(theirs);
-    places.push_back({place[0], place[1], place[2], place[3], place[4], place[5]});
+    places.push_back({place[0], place[1], place[2], place[3], place[4], place[5], {place[6], place[7]}});
   }
   return places;
 }
@@ -98,11 +127,10 @@ HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start
     if (place.cpu_quota > 0) host.quota = std::min(host.quota, place.cpu_quota);
   }
   HostSummary out;
-  std::string list;
-  for (size_t i = 0; i < std::min(order.size(), kHostsShown); ++i)
-    list += fmt::format("{}{} x{}", i == 0 ? "" : ", ", order[i], hosts[order[i]].ranks);
-  if (order.size() > kHostsShown) list += ", ...";
-  out.text = fmt::format("{} ({})", counted(order.size(), "host"), list);
+  std::vector<std::string> crews;
+  for (const std::string& name : order) crews.push_back(fmt::format("{} x{}", name, hosts[name].ranks));
+  out.text = fmt::format("{} ({})", counted(order.size(), "host"), shown(crews));
+  out.arithmetic = arithmetic_of(places);
 
   const std::optional<int> cpus_around = order.size() == 1 ? std::optional(start.cpus) : std::nullopt;
   for (const std::string& name : order) {
@@ -110,6 +138,7 @@ HostSummary summarize_hosts(const std::vector<Place>& places, const Start& start
       out.warnings.push_back("warning: " + warning);
     if (out.warnings.size() >= kHostsShown) break;
   }
+  for (std::string& warning : warnings_of_refused_units(places)) out.warnings.push_back(std::move(warning));
   return out;
 }
 

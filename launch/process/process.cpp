@@ -11,6 +11,7 @@
 
 #include "launch/process/leftovers.h"
 #include "launch/process/output.h"
+#include "launch/process/unfinished_files.h"
 #include "parallel/communicator/host_name.h"
 #include "parallel/communicator/make_communicator.h"
 #include "trainer/metrics/progress.h"
@@ -141,6 +142,7 @@ ExitCode Process::run(const std::function<ExitCode()>& job) {
 }
 
 ExitCode Process::settle(const Failure& failure) {
+  UnfinishedFiles::remove();  // before the report: once a rank has reported, another rank may end the job
   if (messages_open_) {
     say(fmt::format("rank {} on {}: {}", rank(), host(), failure.message));
     end_all(failure.code);

@@ -47,8 +47,9 @@ class Process {
 
  private:
   void meet(std::chrono::milliseconds deadline);  // fills hosts_
-  // Reports the failure and ends the job: one rank prints the reports of all. If every rank has reported (ranks that
-  // wait for a failed one report too), the job ends with MPI_Finalize, else with MPI_Abort. Returns only without MPI.
+  // Removes UnfinishedFiles, reports the failure and ends the job: one rank prints the reports of all. If every rank
+  // has reported (ranks that wait for a failed one report too), the job ends with MPI_Finalize, else with MPI_Abort.
+  // Returns only without MPI.
   ExitCode settle(const Failure& failure);
   Reports gather_reports(const Failure& mine);
   [[noreturn]] void end_all(ExitCode code) const;

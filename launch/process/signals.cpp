@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "kernels/error.h"
+#include "launch/process/unfinished_files.h"
 
 namespace ropewalk {
 
@@ -23,14 +24,19 @@ struct sigaction pipe_before, alarm_before;
 // train ... &`), so that closing the terminal, or a Ctrl-C meant for another process, does not stop the run.
 bool is_for_the_foreground(int signal) { return signal == SIGHUP || signal == SIGINT; }
 
+void note(int signal) {
+  last_signal = signal;
+  UnfinishedFiles::remove();
+}
+
 // The alarm, repeated every second, interrupts a wait that begins just after the signal.
 void note_and_knock(int signal) {
-  if (signal != SIGALRM) last_signal = signal;
+  if (signal != SIGALRM) note(signal);
   alarm(1);
 }
 
 void note_once(int signal) {
-  last_signal = signal;
+  note(signal);
   if (signal != SIGTERM && signal != SIGINT) return;  // SIGHUP may come twice when a terminal closes
   for (size_t i = 0; i < kSignals.size(); ++i)        // the next one kills
     if (kSignals[i] == SIGTERM || (kSignals[i] == SIGINT && before[i].sa_handler != SIG_IGN))

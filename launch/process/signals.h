@@ -1,5 +1,6 @@
 // Stop requests by signal: SIGTERM, SIGINT, SIGHUP, SIGUSR1 or SIGUSR2. When any rank of a training job receives one,
-// the job saves a checkpoint after the current step and ends; `prepare` removes what it has written.
+// the job saves a checkpoint after the current step and ends; `prepare` removes what it has written. UnfinishedFiles
+// (unfinished_files.h) are removed at once.
 #pragma once
 
 namespace ropewalk {

@@ -7,12 +7,15 @@
 #include <filesystem>
 
 #include "kernels/error.h"
+#include "launch/process/signals.h"
 #include "trainer/text/format.h"
 
 namespace ropewalk {
 namespace {
 
 FileSystem& files() { return real_file_system(FileOwner::kData); }
+
+std::string lock_of(const std::string& path) { return path + ".lock.tmp"; }
 
 NewFile::Leftover leftover(const LockFile& lock, const std::string& path) {
   if (lock.state() == LockFile::State::kHeldByAnother)
@@ -43,8 +46,15 @@ void check_free(const std::string& path, bool overwrite, const std::string& requ
 AnswerFile::AnswerFile(const std::string& path, bool overwrite)
     : path_(path),
       overwrite_(overwrite),
-      lock_(path + ".lock.tmp", LockFile::AtEnd::kRemoved, files()),
-      file_(files(), path, beside(path), leftover(lock_, path)) {}
+      lock_(lock_of(path), LockFile::AtEnd::kRemoved, files()),
+      file_(files(), path, beside(path), leftover(lock_, path)),
+      unfinished_({beside(path), lock_of(path)}) {
+  if (StopSignals::requested()) UnfinishedFiles::remove();  // the signal came before there was anything to remove
+}
+
+AnswerFile::~AnswerFile() {
+  if (!unfinished_.release()) file_.stay();  // what has its name by now is another job's
+}
 
 void AnswerFile::write(std::span<const ScoringAnswer> answers) {
   std::string lines;
@@ -52,14 +62,16 @@ void AnswerFile::write(std::span<const ScoringAnswer> answers) {
   file_.write(lines);
 }
 
-void AnswerFile::finish() {
+bool AnswerFile::finish() {
   file_.close();
+  if (!unfinished_.release()) return false;
   if (!overwrite_ && kind_of(path_, FileOwner::kData) != PathKind::kNone) {
     file_.stay();
     throw ConfigurationError(fmt::format("{} has appeared meanwhile, and is kept; the answers are in {}",
                                          printable_name(path_), printable_name(file_.path().string())));
   }
   file_.take_name();
+  return true;
 }
 
 }  // namespace ropewalk

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "launch/precision_option.h"
 #include "launch/process/output.h"
 #include "launch/process/process.h"
 #include "launch/rank_session.h"
@@ -164,6 +165,7 @@ std::vector<Option> loss_options() {
 std::vector<Option> options_of_both() {
   std::vector<Option> out = rank_options();
   out.front().description += "; without CONFIG, a field of model or parallel, or training.loss_chunk";
+  out.insert(out.begin() + 1, precision_option("training.precision of CONFIG; without it, fp32 on CPUs, bf16 on GPUs"));
   return out;
 }
 
@@ -198,8 +200,9 @@ Verb evaluate_verb() {
           "to split training.batch, as for training. A rank holds its part of the weights and the working\n"
           "memory of a forward pass; `ropewalk plan CONFIG --inference` prints how much. Fields that differ\n"
           "from the run's configuration are printed, and the new values are used.\n\n"
-          "Without CONFIG: scores requests with the model of any checkpoint, on any mesh, on CPUs unless\n"
-          "--set parallel.device says otherwise. How likely is a continuation after a context? A line of\n"
+          "Without CONFIG: scores requests with the model of any checkpoint, on any mesh, on CPUs in fp32\n"
+          "unless --set parallel.device or --precision says otherwise. How likely is a continuation after a context? A "
+          "line of\n"
           "requests and its answer, in nats:\n"
           "  {\"context\": \"The sky is\", \"continuation\": \" blue\"}\n"
           "  {\"logprob\": -3.5, \"token_logprobs\": [-1.5, -0.25, -0.75, -0.5, -0.5], \"is_greedy\": false}\n"
@@ -214,6 +217,8 @@ Verb evaluate_verb() {
       .examples =
           {"# of the run that `ropewalk train --help` shows",
            "ropewalk evaluate configs/rnope_swa.textproto --set output.directory=runs/mine --samples 4",
+           "ropewalk evaluate configs/rnope_swa.textproto --set output.directory=runs/mine --samples 4 --precision "
+           "bf16",
            "mpirun -n 2 --allow-run-as-root --oversubscribe ropewalk evaluate configs/rnope_swa.textproto \\\n"
            "      --set parallel.context_parallel=2 --set output.directory=runs/mine --samples 4 --json",
            "echo '{\"context\": \"In the beginning\", \"continuation\": \" was the word\"}' > asked.jsonl",

@@ -2,6 +2,7 @@
 // launched.
 #include "launch/plan_options.h"
 #include "launch/plan_report.h"
+#include "launch/precision_option.h"
 #include "launch/process/output.h"
 #include "launch/search_report.h"
 #include "launch/verbs/verbs.h"
@@ -87,7 +88,7 @@ ExitCode search(const Arguments& arguments, const std::vector<std::string>& sett
 
 ExitCode run(const Arguments& arguments, const Launcher& launcher) {
   std::vector<std::string> settings = settings_of_device(arguments);
-  for (const std::string& setting : arguments.values("set")) settings.push_back(setting);
+  for (const std::string& setting : settings_with_precision(arguments)) settings.push_back(setting);
   for (const char* option : {"search", "mesh"}) refuse_axes_in_set(arguments, option);
   if (arguments.has("search")) return search(arguments, settings);
   if (arguments.has("mesh"))
@@ -108,8 +109,8 @@ ExitCode run(const Arguments& arguments, const Launcher& launcher) {
     return ExitCode::kDone;
   }
   const MeshShape& mesh = plan.config.parallel.mesh;
-  print(
-      fmt::format("{} on {}: {}\n{}", planned.file, counted(mesh.size(), "rank"), mesh_text(mesh), plan_text(report)));
+  print(fmt::format("{} on {}: {}, {}\n{}", planned.file, counted(mesh.size(), "rank"), mesh_text(mesh),
+                    precision_of(compute_type(plan.config.parallel.backend)), plan_text(report)));
   return ExitCode::kDone;
 }
 
@@ -131,14 +132,16 @@ Verb plan_verb() {
           "With --device, or with a known GPU in this host, the plan models step time and MFU: matrix products\n"
           "(GEMMs) and attention run at the fractions of the peak that Ropewalk's kernels reach, memory-bound\n"
           "operations at a fraction of the bandwidth, and exposed communication is added. --device cpu first times\n"
-          "a matrix product and a copy on this host; if output.peak_flops is set, only the copy is timed. --search N\n"
-          "prints the meshes of N ranks that process most tokens per second.\n\n"
+          "a matrix product, in the run's precision, and a copy on this host (in bf16 attention too); if\n"
+          "output.peak_flops is set, only the copy is timed. --search N prints the meshes of N ranks that\n"
+          "process most tokens per second.\n\n"
           "In the memory table, activations are what the forward saves for the backward, and working memory is used\n"
           "while an operation runs. Bytes sent are those of the algorithms of the host communicators; NCCL may send\n"
           "other amounts. Each sequence is taken as one document: packed documents send and compute less. --json "
           "prints\n"
-          "everything as one object, in bytes, FLOP and seconds (keys: mesh, work, machine, memory, stages,\n"
-          "advice; with --search: ranks, work, shapes, allowed, too_large, machine, memory, best, smallest).",
+          "everything as one object, in bytes, FLOP and seconds (keys: mesh, precision, work, machine,\n"
+          "memory, stages, advice; with --search: ranks, work, shapes, allowed, too_large, machine, memory, best,\n"
+          "smallest).",
       .groups =
           {{"What to plan",
             {{"mesh", "dp=N,cp=N,tp=N", "use this mesh instead of CONFIG's; an axis that is left out is 1"},
@@ -148,6 +151,7 @@ Verb plan_verb() {
              {"set", "FIELD=VALUE",
               "set a field of CONFIG, as for train; may be repeated. With --mesh or --search, not an axis of the mesh",
               Option::Count::kRepeated},
+             precision_option("training.precision of CONFIG, else that of the device: fp32 on CPUs, bf16 on GPUs"),
              {"inference", "",
               "plan evaluation: weights and a forward pass of one micro-batch, without gradients, optimizer state and "
               "saved activations"}}},

@@ -6,6 +6,7 @@
 
 #include "kernels/clock.h"
 #include "launch/plan_options.h"
+#include "launch/precision_option.h"
 #include "launch/process/process.h"
 #include "launch/process/signals.h"
 #include "launch/rank_session.h"
@@ -39,7 +40,7 @@ struct Given {
     batch_tokens = arguments.whole_number("batch-tokens", 1, kMostPositions).value_or(batch_tokens);
     refuse_axes_in_set(arguments, "mesh");
     if (arguments.has("mesh")) settings = mesh_settings(arguments.value("mesh"));
-    for (const std::string& setting : arguments.values("set")) settings.push_back(setting);
+    for (const std::string& setting : settings_with_precision(arguments)) settings.push_back(setting);
   }
 
   std::string checkpoint, requests, output;
@@ -123,13 +124,11 @@ class ScoringJob {
     const auto write = [&](const std::vector<ScoringAnswer>& answers) {
       text_of_rank_0(world, [&] { return output->write(answers), ""; });
     };
-    if (!score_all(Predictor(replica), rank.mesh, read, write)) {
-      const auto signal = static_cast<int>(maximum_of(world, StopSignals::signal()));
-      if (world.rank() == 0) say("stopped by a signal; nothing was written");
-      return static_cast<ExitCode>(128 + signal);  // a shell's code for a process killed by a signal
-    }
-    text_of_rank_0(world, [&] { return output->finish(), ""; });
-    return ExitCode::kDone;
+    const auto finish = [&] { return !text_of_rank_0(world, [&] { return output->finish() ? "done" : ""; }).empty(); };
+    if (score_all(Predictor(replica), rank.mesh, read, write) && finish()) return ExitCode::kDone;
+    const auto signal = static_cast<int>(maximum_of(world, StopSignals::signal()));
+    if (world.rank() == 0) say("stopped by a signal; nothing was written");
+    return static_cast<ExitCode>(128 + signal);  // a shell's code for a process killed by a signal
   }
 
  private:

@@ -54,6 +54,7 @@ Verb train_verb() {
               "model see different sequences, parallel.context_parallel ranks share each sequence,\n"
               "parallel.tensor_parallel ranks share each weight. The product of the three is the number of ranks.\n"
               "Without mpirun, a configuration that needs several ranks is refused with the mpirun line to use.\n"
+              "training.precision BF16 is mixed precision, on CPUs too, where FP32 is the default.\n"
               "(parallel.sequence_parallel is Megatron's term: it splits the activations between blocks among the\n"
               "tensor-parallel ranks. To split long sequences, use context_parallel.)\n\n"
               "The run's directory (output.directory) gets the complete configuration, metrics.jsonl (one object\n"

@@ -337,7 +337,8 @@ void MpiExchange::check_peers(const WatchedTime& waited, Clock::time_point now) 
   const bool overdue = waited.is_over();
   if (!overdue && now < next_check_) return;
   next_check_ = now + kCheckInterval;
-  const bool give_up = overdue || (group_.options.give_up && group_.options.give_up());
+  const bool called = !overdue && group_.options.give_up && group_.options.give_up();
+  if (called && poll()) return;  // the messages of a rank that failed after its part in this call precede its report
   std::vector<Message> sends, receives;
   std::set<int> unresponsive;
   std::string strays;
@@ -356,7 +357,7 @@ void MpiExchange::check_peers(const WatchedTime& waited, Clock::time_point now) 
     }
     strays += "\n  meanwhile " + stray->text;
   }
-  if (!give_up) return;
+  if (!overdue && !called) return;
   group_.fail(
       describe_unresponsive(group_.roster, group_.rank, call_.label, sends, receives, waited.seconds()) + strays,
       {{unresponsive.begin(), unresponsive.end()}, waited.seconds()});

@@ -60,7 +60,9 @@ class MpiSession {
 struct WorldOptions {
   std::chrono::milliseconds deadline;
   std::vector<std::string> hosts = {};  // of every rank, or empty; for error messages
-  std::function<bool()> give_up = {};   // called while an exchange waits; true: fails as if the deadline had passed
+  // Called while an exchange waits; true: fails as if the deadline had passed, unless messages of the exchange have
+  // arrived meanwhile.
+  std::function<bool()> give_up = {};
   // Called by the NCCL transport with a failure that it detects while the host waits for the device, also outside the
   // calls of a communicator. (LoggedCommunicator handles only failures of its own calls.)
   std::function<void(const PeerError&)> on_failure = {};

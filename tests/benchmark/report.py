@@ -8,6 +8,7 @@ of two data-parallel ranks with 1 Gbit/s between them, and how long they wait fo
 namespaces.
 """
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -44,11 +45,20 @@ SHARES = {
     "SwiGLU backward": (0.75, 0.90),
     "embedding forward": (0.75, 0.90),
     "embedding backward": (0.75, 0.90),
+    "bf16 products in a step S=512": (0.60, 0.80),
+    "bf16 products in a step S=2048": (0.60, 0.80),
 }
-PARTS = ["kernels", "peers", "prepare", "ranks", "network"]
+# bf16 relative to fp32, where the processor has AMX
+BF16_OVER_FP32 = {
+    "attention forward S=4096 K=128": (3.0, 4.0),
+    "attention backward S=4096 K=128": (2.5, 3.5),
+    "step S=2048": (3.0, 4.0),
+}
+PARTS = ["kernels", "bf16", "peers", "prepare", "ranks", "network"]
 WINDOW_OVER_CAUSAL = (0.75, 0.85)  # rate per visible query-key pair
 WINDOW_OVER_TORCH = (40, 60)
 STEP_OVER_TRANSFORMERS = {512: (1.6, 1.9), 2048: (2.0, 2.5), 8192: (3.0, 5.0)}
+BF16_STEP_OVER_TRANSFORMERS = {512: (1.5, 2.0), 2048: (2.0, 3.0), 8192: (3.0, 5.0)}
 TWO_RANKS = (1.8, 1.93)
 PREPARE_MB_PER_SECOND = (200, None)
 
@@ -71,17 +81,30 @@ class Benchmark:
 def kernels(report, benchmark, pairs):
     report.heading("one thread, as a fraction of the machine's multiply-add rate, or of its bandwidth for a copy or an update in place")
     shares = {}
-    for pattern, count in (("^(bf16 )?(product|attention) ", pairs), ("^(?!(bf16 )?(product|attention|step))", pairs),
+    for pattern, count in (("^(bf16 )?(product|attention) ", pairs), ("^(bf16 )?(?!bf16|product|attention|step)", pairs),
                            ("step", max(3, pairs // 2))):
         for line in benchmark.lines(pattern, count):
             shares[line["name"]] = line["share"]
             report.add(line["name"], line["share"], f"of {line['yardstick']}", SHARES.get(line["name"], (None, None)),
                        line["share_low"], line["share_high"], f"{line['rate'] / 1e9:.1f} {line['unit']}")
-    for K in (128, 64):
+    for prefix, K in itertools.product(("", "bf16 "), (128, 64)):
         for way in ("forward", "backward"):
-            causal, window = f"attention {way} S=4096 K={K}", f"attention {way} S=16384 K={K} W=512"
+            causal, window = f"{prefix}attention {way} S=4096 K={K}", f"{prefix}attention {way} S=16384 K={K} W=512"
             if causal in shares and window in shares:
-                report.add(f"window / causal, {way} K={K}", shares[window] / shares[causal], "per pair", WINDOW_OVER_CAUSAL)
+                report.add(f"{prefix}window / causal, {way} K={K}", shares[window] / shares[causal], "per pair", WINDOW_OVER_CAUSAL)
+
+
+def bf16(report, benchmark, pairs):
+    report.heading("bf16 relative to fp32, CPU time, alternating runs")
+    for name in ("attention forward S=4096 K=128", "attention backward S=4096 K=128", "attention forward S=16384 K=64 W=512",
+                 "attention backward S=16384 K=64 W=512", "step S=512", "step S=2048", "step S=8192"):
+        ratios, rate = [], ""
+        for _ in range(pairs if name != "step S=8192" else max(1, pairs // 3)):
+            narrow, wide = (benchmark.figure(f"{prefix}{name}", 1)["rate"] / 1e9 for prefix in ("bf16 ", ""))
+            ratios.append(narrow / wide)
+            rate = f"{narrow:.1f} / {wide:.1f} GFLOP/s"
+        report.add(f"{name}, bf16 / fp32", statistics.median(ratios), "times", BF16_OVER_FP32.get(name, (None, None)), min(ratios),
+                   max(ratios), rate)
 
 
 def peer_rate(python, script, *arguments):
@@ -109,6 +132,17 @@ def peers(report, benchmark, python, pairs):
             ratios.append(ours / theirs)
             rate = f"{ours:.1f} / {theirs:.1f} GFLOP/s"
         report.add(f"step S={length} / transformers' Cohere2", statistics.median(ratios), "times", goal, min(ratios), max(ratios), rate)
+    for length, goal in BF16_STEP_OVER_TRANSFORMERS.items():
+        ratios, rate = [], ""
+        for _ in range(pairs if length < 8192 else 1):
+            ours = benchmark.figure(f"bf16 step S={length}", 1)["rate"] / 1e9
+            theirs, best = max((peer_rate(python, "torch_step.py", "--length", length, "--precision", precision, "--attention", attention)
+                                ["gflops_per_cpu_second"], f"{precision}, {attention}")
+                               for precision in ("autocast", "pure") for attention in ("sdpa", "eager"))
+            ratios.append(ours / theirs)
+            rate = f"{ours:.1f} / {theirs:.1f} GFLOP/s ({best})"
+        report.add(f"bf16 step S={length} / transformers' best in bf16", statistics.median(ratios), "times", goal, min(ratios),
+                   max(ratios), rate)
 
 
 def prepare(report, ropewalk, folder):
@@ -239,6 +273,8 @@ def main():
     print(f"{about['machine']}; {about['date']}; load {about['load']:.2f} at the start")
     if "kernels" in options.parts:
         kernels(report, benchmark, options.pairs)
+    if "bf16" in options.parts:
+        bf16(report, benchmark, options.pairs)
     if "peers" in options.parts and options.peers:
         peers(report, benchmark, options.peers, max(1, options.pairs // 2))
     with tempfile.TemporaryDirectory(prefix="ropewalk-benchmark-") as folder:

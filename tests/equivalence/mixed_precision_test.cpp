@@ -1,5 +1,5 @@
-// Training in mixed precision: bf16 weights and activations; fp32 gradients, master weights and moments. The reference
-// backend in bf16 takes the place of a GPU, so that the trainer's part in mixed precision is tested on any machine.
+// Training in mixed precision: bf16 weights and activations; fp32 gradients, master weights and moments, on the host
+// backends. The reference backend takes the place of a GPU, so that the trainer's part is tested on any machine.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +8,7 @@
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/errors.h"
 #include "tests/equivalence/mesh_run.h"
+#include "tests/kernels/backends.h"
 #include "tests/support/models.h"
 
 namespace ropewalk {
@@ -20,8 +21,13 @@ Case in(BackendKind backend, Case c) {
   return c;
 }
 
-Errors gradient_errors(const Case& c, const NaiveWeights& weights) {
-  const Case exact = in(BackendKind::kReferenceF64, c), mixed = in(BackendKind::kReferenceBF16, c);
+class MixedPrecision : public testing::TestWithParam<BackendKind> {};
+
+INSTANTIATE_TEST_SUITE_P(Backends, MixedPrecision, testing::Values(BackendKind::kReferenceBF16, BackendKind::kCpuBF16),
+                         backend_name);
+
+Errors gradient_errors(BackendKind backend, const Case& c, const NaiveWeights& weights) {
+  const Case exact = in(BackendKind::kReferenceF64, c), mixed = in(backend, c);
   return errors_of(gradients_on_mesh(mixed.config, weights, c.samples).gradients,
                    gradients_on_mesh(on_one_rank(exact.config), weights, c.samples).gradients);
 }
@@ -30,11 +36,11 @@ Errors gradient_errors(const Case& c, const NaiveWeights& weights) {
 // twelve roundings per block (norm, q, k, v, rotation, o, gate, up, h, sum, y) and as many in the backward. They add as
 // a random walk, by sqrt(24 * layers), and relative to a tensor's largest entry their effect is no larger. The errors
 // are means over the tensors; the factor 2 allows for small models, in which the law of large numbers is weak.
-TEST(MixedPrecision, GradientsErrByRoundings) {
+TEST_P(MixedPrecision, GradientsErrByRoundings) {
   for (const std::string& name : case_names()) {
     const Case c = make_case(name, {1, 1, 1});
     const auto layers = static_cast<double>(c.config.model.layers.size());
-    const Errors errors = gradient_errors(c, rounded_to_bf16(random_weights(c.config.model, 41)));
+    const Errors errors = gradient_errors(GetParam(), c, rounded_to_bf16(random_weights(c.config.model, 41)));
     EXPECT_LE(errors.mean, 2 * std::sqrt(24 * layers) * kHalfUlp / std::sqrt(3)) << name;
     EXPECT_GE(errors.mean, kHalfUlp / 16) << name << ": is this bf16 against fp64?";
   }
@@ -46,7 +52,7 @@ TEST(MixedPrecision, GradientsErrByRoundings) {
 // sums over all cases and some weights, a hundred tensors, agree to about a tenth. Tensor ranks round their parts of a
 // sum to bf16. Each of the T parts is typically smaller by sqrt(T), so together their error is as large as that of the
 // sum's own rounding: a factor of sqrt(2).
-TEST(MixedPrecision, MeshesErrAsOneRankDoes) {
+TEST_P(MixedPrecision, MeshesErrAsOneRankDoes) {
   for (const auto& [mesh, factor] : {std::pair{MeshShape{1, 8, 1}, 1.15},
                                      {MeshShape{2, 2, 1}, 1.15},
                                      {MeshShape{1, 2, 2}, 1.15 * std::sqrt(2.0)},
@@ -58,8 +64,8 @@ TEST(MixedPrecision, MeshesErrAsOneRankDoes) {
         Case alone = c;
         alone.config = on_one_rank(c.config);
         const NaiveWeights weights = rounded_to_bf16(random_weights(c.config.model, seed));
-        cut += gradient_errors(c, weights).mean;
-        whole += gradient_errors(alone, weights).mean;
+        cut += gradient_errors(GetParam(), c, weights).mean;
+        whole += gradient_errors(GetParam(), alone, weights).mean;
       }
     EXPECT_LE(cut, factor * whole) << text_of(mesh);
   }
@@ -67,7 +73,7 @@ TEST(MixedPrecision, MeshesErrAsOneRankDoes) {
 
 // Steps far smaller than an ulp of a bf16 weight of about 1 must add up, in the master weights. Compares how far the
 // weights have moved with how far they move in fp64; without master weights they would not move at all.
-TEST(MixedPrecision, SmallStepsAddUp) {
+TEST_P(MixedPrecision, SmallStepsAddUp) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}}) {
     Case c = make_case("RnopeSwa", mesh);
     c.config.training.stages[0].batch = 4;
@@ -85,7 +91,7 @@ TEST(MixedPrecision, SmallStepsAddUp) {
       }
       return out;
     };
-    const NaiveWeights exact = moved(BackendKind::kReferenceF64), mixed = moved(BackendKind::kReferenceBF16);
+    const NaiveWeights exact = moved(BackendKind::kReferenceF64), mixed = moved(GetParam());
     double difference = 0, all = 0;
     for (const auto& [name, values] : exact)
       for (size_t i = 0; i < values.size(); ++i) {
@@ -101,11 +107,11 @@ TEST(MixedPrecision, SmallStepsAddUp) {
 
 // The ranks compute with the master weights rounded to bf16, whichever rank owns these: cuts between parameters with
 // and without weight decay fall on any element, in one bucket and in many.
-TEST(MixedPrecision, WeightsAreTheRoundedMasterWeightsOfAllRanks) {
+TEST_P(MixedPrecision, WeightsAreTheRoundedMasterWeightsOfAllRanks) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{3, 1, 1}, MeshShape{2, 2, 1}, MeshShape{2, 2, 2}})
     for (const int64_t bucket_parameters : {int64_t{0}, int64_t{1000}, int64_t{65536}})
       for (const int updates : {0, 1, 3}) {
-        Case c = in(BackendKind::kReferenceBF16, make_case("QkNorm", mesh));
+        Case c = in(GetParam(), make_case("QkNorm", mesh));
         c.config.model.width = 17;
         c.config.model.hidden = 26;
         c.config.parallel.bucket_parameters = bucket_parameters;
@@ -120,8 +126,8 @@ TEST(MixedPrecision, WeightsAreTheRoundedMasterWeightsOfAllRanks) {
 // A gradient is the sum over many micro-batches: in bf16 it would stop growing at 2^8 times the value that is added.
 // The mean of 2^10 equal micro-batches equals the gradient of one: the factor 2^-10 changes no rounding, and in fp32
 // the addition of each token rounds once.
-TEST(MixedPrecision, GradientsOfManyMicroBatchesAddUp) {
-  Case c = in(BackendKind::kReferenceBF16, make_case("RnopeSwa", {1, 1, 1}));
+TEST_P(MixedPrecision, GradientsOfManyMicroBatchesAddUp) {
+  Case c = in(GetParam(), make_case("RnopeSwa", {1, 1, 1}));
   c.config.training.stages[0].micro_batch = 1;
   const NaiveWeights weights = rounded_to_bf16(random_weights(c.config.model, 45));
   const auto gradients_of = [&](size_t copies) {

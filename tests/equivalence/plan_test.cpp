@@ -84,7 +84,7 @@ TEST(Plan, IsWhatAStepInMixedPrecisionDoes) {
   for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}, MeshShape{1, 3, 2}, MeshShape{1, 1, 8}}) {
     for (const std::string& name : case_names()) {
       Case c = make_case(name, mesh);
-      c.config.parallel.backend = BackendKind::kReferenceBF16;
+      c.config.parallel.backend = BackendKind::kCpuBF16;
       const std::vector<Sample> samples = whole_samples(c);
       on_mesh(c.config, [&](RankRun& run) {
         SCOPED_TRACE(fmt::format("{} on {}, rank {}", name, text_of(mesh), run.mesh.world().rank()));

@@ -5,6 +5,7 @@
 #include "kernels/make_kernels.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
+#include "tests/kernels/backends.h"
 #include "tests/support/models.h"
 #include "tests/support/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -49,31 +50,26 @@ TEST_P(SameMesh, StoppedAndResumedGivesTheSameBits) {
 }
 
 std::string test_name(const testing::TestParamInfo<std::tuple<MeshShape, BackendKind>>& info) {
-  const BackendKind backend = std::get<1>(info.param);
-  return text_of(std::get<0>(info.param)) + (backend == BackendKind::kCpu             ? "_Cpu"
-                                             : backend == BackendKind::kReferenceBF16 ? "_ReferenceBF16"
-                                                                                      : "_ReferenceF64");
+  return text_of(std::get<0>(info.param)) + "_" + name_of_backend(std::get<1>(info.param));
 }
 
 INSTANTIATE_TEST_SUITE_P(Meshes, SameMesh,
                          testing::Combine(testing::ValuesIn(kMeshes),
                                           testing::Values(BackendKind::kReferenceF64, BackendKind::kReferenceBF16,
-                                                          BackendKind::kCpu)),
+                                                          BackendKind::kCpu, BackendKind::kCpuBF16)),
                          test_name);
 
-// Steps [0, 2) on mesh `from`, a checkpoint, steps [2, 4) on mesh `to`.
-Steps through_checkpoint(const MeshShape& from, const MeshShape& to, BackendKind backend, const NaiveWeights& weights) {
+// Steps [0, 2) as `before`, a checkpoint, steps [2, 4) as `after`.
+Steps through_checkpoint(const Case& before, const Case& after, const NaiveWeights& weights) {
   const TemporaryDirectory scratch;
-  const Case before = training_case(from, backend);
   on_mesh(before.config, [&](RankRun& run) {
     set_state(run, weights);
     run_steps(
         run, [&](int64_t step) { return samples_of_step(before, step); }, 0, 2);
     save_checkpoint(scratch.path(), {2, 4, 100}, run.trainer.state(), {"text", {}}, run.mesh, run.kernels);
   });
-  Case after = training_case(to, backend);
   Gathering gathering;
-  std::vector<Steps> by_rank(static_cast<size_t>(to.size()));
+  std::vector<Steps> by_rank(static_cast<size_t>(after.config.parallel.mesh.size()));
   on_mesh(after.config, [&](RankRun& run) {
     const auto loaded = load_newest_checkpoint(scratch.path(), run.trainer.state(), run.mesh, run.kernels,
                                                [](const std::string& warning) { ADD_FAILURE() << warning; });
@@ -89,14 +85,17 @@ Steps through_checkpoint(const MeshShape& from, const MeshShape& to, BackendKind
   return by_rank[0];
 }
 
+constexpr BackendKind kResumed[] = {BackendKind::kReferenceF64, BackendKind::kReferenceBF16, BackendKind::kCpu,
+                                    BackendKind::kCpuBF16};
+
 TEST(Checkpoint, OnTheSameMeshGoesOnWithTheSameBits) {
-  for (BackendKind backend : {BackendKind::kReferenceF64, BackendKind::kReferenceBF16, BackendKind::kCpu}) {
+  for (BackendKind backend : kResumed) {
     for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{2, 2, 2}}) {
       const Case c = training_case(mesh, backend);
       const NaiveWeights weights = random_weights(c.config.model, 32);
       const Steps whole = steps_on_mesh(
           c.config, weights, [&](int64_t step) { return samples_of_step(c, step); }, 0, 4);
-      const Steps resumed = through_checkpoint(mesh, mesh, backend, weights);
+      const Steps resumed = through_checkpoint(c, c, weights);
       EXPECT_EQ(resumed.state, whole.state) << text_of(mesh);
       for (size_t i = 0; i < 2; ++i) EXPECT_EQ(resumed.losses[i], whole.losses[i + 2]) << text_of(mesh);
     }
@@ -120,7 +119,7 @@ TEST(Checkpoint, OnAnotherMeshGoesOnWithTheSameNumbers) {
         one.config, weights, [&](int64_t step) { return samples_of_step(one, step); }, 0, 4);
     for (const auto& [from, to] : pairs) {
       const std::string name = text_of(from) + " to " + text_of(to);
-      const Steps resumed = through_checkpoint(from, to, backend, weights);
+      const Steps resumed = through_checkpoint(training_case(from, backend), training_case(to, backend), weights);
       for (size_t i = 0; i < 2; ++i) {
         EXPECT_NEAR(resumed.losses[i], whole.losses[i + 2], tolerance * whole.losses[i + 2]) << name;
         EXPECT_NEAR(resumed.gradient_norms[i], whole.gradient_norms[i + 2], tolerance * whole.gradient_norms[i + 2])
@@ -130,6 +129,28 @@ TEST(Checkpoint, OnAnotherMeshGoesOnWithTheSameNumbers) {
       EXPECT_LE(worst.relative, tolerance) << name << ": " << worst.where;
     }
   }
+}
+
+// A checkpoint holds the master weights and moments, which both precisions have: the run goes on with the bits of a
+// trainer that was given this state.
+TEST(Checkpoint, InEitherPrecisionGoesOnInTheOther) {
+  const std::vector<std::pair<BackendKind, BackendKind>> precisions = {{BackendKind::kCpu, BackendKind::kCpuBF16},
+                                                                       {BackendKind::kCpuBF16, BackendKind::kCpu},
+                                                                       {BackendKind::kCpuBF16, BackendKind::kCpuBF16}};
+  const std::vector<std::pair<MeshShape, MeshShape>> meshes = {
+      {{1, 1, 1}, {1, 1, 1}}, {{2, 2, 2}, {1, 1, 1}}, {{1, 1, 1}, {1, 2, 2}}, {{4, 1, 1}, {2, 1, 2}}};
+  for (const auto& [from, to] : meshes)
+    for (const auto& [first, then] : precisions) {
+      const Case before = training_case(from, first), after = training_case(to, then);
+      const NaiveWeights weights = random_weights(before.config.model, 34);
+      const auto steps = [](const Case& c, const NaiveWeights& state, int64_t begin, int64_t end) {
+        return steps_on_mesh(
+            c.config, state, [&](int64_t step) { return samples_of_step(c, step); }, begin, end);
+      };
+      EXPECT_TRUE(through_checkpoint(before, after, weights) == steps(after, steps(before, weights, 0, 2).state, 2, 4))
+          << text_of(from) << " in " << name_of_backend(first) << ", then " << text_of(to) << " in "
+          << name_of_backend(then);
+    }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
+#include "tests/kernels/backends.h"
 #include "tests/support/models.h"
 #include "tests/support/temporary_directory.h"
 #include "trainer/checkpoint/checkpoint.h"
@@ -90,10 +91,9 @@ INSTANTIATE_TEST_SUITE_P(Meshes, ReplicaOnMesh,
                          testing::Combine(testing::Values(MeshShape{1, 1, 1}, MeshShape{2, 1, 1}, MeshShape{1, 3, 1},
                                                           MeshShape{1, 1, 4}, MeshShape{2, 2, 2}),
                                           testing::Values(BackendKind::kReferenceF64, BackendKind::kReferenceBF16,
-                                                          BackendKind::kCpu)),
+                                                          BackendKind::kCpu, BackendKind::kCpuBF16)),
                          [](const auto& test) {
-                           return text_of(std::get<0>(test.param)) +
-                                  std::to_string(static_cast<int>(std::get<1>(test.param)));
+                           return text_of(std::get<0>(test.param)) + "_" + name_of_backend(std::get<1>(test.param));
                          });
 
 }  // namespace

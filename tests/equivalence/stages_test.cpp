@@ -100,7 +100,7 @@ TEST(Stages, BasesMatter) {
 
 // Stopped after each step: within stages and between stages.
 TEST(Stages, StoppedAndResumedGiveTheSameBits) {
-  for (const BackendKind backend : {BackendKind::kReferenceF64, BackendKind::kCpu}) {
+  for (const BackendKind backend : {BackendKind::kReferenceF64, BackendKind::kCpu, BackendKind::kCpuBF16}) {
     for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 4, 1}, MeshShape{2, 2, 2}}) {
       const Case c = staged_case("QkNorm", mesh, backend);
       const NaiveWeights weights = random_weights(c.config.model, 42);

@@ -9,11 +9,11 @@ namespace ropewalk {
 
 inline auto host_backends() {
   return testing::Values(BackendKind::kReferenceF64, BackendKind::kReferenceF32, BackendKind::kReferenceBF16,
-                         BackendKind::kCpu);
+                         BackendKind::kCpu, BackendKind::kCpuBF16);
 }
 
-inline std::string backend_name(const testing::TestParamInfo<BackendKind>& test) {
-  switch (test.param) {
+inline std::string name_of_backend(BackendKind backend) {
+  switch (backend) {
     case BackendKind::kReferenceF64:
       return "reference_f64";
     case BackendKind::kReferenceF32:
@@ -22,10 +22,14 @@ inline std::string backend_name(const testing::TestParamInfo<BackendKind>& test)
       return "reference_bf16";
     case BackendKind::kCpu:
       return "cpu";
+    case BackendKind::kCpuBF16:
+      return "cpu_bf16";
     case BackendKind::kCuda:
       return "cuda";
   }
   return "?";
 }
+
+inline std::string backend_name(const testing::TestParamInfo<BackendKind>& test) { return name_of_backend(test.param); }
 
 }  // namespace ropewalk

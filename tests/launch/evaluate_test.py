@@ -118,6 +118,11 @@ def what_is_not_there_is_told_once(folder):
              (("--step", "-1"), 2, "--step"),
              (("--samples", "0"), 2, "--samples"),
              (("--samples", "none"), 2, "--samples"),
+             (("--precision", "fp16"), 2, "--precision fp16: must be fp32, bf16 or fp64"),
+             (("--precision", "fp64"), 2, "training.precision = FP64: must be FP32 or BF16 with parallel.device CPU"),
+             (("--precision", "bf16", "--set", "training.precision=FP32"), 2, "--precision sets training.precision; leave out one of the two"),
+             (("--precision", "bf16", "--set", "training={precision: BF16}"), 2, "--precision sets training.precision; leave out one of the two"),
+             (("--set", "training.precision=bf16"), 2, "must be one of FP32, BF16, FP64; did you mean BF16?"),
              (("--set", "model.key_heads=3"), 2, "must be a multiple of model.key_heads"),
              (("--set", "data.validation_fraction=0"), 2, "validation_fraction is 0")]
     for words, code, said in wrong:

@@ -33,6 +33,9 @@ REFUSED = [  # words, and what the error teaches
     (["--device-memory", "nanGiB"], ["above 0"]),
     (["--device-memory", "9e99TiB"], ["between 1 MiB and 1024 TiB"]),
     (["--ranks-per-host", "0"], ["--ranks-per-host 0"]),
+    (["--precision", "bf17"], ["--precision bf17: must be fp32, bf16 or fp64"]),
+    (["--precision", "fp32", "--device", "h100"], ["training.precision = FP32: must be BF16 with parallel.device CUDA"]),
+    (["--precision", "bf16", "--set", "training.precision=BF16"], ["--set training.precision=BF16: --precision sets", "leave out one"]),
     (["--search", "0", "--device", "h100"], ["--search 0"]),
     (["--search", "1000000000", "--device", "h100"], ["--search 1000000000", "1048576"]),
     (["--search", "64"], ["--search compares meshes by step time, which needs --device"]),
@@ -189,6 +192,23 @@ def this_hosts_cpu_is_measured(folder):
     expect("a model, not a measurement" in text and "MFU" in text, text)
 
 
+def a_plan_is_made_in_the_precision_of_the_run(folder):
+    """Weights of two bytes beside master weights and moments of four; half the activations and half of the bytes that the forward sends."""
+    words = ["--mesh", "cp=2", "--device", "cpu"]
+    single, mixed = plan(folder, *words, config="tiny.textproto"), plan(folder, *words, "--precision", "bf16", config="tiny.textproto")
+    expect((single["precision"], mixed["precision"]) == ("fp32", "bf16"), (single, mixed))
+    expect("a matrix product and attention in bf16 and a copy" in mixed["machine"]["source"], mixed["machine"])
+    ours, theirs = mixed["stages"][0]["memory_bytes"], single["stages"][0]["memory_bytes"]
+    expect(2 * ours["weights"] == theirs["weights"] and ours["gradients"] == theirs["gradients"], (ours, theirs))
+    expect(ours["optimizer"] == theirs["optimizer"] + theirs["weights"] // 2, "master weights, of which each of two ranks has half")
+    expect(0.4 < ours["activations"] / theirs["activations"] < 0.55, (ours, theirs))
+    sent = [stage["stages"][0]["bytes_sent"]["sequence"]["a_rank"] for stage in (mixed, single)]
+    expect(0.5 < sent[0] / sent[1] < 1, sent)
+    expect(plan(folder, *words, "--set", "training.precision=BF16", config="tiny.textproto")["stages"][0]["memory_bytes"] == ours, ours)
+    text = ropewalk("plan", "tiny.textproto", *words, "--precision", "bf16", cwd=folder).out
+    expect(text.startswith("tiny.textproto on 2 ranks: data 1 x context 2 x tensor 1, bf16\n"), text)
+
+
 def a_search_finds_the_fastest_mesh_that_fits(folder):
     words = ["--search", "16", "--device", "h100", "--set", "data.sequence_length=65536"]
     out = plan(folder, *words)
@@ -251,5 +271,5 @@ def out_of_memory_names_what_helps(folder):
 sys.exit(main([wrong_words_are_refused_with_what_to_write, seven_ranks_that_model_and_batch_do_not_allow, memory_is_compared_with_what_a_rank_has,
                a_host_shares_what_it_has_free_among_its_ranks, advice_is_true, advice_is_true_of_ranks_that_share_a_host, ranks_that_share_cpus_share_their_copies,
                links_have_their_names_and_sources, a_gpu_that_cannot_be_used_is_explained, a_search_for_evaluation_ranks_by_tokens, a_step_on_an_h100_takes_what_was_measured, slower_links_take_longer,
-               this_hosts_cpu_is_measured, a_search_finds_the_fastest_mesh_that_fits, the_help_has_examples_that_work,
+               this_hosts_cpu_is_measured, a_plan_is_made_in_the_precision_of_the_run, a_search_finds_the_fastest_mesh_that_fits, the_help_has_examples_that_work,
                data_are_looked_at_before_memory_is_taken, out_of_memory_names_what_helps]))

@@ -21,13 +21,17 @@ output { directory: "run" }
 """
 LARGE = ["--set", "model.width=1024", "--set", "model.hidden=2816", "--set", "model.query_heads=16", "--set", "model.key_heads=8", "--set",
          "model.head_size=64", "--set", "model.layers=6", "--set", "training.steps=1", "--set", "data.sequence_length=256"]
+BF16 = ["--set", "training.precision=BF16"]
 CONTEXT, TENSOR = ["--set", "parallel.context_parallel=2"], ["--set", "parallel.tensor_parallel=2"]
 RUNS = [("dp=1", 1, [], []),  # mesh, ranks, its settings, other settings
         ("dp=2", 2, [], []),
         ("cp=2,tp=2", 4, [*CONTEXT, *TENSOR], []),
         ("cp=2", 2, CONTEXT, ["--set", "training.recompute=BLOCK"]),
         ("dp=1", 1, [], LARGE),
-        ("cp=2", 2, CONTEXT, LARGE)]
+        ("cp=2", 2, CONTEXT, LARGE),
+        ("dp=1", 1, [], BF16),
+        ("cp=2,tp=2", 4, [*CONTEXT, *TENSOR], BF16),
+        ("dp=2", 2, [], [*LARGE, *BF16])]
 # Tensors, sequences and message buffers are counted exactly; the 20 or 30 MiB of the program itself were measured once, and vary with the
 # libraries. So a plan may be 24 MiB too high in a small process, 3 % in a large one. Hardly too low: a job that was promised to fit must fit.
 ABOVE_BYTES, ABOVE, BELOW = 24 << 20, 0.03, 0.01

@@ -108,6 +108,25 @@ def the_validation_loss_is_the_mean(folder):
     expect(abs(mean - told["loss"]) < NEAR, (mean, told))
 
 
+def either_precision_scores(folder):
+    """In bf16 the answers of fp32 up to rounding, with the same bits twice, and by either option; in fp32 unless it is asked for."""
+    trained(folder, "--set", "training.precision=BF16")
+    write_requests(folder, mixed_requests(40))
+    fp32, text, got = score(folder, 1)
+    expect("; device: cpu, fp32 (" in got.err and text == score(folder, 1, "--precision", "fp32")[1], got)
+    exact, _, got = score(folder, 1, *FP64, "--precision", "fp64")
+    expect("; device: reference, fp64; " in got.err, got)
+    expect_near([{**answer, "is_greedy": theirs["is_greedy"]} for answer, theirs in zip(fp32, exact)], exact, 4e-5)
+    for count, mesh in ((1, "dp=1"), (4, "cp=2,tp=2")):
+        mixed, text, got = score(folder, count, "--precision", "bf16", "--mesh", mesh)
+        expect("; device: cpu, bf16 " in got.err, got)
+        expect(text == score(folder, count, "--set", "training.precision=BF16", "--mesh", mesh)[1], "other bits the second time")
+        off = [abs(one - other) for ours, theirs in zip(mixed, exact) for one, other in zip(ours["token_logprobs"], theirs["token_logprobs"])]
+        # A log-probability is a difference of logits of up to 10, each of which bf16 rounds by 2^-9 of its size, after 4 layers of about 12
+        # roundings: at most some 0.1, and in the mean sqrt(48 + 1) * 10 * 2^-9 / sqrt(3) = 0.08.
+        expect(0 < sum(off) / len(off) < 0.08 and max(off) < 1, (mesh, sum(off) / len(off), max(off)))
+
+
 def the_stage_decides_theta(folder):
     """A checkpoint of a later stage is scored with the theta that its last step used."""
     trained(folder, "--set", "training.stages.0.first_step=3", "--set", "training.stages.0.theta=77", "--set", "checkpoint.interval=3")
@@ -151,6 +170,9 @@ def wrong_ones_are_refused(folder):
              ({}, ["--tokenizer", "bytes", "--set", "model.vocabulary=256"], 2, "--tokenizer has 257 tokens"),
              ({}, ["--set", "model.vocabulary=300"], 2, "is of another model"),
              ({}, ["--set", "training.steps=3"], 2, "training.steps is not used here"),
+             ({}, ["--precision", "half"], 2, "--precision half: must be fp32, bf16 or fp64"),
+             ({}, ["--precision", "fp32", "--set", "training.precision=BF16"], 2, "--precision sets training.precision; leave out one"),
+             ({}, [*FP64, "--precision", "bf16"], 2, "training.precision = BF16: must be FP64 with parallel.device REFERENCE"),
              ({}, ["--mesh", "cp=2,x=1"], 2, "there is no axis"),
              ({}, ["--mesh", "tp=2", "--set", "parallel.context_parallel=2"], 2, "sets the three axes of the mesh"),
              ({}, ["--mesh", "cp=3"], 2, "to start 3 ranks"),
@@ -180,9 +202,9 @@ def an_output_is_replaced_only_if_asked(folder):
     expect(score(folder, 1, "--overwrite")[1] == expected and not left_in(folder), left_in(folder))
 
 
-def running(folder, count, *words, requests=2000):
+def running(folder, count, *words, requests=2000, longest=2000):
     """A job that is scoring, and will for minutes: it has begun its output."""
-    write_requests(folder, mixed_requests(requests, 2000))
+    write_requests(folder, mixed_requests(requests, longest))
     job = subprocess.Popen([*(MPIRUN if count > 1 else []), *(["--quiet", "-n", str(count)] if count > 1 else []), PROGRAM, "evaluate", "--checkpoint",
                             CHECKPOINT, "--requests", "asked.jsonl", "--output", "scores.jsonl", *FP64, *words], cwd=folder,
                            stderr=subprocess.PIPE, text=True)
@@ -205,13 +227,25 @@ def a_signal_leaves_nothing(folder):
         expect(not left_in(folder), left_in(folder))
 
 
-def a_dead_rank_ends_the_job(folder):
-    """The output is not written; the next job removes what is left beside it."""
+def an_end_by_force_leaves_nothing(folder):
+    """mpirun ends rank 0, because it is asked to, or because rank 1 has died, does not answer, or has waited in vain. Rank 0 waits for rank 1
+    (cp=2), or computes one sequence for minutes (dp=2), longer than mpirun gives it."""
+    trained(folder)
+    waits, computes = ("cp=2", {}), ("dp=2", {"requests": 1, "longest": 100_000})
+    for (mesh, asked), which, number in ((waits, None, signal.SIGTERM), (waits, 1, signal.SIGKILL), (waits, 1, signal.SIGSTOP),
+                                         (computes, None, signal.SIGTERM), (computes, 1, signal.SIGKILL), (computes, 1, 0)):
+        job = running(folder, 2, "--mesh", mesh, "--set", "parallel.deadline_seconds=5", **asked)
+        os.kill(job.pid if which is None else ranks_of(job)[which], number)
+        _, said = job.communicate(timeout=60)
+        expect(job.returncode != 0 and not left_in(folder), (mesh, which, number, job.returncode, left_in(folder), said))
+
+
+def what_a_killed_rank_leaves_is_removed_by_the_next_job(folder):
     trained(folder)
     job = running(folder, 2, "--mesh", "cp=2")
-    os.kill(ranks_of(job)[1], signal.SIGKILL)
+    os.kill(ranks_of(job)[0], signal.SIGKILL)
     job.communicate(timeout=60)
-    expect(job.returncode != 0 and not (folder / "scores.jsonl").exists(), job.returncode)
+    expect(job.returncode != 0 and left_in(folder) == ["scores.jsonl.lock.tmp", "scores.jsonl.ropewalk-tmp"], (job.returncode, left_in(folder)))
     write_requests(folder, mixed_requests(2))
     score(folder, 1)
     expect(not left_in(folder), left_in(folder))
@@ -235,6 +269,7 @@ def a_file_that_appears_meanwhile_is_kept(folder):
     expect(len((folder / "scores.jsonl.ropewalk-tmp").read_text().splitlines()) == 5, "the answers are lost")
 
 
-sys.exit(main([answers_do_not_depend_on_the_mesh, text_is_encoded, the_validation_loss_is_the_mean, the_stage_decides_theta, wrong_ones_are_refused,
-               an_output_is_replaced_only_if_asked, a_signal_leaves_nothing, a_dead_rank_ends_the_job, one_job_at_a_time_writes_a_file,
+sys.exit(main([answers_do_not_depend_on_the_mesh, text_is_encoded, the_validation_loss_is_the_mean, either_precision_scores,
+               the_stage_decides_theta, wrong_ones_are_refused, an_output_is_replaced_only_if_asked, a_signal_leaves_nothing,
+               an_end_by_force_leaves_nothing, what_a_killed_rank_leaves_is_removed_by_the_next_job, one_job_at_a_time_writes_a_file,
                a_file_that_appears_meanwhile_is_kept]))

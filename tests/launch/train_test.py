@@ -1,9 +1,11 @@
 """`ropewalk train` as a process, alone and under mpirun: its messages, files and exit codes."""
+import ctypes
 import json
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ def runs_to_its_end(folder):
     mesh = ["--set", "parallel.context_parallel=2", "--set", "parallel.tensor_parallel=2"]
     result = ranks(4, "train", "tiny.textproto", *mesh, cwd=folder)
     expect(result.code == 0, result)
-    expect(re.search(r"4 ranks on 1 host \(\S+ x4\); mesh: data 1 x context 2 x tensor 2; device: cpu; Open MPI v", result.err),
+    expect(re.search(r"4 ranks on 1 host \(\S+ x4\); mesh: data 1 x context 2 x tensor 2; device: cpu, fp32 \([^;]+\); Open MPI v", result.err),
            result)
     steps = metrics(folder)
     expect([line["step"] for line in steps] == [1, 2, 3, 4, 5, 6], steps)
@@ -31,6 +33,41 @@ def runs_to_its_end(folder):
     expect(alone.code == 0 and "1 rank on 1 host" in alone.err, alone)
     for ours, theirs in zip(metrics(folder, "alone"), steps):
         expect(abs(ours["loss"] - theirs["loss"]) < 6e-4, (ours, theirs))
+
+
+def deny_tile_registers():
+    """In a child process: the system call that asks for tile registers fails with EPERM from now on (seccomp)."""
+    load, equal, answer = 0x20, 0x15, 0x06  # the instructions of the filter: code, jumps if true and if not, operand
+    arch_prctl, ask, errno_eperm, allow = 158, 0x1023, 0x00050001, 0x7FFF0000
+    steps = [(load, 0, 0, 0), (equal, 0, 3, arch_prctl), (load, 0, 0, 16), (equal, 0, 1, ask), (answer, 0, 0, errno_eperm), (answer, 0, 0, allow)]
+    filters = b"".join(struct.pack("HBBI", *step) for step in steps)
+    kept = ctypes.create_string_buffer(filters, len(filters))
+    program = struct.pack("HxxxxxxP", len(steps), ctypes.addressof(kept))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):  # PR_SET_NO_NEW_PRIVS; PR_SET_SECCOMP, a filter
+        os._exit(77)
+
+
+def tile_registers_that_the_system_refuses_are_told(folder):
+    """Once, with the reason; the run uses what is left. Only in bf16, and only on a processor that has them."""
+    words = [PROGRAM, "train", "tiny.textproto", "--set", "training.steps=1"]
+    bf16 = ["--set", "training.precision=BF16", "--set", "output.directory=bf16"]
+
+    def told(words, **options):
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **options)
+        if done.returncode == 77:
+            print("skipped: seccomp is not available")
+            return None
+        expect(done.returncode == 0, done)
+        return done.stderr
+
+    free = told([*words, *bf16])
+    expect(re.search(r"; device: cpu, bf16 [^;]+; no MPI\n", free) and "cannot use" not in free, free)
+    if "bf16 on AMX;" not in free or not (denied := told([*words, *bf16, "--set", "training.steps=2"], preexec_fn=deny_tile_registers)):
+        return
+    warning = "cannot use AMX: the system refuses tile registers to this process: Operation not permitted; ranks there compute more slowly\n"
+    expect("; device: cpu, bf16 on AVX512-BF16; " in denied and denied.count(warning) == 1, denied)
+    expect("cannot use" not in told([*words, "--set", "output.directory=fp32"], preexec_fn=deny_tile_registers), "fp32 needs no tiles")
 
 
 def a_second_signal_ends_at_once(folder):
@@ -115,5 +152,5 @@ def traces_show_what_overlaps(folder):
 
 
 if __name__ == "__main__":
-    sys.exit(main([runs_to_its_end, a_second_signal_ends_at_once, one_failing_rank_ends_the_job, a_rank_that_hangs_is_named, traces_show_what_overlaps,
+    sys.exit(main([runs_to_its_end, tile_registers_that_the_system_refuses_are_told, a_second_signal_ends_at_once, one_failing_rank_ends_the_job, a_rank_that_hangs_is_named, traces_show_what_overlaps,
                    draws_its_progress_through_mpirun]))

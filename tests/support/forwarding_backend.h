@@ -13,6 +13,7 @@ class ForwardingBackend : public Backend {
   Device device() const override { return inner_.device(); }
   DType dtype() const override { return inner_.dtype(); }
   const char* name() const override { return inner_.name(); }
+  Arithmetic arithmetic() const override { return inner_.arithmetic(); }
   void count(const Work& work) override { inner_.count(work); }
   bool computes() const override { return inner_.computes(); }
   bool deterministic() const override { return inner_.deterministic(); }

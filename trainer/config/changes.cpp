@@ -9,6 +9,7 @@
 #include "configs/ropewalk.pb.h"
 #include "trainer/config/config_text.h"
 #include "trainer/config/field_names.h"
+#include "trainer/config/precision.h"
 #include "trainer/config/problems.h"
 
 namespace ropewalk {
@@ -67,6 +68,7 @@ std::vector<std::string> config_changes(const std::string& before, const std::st
       !read_config_text(after, "this configuration", new_config, problems))
     return {
         "warning: this program cannot read the checkpoint's configuration; changes since the checkpoint are not known"};
+  for (proto::Config* config : {&old_config, &new_config}) resolve_precision(*config);  // older ones have none
   std::map<std::string, std::string> old_fields, new_fields;
   flatten(old_config, "", old_fields);
   flatten(new_config, "", new_fields);

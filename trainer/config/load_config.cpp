@@ -8,6 +8,7 @@
 #include "kernels/error.h"
 #include "trainer/config/config_text.h"
 #include "trainer/config/loss_chunk.h"
+#include "trainer/config/precision.h"
 #include "trainer/config/problems.h"
 #include "trainer/config/validate.h"
 
@@ -145,19 +146,6 @@ TrainingConfig training_config(const proto::Config& config) {
           .start_from = training.start_from()};
 }
 
-BackendKind backend_of(proto::Device device) {
-  switch (device) {
-    case proto::CPU:
-      return BackendKind::kCpu;
-    case proto::CUDA:
-      return BackendKind::kCuda;
-    case proto::REFERENCE:
-      return BackendKind::kReferenceF64;
-  }
-  CHECK(false, "device {}", static_cast<int>(device));
-  return {};
-}
-
 DeviceTransport transport_of(proto::DeviceTransport transport) {
   switch (transport) {
     case proto::NCCL:
@@ -182,12 +170,12 @@ AttentionForm form_of(proto::AttentionForm form) {
   return {};
 }
 
-ParallelConfig parallel_config(const proto::Parallel& parallel) {
+ParallelConfig parallel_config(const proto::Parallel& parallel, proto::Precision precision) {
   return {.mesh = {.data_parallel = parallel.data_parallel(),
                    .context_parallel = parallel.context_parallel(),
                    .tensor_parallel = parallel.tensor_parallel()},
           .sequence_parallel = parallel.sequence_parallel(),
-          .backend = backend_of(parallel.device()),
+          .backend = backend_of(parallel.device(), precision).value(),
           .deterministic = parallel.deterministic(),
           .device_transport = transport_of(parallel.device_transport()),
           .attention = form_of(parallel.attention()),
@@ -195,10 +183,12 @@ ParallelConfig parallel_config(const proto::Parallel& parallel) {
           .deadline_seconds = parallel.deadline_seconds()};
 }
 
-void resolve_loss_chunk(proto::Config& config) {
-  if (!config.training().has_loss_chunk())
-    config.mutable_training()->set_loss_chunk(
-        usual_loss_chunk(backend_of(config.parallel().device()), config.model().vocabulary()));
+// The defaults that depend on the device. Without a backend, check_config() refuses the configuration.
+void resolve_device_choices(proto::Config& config) {
+  resolve_precision(config);
+  const auto backend = backend_of(config.parallel().device(), config.training().precision());
+  if (backend && !config.training().has_loss_chunk())
+    config.mutable_training()->set_loss_chunk(usual_loss_chunk(*backend, config.model().vocabulary()));
 }
 
 Config make_config(const proto::Config& config) {
@@ -210,7 +200,7 @@ Config make_config(const proto::Config& config) {
                    .seed = data.seed(),
                    .long_samples = long_samples_of(data.long_samples())},
           .training = training_config(config),
-          .parallel = parallel_config(config.parallel()),
+          .parallel = parallel_config(config.parallel(), config.training().precision()),
           .validation = {.interval = validation.interval(),
                          .samples = validation.samples(),
                          .position_ranges = validation.position_ranges(),
@@ -232,10 +222,12 @@ void check_inference_settings(std::span<const std::string> overrides, Problems& 
   for (const std::string& assignment : overrides) {
     const std::string field = assignment.substr(0, assignment.find('='));
     const std::string group = field.substr(0, field.find('.'));
-    if (group == "model" || group == "parallel" || field == "training.loss_chunk") continue;
-    problems.add_at("--set " + excerpt(assignment),
-                    {excerpt(field), "", "is not used here",
-                     "leave it out; the fields of model and parallel, and training.loss_chunk, are used"});
+    if (group == "model" || group == "parallel" || field == "training.loss_chunk" || field == "training.precision")
+      continue;
+    problems.add_at(
+        "--set " + excerpt(assignment),
+        {excerpt(field), "", "is not used here",
+         "leave it out; the fields of model and parallel, training.precision and training.loss_chunk are used"});
   }
 }
 
@@ -276,7 +268,7 @@ Config parse_config(std::string_view text, const std::string& name, std::span<co
   if (whole) {
     check_readable(checkpoint, config, problems);
     resolve_data_parallel(*config.mutable_parallel(), world_size);
-    resolve_loss_chunk(config);
+    resolve_device_choices(config);
     check_config(config, world_size, steps_done, problems);
     check_shape(checkpoint, inherited, config, problems);
   }
@@ -298,7 +290,7 @@ Config parse_inference_config(std::string_view model_text, const std::string& na
     problems.unreadable(field);
   if (whole) {
     resolve_data_parallel(*config.mutable_parallel(), world_size);
-    resolve_loss_chunk(config);
+    resolve_device_choices(config);
     check_config(config, world_size, 0, problems);
   }
   problems.throw_if_any(name);

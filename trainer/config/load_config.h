@@ -26,9 +26,9 @@ std::string read_config_file(const std::filesystem::path& file);
 Config parse_config(std::string_view text, const std::string& name, std::span<const std::string> overrides,
                     std::optional<int> world_size, int64_t steps_done = 0, const CheckpointModel& checkpoint = {});
 // The configuration of a job that only computes with the model: from the text of the group `model`
-// (model_group_of(), model_text.h), and overrides of fields of model and parallel, or of training.loss_chunk. Its one
-// stage has a batch of one sequence for each data-parallel rank; the caller sets the stage's sequence_length. Throws
-// ConfigurationError.
+// (model_group_of(), model_text.h), and overrides of fields of model and parallel, or of training.precision and
+// training.loss_chunk. Its one stage has a batch of one sequence for each data-parallel rank; the caller sets the
+// stage's sequence_length. Throws ConfigurationError.
 Config parse_inference_config(std::string_view model_text, const std::string& name,
                               std::span<const std::string> overrides, std::optional<int> world_size);
 

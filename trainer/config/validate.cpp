@@ -13,6 +13,7 @@
 #include "trainer/config/blend_rules.h"
 #include "trainer/config/field_names.h"
 #include "trainer/config/field_rules.h"
+#include "trainer/config/precision.h"
 #include "trainer/config/stage_rules.h"
 #include "trainer/tokenizer/make_tokenizer.h"
 
@@ -42,6 +43,7 @@ class Checker {
     check_pattern();
     check_parameter_count();
     check_data();
+    check_precision();
     check_device();
     check_mesh();
     check_stages(config_, steps_done_, problems_);
@@ -147,6 +149,19 @@ class Checker {
     } catch (const ConfigurationError& error) {
       problems_.add({"data.tokenizer", excerpt(data.tokenizer()), error.what(), "or none, to show no text"});
     }
+  }
+
+  void check_precision() {
+    if (!usable({"parallel.device", "training.precision"})) return;
+    const proto::Device device = config_.parallel().device();
+    const proto::Precision precision = config_.training().precision();
+    if (backend_of(device, precision)) return;
+    std::vector<std::string> others;
+    for (const proto::Precision other : {proto::FP32, proto::BF16, proto::FP64})
+      if (backend_of(device, other)) others.push_back(proto::Precision_Name(other));
+    problem("training.precision", proto::Precision_Name(precision),
+            fmt::format("must be {} with parallel.device {}", fmt::join(others, " or "), proto::Device_Name(device)),
+            "set it so, or leave it out");
   }
 
   // The limits of the backend, checked here so that they are reported before a job queues for machines. Whether this

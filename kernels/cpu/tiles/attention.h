@@ -3,17 +3,16 @@
 #pragma once
 
 #include "kernels/attention_mask.h"
-#include "kernels/bfloat16.h"
 #include "kernels/cpu/matrix_unit.h"
 #include "kernels/cpu/scratch.h"
 
 namespace ropewalk::tiles {
 
-void attention_forward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const BFloat16* q,
-                       const BFloat16* k, const BFloat16* v, float* o, float* lse, Scratch& scratch);
+void attention_forward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const Tensor& q,
+                       const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, Scratch& scratch);
 
-void attention_backward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const BFloat16* q,
-                        const BFloat16* k, const BFloat16* v, const BFloat16* d_o, const float* lse, const float* delta,
-                        float* dq, float* dk, float* dv, Scratch& scratch);
+void attention_backward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv, Scratch& scratch);
 
 }  // namespace ropewalk::tiles

@@ -230,16 +230,16 @@ void backward(const Problem& p, const BFloat16* q, const BFloat16* k, const BFlo
 
 }  // namespace
 
-void attention_backward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const BFloat16* q,
-                        const BFloat16* k, const BFloat16* v, const BFloat16* d_o, const float* lse, const float* delta,
-                        float* dq, float* dk, float* dv, Scratch& scratch) {
+void attention_backward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const Tensor& q,
+                        const Tensor& k, const Tensor& v, const Tensor& d_o, const Tensor& lse, const Tensor& delta,
+                        const Tensor& dq, const Tensor& dk, const Tensor& dv, Scratch& scratch) {
   const Problem p(s, mask);
   if (p.blocks.empty()) return;
   CHECK(unit != MatrixUnit::kVectors, "attention in vectors");
-  if (unit == MatrixUnit::kTiles)
-    backward<Amx>(p, q, k, v, d_o, lse, delta, dq, dk, dv, scratch);
-  else
-    backward<DotProducts>(p, q, k, v, d_o, lse, delta, dq, dk, dv, scratch);
+  (unit == MatrixUnit::kTiles ? backward<Amx>
+                              : backward<DotProducts>)(p, q.data<BFloat16>(), k.data<BFloat16>(), v.data<BFloat16>(),
+                                                       d_o.data<BFloat16>(), lse.data<float>(), delta.data<float>(),
+                                                       dq.data<float>(), dk.data<float>(), dv.data<float>(), scratch);
 }
 
 }  // namespace ropewalk::tiles

@@ -226,15 +226,14 @@ void forward(const Problem& p, const BFloat16* q, const BFloat16* k, const BFloa
 
 }  // namespace
 
-void attention_forward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const BFloat16* q,
-                       const BFloat16* k, const BFloat16* v, float* o, float* lse, Scratch& scratch) {
+void attention_forward(MatrixUnit unit, const AttentionSizes& s, const AttentionMask& mask, const Tensor& q,
+                       const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, Scratch& scratch) {
   const Problem p(s, mask);
   if (p.blocks.empty()) return;
   CHECK(unit != MatrixUnit::kVectors, "attention in vectors");
-  if (unit == MatrixUnit::kTiles)
-    forward<Amx>(p, q, k, v, o, lse, scratch);
-  else
-    forward<DotProducts>(p, q, k, v, o, lse, scratch);
+  (unit == MatrixUnit::kTiles ? forward<Amx> : forward<DotProducts>)(p, q.data<BFloat16>(), k.data<BFloat16>(),
+                                                                     v.data<BFloat16>(), o.data<float>(),
+                                                                     lse.data<float>(), scratch);
 }
 
 }  // namespace ropewalk::tiles

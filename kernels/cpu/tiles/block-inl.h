@@ -31,6 +31,16 @@ inline constexpr int64_t kTile = 512;             // elements of a tile: 16 rows
 inline constexpr int64_t kStep = 2 * kTile;       // elements of a step of a packed operand
 inline constexpr int64_t kBlock = kSide * kSide;  // sums of a block
 
+// A left operand: row r of step s begins at data + r * row_stride + s * step_stride. Packed, or rows of a matrix in
+// memory.
+struct Left {
+  Left(const BFloat16* packed) : data(packed) {}  // NOLINT: most are packed
+  Left(const BFloat16* matrix, int64_t row_stride_) : data(matrix), row_stride(row_stride_), step_stride(kSide) {}
+
+  const BFloat16* data;
+  int64_t row_stride = kSide, step_stride = kStep;
+};
+
 // The AMX unit. Tiles 0 to 3 are the sums, 4 and 5 the left operand, 6 and 7 the right one.
 struct Amx {
   // Tile registers hold 16 rows of 64 bytes while a Session exists; afterwards they are released, so that the system
@@ -52,8 +62,8 @@ struct Amx {
 
   // c [32, 32], rows `stride` floats apart, = left right; or += that.
   template <bool add>
-  static inline __attribute__((always_inline)) void multiply(int64_t steps, const BFloat16* left, const BFloat16* right,
-                                                             float* c, int64_t stride) {
+  static inline __attribute__((always_inline)) void multiply(int64_t steps, Left left, const BFloat16* right, float* c,
+                                                             int64_t stride) {
     float* const low = c + 16 * stride;
     if constexpr (add) {
       load<0>(c, 4 * stride), load<1>(c + 16, 4 * stride);
@@ -61,10 +71,13 @@ struct Amx {
     } else {
       zero<0>(), zero<1>(), zero<2>(), zero<3>();
     }
-    for (int64_t step = 0; step < steps; ++step, left += kStep, right += kStep) {
-      load<4>(left, 64), load<6>(right, 64), load<7>(right + kTile, 64);
+    const BFloat16 *upper = left.data, *lower = upper + 16 * left.row_stride;
+    const int64_t row_bytes = 2 * left.row_stride;
+    for (int64_t step = 0; step < steps; ++step, right += kStep) {
+      load<4>(upper, row_bytes), load<6>(right, 64), load<7>(right + kTile, 64);
       add_product<0, 4, 6>(), add_product<1, 4, 7>();
-      load<5>(left + kTile, 64);
+      load<5>(lower, row_bytes);
+      upper += left.step_stride, lower += left.step_stride;
       add_product<2, 5, 6>(), add_product<3, 5, 7>();
     }
     store<0>(c, 4 * stride), store<1>(c + 16, 4 * stride);
@@ -95,7 +108,7 @@ struct DotProducts {
   class Session {};
 
   template <bool add>
-  static inline void multiply(int64_t steps, const BFloat16* left, const BFloat16* right, float* c, int64_t stride) {
+  static inline void multiply(int64_t steps, Left left, const BFloat16* right, float* c, int64_t stride) {
     constexpr int kRows = 12;  // with their two vectors of sums each, they fill the registers
     strip<add, kRows>(steps, left, 0, right, c, stride);
     strip<add, kRows>(steps, left, kRows, right, c, stride);
@@ -104,21 +117,21 @@ struct DotProducts {
 
  private:
   template <bool add, int rows>
-  static inline void strip(int64_t steps, const BFloat16* left, int64_t first, const BFloat16* right, float* c,
-                           int64_t stride) {
+  static inline void strip(int64_t steps, Left left, int64_t first, const BFloat16* right, float* c, int64_t stride) {
     __m512 sum[rows][2];
 #pragma GCC unroll 16
     for (int row = 0; row < rows; ++row)
       for (int half = 0; half < 2; ++half)
         sum[row][half] = add ? _mm512_loadu_ps(c + (first + row) * stride + 16 * half) : _mm512_setzero_ps();
-    for (int64_t step = 0; step < steps; ++step, left += kStep, right += kStep)
+    const BFloat16* from = left.data + first * left.row_stride;
+    for (int64_t step = 0; step < steps; ++step, from += left.step_stride, right += kStep)
       for (int64_t pair = 0; pair < 16; ++pair) {
         const __m512bh b0 = pairs(_mm512_load_si512(right + pair * kSide));
         const __m512bh b1 = pairs(_mm512_load_si512(right + kTile + pair * kSide));
 #pragma GCC unroll 16
-        for (int row = 0; row < rows; ++row) {  // the tiles of a step follow each other, so rows are kSide apart
+        for (int row = 0; row < rows; ++row) {
           int32_t both;
-          std::memcpy(&both, left + (first + row) * kSide + 2 * pair, sizeof both);
+          std::memcpy(&both, from + row * left.row_stride + 2 * pair, sizeof both);
           const __m512bh a = pairs(_mm512_set1_epi32(both));
           sum[row][0] = _mm512_dpbf16_ps(sum[row][0], a, b0);
           sum[row][1] = _mm512_dpbf16_ps(sum[row][1], a, b1);

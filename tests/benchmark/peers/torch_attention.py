@@ -1,4 +1,4 @@
-"""PyTorch's scaled dot-product attention, forward and backward, in fp32 on one thread: causal, with the window as an explicit mask,
+"""PyTorch's scaled dot-product attention, forward and backward, on one thread: causal, with the window as an explicit mask,
 as in the sliding-window layers of transformers' Cohere2. Prints GFLOP/s of CPU time, counting visible query-key pairs only: 4 K FLOPs
 per pair and head forward, 10 K backward. Needs torch."""
 import argparse
@@ -9,6 +9,7 @@ parser.add_argument("--length", type=int, default=4096)
 parser.add_argument("--head-size", type=int, default=128)
 parser.add_argument("--heads", type=int, default=4)
 parser.add_argument("--window", type=int, default=0, help="0: none")
+parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
 options = parser.parse_args()
 
 import torch  # noqa: E402  --help needs neither
@@ -17,8 +18,9 @@ import torch.nn.functional as F  # noqa: E402
 torch.set_num_threads(1)
 
 S, K, H, W = options.length, options.head_size, options.heads, options.window
-q, k, v = (torch.randn(1, H, S, K, requires_grad=True) for _ in range(3))
-gradient = torch.randn(1, H, S, K)
+dtype = getattr(torch, options.dtype)
+q, k, v = (torch.randn(1, H, S, K, dtype=dtype, requires_grad=True) for _ in range(3))
+gradient = torch.randn(1, H, S, K, dtype=dtype)
 mask, pairs = None, S * (S + 1) // 2
 if W:
     i = torch.arange(S)

@@ -1,12 +1,14 @@
-"""One training step (forward, loss, backward, AdamW) of transformers' Cohere2ForCausalLM in fp32 on one thread, with the model of
-step_cases.cpp. Prints GFLOP/s of CPU time, counting model FLOPs: 6 per token and matrix element, 12 * heads * head size per visible
+"""One training step (forward, loss, backward, AdamW) of transformers' Cohere2ForCausalLM on one thread, with the model of
+step_cases.cpp, in fp32, under autocast to bf16, or with weights and optimizer in bf16 (pure). Prints GFLOP/s of CPU time, counting model FLOPs: 6 per token and matrix element, 12 * heads * head size per visible
 query-key pair. Needs torch and transformers."""
 import argparse
 import time
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--length", type=int, default=512)
-parser.add_argument("--attention", default="sdpa")
+parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
+parser.add_argument("--precision", default="fp32", choices=["fp32", "autocast", "pure"])
+parser.add_argument("--steps", type=int, default=3, help="the best counts")
 options = parser.parse_args()
 
 import torch  # noqa: E402  --help needs none of these
@@ -23,13 +25,16 @@ config = Cohere2Config(
     attn_implementation=options.attention, use_cache=False,
     layer_types=["full_attention" if i % 4 == 3 else "sliding_attention" for i in range(LAYERS)])
 model = Cohere2ForCausalLM(config).train()
+if options.precision == "pure":
+    model = model.to(torch.bfloat16)
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 tokens = torch.randint(0, VOCABULARY, (1, S))
 
 best = float("inf")
-for _ in range(3):
+for _ in range(options.steps):
     began = time.process_time()
-    loss = model(input_ids=tokens, labels=tokens).loss
+    with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "autocast"):
+        loss = model(input_ids=tokens, labels=tokens).loss
     loss.backward()
     optimizer.step()
     optimizer.zero_grad()

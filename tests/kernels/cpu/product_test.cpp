@@ -1,4 +1,6 @@
 // The cpu backend's matrix products and embedding against the reference.
+#include "kernels/bfloat16.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/kernels/cpu/suite.h"
 
 namespace ropewalk {
@@ -75,6 +77,50 @@ TEST_P(CpuProduct, ARowDoesNotDependOnTheOthers) {
     cpu->linear_forward(x.fast().slice(first, 64), w.fast(), tensor_of(some, {N, O}), Write::kSet);
     EXPECT_EQ(some, std::vector<float>(all.begin() + first * O, all.end())) << N << " rows";
   }
+}
+
+std::vector<BFloat16> narrow_values(int64_t count, std::string_view name) {
+  const std::vector<double> values = normal_values(count, name);
+  std::vector<BFloat16> narrow;
+  for (double value : values) narrow.push_back(BFloat16(static_cast<float>(value)));
+  return narrow;
+}
+std::vector<float> widened(const std::vector<BFloat16>& narrow) {
+  std::vector<float> wide;
+  for (BFloat16 x : narrow) wide.push_back(static_cast<float>(x));
+  return wide;
+}
+
+// The fp32 vector code on bf16 operands has the bits of the same product of the widened operands, rounded once.
+TEST_P(CpuProduct, OfBf16IsRoundedOnce) {
+  Kernels half(std::make_unique<CpuBackend>(DType::kBF16, MatrixUnit::kVectors));
+  const auto expect_rounded = [](const std::vector<BFloat16>& got, const std::vector<float>& old, Write write,
+                                 const std::vector<float>& sums) {
+    for (size_t i = 0; i < got.size(); ++i)
+      ASSERT_EQ(got[i].bits, BFloat16(write == Write::kAdd ? old[i] + sums[i] : sums[i]).bits) << i;
+  };
+  for (const auto& [N, I, O] :
+       {Sizes{3, 0, 2}, {1, 300, 257}, {130, 31, 2}, {8, 770, 193}, {4, 391, 1601}, {1537, 391, 33}})
+    for (const Write write : {Write::kSet, Write::kAdd}) {
+      std::vector<BFloat16> x = narrow_values(N * I, "x"), w = narrow_values(O * I, "w"), y = narrow_values(N * O, "y");
+      std::vector<float> wide_x = widened(x), wide_w = widened(w), sums(y.size()), old = widened(y);
+      half.linear_forward(tensor_of(x, {N, I}), tensor_of(w, {O, I}), tensor_of(y, {N, O}), write);
+      cpu->linear_forward(tensor_of(wide_x, {N, I}), tensor_of(wide_w, {O, I}), tensor_of(sums, {N, O}), Write::kSet);
+      expect_rounded(y, old, write, sums);
+
+      std::vector<BFloat16> dy = narrow_values(N * O, "dy"), dx = narrow_values(N * I, "dx");
+      std::vector<float> wide_dy = widened(dy), old_dx = widened(dx), sums_dx(dx.size());
+      half.linear_backward_input(tensor_of(dy, {N, O}), tensor_of(w, {O, I}), tensor_of(dx, {N, I}), write);
+      cpu->linear_backward_input(tensor_of(wide_dy, {N, O}), tensor_of(wide_w, {O, I}), tensor_of(sums_dx, {N, I}),
+                                 Write::kSet);
+      expect_rounded(dx, old_dx, write, sums_dx);
+
+      std::vector<float> dw = widened(narrow_values(O * I, "dw")), expected = dw;
+      half.linear_backward_weight(tensor_of(dy, {N, O}), tensor_of(x, {N, I}), tensor_of(dw, {O, I}), write);
+      cpu->linear_backward_weight(tensor_of(wide_dy, {N, O}), tensor_of(wide_x, {N, I}), tensor_of(expected, {O, I}),
+                                  write);
+      EXPECT_EQ(dw, expected);
+    }
 }
 
 // Tokens repeat, and other ranks hold some of them. The sums are in fp32, in the same order as the reference's.

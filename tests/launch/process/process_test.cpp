@@ -90,6 +90,22 @@ TEST(Hosts, MayLimitTheTimeOfTheirCpus) {
       std::vector<std::string>{"warning: 2 ranks share 1 CPU on a; a rank is one thread, so fewer ranks are faster"});
 }
 
+TEST(Hosts, TellHowTheirRanksCompute) {
+  const auto with = [](const std::string& host, const Arithmetic& arithmetic) {
+    return Place{.host = host, .cpus = {}, .arithmetic = arithmetic};
+  };
+  const Place tiles = with("a", {"bf16 on AMX", ""}), dots = with("b", {"bf16 on AVX512-BF16", ""}),
+              refused = with("b", {"bf16 on AVX512-BF16", "AMX: not permitted"});
+  const auto summary = [](const std::vector<Place>& places) { return summarize_hosts(places, kStart, kMpirun); };
+  EXPECT_EQ(summary({tiles, tiles}).arithmetic, "bf16 on AMX");
+  EXPECT_EQ(summary({dots, tiles, tiles}).arithmetic, "2 x bf16 on AMX, 1 x bf16 on AVX512-BF16");
+  EXPECT_TRUE(summary({dots, tiles, tiles}).warnings.empty());
+  Place elsewhere = refused;
+  elsewhere.host = "c";
+  EXPECT_EQ(summary({tiles, refused, refused, elsewhere}).warnings,
+            std::vector<std::string>{"warning: b, c cannot use AMX: not permitted; ranks there compute more slowly"});
+}
+
 TEST(Hosts, HaveTheMemoryThatAControlGroupLeaves) {
   TemporaryDirectory folder;
   write_file(folder / "membership", "0::/\n");
@@ -106,7 +122,8 @@ TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
   for (int rank = 0; rank < 3; ++rank)
     ranks.emplace_back([&, rank] {
       const Place mine{
-          fmt::format("host{}", rank % 2), allowed_cpus(), 1000 + rank, available_memory(), rank == 1, rank};
+          fmt::format("host{}", rank % 2),         allowed_cpus(), 1000 + rank, available_memory(), rank == 1, rank,
+          {fmt::format("way {}", rank), "refused"}};
       seen[rank] = gather_places(*world.communicator(rank), mine);
     });
   for (std::thread& rank : ranks) rank.join();
@@ -118,6 +135,8 @@ TEST(Hosts, ComeFromEveryRankInOrderToTheFirst) {
     EXPECT_GT(seen[0][rank].memory_available, 0);
     EXPECT_EQ(seen[0][rank].yields, rank == 1);
     EXPECT_EQ(seen[0][rank].cpu_quota, static_cast<int>(rank));
+    EXPECT_EQ(seen[0][rank].arithmetic.text, fmt::format("way {}", rank));
+    EXPECT_EQ(seen[0][rank].arithmetic.refused, "refused");
   }
 }
 

@@ -33,6 +33,24 @@ TEST(ConfigChanges, TellHowToKeepWhatADeviceChooses) {
                   "--set training.loss_chunk=4096 for the same bits)"});
 }
 
+TEST(ConfigChanges, TellAnotherPrecision) {
+  EXPECT_EQ(config_changes(resolved({"training.precision=BF16"}), resolved({}), 10),
+            Lines{"changed since the checkpoint: training.precision: BF16 -> FP32"});
+  EXPECT_EQ(config_changes(resolved({}), resolved({"parallel.device=REFERENCE"}), 10),
+            Lines{"changed since the checkpoint: training.precision: FP32 -> FP64"});
+}
+
+// Configurations of runs from before the field was added have none: they computed in the precision of their device.
+TEST(ConfigChanges, KnowThePrecisionOfOlderRuns) {
+  std::string older = resolved({});
+  const std::string line = "  precision: FP32\n";
+  ASSERT_NE(older.find(line), std::string::npos) << older;
+  older.erase(older.find(line), line.size());
+  EXPECT_EQ(config_changes(older, resolved({}), 10), Lines());
+  EXPECT_EQ(config_changes(older, resolved({"training.precision=BF16"}), 10),
+            Lines{"changed since the checkpoint: training.precision: FP32 -> BF16"});
+}
+
 TEST(ConfigChanges, LeavesOutWhereAndHowOftenARunWrites) {
   EXPECT_EQ(config_changes(resolved({"output.log_interval=1", "checkpoint.keep=1"}),
                            resolved({"output.log_interval=2", "checkpoint.keep=2"}), 10),

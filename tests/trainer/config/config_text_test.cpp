@@ -93,6 +93,7 @@ TEST(Config, EveryFieldArrives) {
                                 "parallel.tensor_parallel=2",
                                 "parallel.sequence_parallel=false",
                                 "parallel.device=REFERENCE",
+                                "training.precision=FP64",
                                 "parallel.deterministic=false",
                                 "parallel.device_transport=STAGED",
                                 "parallel.attention=HOPPER",

@@ -32,6 +32,8 @@ TEST(InferenceConfig, NeedsAModelAndNothingElse) {
   EXPECT_EQ(config.training.stages[0].batch, 3);
   EXPECT_EQ(config.training.stages[0].micro_batch, 1);
   EXPECT_EQ(inference_config({}, 1).training.loss_chunk, config_with({}).training.loss_chunk);
+  EXPECT_EQ(inference_config({}, 1).parallel.backend, BackendKind::kCpu);
+  EXPECT_EQ(inference_config({"training.precision=BF16"}, 1).parallel.backend, BackendKind::kCpuBF16);
 }
 
 TEST(InferenceConfig, FollowsTheRulesOfTheModelAndTheMesh) {

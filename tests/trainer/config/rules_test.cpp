@@ -96,6 +96,14 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     BetweenFields, BrokenRule,
     testing::Values(
+        Case{
+            {"training.precision=FP64"},
+            {"--set training.precision=FP64: training.precision = FP64: must be FP32 or BF16 with parallel.device CPU; "
+             "set it so, or leave it out"}},
+        Case{{"parallel.device=REFERENCE", "training.precision=BF16"},
+             {"training.precision = BF16: must be FP64 with parallel.device REFERENCE"}},
+        Case{{"parallel.device=CUDA", "model.head_size=64", "training.precision=FP32"},
+             {"training.precision = FP32: must be BF16 with parallel.device CUDA"}},
         Case{{"model.query_heads=10"},
              {"model.query_heads = 10: must be a multiple of model.key_heads = 4", "to 8 or 12"}},
         Case{{"parallel.tensor_parallel=8", "model.query_heads=12"},
@@ -326,8 +334,9 @@ TEST(Rules, LossChunkThatIsNotSetIsTheDevicesChoice) {
 
 // A run writes the chosen value and keeps it on another device and in later stages; likewise the 1024 chosen on a CPU.
 TEST(Rules, LossChunkThatWasChosenStays) {
-  const std::vector<std::string> on_cuda = {"parallel.device=CUDA", "model.head_size=64", "model.vocabulary=257",
-                                            "training.stages.0.first_step=4", "training.stages.0.batch=2"};
+  const std::vector<std::string> on_cuda = {
+      "parallel.device=CUDA", "training.precision=BF16",        "model.head_size=64",
+      "model.vocabulary=257", "training.stages.0.first_step=4", "training.stages.0.batch=2"};
   const std::string text = parse_config(kSmallest, "smallest", on_cuda, 1).resolved_text;
   EXPECT_NE(text.find("loss_chunk: 8192"), std::string::npos) << text;
   const std::vector<std::string> on_cpu = {"parallel.device=CPU"};
@@ -337,6 +346,35 @@ TEST(Rules, LossChunkThatWasChosenStays) {
   const std::string before = parse_config(kSmallest, "smallest", {}, 1).resolved_text;
   EXPECT_NE(before.find("loss_chunk: 1024"), std::string::npos) << before;
   EXPECT_EQ(parse_config(before, "resumed", on_cuda, 1).training.loss_chunk, 1024);
+}
+
+TEST(Rules, PrecisionAndDeviceChooseTheBackend) {
+  const auto backend = [](std::initializer_list<std::string> settings) {
+    std::vector<std::string> overrides = {"model.head_size=64"};  // one that CUDA has
+    overrides.insert(overrides.end(), settings);
+    return parse_config(kSmallest, "smallest", overrides, 1).parallel.backend;
+  };
+  EXPECT_EQ(backend({}), BackendKind::kCpu);
+  EXPECT_EQ(backend({"training.precision=FP32"}), BackendKind::kCpu);
+  EXPECT_EQ(backend({"training.precision=BF16"}), BackendKind::kCpuBF16);
+  EXPECT_EQ(backend({"parallel.device=CUDA"}), BackendKind::kCuda);
+  EXPECT_EQ(backend({"parallel.device=CUDA", "training.precision=BF16"}), BackendKind::kCuda);
+  EXPECT_EQ(backend({"parallel.device=REFERENCE"}), BackendKind::kReferenceF64);
+  EXPECT_EQ(backend({"parallel.device=REFERENCE", "training.precision=FP64"}), BackendKind::kReferenceF64);
+}
+
+// A run writes the precision that its device chose and keeps it on a device that has it.
+TEST(Rules, PrecisionThatWasChosenStays) {
+  const std::vector<std::string> on_cpu = {"parallel.device=CPU", "model.head_size=64"},
+                                 on_cuda = {"parallel.device=CUDA", "model.head_size=64"};
+  const std::string mixed = parse_config(kSmallest, "smallest", on_cuda, 1).resolved_text;
+  EXPECT_NE(mixed.find("precision: BF16"), std::string::npos) << mixed;
+  EXPECT_EQ(parse_config(mixed, "resumed", on_cpu, 1).parallel.backend, BackendKind::kCpuBF16);
+  const std::string single = parse_config(kSmallest, "smallest", on_cpu, 1).resolved_text;
+  EXPECT_NE(single.find("precision: FP32"), std::string::npos) << single;
+  const std::string message = refusal(single, on_cuda);
+  EXPECT_NE(message.find("training.precision = FP32: must be BF16 with parallel.device CUDA"), std::string::npos)
+      << message;
 }
 
 TEST(Rules, LimitsThemselvesAreAllowed) {

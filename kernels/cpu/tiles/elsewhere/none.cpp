@@ -5,19 +5,16 @@
 
 namespace ropewalk::tiles {
 
-void product(MatrixUnit, const ProductSizes&, Operand, Operand, Write, BFloat16*, Scratch&) {
+void product(MatrixUnit, const Matrix&, const Matrix&, Write, const Tensor&, Scratch&) {
   CHECK(false, "no matrix unit");
 }
-void product(MatrixUnit, const ProductSizes&, Operand, Operand, Write, float*, Scratch&) {
+void attention_forward(MatrixUnit, const AttentionSizes&, const AttentionMask&, const Tensor&, const Tensor&,
+                       const Tensor&, const Tensor&, const Tensor&, Scratch&) {
   CHECK(false, "no matrix unit");
 }
-void attention_forward(MatrixUnit, const AttentionSizes&, const AttentionMask&, const BFloat16*, const BFloat16*,
-                       const BFloat16*, float*, float*, Scratch&) {
-  CHECK(false, "no matrix unit");
-}
-void attention_backward(MatrixUnit, const AttentionSizes&, const AttentionMask&, const BFloat16*, const BFloat16*,
-                        const BFloat16*, const BFloat16*, const float*, const float*, float*, float*, float*,
-                        Scratch&) {
+void attention_backward(MatrixUnit, const AttentionSizes&, const AttentionMask&, const Tensor&, const Tensor&,
+                        const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                        const Tensor&, Scratch&) {
   CHECK(false, "no matrix unit");
 }
 
