@@ -21,7 +21,7 @@ void adamw_loop(int64_t count, float* w, const float* g, float* m, float* v, BFl
   const FloatVector beta2 = constant(step.beta2), rest2 = constant(1 - step.beta2), second = constant(correct.second);
   const FloatVector rate = constant(step.rate), decay = constant(step.weight_decay);
   for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
-    prefetch_ahead(w + i), prefetch_ahead(g + i), prefetch_ahead(m + i), prefetch_ahead(v + i);
+    prefetch_ahead(w + i, some), prefetch_ahead(g + i, some), prefetch_ahead(m + i, some), prefetch_ahead(v + i, some);
     const FloatVector weight = load(w + i, some), gradient = hn::Mul(gradient_scale, load(g + i, some));
     const FloatVector mean = hn::MulAdd(beta1, load(m + i, some), hn::Mul(rest1, gradient));
     const FloatVector square = hn::MulAdd(beta2, load(v + i, some), hn::Mul(hn::Mul(rest2, gradient), gradient));

@@ -18,9 +18,9 @@ template <class E>
 HWY_INLINE void softmax_row_sums(int64_t V, const E* logits, float factor, float* row_max, float* row_sum) {
   const FloatVector by = hn::Set(Floats(), factor);
   const auto scaled = [&](int64_t v, auto some) HWY_ATTR { return hn::Mul(by, load(logits + v, some)); };
-  *row_max = max_of(V, scaled);
+  *row_max = max_of<E>(V, scaled);
   const FloatVector largest = hn::Set(Floats(), *row_max);
-  *row_sum = sum_of(V, [&](int64_t v, auto some) HWY_ATTR { return exp_of(hn::Sub(scaled(v, some), largest)); });
+  *row_sum = sum_of<E>(V, [&](int64_t v, auto some) HWY_ATTR { return exp_of(hn::Sub(scaled(v, some), largest)); });
 }
 
 void cross_entropy_partials_loop(const Tensor& logits, const int32_t* targets, int64_t v_begin, float factor,
@@ -50,7 +50,7 @@ HWY_INLINE void softmax_row_gradient(int64_t V, std::optional<int64_t> target, f
   // Apart from the others, because their results are rounded before one could be subtracted.
   const float logit = target ? static_cast<float>(logits[*target]) : 0;
   const float at_target = hn::GetLane(weighted(hn::Set(Floats(), logit))) - outer;
-  for_each_vector(V, [&](int64_t v, auto some) HWY_ATTR { store(weighted(load(logits + v, some)), logits + v, some); });
+  transform(V, logits, Cached{}, [&](int64_t v, auto some) HWY_ATTR { return weighted(load(logits + v, some)); });
   if (target) logits[*target] = static_cast<E>(at_target);
 }
 

@@ -19,9 +19,9 @@ void cast_loop(const Tensor& from, const Tensor& to) {
       const auto* in = from.data<decltype(source)>();
       auto* out = to.data<decltype(target)>();
       by_way(worth_streaming(to, {&from}), [&](auto way) HWY_ATTR {
-        for_each_vector(to.elements(), [&](int64_t i, auto some) HWY_ATTR {
-          prefetch_ahead(in + i);
-          store(load(in + i, some), out + i, some, way);
+        transform(to.elements(), out, way, [&](int64_t i, auto some) HWY_ATTR {
+          prefetch_ahead(in + i, some);
+          return load(in + i, some);
         });
       });
     });
@@ -34,8 +34,9 @@ void add_loop(const Tensor& a, const Tensor& b, const Tensor& y) {
     const E *one = a.data<E>(), *other = b.data<E>();
     E* out = y.data<E>();
     by_way(worth_streaming(y, {&a, &b}), [&](auto way) HWY_ATTR {
-      for_each_vector(y.elements(), [&](int64_t i, auto some) HWY_ATTR {
-        store(hn::Add(load(one + i, some), load(other + i, some)), out + i, some, way);
+      transform(y.elements(), out, way, [&](int64_t i, auto some) HWY_ATTR {
+        prefetch_ahead(one + i, some), prefetch_ahead(other + i, some);
+        return hn::Add(load(one + i, some), load(other + i, some));
       });
     });
   });
@@ -62,7 +63,7 @@ HWY_INLINE double sum_in_fp64(int64_t count, const E* x, F&& value) {
   for (int64_t j = 0; j < kVectors; ++j) sums[j] = hn::Zero(d);
   int64_t i = 0;
   for (; i + kPartials <= count; i += kPartials) {
-    prefetch_pages_ahead(x, i);
+    prefetch_ahead<4>(x + i);
     for (int64_t j = 0; j < kVectors; ++j) sums[j] = hn::Add(sums[j], value(load_as_doubles(x + i + j * kLanes)));
   }
 
@@ -99,7 +100,8 @@ int64_t finite_prefix(const Tensor& x) {
   int64_t i = 0;
   by_element(x.dtype(), [&](auto element) HWY_ATTR {
     const auto* from = x.data<decltype(element)>();
-    while (i + step <= count && hn::AllTrue(Floats(), hn::Le(hn::Abs(load(from + i, AllLanes{})), largest))) i += step;
+    for (; i + step <= count && hn::AllTrue(Floats(), hn::Le(hn::Abs(load(from + i, AllLanes{})), largest)); i += step)
+      prefetch_ahead<4>(from + i);
   });
   return i;
 }

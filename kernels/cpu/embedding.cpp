@@ -22,20 +22,38 @@ HWY_INLINE const E* row_after(const operations::EmbeddingSizes& s, const int32_t
   return table + (0 <= v && v < s.V ? v : 0) * s.D;
 }
 
-void embedding_forward_loop(const int32_t* tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
+// to [count] = from, the same bits
+template <class Way>
+HWY_INLINE void copy_row(int64_t count, const float* from, float* to, const float* next, Way way) {
+  transform(count, to, way, [&](int64_t i, auto some) HWY_ATTR {
+    prefetch(next + i);
+    return load(from + i, some);
+  });
+}
+template <class Way>
+HWY_INLINE void copy_row(int64_t count, const BFloat16* from, BFloat16* to, const BFloat16* next, Way way) {
+  const hn::ScalableTag<uint16_t> d;
+  const auto step = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + step <= count; i += step) {
+    prefetch(next + i);
+    way(hn::LoadU(d, &from[i].bits), d, &to[i].bits);
+  }
+  std::copy(from + i, from + count, to + i);
+}
+
+// nothing [D]: zeros, the row of tokens that another rank holds.
+void embedding_forward_loop(const int32_t* tokens, const Tensor& table, int64_t v_begin, const Tensor& x,
+                            const float* nothing) {
   const operations::EmbeddingSizes s{x.rows(), table.extent(0), table.extent(1)};
   by_element(x.dtype(), [&](auto element) HWY_ATTR {
     using E = decltype(element);
+    const E *rows = table.data<E>(), *zeros = reinterpret_cast<const E*>(nothing);
     by_way(worth_streaming(x, {&table}), [&](auto way) HWY_ATTR {
       for (int64_t n = 0; n < s.N; ++n) {
         const int64_t v = tokens[n] - v_begin;
-        const bool here = 0 <= v && v < s.V;
-        const E *from = table.data<E>() + v * s.D, *next = row_after(s, tokens, n, v_begin, table.data<E>());
-        E* to = x.data<E>() + n * s.D;
-        for_each_vector(s.D, [&](int64_t d, auto some) HWY_ATTR {
-          prefetch(next + d);
-          store(here ? load(from + d, some) : hn::Zero(Floats()), to + d, some, way);
-        });
+        const E* from = 0 <= v && v < s.V ? rows + v * s.D : zeros;
+        copy_row(s.D, from, x.data<E>() + n * s.D, row_after(s, tokens, n, v_begin, rows), way);
       }
     });
   });
@@ -69,7 +87,10 @@ HWY_EXPORT(embedding_forward_loop);
 HWY_EXPORT(embedding_backward_loop);
 
 void CpuBackend::embedding_forward(const Tensor& tokens, const Tensor& table, int64_t v_begin, const Tensor& x) {
-  HWY_DYNAMIC_DISPATCH(embedding_forward_loop)(tokens.data<int32_t>(), table, v_begin, x);
+  scratch_.reserve({table.extent(1)});
+  float* nothing = scratch_.take(table.extent(1));
+  std::memset(nothing, 0, static_cast<size_t>(table.extent(1) * size_of(table.dtype())));
+  HWY_DYNAMIC_DISPATCH(embedding_forward_loop)(tokens.data<int32_t>(), table, v_begin, x, nothing);
 }
 
 void CpuBackend::embedding_backward(const Tensor& tokens, const Tensor& dx, int64_t v_begin, const Tensor& dtable) {

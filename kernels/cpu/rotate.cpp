@@ -12,35 +12,29 @@
 HWY_BEFORE_NAMESPACE();
 namespace ropewalk::HWY_NAMESPACE {
 
-// Pairs (a, b) of adjacent elements. In bf16 a pair is one word, whose upper half is b.
-HWY_INLINE void load_pairs(const float* from, FloatVector& a, FloatVector& b, AllLanes) {
+// Pairs (a, b) of adjacent elements.
+HWY_INLINE void load_interleaved(const float* from, FloatVector& a, FloatVector& b, AllLanes) {
   hn::LoadInterleaved2(Floats(), from, a, b);
 }
-HWY_INLINE void load_pairs(const BFloat16* from, FloatVector& a, FloatVector& b, AllLanes) {
-  const hn::Rebind<uint32_t, Floats> words;
-  const auto pairs = hn::LoadU(words, reinterpret_cast<const uint32_t*>(from));
-  a = hn::BitCast(Floats(), hn::ShiftLeft<16>(pairs));
-  b = hn::BitCast(Floats(), hn::And(pairs, hn::Set(words, 0xffff0000)));
+HWY_INLINE void load_interleaved(const BFloat16* from, FloatVector& a, FloatVector& b, AllLanes) {
+  a = load(from, EvenLanes{}), b = load(from, OddLanes{});
 }
 template <class E>
-HWY_INLINE void load_pairs(const E* from, FloatVector& a, FloatVector& b, FirstLanes some) {
+HWY_INLINE void load_interleaved(const E* from, FloatVector& a, FloatVector& b, FirstLanes some) {
   HWY_ALIGN E buffer[2 * hn::MaxLanes(Floats())] = {};
   std::memcpy(buffer, from, static_cast<size_t>(2 * some.n) * sizeof(E));
-  load_pairs(buffer, a, b, AllLanes{});
+  load_interleaved(buffer, a, b, AllLanes{});
 }
-HWY_INLINE void store_pairs(FloatVector a, FloatVector b, float* to, AllLanes) {
+HWY_INLINE void store_interleaved(FloatVector a, FloatVector b, float* to, AllLanes) {
   hn::StoreInterleaved2(a, b, Floats(), to);
 }
-HWY_INLINE void store_pairs(FloatVector a, FloatVector b, BFloat16* to, AllLanes) {
-  const hn::Rebind<uint32_t, Floats> words;
-  const auto lower = hn::ShiftRight<16>(round_to_upper_half(a));
-  const auto upper = hn::And(round_to_upper_half(b), hn::Set(words, 0xffff0000));
-  hn::StoreU(hn::Or(lower, upper), words, reinterpret_cast<uint32_t*>(to));
+HWY_INLINE void store_interleaved(FloatVector a, FloatVector b, BFloat16* to, AllLanes) {
+  store_pairs(a, b, to, Cached{});
 }
 template <class E>
-HWY_INLINE void store_pairs(FloatVector a, FloatVector b, E* to, FirstLanes some) {
+HWY_INLINE void store_interleaved(FloatVector a, FloatVector b, E* to, FirstLanes some) {
   HWY_ALIGN E buffer[2 * hn::MaxLanes(Floats())];
-  store_pairs(a, b, buffer, AllLanes{});
+  store_interleaved(a, b, buffer, AllLanes{});
   std::memcpy(to, buffer, static_cast<size_t>(2 * some.n) * sizeof(E));
 }
 
@@ -49,20 +43,19 @@ void rotate_row(const Tensor& x, const float* table, float sign) {
   const int64_t H = x.extent(0), K = x.extent(1);
   const FloatVector direction = hn::Set(Floats(), sign);
   by_element(x.dtype(), [&](auto element) HWY_ATTR {
-    for (int64_t h = 0; h < H; ++h) {
-      auto* head = x.data<decltype(element)>() + h * K;
-      for_each_vector(K / 2, [&](int64_t k, auto some) HWY_ATTR {
-        auto* pairs = head + 2 * k;
-        prefetch_ahead(pairs);
-        prefetch_ahead(pairs + lanes());
-        const FloatVector cosine = load(table + k, some), sine = hn::Mul(direction, load(table + K / 2 + k, some));
+    auto* row = x.data<decltype(element)>();
+    for_each_vector(K / 2, [&](int64_t k, auto some) HWY_ATTR {
+      const FloatVector cosine = load(table + k, some), sine = hn::Mul(direction, load(table + K / 2 + k, some));
+      for (int64_t h = 0; h < H; ++h) {
+        auto* pairs = row + h * K + 2 * k;
+        prefetch_ahead(pairs, EvenLanes{}), prefetch_ahead(pairs, OddLanes{});
         FloatVector a, b;
-        load_pairs(pairs, a, b, some);
+        load_interleaved(pairs, a, b, some);
         const FloatVector turned_a = hn::NegMulAdd(b, sine, hn::Mul(a, cosine));
         const FloatVector turned_b = hn::MulAdd(a, sine, hn::Mul(b, cosine));
-        store_pairs(turned_a, turned_b, pairs, some);
-      });
-    }
+        store_interleaved(turned_a, turned_b, pairs, some);
+      }
+    });
   });
 }
 

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/bfloat16.h"
 
@@ -26,35 +27,34 @@ using FloatVector = hn::Vec<Floats>;
 
 inline int64_t lanes() { return static_cast<int64_t>(hn::Lanes(Floats())); }
 
-// How many lanes of a vector are loaded or stored: all, or the first n.
+// Which elements a vector holds, of those that begin at a pointer: as many as it has lanes, or the first n of these; or
+// the even or the odd ones of twice as many. In bf16 two elements are one word, and these are faster to take apart.
 struct AllLanes {};
 struct FirstLanes {
   int64_t n;
 };
+struct EvenLanes {};
+struct OddLanes {};
 
-// The elements of a vector that are stored in bf16, as the upper halves of its numbers. Rounded to nearest, ties to
-// even, with the bits of kernels/bfloat16.h (Highway's conversion truncates).
+// bf16 is the upper half of fp32. Rounded to nearest, ties to even, to the bits of kernels/bfloat16.h (Highway's
+// conversion truncates).
+using Words = hn::Rebind<uint32_t, Floats>;
+using WordVector = hn::Vec<Words>;
 using Halves = hn::Rebind<uint16_t, Floats>;
-HWY_INLINE hn::Vec<hn::Rebind<uint32_t, Floats>> round_to_upper_half(FloatVector x) {
-  const hn::Rebind<uint32_t, Floats> d;
-  const auto bits = hn::BitCast(d, x);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1));
-  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(d, 0x7fff)));
-  const auto quiet = hn::Or(bits, hn::Set(d, 0x400000));  // rounding could turn a NaN into infinity
+HWY_INLINE WordVector round_to_upper_half(FloatVector x) {
+  const Words d;
+  const WordVector bits = hn::BitCast(d, x);
+  const WordVector odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1));
+  const WordVector rounded = hn::Add(bits, hn::Add(odd, hn::Set(d, 0x7fff)));
+  const WordVector quiet = hn::Or(bits, hn::Set(d, 0x400000));  // rounding could turn a NaN into infinity
   return hn::IfThenElse(hn::RebindMask(d, hn::IsNaN(x)), quiet, rounded);
-}
-HWY_INLINE hn::Vec<Halves> narrow(FloatVector x) {
-  const hn::Rebind<int32_t, Floats> d;
-  return hn::DemoteTo(Halves(), hn::BitCast(d, hn::ShiftRight<16>(round_to_upper_half(x))));
-}
-HWY_INLINE FloatVector widen(hn::Vec<Halves> x) {
-  const hn::Rebind<uint32_t, Floats> d;
-  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(d, x)));
 }
 
 // Elements in memory are fp32 (float) or bf16 (BFloat16); vectors are fp32.
 HWY_INLINE FloatVector load(const float* from, AllLanes) { return hn::LoadU(Floats(), from); }
-HWY_INLINE FloatVector load(const BFloat16* from, AllLanes) { return widen(hn::LoadU(Halves(), &from->bits)); }
+HWY_INLINE FloatVector load(const BFloat16* from, AllLanes) {
+  return hn::BitCast(Floats(), hn::ShiftLeft<16>(hn::PromoteTo(Words(), hn::LoadU(Halves(), &from->bits))));
+}
 template <class E>
 HWY_INLINE FloatVector load(const E* from, FirstLanes some) {  // 0 in the others
   HWY_ALIGN E buffer[hn::MaxLanes(Floats())] = {};
@@ -63,7 +63,11 @@ HWY_INLINE FloatVector load(const E* from, FirstLanes some) {  // 0 in the other
 }
 
 HWY_INLINE void store(FloatVector x, float* to, AllLanes) { hn::StoreU(x, Floats(), to); }
-HWY_INLINE void store(FloatVector x, BFloat16* to, AllLanes) { hn::StoreU(narrow(x), Halves(), &to->bits); }
+HWY_INLINE void store(FloatVector x, BFloat16* to, AllLanes) {
+  const hn::Rebind<int32_t, Floats> d;
+  const auto halves = hn::BitCast(d, hn::ShiftRight<16>(round_to_upper_half(x)));
+  hn::StoreU(hn::DemoteTo(Halves(), halves), Halves(), &to->bits);
+}
 template <class E>
 HWY_INLINE void store(FloatVector x, E* to, FirstLanes some) {
   HWY_ALIGN E buffer[hn::MaxLanes(Floats())];
@@ -71,30 +75,77 @@ HWY_INLINE void store(FloatVector x, E* to, FirstLanes some) {
   std::memcpy(to, buffer, static_cast<size_t>(some.n) * sizeof(E));
 }
 
+// How an output is stored: through the caches or past them (streaming.h).
+struct Cached {
+  template <class D, class T>
+  HWY_INLINE void operator()(hn::Vec<D> x, D d, T* to) const {
+    hn::StoreU(x, d, to);
+  }
+};
+struct Streamed {
+  template <class D, class T>
+  HWY_INLINE void operator()(hn::Vec<D> x, D d, T* to) const {
+    hn::Stream(x, d, to);
+  }
+};
+
+#if HWY_TARGET == HWY_SCALAR
+template <class E>
+HWY_INLINE FloatVector load(const E* from, EvenLanes) {
+  return load(from, AllLanes{});
+}
+template <class E>
+HWY_INLINE FloatVector load(const E* from, OddLanes) {
+  return load(from + 1, AllLanes{});
+}
+template <class Way>
+HWY_INLINE void store_pairs(FloatVector even, FloatVector odd, BFloat16* to, Way) {
+  store(even, to, AllLanes{}), store(odd, to + 1, AllLanes{});
+}
+#else
+HWY_INLINE WordVector upper_halves(WordVector x) { return hn::And(x, hn::Set(Words(), 0xffff0000)); }
+HWY_INLINE WordVector load_pairs(const BFloat16* from) {
+  return hn::LoadU(Words(), reinterpret_cast<const uint32_t*>(from));
+}
+HWY_INLINE FloatVector load(const BFloat16* from, EvenLanes) {
+  return hn::BitCast(Floats(), hn::ShiftLeft<16>(load_pairs(from)));
+}
+HWY_INLINE FloatVector load(const BFloat16* from, OddLanes) {
+  return hn::BitCast(Floats(), upper_halves(load_pairs(from)));
+}
+HWY_INLINE FloatVector load(const float* from, EvenLanes) {
+  return hn::ConcatEven(Floats(), hn::LoadU(Floats(), from + lanes()), hn::LoadU(Floats(), from));
+}
+HWY_INLINE FloatVector load(const float* from, OddLanes) {
+  return hn::ConcatOdd(Floats(), hn::LoadU(Floats(), from + lanes()), hn::LoadU(Floats(), from));
+}
+template <class Way>
+HWY_INLINE void store_pairs(FloatVector even, FloatVector odd, BFloat16* to, Way way) {
+  const WordVector lower = hn::ShiftRight<16>(round_to_upper_half(even));
+  way(hn::Or(lower, upper_halves(round_to_upper_half(odd))), Words(), reinterpret_cast<uint32_t*>(to));
+}
+#endif
+
+// fp32 numbers kept beside a row of elements, in the order in which vectors hold these: element i + 2 j of EvenLanes at
+// i + j, then those of OddLanes.
+template <class Lanes>
+HWY_INLINE FloatVector load_kept(const float* from, Lanes some) {
+  return load(from, some);
+}
+HWY_INLINE FloatVector load_kept(const float* from, EvenLanes) { return load(from, AllLanes{}); }
+HWY_INLINE FloatVector load_kept(const float* from, OddLanes) { return load(from + lanes(), AllLanes{}); }
+template <class Lanes>
+HWY_INLINE void store_kept(FloatVector x, float* to, Lanes some) {
+  store(x, to, some);
+}
+HWY_INLINE void store_kept(FloatVector x, float* to, EvenLanes) { store(x, to, AllLanes{}); }
+HWY_INLINE void store_kept(FloatVector x, float* to, OddLanes) { store(x, to + lanes(), AllLanes{}); }
+
 // Calls f with an element (0) of a tensor's type: fp32 or bf16.
 template <class F>
 HWY_INLINE void by_element(DType dtype, F&& f) {
   if (dtype == DType::kBF16) return f(BFloat16{});
   f(float{});
-}
-
-// How an output is stored: through the caches or past them (streaming.h).
-struct Cached {};
-struct Streamed {};
-template <class E, class Lanes>
-HWY_INLINE void store(FloatVector x, E* to, Lanes some, Cached) {
-  store(x, to, some);
-}
-HWY_INLINE void store(FloatVector x, float* to, AllLanes, Streamed) { hn::Stream(x, Floats(), to); }
-HWY_INLINE void store(FloatVector x, BFloat16* to, AllLanes all, Streamed) {
-  if constexpr (hn::MaxLanes(Halves()) * sizeof(BFloat16) >= 16)
-    hn::Stream(narrow(x), Halves(), &to->bits);
-  else
-    store(x, to, all);  // there are no streaming stores of less than 16 bytes
-}
-template <class E>
-HWY_INLINE void store(FloatVector x, E* to, FirstLanes some, Streamed) {
-  store(x, to, some);
 }
 
 // Calls f(Cached) or f(Streamed). A store fence after streaming keeps the streamed stores before later ones.
@@ -105,26 +156,25 @@ HWY_INLINE void by_way(bool streamed, F&& f) {
   hwy::FlushStream();
 }
 
-// Prefetches the cache line at p. The hardware prefetcher does not foresee where the next row begins if rows are apart,
-// and has too few loads in flight if each vector takes much arithmetic. So sequential reads are prefetched 2 KiB ahead.
-template <class E>
-HWY_INLINE void prefetch(const E* p) {
-  hwy::Prefetch(p);
-}
-template <class E>
-HWY_INLINE void prefetch_ahead(const E* p) {
-  prefetch(p + 2048 / sizeof(E));
-}
+// Prefetches the cache line at p. The hardware prefetcher does not foresee where the next row begins if rows are apart.
+HWY_INLINE void prefetch(const void* p) { hwy::Prefetch(p); }
 
-// Prefetches a line for a loop that only reads, at its element i of x. Memory answers faster if several pages are read
-// at once, so while 16 KiB are read, the next 16 KiB are prefetched, in turn from each of their four pages.
-template <class E>
-HWY_INLINE void prefetch_pages_ahead(const E* x, int64_t i) {
-  constexpr int64_t kLine = 64, kPage = 4096, kPages = 4, kBlock = kPages * kPage;
-  const int64_t byte = i * static_cast<int64_t>(sizeof(E)), line = byte % kBlock / kLine;
-  const int64_t next = byte / kBlock * kBlock + kBlock + line % kPages * kPage + line / kPages * kLine;
-  prefetch(reinterpret_cast<const std::byte*>(x) + next);
+// For loops over all of a tensor, at its element p. The hardware prefetcher has too few loads in flight if each vector
+// takes much arithmetic, and memory answers faster if several pages are read at once. So while a block of pages is
+// read, the next block is prefetched, in turn from each of its pages.
+template <int kPages = 2>
+HWY_INLINE void prefetch_ahead(const void* p) {
+  constexpr uintptr_t kLine = 64, kPage = 4096, kBlock = kPages * kPage;
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  const uintptr_t line = address % kBlock / kLine, next_block = address - address % kBlock + kBlock;
+  prefetch(reinterpret_cast<const void*>(next_block + line % kPages * kPage + line / kPages * kLine));
 }
+template <class E, class Lanes>
+HWY_INLINE void prefetch_ahead(const E* p, Lanes) {
+  prefetch_ahead(p);
+}
+HWY_INLINE void prefetch_ahead(const BFloat16*, OddLanes) {}  // in the line of the even ones
+HWY_INLINE void prefetch_ahead(const float* p, OddLanes) { prefetch_ahead(p + lanes()); }
 
 // x rounded to E, in fp32.
 template <class E>
@@ -138,7 +188,10 @@ HWY_INLINE FloatVector rounded_to(FloatVector x) {
 }
 
 // x in the lanes that are loaded or stored, `otherwise` in the rest.
-HWY_INLINE FloatVector keep(FloatVector x, FloatVector, AllLanes) { return x; }
+template <class Lanes>
+HWY_INLINE FloatVector keep(FloatVector x, FloatVector, Lanes) {
+  return x;
+}
 HWY_INLINE FloatVector keep(FloatVector x, FloatVector otherwise, FirstLanes some) {
   return hn::IfThenElse(hn::FirstN(Floats(), static_cast<size_t>(some.n)), x, otherwise);
 }
@@ -152,35 +205,100 @@ HWY_INLINE void for_each_vector(int64_t count, F&& f) {
   if (i < count) f(i, FirstLanes{count - i});
 }
 
-// Combines the vectors f(i, lanes) over [0, count) into four independent accumulators, and these into one vector.
-template <class F, class Combine>
+// The same in the order in which elements of type E are fastest: in bf16 even and odd ones in turn, and at the end
+// consecutive ones.
+template <class E, class F>
+HWY_INLINE void for_each_vector_of(int64_t count, F&& f) {
+  int64_t i = 0;
+  if constexpr (std::is_same_v<E, BFloat16>)
+    for (const int64_t step = 2 * lanes(); i + step <= count; i += step) f(i, EvenLanes{}), f(i, OddLanes{});
+  for_each_vector(count - i, [&](int64_t j, auto some) HWY_ATTR { f(i + j, some); });
+}
+
+// to[i] = f(i, lanes) for i in [0, count), in the order of for_each_vector_of.
+template <class Way, class F>
+HWY_INLINE void transform(int64_t count, float* to, Way way, F&& f) {
+  const int64_t step = lanes();
+  int64_t i = 0;
+  for (; i + step <= count; i += step) way(f(i, AllLanes{}), Floats(), to + i);
+  if (i < count) store(f(i, FirstLanes{count - i}), to + i, FirstLanes{count - i});
+}
+template <class Way, class F>
+HWY_INLINE void transform(int64_t count, BFloat16* to, Way way, F&& f) {
+  const int64_t step = 2 * lanes();
+  int64_t i = 0;
+  for (; i + step <= count; i += step) {
+    const FloatVector even = f(i, EvenLanes{});
+    store_pairs(even, f(i, OddLanes{}), to + i, way);
+  }
+  for_each_vector(count - i, [&](int64_t j, auto some) HWY_ATTR { store(f(i + j, some), to + i + j, some); });
+}
+
+// The same for two outputs, which may be inputs.
+struct Two {
+  FloatVector first, second;
+};
+template <class F>
+HWY_INLINE void transform(int64_t count, float* first, float* second, F&& f) {
+  for_each_vector(count, [&](int64_t i, auto some) HWY_ATTR {
+    const Two x = f(i, some);
+    store(x.first, first + i, some);
+    store(x.second, second + i, some);
+  });
+}
+template <class F>
+HWY_INLINE void transform(int64_t count, BFloat16* first, BFloat16* second, F&& f) {
+  const int64_t step = 2 * lanes();
+  int64_t i = 0;
+  for (; i + step <= count; i += step) {
+    const Two even = f(i, EvenLanes{}), odd = f(i, OddLanes{});
+    store_pairs(even.first, odd.first, first + i, Cached{});
+    store_pairs(even.second, odd.second, second + i, Cached{});
+  }
+  for_each_vector(count - i, [&](int64_t j, auto some) HWY_ATTR {
+    const Two x = f(i + j, some);
+    store(x.first, first + i + j, some);
+    store(x.second, second + i + j, some);
+  });
+}
+
+// Combines the vectors f(i, lanes) over [0, count) into four independent accumulators, and these into one vector. E:
+// the type of the elements that f loads.
+template <class E, class F, class Combine>
 HWY_INLINE FloatVector reduce(int64_t count, float identity, F&& f, Combine&& combine) {
   const int64_t step = lanes();
   const FloatVector start = hn::Set(Floats(), identity);
   FloatVector a = start, b = start, c = start, d = start;
   int64_t i = 0;
   for (; i + 4 * step <= count; i += 4 * step) {
-    a = combine(a, f(i, AllLanes{}));
-    b = combine(b, f(i + step, AllLanes{}));
-    c = combine(c, f(i + 2 * step, AllLanes{}));
-    d = combine(d, f(i + 3 * step, AllLanes{}));
+    if constexpr (std::is_same_v<E, BFloat16>) {
+      a = combine(a, f(i, EvenLanes{}));
+      b = combine(b, f(i, OddLanes{}));
+      c = combine(c, f(i + 2 * step, EvenLanes{}));
+      d = combine(d, f(i + 2 * step, OddLanes{}));
+    } else {
+      a = combine(a, f(i, AllLanes{}));
+      b = combine(b, f(i + step, AllLanes{}));
+      c = combine(c, f(i + 2 * step, AllLanes{}));
+      d = combine(d, f(i + 3 * step, AllLanes{}));
+    }
   }
   for (; i + step <= count; i += step) a = combine(a, f(i, AllLanes{}));
   if (i < count) b = combine(b, keep(f(i, FirstLanes{count - i}), start, FirstLanes{count - i}));
   return combine(combine(a, b), combine(c, d));
 }
 
-template <class F>
+template <class E = float, class F>
 HWY_INLINE float sum_of(int64_t count, F&& f) {
   const auto plus = [](FloatVector a, FloatVector b) HWY_ATTR { return hn::Add(a, b); };
-  return hn::GetLane(hn::SumOfLanes(Floats(), reduce(count, 0.0f, f, plus)));
+  return hn::GetLane(hn::SumOfLanes(Floats(), reduce<E>(count, 0.0f, f, plus)));
 }
 
 // May drop a NaN; in a softmax the sum of exponentials brings it back.
-template <class F>
+template <class E = float, class F>
 HWY_INLINE float max_of(int64_t count, F&& f) {
   const auto larger = [](FloatVector a, FloatVector b) HWY_ATTR { return hn::Max(a, b); };
-  return hn::GetLane(hn::MaxOfLanes(Floats(), reduce(count, hwy::LowestValue<float>(), f, larger)));
+  return hn::GetLane(hn::MaxOfLanes(Floats(), reduce<E>(count, hwy::LowestValue<float>(), f, larger)));
 }
 
 // max(bound, x) and min(bound, x), but a NaN in x stays: on x86, Max and Min return the second operand if either is

@@ -8,7 +8,10 @@
 namespace ropewalk::benchmark {
 namespace {
 
-constexpr int64_t kRows = 16384, kWidth = 768, kHidden = 2048, kWords = 32768;
+constexpr int64_t kWidth = 768, kHidden = 2048;
+// In bf16 tensors have twice as many rows, so that they are as far beyond the caches.
+int64_t rows_of(BackendKind kind) { return 65536 / size_of(compute_type(kind)); }
+int64_t words_of(BackendKind kind) { return 2 * rows_of(kind); }
 
 struct Kit {
   explicit Kit(BackendKind kind) : kernels(make_kernels(kind)) {}
@@ -29,7 +32,7 @@ struct Traffic {
 // A case with `tensors` tensors of this shape.
 using Prepare = std::function<void(Kit&)>;
 Entry entry(BackendKind kind, const std::string& name, const std::string& yardstick, Shape shape, int tensors,
-            Traffic traffic, const Prepare& more, const Prepare& run) {
+            Traffic traffic, const Prepare& more, const Prepare& run, const Prepare& before = nullptr) {
   const std::string full_name = prefix_of(kind) + name;
   return {full_name, yardstick, [=] {
             auto kit = std::make_shared<Kit>(kind);
@@ -37,18 +40,22 @@ Entry entry(BackendKind kind, const std::string& name, const std::string& yardst
             if (more) more(*kit);
             const double each = static_cast<double>(size_of(kit->kernels->dtype()));
             const double bytes = (traffic.compute * each + traffic.wide * 4) * static_cast<double>(shape.elements());
-            return Case{full_name, bytes, [kit, run] { run(*kit); }};
+            return Case{full_name, bytes, [kit, run] { run(*kit); },
+                        [kit, before] {
+                          if (before) before(*kit);
+                        }};
           }};
 }
 
 void add_row_cases(BackendKind kind, std::vector<Entry>& entries) {
-  const Shape rows{kRows, kWidth}, hidden{kRows / 2, kHidden};
+  const int64_t N = rows_of(kind);
+  const Shape rows{N, kWidth}, hidden{N / 2, kHidden};
   const auto add = [&](auto&&... arguments) { entries.push_back(entry(kind, arguments...)); };
   add("add", "copy", rows, 3, Traffic{3}, nullptr, [](Kit& t) { t.kernels->add(t[0], t[1], t[2]); });
-  const auto statistics = [](Kit& t) {
+  const auto statistics = [N](Kit& t) {
     t.add({1, kWidth}, 9);
-    t.add_wide({kRows}, 0);
-    t.add_wide({kRows}, 0);
+    t.add_wide({N}, 0);
+    t.add_wide({N}, 0);
   };
   add("layer norm forward", "copy", rows, 2, Traffic{2}, statistics,
       [](Kit& t) { t.kernels->layer_norm_forward(t[0], t[2], 1e-5, t[1], t[3], t[4]); });
@@ -62,34 +69,41 @@ void add_row_cases(BackendKind kind, std::vector<Entry>& entries) {
       [](Kit& t) {  // dy, x, through -> dx
         t.kernels->layer_norm_backward(t[1], t[0], t[4], t[5], t[6], t[2], t[3], t[7], Write::kAdd);
       });
-  add("rotation", "update", Shape{kRows, 12, 64}, 1, Traffic{2}, nullptr,
+  add("rotation", "update", Shape{N, 12, 64}, 1, Traffic{2}, nullptr,
       [](Kit& t) { t.kernels->rotate(t[0], 0, 50000, Rotation::kForward); });
   add("SwiGLU forward", "copy", hidden, 3, Traffic{3}, nullptr,
       [](Kit& t) { t.kernels->swiglu_forward(t[0], t[1], t[2]); });
-  add("SwiGLU backward", "update", hidden, 3, Traffic{5}, nullptr,
-      [](Kit& t) { t.kernels->swiglu_backward(t[0], t[1], t[2], t[1], t[2]); });
+  // In place, and so from the same numbers each time: gradients of gradients would soon be subnormal.
+  add(
+      "SwiGLU backward", "update", hidden, 5, Traffic{5}, nullptr,
+      [](Kit& t) { t.kernels->swiglu_backward(t[0], t[1], t[2], t[1], t[2]); },
+      [](Kit& t) {
+        t.kernels->copy(t[3], t[1]);
+        t.kernels->copy(t[4], t[2]);
+      });
 }
 
 void add_embedding_cases(BackendKind kind, std::vector<Entry>& entries) {
-  const Shape rows{kRows, kWidth};
+  const int64_t N = rows_of(kind), V = words_of(kind);
+  const Shape rows{N, kWidth};
   const auto add = [&](auto&&... arguments) { entries.push_back(entry(kind, arguments...)); };
-  const auto with_tokens = [](Kit& t) {
-    t.add_wide({kRows}, 0);
+  const auto with_tokens = [N, V](Kit& t) {
+    t.add_wide({N}, 0);
     auto* token = static_cast<int32_t*>(t.tensors.back().buffer->data());
     const RandomStream stream(1, "tokens");
-    for (int64_t n = 0; n < kRows; ++n)
-      token[n] = static_cast<int32_t>(stream.uniform(static_cast<uint64_t>(n)) * kWords);
+    for (int64_t n = 0; n < N; ++n)
+      token[n] = static_cast<int32_t>(stream.uniform(static_cast<uint64_t>(n)) * static_cast<double>(V));
   };
-  const auto tokens = [](const Kit& t) {
-    return Tensor(t.tensors[1].buffer->data(), DType::kI32, t.kernels->device(), {kRows});
+  const auto tokens = [N](const Kit& t) {
+    return Tensor(t.tensors[1].buffer->data(), DType::kI32, t.kernels->device(), {N});
   };
-  const auto with_table = [with_tokens](Kit& t) {
+  const auto with_table = [with_tokens, V](Kit& t) {
     with_tokens(t);
-    t.add({kWords, kWidth}, 5);
+    t.add({V, kWidth}, 5);
   };
-  const auto with_gradient = [with_tokens](Kit& t) {
+  const auto with_gradient = [with_tokens, V](Kit& t) {
     with_tokens(t);
-    t.add_wide({kWords, kWidth}, 5);
+    t.add_wide({V, kWidth}, 5);
   };
   add("rows from random places", "copy", rows, 1, Traffic{2}, with_table, [tokens](Kit& t) {
     const auto as_floats = [](const Tensor& x) {
