@@ -58,7 +58,7 @@ def run_on(gpus, name, steps, nccl):
         prepare(folder)
         train(folder, "cpu", 1)
         result = train(folder, "gpu", 1, *CUDA)
-        expect("device: cuda, " in result.err and name in result.err and "not deterministic" not in result.err, result)
+        expect("device: cuda, bf16, " in result.err and name in result.err and "not deterministic" not in result.err, result)
         expect(" with hopper attention;" in result.err or " with portable attention;" in result.err, result)
         expect(near(losses(folder, "gpu"), losses(folder, "cpu")), (losses(folder, "gpu"), losses(folder, "cpu")))
         expect('"peak_device_memory_bytes"' in (folder / "gpu" / "metrics.jsonl").read_text(), "no memory of the device")
@@ -88,6 +88,7 @@ def run_on(gpus, name, steps, nccl):
             result = train(folder, directory, 1, *second)
             chunks = "8192 -> 1024" if first else "1024 -> 8192"
             expect(f"training.loss_chunk: {chunks} (" in result.err, result)
+            expect(f"training.precision: {'BF16 -> FP32' if first else 'FP32 -> BF16'}\n" in result.err, result)
             expect(near(losses(folder, directory), losses(folder, "whole")), (directory, losses(folder, directory)))
 
     def what_stands_around_a_step_runs_there_too(folder):
