@@ -25,7 +25,8 @@ std::vector<std::string> settings_with_precision(const Arguments& arguments) {
   std::vector<std::string> settings = arguments.values("set");
   if (!arguments.has("precision")) return settings;
   const std::string name = arguments.value("precision");
-  const auto* const known = std::ranges::find(kPrecisions, name, [](const auto& precision) { return precision.first; });
+  const auto* const known = std::ranges::find_if(
+      kPrecisions, [&](const auto& precision) { return name == precision.first || name == precision.second; });
   if (known == std::end(kPrecisions))
     throw ConfigurationError(fmt::format("--precision {}: must be fp32, bf16 or fp64", printable_text(name)));
   for (const std::string& setting : settings)

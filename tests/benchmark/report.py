@@ -34,8 +34,11 @@ SHARES = {
     "attention forward S=4096 K=64": (0.60, 0.68),
     "attention backward S=4096 K=128": (0.62, 0.70),
     "attention backward S=4096 K=64": (0.55, 0.64),
-    "step S=512": (0.55, 0.68),
-    "step S=2048": (0.55, 0.68),
+    "attention forward S=2048 K=16": (0.45, None),
+    "attention backward S=2048 K=16": (0.55, None),
+    "step S=512": (0.78, 0.85),
+    "step S=2048": (0.80, 0.85),
+    "step S=8192": (0.80, 0.85),
     "AdamW": (0.75, 0.90),
     "add": (0.75, 0.90),
     "layer norm forward": (0.75, 0.90),
@@ -48,6 +51,8 @@ SHARES = {
     "bf16 products in a step S=512": (0.60, 0.80),
     "bf16 products in a step S=2048": (0.60, 0.80),
 }
+SHARES |= {f"bf16 {name}": SHARES[name] for name in ("AdamW", "add", "layer norm forward", "layer norm backward", "rotation", "SwiGLU forward",
+                                                     "SwiGLU backward", "embedding forward", "embedding backward")}
 # bf16 relative to fp32, where the processor has AMX
 BF16_OVER_FP32 = {
     "attention forward S=4096 K=128": (3.0, 4.0),
@@ -55,7 +60,7 @@ BF16_OVER_FP32 = {
     "step S=2048": (3.0, 4.0),
 }
 PARTS = ["kernels", "bf16", "peers", "prepare", "ranks", "network"]
-WINDOW_OVER_CAUSAL = (0.75, 0.85)  # rate per visible query-key pair
+WINDOW_OVER_CAUSAL = (0.80, 0.90)  # rate per visible query-key pair
 WINDOW_OVER_TORCH = (40, 60)
 STEP_OVER_TRANSFORMERS = {512: (1.6, 1.9), 2048: (2.0, 2.5), 8192: (3.0, 5.0)}
 BF16_STEP_OVER_TRANSFORMERS = {512: (1.5, 2.0), 2048: (2.0, 3.0), 8192: (3.0, 5.0)}

@@ -125,7 +125,7 @@ class PrecisionTest(RopewalkTest):
                 self.assertEqual(loss, told)
                 self.assertNotIn("changed since", output)
                 self.assertIn(f"; device: cpu, {precision.lower()} ", output)
-            loss, output = self.evaluated(*run, "--precision", other.lower())
+            loss, output = self.evaluated(*run, "--precision", other)
             self.assertNotEqual(loss, told)
             self.assertAlmostEqual(loss, told, delta=NEAR * told)
             self.assertIn(f"changed since the checkpoint: training.precision: {precision} -> {other}\n", output)
