@@ -90,7 +90,6 @@ template <class Unit, class Meanwhile>
 inline void strip_times_panel(const Part& part, Left strip, const BFloat16* panel, int64_t rows, int64_t columns,
                               Write write, BFloat16* c, int64_t stride, float* kept, const Meanwhile& meanwhile) {
   multiply_block<Unit>(part.steps, strip, panel, !part.is_first, kept, kSide, meanwhile);
-  for (int k = 0; k < kBlock; ++k) kept[k] = static_cast<float>(BFloat16(kept[k]));
   if (part.is_last) write_block(kept, std::min(rows, kSide), std::min(columns, kSide), write, c, stride);
 }
 template <class Unit, class Meanwhile>
