@@ -63,57 +63,72 @@ HWY_INLINE void merge_row(int64_t K, const float* row_o, double row_base, double
   *lse = static_cast<float>(all);
 }
 
+// The rows of a block: [.., K] queries, [.., padded_K] sums of P v, and of each row its base and a sum for each lane.
+struct ForwardRows {
+  float *q, *o, *base, *sums;
+};
+
+// Adds a tile of keys and values to a strip of rows that begins at row `first`.
+template <typename E>
+HWY_INLINE void attend(const QueryBlock& block, int64_t first, int64_t u, int64_t K, int64_t padded_K,
+                       const float* keys, const float* values, float* scores, const ForwardRows& rows) {
+  const Range seen = block.keys_of_rows(first, first + kStrip, u);
+  if (seen.empty()) return;
+  const Range columns = whole_vectors(seen);
+  score_strip(columns, K, rows.q + first * K, keys, scores);
+  for (int64_t row = first; row < std::min(first + kStrip, block.rows()); ++row) {
+    float* score = scores + (row - first) * kTileKeys;
+    const Range seen_by_row = block.keys_of_row(row, u);
+    if (seen_by_row.empty()) {
+      std::fill(score + columns.begin, score + columns.end, 0.0f);
+      continue;
+    }
+    hide_masked(seen_by_row, columns, score);
+    softmax_row<E>(columns, padded_K, score, rows.base + row, rows.sums + row * lanes(), rows.o + row * padded_K);
+  }
+  add_weighted_values(seen, K, padded_K, scores, values, rows.o + first * padded_K);
+}
+
 template <typename E>
 void forward(const AttentionSizes& s, const AttentionMask& mask, const E* q, const E* k, const E* v, float* o,
              float* lse, Scratch& scratch) {
-  const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns()), key_rows = round_up(s.U, kTileKeys);
+  const int64_t R = s.H / s.G, K = s.K, padded_K = round_up(K, panel_columns());
   const float factor = static_cast<float>(std::numbers::log2e / std::sqrt(static_cast<double>(K)));
   QueryBlock block(mask, s.T, R);
-  const int64_t rows = round_up(block.most_rows(), kStrip);
-  scratch.reserve(
-      {key_rows * K, key_rows * padded_K, rows * K, rows * padded_K, kStrip * kTileKeys, rows, rows * lanes()});
-  float *key_panels = scratch.take(key_rows * K), *value_panels = scratch.take(key_rows * padded_K);
-  float *q_rows = scratch.take(rows * K), *o_rows = scratch.take(rows * padded_K);
-  float *scores = scratch.take(kStrip * kTileKeys), *row_base = scratch.take(rows);
-  float* row_sums = scratch.take(rows * lanes());
-  const Range visible = visible_keys(mask, s.T), packed = whole_tiles(visible);
-  if (visible.empty()) return;
+  TileRing ring(mask, s.T, block.most_queries());
+  const Range visible = visible_keys(mask, s.T);
+  const int64_t most = round_up(block.most_rows(), kStrip), key_tile = kTileKeys * K, value_tile = kTileKeys * padded_K;
+  scratch.reserve({ring.slots() * key_tile, ring.slots() * value_tile, most * K, most * padded_K, most, most * lanes(),
+                   kStrip * kTileKeys});
+  float *key_tiles = scratch.take(ring.slots() * key_tile), *value_tiles = scratch.take(ring.slots() * value_tile);
+  const ForwardRows rows{scratch.take(most * K), scratch.take(most * padded_K), scratch.take(most),
+                         scratch.take(most * lanes())};
+  float* scores = scratch.take(kStrip * kTileKeys);
 
   for (int64_t g = 0; g < s.G; ++g) {
-    pack_rows_as_columns(k + g * K, s.G * K, K, visible, packed, key_panels);
-    pack_columns(v + g * K, s.G * K, K, visible, packed, key_rows, value_panels);
+    ring.start();
     for (int64_t t = 0; t < s.T; t += block.most_queries()) {
       block.move_to(t);
       const int64_t padded = round_up(block.rows(), kStrip), at = t * s.H + g * R;  // row of (t, r) in [T, H]
-      gather_rows(q + at * K, s.H, R, K, block.queries(), padded, q_rows);
-      scaled_copy(padded * K, factor, q_rows, q_rows);
-      std::fill(o_rows, o_rows + padded * padded_K, 0.0f);
-      std::fill(row_base, row_base + padded, -std::numeric_limits<float>::infinity());
-      std::fill(row_sums, row_sums + padded * lanes(), 0.0f);
-      const Range keys = block.keys();
-      for (int64_t u = keys.begin / kTileKeys * kTileKeys; u < keys.end; u += kTileKeys)
-        for (int64_t first = 0; first < block.rows(); first += kStrip) {
-          const Range seen = block.keys_of_rows(first, first + kStrip, u), columns = whole_vectors(seen);
-          if (seen.empty()) continue;
-          score_strip(columns, K, q_rows + first * K, key_panels + u * K, scores);
-          for (int64_t row = first; row < std::min(first + kStrip, block.rows()); ++row) {
-            float* score = scores + (row - first) * kTileKeys;
-            const Range of_row = block.keys_of_row(row, u);
-            if (of_row.empty()) {
-              std::fill(score + columns.begin, score + columns.end, 0.0f);
-              continue;
-            }
-            hide_masked(of_row, columns, score);
-            softmax_row<E>(columns, padded_K, score, row_base + row, row_sums + row * lanes(), o_rows + row * padded_K);
-          }
-          add_weighted_values(seen, K, padded_K, scores, value_panels, key_rows, u, o_rows + first * padded_K);
+      gather_rows(q + at * K, s.H, R, K, block.queries(), padded, factor, rows.q);
+      std::fill(rows.o, rows.o + padded * padded_K, 0.0f);
+      std::fill(rows.base, rows.base + padded, -std::numeric_limits<float>::infinity());
+      std::fill(rows.sums, rows.sums + padded * lanes(), 0.0f);
+      const Range tiles = whole_tiles(block.keys());
+      for (int64_t u = tiles.begin; u < tiles.end; u += kTileKeys) {
+        float *keys = key_tiles + ring.slot(u) * key_tile, *values = value_tiles + ring.slot(u) * value_tile;
+        if (ring.first_visit(u)) {
+          pack_tile_by_rows(k + g * K, s.G * K, K, visible, u, keys);
+          pack_tile_by_columns(v + g * K, s.G * K, K, visible, u, values);
         }
-      for (int64_t query = 0; query < block.queries(); ++query)
-        for (int64_t r = 0; r < R; ++r) {
-          const int64_t row = query * R + r, to = at + query * s.H + r;
-          const float sum = hn::GetLane(hn::SumOfLanes(Floats(), hn::LoadU(Floats(), row_sums + row * lanes())));
-          if (sum != 0) merge_row(K, o_rows + row * padded_K, row_base[row], sum, o + to * K, lse + to);
-        }
+        for (int64_t first = 0; first < block.rows(); first += kStrip)
+          attend<E>(block, first, u, K, padded_K, keys, values, scores, rows);
+      }
+      for (int64_t row = 0; row < block.rows(); ++row) {
+        const int64_t to = at + row / R * s.H + row % R;
+        const float sum = hn::GetLane(hn::SumOfLanes(Floats(), hn::LoadU(Floats(), rows.sums + row * lanes())));
+        if (sum != 0) merge_row(K, rows.o + row * padded_K, rows.base[row], sum, o + to * K, lse + to);
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
 // The tiling of attention: index arithmetic. A block of queries visits the keys in tiles. Inside a tile, a strip of a
-// few rows computes only the keys from the first to the last that any of its rows sees, extended to whole panels. So
+// few rows computes only the keys from the first to the last that any of its rows sees, extended to whole vectors. So
 // wholly masked tiles are skipped, and a strip computes masked scores only for keys that some of its rows do not see
 // and for keys added by the extension.
 #pragma once
@@ -25,6 +25,10 @@ inline Range visible_keys(const AttentionMask& mask, int64_t T) {
 inline Range whole_tiles(Range keys) {
   if (keys.empty()) return {};
   return {keys.begin / kTileKeys * kTileKeys, round_up(keys.end, kTileKeys)};
+}
+// Those of the keys that lie in the tile [u, u + kTileKeys), counted from u.
+inline Range in_tile(Range keys, int64_t u) {
+  return {std::max(keys.begin - u, int64_t{0}), std::min(keys.end - u, kTileKeys)};
 }
 
 // The rows of a block are pairs (t, r): query t of the r-th of the R query heads that share a KV head. So all rows of a
@@ -70,13 +74,35 @@ class QueryBlock {
   }
 
  private:
-  static Range in_tile(Range seen, int64_t u) {
-    return {std::max(seen.begin - u, int64_t{0}), std::min(seen.end - u, kTileKeys)};
-  }
-
   const AttentionMask& mask_;
   int64_t T_, R_, t_ = 0;
   std::vector<Range> seen_;  // of each row
+};
+
+// Where packed tiles of keys are kept: in as many slots as one block visits tiles, used in turn. Blocks advance, so a
+// tile is packed when the first block visits it, and replaced when no block visits it any more.
+class TileRing {
+ public:
+  // For blocks of `queries` queries.
+  TileRing(const AttentionMask& mask, int64_t T, int64_t queries) {
+    for (int64_t t = 0; t < T; t += queries) {
+      const Range keys{mask.of_query(t).begin, mask.of_query(std::min(t + queries, T) - 1).end};
+      slots_ = std::max(slots_, whole_tiles(keys).size() / kTileKeys);
+    }
+  }
+  int64_t slots() const { return slots_; }
+  int64_t slot(int64_t u) const { return u / kTileKeys % slots_; }  // of the tile that begins at key u
+
+  void start() { next_ = 0; }
+  // Whether no block has visited the tile at u since the start. Blocks visit their tiles in order.
+  bool first_visit(int64_t u) {
+    const bool first = u >= next_;
+    if (first) next_ = u + kTileKeys;
+    return first;
+  }
+
+ private:
+  int64_t slots_ = 0, next_ = 0;
 };
 
 }  // namespace ropewalk

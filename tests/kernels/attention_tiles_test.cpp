@@ -24,16 +24,28 @@ struct Piece {
 
 bool holds(Range range, int64_t i) { return range.begin <= i && i < range.end; }
 
-// Checks strips of `strip` rows or keys. Returns the number of pairs that the strips of rows compute.
+// Checks strips of `strip` rows or keys, and that each tile is packed once and kept while a block visits it. Returns
+// the number of pairs that the strips of rows compute.
 int64_t check_blocks(const Piece& piece, int64_t R, int64_t strip) {
   const AttentionMask mask = piece.mask();
   QueryBlock block(mask, piece.T, R);
-  int64_t computed = 0, next = 0;
+  TileRing ring(mask, piece.T, block.most_queries());
+  std::vector<int64_t> kept(static_cast<size_t>(ring.slots()), -1);  // the tile that each slot holds
+  int64_t computed = 0, next = 0, packed = -1;
   for (int64_t t = 0; t < piece.T; t += block.most_queries()) {
     block.move_to(t);
     EXPECT_EQ(block.first_query(), next);
     EXPECT_EQ(block.rows(), block.queries() * R);
     next += block.queries();
+    const Range tiles = whole_tiles(block.keys());
+    for (int64_t u = tiles.begin; u < tiles.end; u += kTileKeys) {
+      int64_t& tile = kept[static_cast<size_t>(ring.slot(u))];
+      if (ring.first_visit(u)) {
+        EXPECT_LT(packed, u);
+        tile = packed = u;
+      }
+      EXPECT_EQ(tile, u);
+    }
     for (int64_t row = 0; row < block.rows(); ++row)
       for (int64_t key = 0; key < piece.U; ++key)
         EXPECT_TRUE(!piece.visible(t + row / R, key) || holds(block.keys(), key));
