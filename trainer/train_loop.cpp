@@ -249,10 +249,13 @@ class Run {
             "validation.prompt, or validation.sample_tokens: 0 for no text");
       prompt.push_back(*end);
     }
-    const std::vector<int32_t> text = generate(
-        trainer_.predictor(), prompt,
-        {config_.validation.sample_tokens, config_.validation.temperature, config_.training.seed, end.value_or(-1)});
-    reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_.text->decode(text));
+    const GenerationRequest request{
+        .prompt = std::move(prompt),
+        .tokens = config_.validation.sample_tokens,
+        .sampling = {.temperature = config_.validation.temperature, .seed = config_.training.seed},
+        .end = end.value_or(-1)};
+    const Generation text = generate(trainer_.predictor(), {&request, 1}, 1).front();
+    reporter_->sample(progress_.step, config_.validation.prompt + tokenizer_.text->decode(text.tokens));
   }
 
   const Config& config_;

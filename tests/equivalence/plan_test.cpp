@@ -1,12 +1,15 @@
 // A plan is what a step then does: memory, bytes by axis and arithmetic of every rank, on every mesh.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "kernels/trace.h"
 #include "tests/equivalence/cases.h"
 #include "tests/equivalence/mesh_run.h"
 #include "tests/support/models.h"
 #include "tests/support/ranks.h"
 #include "trainer/evaluation/evaluate.h"
+#include "trainer/inference/generate.h"
 #include "trainer/run/estimate.h"
 
 namespace ropewalk {
@@ -166,7 +169,7 @@ TEST(Plan, IsReservedOnceForAllStages) {
   });
 }
 
-// Losses without a backward, and samples of text, fit into what the step has reserved.
+// Losses without a backward fit into what the step has reserved.
 TEST(Plan, IsEnoughForValidation) {
   for (const Recompute recompute : {Recompute::kNothing, Recompute::kBlock}) {
     Case c = make_case("RnopeSwa", {1, 2, 2});
@@ -179,6 +182,31 @@ TEST(Plan, IsEnoughForValidation) {
       EXPECT_LE(run.trainer.memory().arena(), plan.memory.arena());
     });
   }
+}
+
+// A plan has the memory of a sample of text, if that is more than a step's, but not the bytes that it sends.
+TEST(Plan, IsEnoughForTheSampleOfText) {
+  for (const MeshShape& mesh : {MeshShape{1, 1, 1}, MeshShape{1, 2, 2}, MeshShape{1, 4, 1}})
+    for (const std::string& prompt : {std::string("Once upon a time"), std::string()}) {
+      Case c = make_case("RnopeSwa", mesh);
+      const Stage& stage = c.config.training.stages.front();
+      const StepEstimate without = estimate_step(c.config, stage, 0);
+      c.config.validation.sample_tokens = 3000;
+      c.config.validation.prompt = prompt;
+      on_mesh(c.config, [&](RankRun& run) {
+        const StepEstimate plan = estimate_step(c.config, stage, run.mesh.world().rank());
+        EXPECT_GT(plan.memory.arena(), without.memory.arena());
+        if (run.mesh.world().rank() == 0) {
+          EXPECT_EQ(plan.bytes_sent, without.bytes_sent);
+        }
+        run.trainer.step(run.share_of(c.samples), 0);
+        const auto bytes = std::max<size_t>(1, prompt.size());
+        Generator generator(run.trainer.predictor(), 1, static_cast<int64_t>(bytes) + 3000);
+        generator.admit({.prompt = std::vector<int32_t>(bytes), .tokens = 3000});
+        for (int i = 0; i < 3; ++i) generator.step();
+        EXPECT_EQ(run.trainer.memory().arena(), plan.memory.arena());
+      });
+    }
 }
 
 }  // namespace

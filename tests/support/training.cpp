@@ -12,6 +12,7 @@ Config test_config(const ModelConfig& model, const MeshShape& mesh, int64_t leng
   config.parallel.bucket_parameters = 0;  // one bucket per block, so that small models have several
   config.training.stages[0].sequence_length = length;
   config.training.steps = 10;
+  config.validation.sample_tokens = 0;
   config.training.stages[0].batch = batch;
   return config;
 }

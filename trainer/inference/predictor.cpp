@@ -25,33 +25,39 @@ std::vector<TokenLoss> Predictor::losses(std::span<const Sample> samples, const 
   return out;
 }
 
-std::vector<double> Predictor::next_token_logits(const std::vector<int32_t>& tokens) const {
+std::vector<double> Predictor::next_token_logits(const std::vector<int32_t>& tokens, KeyValueCache* cache,
+                                                 int64_t slot) const {
   const Rank& rank = replica_.rank;
   Mesh& mesh = rank.mesh;
   ArenaScope scope(rank.arena);
-
-  // Padding after the last token, which cannot see it (causal mask), so that every rank has rows.
-  const int64_t unit = 8 * mesh.shape().context_parallel * mesh.shape().tensor_parallel;
-  const int64_t last = static_cast<int64_t>(tokens.size()) - 1, length = (last / unit + 1) * unit;
-  Sample sample{tokens, std::vector<int32_t>(static_cast<size_t>(length), -1),
-                std::vector<int32_t>(static_cast<size_t>(length), 0)};
-  sample.tokens.resize(static_cast<size_t>(length), 0);
+  const int64_t length = std::ssize(tokens);
+  const Sample sample{tokens, std::vector<int32_t>(tokens.size(), -1), std::vector<int32_t>(tokens.size(), 0)};
   const SequenceLayout layout(length, mesh.shape().context_parallel);
   const Sequences sequences = slice({&sample, 1}, layout, mesh.context_rank(), rank.kernels, rank.arena);
+  KeyValueSink sink;
+  if (cache) {
+    cache->begin_prompt(slot, length);
+    sink = [&](size_t layer, const Tensor& kv) { cache->store_prompt(layer, slot, layout, kv); };
+  }
+  const Tensor x = replica_.model.infer(replica_.weights, sequences, sync_, sink);
 
-  const Tensor x = replica_.model.infer(replica_.weights, sequences, sync_);
+  const HeldPiece last = layout.piece_at(length - 1);
   std::vector<double> logits(static_cast<size_t>(replica_.config.model.vocabulary));
-  int owner = 0;
-  for (int holder = 0; holder < layout.ranks(); ++holder)
-    for (const Piece& piece : layout.pieces(holder)) {
-      if (last < piece.begin || last >= piece.end) continue;
-      owner = holder;
-      if (holder == mesh.context_rank())
-        logits =
-            replica_.model.head().logits(replica_.weights, sequences.local_length, x, piece.local + last - piece.begin);
-    }
-  mesh.sequence().broadcast(Tensor(logits.data(), DType::kF64, Device{}, {std::ssize(logits)}), owner);
+  if (last.rank == mesh.context_rank()) {
+    const int64_t row = last.piece.local + length - 1 - last.piece.begin;
+    const std::vector<double> here =
+        replica_.model.head().logits(replica_.weights, sequences.local_length, x, {row, row + 1});
+    if (!here.empty()) logits = here;
+  }
+  mesh.sequence().broadcast(Tensor(logits.data(), DType::kF64, Device{}, {std::ssize(logits)}), last.rank);
   return logits;
+}
+
+std::vector<double> Predictor::next_token_logits(std::span<const NewToken> tokens, KeyValueCache& cache) const {
+  const Rank& rank = replica_.rank;
+  ArenaScope scope(rank.arena);
+  const Tensor x = replica_.model.decode(replica_.weights, tokens, cache, sync_);
+  return replica_.model.head().logits(replica_.weights, std::ssize(tokens), x, {0, std::ssize(tokens)});
 }
 
 }  // namespace ropewalk

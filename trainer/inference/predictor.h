@@ -30,7 +30,16 @@ class Predictor {
 
   // The logits [V] (the whole vocabulary, logit scale applied) for the token that follows `tokens`, which are at least
   // one; the same on all ranks. Collective over mesh.tensor() and mesh.sequence(); each data rank computes them itself.
-  std::vector<double> next_token_logits(const std::vector<int32_t>& tokens) const;
+  // With `cache`, slot `slot` of the cache then has these tokens and no others.
+  std::vector<double> next_token_logits(const std::vector<int32_t>& tokens, KeyValueCache* cache = nullptr,
+                                        int64_t slot = 0) const;
+  // The logits [B, V] for the tokens that follow each of B new tokens, which follow the tokens that the cache has in
+  // different slots; the cache then has the new tokens too. The same on all tensor ranks, and on all context ranks,
+  // each of which computes them. On host backends a row has the same bits whatever the other rows. Collective over
+  // mesh.tensor() and mesh.sequence().
+  std::vector<double> next_token_logits(std::span<const NewToken> tokens, KeyValueCache& cache) const;
+
+  const ModelReplica& replica() const { return replica_; }
 
  private:
   const ModelReplica& replica_;

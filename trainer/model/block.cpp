@@ -19,20 +19,18 @@ Block::Block(const ModelConfig& model, const LayerKind& kind, const BlockParamet
                    : make_ring_attention(rank.kernels, rank.mesh.sequence());
 }
 
-void Block::allocate_attention(const ParameterValues& weights, const Sequences& sequences,
-                               BlockActivations& saved) const {
+void Block::allocate_attention(const ParameterValues& weights, int64_t rows, BlockActivations& saved) const {
   const DType accumulator = accumulator_of(rank_.kernels.dtype());
-  const int64_t rows = sequences.count * sequences.local_length, K = model_.head_size;
-  const int64_t heads = weights[at_.q].rows() / K;
+  const int64_t K = model_.head_size, heads = weights[at_.q].rows() / K;
   saved.o = rank_.arena.allocate(rank_.kernels.dtype(), {rows, heads, K});
   saved.lse = rank_.arena.allocate(accumulator, {rows, heads});
 }
 
-void Block::project_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
+void Block::project_inputs(const ParameterValues& weights, const Runs& runs, BlockActivations& saved) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
-  const int64_t rows = sequences.count * sequences.local_length, hidden = weights[at_.gate].rows();
+  const int64_t rows = saved.o.rows(), hidden = weights[at_.gate].rows();
   const Tensor& x = saved.x;
   saved.mean = arena.allocate(accumulator, {x.rows()});
   saved.rstd = arena.allocate(accumulator, {x.rows()});
@@ -40,7 +38,7 @@ void Block::project_inputs(const ParameterValues& weights, const Sequences& sequ
   k.layer_norm_forward(x, weights[at_.norm], model_.norm_epsilon, region_.outside(saved.n), saved.mean, saved.rstd);
   region_.enter(saved.n);
 
-  attention_inputs(weights, sequences, saved);
+  attention_inputs(weights, runs, saved);
   saved.gate = arena.allocate(type, {rows, hidden});
   saved.up = arena.allocate(type, {rows, hidden});
   k.linear_forward(saved.n, weights[at_.gate], saved.gate, Write::kSet);
@@ -59,26 +57,41 @@ void Block::attend(const Sequences& sequences, BlockActivations& saved) const {
 
 void Block::forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, const Tensor& y,
                     BlockActivations& saved) const {
+  saved.x = x;
+  if (saved.o.empty()) allocate_attention(weights, sequences.count * sequences.local_length, saved);
+  project_inputs(weights, runs_of(sequences), saved);
+  attend(sequences, saved);
+  project_outputs(weights, saved, y);
+}
+
+void Block::decode(const ParameterValues& weights, size_t layer, std::span<const NewToken> tokens, KeyValueCache& cache,
+                   const Tensor& x, const Tensor& y) const {
+  BlockActivations now;
+  now.x = x;
+  Runs runs;
+  for (const NewToken& token : tokens) runs.emplace_back(std::ssize(runs), 1, token.position);
+  allocate_attention(weights, std::ssize(tokens), now);
+  project_inputs(weights, runs, now);
+  cache.attend(layer, tokens, now.q, now.kv, now.o);
+  project_outputs(weights, now, y);
+}
+
+void Block::project_outputs(const ParameterValues& weights, const BlockActivations& saved, const Tensor& y) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
-  saved.x = x;
-  if (saved.o.empty()) allocate_attention(weights, sequences, saved);
-  project_inputs(weights, sequences, saved);
-  attend(sequences, saved);
-
   ArenaScope scratch(arena);
   const Tensor h = arena.allocate(k.dtype(), saved.gate.shape());
   const Tensor sum = arena.allocate(k.dtype(), {saved.n.rows(), model_.width});
   k.swiglu_forward(saved.gate, saved.up, h);
   k.linear_forward(matrix(saved.o), weights[at_.o], sum, Write::kSet);
   k.linear_forward(h, weights[at_.down], sum, Write::kAdd);
-  k.add(x, region_.leave(sum, arena), y);
+  k.add(saved.x, region_.leave(sum, arena), y);
 }
 
 void Block::recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const {
   const bool attention_kept = !saved.o.empty();
-  if (!attention_kept) allocate_attention(weights, sequences, saved);
-  project_inputs(weights, sequences, saved);
+  if (!attention_kept) allocate_attention(weights, sequences.count * sequences.local_length, saved);
+  project_inputs(weights, runs_of(sequences), saved);
   if (!attention_kept) attend(sequences, saved);
 }
 
@@ -123,8 +136,7 @@ void Block::backward(const ParameterValues& weights, const Sequences& sequences,
 }
 
 // q, k, v = W n; then QK-Norm and RoPE, if the layer has them.
-void Block::attention_inputs(const ParameterValues& weights, const Sequences& sequences,
-                             BlockActivations& saved) const {
+void Block::attention_inputs(const ParameterValues& weights, const Runs& runs, BlockActivations& saved) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType type = k.dtype(), accumulator = accumulator_of(type);
@@ -152,8 +164,8 @@ void Block::attention_inputs(const ParameterValues& weights, const Sequences& se
     k.layer_norm_forward(key.reshape({rows * key_heads, K}), weights[at_.k_norm], model_.norm_epsilon,
                          keys(saved.kv).reshape({rows * key_heads, K}), saved.k_mean, saved.k_rstd);
   }
-  rotate(saved.q, sequences, Rotation::kForward);
-  rotate(keys(saved.kv), sequences, Rotation::kForward);
+  rotate(saved.q, runs, Rotation::kForward);
+  rotate(keys(saved.kv), runs, Rotation::kForward);
 }
 
 void Block::attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences,
@@ -161,8 +173,9 @@ void Block::attention_inputs_backward(const ParameterValues& weights, const Sequ
                                       const Tensor& dn, const ParameterValues& gradients, Write write) const {
   Kernels& k = rank_.kernels;
   const int64_t K = model_.head_size;
-  rotate(dq, sequences, Rotation::kBackward);
-  rotate(keys(dkv), sequences, Rotation::kBackward);
+  const Runs runs = runs_of(sequences);
+  rotate(dq, runs, Rotation::kBackward);
+  rotate(keys(dkv), runs, Rotation::kBackward);
   const Tensor q = in_compute_type(dq), key = in_compute_type(keys(dkv)), value = in_compute_type(values(dkv));
   if (kind_.qk_norm == LayerKind::QkNorm::kLayerNorm) {
     const int64_t n_q = q.elements() / K, n_k = key.elements() / K;
@@ -182,13 +195,18 @@ void Block::attention_inputs_backward(const ParameterValues& weights, const Sequ
 }
 
 // Rotates each piece of each sequence by its global positions; does nothing in a layer without RoPE.
-void Block::rotate(const Tensor& heads, const Sequences& sequences, Rotation direction) const {
+void Block::rotate(const Tensor& heads, const Runs& runs, Rotation direction) const {
   if (kind_.position != LayerKind::Position::kRope) return;
+  for (const LocalRows& run : runs)
+    rank_.kernels.rotate(heads.slice(run.local, run.local + run.count), run.positions.begin, theta_, direction);
+}
+
+Block::Runs Block::runs_of(const Sequences& sequences) const {
+  Runs runs;
   for (int64_t b = 0; b < sequences.count; ++b)
-    for (const Piece& piece : sequences.layout->pieces(rank_.mesh.context_rank())) {
-      const int64_t row = b * sequences.local_length + piece.local;
-      rank_.kernels.rotate(heads.slice(row, row + piece.size()), piece.begin, theta_, direction);
-    }
+    for (const Piece& piece : sequences.layout->pieces(rank_.mesh.context_rank()))
+      runs.push_back(shifted(piece, b * sequences.local_length));
+  return runs;
 }
 
 Tensor Block::in_compute_type(const Tensor& x) const {

@@ -10,9 +10,13 @@
 
 #include <memory>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "parallel/attention/attention.h"
+#include "parallel/attention/local_rows.h"
 #include "parallel/tensor_parallel.h"
+#include "trainer/model/key_value_cache.h"
 #include "trainer/model/parameters.h"
 
 namespace ropewalk {
@@ -40,11 +44,15 @@ class Block {
 
   bool is_full() const { return kind_.mask == LayerKind::Mask::kFull; }
 
-  // Allocates saved.o and saved.lse. Call it before forward() to let them outlive the other activations.
-  void allocate_attention(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
+  // Allocates saved.o and saved.lse for N = `rows`. Call it before forward() to let them outlive the other activations.
+  void allocate_attention(const ParameterValues& weights, int64_t rows, BlockActivations& saved) const;
   // x -> y, both [N', D]; fills `saved`, from the arena.
   void forward(const ParameterValues& weights, const Sequences& sequences, const Tensor& x, const Tensor& y,
                BlockActivations& saved) const;
+  // The same for one new token of each of N slots of the cache, in which this is layer `layer`: its attention reads the
+  // keys and values of earlier tokens there.
+  void decode(const ParameterValues& weights, size_t layer, std::span<const NewToken> tokens, KeyValueCache& cache,
+              const Tensor& x, const Tensor& y) const;
   // Activation checkpointing: recomputes `saved` from saved.x. If saved.o and saved.lse were kept, attention is not
   // recomputed.
   void recompute(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
@@ -54,15 +62,22 @@ class Block {
                 const Tensor& dx, const ParameterValues& gradients, Write write) const;
 
  private:
-  // Computes the norm, q, k, v, gate and up: all that a backward needs except attention's output.
-  void project_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
+  // Rows of consecutive positions, for RoPE: together the N rows of a pass.
+  using Runs = std::vector<LocalRows>;
+  Runs runs_of(const Sequences& sequences) const;
+
+  // Computes the norm, q, k, v, gate and up: all that a backward needs except attention's output, for which saved.o has
+  // been allocated.
+  void project_inputs(const ParameterValues& weights, const Runs& runs, BlockActivations& saved) const;
+  // saved.o, gate and up, saved.x -> y [N', D].
+  void project_outputs(const ParameterValues& weights, const BlockActivations& saved, const Tensor& y) const;
   void attend(const Sequences& sequences, BlockActivations& saved) const;
-  void attention_inputs(const ParameterValues& weights, const Sequences& sequences, BlockActivations& saved) const;
+  void attention_inputs(const ParameterValues& weights, const Runs& runs, BlockActivations& saved) const;
   // Adds to dn [N, D] and writes the gradients of q, k, v and their norms.
   void attention_inputs_backward(const ParameterValues& weights, const Sequences& sequences,
                                  const BlockActivations& saved, const Tensor& dq, const Tensor& dkv, const Tensor& dn,
                                  const ParameterValues& gradients, Write write) const;
-  void rotate(const Tensor& heads, const Sequences& sequences, Rotation direction) const;
+  void rotate(const Tensor& heads, const Runs& runs, Rotation direction) const;
   Tensor in_compute_type(const Tensor& x) const;
 
   const ModelConfig& model_;

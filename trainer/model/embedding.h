@@ -2,7 +2,6 @@
 // tokens in its own rows, and the sum over the group is the embedding.
 #pragma once
 
-#include "parallel/attention/sequences.h"
 #include "parallel/tensor_parallel.h"
 #include "trainer/model/parameters.h"
 
@@ -13,8 +12,9 @@ class Embedding {
   Embedding(const ParameterTable& table, Rank rank, TensorRegion region)
       : table_(table), rank_(rank), region_(region) {}
 
-  Tensor forward(const ParameterValues& weights, const Sequences& sequences) const;  // -> x [N', D], from the arena
-  void backward(const Sequences& sequences, const Tensor& dx, const ParameterValues& gradients) const;  // dx [N', D]
+  // tokens [N] i32.
+  Tensor forward(const ParameterValues& weights, const Tensor& tokens) const;  // -> x [N', D], from the arena
+  void backward(const Tensor& tokens, const Tensor& dx, const ParameterValues& gradients) const;  // dx [N', D]
 
  private:
   const ParameterTable& table_;

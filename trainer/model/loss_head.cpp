@@ -4,19 +4,10 @@
 #include <cmath>
 #include <limits>
 
+#include "trainer/model/host_numbers.h"
+
 namespace ropewalk {
 namespace {
-
-// The numbers of x on the host; empty on a backend that does not compute.
-std::vector<double> to_host(const Tensor& x, Kernels& kernels, Arena& arena) {
-  ArenaScope scratch(arena);
-  const Tensor wide = arena.allocate(DType::kF64, {x.elements()});
-  kernels.cast(x.flat(), wide);
-  if (!kernels.backend().computes()) return {};
-  std::vector<double> out(static_cast<size_t>(x.elements()));
-  kernels.download(wide, out.data());
-  return out;
-}
 
 // Rows of a tensor. The rows of a long sequence are not listed if they are all of them.
 struct Rows {
@@ -211,22 +202,33 @@ Tensor LossHead::backward(const ParameterValues& weights, LossActivations& saved
   return dx;
 }
 
-std::vector<double> LossHead::logits(const ParameterValues& weights, int64_t rows, const Tensor& x, int64_t row) const {
+std::vector<double> LossHead::logits(const ParameterValues& weights, int64_t rows, const Tensor& x,
+                                     Range wanted) const {
   Kernels& k = rank_.kernels;
   Arena& arena = rank_.arena;
   const DType accumulator = accumulator_of(k.dtype());
   ArenaScope scratch(arena);
   const Tensor table = weights[table_.embedding()];
   const Tensor mean = arena.allocate(accumulator, {x.rows()}), rstd = arena.allocate(accumulator, {x.rows()});
-  const Tensor n = normed(weights, x, rows, mean, rstd).slice(row, row + 1);
-  const Partition cut = Partition::even(model_.vocabulary, region_.size());
+  const Tensor n = normed(weights, x, rows, mean, rstd).slice(wanted.begin, wanted.end);
+  // The ranks' parts of the vocabulary one after another, each [wanted.size(), columns].
+  const int64_t V = model_.vocabulary;
+  const Partition cut = Partition::even(V, region_.size());
+  std::vector<int64_t> sizes;
+  for (int part = 0; part < cut.parts(); ++part) sizes.push_back(wanted.size() * cut.size(part));
+  const Partition parts = Partition::of_sizes(sizes);
   const int tensor_rank = rank_.mesh.tensor_rank();
-  const Tensor all = arena.allocate(k.dtype(), {model_.vocabulary});
-  const Tensor mine = all.slice(cut.begin(tensor_rank), cut.end(tensor_rank));
-  k.linear_forward(n, table, mine.reshape({1, mine.rows()}), Write::kSet);
-  rank_.mesh.tensor().all_gather(mine, cut, all);
-  std::vector<double> out = to_host(all, k, arena);
-  for (double& logit : out) logit *= model_.logit_scale;
+  const Tensor all = arena.allocate(k.dtype(), {parts.total()});
+  const Tensor mine = all.slice(parts.begin(tensor_rank), parts.end(tensor_rank));
+  k.linear_forward(n, table, mine.reshape({wanted.size(), table.rows()}), Write::kSet);
+  rank_.mesh.tensor().all_gather(mine, parts, all);
+  const std::vector<double> by_part = to_host(all, k, arena);
+  std::vector<double> out(by_part.size());
+  for (int part = 0; part < cut.parts() && !out.empty(); ++part)
+    for (int64_t row = 0; row < wanted.size(); ++row)
+      for (int64_t v = 0; v < cut.size(part); ++v)
+        out[static_cast<size_t>(row * V + cut.begin(part) + v)] =
+            model_.logit_scale * by_part[static_cast<size_t>(parts.begin(part) + row * cut.size(part) + v)];
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/range.h"
 #include "parallel/attention/sequences.h"
 #include "parallel/tensor_parallel.h"
 #include "trainer/model/parameters.h"
@@ -46,9 +47,10 @@ class LossHead {
   Tensor backward(const ParameterValues& weights, LossActivations& saved, const ParameterValues& gradients,
                   Write write) const;
 
-  // Logits of row `row` of x over the whole vocabulary, with the logit scale: [V] on the host. rows: N.
-  // Collective over the tensor group, which all-gathers the logits of this row.
-  std::vector<double> logits(const ParameterValues& weights, int64_t rows, const Tensor& x, int64_t row) const;
+  // Logits of rows [wanted.begin, wanted.end) of the N = `rows` rows of x over the whole vocabulary, with the logit
+  // scale: [wanted.size(), V] on the host; empty on a backend that does not compute. Collective over the tensor group,
+  // which all-gathers these logits.
+  std::vector<double> logits(const ParameterValues& weights, int64_t rows, const Tensor& x, Range wanted) const;
 
  private:
   Tensor normed(const ParameterValues& weights, const Tensor& x, int64_t rows, const Tensor& mean,

@@ -20,7 +20,7 @@ Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences
                       ParameterSync* sync) const {
   saved.blocks.resize(blocks_.size());
   if (sync) sync->before_forward(ParameterTable::kEmbeddingUnit);
-  Tensor x = embedding_.forward(weights, sequences);
+  Tensor x = embedding_.forward(weights, sequences.tokens);
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     const Trace::Scope phase(rank_.trace, fmt::format("block {} forward", layer), "phase");
     if (sync) sync->before_forward(ParameterTable::unit_of_block(layer));
@@ -32,7 +32,7 @@ Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences
     } else {
       kept.x = x;
       if (recompute_ == Recompute::kBlockButAttention && block.is_full())
-        block.allocate_attention(weights, sequences, kept);
+        block.allocate_attention(weights, sequences.count * sequences.local_length, kept);
       ArenaScope not_kept(rank_.arena);
       BlockActivations all = kept;
       block.forward(weights, sequences, x, y, all);
@@ -42,18 +42,40 @@ Tensor Model::forward(const ParameterValues& weights, const Sequences& sequences
   return x;
 }
 
-Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences, ParameterSync* sync) const {
-  if (sync) sync->before_forward(ParameterTable::kEmbeddingUnit);
-  Tensor x = embedding_.forward(weights, sequences);
+template <typename Pass>
+Tensor Model::through_blocks(Tensor x, ParameterSync* sync, const Pass& pass) const {
   Tensor y = rank_.arena.allocate(x.dtype(), x.shape());
   for (size_t layer = 0; layer < blocks_.size(); ++layer) {
     if (sync) sync->before_forward(ParameterTable::unit_of_block(layer));
     ArenaScope not_kept(rank_.arena);
-    BlockActivations all;
-    blocks_[layer]->forward(weights, sequences, x, y, all);
+    pass(layer, x, y);
     std::swap(x, y);
   }
   return x;
+}
+
+Tensor Model::infer(const ParameterValues& weights, const Sequences& sequences, ParameterSync* sync,
+                    const KeyValueSink& sink) const {
+  if (sync) sync->before_forward(ParameterTable::kEmbeddingUnit);
+  return through_blocks(embedding_.forward(weights, sequences.tokens), sync,
+                        [&](size_t layer, const Tensor& x, const Tensor& y) {
+                          BlockActivations all;
+                          blocks_[layer]->forward(weights, sequences, x, y, all);
+                          if (sink) sink(layer, all.kv);
+                        });
+}
+
+Tensor Model::decode(const ParameterValues& weights, std::span<const NewToken> tokens, KeyValueCache& cache,
+                     ParameterSync* sync) const {
+  std::vector<int32_t> ids;
+  for (const NewToken& token : tokens) ids.push_back(token.token);
+  const Tensor ids_here = rank_.arena.allocate(DType::kI32, {std::ssize(ids)});
+  rank_.kernels.upload(ids.data(), ids_here);
+  if (sync) sync->before_forward(ParameterTable::kEmbeddingUnit);
+  return through_blocks(embedding_.forward(weights, ids_here), sync,
+                        [&](size_t layer, const Tensor& x, const Tensor& y) {
+                          blocks_[layer]->decode(weights, layer, tokens, cache, x, y);
+                        });
 }
 
 void Model::backward(const ParameterValues& weights, const Sequences& sequences, Activations& saved,
@@ -66,7 +88,7 @@ void Model::backward(const ParameterValues& weights, const Sequences& sequences,
     blocks_[layer]->backward(weights, sequences, saved.blocks[layer], dx, gradients, write);
     if (sync) sync->after_backward(ParameterTable::unit_of_block(layer));
   }
-  embedding_.backward(sequences, dx, gradients);
+  embedding_.backward(sequences.tokens, dx, gradients);
   if (sync) sync->after_backward(ParameterTable::kEmbeddingUnit);
 }
 

@@ -1,9 +1,12 @@
 #include "trainer/run/estimate.h"
 
+#include <algorithm>
+
 #include "parallel/attention/sequence_layout.h"
 #include "parallel/communicator/counting_communicator.h"
 #include "trainer/config/stages.h"
 #include "trainer/evaluation/evaluate.h"
+#include "trainer/inference/generate.h"
 #include "trainer/model/model_flops.h"
 
 namespace ropewalk {
@@ -79,6 +82,16 @@ struct CountingRank {
 
 bool sums_on_host(const Config& config) { return config.parallel.backend != BackendKind::kCuda; }
 
+// Generates the beginning of the run's sample of text, which needs as much memory as all of it. A prompt has at most as
+// many tokens as bytes.
+void begin_sample(const Predictor& predictor, const ValidationConfig& validation) {
+  if (validation.sample_tokens == 0) return;
+  const std::vector<int32_t> prompt(std::max<size_t>(1, validation.prompt.size()));
+  Generator generator(predictor, 1, std::ssize(prompt) + validation.sample_tokens);
+  generator.admit({.prompt = prompt, .tokens = validation.sample_tokens});
+  generator.step();
+}
+
 // All full micro-batches are the same work. So a step of n is counted as a step of one, plus n - 1 times the difference
 // between a step of two and a step of one.
 StepEstimate estimate_training(const Config& config, const Stage& stage, int rank) {
@@ -94,6 +107,7 @@ StepEstimate estimate_training(const Config& config, const Stage& stage, int ran
   add_steps(micro + rest, 1);
   add_steps(2 * micro, whole - 1);
   add_steps(micro, 1 - whole);
+  begin_sample(trainer.predictor(), config.validation);
   out.memory = trainer.memory();
   out.tokens = counting.tokens(stage, micro);
   out.batch_bytes = sample_bytes(stage) * samples;

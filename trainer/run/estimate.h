@@ -38,8 +38,9 @@ struct StepEstimate {
 
 int64_t process_bytes(const StepEstimate& estimate);  // approximate peak memory of a rank's process
 
-// Estimates one optimizer step (or forward pass) of `stage` on one rank of config.parallel.mesh. Assumes one document
-// per sequence; packed documents send and compute less. Throws ConfigurationError if the mesh is invalid.
+// Estimates one optimizer step (or forward pass) of `stage` on one rank of config.parallel.mesh. The memory of a step
+// is also enough for the run's sample of text; nothing else of the sample counts. Assumes one document per sequence;
+// packed documents send and compute less. Throws ConfigurationError if the mesh is invalid.
 StepEstimate estimate_step(const Config& config, const Stage& stage, int rank, Purpose purpose = Purpose::kTraining);
 
 // The estimate that decides how much memory a job reserves if it starts after `steps_done` steps. Training: the
