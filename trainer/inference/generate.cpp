@@ -10,19 +10,19 @@ Generator::Generator(const Predictor& predictor, int64_t slots, int64_t length)
       cache_(predictor.replica().config.model, predictor.replica().rank, slots, length),
       sequences_(static_cast<size_t>(slots)) {}
 
-bool Generator::has_free_slot() const {
-  return std::ranges::any_of(sequences_, [](const auto& sequence) { return !sequence; });
+int64_t Generator::first_free_slot() const {
+  return std::ranges::find_if(sequences_, [](const auto& sequence) { return !sequence; }) - sequences_.begin();
 }
+bool Generator::has_free_slot() const { return first_free_slot() < std::ssize(sequences_); }
 
 int64_t Generator::admit(const GenerationRequest& request) {
   const int64_t length = std::ssize(request.prompt) + request.tokens;
   CHECK(!request.prompt.empty() && request.tokens >= 1, "a prompt of {} tokens to continue by {}",
         request.prompt.size(), request.tokens);
   CHECK(length <= cache_.length(), "a sequence of {} tokens in slots for {}", length, cache_.length());
-  const auto free = std::ranges::find_if(sequences_, [](const auto& sequence) { return !sequence; });
-  CHECK(free != sequences_.end(), "none of {} slots is free", sequences_.size());
-  const int64_t slot = free - sequences_.begin();
-  *free = Sequence{request};
+  CHECK(has_free_slot(), "none of {} slots is free", sequences_.size());
+  const int64_t slot = first_free_slot();
+  sequences_[static_cast<size_t>(slot)] = Sequence{request};
   draw_tokens({&slot, 1}, predictor_.next_token_logits(request.prompt, &cache_, slot));
   return slot;
 }

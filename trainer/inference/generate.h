@@ -57,6 +57,7 @@ class Generator {
     Generation result = {};
     bool ended = false;
   };
+  int64_t first_free_slot() const;  // the number of slots if none is free
   // Draws a token for each of the slots; logits [slots, V].
   void draw_tokens(std::span<const int64_t> slots, std::span<const double> logits);
 

@@ -1,6 +1,6 @@
 // The blocks, from the outermost to the innermost:
 //
-//   rows of c, so that what is kept for them is bounded
+//   rows of c and, if their sums are kept from one inner block to the next, columns: what is kept is bounded
 //   the inner dimension: columns of a that are transposed are packed here, for all strips of 32 rows
 //   columns of c: their panels of b are packed here, and stay in the second cache
 //   strips of a
@@ -129,7 +129,7 @@ class Product {
     const int64_t column_blocks = count_of(all_panels * operand() * size_of(DType::kBF16), kPanelBytes);
     block_panels_ = count_of(all_panels, column_blocks);
     const int64_t packed = a_.across ? strips * operand() : kPartSteps * kStep, panels = block_panels_ * operand();
-    const int64_t kept = (keeps_all() ? strips * all_panels : block_panels_) * kBlock;
+    const int64_t kept = (keeps_all() ? strips : 1) * block_panels_ * kBlock;
     scratch.reserve({packed / 2, panels / 2, kept});
     packed_ = reinterpret_cast<BFloat16*>(scratch.take(packed / 2));
     panels_ = reinterpret_cast<BFloat16*>(scratch.take(panels / 2));
@@ -138,18 +138,11 @@ class Product {
 
   void compute() {
     [[maybe_unused]] const typename Unit::Session session;
+    const int64_t at_once = keeps_all() ? block_columns() : columns_;
     for (int64_t row = 0; row < rows_; row += kBlockRows) {
       const Range rows{row, std::min(rows_, row + kBlockRows)};
-      for (int64_t block = 0; block < blocks_; ++block) {
-        const int64_t i = block * block_steps_ * kSide;
-        const Range inner{i, std::min(inner_, i + block_steps_ * kSide)};
-        if (a_.across) pack_strips(rows, inner);
-        for (int64_t column = 0; column < columns_; column += block_panels_ * kSide) {
-          const Range columns{column, std::min(columns_, column + block_panels_ * kSide)};
-          pack_panels(columns, inner);
-          multiply(block, rows, columns, inner);
-        }
-      }
+      for (int64_t column = 0; column < columns_; column += at_once)
+        multiply(rows, {column, std::min(columns_, column + at_once)});
     }
   }
 
@@ -158,6 +151,21 @@ class Product {
   int64_t operand() const { return block_steps_ * kStep; }  // elements of a strip's or panel's block
   // Whether the sums of a bf16 result must be kept from one block of the inner dimension to the next.
   bool keeps_all() const { return std::is_same_v<Out, BFloat16> && blocks_ > 1; }
+
+  int64_t block_columns() const { return block_panels_ * kSide; }
+
+  void multiply(Range rows, Range columns) const {
+    for (int64_t block = 0; block < blocks_; ++block) {
+      const int64_t i = block * block_steps_ * kSide;
+      const Range inner{i, std::min(inner_, i + block_steps_ * kSide)};
+      if (a_.across) pack_strips(rows, inner);
+      for (int64_t column = columns.begin; column < columns.end; column += block_columns()) {
+        const Range here{column, std::min(columns.end, column + block_columns())};
+        pack_panels(here, inner);
+        multiply_block_of_columns(block, rows, here, inner);
+      }
+    }
+  }
 
   // Reads whole rows of the matrix, so that the processor's prefetching follows.
   void pack_strips(Range rows, Range inner) const {
@@ -203,15 +211,13 @@ class Product {
     return strip;
   }
 
-  void multiply(int64_t block, Range rows, Range columns, Range inner) const {
+  void multiply_block_of_columns(int64_t block, Range rows, Range columns, Range inner) const {
     const int64_t steps = steps_of(inner.size()), panels = steps_of(columns.size());
     const int64_t parts = count_of(steps, kPartSteps);
     for (int64_t row = rows.begin; row < rows.end; row += kSide) {
       const Left strip = strip_at(row, rows, inner);
       const Left next = strip_at(std::min(row + kSide, rows.end - 1), rows, inner);
-      float* const kept = keeps_all() ? kept_ + (row - rows.begin) / kSide * steps_of(columns_) * kBlock +
-                                            columns.begin / kSide * kBlock
-                                      : kept_;
+      float* const kept = kept_ + (keeps_all() ? (row - rows.begin) / kSide * block_panels_ * kBlock : 0);
       for (int64_t i = 0; i < parts; ++i) {
         const int64_t begin = i * steps / parts;
         const Part part{begin, (i + 1) * steps / parts - begin, block + i == 0, block + 1 == blocks_ && i + 1 == parts};
