@@ -26,6 +26,9 @@ TEST_P(CpuMixedPrecision, ProductsOfEverySize) {
   for (const auto& [N, I, O] :
        {std::array<int64_t, 3>{129, 100, 768}, {100, 768, 129}, {768, 129, 100}, {33, 768, 768}})
     try_one(N, I, O);
+  // An inner dimension of more than one block, with several strips and blocks of columns.
+  for (const auto& [N, I, O] : {std::array<int64_t, 3>{70, 1100, 1000}, {70, 1000, 1100}, {1100, 33, 70}})
+    try_one(N, I, O);
 }
 
 // A rank that has some of the tokens computes the same bits for them as one rank that has all.
